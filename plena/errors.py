@@ -1,0 +1,93 @@
+"""The one family of exceptions for everything a user can cause: what happened, where, what to do."""
+
+from __future__ import annotations
+
+
+class PlenaError(Exception):
+    """An error with a user's cause: what went wrong, where, and what to do about it.
+
+    Args:
+        what: the fact, one sentence without a final period.
+        where: the place (a line of the model, an IR location, an assembly line and column, a file, a pc).
+        hint: what to do about it.
+
+    ``str(error)`` is one clear text, ``where: what. hint.``, with the absent parts left out.
+    """
+
+    what: str
+    where: str | None
+    hint: str | None
+
+    def __init__(self, what: str, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what, where, hint)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = self.what if self.where is None else f"{self.where}: {self.what}"
+        if self.hint is None:
+            return text
+        return f"{text.rstrip('.')}. {self.hint}"
+
+
+class SettingsError(PlenaError):
+    """A settings file or a set of overrides that does not describe a machine."""
+
+
+class CompileError(PlenaError):
+    """A model or a module that cannot be compiled for the target."""
+
+
+class VerificationError(PlenaError):
+    """A program that the static check proves would abort, or a result that differs from its reference."""
+
+
+class AssemblyError(PlenaError):
+    """Assembly text that cannot be read.
+
+    Args:
+        line: 1-based line number.
+        column: 1-based column of the offending token.
+    """
+
+    line: int
+    column: int
+
+    def __init__(self, what: str, line: int, column: int = 1, hint: str | None = None, file: str | None = None):
+        super().__init__(what, f"{file or 'line'}{':' if file else ' '}{line}:{column}", hint)
+        self.line = line
+        self.column = column
+
+
+class EmulatorError(PlenaError):
+    """The program aborts on the machine.
+
+    Args:
+        abort_class: the name of the violated rule, as in tests/conformance/vectors/README.md
+            (``unaligned-vram``, ``loop-watchdog``, ...).
+        reason: the fact, with the offending values.
+        index: position of the instruction in the program (words), None for a load-time error.
+        mnemonic: its mnemonic, None for a load-time error.
+        hint: what to do about it.
+    """
+
+    abort_class: str
+    index: int | None
+    mnemonic: str | None
+    reason: str
+
+    def __init__(
+        self,
+        abort_class: str,
+        reason: str,
+        index: int | None = None,
+        mnemonic: str | None = None,
+        hint: str | None = None,
+    ):
+        where = "at load" if index is None else f"instruction {index}" + (f" ({mnemonic})" if mnemonic else "")
+        super().__init__(f"{reason} [{abort_class}]", where, hint)
+        self.abort_class = abort_class
+        self.index = index
+        self.mnemonic = mnemonic
+        self.reason = reason
