@@ -54,7 +54,9 @@ class AssemblyError(PlenaError):
     line: int
     column: int
 
-    def __init__(self, what: str, line: int, column: int = 1, hint: str | None = None, file: str | None = None):
+    def __init__(
+        self, what: str, line: int, column: int = 1, hint: str | None = None, file: str | None = None
+    ) -> None:
         super().__init__(what, f"{file or 'line'}{':' if file else ' '}{line}:{column}", hint)
         self.line = line
         self.column = column
@@ -84,8 +86,10 @@ class EmulatorError(PlenaError):
         index: int | None = None,
         mnemonic: str | None = None,
         hint: str | None = None,
-    ):
-        where = "at load" if index is None else f"instruction {index}" + (f" ({mnemonic})" if mnemonic else "")
+    ) -> None:
+        where = "at load"
+        if index is not None:
+            where = f"instruction {index}" if mnemonic is None else f"instruction {index} ({mnemonic})"
         super().__init__(f"{reason} [{abort_class}]", where, hint)
         self.abort_class = abort_class
         self.index = index
