@@ -1,0 +1,1 @@
+"""Compiler from PyTorch models to the PLENA accelerator."""

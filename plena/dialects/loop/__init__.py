@@ -1,0 +1,10 @@
+"""Counted loops and linear index arithmetic: one loop op from the tile level down to the hardware loop."""
+
+from xdsl.ir import Dialect
+
+from plena.dialects.loop.linear import Linear
+from plena.dialects.loop.ops import AffineOp, ForOp, YieldOp, linear_of
+
+Loop = Dialect("loop", [ForOp, YieldOp, AffineOp], [])
+
+__all__ = ["AffineOp", "ForOp", "Linear", "Loop", "YieldOp", "linear_of"]

@@ -1,0 +1,200 @@
+"""The `loop` dialect: counted loops and linear index arithmetic, shared by every level below tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import I64, ArrayAttr, IndexType, IntAttr, IntegerAttr, i64
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import (
+    AnyAttr,
+    IRDLOperation,
+    irdl_op_definition,
+    opt_operand_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsTerminator, Pure, SingleBlockImplicitTerminator, ensure_terminator
+from xdsl.utils.exceptions import VerifyException
+
+from plena.dialects.loop.linear import Linear
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """Ends the body of a `loop.for`; in assembly it is the C_LOOP_END line. Implicit in the custom syntax."""
+
+    name = "loop.yield"
+    traits = traits_def(IsTerminator())
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+@irdl_op_definition
+class ForOp(IRDLOperation):
+    """Runs its body `trip_count` times with the index 0, 1, ...: what the hardware loop can do and nothing else.
+
+    There are no iteration arguments: state is carried in memories and register cells. In the register form the
+    operand `counter` is the gp cell that the hardware counts in (it reads trip_count, ..., 1), and the index is
+    unused. Source: plena_isa.md section 4.
+    """
+
+    name = "loop.for"
+    counter = opt_operand_def(AnyAttr())
+    trip_count = prop_def(IntegerAttr[I64])
+    body = region_def("single_block")
+    traits = traits_def(SingleBlockImplicitTerminator(YieldOp))
+
+    def __init__(
+        self,
+        trip_count: int,
+        body: Region | Sequence[Operation] | None = None,
+        counter: SSAValue | None = None,
+        attributes: dict[str, Attribute] | None = None,
+    ) -> None:
+        if not isinstance(body, Region):
+            body = Region(Block(body or [], arg_types=[IndexType()]))
+        super().__init__(
+            operands=[[counter] if counter is not None else []],
+            properties={"trip_count": IntegerAttr(trip_count, i64)},
+            attributes=attributes or {},
+            regions=[body],
+        )
+        ensure_terminator(self, SingleBlockImplicitTerminator(YieldOp))
+
+    @property
+    def trips(self) -> int:
+        """The number of iterations."""
+        return self.trip_count.value.data
+
+    @property
+    def index(self) -> SSAValue:
+        """The induction variable."""
+        return self.body.block.args[0]
+
+    @property
+    def operations(self) -> list[Operation]:
+        """The body without its terminator."""
+        return list(self.body.block.ops)[:-1]
+
+    def verify_(self) -> None:
+        if self.trips < 1:
+            raise VerifyException(f"trip count must be at least 1, got {self.trips}")
+        arguments = self.body.block.args
+        if len(arguments) != 1 or not isinstance(arguments[0].type, IndexType):
+            raise VerifyException("the body takes exactly one argument, the index")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.index)
+        printer.print_string(f" = 0 to {self.trips}")
+        if self.counter is not None:
+            printer.print_string(" counter(")
+            printer.print_operand(self.counter)
+            printer.print_string(" : ")
+            printer.print_attribute(self.counter.type)
+            printer.print_string(")")
+        printer.print_string(" ")
+        printer.print_region(self.body, print_entry_block_args=False, print_block_terminators=False)
+        printer.print_op_attributes(self.attributes, print_keyword=True)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ForOp:
+        index = parser.parse_argument(expect_type=False).resolve(IndexType())
+        parser.parse_punctuation("=")
+        if parser.parse_integer() != 0:
+            parser.raise_error("a loop.for counts from 0")
+        parser.parse_keyword("to")
+        trips = parser.parse_integer()
+        counter = None
+        if parser.parse_optional_keyword("counter"):
+            parser.parse_punctuation("(")
+            unresolved = parser.parse_unresolved_operand()
+            parser.parse_punctuation(":")
+            counter = parser.resolve_operand(unresolved, parser.parse_type())
+            parser.parse_punctuation(")")
+        body = parser.parse_region([index])
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        return cls(trips, body, counter, dict(attributes.data) if attributes else None)
+
+
+@irdl_op_definition
+class AffineOp(IRDLOperation):
+    """A linear function of index values, the only address arithmetic there is: `c + k0 * %v0 + k1 * %v1`.
+
+    Linear because the machine adds: every loop step changes it by a constant. Values are loop indices or symbols
+    loaded at run time; the unit is whatever the consuming instruction addresses in.
+    """
+
+    name = "loop.affine"
+    values = var_operand_def(IndexType())
+    constant = prop_def(IntAttr)
+    coefficients = prop_def(ArrayAttr[IntAttr])
+    result = result_def(IndexType())
+    traits = traits_def(Pure())
+
+    def __init__(self, expression: Linear) -> None:
+        super().__init__(
+            operands=[[v for v, _ in expression.terms]],
+            properties={
+                "constant": IntAttr(expression.constant),
+                "coefficients": ArrayAttr([IntAttr(c) for _, c in expression.terms]),
+            },
+            result_types=[IndexType()],
+        )
+
+    @property
+    def expression(self) -> Linear:
+        """Its own terms, operands taken as they are (see `linear_of` for the resolved form)."""
+        return Linear.of(
+            self.constant.data,
+            [(v, c.data) for v, c in zip(self.values, self.coefficients, strict=True)],
+        )
+
+    def verify_(self) -> None:
+        if len(self.values) != len(self.coefficients):
+            raise VerifyException("one coefficient per value")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" {self.constant.data}")
+        for value, coefficient in zip(self.values, self.coefficients, strict=True):
+            printer.print_string(f" + {coefficient.data} * ")
+            printer.print_operand(value)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> AffineOp:
+        constant = parser.parse_integer()
+        terms: list[tuple[SSAValue, int]] = []
+        while parser.parse_optional_punctuation("+"):
+            coefficient = parser.parse_integer()
+            parser.parse_punctuation("*")
+            terms.append((parser.resolve_operand(parser.parse_unresolved_operand(), IndexType()), coefficient))
+        op = cls.create(
+            operands=[v for v, _ in terms],
+            properties={
+                "constant": IntAttr(constant),
+                "coefficients": ArrayAttr([IntAttr(c) for _, c in terms]),
+            },
+            result_types=[IndexType()],
+        )
+        return op
+
+
+def linear_of(value: SSAValue) -> Linear:
+    """The linear expression that an index value denotes, nested `loop.affine` results resolved."""
+    owner = value.owner
+    if not isinstance(owner, AffineOp):
+        return Linear.index(value)
+    total = Linear(owner.constant.data)
+    for term, coefficient in zip(owner.values, owner.coefficients.data, strict=True):
+        total = total + linear_of(term) * coefficient.data
+    return total
+
+
+__all__ = ["AffineOp", "ForOp", "YieldOp", "linear_of"]

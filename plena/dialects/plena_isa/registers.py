@@ -1,0 +1,87 @@
+"""Register files of the machine as xDSL register types (plena_isa.md section 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.backend.register_type import RegisterType
+from xdsl.irdl import irdl_attr_definition
+
+
+class PlenaRegister(RegisterType):
+    """A register cell: virtual (no name) or one of a file's registers."""
+
+    @classmethod
+    def index_by_name(cls) -> dict[str, int]:
+        raise NotImplementedError
+
+    @classmethod
+    def at(cls, index: int) -> PlenaRegister:
+        """The allocated register with this number."""
+        return _INTERNED[cls][index]
+
+
+def _names(prefix: str, count: int) -> dict[str, int]:
+    return {f"{prefix}{i}": i for i in range(count)}
+
+
+@irdl_attr_definition
+class GPRegister(PlenaRegister):
+    """`gp0..gp15`, 32-bit unsigned. gp0 is zero only because nobody writes it."""
+
+    name = "plena_isa.gp"
+
+    @classmethod
+    def index_by_name(cls) -> dict[str, int]:
+        return _names("gp", 16)
+
+    @classmethod
+    def infinite_register_prefix(cls) -> str:
+        return "vgp"
+
+    @classmethod
+    def allocatable_registers(cls) -> Sequence[GPRegister]:
+        return tuple(cls.from_index(i) for i in range(1, 16))
+
+
+@irdl_attr_definition
+class FRegister(PlenaRegister):
+    """`f0..f7`, bf16. f0 is zero: arithmetic does not write it, S_LD_FP could."""
+
+    name = "plena_isa.f"
+
+    @classmethod
+    def index_by_name(cls) -> dict[str, int]:
+        return _names("f", 16)
+
+    @classmethod
+    def infinite_register_prefix(cls) -> str:
+        return "vf"
+
+    @classmethod
+    def allocatable_registers(cls) -> Sequence[FRegister]:
+        return tuple(cls.from_index(i) for i in range(1, 8))
+
+
+@irdl_attr_definition
+class ARegister(PlenaRegister):
+    """`a0..a15`, 64-bit HBM byte addresses, zero at reset. The hardware definition has eight."""
+
+    name = "plena_isa.a"
+
+    @classmethod
+    def index_by_name(cls) -> dict[str, int]:
+        return _names("a", 16)
+
+    @classmethod
+    def infinite_register_prefix(cls) -> str:
+        return "va"
+
+    @classmethod
+    def allocatable_registers(cls) -> Sequence[ARegister]:
+        return tuple(cls.from_index(i) for i in range(8))
+
+
+_INTERNED: dict[type[PlenaRegister], tuple[PlenaRegister, ...]] = {
+    kind: tuple(kind.from_index(i) for i in range(16)) for kind in (GPRegister, FRegister, ARegister)
+}

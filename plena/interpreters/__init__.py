@@ -1,0 +1,1 @@
+"""Interpreters: every level can be executed on its own."""
