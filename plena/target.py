@@ -19,6 +19,7 @@ from plena.backend.number_formats import (
     Plain,
     Table,
     scalar_from_table,
+    scalar_table,
 )
 from plena.errors import SettingsError
 
@@ -191,7 +192,8 @@ class Target:
         """A copy with overrides, keys as in the settings file.
 
         A CONFIG key takes an int; a LATENCY key an int (both columns) or
-        ``{"dc_lib_en": n, "dc_lib_dis": n}``; a PRECISION key the whole table. Dots reach inside: ``"PRECISION.HBM_M_WEIGHT_TYPE.block": 16``,
+        ``{"dc_lib_en": n, "dc_lib_dis": n}``; a PRECISION key the whole table. Dots reach inside:
+        ``"PRECISION.HBM_M_WEIGHT_TYPE.block": 16``,
         ``"LATENCY.VECTOR_ADD_CYCLES.dc_lib_en": 3``; the section names may be left out.
 
         Raises:
@@ -379,7 +381,7 @@ def _latency(old: Latency, key: str, value: object) -> Latency:
 
 
 def _precision_table(key: str, number_format: NumberFormat) -> Table:
-    return number_format.element.table() if key == "SCALAR_FP" else number_format.table()
+    return scalar_table(number_format.element) if key == "SCALAR_FP" else number_format.table()
 
 
 def _precision(key: str, table: object) -> NumberFormat:

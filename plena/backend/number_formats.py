@@ -1,4 +1,4 @@
-"""Number formats of the machine: bf16 and the HBM types (isa/plena_isa.md section 2)."""
+"""Number formats of the machine: bf16 and the HBM types Plain and Mx (plena_isa.md section 2)."""
 
 from __future__ import annotations
 
@@ -7,52 +7,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from plena.errors import SettingsError
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plena.backend.mx_blocks import block_codes, block_scales
+from plena.backend.scalar_codes import (
+    BF16,
+    E4M3,
+    E8M0,
+    F32,
+    FP16,
+    Codes,
+    Fp,
+    Int,
+    Scalar,
+    bf16_bits,
+    bf16_from_bits,
+    bf16_round,
+    decode_table,
+    encode_int,
+    encode_nearest,
+)
+from plena.errors import PlenaError, SettingsError
+
+__all__ = [
+    "BF16",
+    "E4M3",
+    "E8M0",
+    "FP16",
+    "MX_E4M3",
+    "PLAIN_BF16",
+    "Fp",
+    "Int",
+    "Mx",
+    "NumberFormat",
+    "Plain",
+    "Scalar",
+    "Table",
+    "bf16_bits",
+    "bf16_from_bits",
+    "bf16_round",
+    "scalar_from_table",
+    "scalar_table",
+]
+
+Bytes: TypeAlias = NDArray[np.uint8]
 
 Table: TypeAlias = dict[str, "str | int | bool | Table"]
 """A type of the settings file: ``{"format": "Mx", "block": 8, "ELEM": {...}, "SCALE": {...}}``."""
 
 
-@dataclass(frozen=True)
-class Fp:
-    """A floating-point scalar: optional sign bit, exponent and mantissa widths in bits."""
-
-    sign: bool
-    exponent: int
-    mantissa: int
-
-    @property
-    def width(self) -> int:
-        """Bits of one value."""
-        return int(self.sign) + self.exponent + self.mantissa
-
-    @property
-    def bias(self) -> int:
-        """Exponent bias, ``2^(exponent-1) - 1``."""
-        return (1 << (self.exponent - 1)) - 1
-
-    def table(self) -> Table:
-        """The settings-file form."""
-        return {"type": "Fp", "sign": self.sign, "exponent": self.exponent, "mantissa": self.mantissa}
-
-
-@dataclass(frozen=True)
-class Int:
-    """An integer scalar of ``width`` bits; loads unsigned, stores truncating (section 2.2)."""
-
-    width: int
-
-    def table(self) -> Table:
-        """The settings-file form."""
-        return {"type": "Int", "width": self.width}
-
-
-Scalar: TypeAlias = Fp | Int
-
-BF16 = Fp(sign=True, exponent=8, mantissa=7)
-FP16 = Fp(sign=True, exponent=5, mantissa=10)
-E4M3 = Fp(sign=True, exponent=4, mantissa=3)
-E8M0 = Fp(sign=False, exponent=8, mantissa=0)
+def scalar_table(scalar: Scalar) -> Table:
+    """The settings-file form of a scalar type."""
+    if isinstance(scalar, Int):
+        return {"type": "Int", "width": scalar.width}
+    return {
+        "type": "Fp",
+        "sign": scalar.sign,
+        "exponent": scalar.exponent,
+        "mantissa": scalar.mantissa,
+    }
 
 
 def scalar_from_table(table: Mapping[str, object], where: str) -> Scalar:
@@ -66,7 +80,7 @@ def scalar_from_table(table: Mapping[str, object], where: str) -> Scalar:
         return Int(_width(table, "width", where, low=1))
     if kind == "Fp":
         sign = table.get("sign")
-        if not isinstance(sign, bool | int):
+        if not isinstance(sign, int):
             raise SettingsError(f"`sign` must be true or false, not {sign!r}", where)
         exponent = _width(table, "exponent", where, low=1, high=8)
         return Fp(bool(sign), exponent, _width(table, "mantissa", where, low=0, high=23))
@@ -83,7 +97,12 @@ def _width(table: Mapping[str, object], key: str, where: str, low: int, high: in
 
 
 class NumberFormat(ABC):
-    """The type of a tensor in HBM or of a memory: ``Plain`` or ``Mx``."""
+    """The type of a tensor in HBM or of a memory: ``Plain`` or ``Mx``.
+
+    There are two encoders. ``machine=False`` is that of the staging tools, which build HBM images from
+    float32 tensors; ``machine=True`` is H_STORE_V, whose input is rounded to bf16 first because it comes from
+    VRAM.
+    """
 
     @property
     @abstractmethod
@@ -94,10 +113,6 @@ class NumberFormat(ABC):
     @abstractmethod
     def ratio(self) -> int:
         """Element bytes per scale byte (section 5.1); 1 for Plain."""
-
-    @abstractmethod
-    def table(self) -> Table:
-        """The settings-file form."""
 
     @property
     def element_bits(self) -> int:
@@ -113,6 +128,30 @@ class NumberFormat(ABC):
         del count
         return 0
 
+    @abstractmethod
+    def table(self) -> Table:
+        """The settings-file form."""
+
+    @abstractmethod
+    def encode(self, x: ArrayLike, machine: bool = False) -> tuple[Bytes, Bytes]:
+        """Codes of a tensor ``x[..., C]``, blocks along the last axis.
+
+        Returns:
+            element bytes ``[..., C * element_bits / 8]`` and scale bytes ``[..., scale_bytes(C)]``, little
+            endian, as they lie in HBM.
+
+        Raises:
+            PlenaError: C is not a multiple of the block, or codes are not of 8 or 16 bits.
+        """
+
+    @abstractmethod
+    def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
+        """Float32 values ``[..., C]`` of element bytes and scale bytes as ``encode`` returns them."""
+
+    def quantize(self, x: ArrayLike, machine: bool = False) -> F32:
+        """The values that remain of ``x[..., C]`` after an encode and decode round trip."""
+        return self.decode(*self.encode(x, machine))
+
     @staticmethod
     def from_table(table: Mapping[str, object], where: str = "number format") -> NumberFormat:
         """Read a type of the settings file; the presence of the sub-tables decides, not ``format``.
@@ -127,10 +166,11 @@ class NumberFormat(ABC):
         if not isinstance(elem, Mapping) or not isinstance(scale, Mapping):
             raise SettingsError("needs either `DATA_TYPE` or both `ELEM` and `SCALE`", where)
         block = _width(table, "block", where, low=1, high=1 << 20)
+        elem_type = scalar_from_table(elem, f"{where}.ELEM")
         scale_type = scalar_from_table(scale, f"{where}.SCALE")
-        if not isinstance(scale_type, Fp):
-            raise SettingsError('a block scale must be of `type = "Fp"`', f"{where}.SCALE")
-        return Mx(block, scalar_from_table(elem, f"{where}.ELEM"), scale_type)
+        if not isinstance(elem_type, Fp) or not isinstance(scale_type, Fp):
+            raise SettingsError('elements and scales of a block must be of `type = "Fp"`', where)
+        return Mx(block, elem_type, scale_type)
 
 
 @dataclass(frozen=True)
@@ -148,7 +188,25 @@ class Plain(NumberFormat):
         return 1
 
     def table(self) -> Table:
-        return {"format": "Plain", "DATA_TYPE": self.data_type.table()}
+        return {"format": "Plain", "DATA_TYPE": scalar_table(self.data_type)}
+
+    def encode(self, x: ArrayLike, machine: bool = False) -> tuple[Bytes, Bytes]:
+        values = np.ascontiguousarray(x, dtype=np.float32)
+        _require_bytes(self.data_type)
+        if machine:
+            values = bf16_round(values)
+        if self.data_type == BF16:
+            codes = bf16_bits(values)
+        elif isinstance(self.data_type, Int):
+            codes = encode_int(values, self.data_type.width)
+        else:
+            codes = encode_nearest(values, self.data_type)
+        return _to_bytes(codes, self.data_type.width), np.zeros((*codes.shape[:-1], 0), np.uint8)
+
+    def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
+        del scales
+        _require_bytes(self.data_type)
+        return decode_table(self.data_type)[_from_bytes(elements, self.data_type.width)]
 
 
 @dataclass(frozen=True)
@@ -156,7 +214,7 @@ class Mx(NumberFormat):
     """Element codes plus one shared scale code per ``block`` consecutive elements of a row (section 2.4)."""
 
     block: int
-    elem: Scalar
+    elem: Fp
     scale: Fp
 
     @property
@@ -174,9 +232,62 @@ class Mx(NumberFormat):
         return {
             "format": "Mx",
             "block": self.block,
-            "ELEM": self.elem.table(),
-            "SCALE": self.scale.table(),
+            "ELEM": scalar_table(self.elem),
+            "SCALE": scalar_table(self.scale),
         }
+
+    def encode(self, x: ArrayLike, machine: bool = False) -> tuple[Bytes, Bytes]:
+        values = np.ascontiguousarray(x, dtype=np.float32)
+        self._require_blocks(values.shape[-1] if values.ndim else 0)
+        if machine:
+            values = bf16_round(values)
+        rows = values.shape[:-1]
+        codes, scales = block_codes(values.reshape(-1), self.block, self.elem, self.scale, machine)
+        return (
+            _to_bytes(codes.reshape(values.shape), self.elem.width),
+            _to_bytes(scales.reshape(*rows, -1), self.scale.width),
+        )
+
+    def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
+        if scales is None:
+            raise PlenaError("a block format cannot be decoded without its scales", "Mx.decode")
+        _require_bytes(self.elem)
+        _require_bytes(self.scale)
+        values = decode_table(self.elem)[_from_bytes(elements, self.elem.width)]
+        self._require_blocks(values.shape[-1])
+        factors = block_scales(_from_bytes(scales, self.scale.width), self.scale)
+        with np.errstate(invalid="ignore", over="ignore"):
+            blocks = values.reshape(*factors.shape, self.block) * factors[..., None]
+        return blocks.reshape(values.shape)
+
+    def _require_blocks(self, length: int) -> None:
+        _require_bytes(self.elem)
+        _require_bytes(self.scale)
+        if length % self.block:
+            raise PlenaError(
+                f"a row of {length} elements is not a whole number of blocks of {self.block}",
+                "number format",
+                "Pad the last dimension.",
+            )
+
+
+def _require_bytes(scalar: Scalar) -> None:
+    if scalar.width not in (8, 16):
+        raise PlenaError(
+            f"codes of {scalar.width} bits cannot be read or written",
+            "number format",
+            "The machine handles codes of 8 and 16 bits (plena_isa.md section 2.5).",
+        )
+
+
+def _to_bytes(codes: Codes, width: int) -> Bytes:
+    if width == 8:
+        return codes.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(codes.astype("<u2", copy=False)).view(np.uint8)
+
+
+def _from_bytes(data: Bytes, width: int) -> Codes:
+    return data if width == 8 else np.ascontiguousarray(data).view("<u2")
 
 
 PLAIN_BF16 = Plain(BF16)
