@@ -1,0 +1,235 @@
+"""Buffers: named regions of one memory, and addresses within them."""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
+from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_attr_definition,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    param_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.parser import AttrParser, Parser
+from xdsl.printer import Printer
+from xdsl.traits import Pure
+from xdsl.utils.exceptions import VerifyException
+
+from plena.dialects.loop import Linear, linear_of
+
+SPACES = ("hbm", "matrix", "vector", "fp", "int")
+"""Memory spaces; units of addresses and sizes: element-plane bytes, elements, elements, words, words."""
+
+
+@irdl_attr_definition
+class BufferType(ParametrizedAttribute, TypeAttribute):
+    """A region of one memory, `!tile.buffer<vector>`. Shapes and strides belong to the operations on it."""
+
+    name = "tile.buffer"
+    space: StringAttr = param_def()
+
+    @staticmethod
+    def of(space: str) -> BufferType:
+        return _BUFFER_TYPES[space]
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
+        with parser.in_angle_brackets():
+            return [StringAttr(parser.parse_identifier())]
+
+    def print_parameters(self, printer: Printer) -> None:
+        with printer.in_angle_brackets():
+            printer.print_string(self.space.data)
+
+    def verify(self) -> None:
+        if self.space.data not in SPACES:
+            raise VerifyException(f"unknown memory space {self.space.data}; one of {', '.join(SPACES)}")
+
+
+_BUFFER_TYPES = {space: BufferType(StringAttr(space)) for space in SPACES}
+
+
+@irdl_op_definition
+class BufferOp(IRDLOperation):
+    """Declares a buffer of `size` units. `address` appears when `allocate-buffers` has placed it.
+
+    `placement` says what the host puts there before the run or reads from it afterwards (see backend/layout.py);
+    such buffers live from the start or to the end of the program.
+    """
+
+    name = "tile.buffer"
+    symbol = prop_def(StringAttr)
+    size = prop_def(IntAttr)
+    address = opt_prop_def(IntAttr)
+    placement = opt_prop_def(DictionaryAttr)
+    buffer = result_def(BufferType)
+
+    def __init__(
+        self, symbol: str, space: str, size: int, address: int | None = None, placement: DictionaryAttr | None = None
+    ) -> None:
+        super().__init__(
+            properties={
+                "symbol": StringAttr(symbol),
+                "size": IntAttr(size),
+                "address": IntAttr(address) if address is not None else None,
+                "placement": placement,
+            },
+            result_types=[BufferType.of(space)],
+        )
+
+    @property
+    def space(self) -> str:
+        return self.buffer.type.space.data
+
+    def verify_(self) -> None:
+        if self.size.data < 1:
+            raise VerifyException(f"buffer {self.symbol.data} has size {self.size.data}")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" @{self.symbol.data} [{self.size.data}] : ")
+        printer.print_attribute(self.buffer.type)
+        if self.address is not None:
+            printer.print_string(f" at {self.address.data}")
+        if self.placement is not None:
+            printer.print_string(" placement ")
+            printer.print_attribute(self.placement)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> BufferOp:
+        symbol = parser.parse_symbol_name().data
+        parser.parse_punctuation("[")
+        size = parser.parse_integer()
+        parser.parse_punctuation("]")
+        parser.parse_punctuation(":")
+        kind = parser.parse_type()
+        if not isinstance(kind, BufferType):
+            parser.raise_error("a buffer has type !tile.buffer")
+        address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
+        placement = parser.parse_attribute() if parser.parse_optional_keyword("placement") else None
+        if placement is not None and not isinstance(placement, DictionaryAttr):
+            parser.raise_error("a placement is a dictionary")
+        return cls(symbol, kind.space.data, size, address, placement)
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """FP SRAM words that the preload fills with `values` (fp16 in the preload file, bf16 in the machine)."""
+
+    name = "tile.constant"
+    values = prop_def(ArrayAttr[FloatAttr])
+    address = opt_prop_def(IntAttr)
+    buffer = result_def(BufferType)
+
+    def __init__(self, values: tuple[float, ...], address: int | None = None) -> None:
+        super().__init__(
+            properties={
+                "values": ArrayAttr([FloatAttr(v, f64) for v in values]),
+                "address": IntAttr(address) if address is not None else None,
+            },
+            result_types=[BufferType.of("fp")],
+        )
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return tuple(v.value.data for v in self.values)
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_attribute(self.values)
+        if self.address is not None:
+            printer.print_string(f" at {self.address.data}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ConstantOp:
+        values = parser.parse_attribute()
+        assert isinstance(values, ArrayAttr)
+        address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
+        return cls(tuple(v.value.data for v in values if isinstance(v, FloatAttr)), address)
+
+
+@irdl_op_definition
+class ViewOp(IRDLOperation):
+    """The part of a buffer that starts `offset` units after its beginning."""
+
+    name = "tile.view"
+    source = operand_def(BufferType)
+    offset = operand_def(IndexType)
+    view = result_def(BufferType)
+    traits = traits_def(Pure())
+
+    def __init__(self, source: SSAValue, offset: SSAValue) -> None:
+        super().__init__(operands=[source, offset], result_types=[source.type])
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_operand(self.source)
+        printer.print_string("[")
+        printer.print_operand(self.offset)
+        printer.print_string("] : ")
+        printer.print_attribute(self.source.type)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ViewOp:
+        source = parser.parse_unresolved_operand()
+        parser.parse_punctuation("[")
+        offset = parser.parse_operand()
+        parser.parse_punctuation("]")
+        parser.parse_punctuation(":")
+        return cls(parser.resolve_operand(source, parser.parse_type()), offset)
+
+
+@irdl_op_definition
+class AddressOp(IRDLOperation):
+    """The address of a buffer in its memory as an `index`: where kernels below the tile level meet allocation."""
+
+    name = "tile.address"
+    source = operand_def(BufferType)
+    result = result_def(IndexType())
+    traits = traits_def(Pure())
+
+    def __init__(self, source: SSAValue) -> None:
+        super().__init__(operands=[source], result_types=[IndexType()])
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_operand(self.source)
+        printer.print_string(" : ")
+        printer.print_attribute(self.source.type)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> AddressOp:
+        source = parser.parse_unresolved_operand()
+        parser.parse_punctuation(":")
+        return cls(parser.resolve_operand(source, parser.parse_type()))
+
+
+def root_of(value: SSAValue) -> tuple[BufferOp | ConstantOp, Linear]:
+    """The buffer that a value is a view of, and the offset within it in units."""
+    offset = Linear()
+    owner = value.owner
+    while isinstance(owner, ViewOp):
+        offset = linear_of(owner.offset) + offset
+        owner = owner.source.owner
+    assert isinstance(owner, BufferOp | ConstantOp), "a buffer comes from a declaration"
+    return owner, offset
+
+
+def is_declaration(op: Operation) -> bool:
+    return isinstance(op, BufferOp | ConstantOp)
+
+
+__all__ = [
+    "SPACES",
+    "AddressOp",
+    "BufferOp",
+    "BufferType",
+    "ConstantOp",
+    "ViewOp",
+    "is_declaration",
+    "root_of",
+]

@@ -1,0 +1,133 @@
+"""Tile operations: transfers, products, row programs. Addressing: VLEN lanes a row, column blocks `*_block` apart.
+
+A *panel* is `blocks` column blocks of `rows` rows: row r of block b starts `b*block + r*VLEN` elements after the
+buffer's beginning (column-block-major order, plena_isa.md section 9.2).
+"""
+
+from __future__ import annotations
+
+from plena.dialects.tile.operation import TileOp, tile_op
+
+MAP_KINDS = ("add", "sub", "mul", "max", "min", "reverse_sub", "exp", "reciprocal", "copy")
+"""Elementwise kinds; add, sub, mul take a panel or a constant as `b`, max, min, reverse_sub (b - a) a constant."""
+
+
+@tile_op(
+    "load_rows",
+    {"dst": "vector"},
+    {"src": "hbm"},
+    ("rows", "blocks", "dst_block", "src_row", "src_block", "kv"),
+)
+class LoadRowsOp(TileOp):
+    """dst panel = HBM rows: row r of block b starts at src + b*src_block + r*src_row.
+
+    Whole prefetches are moved: up to prefetch amount - 1 rows after each block's last are overwritten, blocks
+    ascending. `kv` selects the KV type instead of the activation type.
+    """
+
+
+@tile_op(
+    "store_rows",
+    {"dst": "hbm"},
+    {"src": "vector"},
+    ("rows", "blocks", "src_block", "dst_row", "dst_block", "kv"),
+)
+class StoreRowsOp(TileOp):
+    """HBM rows = src panel, quantised; whole writebacks are moved, blocks ascending."""
+
+
+@tile_op(
+    "load_tiles",
+    {"dst": "matrix"},
+    {"src": "hbm"},
+    ("outer", "inner", "dst_outer", "dst_inner", "src_outer", "src_inner", "src_row", "kv"),
+)
+class LoadTilesOp(TileOp):
+    """Matrix tiles (i, j), i < outer, j < inner, at dst + i*dst_outer + j*dst_inner = HBM tile at src + i*src_outer + j*src_inner.
+
+    `src_row` is the HBM row pitch; 0 means tile-contiguous (MLEN).
+    """
+
+
+@tile_op(
+    "matmul",
+    {"out": "vector"},
+    {"x": "vector", "w": "matrix"},
+    ("rows", "k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block"),
+)
+class MatmulOp(TileOp):
+    """out block n = sum over k of x block k @ W(k, n), W(k, n) the tile at w + k*w_k + n*w_n, transposed if asked.
+
+    The M_MM schedule: one BLEN x BLEN output at a time, f32 sums over all k, one rounding to bf16.
+    """
+
+
+@tile_op(
+    "splat",
+    {"dst": "vector"},
+    {"values": "fp"},
+    ("rows", "dst_row"),
+)
+class SplatOp(TileOp):
+    """Each of the rows = VLEN words of FP SRAM starting at `values`."""
+
+
+@tile_op(
+    "map",
+    {"out": "vector"},
+    {"a": "vector", "b": "vector|fp?"},
+    ("rows", "blocks", "out_row", "out_block", "a_row", "a_block", "b_row", "b_block"),
+    ("kind",),
+)
+class MapOp(TileOp):
+    """out = kind(a, b) on a panel; row strides in elements, 0 repeats one row. Rounded to bf16 per element."""
+
+    def verify_(self) -> None:
+        from xdsl.utils.exceptions import VerifyException
+
+        super().verify_()
+        if "kind" not in self.properties or self.word("kind") not in MAP_KINDS:
+            raise VerifyException(f"tile.map: kind must be one of {', '.join(MAP_KINDS)}")
+
+
+@tile_op(
+    "softmax_rows",
+    {"x": "vector"},
+    {"floor": "fp", "scale": "fp?"},
+    ("rows", "blocks", "block"),
+)
+class SoftmaxRowsOp(TileOp):
+    """x panel = softmax along each row over all blocks, in place: exp(scale * (x - max)) / sum.
+
+    `floor` is the word that the running maximum starts from.
+    """
+
+
+@tile_op(
+    "reset_state",
+    {"maximum": "fp", "total": "fp"},
+    {"floor": "fp"},
+    ("rows",),
+)
+class ResetStateOp(TileOp):
+    """Online softmax state of `rows` rows: maximum = floor, total = 0."""
+
+
+@tile_op(
+    "online_softmax",
+    {"x": "vector", "maximum": "fp", "total": "fp", "correction": "fp"},
+    {"scale": "fp?"},
+    ("rows", "blocks", "block"),
+)
+class OnlineSoftmaxOp(TileOp):
+    """One step of the online softmax per row: m' = max(m, x), x = exp(scale*(x - m')), c = exp(scale*(m - m')), l = l*c + sum x."""
+
+
+@tile_op(
+    "scale_rows",
+    {"x": "vector"},
+    {"factors": "fp"},
+    ("rows", "blocks", "block", "invert"),
+)
+class ScaleRowsOp(TileOp):
+    """Row r of the panel *= factors[r], or / factors[r] when `invert` (one scalar reciprocal per row)."""
