@@ -1,0 +1,172 @@
+"""The `plena` dialect: the kernels that the accelerator has, on tensors; fusions done, number formats not
+yet.
+
+The contract with the next level (shapes, layouts, what is staged by the host) is docs/tensor_level.md.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Dialect
+
+from plena.dialects.plena.base import PlenaOp, integer, integers, real
+from plena.dialects.plena.contraction import (
+    AttentionOp,
+    LinearOp,
+    MatmulOp,
+    PatchEmbeddingOp,
+    ProjectionsOp,
+)
+from plena.dialects.plena.elementwise import (
+    ActivationKind,
+    ActivationOp,
+    AddOp,
+    AddScalarOp,
+    BinaryOp,
+    CastOp,
+    ClampOp,
+    DivOp,
+    GateOp,
+    MulOp,
+    MulScalarOp,
+    ScalarOp,
+    SubOp,
+    UnaryOp,
+)
+from plena.dialects.plena.layout import (
+    ConcatOp,
+    EmbeddingOp,
+    ExpandOp,
+    RearrangeOp,
+    ReshapeOp,
+    SliceOp,
+)
+from plena.dialects.plena.masks import (
+    BandAttr,
+)
+from plena.dialects.plena.rows import (
+    GroupedRowsOp,
+    LayerNormOp,
+    ReduceOp,
+    ReductionAxis,
+    ReductionKind,
+    RmsNormOp,
+    RotaryOp,
+    RotaryStyle,
+    SoftmaxOp,
+)
+from plena.dialects.plena.sources import (
+    ParameterOp,
+)
+from plena.dialects.plena.staging import (
+    AdditiveMaskAttr,
+    ConcatAttr,
+    ExpandAttr,
+    FullAttr,
+    MatvecAttr,
+    ProductAttr,
+    RearrangeAttr,
+    SliceAttr,
+    StagingAttr,
+    SumAttr,
+    symbols_of,
+)
+
+Plena = Dialect(
+    "plena",
+    [
+        LinearOp,
+        ProjectionsOp,
+        MatmulOp,
+        AttentionOp,
+        PatchEmbeddingOp,
+        ActivationOp,
+        GateOp,
+        AddOp,
+        SubOp,
+        MulOp,
+        DivOp,
+        AddScalarOp,
+        MulScalarOp,
+        ClampOp,
+        CastOp,
+        ReshapeOp,
+        RearrangeOp,
+        SliceOp,
+        ConcatOp,
+        ExpandOp,
+        EmbeddingOp,
+        RmsNormOp,
+        LayerNormOp,
+        SoftmaxOp,
+        ReduceOp,
+        RotaryOp,
+        ParameterOp,
+    ],
+    [
+        BandAttr,
+        FullAttr,
+        RearrangeAttr,
+        SliceAttr,
+        ConcatAttr,
+        ExpandAttr,
+        ProductAttr,
+        SumAttr,
+        MatvecAttr,
+        AdditiveMaskAttr,
+    ],
+)
+
+__all__ = [
+    "ActivationKind",
+    "ActivationOp",
+    "AddOp",
+    "AddScalarOp",
+    "AdditiveMaskAttr",
+    "AttentionOp",
+    "BandAttr",
+    "BinaryOp",
+    "CastOp",
+    "ClampOp",
+    "ConcatAttr",
+    "ConcatOp",
+    "DivOp",
+    "EmbeddingOp",
+    "ExpandAttr",
+    "ExpandOp",
+    "FullAttr",
+    "GateOp",
+    "GroupedRowsOp",
+    "LayerNormOp",
+    "LinearOp",
+    "MatmulOp",
+    "MatvecAttr",
+    "MulOp",
+    "MulScalarOp",
+    "ParameterOp",
+    "PatchEmbeddingOp",
+    "Plena",
+    "PlenaOp",
+    "ProductAttr",
+    "ProjectionsOp",
+    "RearrangeAttr",
+    "RearrangeOp",
+    "ReduceOp",
+    "ReductionAxis",
+    "ReductionKind",
+    "ReshapeOp",
+    "RmsNormOp",
+    "RotaryOp",
+    "RotaryStyle",
+    "ScalarOp",
+    "SliceAttr",
+    "SliceOp",
+    "SoftmaxOp",
+    "StagingAttr",
+    "SubOp",
+    "SumAttr",
+    "UnaryOp",
+    "integer",
+    "integers",
+    "real",
+    "symbols_of",
+]
