@@ -1,0 +1,86 @@
+"""Lowerings of the transfers between HBM and the SRAMs."""
+
+from __future__ import annotations
+
+from plena.backend.number_formats import Mx, NumberFormat
+from plena.dialects.loop import Linear
+from plena.dialects.tile import TileOp
+from plena.dialects.tile.ops import LoadRowsOp, LoadTilesOp, StoreRowsOp
+from plena.lowering.context import Lowering, lowers
+from plena.lowering.kernel import Address, ceil_div
+
+
+def _transfer(
+    ctx: Lowering, mnemonic: str, sram: dict[str, Address], off: Linear, row_pitch: int, number_format: NumberFormat, kv: int
+) -> None:
+    """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes."""
+    strided = row_pitch != ctx.target.vlen or number_format.element_bits != 8
+    state: dict[str, Address] = {}
+    if isinstance(number_format, Mx):
+        state["scale"] = ctx.scale_plane
+    if strided:
+        state["stride"] = row_pitch
+    ctx.kernel.emit(mnemonic, **sram, off=off, base=ctx.kernel.a0, rstride=int(strided), precision=kv, **state)
+
+
+@lowers(LoadRowsOp)
+def lower_load_rows(op: TileOp, ctx: Lowering) -> None:
+    """Column blocks outermost, ascending: the surplus rows of a prefetch fall into the next block, loaded later."""
+    target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.number("kv")
+    number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+    dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
+    with ctx.kernel.loop(op.number("blocks")) as block, ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group:
+        _transfer(
+            ctx,
+            "H_PREFETCH_V",
+            {"dst": dst + block * op.number("dst_block") + group * (amount * target.vlen)},
+            src + block * op.number("src_block") + group * (amount * op.number("src_row")),
+            op.number("src_row"),
+            number_format,
+            kv,
+        )
+
+
+@lowers(StoreRowsOp)
+def lower_store_rows(op: TileOp, ctx: Lowering) -> None:
+    """The mirror image of loading rows."""
+    target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.number("kv")
+    number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+    dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
+    with ctx.kernel.loop(op.number("blocks")) as block, ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group:
+        _transfer(
+            ctx,
+            "H_STORE_V",
+            {"src": src + block * op.number("src_block") + group * (amount * target.vlen)},
+            dst + block * op.number("dst_block") + group * (amount * op.number("dst_row")),
+            op.number("dst_row"),
+            number_format,
+            kv,
+        )
+
+
+@lowers(LoadTilesOp)
+def lower_load_tiles(op: TileOp, ctx: Lowering) -> None:
+    """One prefetch a tile; several tiles a prefetch when the amount covers them and both sides are contiguous.
+
+    Tiles ascend, so the surplus tiles of a prefetch are loaded over by the next one.
+    """
+    target, kv = ctx.target, op.number("kv")
+    number_format = target.precision["HBM_M_KV_TYPE" if kv else "HBM_M_WEIGHT_TYPE"]
+    dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
+    tile_bytes = target.tile * number_format.element_bits // 8
+    row_pitch = op.number("src_row") or tile_bytes // target.mlen
+    together = 1
+    contiguous = op.number("dst_inner") == target.tile and op.number("src_inner") == target.mlen * row_pitch
+    if contiguous:
+        together = min(target.m_prefetch_tiles, op.number("inner"))
+    with ctx.kernel.loop(op.number("outer")) as i, ctx.kernel.loop(ceil_div(op.number("inner"), together)) as j:
+        _transfer(
+            ctx,
+            "H_PREFETCH_M",
+            {"dst": dst + i * op.number("dst_outer") + j * (together * op.number("dst_inner"))},
+            src + i * op.number("src_outer") + j * (together * op.number("src_inner")),
+            row_pitch,
+            number_format,
+            kv,
+        )

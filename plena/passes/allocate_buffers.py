@@ -1,0 +1,177 @@
+"""`allocate-buffers`: gives every buffer an address in its memory, reusing space by liveness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntAttr, ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.backend.number_formats import Mx
+from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
+from plena.errors import CompileError
+from plena.lowering.kernel import round_up
+from plena.passes.convert_tile_to_isa import SCALE_PLANE
+from plena.target import Target
+
+HBM_ALIGNMENT = 64
+"""Bytes: the unit of HBM traffic; keeps blocks and their scales together (plena_isa.md section 5.5)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A buffer's life in positions of top-level operations, both ends included."""
+
+    buffer: BufferOp
+    start: int
+    end: int
+
+    def overlaps(self, other: Interval) -> bool:
+        return self.start <= other.end and other.start <= self.end
+
+
+@dataclass(frozen=True)
+class AllocateBuffers(ModulePass):
+    """Places buffers first-fit by size; two buffers share space when their lives do not meet.
+
+    A buffer lives from the first to the last top-level operation (or loop) that uses it; one with a placement lives
+    from the start (inputs) or to the end (outputs). Constants are deduplicated. The plane of MX scales follows the
+    plane of elements in HBM.
+
+    Before::
+
+        builtin.module {
+          %x = tile.buffer @x [64] : !tile.buffer<vector>
+          %y = tile.buffer @y [64] : !tile.buffer<vector>
+          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
+          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+        }
+
+    After::
+
+        builtin.module attributes {plena.scale_plane = #builtin.int<0>} {
+          %x = tile.buffer @x [64] : !tile.buffer<vector> at 0
+          %y = tile.buffer @y [64] : !tile.buffer<vector> at 0
+          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
+          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+        }
+    """
+
+    name = "allocate-buffers"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = Target.from_module(op)
+        constants = _place_constants(op, target)
+        lives = _lives(op)
+        used: dict[str, int] = {}
+        for space in ("hbm", "matrix", "vector", "fp", "int"):
+            base = constants if space == "fp" else 0
+            intervals = [i for i in lives if i.buffer.space == space]
+            used[space] = _first_fit(intervals, _alignment(space, target), base)
+            _check(space, used[space], intervals, target)
+        op.attributes[SCALE_PLANE] = IntAttr(round_up(used["hbm"], HBM_ALIGNMENT))
+        _check_image(op, used["hbm"], target)
+
+
+def capacity(space: str, target: Target) -> int:
+    """Size of a memory in the units its buffers are measured in."""
+    return {
+        "hbm": target.hbm_size,
+        "matrix": target.matrix_tiles * target.tile,
+        "vector": target.vector_sram_size * target.vlen,
+        "fp": target.fp_sram_size,
+        "int": target.int_sram_size,
+    }[space]
+
+
+def _alignment(space: str, target: Target) -> int:
+    return {"hbm": HBM_ALIGNMENT, "matrix": target.tile, "vector": target.vlen, "fp": 1, "int": 1}[space]
+
+
+def _place_constants(module: ModuleOp, target: Target) -> int:
+    """Gives equal constants one address; the number of words they take."""
+    known: dict[tuple[float, ...], int] = {}
+    words = 0
+    for op in module.body.block.ops:
+        if isinstance(op, ConstantOp):
+            if op.numbers not in known:
+                known[op.numbers] = words
+                words += len(op.numbers)
+            op.address = IntAttr(known[op.numbers])
+    if words > target.fp_sram_size:
+        raise CompileError(f"constants need {words} words of FP SRAM, which has {target.fp_sram_size}")
+    return words
+
+
+def _lives(module: ModuleOp) -> list[Interval]:
+    top = list(module.body.block.ops)
+    first: dict[BufferOp, int] = {}
+    last: dict[BufferOp, int] = {}
+    for position, op in enumerate(top):
+        for inner in op.walk():
+            if isinstance(inner, TileOp):
+                for _, value in inner.buffers():
+                    root, _ = root_of(value)
+                    if isinstance(root, BufferOp):
+                        first.setdefault(root, position)
+                        last[root] = position
+    intervals: list[Interval] = []
+    for op in top:
+        if not isinstance(op, BufferOp):
+            continue
+        start, end = first.get(op, 0), last.get(op, 0)
+        if op.placement is not None:
+            role = str(op.placement.data.get("role", ""))
+            start, end = (start, len(top)) if "output" in role else (0, end)
+            if op.space == "hbm":
+                end = len(top)
+        intervals.append(Interval(op, start, end))
+    return intervals
+
+
+def _first_fit(intervals: list[Interval], alignment: int, base: int) -> int:
+    """Assigns addresses, largest buffers first; the end of the highest."""
+    placed: list[tuple[int, int, Interval]] = []
+    top = base
+    for interval in sorted(intervals, key=lambda i: (-i.buffer.size.data, i.start)):
+        size = interval.buffer.size.data
+        address = round_up(base, alignment)
+        for low, high, other in sorted(placed, key=lambda p: p[0]):
+            if high > address and interval.overlaps(other):
+                if low >= address + size:
+                    break
+                address = round_up(high, alignment)
+        interval.buffer.address = IntAttr(address)
+        placed.append((address, address + size, interval))
+        top = max(top, address + size)
+    return top
+
+
+def _check(space: str, used: int, intervals: list[Interval], target: Target) -> None:
+    available = capacity(space, target)
+    if used <= available:
+        return
+    largest = sorted(intervals, key=lambda i: -i.buffer.size.data)[:5]
+    names = ", ".join(f"{i.buffer.symbol.data} ({i.buffer.size.data:,})" for i in largest)
+    unit = {"hbm": "bytes", "matrix": "elements", "vector": "elements", "fp": "words", "int": "words"}[space]
+    raise CompileError(
+        f"the program does not fit in {space} memory: {used:,} {unit} needed, {available:,} available",
+        where=f"largest buffers: {names}",
+        hint="use a smaller sequence or batch, or a target with more of this memory",
+    )
+
+
+def _check_image(module: ModuleOp, elements: int, target: Target) -> None:
+    """Element and scale planes together must fit HBM and the 32-bit offsets of transfers."""
+    ratio = min((f.ratio for f in target.precision.values() if isinstance(f, Mx)), default=0)
+    total = elements + (elements // ratio if ratio else 0)
+    if total > target.hbm_size or total > 1 << 32:
+        available = min(target.hbm_size, 1 << 32)
+        raise CompileError(
+            f"the HBM image needs {total:,} bytes, {available:,} are addressable",
+            hint="compile fewer layers at a time",
+        )
+
+
+__all__ = ["AllocateBuffers", "capacity"]

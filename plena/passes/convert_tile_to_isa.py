@@ -1,0 +1,85 @@
+"""`convert-tile-to-isa`: every tile operation becomes a loop nest of instructions in the affine form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntAttr, ModuleOp, StringAttr
+from xdsl.ir import Block, Operation
+from xdsl.passes import ModulePass
+
+from plena.dialects.loop import AffineOp, ForOp, YieldOp
+from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp
+from plena.errors import CompileError
+from plena.lowering import products, rows, transfers
+from plena.lowering.context import LOWERINGS, Lowering
+from plena.lowering.kernel import KernelBuilder
+from plena.target import Target
+
+SCALE_PLANE = "plena.scale_plane"
+"""Module attribute: byte address of the plane of MX scales in HBM."""
+
+_REGISTERED = (products, rows, transfers)
+
+_PROVENANCE = ("plena.step", "plena.module")
+
+
+@dataclass(frozen=True)
+class ConvertTileToISA(ModulePass):
+    """Lowers tile operations on allocated buffers; tile-level loops stay the loops they are.
+
+    Before::
+
+        builtin.module {
+          %x = tile.buffer @x [1024] : !tile.buffer<vector> at 4096
+          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 16 blocks = 1 out_row = 64 out_block = 1024 a_row = 64 a_block = 1024
+        }
+
+    After::
+
+        builtin.module {
+          loop.for %i = 0 to 16 {
+            %0 = loop.affine 4096 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
+          } attributes {plena.step = "map"}
+        }
+    """
+
+    name = "convert-tile-to-isa"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernel = KernelBuilder(Target.from_module(op))
+        plane = op.attributes.get(SCALE_PLANE)
+        lowering = Lowering(kernel, plane.data if isinstance(plane, IntAttr) else 0)
+        _lower_block(op.body.block, lowering)
+        lowered = kernel.finish()
+        for old in reversed(list(op.body.block.ops)):
+            old.detach()
+            old.erase(safe_erase=False)
+        for new in list(lowered.body.block.ops):
+            new.detach()
+            op.body.block.add_op(new)
+
+
+def _lower_block(block: Block, lowering: Lowering) -> None:
+    for op in block.ops:
+        _lower(op, lowering)
+
+
+def _lower(op: Operation, lowering: Lowering) -> None:
+    kernel = lowering.kernel
+    if isinstance(op, TileOp):
+        kernel.provenance = {name: op.attributes[name] for name in _PROVENANCE if name in op.attributes}
+        kernel.provenance.setdefault("plena.step", StringAttr(op.name.removeprefix("tile.")))
+        LOWERINGS[type(op)](op, lowering)
+        kernel.provenance = {}
+    elif isinstance(op, ForOp):
+        with kernel.loop(op.trips, dict(op.attributes)) as index:
+            lowering.indices[op.index] = index
+            _lower_block(op.body.block, lowering)
+    elif not isinstance(op, BufferOp | ConstantOp | ViewOp | AffineOp | YieldOp):
+        raise CompileError(f"{op.name} is not a tile-level operation", hint="lower it to tile operations first")
+
+
+__all__ = ["SCALE_PLANE", "ConvertTileToISA"]
