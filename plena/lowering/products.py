@@ -30,5 +30,7 @@ def lower_matmul(op: TileOp, ctx: Lowering) -> None:
                 vec=x + k * op.number("x_block") + row * step,
             )
         kernel.emit(
-            "M_MM_WO", dst=out + n * op.number("out_block") + row * step + column * target.blen, stride=kernel.gp0
+            "M_MM_WO",
+            dst=out + n * op.number("out_block") + row * step + column * target.blen,
+            stride=kernel.gp0,
         )

@@ -55,7 +55,13 @@ def lower_map(op: TileOp, ctx: Lowering) -> None:
 
 
 def _exponentials(
-    ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, scale: SSAValue | None, total: SSAValue
+    ctx: Lowering,
+    x: Linear,
+    blocks: int,
+    block: int,
+    maximum: SSAValue,
+    scale: SSAValue | None,
+    total: SSAValue,
 ) -> None:
     """x = exp(scale * (x - maximum)) for every block of a row, total += their sum."""
     kernel = ctx.kernel

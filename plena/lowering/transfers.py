@@ -11,7 +11,13 @@ from plena.lowering.kernel import Address, ceil_div
 
 
 def _transfer(
-    ctx: Lowering, mnemonic: str, sram: dict[str, Address], off: Linear, row_pitch: int, number_format: NumberFormat, kv: int
+    ctx: Lowering,
+    mnemonic: str,
+    sram: dict[str, Address],
+    off: Linear,
+    row_pitch: int,
+    number_format: NumberFormat,
+    kv: int,
 ) -> None:
     """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes."""
     strided = row_pitch != ctx.target.vlen or number_format.element_bits != 8
@@ -20,7 +26,9 @@ def _transfer(
         state["scale"] = ctx.scale_plane
     if strided:
         state["stride"] = row_pitch
-    ctx.kernel.emit(mnemonic, **sram, off=off, base=ctx.kernel.a0, rstride=int(strided), precision=kv, **state)
+    ctx.kernel.emit(
+        mnemonic, **sram, off=off, base=ctx.kernel.a0, rstride=int(strided), precision=kv, **state
+    )
 
 
 @lowers(LoadRowsOp)
@@ -29,7 +37,10 @@ def lower_load_rows(op: TileOp, ctx: Lowering) -> None:
     target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.number("kv")
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
-    with ctx.kernel.loop(op.number("blocks")) as block, ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group:
+    with (
+        ctx.kernel.loop(op.number("blocks")) as block,
+        ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
+    ):
         _transfer(
             ctx,
             "H_PREFETCH_V",
@@ -47,7 +58,10 @@ def lower_store_rows(op: TileOp, ctx: Lowering) -> None:
     target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.number("kv")
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
-    with ctx.kernel.loop(op.number("blocks")) as block, ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group:
+    with (
+        ctx.kernel.loop(op.number("blocks")) as block,
+        ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
+    ):
         _transfer(
             ctx,
             "H_STORE_V",
@@ -74,7 +88,10 @@ def lower_load_tiles(op: TileOp, ctx: Lowering) -> None:
     contiguous = op.number("dst_inner") == target.tile and op.number("src_inner") == target.mlen * row_pitch
     if contiguous:
         together = min(target.m_prefetch_tiles, op.number("inner"))
-    with ctx.kernel.loop(op.number("outer")) as i, ctx.kernel.loop(ceil_div(op.number("inner"), together)) as j:
+    with (
+        ctx.kernel.loop(op.number("outer")) as i,
+        ctx.kernel.loop(ceil_div(op.number("inner"), together)) as j,
+    ):
         _transfer(
             ctx,
             "H_PREFETCH_M",

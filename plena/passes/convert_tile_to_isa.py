@@ -79,7 +79,9 @@ def _lower(op: Operation, lowering: Lowering) -> None:
             lowering.indices[op.index] = index
             _lower_block(op.body.block, lowering)
     elif not isinstance(op, BufferOp | ConstantOp | ViewOp | AffineOp | YieldOp):
-        raise CompileError(f"{op.name} is not a tile-level operation", hint="lower it to tile operations first")
+        raise CompileError(
+            f"{op.name} is not a tile-level operation", hint="lower it to tile operations first"
+        )
 
 
 __all__ = ["SCALE_PLANE", "ConvertTileToISA"]

@@ -2,9 +2,10 @@
 
 from xdsl.ir import Dialect
 
+from plena.dialects.loop.builder import Address, LoopBuilder
 from plena.dialects.loop.linear import Linear
 from plena.dialects.loop.ops import AffineOp, ForOp, YieldOp, linear_of
 
 Loop = Dialect("loop", [ForOp, YieldOp, AffineOp], [])
 
-__all__ = ["AffineOp", "ForOp", "Linear", "Loop", "YieldOp", "linear_of"]
+__all__ = ["Address", "AffineOp", "ForOp", "Linear", "Loop", "LoopBuilder", "YieldOp", "linear_of"]

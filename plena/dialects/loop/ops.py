@@ -174,7 +174,9 @@ class AffineOp(IRDLOperation):
         while parser.parse_optional_punctuation("+"):
             coefficient = parser.parse_integer()
             parser.parse_punctuation("*")
-            terms.append((parser.resolve_operand(parser.parse_unresolved_operand(), IndexType()), coefficient))
+            terms.append(
+                (parser.resolve_operand(parser.parse_unresolved_operand(), IndexType()), coefficient)
+            )
         op = cls.create(
             operands=[v for v, _ in terms],
             properties={

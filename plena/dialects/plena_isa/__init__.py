@@ -21,9 +21,7 @@ from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Me
 OPCODES: dict[int, InstructionSpec] = {spec.opcode: spec for spec in INSTRUCTIONS.values()}
 """Declarations by opcode."""
 
-PlenaISA = Dialect(
-    "plena_isa", [RegisterOp, *OP_OF_MNEMONIC.values()], [GPRegister, FRegister, ARegister]
-)
+PlenaISA = Dialect("plena_isa", [RegisterOp, *OP_OF_MNEMONIC.values()], [GPRegister, FRegister, ARegister])
 
 __all__ = [
     "INSTRUCTIONS",

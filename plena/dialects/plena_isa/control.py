@@ -80,7 +80,9 @@ _STATE_OF = {
 }
 
 
-@instruction("C_LOOP_START", 0x2F, Cost.ONE, gp("counter", Field.RD, Mode.WRITE), immediate(Field.IMM22, name="count"))
+@instruction(
+    "C_LOOP_START", 0x2F, Cost.ONE, gp("counter", Field.RD, Mode.WRITE), immediate(Field.IMM22, name="count")
+)
 class CLoopStartOp(Instruction):
     """gp[counter] = count; opens a loop. Only in code read from assembly: the compiler's own loops are `loop.for`."""
 

@@ -29,7 +29,11 @@ from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Me
 if TYPE_CHECKING:
     from plena.target import Target
 
-REGISTER_OF_KIND: dict[Kind, type[PlenaRegister]] = {Kind.GP: GPRegister, Kind.F: FRegister, Kind.A: ARegister}
+REGISTER_OF_KIND: dict[Kind, type[PlenaRegister]] = {
+    Kind.GP: GPRegister,
+    Kind.F: FRegister,
+    Kind.A: ARegister,
+}
 
 INSTRUCTIONS: dict[str, InstructionSpec] = {}
 """Every instruction's declaration by mnemonic, in opcode order of declaration."""
@@ -90,7 +94,7 @@ class Instruction(IRDLOperation, ABC):
         if values:
             raise TypeError(f"{cls.SPEC.mnemonic} has no {', '.join(values)}")
         if has_segments(cls.SPEC):
-            properties["operandSegmentSizes"] = _segments(tuple(segments))
+            properties["operandSegmentSizes"] = segment_sizes(tuple(segments))
         results = [IndexType()] if cls.HAS_VALUE and "dst" not in given else []
         return cls.create(
             operands=operands, properties=properties, attributes=attributes or {}, result_types=results
@@ -205,7 +209,8 @@ def integer(value: int) -> IntegerAttr[I64]:
 _SEGMENTS: dict[tuple[int, ...], Attribute] = {}
 
 
-def _segments(sizes: tuple[int, ...]) -> Attribute:
+def segment_sizes(sizes: tuple[int, ...]) -> Attribute:
+    """The attribute that says which optional operands are present, interned."""
     from xdsl.dialects.builtin import DenseArrayBase, i32
 
     if sizes not in _SEGMENTS:
@@ -280,7 +285,9 @@ def instruction(
     return declare
 
 
-def build(mnemonic: str, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int) -> Instruction:
+def build(
+    mnemonic: str, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int
+) -> Instruction:
     """Builds the instruction with this mnemonic; see `Instruction.make`."""
     return OP_OF_MNEMONIC[mnemonic].make(attributes=attributes, **values)
 
@@ -290,5 +297,3 @@ def instructions_in(op: Operation) -> Iterator[Instruction]:
     for inner in op.walk():
         if isinstance(inner, Instruction):
             yield inner
-
-

@@ -168,7 +168,9 @@ def a(name: str, bits: Field, mode: Mode = Mode.READ) -> Slot:
     return Slot(name, Kind.A, bits, mode)
 
 
-def immediate(bits: Field, offsets: str | None = None, upstream: Field | None = None, name: str = "imm") -> Slot:
+def immediate(
+    bits: Field, offsets: str | None = None, upstream: Field | None = None, name: str = "imm"
+) -> Slot:
     return Slot(name, Kind.IMMEDIATE, bits, offsets=offsets, upstream=upstream)
 
 

@@ -24,7 +24,9 @@ class VectorInstruction(Instruction):
         for slot in self.SPEC.slots:
             if slot.is_address and slot.name != "amount":
                 mode = Mode.WRITE if slot.name == "dst" else Mode.READ
-                touched.append(Access(Memory.VECTOR, mode, self.address(slot.name), 1, target.vlen, target.vlen))
+                touched.append(
+                    Access(Memory.VECTOR, mode, self.address(slot.name), 1, target.vlen, target.vlen)
+                )
         if any(s.name == "mask" for s in self.SPEC.slots) and self.number("mask"):
             touched.append(Access(Memory.V_MASK, Mode.READ))
         return tuple(touched)

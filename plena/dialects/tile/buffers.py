@@ -70,7 +70,12 @@ class BufferOp(IRDLOperation):
     buffer = result_def(BufferType)
 
     def __init__(
-        self, symbol: str, space: str, size: int, address: int | None = None, placement: DictionaryAttr | None = None
+        self,
+        symbol: str,
+        space: str,
+        size: int,
+        address: int | None = None,
+        placement: DictionaryAttr | None = None,
     ) -> None:
         super().__init__(
             properties={

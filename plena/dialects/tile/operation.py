@@ -40,7 +40,9 @@ class TileOp(IRDLOperation, ABC):
     WORDS: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def make(cls, *, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int | str | None) -> TileOp:
+    def make(
+        cls, *, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int | str | None
+    ) -> TileOp:
         """Builds the op from operand and property names; absent numbers are 0."""
         operands = [[v] if isinstance(v := values.pop(name, None), SSAValue) else [] for name in cls.SPACES]
         properties: dict[str, Attribute] = {}
@@ -54,7 +56,10 @@ class TileOp(IRDLOperation, ABC):
                 properties[name] = StringAttr(str(word))
         if values:
             raise TypeError(f"{cls.name} has no {', '.join(values)}")
-        flat = [group if name in cls.OPTIONAL else group[0] for name, group in zip(cls.SPACES, operands, strict=True)]
+        flat = [
+            group if name in cls.OPTIONAL else group[0]
+            for name, group in zip(cls.SPACES, operands, strict=True)
+        ]
         return cls(operands=flat, properties=properties, attributes=attributes or {})
 
     def number(self, name: str) -> int:
@@ -77,7 +82,9 @@ class TileOp(IRDLOperation, ABC):
     def verify_(self) -> None:
         for name, value in self.buffers():
             if not isinstance(value.type, BufferType) or value.type.space.data not in self.SPACES[name]:
-                raise VerifyException(f"{self.name}: {name} must be a buffer in {' or '.join(self.SPACES[name])}")
+                raise VerifyException(
+                    f"{self.name}: {name} must be a buffer in {' or '.join(self.SPACES[name])}"
+                )
         for name in self.NUMBERS:
             if self.number(name) < 0:
                 raise VerifyException(f"{self.name}: {name} must not be negative")

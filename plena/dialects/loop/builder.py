@@ -1,0 +1,81 @@
+"""Builds loop nests: an insertion point that moves into loop bodies, and index values for linear expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from plena.dialects.loop.linear import Linear
+from plena.dialects.loop.ops import AffineOp, ForOp
+
+Address = Linear | int
+
+
+class LoopBuilder:
+    """Appends operations to a module at an insertion point that `loop` moves into loop bodies.
+
+    Attributes put into `provenance` are copied onto every loop and operation (model module path, kernel step).
+    """
+
+    def __init__(self) -> None:
+        self.module = ModuleOp([])
+        self.provenance: dict[str, Attribute] = {}
+        self._declarations: list[Operation] = []
+        self._block: Block = self.module.body.block
+        self._values: dict[Linear, SSAValue] = {}
+
+    @contextmanager
+    def loop(self, trips: int, attributes: dict[str, Attribute] | None = None) -> Iterator[Linear]:
+        """Opens a counted loop and yields its index; a single trip opens none and yields 0."""
+        if trips == 1:
+            yield Linear(0)
+            return
+        op = ForOp(trips, attributes={**self.provenance, **(attributes or {})})
+        self._block.add_op(op)
+        terminator = op.body.block.last_op
+        assert terminator is not None
+        terminator.detach()
+        outer, outer_values = self._block, self._values
+        self._block, self._values = op.body.block, {}
+        yield Linear.index(op.index)
+        self._block.add_op(terminator)
+        self._block, self._values = outer, outer_values
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Names the kernel step that the operations appended inside belong to."""
+        before = self.provenance
+        self.provenance = {**before, "plena.step": StringAttr(name)}
+        yield
+        self.provenance = before
+
+    def append(self, op: Operation) -> None:
+        """Adds an operation at the insertion point."""
+        self._block.add_op(op)
+
+    def declare(self, op: Operation) -> None:
+        """Adds an operation to the declarations that `finish` puts first."""
+        self._declarations.append(op)
+
+    def value(self, address: Address) -> SSAValue:
+        """An `index` value for an expression, shared within the block."""
+        expression = Linear(address) if isinstance(address, int) else address
+        known = self._values.get(expression)
+        if known is None:
+            op = AffineOp(expression)
+            self._block.add_op(op)
+            known = self._values[expression] = op.result
+        return known
+
+    def finish(self) -> ModuleOp:
+        """The module, declarations first."""
+        block = self.module.body.block
+        if (first := block.first_op) is None:
+            block.add_ops(self._declarations)
+        else:
+            block.insert_ops_before(self._declarations, first)
+        self._declarations = []
+        return self.module
