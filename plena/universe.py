@@ -1,0 +1,55 @@
+"""Everything `plena` adds to xDSL, by name: dialects, passes, targets; each is imported on first use."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+
+from xdsl.ir import Dialect
+from xdsl.passes import ModulePass
+from xdsl.universe import Universe
+from xdsl.utils.target import Target
+
+DIALECTS: dict[str, str] = {
+    "aten": "Aten",
+    "loop": "Loop",
+    "plena": "Plena",
+    "plena_isa": "PlenaISA",
+    "tile": "Tile",
+}
+"""Dialect name -> its object in plena/dialects/<name>."""
+
+PASSES: dict[str, str] = {
+    "allocate-buffers": "AllocateBuffers",
+    "convert-tile-to-isa": "ConvertTileToISA",
+}
+"""Pass name -> its class in plena/passes/<name with underscores>.py."""
+
+TARGETS: dict[str, str] = {
+    "plena-asm": "AssemblyTarget",
+    "plena-words": "WordsTarget",
+}
+"""Output name -> its class in plena/backend/emit.py."""
+
+
+def load_dialect(name: str) -> Dialect:
+    """One of our dialects."""
+    return getattr(import_module(f"plena.dialects.{name}"), DIALECTS[name])
+
+
+def load_pass(name: str) -> type[ModulePass]:
+    """The class of one of our passes."""
+    return getattr(import_module(f"plena.passes.{name.replace('-', '_')}"), PASSES[name])
+
+
+def load_target(name: str) -> type[Target]:
+    """The class of one of our output formats."""
+    return getattr(import_module("plena.backend.emit"), TARGETS[name])
+
+
+PLENA_UNIVERSE = Universe(
+    all_dialects={name: partial(load_dialect, name) for name in DIALECTS},
+    all_passes={name: partial(load_pass, name) for name in PASSES},
+    all_targets={name: partial(load_target, name) for name in TARGETS},
+)
+"""What xDSL finds through the entry point group `xdsl.universe`."""
