@@ -209,6 +209,16 @@ def padded_matrix(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int,
     return -(-shape[-2] // rows) * rows, -(-shape[-1] // columns) * columns
 
 
+def scale_plane(element_bytes: int, target: Target) -> int:
+    """SCALE for a plane of ``element_bytes`` element bytes from the base register: right behind it, aligned.
+
+    A tile's worth of alignment keeps the scales of a row inside one 64-byte word (section 5.5) wherever rows
+    start at multiples of their length.
+    """
+    unit = max(64, target.tile)
+    return -(-element_bytes // unit) * unit
+
+
 Chunk: TypeAlias = tuple[int, Array]
 """Offset in elements from the placement's address, and the elements from there on in memory order."""
 

@@ -14,9 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plena.backend import placement_attribute
 from plena.backend.image import Preload, StagingWarning, quantized, stage, unstage
-from plena.backend.layout import MASK_FLOOR, Source, TensorPlacement, chunks, matrices_of, padded_matrix
+from plena.backend.layout import (
+    MASK_FLOOR,
+    Source,
+    TensorPlacement,
+    chunks,
+    matrices_of,
+    padded_matrix,
+    scale_plane,
+)
 from plena.backend.number_formats import Mx, bf16_bits, bf16_from_bits, bf16_round
 from plena.backend.view import Permute, Reshape, Slice
 from plena.errors import PlenaError
@@ -227,11 +234,19 @@ def test_prefetch_of_several_tiles_walks_the_tiles_in_order(case: Case) -> None:
 
 
 @given(cases())
-def test_text_and_attribute_round_trip(case: Case) -> None:
+def test_text_round_trip(case: Case) -> None:
     p = replace(case.placement, view=(Reshape(case.placement.shape), Slice(0, 0, 1)), floor=-3.0)
     assert TensorPlacement.from_json(json.loads(json.dumps(p.to_json()))) == p
-    attribute = placement_attribute.to_attribute(p)
-    assert placement_attribute.from_attribute(attribute, p.address, p.scale_offset, p.base) == p
+
+
+@pytest.mark.parametrize("used", [1, 64, 4096, 4097, 10**9])
+def test_the_scale_plane_keeps_the_scales_of_a_row_in_one_word(used: int) -> None:
+    for target in (Target(), *TARGETS):
+        plane = scale_plane(used, target)
+        assert used <= plane < used + max(64, target.tile)
+        for row in range(0, 64 * target.mlen, target.mlen):
+            first = plane + row // 8
+            assert first // 64 == (first + target.mlen // 8 - 1) // 64
 
 
 def plain(**changes: object) -> TensorPlacement:
