@@ -1,0 +1,1 @@
+"""What passes need to know about affine-form programs: loops, effects, dependences, repeated streams, costs."""
