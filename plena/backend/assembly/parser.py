@@ -142,6 +142,10 @@ class _Reader:
     def _check_count(self, form: _Form, tokens: list[str], statement: str) -> None:
         spec = form.spec
         if len(tokens) < form.required:
+            for position, token in enumerate(tokens):
+                if len(token.split()) > 1:
+                    column = _column(statement, tokens, position)
+                    raise _Fault(f"{spec.mnemonic}: a comma is missing", column, _usage(spec))
             missing = spec.slots[len(tokens)].name
             raise _Fault(f"{spec.mnemonic}: operand {missing} is missing", _end(statement), _usage(spec))
         allowed = UPSTREAM_OPERANDS if self.upstream_quirks else len(spec.slots)
