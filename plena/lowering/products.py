@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plena.dialects.loop import Linear
 from plena.dialects.tile import TileOp
 from plena.dialects.tile.ops import MatmulOp
 from plena.lowering.context import Lowering, lowers
@@ -14,13 +15,23 @@ def lower_matmul(op: TileOp, ctx: Lowering) -> None:
 
     There is one accumulator, so a reduction finishes before the next output block begins.
     """
-    target, kernel = ctx.target, ctx.kernel
+    mlen, columns = ctx.target.mlen, op.number("columns")
     out, x, w = (ctx.at(v) for v in op.operands)
+    full, rest = divmod(columns, mlen)
+    if full:
+        _blocks(op, ctx, out, x, w, full, mlen)
+    if rest:
+        _blocks(op, ctx, out + full * op.number("out_block"), x, w + full * op.number("w_n"), 1, rest)
+
+
+def _blocks(op: TileOp, ctx: Lowering, out: Linear, x: Linear, w: Linear, blocks: int, columns: int) -> None:
+    """`blocks` column blocks of `columns` output columns each."""
+    target, kernel = ctx.target, ctx.kernel
     step = target.blen * target.mlen
     product = "M_TMM" if op.number("transposed") else "M_MM"
     with (
-        kernel.loop(op.number("n_tiles")) as n,
-        kernel.loop(target.mlen // target.blen) as column,
+        kernel.loop(blocks) as n,
+        kernel.loop(ceil_div(columns, target.blen)) as column,
         kernel.loop(ceil_div(op.number("rows"), target.blen)) as row,
     ):
         with kernel.loop(op.number("k_tiles")) as k:
@@ -29,8 +40,5 @@ def lower_matmul(op: TileOp, ctx: Lowering) -> None:
                 mat=w + k * op.number("w_k") + n * op.number("w_n") + column * step,
                 vec=x + k * op.number("x_block") + row * step,
             )
-        kernel.emit(
-            "M_MM_WO",
-            dst=out + n * op.number("out_block") + row * step + column * target.blen,
-            stride=kernel.gp0,
-        )
+        dst = out + n * op.number("out_block") + row * step + column * target.blen
+        kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)

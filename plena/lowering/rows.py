@@ -27,6 +27,15 @@ def lower_splat(op: TileOp, ctx: Lowering) -> None:
         ctx.kernel.emit("S_MAP_V_FP", dst=dst + row * op.number("dst_row"), base=values)
 
 
+@lowers(ops.ZeroOp)
+def lower_zero(op: TileOp, ctx: Lowering) -> None:
+    """A shift by VLEN lanes leaves nothing of a row, not even of NaN or infinity (plena_isa.md section 3.8)."""
+    kernel, vlen = ctx.kernel, ctx.target.vlen
+    dst = ctx.at(op.operands[0])
+    with kernel.loop(op.number("rows")) as row:
+        kernel.emit("V_SHFT_V", dst=dst + row * vlen, a=dst + row * vlen, amount=vlen)
+
+
 @lowers(ops.MapOp)
 def lower_map(op: TileOp, ctx: Lowering) -> None:
     """One loop when row and block strides of every panel continue each other, two otherwise."""
@@ -55,21 +64,13 @@ def lower_map(op: TileOp, ctx: Lowering) -> None:
 
 
 def _exponentials(
-    ctx: Lowering,
-    x: Linear,
-    blocks: int,
-    block: int,
-    maximum: SSAValue,
-    scale: SSAValue | None,
-    total: SSAValue,
+    ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, total: SSAValue
 ) -> None:
-    """x = exp(scale * (x - maximum)) for every block of a row, total += their sum."""
+    """x = exp(x - maximum) for every block of a row, total += their sum."""
     kernel = ctx.kernel
     with kernel.loop(blocks) as b:
         at = x + b * block
         kernel.emit("V_SUB_VF", dst=at, a=at, b=maximum)
-        if scale is not None:
-            kernel.emit("V_MUL_VF", dst=at, a=at, b=scale)
         kernel.emit("V_EXP_V", dst=at, a=at)
         kernel.emit("V_RED_SUM", acc=total, a=at)
 
@@ -80,15 +81,19 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
     x, floor = ctx.at(op.x), ctx.at(op.floor)
     blocks, block = op.number("blocks"), op.number("block")
-    scale = ctx.load(op.scale) if op.scale is not None else None
     maximum, total = kernel.f_cell(), kernel.f_cell()
     with kernel.loop(op.number("rows")) as row:
         start = x + row * ctx.target.vlen
         kernel.emit("S_LD_FP", dst=maximum, base=floor)
         with kernel.loop(blocks) as b:
             kernel.emit("V_RED_MAX", acc=maximum, a=start + b * block)
-        kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
-        _exponentials(ctx, start, blocks, block, maximum, scale, total)
+        if op.number("sink"):
+            kernel.emit("S_LD_FP", dst=total, base=floor)
+            kernel.emit("S_SUB_FP", dst=total, a=total, b=maximum)
+            kernel.emit("S_EXP_FP", dst=total, a=total)
+        else:
+            kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
+        _exponentials(ctx, start, blocks, block, maximum, total)
         kernel.emit("S_RECI_FP", dst=total, a=total)
         with kernel.loop(blocks) as b:
             kernel.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
@@ -100,9 +105,13 @@ def lower_reset_state(op: TileOp, ctx: Lowering) -> None:
     maximum, total, floor = (ctx.at(v) for v in op.operands)
     start = kernel.f_cell()
     kernel.emit("S_LD_FP", dst=start, base=floor)
+    nothing = kernel.f0
+    if op.number("sink"):
+        nothing = kernel.f_cell()
+        kernel.emit("S_EXP_FP", dst=nothing, a=kernel.f0)
     with kernel.loop(op.number("rows")) as row:
         kernel.emit("S_ST_FP", src=start, base=maximum + row)
-        kernel.emit("S_ST_FP", src=kernel.f0, base=total + row)
+        kernel.emit("S_ST_FP", src=nothing, base=total + row)
 
 
 @lowers(ops.OnlineSoftmaxOp)
@@ -111,7 +120,6 @@ def lower_online_softmax(op: TileOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
     x, maxima, totals, corrections = (ctx.at(v) for v in (op.x, op.maximum, op.total, op.correction))
     blocks, block = op.number("blocks"), op.number("block")
-    scale = ctx.load(op.scale) if op.scale is not None else None
     maximum, correction, total = (kernel.f_cell() for _ in range(3))
     with kernel.loop(op.number("rows")) as row:
         start = x + row * ctx.target.vlen
@@ -121,13 +129,11 @@ def lower_online_softmax(op: TileOp, ctx: Lowering) -> None:
             kernel.emit("V_RED_MAX", acc=maximum, a=start + b * block)
         kernel.emit("S_ST_FP", src=maximum, base=maxima + row)
         kernel.emit("S_SUB_FP", dst=correction, a=correction, b=maximum)
-        if scale is not None:
-            kernel.emit("S_MUL_FP", dst=correction, a=correction, b=scale)
         kernel.emit("S_EXP_FP", dst=correction, a=correction)
         kernel.emit("S_ST_FP", src=correction, base=corrections + row)
         kernel.emit("S_LD_FP", dst=total, base=totals + row)
         kernel.emit("S_MUL_FP", dst=total, a=total, b=correction)
-        _exponentials(ctx, start, blocks, block, maximum, scale, total)
+        _exponentials(ctx, start, blocks, block, maximum, total)
         kernel.emit("S_ST_FP", src=total, base=totals + row)
 
 

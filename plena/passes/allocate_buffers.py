@@ -8,15 +8,19 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.backend.layout import scale_plane
 from plena.backend.number_formats import Mx
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
+from plena.dialects.tile.placements import source_kind
 from plena.errors import CompileError
 from plena.lowering.kernel import round_up
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
 from plena.target import Target
 
-HBM_ALIGNMENT = 64
-"""Bytes: the unit of HBM traffic; keeps blocks and their scales together (plena_isa.md section 5.5)."""
+
+def hbm_alignment(target: Target) -> int:
+    """Bytes: rows at multiples of it have their scales inside one 64-byte word (plena_isa.md section 5.5)."""
+    return max(64, 2 * target.mlen)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class AllocateBuffers(ModulePass):
             intervals = [i for i in lives if i.buffer.space == space]
             used[space] = _first_fit(intervals, _alignment(space, target), base)
             _check(space, used[space], intervals, target)
-        op.attributes[SCALE_PLANE] = IntAttr(round_up(used["hbm"], HBM_ALIGNMENT))
+        op.attributes[SCALE_PLANE] = IntAttr(scale_plane(used["hbm"], target))
         _check_image(op, used["hbm"], target)
 
 
@@ -86,7 +90,7 @@ def capacity(space: str, target: Target) -> int:
 
 
 def _alignment(space: str, target: Target) -> int:
-    return {"hbm": HBM_ALIGNMENT, "matrix": target.tile, "vector": target.vlen, "fp": 1, "int": 1}[space]
+    return {"hbm": hbm_alignment(target), "matrix": target.tile, "vector": target.vlen, "fp": 1, "int": 1}[space]
 
 
 def _place_constants(module: ModuleOp, target: Target) -> int:
@@ -122,10 +126,11 @@ def _lives(module: ModuleOp) -> list[Interval]:
             continue
         start, end = first.get(op, 0), last.get(op, 0)
         if op.placement is not None:
-            role = str(op.placement.data.get("role", ""))
-            start, end = (start, len(top)) if "output" in role else (0, end)
-            if op.space == "hbm":
+            kind = source_kind(op.placement)
+            if kind == "output":
                 end = len(top)
+            elif kind != "scratch":
+                start, end = 0, len(top) if op.space == "hbm" else end
         intervals.append(Interval(op, start, end))
     return intervals
 

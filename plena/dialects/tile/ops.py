@@ -43,7 +43,7 @@ class StoreRowsOp(TileOp):
     ("outer", "inner", "dst_outer", "dst_inner", "src_outer", "src_inner", "src_row", "kv"),
 )
 class LoadTilesOp(TileOp):
-    """Matrix tiles (i, j), i < outer, j < inner, at dst + i*dst_outer + j*dst_inner = HBM tile at src + i*src_outer + j*src_inner.
+    """Tile (i, j), i < outer, j < inner, at dst + i*dst_outer + j*dst_inner = src + i*src_outer + j*src_inner.
 
     `src_row` is the HBM row pitch; 0 means tile-contiguous (MLEN).
     """
@@ -53,10 +53,12 @@ class LoadTilesOp(TileOp):
     "matmul",
     {"out": "vector"},
     {"x": "vector", "w": "matrix"},
-    ("rows", "k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block"),
+    ("rows", "k_tiles", "columns", "transposed", "x_block", "w_k", "w_n", "out_block"),
 )
 class MatmulOp(TileOp):
     """out block n = sum over k of x block k @ W(k, n), W(k, n) the tile at w + k*w_k + n*w_n, transposed if asked.
+
+    `columns` output columns, a multiple of BLEN; the last block may be partial, its other lanes are kept.
 
     The M_MM schedule: one BLEN x BLEN output at a time, f32 sums over all k, one rounding to bf16.
     """
@@ -70,6 +72,11 @@ class MatmulOp(TileOp):
 )
 class SplatOp(TileOp):
     """Each of the rows = VLEN words of FP SRAM starting at `values`."""
+
+
+@tile_op("zero", {"dst": "vector"}, {}, ("rows",))
+class ZeroOp(TileOp):
+    """Consecutive rows = 0, whatever they held."""
 
 
 @tile_op(
@@ -93,13 +100,14 @@ class MapOp(TileOp):
 @tile_op(
     "softmax_rows",
     {"x": "vector"},
-    {"floor": "fp", "scale": "fp?"},
-    ("rows", "blocks", "block"),
+    {"floor": "fp"},
+    ("rows", "blocks", "block", "sink"),
 )
 class SoftmaxRowsOp(TileOp):
-    """x panel = softmax along each row over all blocks, in place: exp(scale * (x - max)) / sum.
+    """x panel = softmax along each row over all blocks, in place: exp(x - max) / sum.
 
-    `floor` is the word that the running maximum starts from.
+    `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
+    the sum and has no value.
     """
 
 
@@ -107,20 +115,20 @@ class SoftmaxRowsOp(TileOp):
     "reset_state",
     {"maximum": "fp", "total": "fp"},
     {"floor": "fp"},
-    ("rows",),
+    ("rows", "sink"),
 )
 class ResetStateOp(TileOp):
-    """Online softmax state of `rows` rows: maximum = floor, total = 0."""
+    """Online softmax state of `rows` rows: maximum = floor, total = 0, or 1 = exp(floor - maximum) with `sink`."""
 
 
 @tile_op(
     "online_softmax",
     {"x": "vector", "maximum": "fp", "total": "fp", "correction": "fp"},
-    {"scale": "fp?"},
+    {},
     ("rows", "blocks", "block"),
 )
 class OnlineSoftmaxOp(TileOp):
-    """One step of the online softmax per row: m' = max(m, x), x = exp(scale*(x - m')), c = exp(scale*(m - m')), l = l*c + sum x."""
+    """One step of the online softmax per row: m' = max(m, x), x = exp(x - m'), c = exp(m - m'), l = l*c + sum x."""
 
 
 @tile_op(

@@ -1,0 +1,1 @@
+"""Kernels: how each tensor-level operation becomes tile operations on buffers."""

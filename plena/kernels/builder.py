@@ -1,0 +1,56 @@
+"""Builds tile-level programs: buffers, constants, views and tile operations inside counted loops."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from plena.backend.layout import TensorPlacement
+from plena.dialects.loop import Address, Linear, LoopBuilder
+from plena.dialects.tile import TILE_OPS, BufferOp, ConstantOp, TileOp, ViewOp
+from plena.dialects.tile.placements import to_attribute
+from plena.target import Target
+
+_BY_NAME: dict[str, type[TileOp]] = {op.name.removeprefix("tile."): op for op in TILE_OPS}
+
+
+class TileBuilder(LoopBuilder):
+    """A loop builder for tile operations."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+        self._constants: dict[tuple[float, ...], SSAValue] = {}
+        self._names: dict[str, int] = {}
+
+    def buffer(self, name: str, space: str, size: int, placement: TensorPlacement | None = None) -> SSAValue:
+        """Declares a buffer of `size` units under a unique name derived from `name`."""
+        count = self._names[name] = self._names.get(name, 0) + 1
+        unique = name if count == 1 else f"{name}_{count}"
+        attribute = None if placement is None else to_attribute(placement.to_json())
+        op = BufferOp(unique, space, size, placement=attribute)
+        self.declare(op)
+        return op.buffer
+
+    def constant(self, *values: float) -> SSAValue:
+        """FP SRAM words with these values; equal ones are shared."""
+        known = self._constants.get(values)
+        if known is None:
+            op = ConstantOp(values)
+            self.declare(op)
+            known = self._constants[values] = op.buffer
+        return known
+
+    def view(self, buffer: SSAValue, offset: Address) -> SSAValue:
+        """The part of a buffer that starts `offset` units after its beginning."""
+        expression = Linear(offset) if isinstance(offset, int) else offset
+        if expression == Linear(0):
+            return buffer
+        op = ViewOp(buffer, self.value(expression))
+        self.append(op)
+        return op.view
+
+    def emit(self, name: str, **values: SSAValue | int | str | None) -> TileOp:
+        """Appends the tile operation `tile.<name>`."""
+        op = _BY_NAME[name].make(attributes=dict(self.provenance), **values)
+        self.append(op)
+        return op

@@ -1,0 +1,209 @@
+"""What kernels share: where tensors are, staging of host tensors, vector SRAM panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import lcm
+from typing import Literal
+
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from plena.backend.layout import Layout, Order, Source, TensorPlacement
+from plena.backend.number_formats import NumberFormat
+from plena.backend.view import Array
+from plena.dialects.tensor_shapes import shape_of
+from plena.errors import CompileError
+from plena.kernels.builder import TileBuilder
+from plena.kernels.schedule import Schedule
+from plena.kernels.tensors import HostTensor, Panel, TensorLocation
+from plena.lowering.kernel import round_up
+from plena.target import Target
+
+
+@dataclass
+class KernelContext:
+    """State of the conversion of one function."""
+
+    builder: TileBuilder
+    schedule: Schedule
+    locations: dict[SSAValue, TensorLocation] = field(default_factory=dict[SSAValue, TensorLocation])
+    data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
+    """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
+    useful_macs: int = 0
+    """Multiply-accumulates of the mathematical operations, padding not counted."""
+
+    @property
+    def target(self) -> Target:
+        return self.builder.target
+
+    def host(self, value: SSAValue) -> HostTensor | None:
+        """The tensor if the host stages it, None if the program computes it."""
+        location = self.locations[value]
+        return location if isinstance(location, HostTensor) else None
+
+    def place(
+        self,
+        name: str,
+        tensor: HostTensor,
+        layout: Layout,
+        number_format: str,
+        padded: tuple[int, int],
+        *,
+        scale: float = 1.0,
+        floor: float | None = None,
+        order: Order = "rows",
+    ) -> SSAValue:
+        """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded."""
+        placement = TensorPlacement(
+            name=name,
+            memory="hbm",
+            address=0,
+            shape=tensor.shape,
+            layout=layout,
+            format=number_format,
+            source=tensor.source,
+            padded=padded,
+            view=tensor.view,
+            scale=scale,
+            floor=floor,
+            order=order,
+        )
+        return self.builder.buffer(name, "hbm", placement.element_bytes(self.target), placement)
+
+    def place_words(
+        self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
+    ) -> SSAValue:
+        """A buffer in a scalar SRAM that the host fills with the elements of a tensor."""
+        number_format = "bf16" if memory == "fp" else "u32"
+        placement = TensorPlacement(
+            name,
+            memory,
+            0,
+            tensor.shape,
+            "words",
+            number_format,
+            tensor.source,
+            view=tensor.view,
+            limit=limit,
+        )
+        return self.builder.buffer(name, memory, placement.elements, placement)
+
+    def element_bytes(self, format_key: str) -> int:
+        """Bytes of HBM per element of a number format."""
+        number_format: NumberFormat = self.target.precision[format_key]
+        return max(1, number_format.element_bits // 8)
+
+    @property
+    def row_unit(self) -> int:
+        """Rows of a panel come in multiples of this: whole products, prefetches and writebacks."""
+        target = self.target
+        return lcm(target.blen, target.hbm_v_prefetch_amount, max(1, target.hbm_v_writeback_amount))
+
+    def physical_rows(self, rows: int) -> int:
+        """Rows of a column block of a panel with `rows` rows."""
+        return round_up(rows, self.row_unit)
+
+    def new_panel(
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        groups: int = 1,
+        pitch: int = 0,
+        slack: int = 0,
+    ) -> Panel:
+        """A panel for [rows, columns] whose `groups` of columns lie `pitch` lanes apart (0: without gaps).
+
+        `slack` more rows follow the last column block.
+        """
+        vlen = self.target.vlen
+        group_columns = columns // groups
+        pitch = pitch or group_columns
+        block = self.physical_rows(rows) * vlen
+        blocks = -(-groups * pitch // vlen)
+        buffer = self.builder.buffer(name, "vector", blocks * block + max(slack, self.row_unit) * vlen)
+        return Panel(buffer, rows, groups, group_columns, pitch, block)
+
+    def load(self, name: str, tensor: HostTensor, format_key: str = "HBM_V_ACT_TYPE") -> Panel:
+        """A two-dimensional host tensor brought into vector SRAM."""
+        rows, columns = tensor.shape
+        vlen = self.target.vlen
+        panel = self.new_panel(name, rows, columns)
+        physical = panel.physical_rows(vlen)
+        lanes = round_up(columns, vlen)
+        source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, (physical, lanes))
+        unit = self.element_bytes(format_key)
+        with self.builder.step("load"):
+            self.builder.emit(
+                "load_rows",
+                dst=panel.buffer,
+                src=source,
+                rows=physical,
+                blocks=panel.blocks(vlen),
+                dst_block=panel.block,
+                src_row=vlen * unit,
+                src_block=physical * vlen * unit,
+            )
+        return panel
+
+    def panel(self, value: SSAValue) -> Panel:
+        """The matrix in vector SRAM, loaded on first use if the host stages it."""
+        location = self.locations[value]
+        if isinstance(location, HostTensor):
+            name = location.source.symbol or f"input{location.source.index}"
+            location = self.locations[value] = self.load(_identifier(name), location)
+        return location
+
+    def constant_rows(self, name: str, rows: Array) -> HostTensor:
+        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices."""
+        self.data[name] = rows
+        shape = tuple(int(n) for n in rows.shape)
+        return HostTensor(Source("data", symbol=name), shape, (), shape)
+
+    def set(self, value: SSAValue, location: TensorLocation) -> None:
+        self.locations[value] = location
+
+
+def _identifier(text: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in text)[-40:].strip("_") or "tensor"
+
+
+Kernel = Callable[[Operation, KernelContext], None]
+
+KERNELS: dict[type[Operation], Kernel] = {}
+"""The kernel of every tensor-level operation."""
+
+
+def kernel_for(*op_classes: type[Operation]) -> Callable[[Kernel], Kernel]:
+    """Registers the kernel of tensor-level operations."""
+
+    def register(function: Kernel) -> Kernel:
+        for op_class in op_classes:
+            KERNELS[op_class] = function
+        return function
+
+    return register
+
+
+def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
+    """Argument number `index` of the function."""
+    shape = shape_of(value)
+    return HostTensor(Source("input", index), shape, (), shape, integer)
+
+
+def unsupported(op: Operation, why: str) -> CompileError:
+    """The error for an operation that no kernel can do, at the line of the user's model."""
+    source = op.attributes.get("plena.source")
+    shapes = ", ".join(str(shape_of(v)) for v in op.operands)
+    where = f"{op.name} on {shapes}" + (f" ({source})" if source is not None else "")
+    return CompileError(why, where=where)
+
+
+__all__ = [
+    "KERNELS",
+    "KernelContext",
+    "input_tensor",
+    "kernel_for",
+    "unsupported",
+]

@@ -1,0 +1,47 @@
+"""Reshapes and rearrangements: free on what the host stages, data movement on what the program computes."""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation
+
+from plena.backend.layout import Source
+from plena.backend.view import Expand, Permute, Reshape
+from plena.dialects.plena import CastOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.tensors import HostTensor
+
+
+@kernel_for(ParameterOp)
+def lower_parameter(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, ParameterOp)
+    symbol = str(op.value)
+    ctx.data[symbol] = op.value
+    shape = shape_of(op.result)
+    ctx.set(op.result, HostTensor(Source("data", symbol=symbol), shape, (), shape))
+
+
+@kernel_for(RearrangeOp)
+def lower_rearrange(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, RearrangeOp)
+    tensor = ctx.host(op.input)
+    if tensor is None:
+        raise unsupported(op, "moving computed elements between rows and columns has no kernel")
+    steps = (Reshape(op.factors.get_values()), Permute(op.order.get_values()), Reshape(shape_of(op.result)))
+    ctx.set(op.result, tensor.through(*steps))
+
+
+@kernel_for(ReshapeOp, ExpandOp)
+def lower_reshape(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, ReshapeOp | ExpandOp)
+    tensor = ctx.host(op.input)
+    if tensor is None:
+        raise unsupported(op, "reshaping a computed tensor has no kernel")
+    step = Reshape if isinstance(op, ReshapeOp) else Expand
+    ctx.set(op.result, tensor.through(step(shape_of(op.result))))
+
+
+@kernel_for(CastOp)
+def lower_cast(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, CastOp)
+    ctx.set(op.result, ctx.locations[op.input])

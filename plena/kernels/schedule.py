@@ -1,0 +1,29 @@
+"""The choices that kernels take from outside: what to minimise and which schedules are allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Objective = Literal["cycles", "size"]
+Timing = Literal["transactional", "pipelined"]
+MatmulChoice = Literal["auto", "mm", "broadcast"]
+AttentionChoice = Literal["auto", "online", "rows"]
+LoopOrder = Literal["heads", "queries"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How kernels are to be tiled.
+
+    `query_block` is the number of query rows that attention takes through all steps at a time (0: the kernel's
+    choice). `order` says whether attention's loop over heads or over query blocks is outermost: heads load every
+    key and value tile once, queries keep the iterations of the outermost loop short (the watchdog).
+    """
+
+    objective: Objective = "cycles"
+    timing: Timing = "transactional"
+    matmul: MatmulChoice = "auto"
+    attention: AttentionChoice = "auto"
+    query_block: int = 0
+    order: LoopOrder = "heads"

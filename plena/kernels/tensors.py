@@ -1,0 +1,80 @@
+"""Where tensors are while kernels are built: on the host's side, to be staged, or in vector SRAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from xdsl.ir import SSAValue
+
+from plena.backend.layout import Source
+from plena.backend.view import Step
+
+
+@dataclass(frozen=True)
+class HostTensor:
+    """A tensor that the host stages: an input, or data (parameters and constants), seen through a view.
+
+    Each kernel that reads one has it placed in the layout it likes best, so layouts cost nothing at run time.
+    """
+
+    source: Source
+    shape: tuple[int, ...]
+    view: tuple[Step, ...] = ()
+    source_shape: tuple[int, ...] = ()
+    integer: bool = False
+
+    def through(self, *steps: Step) -> HostTensor:
+        """The tensor after more view steps."""
+        shape = self.shape
+        for step in steps:
+            shape = step.result_shape(shape)
+        return replace(self, view=(*self.view, *steps), shape=shape)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A matrix [rows, groups * group_columns] in vector SRAM, column-block major (plena_isa.md section 9.2).
+
+    Each of the `groups` of columns (the heads) starts at a multiple of `group_pitch` lanes; `block` elements lie
+    between column blocks, so there are block / VLEN rows of which `rows` mean something. Lanes between groups and
+    rows after `rows` hold finite numbers.
+    """
+
+    buffer: SSAValue
+    rows: int
+    groups: int
+    group_columns: int
+    group_pitch: int
+    block: int
+
+    @property
+    def columns(self) -> int:
+        """Columns that mean something."""
+        return self.groups * self.group_columns
+
+    @property
+    def lanes(self) -> int:
+        """Lanes from the first column to the end of the last group's."""
+        return self.groups * self.group_pitch
+
+    def blocks(self, vlen: int) -> int:
+        """Column blocks."""
+        return -(-self.lanes // vlen)
+
+    def physical_rows(self, vlen: int) -> int:
+        """Rows of a column block, padding included."""
+        return self.block // vlen
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its lanes are its columns without gaps."""
+        return self.group_pitch == self.group_columns
+
+
+TensorLocation = HostTensor | Panel
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """Number of elements."""
+    return prod(shape)

@@ -1,0 +1,154 @@
+"""`convert-plena-to-tile`: kernels on tensors become tile operations on buffers, inside counted loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import Float32Type, IntAttr, ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from plena.backend.layout import Source, TensorPlacement
+from plena.backend.view import Array, Pad, Permute, Reshape, Step
+from plena.dialects.plena import RearrangeOp, ReshapeOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import BufferOp
+from plena.dialects.tile.placements import to_attribute
+from plena.errors import CompileError
+from plena.kernels import attention, layout
+from plena.kernels.builder import TileBuilder
+from plena.kernels.context import KERNELS, KernelContext, input_tensor, unsupported
+from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
+from plena.kernels.tensors import Panel
+from plena.target import Target
+
+USEFUL_MACS = "plena.useful_macs"
+"""Module attribute: multiply-accumulates of the mathematical operations."""
+
+_REGISTERED = (attention, layout)
+
+
+@dataclass(frozen=True)
+class ConvertPlenaToTile(ModulePass):
+    """Replaces func.func @main by the flat body of a tile-level program.
+
+    Arguments and parameters become HBM buffers in the layout their kernel wants, results vector SRAM buffers;
+    reshapes and rearrangements at both ends become views in their placements.
+
+    Before::
+
+        builtin.module {
+          func.func @main(%q: tensor<64x64xf32>, %k: tensor<64x64xf32>, %v: tensor<64x64xf32>) -> tensor<64x64xf32> {
+            %0 = plena.attention %q, %k, %v : tensor<64x64xf32>, tensor<64x64xf32>, tensor<64x64xf32>
+              {batch = 1, heads = 1, kv_heads = 1, scale = 0.125} -> tensor<64x64xf32>
+            func.return %0 : tensor<64x64xf32>
+          }
+        }
+    """
+
+    name = "convert-plena-to-tile"
+    objective: Objective = "cycles"
+    timing: Timing = "transactional"
+    matmul: MatmulChoice = "auto"
+    attention: AttentionChoice = "auto"
+    query_block: int = 0
+    order: LoopOrder = "heads"
+    data: dict[str, Attribute | Array] = field(
+        default_factory=dict[str, "Attribute | Array"], compare=False, init=False
+    )
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        schedule = Schedule(
+            self.objective, self.timing, self.matmul, self.attention, self.query_block, self.order
+        )
+        self.data.update(convert(op, schedule))
+
+
+def convert(module: ModuleOp, schedule: Schedule) -> dict[str, Attribute | Array]:
+    """Converts in place; the staging expressions and constants that placements name."""
+    functions = [f for f in module.body.block.ops if isinstance(f, FuncOp)]
+    if len(functions) != 1:
+        raise CompileError(f"a program is one function, found {len(functions)}")
+    (function,) = functions
+    kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
+    for index, argument in enumerate(function.body.block.args):
+        assert isinstance(argument.type, TensorType)
+        integer = not isinstance(argument.type.element_type, Float32Type)
+        kernels.set(argument, input_tensor(index, argument, integer=integer))
+    for op in function.body.block.ops:
+        _lower(op, kernels)
+    module.attributes[USEFUL_MACS] = IntAttr(kernels.useful_macs)
+    function.detach()
+    function.erase(safe_erase=False)
+    for op in list(kernels.builder.finish().body.block.ops):
+        op.detach()
+        module.body.block.add_op(op)
+    return kernels.data
+
+
+def _lower(op: Operation, kernels: KernelContext) -> None:
+    if isinstance(op, ReturnOp):
+        for index, value in enumerate(op.arguments):
+            _return(value, index, kernels)
+        return
+    if isinstance(op, RearrangeOp | ReshapeOp) and not _is_host(op, kernels):
+        if all(isinstance(use.operation, ReturnOp | RearrangeOp | ReshapeOp) for use in op.result.uses):
+            return
+    kernel = KERNELS.get(type(op))
+    if kernel is None:
+        raise unsupported(op, f"{op.name} has no kernel")
+    kernels.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
+    kernel(op, kernels)
+    kernels.builder.provenance = {}
+
+
+def _is_host(op: RearrangeOp | ReshapeOp, kernels: KernelContext) -> bool:
+    return op.input in kernels.locations and kernels.host(op.input) is not None
+
+
+def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
+    """Gives the buffer of a result its placement; rearrangements of a result are the host's."""
+    steps: list[Step] = []
+    while isinstance(op := value.owner, RearrangeOp | ReshapeOp) and value not in kernels.locations:
+        # Outputs are read back through the view's inverse, so the steps run from the result to the panel.
+        steps.extend(_inverse(op))
+        value = op.input
+    panel = kernels.panel(value)
+    buffer = panel.buffer.owner
+    if not isinstance(buffer, BufferOp) or buffer.placement is not None:
+        raise CompileError(
+            f"result {index} is also another result or an input", hint="return each tensor once"
+        )
+    buffer.placement = to_attribute(_output(panel, index, steps, kernels).to_json())
+
+
+def _inverse(op: RearrangeOp | ReshapeOp) -> list[Step]:
+    if isinstance(op, ReshapeOp):
+        return [Reshape(shape_of(op.input))]
+    factors, order = op.factors.get_values(), op.order.get_values()
+    permuted = tuple(factors[i] for i in order)
+    inverse = tuple(order.index(i) for i in range(len(order)))
+    return [Reshape(permuted), Permute(inverse), Reshape(shape_of(op.input))]
+
+
+def _output(panel: Panel, index: int, steps: list[Step], kernels: KernelContext) -> TensorPlacement:
+    vlen = kernels.target.vlen
+    rows, physical = panel.rows, panel.block // vlen
+    matrix: tuple[int, ...] = (rows, panel.columns)
+    if not panel.is_packed:
+        matrix = (rows, panel.lanes)
+        heads = Reshape((rows, panel.groups, panel.group_columns))
+        steps = [*steps, heads, Pad(2, 0, panel.group_pitch - panel.group_columns), Reshape(matrix)]
+    return TensorPlacement(
+        name=f"output_{index}",
+        memory="vector",
+        address=0,
+        shape=matrix,
+        layout="column_blocks",
+        format="bf16",
+        source=Source("output", index),
+        padded=(physical, panel.blocks(vlen) * vlen),
+        view=tuple(steps),
+    )
