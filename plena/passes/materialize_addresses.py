@@ -1,0 +1,193 @@
+"""`materialize-addresses`: address expressions become register contents, updated by as few instructions as possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
+from xdsl.ir import Block as IRBlock
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from plena.analysis.addressing.extract import program_of
+from plena.analysis.addressing.plan import BlockPlan, LoopCode, UseCode
+from plena.analysis.addressing.planner import plan_program
+from plena.analysis.addressing.program import Block, Program
+from plena.analysis.addressing.registers import ZERO, Action
+from plena.dialects.loop import AffineOp, ForOp, YieldOp
+from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
+from plena.dialects.plena_isa.instruction import integer
+from plena.errors import CompileError
+from plena.target import Target
+
+INT_SPILL_BASE = "plena.int_spill_base"
+"""Module attribute: first INT SRAM word of the region for spilled registers (default: the end of the memory)."""
+
+
+@dataclass(frozen=True)
+class MaterializeAddresses(ModulePass):
+    """Turns every `index` operand into a register cell, and an immediate where the instruction has one.
+
+    A register holds an exact value of a linear expression; making another value costs one instruction if a
+    register holds a smaller one with the same variable part. Which values stay is decided by Belady's rule within
+    a block and by search over what a loop carries from one iteration to the next (plena/analysis/addressing).
+    Uses at most `registers` cells at a time, loop counters included.
+
+    Before::
+
+        builtin.module {
+          %z = plena_isa.register : !plena_isa.gp<gp0>
+          loop.for %i = 0 to 16 {
+            %w = loop.affine 0 + 256 * %i
+            %d = loop.affine 8192 + 4 * %i
+            %x = loop.affine 4096
+            plena_isa.m_mm mat(%w) vec(%x)
+            plena_isa.m_mm_wo dst(%d) stride(%z : !plena_isa.gp<gp0>)
+          }
+        }
+
+    After::
+
+        builtin.module {
+        }
+    """
+
+    name = "materialize-addresses"
+    registers: int = 15
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        program = program_of(op)
+        plan = plan_program(program, self.registers)
+        _Emitter(op, self.registers, plan).run(program)
+
+
+class _Emitter:
+    """Rewrites a module by its plan. Tracks of a plan become virtual cells, one per register in use."""
+
+    def __init__(self, module: ModuleOp, registers: int, plan: BlockPlan) -> None:
+        self.module = module
+        self.plan = plan
+        self.declarations: list[Operation] = []
+        self.zero = self._zero()
+        self.cells: list[SSAValue | None] = [None] * registers
+        self.dead: list[Operation] = []
+        self.base = self._spill_base(plan.depth)
+
+    def run(self, program: Program) -> None:
+        """Rewrites the module in place."""
+        block = self.module.body.block
+        identity = {track: track for track in range(len(self.cells))}
+        self._block(block, program.block, self.plan, identity, self.base)
+        for affine in [op for op in self.module.walk(reverse=True) if isinstance(op, AffineOp)]:
+            affine.detach()
+            affine.erase(safe_erase=False)
+        for op in self.dead:
+            op.detach()
+            op.erase()
+        first = block.first_op
+        if first is None:
+            block.add_ops(self.declarations)
+        else:
+            block.insert_ops_before(self.declarations, first)
+
+    def _zero(self) -> SSAValue:
+        zero = GPRegister.from_index(0)
+        for op in self.module.body.block.ops:
+            if isinstance(op, RegisterOp) and op.cell.type == zero:
+                return op.cell
+        return self._declare(zero)
+
+    def _declare(self, register: GPRegister) -> SSAValue:
+        op = RegisterOp(register)
+        self.declarations.append(op)
+        return op.cell
+
+    def _spill_base(self, words: int) -> int:
+        size = Target.from_module(self.module).int_sram_size
+        given = self.module.attributes.get(INT_SPILL_BASE)
+        base = given.value.data if isinstance(given, IntegerAttr) else size - words
+        if base < 0 or base + words > size:
+            raise CompileError(
+                f"{words} words of INT SRAM for spilled registers do not fit behind word {base}",
+                "materialize-addresses",
+            )
+        if words:
+            self.module.attributes[INT_SPILL_BASE] = IntegerAttr(base, i64)
+        return base
+
+    def cell(self, track: int) -> SSAValue:
+        """The cell of a register number; the zero register for ZERO."""
+        if track == ZERO:
+            return self.zero
+        cell = self.cells[track]
+        if cell is None:
+            cell = self.cells[track] = self._declare(GPRegister.unallocated())
+        return cell
+
+    def _block(
+        self, ir: IRBlock, block: Block, plan: BlockPlan, tracks: dict[int, int], frame: int
+    ) -> None:
+        """Rewrites one block; `tracks` maps the plan's tracks to registers, `frame` is its first spill word."""
+        waiting: list[Operation] = []
+        for node, code in zip(block.nodes, plan.code, strict=True):
+            waiting.extend(self._action(a, tracks, frame, plan.frame) for a in code.actions)
+            op = node.key
+            if op is None:
+                continue
+            assert isinstance(op, Operation)
+            ir.insert_ops_before(waiting, op)
+            waiting.clear()
+            if isinstance(code, LoopCode):
+                assert isinstance(op, ForOp)
+                inner = {track: tracks[outer] for track, outer in code.tracks.items()}
+                op.operands = (self.cell(tracks[code.counter]),)
+                self._block(op.body.block, code.plan.loop.body, code.plan.body, inner, frame + plan.frame)
+            else:
+                assert isinstance(op, Instruction)
+                self._bind(op, code, tracks)
+        waiting.extend(self._action(a, tracks, frame, plan.frame) for a in plan.tail)
+        last = ir.last_op
+        if isinstance(last, YieldOp):
+            ir.insert_ops_before(waiting, last)
+        else:
+            ir.add_ops(waiting)
+
+    def _bind(self, op: Instruction, code: UseCode, tracks: dict[int, int]) -> None:
+        """Puts registers and immediates into an instruction; one with a result gets a destination instead."""
+        bound = {b.slot: (self.cell(tracks.get(b.track, ZERO)), b.offset) for b in code.bindings}
+        if code.result is not None:
+            values: dict[str, SSAValue | int] = {name: cell for name, (cell, _) in bound.items()}
+            values["dst"] = self.cell(tracks[code.result])
+            replacement = build(op.SPEC.mnemonic, dict(op.attributes), **values)
+            block = op.parent_block()
+            assert block is not None
+            block.insert_op_before(replacement, op)
+            self.dead.append(op)
+            positions: list[str] = []
+            op = replacement
+        else:
+            positions = [slot.name for slot, _ in op.named_operands()]
+        for position, name in enumerate(positions):
+            if name in bound:
+                op.operands[position] = bound[name][0]
+        for slot in op.SPEC.slots:
+            if slot.offsets in bound:
+                op.properties[slot.name] = integer(bound[slot.offsets][1])
+
+    def _action(self, action: Action, tracks: dict[int, int], frame: int, own: int) -> Instruction:
+        """The instruction of an action."""
+        dst = self.cell(tracks[action.dst])
+        match action.mnemonic:
+            case "S_LUI_INT":
+                return build("S_LUI_INT", dst=dst, imm=action.imm)
+            case "S_LD_INT":
+                return build("S_LD_INT", dst=dst, base=self.zero, imm=frame + action.imm)
+            case "S_ST_INT":
+                word = frame + action.imm + (own if action.b == 1 else 0)
+                return build("S_ST_INT", src=dst, base=self.zero, imm=word)
+            case "S_ADDI_INT":
+                return build("S_ADDI_INT", dst=dst, a=self.cell(tracks.get(action.a, ZERO)), imm=action.imm)
+            case mnemonic:
+                a, b = (self.cell(tracks.get(t, ZERO)) for t in (action.a, action.b))
+                return build(mnemonic, dst=dst, a=a, b=b)
