@@ -26,7 +26,8 @@ def static_loops(instructions: Sequence[AsmInstruction]) -> list[StaticLoop]:
     A loop that is still open at the end of the program runs once, to the end.
 
     Raises:
-        PlenaError: an end without a start or of a loop that is not the innermost, a trip count of 0.
+        PlenaError: an end without a start or of a loop that is not the innermost, a counter of two open loops,
+            a trip count of 0.
     """
     open_loops: list[tuple[int, int]] = []
     loops: list[StaticLoop] = []
@@ -36,6 +37,10 @@ def static_loops(instructions: Sequence[AsmInstruction]) -> list[StaticLoop]:
             counter, trips = instruction.values
             if trips == 0:
                 raise PlenaError("a loop of 0 trips aborts", f"instruction {position} ({instruction})")
+            if any(counter == other for _, other in open_loops):
+                raise PlenaError(
+                    f"gp{counter} counts a loop that is still open", f"instruction {position} ({instruction})"
+                )
             open_loops.append((position, counter))
         elif mnemonic == "C_LOOP_END":
             counter = instruction.values[0]
