@@ -78,7 +78,7 @@ def module_from_instructions(
     operations = [builder.operation(i, position) for position, i in enumerate(instructions)]
     if provenance is not None:
         for operation, origin in zip(operations, provenance, strict=True):
-            operation.attributes.update(_attributes(origin))
+            operation.attributes.update(attributes_of(origin))
     return ModuleOp([*builder.declarations, *operations])
 
 
@@ -159,7 +159,8 @@ def _register_segments(spec: InstructionSpec) -> Attribute:
     return segment_sizes(tuple(int(slot.name not in spec.sticky) for slot in operand_slots(spec)))
 
 
-def _attributes(origin: Provenance) -> dict[str, Attribute]:
+def attributes_of(origin: Provenance) -> dict[str, Attribute]:
+    """The discardable attributes that record where an instruction comes from."""
     named = ((MODULE_ATTRIBUTE, origin.module), (STEP_ATTRIBUTE, origin.step))
     return {name: StringAttr(text) for name, text in named if text}
 

@@ -1,0 +1,411 @@
+"""The symbolic run: flat code once through, loop bodies on symbols for what they do not know.
+
+A record is the tuple (pc, value, value, ...): the values of an instruction's address slots in slot order, immediates
+added, then those of the sticky state it uses (`RecordLayout`). Integer instructions leave no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Field, InstructionSpec
+from plena.lift.code import Code, opcode
+from plena.lift.int_memory import Frame, IntMemory
+from plena.lift.recurrence import Progression, Recurrence, Unsolved
+from plena.lift.structure import (
+    A_HIGH,
+    A_LOW,
+    RESET,
+    SCALE,
+    STRIDE,
+    V_MASK,
+    LoopCode,
+    register_name,
+)
+from plena.lift.symbols import SymbolKind, Symbols
+from plena.lift.values import MASK, Sum, Value, add, linear, scale, substitute, subtract, symbol, symbols_of
+from plena.target import Target
+
+Record = tuple[int, *tuple[Value, ...]]
+
+FORWARDED = -1
+"""In place of the symbol of an S_LD_INT whose number is known."""
+
+
+@dataclass(eq=False)
+class LoopRun:
+    """One loop of the program after its symbolic run.
+
+    Attributes:
+        body: records and inner loops in order.
+        index: the symbol of the index; symbols from `base` on are local to the loop.
+        solutions: what every entry symbol is.
+        used: the symbols that the body's records need, those of outer loops included.
+    """
+
+    code: LoopCode
+    index: int
+    base: int
+    body: list[Record | LoopRun] = field(default_factory=list["Record | LoopRun"])
+    solutions: dict[int, Progression | Unsolved] = field(default_factory=dict["int", "Progression | Unsolved"])
+    used: set[int] = field(default_factory=set[int])
+
+    @property
+    def peeled(self) -> int:
+        """Iterations to run apart before the formulas of all needed state hold."""
+        settle = 0
+        for number in self.used:
+            solved = self.solutions.get(number)
+            if isinstance(solved, Progression):
+                settle = max(settle, solved.settle)
+        return min(settle, self.code.trips)
+
+
+@dataclass(frozen=True)
+class RecordLayout:
+    """What a record of one opcode holds.
+
+    Attributes:
+        addresses: the names of the address slots, in order.
+        fields: where their registers are in the word.
+        offset: the position of the address that the immediate is added to, -1 without.
+        transfer: it ends with high and low half of the HBM base, scale and stride.
+        mask: it ends with the lane mask if the mask flag (rs3) is set.
+    """
+
+    spec: InstructionSpec
+    addresses: tuple[str, ...]
+    fields: tuple[Field, ...]
+    offset: int
+    transfer: bool
+    mask: bool
+
+
+@cache
+def layout(op: int) -> RecordLayout:
+    """The record layout of an opcode."""
+    spec = OPCODES[op]
+    slots = [s for s in spec.slots if s.is_address]
+    names = [s.name for s in slots]
+    offset = next((names.index(s.offsets) for s in spec.slots if s.offsets in names), -1)
+    return RecordLayout(
+        spec,
+        tuple(names),
+        tuple(s.field for s in slots),
+        offset,
+        "scale" in spec.sticky,
+        "v_mask" in spec.sticky,
+    )
+
+
+_INTEGER = (
+    "S_ADDI_INT S_ADD_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT C_SET_ADDR_REG "
+    "C_SET_SCALE_REG C_SET_STRIDE_REG C_SET_V_MASK_REG"
+).split()
+_FREE = frozenset(s.opcode for s in INSTRUCTIONS.values() if s.free_if_f0)
+_MEMORY = 100
+ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, SET_SCALE, SET_STRIDE, SET_MASK = range(len(_INTEGER))
+
+
+def _kinds() -> list[int]:
+    kinds = [_MEMORY] * 64
+    for kind, mnemonic in enumerate(_INTEGER):
+        kinds[opcode(mnemonic)] = kind
+    return kinds
+
+
+_KINDS = _kinds()
+_TOPK, _MM_WO, _BTMV, _BMV = (opcode(m) for m in ("V_TOPK", "M_MM_WO", "M_BTMV", "M_BMV"))
+
+TOPK_WORDS = {0: 4, 1: 8}
+_MOST_RUNS = 6
+
+
+class SymbolicRun:
+    """Runs a program symbolically; `root` is the whole program as a loop of one iteration."""
+
+    def __init__(self, code: Code, tree: LoopCode, target: Target) -> None:
+        self.code = code
+        self.target = target
+        self.symbols = Symbols()
+        self.state: list[Value] = list(RESET)
+        self.memory = IntMemory(self.symbols)
+        self.scaled = transfers_with_scales(target)
+        self.nonlinear: list[tuple[int, ...]] = []
+        """The symbols that kept something from being linear: worth another run once they are known."""
+        self._last: dict[tuple[int, int], int] = {}
+        self.root = LoopRun(tree, self.symbols.new(SymbolKind.INDEX, 1), 0)
+        self._body(self.root)
+
+    def _body(self, run: LoopRun) -> None:
+        pc = run.code.start + 1
+        for loop in run.code.loops:
+            self._straight(pc, loop.start, run.body)
+            run.body.append(self._loop(loop))
+            pc = loop.end + 1
+        self._straight(pc, run.code.end, run.body)
+
+    def _straight(self, start: int, end: int, body: list[Record | LoopRun]) -> None:
+        code, state, kinds, free = self.code, self.state, _KINDS, _FREE
+        ops, rds, rs1s, rs2s, imms = code.op, code.rd, code.rs1, code.rs2, code.imm
+        for pc in range(start, end):
+            op = ops[pc]
+            kind = kinds[op]
+            if kind == _MEMORY:
+                if op in free and not rds[pc]:
+                    continue
+                body.append(self._record(pc, op))
+            elif kind == ADDI:
+                value = state[rs1s[pc]]
+                state[rds[pc]] = (value + imms[pc]) & MASK if type(value) is int else add(value, imms[pc])
+            elif kind == ADD:
+                state[rds[pc]] = add(state[rs1s[pc]], state[rs2s[pc]])
+            elif kind == SUB:
+                state[rds[pc]] = subtract(state[rs1s[pc]], state[rs2s[pc]])
+            elif kind == LUI:
+                state[rds[pc]] = imms[pc] << 12 & MASK
+            elif kind == MUL:
+                state[rds[pc]] = self._product(pc, state[rs1s[pc]], state[rs2s[pc]])
+            elif kind == LOAD:
+                body.append(self._load(pc))
+            elif kind == STORE:
+                source, address = state[rds[pc]], self._int_address(pc)
+                self.memory.store(address, source)
+                body.append((pc, source, address))
+            elif kind == ADDRESS:
+                state[A_HIGH + rds[pc]], state[A_LOW + rds[pc]] = state[rs1s[pc]], state[rs2s[pc]]
+            else:
+                state[(SCALE, STRIDE, V_MASK)[kind - SET_SCALE]] = state[rds[pc]]
+
+    def _record(self, pc: int, op: int) -> Record:
+        code, state = self.code, self.state
+        shape = layout(op)
+        values: list[Value] = [state[code.field(f)[pc]] for f in shape.fields]
+        if shape.offset >= 0 and code.imm[pc]:
+            values[shape.offset] = add(values[shape.offset], code.imm[pc])
+        if shape.transfer:
+            base = code.rs2[pc]
+            has_scales = self.scaled[op, code.number(pc, Field.FUNCT1) != 0]
+            values += (state[A_HIGH + base], state[A_LOW + base])
+            values.append(state[SCALE] if has_scales else 0)
+            values.append(state[STRIDE] if code.rs3[pc] == 1 else 0)
+        elif shape.mask:
+            if code.rs3[pc]:
+                values.append(state[V_MASK])
+        elif op == _MM_WO:
+            if not code.rs1[pc] or self.target.blen == 1:
+                values[1] = 1
+        elif op == _TOPK:
+            words = TOPK_WORDS.get(code.rs3[pc], 0)
+            self._track(values[2])
+            self.memory.clobber(values[2], words)
+        elif op in (_BTMV, _BMV):
+            values[1], values[0] = add(values[1], values[0]), 0
+        return (pc, *values)
+
+    def _product(self, pc: int, x: Value, y: Value) -> Value:
+        if isinstance(y, int):
+            return scale(x, y)
+        if isinstance(x, int):
+            return scale(y, x)
+        self._track(x)
+        self._track(y)
+        return symbol(self.symbols.opaque(pc, "S_MUL_INT multiplies two numbers that both vary"))
+
+    def _track(self, value: Value) -> None:
+        if self.symbols.has_entry(value):
+            self.nonlinear.append(symbols_of(value))
+
+    def _int_address(self, pc: int) -> Value:
+        address = add(self.state[self.code.rs1[pc]], self.code.imm[pc])
+        self._track(address)
+        return address
+
+    def _load(self, pc: int) -> Record:
+        address = self._int_address(pc)
+        value = self.memory.load(address)
+        if value is not None:
+            self.state[self.code.rd[pc]] = value
+            return (pc, address, FORWARDED)
+        number = self.symbols.new(SymbolKind.LOAD)
+        self.state[self.code.rd[pc]] = symbol(number)
+        return (pc, address, number)
+
+    def _loop(self, loop: LoopCode) -> LoopRun:
+        """Runs a body on symbols for the state it changes, again while that makes more of it known."""
+        before = list(self.state)
+        known: dict[int, Progression] = {}
+        dynamic: set[Value] = set()
+        for attempt in range(_MOST_RUNS):
+            is_last = attempt == _MOST_RUNS - 1
+            self.state[:] = before
+            mark = len(self.nonlinear)
+            run, frame, slots = self._attempt(loop, known, dynamic)
+            causes = {s for symbols in self.nonlinear[mark:] for s in symbols}
+            found: dict[int, Progression] = {}
+            for number in causes & slots.keys():
+                solved = run.solutions[number]
+                if isinstance(solved, Progression) and not solved.settle:
+                    found[slots[number]] = solved
+            unknown = {a for a, n in frame.entries.items() if isinstance(run.solutions[n], Unsolved)}
+            self.memory.frames.pop()
+            if is_last or not (found or unknown):
+                self._leave(run, frame)
+                self.nonlinear[mark:] = [tuple(_outer_symbols(run, set(c))) for c in self.nonlinear[mark:]]
+                return run
+            del self.nonlinear[mark:]
+            known |= found
+            dynamic |= unknown
+        raise AssertionError("the last run is final")
+
+    def _attempt(
+        self, loop: LoopCode, known: dict[int, Progression], dynamic: set[Value]
+    ) -> tuple[LoopRun, Frame, dict[int, int]]:
+        """One run of a body: the run, what it did to INT SRAM, and the slot of every entry symbol of a register."""
+        state, symbols = self.state, self.symbols
+        base = len(symbols)
+        run = LoopRun(loop, symbols.new(SymbolKind.INDEX, loop.trips), base)
+        frame = Frame(base, dynamic)
+        self.memory.frames.append(frame)
+        entries: dict[Hashable, tuple[int, Value]] = {}
+        slots: dict[int, int] = {}
+        for slot in sorted(loop.written):
+            solved = known.get(slot)
+            if solved is not None:
+                state[slot] = linear(0, [(run.index, solved.step)])
+                state[slot] = add(state[slot], solved.start)
+                continue
+            number = symbols.new(SymbolKind.ENTRY)
+            entries[slot] = (number, state[slot])
+            slots[number] = slot
+            state[slot] = symbol(number)
+        state[loop.counter] = linear(loop.trips, [(run.index, MASK)])
+        self._body(run)
+        exits: dict[Hashable, Value | None] = {slot: state[slot] for slot in entries if isinstance(slot, int)}
+        for address, number in frame.entries.items():
+            entries["INT", address] = (number, frame.entry_values[number])
+            exits["INT", address] = self.memory.at_end(address)
+        run.solutions = Recurrence(symbols, run.index, base, loop.trips, entries, exits, _describe).solve()
+        for solved in run.solutions.values():
+            if isinstance(solved, Unsolved) and solved.symbols:
+                self.nonlinear.append(solved.symbols)
+        run.used = _used_symbols(run)
+        return run, frame, slots
+
+    def _leave(self, run: LoopRun, frame: Frame) -> None:
+        """The state after the loop, from the body's last iteration."""
+        state, memory = self.state, self.memory
+        for slot in run.code.written:
+            state[slot] = self._final(run, state[slot])
+        state[run.code.counter] = 0
+        for address, words in [*frame.ranges, *((w, 1) for w in frame.words)]:
+            memory.clobber(self._anywhere(run, address), words)
+        for address, value in frame.known.items():
+            place, last = self._anywhere(run, address), self._final(run, value)
+            is_local = any(s >= run.base for s in (*symbols_of(place), *symbols_of(last)))
+            if not is_local:
+                memory.store(place, last)
+
+    def _anywhere(self, run: LoopRun, address: Value) -> Value:
+        """An address of the body, its entry state replaced by formulas; local symbols stand for any iteration."""
+
+        def meaning(number: int) -> Value | None:
+            solved = run.solutions.get(number)
+            if isinstance(solved, Progression) and not solved.settle:
+                return add(solved.start, linear(0, [(run.index, solved.step)]))
+            return None
+
+        return substitute(address, meaning)
+
+    def _final(self, run: LoopRun, value: Value) -> Value:
+        """A value at the end of the last iteration."""
+        last = run.code.trips - 1
+
+        def meaning(number: int) -> Value | None:
+            if number < run.base:
+                return None
+            if number == run.index:
+                return last
+            solved = run.solutions.get(number)
+            if isinstance(solved, Progression):
+                return solved.at(last)
+            if last == 0:
+                return None
+            return symbol(self._last_of(run, number, solved))
+
+        return substitute(value, meaning)
+
+    def _last_of(self, run: LoopRun, number: int, solved: Unsolved | None) -> int:
+        """The symbol, outside a loop, for the last value of one that is local to it."""
+        key = (run.base, number)
+        if key not in self._last:
+            pc, reason = run.code.start, "a number that its loop computes is not linear in loop indices"
+            if self.symbols.kinds[number] is SymbolKind.LOAD:
+                reason = "a number loaded from INT SRAM in the loop is used behind it"
+            elif solved is not None:
+                reason = solved.reason
+            elif number in self.symbols.reasons:
+                pc, reason = self.symbols.reasons[number]
+            self._last[key] = self.symbols.opaque(pc, reason)
+        return self._last[key]
+
+
+def transfers_with_scales(target: Target) -> dict[tuple[int, bool], bool]:
+    """Whether a transfer has a scale plane, by opcode and precision flag (plena_isa.md section 5.2)."""
+    from plena.backend.number_formats import Mx
+
+    formats = {
+        "H_PREFETCH_M": ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE"),
+        "H_PREFETCH_V": ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
+        "H_STORE_V": ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
+    }
+    return {
+        (opcode(mnemonic), bool(flag)): isinstance(target.precision[key], Mx)
+        for mnemonic, keys in formats.items()
+        for flag, key in enumerate(keys)
+    }
+
+
+def _describe(piece: Hashable) -> str:
+    if isinstance(piece, int):
+        return register_name(piece)
+    assert isinstance(piece, tuple)
+    return f"INT SRAM word {piece[1]}"
+
+
+def _used_symbols(run: LoopRun) -> set[int]:
+    used: set[int] = set()
+    for item in run.body:
+        if isinstance(item, LoopRun):
+            used |= _outer_symbols(item, item.used)
+            continue
+        for value in item:
+            if type(value) is not int:
+                used.update(symbols_of(value))
+    return used
+
+
+def _outer_symbols(run: LoopRun, used: set[int]) -> set[int]:
+    """The symbols of outer loops that some symbols of a body hang on."""
+    outer: set[int] = set()
+    for number in used:
+        solved = run.solutions.get(number)
+        if isinstance(solved, Progression):
+            for value in (solved.start, *solved.early):
+                outer.update(symbols_of(value))
+        elif isinstance(solved, Unsolved):
+            outer.update(solved.symbols)
+        elif number < run.base:
+            outer.add(number)
+    return outer
+
+
+def records_of(run: LoopRun) -> Iterator[Record]:
+    """Every record of a loop and the loops inside, in order."""
+    for item in run.body:
+        if isinstance(item, LoopRun):
+            yield from records_of(item)
+        else:
+            yield item
