@@ -1,0 +1,304 @@
+"""Interpreter of the `tile` dialect: the machine reference.
+
+It computes what the program computes, in its order of operations and with its roundings (bf16 at every vector SRAM
+write, the HBM type at every load and store), on numpy arrays, one per buffer. It knows nothing of addresses, registers
+or instructions, so that it can find the errors of every pass below the tile level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+
+from plena.backend import view as views
+from plena.backend.layout import TensorPlacement, chunks, matrices_of
+from plena.backend.number_formats import NumberFormat, bf16_round
+from plena.backend.view import Array
+from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
+from plena.dialects.tile.placements import from_attribute
+from plena.interpreters.loop import LoopFunctions
+from plena.target import Target
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A buffer's elements from `offset` units on; one element is `unit` units."""
+
+    data: Floats
+    offset: int = 0
+    unit: int = 1
+
+    def at(self, offset: int) -> Region:
+        return Region(self.data, self.offset + offset, self.unit)
+
+    def rows(self, count: int, pitch: int, width: int, start: int = 0) -> Floats:
+        """A view of `count` rows of `width` elements, `pitch` units apart, `start` units further on."""
+        first = (self.offset + start) // self.unit
+        step = pitch // self.unit
+        if count > 1 and step == 0:
+            return np.broadcast_to(self.data[first : first + width], (count, width))
+        end = first + (count - 1) * step + width
+        if first < 0 or end > len(self.data):
+            raise IndexError(f"rows {first}..{end} leave a buffer of {len(self.data)} elements")
+        strides = (step * self.data.itemsize, self.data.itemsize)
+        return np.lib.stride_tricks.as_strided(self.data[first:], (count, width), strides)
+
+
+def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> dict[int, Array]:
+    """Runs a tile-level module.
+
+    Args:
+        module: the flat body, buffers allocated or not.
+        source: the source tensor of an input's or datum's placement.
+
+    Returns:
+        The results by number, in the shape of their placement's source tensor's matrix view: [*batch, R, C].
+    """
+    target = Target.from_module(module)
+    functions = TileFunctions(target, source)
+    interpreter = Interpreter(module)
+    interpreter.register_implementations(LoopFunctions())
+    interpreter.register_implementations(functions)
+    with np.errstate(all="ignore"):
+        interpreter.run_ssacfg_region(module.body, (), "program")
+    results: dict[int, Array] = {}
+    for placement, region in functions.outputs:
+        results[placement.source.index] = matrices_of(placement, region.data[: placement.elements], target)
+    return results
+
+
+@register_impls
+class TileFunctions(InterpreterFunctions):
+    """Implements buffers and every tile operation."""
+
+    def __init__(self, target: Target, source: Callable[[TensorPlacement], Array]) -> None:
+        self.target, self.source = target, source
+        self.outputs: list[tuple[TensorPlacement, Region]] = []
+
+    @impl(BufferOp)
+    def run_buffer(self, interpreter: Interpreter, op: BufferOp, args: PythonValues) -> PythonValues:
+        placement = None
+        if op.placement is not None:
+            placement = TensorPlacement.from_json(from_attribute(op.placement))
+        unit = 1
+        if op.space == "hbm":
+            number_format = placement.number_format(self.target) if placement else self._activations(0)
+            unit = max(1, number_format.element_bits // 8)
+        data = np.zeros(-(-op.size.data // unit), np.float32)
+        region = Region(data, 0, unit)
+        if placement is not None and placement.source.kind == "output":
+            self.outputs.append((placement, region))
+        elif placement is not None and placement.source.kind != "scratch":
+            self._fill(data, placement)
+        return (region,)
+
+    def _fill(self, data: Floats, placement: TensorPlacement) -> None:
+        """What the host stages: the view, floor and scale of the placement, encoded in its format."""
+        matrices = views.apply(placement.view, np.asarray(self.source(placement)))
+        values = matrices.astype(np.float32)
+        if placement.floor is not None:
+            values = np.maximum(values, np.float32(placement.floor))
+        values = values * np.float32(placement.scale)
+        for offset, elements in chunks(placement, values, self.target):
+            data[offset : offset + len(elements)] = elements
+        number_format = placement.number_format(self.target)
+        if placement.memory == "hbm":
+            width = self.target.vlen
+            whole = data[: len(data) // width * width].reshape(-1, width)
+            whole[:] = number_format.quantize(whole)
+        elif placement.memory == "fp":
+            data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
+
+    @impl(ConstantOp)
+    def run_constant(self, interpreter: Interpreter, op: ConstantOp, args: PythonValues) -> PythonValues:
+        values = np.array(op.numbers, np.float16).astype(np.float32)
+        return (Region(bf16_round(values)),)
+
+    @impl(ViewOp)
+    def run_view(self, interpreter: Interpreter, op: ViewOp, args: PythonValues) -> PythonValues:
+        return (args[0].at(args[1]),)
+
+    def _activations(self, kv: int) -> NumberFormat:
+        return self.target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+
+    def _panels(self, op: TileOp, args: PythonValues) -> Mapping[str, Region]:
+        return dict(zip((name for name, _ in op.buffers()), args, strict=True))
+
+    @impl(ops.LoadRowsOp)
+    def run_load_rows(self, interpreter: Interpreter, op: ops.LoadRowsOp, args: PythonValues) -> PythonValues:
+        dst, src = args
+        vlen, n = self.target.vlen, op.number
+        for block in range(n("blocks")):
+            rows = src.rows(n("rows"), n("src_row"), vlen, block * n("src_block"))
+            dst.rows(n("rows"), vlen, vlen, block * n("dst_block"))[:] = bf16_round(rows)
+        return ()
+
+    @impl(ops.StoreRowsOp)
+    def run_store_rows(
+        self, interpreter: Interpreter, op: ops.StoreRowsOp, args: PythonValues
+    ) -> PythonValues:
+        dst, src = args
+        vlen, n = self.target.vlen, op.number
+        number_format = self._activations(n("kv"))
+        for block in range(n("blocks")):
+            rows = src.rows(n("rows"), vlen, vlen, block * n("src_block"))
+            dst.rows(n("rows"), n("dst_row"), vlen, block * n("dst_block"))[:] = number_format.quantize(rows)
+        return ()
+
+    @impl(ops.LoadTilesOp)
+    def run_load_tiles(
+        self, interpreter: Interpreter, op: ops.LoadTilesOp, args: PythonValues
+    ) -> PythonValues:
+        dst, src = args
+        mlen, n = self.target.mlen, op.number
+        pitch = n("src_row") or mlen * src.unit
+        for i in range(n("outer")):
+            for j in range(n("inner")):
+                tile = src.rows(mlen, pitch, mlen, i * n("src_outer") + j * n("src_inner"))
+                dst.rows(mlen, mlen, mlen, i * n("dst_outer") + j * n("dst_inner"))[:] = tile
+        return ()
+
+    @impl(ops.MatmulOp)
+    def run_matmul(self, interpreter: Interpreter, op: ops.MatmulOp, args: PythonValues) -> PythonValues:
+        out, x, w = args
+        mlen, n = self.target.mlen, op.number
+        for block in range(-(-n("columns") // mlen)):
+            width = min(mlen, n("columns") - block * mlen)
+            total = np.zeros((n("rows"), mlen), np.float32)
+            for k in range(n("k_tiles")):
+                tile = w.rows(mlen, mlen, mlen, k * n("w_k") + block * n("w_n"))
+                left = x.rows(n("rows"), mlen, mlen, k * n("x_block"))
+                total = total + left @ (tile.T if n("transposed") else tile)
+            rows = out.rows(n("rows"), mlen, width, block * n("out_block"))
+            rows[:] = bf16_round(total[:, :width])
+        return ()
+
+    @impl(ops.SplatOp)
+    def run_splat(self, interpreter: Interpreter, op: ops.SplatOp, args: PythonValues) -> PythonValues:
+        dst, values = args
+        vlen = self.target.vlen
+        dst.rows(op.number("rows"), op.number("dst_row"), vlen)[:] = values.rows(1, vlen, vlen)
+        return ()
+
+    @impl(ops.ZeroOp)
+    def run_zero(self, interpreter: Interpreter, op: ops.ZeroOp, args: PythonValues) -> PythonValues:
+        vlen = self.target.vlen
+        args[0].rows(op.number("rows"), vlen, vlen)[:] = 0.0
+        return ()
+
+    @impl(ops.MapOp)
+    def run_map(self, interpreter: Interpreter, op: ops.MapOp, args: PythonValues) -> PythonValues:
+        vlen, n = self.target.vlen, op.number
+        panels = self._panels(op, args)
+        constant = None
+        if op.b is not None and op.b.type.space.data == "fp":
+            constant = panels["b"].rows(1, 1, 1)[0, 0]
+        for block in range(n("blocks")):
+            at = {
+                name: region.rows(n("rows"), n(f"{name}_row"), vlen, block * n(f"{name}_block"))
+                for name, region in panels.items()
+                if name != "b" or constant is None
+            }
+            right = at.get("b") if constant is None else constant
+            at["out"][:] = bf16_round(elementwise(op.word("kind"), at["a"], right))
+        return ()
+
+    @impl(ops.SoftmaxRowsOp)
+    def run_softmax_rows(
+        self, interpreter: Interpreter, op: ops.SoftmaxRowsOp, args: PythonValues
+    ) -> PythonValues:
+        x, floor = args
+        blocks = self._blocks(x, op)
+        start = floor.rows(1, 1, 1)[0, 0]
+        maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
+        total = exponential(bf16_round(start - maximum)) if op.number("sink") else np.zeros_like(maximum)
+        for block in blocks:
+            block[:] = exponential(bf16_round(block - maximum[:, None]))
+            total = bf16_round(total + block.sum(axis=1))
+        factor = bf16_round(np.float32(1) / total)
+        for block in blocks:
+            block[:] = bf16_round(block * factor[:, None])
+        return ()
+
+    @impl(ops.ResetStateOp)
+    def run_reset_state(
+        self, interpreter: Interpreter, op: ops.ResetStateOp, args: PythonValues
+    ) -> PythonValues:
+        maximum, total, floor = args
+        rows = op.number("rows")
+        maximum.rows(1, 1, rows)[:] = floor.rows(1, 1, 1)
+        total.rows(1, 1, rows)[:] = 1.0 if op.number("sink") else 0.0
+        return ()
+
+    @impl(ops.OnlineSoftmaxOp)
+    def run_online_softmax(
+        self, interpreter: Interpreter, op: ops.OnlineSoftmaxOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        rows = op.number("rows")
+        maxima, totals, corrections = (
+            panels[name].rows(1, 1, rows)[0] for name in ("maximum", "total", "correction")
+        )
+        blocks = self._blocks(panels["x"], op)
+        maximum = np.maximum(np.max(blocks, axis=(0, 2)), maxima)
+        corrections[:] = exponential(bf16_round(maxima - maximum))
+        maxima[:] = maximum
+        total = bf16_round(totals * corrections)
+        for block in blocks:
+            block[:] = exponential(bf16_round(block - maximum[:, None]))
+            total = bf16_round(total + block.sum(axis=1))
+        totals[:] = total
+        return ()
+
+    @impl(ops.ScaleRowsOp)
+    def run_scale_rows(
+        self, interpreter: Interpreter, op: ops.ScaleRowsOp, args: PythonValues
+    ) -> PythonValues:
+        x, factors = args
+        factor = factors.rows(1, 1, op.number("rows"))[0]
+        if op.number("invert"):
+            factor = bf16_round(np.float32(1) / factor)
+        for block in self._blocks(x, op):
+            block[:] = bf16_round(block * factor[:, None])
+        return ()
+
+    def _blocks(self, x: Region, op: TileOp) -> list[Floats]:
+        """The column blocks of a panel, as views."""
+        vlen, n = self.target.vlen, op.number
+        return [x.rows(n("rows"), vlen, vlen, b * n("block")) for b in range(n("blocks"))]
+
+
+def exponential(x: Floats) -> Floats:
+    """The machine's exp: the argument is clamped to [-88, 88] (plena_isa.md section 2.7)."""
+    return bf16_round(np.exp(np.clip(x, np.float32(-88), np.float32(88))))
+
+
+def elementwise(kind: str, a: Floats, b: Any) -> Floats:
+    """One of tile.map's kinds in float32, not rounded."""
+    match kind:
+        case "add":
+            return a + b
+        case "sub":
+            return a - b
+        case "reverse_sub":
+            return -(a - b)
+        case "mul":
+            return a * b
+        case "max":
+            return np.maximum(a, b)
+        case "min":
+            return np.minimum(a, b)
+        case "exp":
+            return exponential(a)
+        case "reciprocal":
+            return np.float32(1) / a
+        case _:
+            return a.copy()
