@@ -54,8 +54,9 @@ def block_codes(x: F32, block: int, elem: Fp, scale: Fp, machine: bool) -> tuple
             code = _by_prefix(scaled, table, elem)
         else:
             code = encode_scaled(scaled, elem, machine).astype(elem_dtype)
-        if elem.exponent == 8:
-            code[part == 0] = 0
+        empty = maxima == 0
+        if empty.any():
+            code.reshape(-1, block)[empty] = 0
         codes[start : start + step] = code
     return codes, scales
 

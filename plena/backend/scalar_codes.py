@@ -102,7 +102,7 @@ def encode_scaled(y: F32, fp: Fp, machine: bool) -> U16:
     """Element codes of values already divided by their block scale: section 2.5's encoder for any width.
 
     Args:
-        y: float32 values, any shape; zeros are taken as values that vanished in the division.
+        y: float32 values, any shape. What the division made zero has code 0 like zero itself.
         machine: the encoder of H_STORE_V; otherwise the one of the staging tools, which drops the sign of
             what rounds to zero.
     """
@@ -113,17 +113,18 @@ def encode_scaled(y: F32, fp: Fp, machine: bool) -> U16:
     r = floor_log2(a + EPS)
     exponent = np.clip(r, low, high)
     fraction = np.ldexp(a, -exponent)
-    q = np.where(exponent == low, fraction, fraction - np.float32(1)) * np.float32(1 << fp.mantissa)
-    quarters = np.floor(q * np.float32(4)) / np.float32(4)
-    n = np.rint(quarters)
-    if machine:
-        with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        q = np.where(exponent == low, fraction, fraction - np.float32(1)) * np.float32(1 << fp.mantissa)
+        quarters = np.floor(q * np.float32(4)) / np.float32(4)
+        n = np.rint(quarters)
+        if machine:
             n = np.where(q < 0, quarters - np.floor(quarters) == np.float32(0.75), n)
     n = np.where(r > high, last, np.clip(n, 0, last)).astype(np.uint16)
     codes = ((exponent + fp.bias).astype(np.uint16) << np.uint16(fp.mantissa)) | n
     if fp.sign:
         negative = (y < 0) & ((codes != 0) | machine)
         codes |= negative.astype(np.uint16) << np.uint16(fp.exponent + fp.mantissa)
+    codes[y == 0] = 0
     return codes
 
 
@@ -139,8 +140,8 @@ def code_table(fp: Fp, machine: bool) -> U16:
 def table_index(y: F32) -> U16:
     """Index into ``code_table``: the bf16 bits of scaled bf16 values.
 
-    Scaling can push a bf16 value below the smallest bf16 subnormal; all that lies there has the code of that
-    subnormal, only a result of exactly zero has its own.
+    Scaling can push a bf16 value below the smallest bf16 subnormal; all that lies there but zero has the code
+    of that subnormal.
     """
     bits = y.view(np.uint32)
     top = (bits >> np.uint32(16)).astype(np.uint16)
@@ -172,8 +173,8 @@ def decode_table(scalar: Scalar) -> F32:
 
 def encode_int(x: F32, width: int) -> U16:
     """Truncate toward zero, saturate to int32 (NaN gives 0), keep the low ``width`` bits (section 2.2)."""
-    wide = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31))
-    limited = np.clip(np.trunc(wide), -(2.0**31), 2.0**31 - 1).astype(np.int64)
+    finite = np.nan_to_num(x, nan=0.0, posinf=2.0**31, neginf=-(2.0**31)).astype(np.float64)
+    limited = np.clip(np.trunc(finite), -(2.0**31), 2.0**31 - 1).astype(np.int64)
     return (limited & ((1 << width) - 1)).astype(np.uint16)
 
 

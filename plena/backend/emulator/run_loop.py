@@ -1,0 +1,412 @@
+"""The sequencer: fetch, watchdog, dispatch, hardware loops (plena_isa.md section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plena.backend.emulator.aborts import (
+    BREAK_NO_LOOP,
+    LOOP_END_UNMATCHED,
+    LOOP_WATCHDOG,
+    OK,
+)
+from plena.backend.emulator.broadcast_unit import m_bmm, m_btmm, m_btmv, write_out_rows
+from plena.backend.emulator.compiled import Int, entry_point, kernel, source_stamp
+from plena.backend.emulator.decoding import FUNCT1, IMM, KERNEL, RD, RS1, RS2, RS3
+from plena.backend.emulator.kernels import Kernel
+from plena.backend.emulator.matrix_unit import m_mm, m_mm_wo, m_mv, m_mv_wo, m_tmm, m_tmv
+from plena.backend.emulator.reductions import v_red_max, v_red_sum, v_topk
+from plena.backend.emulator.rounding import set_register
+from plena.backend.emulator.scalar_unit import (
+    s_exp_fp,
+    s_ld_fp,
+    s_ld_int,
+    s_max_fp,
+    s_reci_fp,
+    s_sqrt_fp,
+    s_st_fp,
+    s_st_int,
+)
+from plena.backend.emulator.state import (
+    DMA_PS,
+    I64,
+    LOOP_BEGAN,
+    LOOP_CYCLES,
+    LOOP_ENTERED,
+    LOOP_PC,
+    LOOP_REGISTER,
+    SCALE,
+    STRIDE,
+    V_MASK,
+    State,
+)
+from plena.backend.emulator.transfer_tables import M_WEIGHT, V_ACT
+from plena.backend.emulator.transfers import h_prefetch_m, h_prefetch_v, h_store_v
+from plena.backend.emulator.vector_unit import (
+    s_map_v_fp,
+    v_add_vf,
+    v_add_vv,
+    v_exp_v,
+    v_max_vf,
+    v_min_vf,
+    v_mul_vf,
+    v_mul_vv,
+    v_reci_v,
+    v_shft_v,
+    v_sub_vf,
+    v_sub_vf_reversed,
+    v_sub_vv,
+)
+
+Rows: TypeAlias = NDArray[np.int32]
+
+PC, EXECUTED, CYCLES, DEPTH, DEADLINE = range(5)
+"""Positions in ``Progress.position``. The deadline is the executed count at which the watchdog fires."""
+
+NEVER = 1 << 62
+
+MORE, MORE_LOOPS = -1, -2
+"""Results of ``run`` besides an abort code: the limit was reached; the loop stack is full."""
+
+
+class Progress(NamedTuple):
+    """Where a run stands and what it has counted, all int64.
+
+    ``position[5]``; ``loops[depth, 5]`` the open loops; by instruction ``executed[n]`` times and ``dma_ps[n]``;
+    by C_LOOP_START ``iterations[n]``, and ``instructions[n]`` and ``cycles[n]`` spent inside the loop.
+    """
+
+    position: I64
+    loops: I64
+    executed: I64
+    dma_ps: I64
+    iterations: I64
+    instructions: I64
+    cycles: I64
+
+
+@kernel
+def _earliest_deadline(loops: I64, depth: Int, allowed: Int) -> Int:
+    began = NEVER - allowed
+    for i in range(depth):
+        began = min(began, loops[i, LOOP_BEGAN])
+    return began + allowed
+
+
+@kernel
+def _open_loop_on(loops: I64, depth: Int, register: Int) -> Int:
+    """Position of the innermost open loop that counts in a register, -1 if there is none."""
+    position = depth - 1
+    while position >= 0 and loops[position, LOOP_REGISTER] != register:
+        position -= 1
+    return position
+
+
+@kernel
+def _close_loop(p: Progress, position: Int, depth: Int, executed: Int, cycles: Int) -> None:
+    start = p.loops[position, LOOP_PC]
+    p.instructions[start] += executed - p.loops[position, LOOP_ENTERED]
+    p.cycles[start] += cycles - p.loops[position, LOOP_CYCLES]
+    for i in range(position, depth - 1):
+        p.loops[i] = p.loops[i + 1]
+
+
+@kernel
+def _transfer(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rstride: Int, precision: Int) -> Int:
+    """The DMA instructions."""
+    dst, offset, base = np.int64(s.gp[rd]), np.int64(s.gp[rs1]), s.hb[rs2]
+    scale = np.int64(s.sticky[SCALE])
+    kind = (M_WEIGHT if k == Kernel.H_PREFETCH_M else V_ACT) + (precision != 0)
+    pitch = np.int64(s.sticky[STRIDE]) if rstride == 1 else s.sizes.vlen
+    if k == Kernel.H_PREFETCH_M:
+        return h_prefetch_m(
+            s.hbm,
+            s.mram,
+            s.mram_touched,
+            s.transfer,
+            kind,
+            s.traffic,
+            s.sizes,
+            dst,
+            offset,
+            base,
+            scale,
+            pitch,
+            s.facts,
+        )
+    if k == Kernel.H_PREFETCH_V:
+        return h_prefetch_v(
+            s.hbm,
+            s.vram_bits,
+            s.vram_touched,
+            s.row,
+            s.row_bits,
+            s.transfer,
+            kind,
+            s.traffic,
+            s.sizes,
+            dst,
+            offset,
+            base,
+            scale,
+            pitch,
+            s.facts,
+        )
+    return h_store_v(
+        s.hbm,
+        s.vram,
+        s.vram_bits,
+        s.row,
+        s.row_bits,
+        s.transfer,
+        kind,
+        s.traffic,
+        s.sizes,
+        dst,
+        offset,
+        base,
+        scale,
+        pitch,
+        s.facts,
+    )
+
+
+@kernel
+def _vector(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rs3: Int, funct1: Int, imm: Int) -> Int:
+    """The vector unit's instructions."""
+    vram, bits, touched, out, out_bits, facts = (
+        s.vram,
+        s.vram_bits,
+        s.vram_touched,
+        s.row,
+        s.row_bits,
+        s.facts,
+    )
+    hlen, vlen, mask = s.sizes.hlen, s.sizes.vlen, np.int64(s.sticky[V_MASK])
+    d, a = np.int64(s.gp[rd]), np.int64(s.gp[rs1])
+    if k == Kernel.V_ADD_VV:
+        b = np.int64(s.gp[rs2])
+        return v_add_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_SUB_VV:
+        b = np.int64(s.gp[rs2])
+        return v_sub_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_MUL_VV:
+        b = np.int64(s.gp[rs2])
+        return v_mul_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_ADD_VF:
+        return v_add_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_SUB_VF and funct1 == 0:
+        return v_sub_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_SUB_VF:
+        return v_sub_vf_reversed(
+            vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts
+        )
+    if k == Kernel.V_MUL_VF:
+        return v_mul_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_MAX_VF:
+        return v_max_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_MIN_VF:
+        return v_min_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_EXP_V:
+        return v_exp_v(vram, bits, touched, out, out_bits, s.exponential, d, a, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_RECI_V:
+        return v_reci_v(vram, bits, touched, out, out_bits, d, a, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_SHFT_V:
+        return v_shft_v(vram, bits, touched, out, out_bits, d, a, np.int64(s.gp[rs2]), vlen, facts)
+    if k == Kernel.V_RED_SUM:
+        return v_red_sum(vram, s.fp, s.fp_bits, out, rd, a, rs3, mask, hlen, vlen, facts)
+    if k == Kernel.V_RED_MAX:
+        return v_red_max(vram, s.fp, rd, a, vlen, facts)
+    if k == Kernel.S_MAP_V_FP:
+        word = word_address(s.gp, rs1, imm)
+        return s_map_v_fp(vram, touched, s.fp_sram, d, word, vlen, facts)
+    return v_topk(
+        vram,
+        bits,
+        s.fp_sram,
+        s.int_sram,
+        out_bits,
+        out,
+        d,
+        a,
+        np.int64(s.gp[rs2]),
+        rs3,
+        vlen,
+        facts,
+    )
+
+
+def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
+    @entry_point
+    def run(rows: Rows, costs: I64, s: State, p: Progress, limit: Int) -> Int:
+        """Run until the end of the program, an abort, or ``limit`` executed instructions in all.
+
+        Returns:
+            OK at the end, MORE or MORE_LOOPS to be called again, or the abort code with the pc at the culprit.
+        """
+        pc, executed, cycles = p.position[PC], p.position[EXECUTED], p.position[CYCLES]
+        depth, deadline = p.position[DEPTH], p.position[DEADLINE]
+        gp, fp, fp_bits, facts = s.gp, s.fp, s.fp_bits, s.facts
+        vram, vram_bits, touched = s.vram, s.vram_bits, s.vram_touched
+        blen, hlen, mlen = s.sizes.blen, s.sizes.hlen, s.sizes.mlen
+        allowed = s.sizes.max_loop_instructions
+        end = rows.shape[0]
+        status = OK if stamp else MORE
+        while pc < end:
+            if executed >= limit:
+                status = MORE
+                break
+            if executed >= deadline:
+                status = LOOP_WATCHDOG
+                break
+            k = rows[pc, KERNEL]
+            rd, rs1, rs2 = rows[pc, RD], rows[pc, RS1], rows[pc, RS2]
+            if k == Kernel.C_LOOP_START and depth == p.loops.shape[0]:
+                status = MORE_LOOPS
+                break
+            executed += 1
+            cycles += costs[pc]
+            p.executed[pc] += 1
+            following = pc + 1
+
+            if k == Kernel.S_ADDI_INT:
+                gp[rd] = np.int64(gp[rs1]) + rows[pc, IMM]
+            elif k == Kernel.M_MM:
+                status = m_mm(
+                    vram, s.mram, s.acc_mm, s.row, np.int64(gp[rs1]), np.int64(gp[rs2]), blen, mlen, facts
+                )
+            elif k == Kernel.C_LOOP_START:
+                gp[rd] = rows[pc, IMM]
+                p.loops[depth, LOOP_PC] = pc
+                p.loops[depth, LOOP_REGISTER] = rd
+                p.loops[depth, LOOP_BEGAN] = executed
+                p.loops[depth, LOOP_ENTERED] = executed
+                p.loops[depth, LOOP_CYCLES] = cycles
+                p.iterations[pc] += 1
+                depth += 1
+                deadline = min(deadline, executed + allowed)
+            elif k == Kernel.C_LOOP_END:
+                position = _open_loop_on(p.loops, depth, rd)
+                if position < 0:
+                    facts[0] = rd
+                    status = LOOP_END_UNMATCHED
+                else:
+                    was_first = p.loops[position, LOOP_BEGAN] + allowed == deadline
+                    if gp[rd] > 1:
+                        gp[rd] = np.int64(gp[rd]) - 1
+                        following = p.loops[position, LOOP_PC] + 1
+                        p.loops[position, LOOP_BEGAN] = executed
+                        p.iterations[following - 1] += 1
+                    else:
+                        gp[rd] = 0
+                        _close_loop(p, position, depth, executed, cycles)
+                        depth -= 1
+                    if was_first:
+                        deadline = _earliest_deadline(p.loops, depth, allowed)
+            elif k == Kernel.C_BREAK:
+                if depth == 0:
+                    status = BREAK_NO_LOOP
+                else:
+                    gp[p.loops[depth - 1, LOOP_REGISTER]] = 0
+                    _close_loop(p, depth - 1, depth, executed, cycles)
+                    depth -= 1
+                    deadline = _earliest_deadline(p.loops, depth, allowed)
+            elif k == Kernel.FREE:
+                pass
+            elif k == Kernel.ABORT:
+                facts[0] = rd
+                facts[1] = rs1
+                status = np.int64(rows[pc, IMM])
+            elif k == Kernel.S_ADD_INT:
+                gp[rd] = np.int64(gp[rs1]) + np.int64(gp[rs2])
+            elif k == Kernel.S_SUB_INT:
+                gp[rd] = np.int64(gp[rs1]) - np.int64(gp[rs2])
+            elif k == Kernel.S_MUL_INT:
+                gp[rd] = np.int64(gp[rs1]) * np.int64(gp[rs2])
+            elif k == Kernel.S_LUI_INT:
+                gp[rd] = np.int64(rows[pc, IMM]) << 12
+            elif k == Kernel.S_LD_INT:
+                status = s_ld_int(gp, s.int_sram, rd, word_address(gp, rs1, rows[pc, IMM]), facts)
+            elif k == Kernel.S_ST_INT:
+                status = s_st_int(gp, s.int_sram, rd, word_address(gp, rs1, rows[pc, IMM]), facts)
+            elif k == Kernel.S_LD_FP:
+                status = s_ld_fp(fp, s.fp_sram, rd, word_address(gp, rs1, rows[pc, IMM]), facts)
+            elif k == Kernel.S_ST_FP:
+                status = s_st_fp(fp, s.fp_sram, rd, word_address(gp, rs1, rows[pc, IMM]), facts)
+            elif k == Kernel.S_ADD_FP:
+                set_register(fp, fp_bits, rd, fp[rs1] + fp[rs2])
+            elif k == Kernel.S_SUB_FP:
+                set_register(fp, fp_bits, rd, fp[rs1] - fp[rs2])
+            elif k == Kernel.S_MUL_FP:
+                set_register(fp, fp_bits, rd, fp[rs1] * fp[rs2])
+            elif k == Kernel.S_MAX_FP:
+                s_max_fp(fp, rd, rs1, rs2)
+            elif k == Kernel.S_EXP_FP:
+                s_exp_fp(fp, fp_bits, s.exponential, rd, rs1)
+            elif k == Kernel.S_RECI_FP:
+                s_reci_fp(fp, fp_bits, rd, rs1)
+            elif k == Kernel.S_SQRT_FP:
+                s_sqrt_fp(fp, fp_bits, rd, rs1)
+            elif k == Kernel.M_MM_WO:
+                stride = 1 if rs1 == 0 else np.int64(gp[rs1])
+                dst = word_address(gp, rd, rows[pc, IMM])
+                status = m_mm_wo(vram_bits, touched, s.acc_mm, s.acc_mm_bits, dst, stride, blen, mlen, facts)
+            elif k == Kernel.M_TMM:
+                status = m_tmm(
+                    vram, s.mram, s.acc_mm, np.int64(gp[rs1]), np.int64(gp[rs2]), blen, mlen, facts
+                )
+            elif k == Kernel.M_BTMM:
+                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
+                status = m_btmm(vram, s.mram, s.acc_bmm, s.row, s.columns, mat, vec, hlen, mlen, facts)
+            elif k == Kernel.M_BMM:
+                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
+                status = m_bmm(vram, s.mram, s.acc_bmm, s.row, mat, vec, hlen, mlen, facts)
+            elif k == Kernel.M_BMM_WO:
+                dst = word_address(gp, rd, rows[pc, IMM])
+                status = write_out_rows(vram_bits, touched, s.acc_bmm_rows, s.acc_bmm_bits, dst, mlen, facts)
+            elif k == Kernel.M_MV:
+                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
+                status = m_mv(vram, s.mram, s.acc_v, s.row, mat, vec, blen, mlen, facts)
+            elif k == Kernel.M_TMV:
+                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
+                status = m_tmv(vram, s.mram, s.acc_v, mat, vec, blen, mlen, facts)
+            elif k == Kernel.M_BTMV:
+                mat = (np.int64(gp[rs1]) + np.int64(gp[rd])) & 0xFFFFFFFF
+                vec = np.int64(gp[rs2])
+                status = m_btmv(vram, s.mram, s.acc_bmv, s.row, s.columns, mat, vec, hlen, mlen, facts)
+            elif k == Kernel.M_MV_WO:
+                dst = word_address(gp, rd, rows[pc, IMM])
+                status = m_mv_wo(vram_bits, touched, s.acc_v, s.acc_v_bits, dst, blen, mlen, facts)
+            elif k == Kernel.M_BMV_WO:
+                dst = word_address(gp, rd, rows[pc, IMM])
+                status = write_out_rows(vram_bits, touched, s.acc_bmv, s.acc_bmv_bits, dst, mlen, facts)
+            elif k == Kernel.C_SET_ADDR_REG:
+                s.hb[rd] = (np.uint64(gp[rs1]) << np.uint64(32)) | np.uint64(gp[rs2])
+            elif k == Kernel.C_SET_SCALE_REG:
+                s.sticky[SCALE] = gp[rd]
+            elif k == Kernel.C_SET_STRIDE_REG:
+                s.sticky[STRIDE] = gp[rd]
+            elif k == Kernel.C_SET_V_MASK_REG:
+                s.sticky[V_MASK] = gp[rd]
+            elif k in (Kernel.H_PREFETCH_M, Kernel.H_PREFETCH_V, Kernel.H_STORE_V):
+                before = s.traffic[DMA_PS]
+                status = _transfer(s, k, rd, rs1, rs2, rows[pc, RS3], rows[pc, FUNCT1])
+                p.dma_ps[pc] += s.traffic[DMA_PS] - before
+            else:
+                status = _vector(s, k, rd, rs1, rs2, rows[pc, RS3], rows[pc, FUNCT1], rows[pc, IMM])
+
+            if status != OK:
+                break
+            pc = following
+        p.position[PC], p.position[EXECUTED], p.position[CYCLES] = pc, executed, cycles
+        p.position[DEPTH], p.position[DEADLINE] = depth, deadline
+        return status
+
+    return run
+
+
+run = _make_run(source_stamp())
