@@ -30,6 +30,7 @@ from plena.backend.emulator.scalar_unit import (
     s_sqrt_fp,
     s_st_fp,
     s_st_int,
+    word_address,
 )
 from plena.backend.emulator.state import (
     DMA_PS,
