@@ -21,7 +21,10 @@ DIALECTS: dict[str, str] = {
 
 PASSES: dict[str, str] = {
     "allocate-buffers": "AllocateBuffers",
+    "convert-plena-to-tile": "ConvertPlenaToTile",
     "convert-tile-to-isa": "ConvertTileToISA",
+    "fuse-attention": "FuseAttention",
+    "materialize-addresses": "MaterializeAddresses",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

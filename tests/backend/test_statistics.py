@@ -132,5 +132,5 @@ def test_dynamic_counts_and_cycles_are_the_public_emulators(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CROSSED_LOOPS))
 def test_crossed_loops_are_refused(name: str) -> None:
-    with pytest.raises(PlenaError, match="ends no loop|still open"):
+    with pytest.raises(PlenaError, match=r"ends no loop|still open"):
         statistics_of(parse_asm(Case.named(name).info["assembly"]), Target())
