@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "canonicalize-layouts": "CanonicalizeLayouts",
     "allocate-buffers": "AllocateBuffers",
     "convert-plena-to-tile": "ConvertPlenaToTile",
     "convert-tile-to-isa": "ConvertTileToISA",

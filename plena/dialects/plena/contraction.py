@@ -133,11 +133,10 @@ class AttentionOp(PlenaOp):
     Shapes: query [batch*S, heads*D], key [batch*T, kv_heads*D], value [batch*T, kv_heads*E], result [batch*S,
     heads*E]. Head h owns columns [h*D, (h+1)*D); query head h reads key head h // (heads // kv_heads).
 
-    In order: scores = query @ key^T * scale; with `softcap` c, scores = c * tanh(scores / c); `bias` [b, h,
-    S, T] (b is 1 or batch, h is 1 or heads; 0-dimensional in neither) is added if real, masks where false if
-    boolean; `band` masks the keys outside; `key_padding` [batch, T] masks the keys where it is 0 or false;
-    `sinks` [heads] adds one score per head that takes part in the softmax and has no value. A query whose
-    keys are all masked has no defined result.
+    In this order: scores = query @ key^T * scale; with `softcap` c, scores = c * tanh(scores / c); `bias`
+    [b, h, s, T] (b, h, s are whole or 1) is added if real and masks where false if boolean; `band` masks the keys
+    outside; `key_padding` [batch, T] masks the keys where it is 0 or false; `sinks` [heads] joins one score per
+    head to the softmax that has no value. A query whose keys are all masked has no defined result.
     """
 
     name = "plena.attention"
@@ -228,8 +227,10 @@ class AttentionOp(PlenaOp):
         scores = (self.query_length, self.key_length)
         if self.bias is not None:
             bias = shape_of(self.bias)
-            fits = len(bias) == 4 and bias[2:] == scores and bias[0] in (1, batch) and bias[1] in (1, heads)
-            self.require(fits, f"bias {bias} does not fit the scores {(batch, heads, *scores)}")
+            full = (batch, heads, *scores)
+            fits = len(bias) == 4 and bias[3] == scores[1]
+            fits = fits and all(size in (1, whole) for size, whole in zip(bias, full, strict=True))
+            self.require(fits, f"bias {bias} does not fit the scores {full}")
         if self.key_padding is not None:
             self.require(
                 shape_of(self.key_padding) == (batch, scores[1]), "key_padding must be [batch, keys]"

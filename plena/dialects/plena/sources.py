@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import SymbolRefAttr, TensorType
+from xdsl.dialects.builtin import Float32Type, SymbolRefAttr, TensorType
 from xdsl.ir import Attribute
 from xdsl.irdl import irdl_op_definition, prop_def, result_def
 
-from plena.dialects.plena.base import PlenaOp, real
+from plena.dialects.plena.base import PlenaOp
 from plena.dialects.plena.staging import StagingAttr
 
 
@@ -28,8 +28,10 @@ class ParameterOp(PlenaOp):
         self,
         value: SymbolRefAttr | StagingAttr,
         shape: Sequence[int],
+        element: Attribute | None = None,
         attributes: dict[str, Attribute] | None = None,
     ) -> None:
+        result_type = TensorType(element or Float32Type(), shape)
         super().__init__(
-            properties={"value": value}, result_types=[real(*shape)], attributes=attributes or {}
+            properties={"value": value}, result_types=[result_type], attributes=attributes or {}
         )

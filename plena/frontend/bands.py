@@ -1,0 +1,44 @@
+"""Recognition of constant masks that are causal, windowed or another band around the diagonal."""
+
+from __future__ import annotations
+
+import torch
+
+from plena.dialects.plena.masks import BandAttr
+
+_MASKED = -1e4
+"""Additive entries from here down take a key out of any softmax in practice: e to the -1e4 is zero."""
+
+
+def band_of(mask: torch.Tensor) -> BandAttr | None:
+    """The band that a mask [..., S, T] allows, None if it is no band or not the same for all leading axes.
+
+    Boolean masks allow where true; additive ones allow exact zeros and forbid values of at most -1e4. A mask
+    that allows everything is no band either.
+    """
+    if mask.ndim < 2 or min(mask.shape) == 0:
+        return None
+    plane = mask.reshape(-1, *mask.shape[-2:])[0]
+    if mask.numel() != plane.numel() and not bool((mask == plane).all()):
+        return None
+    if mask.dtype == torch.bool:
+        allowed = plane
+    elif mask.is_floating_point():
+        allowed = plane == 0
+        if not bool((allowed | (plane <= _MASKED)).all()):
+            return None
+    else:
+        return None
+    return _band_of_allowed(allowed)
+
+
+def _band_of_allowed(allowed: torch.Tensor) -> BandAttr | None:
+    queries, keys = allowed.shape
+    if bool(allowed.all()) or not bool(allowed.any()):
+        return None
+    distance = torch.arange(keys)[None, :] - torch.arange(queries)[:, None]
+    inside = distance[allowed]
+    lower, upper = int(inside.min()), int(inside.max())
+    if not bool((allowed == ((distance >= lower) & (distance <= upper))).all()):
+        return None
+    return BandAttr(None if lower == 1 - queries else lower, None if upper == keys - 1 else upper)

@@ -1,0 +1,38 @@
+"""Torch element types and what they become: every floating-point type is f32, ids are i64, booleans i1."""
+
+from __future__ import annotations
+
+import torch
+from xdsl.dialects.builtin import Float32Type, IntegerType, TensorType
+from xdsl.ir import Attribute
+
+_ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
+    torch.float32: Float32Type(),
+    torch.float16: Float32Type(),
+    torch.bfloat16: Float32Type(),
+    torch.int64: IntegerType(64),
+    torch.int32: IntegerType(64),
+    torch.bool: IntegerType(1),
+}
+
+
+def element_type(dtype: torch.dtype) -> Attribute | None:
+    """The IR element type of a torch dtype, None if the compiler has no use for it (float64, complex, int8
+    ...)."""
+    return _ELEMENT_TYPES.get(dtype)
+
+
+def torch_dtype(element: Attribute) -> torch.dtype:
+    """The torch dtype in which the interpreters hold tensors of an IR element type."""
+    match element:
+        case Float32Type():
+            return torch.float32
+        case IntegerType(width=width) if width.data == 1:
+            return torch.bool
+        case _:
+            return torch.int64
+
+
+def is_real(tensor_type: Attribute) -> bool:
+    """Whether the type is a tensor of floating-point numbers."""
+    return isinstance(tensor_type, TensorType) and isinstance(tensor_type.get_element_type(), Float32Type)

@@ -1,0 +1,87 @@
+"""From an nn.Module to a functional FX graph of ATen operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from plena.errors import CompileError
+
+_KEPT = (
+    "linear.default",
+    "scaled_dot_product_attention.default",
+    "silu.default",
+    "gelu.default",
+    "layer_norm.default",
+    "rms_norm.default",
+    "softmax.int",
+    "matmul.default",
+)
+
+
+def export_module(
+    module: torch.nn.Module | ExportedProgram,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    importable: Callable[[ExportedProgram], bool],
+) -> ExportedProgram:
+    """The module as a functional graph whose operators the importer mostly knows.
+
+    Decomposing costs more than exporting, so it happens only when `importable` refuses the graph as captured.
+
+    Raises:
+        CompileError: torch.export cannot capture the module.
+    """
+    if isinstance(module, ExportedProgram):
+        program = module
+    else:
+        program = _capture(module, args, kwargs)
+    if importable(program):
+        return program
+    with torch.no_grad():
+        return program.run_decompositions(_decompositions())
+
+
+def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
+    args, kwargs = _distinct((tuple(args), dict(kwargs)))
+    training = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad():
+            return torch.export.export(module, args, kwargs, strict=False)
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise CompileError(
+            f"torch.export cannot capture {type(module).__name__}: {type(error).__name__}: {first_line}",
+            hint="The forward must run on the example inputs and must not branch on tensor values.",
+        ) from error
+    finally:
+        for child, mode in training.items():
+            child.training = mode
+
+
+def _distinct(inputs: Any) -> Any:
+    """The inputs with repeated tensors copied: export would make one input of a tensor passed twice."""
+    seen: set[int] = set()
+
+    def copy_if_repeated(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if value.data_ptr() in seen:
+            return value.clone()
+        seen.add(value.data_ptr())
+        return value
+
+    return pytree.tree_map(copy_if_repeated, inputs)
+
+
+def _decompositions() -> Any:
+    table = torch.export.default_decompositions()
+    for name in _KEPT:
+        packet, overload = name.split(".")
+        table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
+    return table

@@ -1,0 +1,127 @@
+"""Which nodes of the graph do not depend on the inputs, and their values.
+
+Rotary tables, masks and position ids become constants here. A parameter that is only moved (transposed,
+sliced) is not folded: it keeps its name, and the passes turn the movement into a staging expression.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+_MOVES = frozenset(
+    {
+        "aten.t", "aten.transpose", "aten.permute", "aten.movedim", "aten.numpy_T", "aten.mT", "aten.swapaxes",
+        "aten.view", "aten.reshape", "aten._unsafe_view", "aten.unsqueeze", "aten.squeeze", "aten.flatten",
+        "aten.unflatten", "aten.expand", "aten.slice", "aten.select", "aten.split", "aten.split_with_sizes",
+        "aten.chunk", "aten.unbind", "aten.narrow", "aten.alias", "aten.detach", "aten.clone", "aten.contiguous",
+        "aten.to", "aten._to_copy", "aten.type_as", "aten.lift_fresh_copy",
+    }
+)  # fmt: skip
+
+_SHAPE_ONLY = frozenset(
+    {
+        "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros", "aten.new_ones", "aten.new_full",
+        "aten.sym_size", "aten.size",
+    }
+)  # fmt: skip
+"""Operators whose result depends on their tensor's shape only."""
+
+
+@dataclass
+class FoldingPlan:
+    """What the importer does with each node.
+
+    Attributes:
+        needed: nodes that an output depends on.
+        foldable: needed nodes to be evaluated at import.
+        constants: buffers and lifted constants by placeholder.
+        names: names of constants by identity of the tensor.
+    """
+
+    needed: set[Node] = field(default_factory=set[Node])
+    foldable: set[Node] = field(default_factory=set[Node])
+    constants: dict[Node, torch.Tensor] = field(default_factory=dict[Node, torch.Tensor])
+    names: dict[int, str] = field(default_factory=dict[int, str])
+
+
+def plan_folding(program: ExportedProgram) -> FoldingPlan:
+    """Classify the nodes of an exported graph."""
+    plan = FoldingPlan()
+    nodes = list(program.graph_module.graph.nodes)
+    parameters = _placeholders(program, plan, nodes)
+    _mark_needed(plan, nodes)
+    known = set(plan.constants)
+    moved = set(parameters)
+    for node in nodes:
+        if node.op != "call_function" or node not in plan.needed:
+            continue
+        inputs = node.all_input_nodes
+        shape_only = _packet(node) in _SHAPE_ONLY
+        if not shape_only and not all(i in known or i in moved for i in inputs):
+            continue
+        if _is_random(node):
+            continue
+        is_move = _packet(node) in _MOVES or node.target is operator.getitem
+        if is_move and any(i in moved for i in inputs):
+            moved.add(node)
+            continue
+        known.add(node)
+        plan.foldable.add(node)
+    return plan
+
+
+def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]) -> list[Node]:
+    by_name = {node.name: node for node in nodes if node.op == "placeholder"}
+    parameters: list[Node] = []
+    for spec in program.graph_signature.input_specs:
+        node = by_name[spec.arg.name]
+        if spec.kind == InputKind.PARAMETER:
+            parameters.append(node)
+        elif spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+            assert spec.target is not None
+            source = program.state_dict if spec.target in program.state_dict else program.constants
+            plan.constants[node] = source[spec.target]
+            plan.names[id(source[spec.target])] = spec.target
+    return parameters
+
+
+def _mark_needed(plan: FoldingPlan, nodes: list[Node]) -> None:
+    pending = [node for node in nodes if node.op == "output"]
+    while pending:
+        for source in pending.pop().all_input_nodes:
+            if source not in plan.needed:
+                plan.needed.add(source)
+                pending.append(source)
+
+
+def _packet(node: Node) -> str:
+    return str(getattr(node.target, "overloadpacket", node.target))
+
+
+def _is_random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def evaluate_node(node: Node, value_of: Callable[[Node], Any]) -> Any:
+    """The node's value on known inputs; a shape-only operator sees an empty tensor of the right shape."""
+
+    def resolve(argument: Node) -> Any:
+        meta = argument.meta.get("val")
+        if _packet(node) in _SHAPE_ONLY and isinstance(meta, torch.Tensor):
+            return torch.empty(tuple(meta.shape), dtype=meta.dtype)
+        return value_of(argument)
+
+    args = map_arg(node.args, resolve)
+    kwargs = map_arg(node.kwargs, resolve)
+    assert callable(node.target)
+    with torch.no_grad():
+        return node.target(*args, **kwargs)

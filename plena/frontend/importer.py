@@ -1,0 +1,348 @@
+"""Translation of an exported FX graph into the `aten` dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
+from torch.fx import Node
+from torch.utils import _pytree as pytree
+from xdsl.builder import Builder
+from xdsl.dialects import func
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    FloatAttr,
+    IntegerAttr,
+    ModuleOp,
+    StringAttr,
+    SymbolRefAttr,
+    TensorType,
+    f64,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+
+from plena.dialects import aten
+from plena.errors import CompileError
+from plena.frontend import operators
+from plena.frontend.bands import band_of
+from plena.frontend.element_types import element_type
+from plena.frontend.export import export_module
+from plena.frontend.folding import FoldingPlan, evaluate_node, plan_folding
+from plena.frontend.locations import location_attributes, source_line
+from plena.frontend.program import ImportedProgram, TensorSpec
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the model by its state_dict name."""
+
+    symbol: str
+    tensor: torch.Tensor
+
+
+Value = SSAValue | Parameter | torch.Tensor | tuple[Any, ...] | list[Any] | None
+"""What a node of the graph stands for: a value of the IR, a parameter, a folded constant, or several of
+them."""
+
+
+def import_module(
+    module: torch.nn.Module | ExportedProgram,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> ImportedProgram:
+    """The model as a function of `aten` ops.
+
+    Args:
+        module: a module, exported in eval mode, or the result of torch.export.
+        example_inputs: positional arguments that fix shapes and dtypes; not needed for an ExportedProgram.
+        kwargs: keyword arguments.
+
+    Raises:
+        CompileError: torch cannot export the module, a shape is dynamic, an element type is not supported, or
+        the
+            model changes its own buffers.
+    """
+    program = export_module(module, example_inputs, kwargs or {}, operators.all_known)
+    return GraphImporter(program).run()
+
+
+@dataclass
+class GraphImporter:
+    """One walk over the graph of `program`; handlers of single operators are in plena.frontend.operators."""
+
+    program: ExportedProgram
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    values: dict[Node, Value] = field(default_factory=dict[Node, Value])
+
+    def run(self) -> ImportedProgram:
+        """Translate the whole graph."""
+        graph = self.program.graph_module.graph
+        self.plan: FoldingPlan = plan_folding(self.program)
+        self.block = Block()
+        self.builder = Builder(InsertPoint.at_end(self.block))
+        self.emitted: dict[int | str, SSAValue] = {}
+        self.held: list[torch.Tensor] = []
+        self.location: dict[str, Attribute] = {}
+        self._check_mutations()
+        inputs = self._import_placeholders()
+        for node in graph.nodes:
+            if node.op == "call_function" and node in self.plan.needed:
+                self.values[node] = self._import_node(node)
+            elif node.op not in ("placeholder", "output", "call_function", "get_attr"):
+                raise CompileError(f"cannot import a {node.op} node", source_line(node))
+        outputs, results = self._import_outputs()
+        self.builder.insert(func.ReturnOp(*results))
+        return self._assemble(inputs, outputs, results)
+
+    def _assemble(
+        self, inputs: list[TensorSpec], outputs: list[TensorSpec], results: list[SSAValue]
+    ) -> ImportedProgram:
+        types = ([argument.type for argument in self.block.args], [result.type for result in results])
+        main = func.FuncOp("main", types, Region(self.block))
+        main.properties["arg_attrs"] = _names(inputs)
+        main.properties["res_attrs"] = _names(outputs)
+        return ImportedProgram(ModuleOp([main]), self.tensors, inputs, outputs)
+
+    # The boundary of the function.
+
+    def _check_mutations(self) -> None:
+        for output in self.program.graph_signature.output_specs:
+            if output.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
+                raise CompileError(
+                    f"the model changes {output.target} in place",
+                    hint="Buffers that a run updates, such as a KV cache, are not supported; disable the cache.",
+                )
+
+    def _import_placeholders(self) -> list[TensorSpec]:
+        inputs: list[TensorSpec] = []
+        names: dict[tuple[Any, ...], str] = {}
+        nodes = {
+            node.name: node for node in self.program.graph_module.graph.nodes if node.op == "placeholder"
+        }
+        for spec in self.program.graph_signature.input_specs:
+            node = nodes[spec.arg.name]
+            if spec.kind == InputKind.USER_INPUT:
+                if isinstance(spec.arg, ConstantArgument):
+                    self.values[node] = spec.arg.value
+                    continue
+                inputs.append(self._import_input(node))
+            elif node not in self.plan.needed:
+                continue
+            elif spec.kind == InputKind.PARAMETER:
+                assert spec.target is not None
+                tensor = self.program.state_dict[spec.target]
+                key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.numel() else (node,)
+                self.values[node] = Parameter(names.setdefault(key, spec.target), tensor)
+            else:
+                self.values[node] = self.plan.constants[node]
+        return inputs
+
+    def _import_input(self, node: Node) -> TensorSpec:
+        shape = self.static_shape(node)
+        value = node.meta["val"]
+        if not isinstance(value, torch.Tensor):
+            raise CompileError(f"input {node.name} is not a tensor")
+        argument = self.block.insert_arg(self.tensor_type(value, node), len(self.block.args))
+        argument.name_hint = node.name
+        self.values[node] = argument
+        return TensorSpec(node.name, shape, value.dtype)
+
+    def _import_outputs(self) -> tuple[list[TensorSpec], list[SSAValue]]:
+        output_node = next(node for node in self.program.graph_module.graph.nodes if node.op == "output")
+        self.location = {}
+        specs: list[TensorSpec] = []
+        results: list[SSAValue] = []
+        names = _output_names(self.program)
+        for spec, node, name in zip(
+            self.program.graph_signature.output_specs, output_node.args[0], names, strict=True
+        ):
+            if not isinstance(spec.arg, TensorArgument):
+                continue
+            value = self.ssa(self.values[node])
+            specs.append(TensorSpec(name, self.static_shape(node), node.meta["val"].dtype))
+            results.append(value)
+        if not results:
+            raise CompileError("the model returns no tensor")
+        return specs, results
+
+    # Nodes.
+
+    def _import_node(self, node: Node) -> Value:
+        self.node = node
+        if node in self.plan.foldable:
+            value = evaluate_node(node, self._known_value)
+            self.plan.names[id(value)] = node.name
+            return value
+        self.location = location_attributes(node)
+        return operators.import_node(self, node)
+
+    def _known_value(self, node: Node) -> Any:
+        value = self.values[node]
+        if isinstance(value, Parameter):
+            return value.tensor
+        if isinstance(value, SSAValue):
+            return evaluate_node(node, self._known_value)
+        return value
+
+    def name_constant(self, tensor: torch.Tensor) -> None:
+        """Call a tensor that a handler derived from constants by the current node's name."""
+        self.held.append(tensor)
+        self.plan.names[id(tensor)] = self.node.name
+
+    def value_of(self, argument: Any) -> Any:
+        """A node's argument with nodes replaced by their values, also inside lists."""
+        if isinstance(argument, Node):
+            return self.values[argument]
+        if isinstance(argument, list | tuple):
+            return [self.value_of(element) for element in argument]
+        return argument
+
+    # What handlers build with.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the current node's result."""
+        return self.static_shape(self.node)
+
+    @property
+    def element(self) -> Attribute:
+        """The element type of the current node's result."""
+        return self.tensor_type(self.node.meta["val"], self.node).get_element_type()
+
+    def build(
+        self,
+        operation: type[aten.AtenOp],
+        operands: Sequence[Any],
+        properties: Mapping[str, Attribute] | None = None,
+        shape: Sequence[int] | None = None,
+        element: Attribute | None = None,
+    ) -> SSAValue:
+        """A new op of the current node's location; its type is the node's unless given.
+
+        An operand is anything that `ssa` takes, or a list of such for optional and variadic operands.
+        """
+        values = [[self.ssa(x) for x in o] if isinstance(o, list) else self.ssa(o) for o in operands]
+        result_type = TensorType(element or self.element, self.shape if shape is None else shape)
+        built = operation.build(
+            operands=values,
+            result_types=[result_type],
+            properties=properties or {},
+            attributes=self.location,
+        )
+        return self.insert(built)
+
+    def insert(self, operation: aten.AtenOp) -> SSAValue:
+        """Append an op that has one result."""
+        self.builder.insert(operation)
+        return operation.results[0]
+
+    def ssa(self, value: Any) -> SSAValue:
+        """The value in the IR: parameters and constants appear where they are first used."""
+        match value:
+            case SSAValue():
+                return value
+            case Parameter():
+                return self._parameter(value)
+            case torch.Tensor():
+                return self._constant(value)
+            case bool() | int() | float():
+                return self._number(value)
+            case _:
+                raise CompileError(f"cannot use {value!r} as a tensor", source_line(self.node))
+
+    def _parameter(self, parameter: Parameter) -> SSAValue:
+        if parameter.symbol not in self.emitted:
+            self.tensors[parameter.symbol] = parameter.tensor
+            self.emitted[parameter.symbol] = self.insert(
+                aten.ParameterOp.build(
+                    properties={"symbol": SymbolRefAttr(parameter.symbol)},
+                    result_types=[self.tensor_type(parameter.tensor, None)],
+                )
+            )
+        return self.emitted[parameter.symbol]
+
+    def _constant(self, tensor: torch.Tensor) -> SSAValue:
+        if id(tensor) not in self.emitted:
+            self.held.append(tensor)
+            self.emitted[id(tensor)] = self.insert(self._constant_op(tensor))
+        return self.emitted[id(tensor)]
+
+    def _constant_op(self, tensor: torch.Tensor) -> aten.AtenOp:
+        result_type = self.tensor_type(tensor, None)
+        if tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all()):
+            number = tensor.flatten()[0].item()
+            return aten.FullOp.build(
+                properties={"value": _number_attribute(number)}, result_types=[result_type]
+            )
+        symbol = self._fresh_symbol(self.plan.names.get(id(tensor), "constant"))
+        self.tensors[symbol] = tensor
+        return aten.ConstantOp.build(
+            properties={"symbol": SymbolRefAttr(symbol), "band": band_of(tensor)}, result_types=[result_type]
+        )
+
+    def _fresh_symbol(self, stem: str) -> str:
+        symbol, count = stem, 1
+        while symbol in self.tensors:
+            symbol, count = f"{stem}.{count}", count + 1
+        return symbol
+
+    def _number(self, number: float) -> SSAValue:
+        element = self.tensor_type(torch.tensor(number), None).get_element_type()
+        return self.insert(
+            aten.FullOp.build(
+                properties={"value": _number_attribute(number)}, result_types=[TensorType(element, ())]
+            )
+        )
+
+    def static_shape(self, node: Node) -> tuple[int, ...]:
+        """The shape of a node's tensor, an error if a dimension is symbolic."""
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            return ()
+        if not all(isinstance(size, int) for size in value.shape):
+            raise CompileError(
+                f"{operators.name_of(node)} has the dynamic shape {tuple(str(s) for s in value.shape)}",
+                source_line(node),
+                "Export with example inputs and without dynamic_shapes.",
+            )
+        return tuple(value.shape)
+
+    def tensor_type(self, tensor: torch.Tensor, node: Node | None) -> TensorType[Any]:
+        """The IR type of a tensor, an error if its element type is not supported."""
+        element = element_type(tensor.dtype)
+        if element is None:
+            origin = node if node is not None else getattr(self, "node", None)
+            what = "a constant" if origin is None else operators.name_of(origin)
+            raise CompileError(
+                f"{what} has shape {tuple(tensor.shape)} and the unsupported dtype {tensor.dtype}",
+                None if origin is None else source_line(origin),
+                "Tensors are float32, float16 or bfloat16, ids int64 or int32, masks bool.",
+            )
+        return TensorType(element, tuple(tensor.shape))
+
+
+def _number_attribute(number: float) -> Attribute:
+    if isinstance(number, float):
+        return FloatAttr(number, f64)
+    return IntegerAttr(int(number), i64)
+
+
+def _names(specs: Sequence[TensorSpec]) -> Attribute:
+    return ArrayAttr([DictionaryAttr({"plena.name": StringAttr(spec.name)}) for spec in specs])
+
+
+def _output_names(program: ExportedProgram) -> list[str]:
+    count = len(program.graph_signature.output_specs)
+    leaves = pytree.tree_unflatten([*range(count)], program.call_spec.out_spec) if program.call_spec else None
+    paths = pytree.tree_flatten_with_path(leaves)[0]
+    names = [pytree.keystr(path).strip(".[]'\"").replace("']['", ".") or "output" for path, _ in paths]
+    if len(names) != count:
+        return [f"output.{i}" for i in range(count)]
+    return [f"output.{name}" if name.isdigit() else name for name in names]

@@ -1,0 +1,35 @@
+"""Where in the user's model a node of the FX graph comes from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch.fx import Node
+from xdsl.dialects.builtin import StringAttr
+from xdsl.ir import Attribute
+
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_TORCH = str(Path(torch.__file__).parent)
+
+
+def source_line(node: Node) -> str | None:
+    """`file:line` of the innermost frame outside torch that ran the node."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    outside = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
+    return f"{outside[-1][0]}:{outside[-1][1]}" if outside else None
+
+
+def module_path(node: Node) -> str | None:
+    """The path of the innermost module that ran the node, e.g. `layers.0.self_attn.q_proj`; None for the
+    root."""
+    stack = node.meta.get("nn_module_stack")
+    path = list(stack.values())[-1][0] if stack else ""
+    return path or None
+
+
+def location_attributes(node: Node) -> dict[str, Attribute]:
+    """The discardable attributes that carry the node's origin: plena.node, plena.module, plena.source."""
+    found = {"plena.node": node.name, "plena.module": module_path(node), "plena.source": source_line(node)}
+    return {key: StringAttr(text) for key, text in found.items() if text is not None}

@@ -1,0 +1,196 @@
+"""The table from ATen overloads to ops of the `aten` dialect.
+
+Most operators are imported by the definition of their op: operands and properties carry the names of the
+schema's arguments. The rest are other spellings of the same thing, listed in plena.frontend.spellings.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    BoolAttr,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    UnitAttr,
+    f64,
+    i64,
+)
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import ConstraintContext, OperandDef, OptOperandDef, VarOperandDef
+from xdsl.utils.exceptions import VerifyException
+
+from plena.dialects import aten
+from plena.dialects.tensor_shapes import shape_of
+from plena.errors import CompileError
+from plena.frontend.folding import plan_folding
+from plena.frontend.locations import source_line
+from plena.frontend.spellings import SPELLINGS
+
+if TYPE_CHECKING:
+    from plena.frontend.importer import GraphImporter, Value
+
+DIRECT: dict[str, type[aten.AtenOp]] = {
+    op.OVERLOAD: op for op in aten.Aten.operations if issubclass(op, aten.AtenOp) and op.OVERLOAD
+}
+"""Operators whose schema is the definition of their op."""
+
+
+def name_of(node: Node) -> str:
+    """The operator's full name, e.g. `aten.linear.default`."""
+    return str(node.target) if not isinstance(node.target, str) else f"{node.op} {node.target}"
+
+
+def all_known(program: ExportedProgram) -> bool:
+    """Whether the importer has an op for every node that is not folded, and nothing is changed in place."""
+    plan = plan_folding(program)
+    for node in program.graph_module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            return False
+        if node not in plan.needed or node in plan.foldable or node.target is operator.getitem:
+            continue
+        if name_of(node) not in DIRECT and name_of(node) not in SPELLINGS:
+            return False
+    return True
+
+
+def import_node(importer: GraphImporter, node: Node) -> Value:
+    """The value of one node that is not folded."""
+    if node.target is operator.getitem:
+        source, index = node.args
+        several = importer.value_of(source)
+        return several[index]
+    importer.static_shape(node)
+    arguments = {name: importer.value_of(value) for name, value in bind_arguments(node).items()}
+    name = name_of(node)
+    handler = SPELLINGS.get(name)
+    if handler is not None:
+        result = handler(importer, arguments)
+        if result is not NotImplemented:
+            return result
+    if name in DIRECT:
+        return import_direct(importer, DIRECT[name], arguments)
+    return import_opaque(importer, name, arguments)
+
+
+def bind_arguments(node: Node) -> dict[str, Any]:
+    """The node's arguments by schema name, with the defaults that the graph leaves out."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return dict(enumerate(node.args)) | dict(node.kwargs)  # type: ignore[arg-type]
+    bound: dict[str, Any] = {}
+    for position, argument in enumerate(schema.arguments):
+        if position < len(node.args):
+            bound[argument.name] = node.args[position]
+        elif argument.name in node.kwargs:
+            bound[argument.name] = node.kwargs[argument.name]
+        elif argument.has_default_value():
+            bound[argument.name] = argument.default_value
+    return bound
+
+
+def import_direct(
+    importer: GraphImporter, operation: type[aten.AtenOp], arguments: Mapping[str, Any]
+) -> SSAValue:
+    """An op whose operands and properties are the operator's arguments by name."""
+    definition = operation.get_irdl_definition()
+    operands: list[Any] = []
+    rank = 0
+    for name, kind in definition.operands:
+        value = arguments.get("self") if name == "input" and "input" not in arguments else arguments.get(name)
+        match kind:
+            case OptOperandDef():
+                operands.append([] if value is None else [value])
+            case VarOperandDef():
+                operands.append(list(value or []))
+            case OperandDef():
+                operands.append(importer.ssa(value))
+                rank = max(rank, len(shape_of(operands[-1])))
+            case _:
+                raise AssertionError(kind)
+    properties: dict[str, Attribute] = {}
+    rank = rank or len(importer.shape)
+    for name, property_definition in definition.properties.items():
+        value = arguments.get(name)
+        if value is None:
+            continue
+        if name == "dim":
+            value = [d % rank for d in value] if isinstance(value, list) else value % rank
+        properties[name] = to_attribute(value, property_definition.constr)
+    return importer.build(operation, operands, properties)
+
+
+def to_attribute(value: Any, constraint: Any = None) -> Attribute:
+    """A Python argument as the attribute that the constraint takes."""
+    for candidate in _candidates(value):
+        if constraint is None:
+            return candidate
+        try:
+            constraint.verify(candidate, ConstraintContext())
+        except VerifyException:
+            continue
+        return candidate
+    raise CompileError(f"cannot represent the argument {value!r}")
+
+
+def _candidates(value: Any) -> list[Attribute]:
+    match value:
+        case bool():
+            return [BoolAttr.from_bool(value), IntegerAttr(int(value), i64)]
+        case int():
+            return [IntegerAttr(value, i64), FloatAttr(float(value), f64)]
+        case float():
+            return [FloatAttr(value, f64)]
+        case str():
+            return [StringAttr(value)]
+        case list() if all(isinstance(element, int) for element in value):
+            return [DenseArrayBase.from_list(i64, value), ArrayAttr([to_attribute(e) for e in value])]
+        case list():
+            return [ArrayAttr([to_attribute(element) for element in value])]
+        case None:
+            return [UnitAttr()]
+        case _:
+            return [StringAttr(str(value))]
+
+
+def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, Any]) -> Value:
+    """An `aten.operator`: the argument list with tensors replaced by "%n", their place among the operands."""
+    tensors: list[SSAValue] = []
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, list):
+            return [encode(element) for element in value]
+        if isinstance(value, SSAValue | torch.Tensor) or type(value).__name__ == "Parameter":
+            tensors.append(importer.ssa(value))
+            return f"%{len(tensors) - 1}"
+        return value
+
+    encoded = ArrayAttr([to_attribute(encode(value)) for value in arguments.values()])
+    result = importer.node.meta["val"]
+    results = list(result) if isinstance(result, list | tuple) else [result]
+    for single in results:
+        if not isinstance(single, torch.Tensor):
+            where = source_line(importer.node)
+            raise CompileError(f"{name} does not return tensors", where, "No kernel can compute it.")
+    operation = aten.OperatorOp.build(
+        operands=[tensors],
+        properties={"operator": StringAttr(name), "arguments": encoded},
+        result_types=[
+            [TensorType(importer.tensor_type(r, importer.node).get_element_type(), r.shape) for r in results]
+        ],
+        attributes=importer.location,
+    )
+    importer.builder.insert(operation)
+    return tuple(operation.results) if isinstance(result, list | tuple) else operation.results[0]

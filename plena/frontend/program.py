@@ -1,0 +1,56 @@
+"""The result of an import: the module in IR and, beside it, the tensors that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from xdsl.dialects.builtin import ModuleOp
+
+from plena.errors import CompileError
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and the user's dtype of an input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass
+class ImportedProgram:
+    """A model at the tensor level.
+
+    Attributes:
+        module: holds func.func @main with one argument per input and one result per output. tensors:
+        parameters and buffers by their state_dict names and folded constants by their node names; the
+            model's own tensors, not copies.
+        inputs: the tensors that @main takes, in order.
+        outputs: the tensors that it returns, in order.
+    """
+
+    module: ModuleOp
+    tensors: dict[str, torch.Tensor]
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+    def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
+        """Raises CompileError unless the tensors are what @main takes."""
+        if len(inputs) != len(self.inputs):
+            raise CompileError(f"the program takes {len(self.inputs)} inputs, got {len(inputs)}")
+        for spec, value in zip(self.inputs, inputs, strict=True):
+            if tuple(value.shape) != spec.shape or value.dtype != spec.dtype:
+                raise CompileError(
+                    f"input {spec.name} is {tuple(value.shape)} {value.dtype}, "
+                    f"the program was compiled for {spec.shape} {spec.dtype}"
+                )
+
+    def evaluate(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The outputs in float32 by interpreting the module, at whichever tensor level it is."""
+        from plena.interpreters.tensor_level import evaluate
+
+        self.check_inputs(inputs)
+        return evaluate(self.module, self.tensors, inputs)

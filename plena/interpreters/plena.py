@@ -1,0 +1,277 @@
+"""Interpreter of the `plena` dialect: the mathematical meaning of each kernel, computed in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+
+from plena.dialects import plena
+from plena.dialects.tensor_shapes import shape_of
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _activations() -> dict[str, Callable[..., Any]]:
+    import torch
+    import torch.nn.functional as F
+
+    return {
+        "silu": F.silu,
+        "gelu_erf": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "gelu_quick": lambda x: x * torch.sigmoid(1.702 * x),
+        "relu": F.relu,
+        "leaky_relu": F.leaky_relu,
+        "elu": F.elu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "exp": torch.exp,
+        "reciprocal": torch.reciprocal,
+        "sqrt": torch.sqrt,
+        "rsqrt": torch.rsqrt,
+        "abs": torch.abs,
+    }
+
+
+def _parts(x: torch.Tensor, groups: int) -> torch.Tensor:
+    """[M, G*N] as [M, G, N]."""
+    return x.reshape(x.shape[0], groups, -1)
+
+
+def _like(lhs: torch.Tensor, rhs: torch.Tensor) -> torch.Tensor:
+    """A right operand of a binary kernel in lhs's shape."""
+    if rhs.ndim == 1 or rhs.shape == lhs.shape:
+        return rhs.expand(lhs.shape)
+    return rhs.repeat_interleave(lhs.shape[1] // rhs.shape[1], dim=1)
+
+
+@register_impls
+@dataclass
+class PlenaFunctions(InterpreterFunctions):
+    """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program."""
+
+    tensors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
+
+    @impl(plena.ParameterOp)
+    def parameter(self, interpreter: Interpreter, op: plena.ParameterOp, args: PythonValues) -> PythonValues:
+        from plena.frontend.weights import materialize
+
+        return (materialize(op.value, self.tensors),)
+
+    # Products.
+
+    @impl(plena.LinearOp)
+    def linear(self, interpreter: Interpreter, op: plena.LinearOp, args: PythonValues) -> PythonValues:
+        from torch.nn.functional import linear
+
+        return (linear(*args),)
+
+    @impl(plena.ProjectionsOp)
+    def projections(
+        self, interpreter: Interpreter, op: plena.ProjectionsOp, args: PythonValues
+    ) -> PythonValues:
+        from torch.nn.functional import linear
+
+        count = len(op.weights)
+        x, weights, biases = args[0], args[1 : count + 1], args[count + 1 :] or (None,) * count
+        return tuple(linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+
+    @impl(plena.MatmulOp)
+    def matmul(self, interpreter: Interpreter, op: plena.MatmulOp, args: PythonValues) -> PythonValues:
+        batch = op.batch.value.data
+        lhs, rhs = (x.reshape(batch, -1, x.shape[1]) for x in args)
+        rhs = rhs.transpose(1, 2) if op.transpose_rhs.value.data else rhs
+        return ((lhs @ rhs).reshape(shape_of(op.result)),)
+
+    @impl(plena.AttentionOp)
+    def attention(self, interpreter: Interpreter, op: plena.AttentionOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        values = dict(zip(op.operands, args, strict=True))
+        batch, heads, kv_heads = (a.value.data for a in (op.batch, op.heads, op.kv_heads))
+
+        def split(x: torch.Tensor, count: int) -> torch.Tensor:
+            per_head = x.reshape(batch, -1, count, x.shape[1] // count).transpose(1, 2)
+            return per_head.repeat_interleave(heads // count, dim=1)
+
+        q, k, v = split(args[0], heads), split(args[1], kv_heads), split(args[2], kv_heads)
+        scores = q @ k.transpose(2, 3) * op.scale.value.data
+        if op.softcap is not None:
+            cap = op.softcap.value.data
+            scores = torch.tanh(scores / cap) * cap
+        if op.bias is not None:
+            bias = values[op.bias]
+            if bias.dtype == torch.bool:
+                bias = torch.zeros(bias.shape).masked_fill(~bias, float("-inf"))
+            scores = scores + bias
+        scores = scores.masked_fill(~self._allowed(op), float("-inf"))
+        if op.key_padding is not None:
+            scores = scores.masked_fill((values[op.key_padding] == 0)[:, None, None, :], float("-inf"))
+        if op.sinks is not None:
+            sinks = values[op.sinks].reshape(1, heads, 1, 1).expand(batch, -1, op.query_length, 1)
+            scores = torch.cat([scores, sinks], dim=-1)
+        weights = torch.softmax(scores, dim=-1)[..., : op.key_length]
+        return ((weights @ v).transpose(1, 2).reshape(shape_of(op.result)),)
+
+    def _allowed(self, op: plena.AttentionOp) -> torch.Tensor:
+        import torch
+
+        allowed = torch.ones(op.query_length, op.key_length, dtype=torch.bool)
+        if op.band is not None:
+            distance = torch.arange(op.key_length)[None, :] - torch.arange(op.query_length)[:, None]
+            if op.band.lower is not None:
+                allowed &= distance >= op.band.lower
+            if op.band.upper is not None:
+                allowed &= distance <= op.band.upper
+        return allowed
+
+    @impl(plena.PatchEmbeddingOp)
+    def patch_embedding(
+        self, interpreter: Interpreter, op: plena.PatchEmbeddingOp, args: PythonValues
+    ) -> PythonValues:
+        from torch.nn.functional import linear, unfold
+
+        kernel = op.kernel.get_values()
+        patches = unfold(args[0], kernel, stride=kernel).transpose(1, 2)
+        return (linear(patches.reshape(-1, patches.shape[2]), *args[1:]),)
+
+    # Rows.
+
+    @impl(plena.RmsNormOp)
+    def rms_norm(self, interpreter: Interpreter, op: plena.RmsNormOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        x = _parts(args[0], op.groups.value.data)
+        normed = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + op.eps.value.data)
+        return ((normed * args[1] if op.gain is not None else normed).reshape(args[0].shape),)
+
+    @impl(plena.LayerNormOp)
+    def layer_norm(self, interpreter: Interpreter, op: plena.LayerNormOp, args: PythonValues) -> PythonValues:
+        from torch.nn.functional import layer_norm
+
+        values = dict(zip(op.operands, args, strict=True))
+        gain, bias = (None if o is None else values[o] for o in (op.gain, op.bias))
+        x = _parts(args[0], op.groups.value.data)
+        return (layer_norm(x, x.shape[-1:], gain, bias, op.eps.value.data).reshape(args[0].shape),)
+
+    @impl(plena.SoftmaxOp)
+    def softmax(self, interpreter: Interpreter, op: plena.SoftmaxOp, args: PythonValues) -> PythonValues:
+        return (_parts(args[0], op.groups.value.data).softmax(-1).reshape(args[0].shape),)
+
+    @impl(plena.ReduceOp)
+    def reduce(self, interpreter: Interpreter, op: plena.ReduceOp, args: PythonValues) -> PythonValues:
+        groups, (rows, columns) = op.groups.value.data, args[0].shape
+        if op.axis.data == "features":
+            x, axis = args[0].reshape(rows, groups, -1), 2
+        else:
+            x, axis = args[0].reshape(groups, -1, columns), 1
+        result = {"sum": x.sum, "mean": x.mean, "max": x.amax}[op.kind.data](axis)
+        return (result,)
+
+    @impl(plena.RotaryOp)
+    def rotary(self, interpreter: Interpreter, op: plena.RotaryOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        x, cos, sin = args
+        heads, width = op.heads.value.data, cos.shape[1]
+        parts = _parts(x, heads)
+        turned, rest = parts[..., :width], parts[..., width:]
+        if op.style.data == "half":
+            a, b = turned.chunk(2, dim=-1)
+            other = torch.cat([-b, a], dim=-1)
+        else:
+            other = torch.stack([-turned[..., 1::2], turned[..., 0::2]], dim=-1).flatten(2)
+        times = x.shape[0] // cos.shape[0]
+        cos, sin = (table.repeat(times, 1)[:, None, :] for table in (cos, sin))
+        return (torch.cat([turned * cos + other * sin, rest], dim=-1).reshape(x.shape),)
+
+    # Elements.
+
+    @impl(plena.ActivationOp)
+    def activation(
+        self, interpreter: Interpreter, op: plena.ActivationOp, args: PythonValues
+    ) -> PythonValues:
+        slope = () if op.slope is None else (op.slope.value.data,)
+        return (_activations()[op.kind.data](args[0], *slope),)
+
+    @impl(plena.GateOp)
+    def gate(self, interpreter: Interpreter, op: plena.GateOp, args: PythonValues) -> PythonValues:
+        return (_activations()[op.kind.data](args[0]) * args[1],)
+
+    @impl(plena.AddOp)
+    def add(self, interpreter: Interpreter, op: plena.AddOp, args: PythonValues) -> PythonValues:
+        return (args[0] + _like(*args),)
+
+    @impl(plena.SubOp)
+    def sub(self, interpreter: Interpreter, op: plena.SubOp, args: PythonValues) -> PythonValues:
+        return (args[0] - _like(*args),)
+
+    @impl(plena.MulOp)
+    def mul(self, interpreter: Interpreter, op: plena.MulOp, args: PythonValues) -> PythonValues:
+        return (args[0] * _like(*args),)
+
+    @impl(plena.DivOp)
+    def div(self, interpreter: Interpreter, op: plena.DivOp, args: PythonValues) -> PythonValues:
+        return (args[0] / _like(*args),)
+
+    @impl(plena.AddScalarOp)
+    def add_scalar(self, interpreter: Interpreter, op: plena.AddScalarOp, args: PythonValues) -> PythonValues:
+        return (args[0] + op.value.value.data,)
+
+    @impl(plena.MulScalarOp)
+    def mul_scalar(self, interpreter: Interpreter, op: plena.MulScalarOp, args: PythonValues) -> PythonValues:
+        return (args[0] * op.value.value.data,)
+
+    @impl(plena.ClampOp)
+    def clamp(self, interpreter: Interpreter, op: plena.ClampOp, args: PythonValues) -> PythonValues:
+        low, high = (None if bound is None else bound.value.data for bound in (op.min, op.max))
+        return (args[0].clamp(low, high),)
+
+    @impl(plena.CastOp)
+    def cast(self, interpreter: Interpreter, op: plena.CastOp, args: PythonValues) -> PythonValues:
+        return (args[0].float(),)
+
+    # Layout.
+
+    @impl(plena.ReshapeOp)
+    def reshape(self, interpreter: Interpreter, op: plena.ReshapeOp, args: PythonValues) -> PythonValues:
+        return (args[0].reshape(shape_of(op.result)),)
+
+    @impl(plena.RearrangeOp)
+    def rearrange(self, interpreter: Interpreter, op: plena.RearrangeOp, args: PythonValues) -> PythonValues:
+        viewed = args[0].reshape(op.factors.get_values())
+        return (viewed.permute(op.order.get_values()).reshape(shape_of(op.result)),)
+
+    @impl(plena.SliceOp)
+    def slice(self, interpreter: Interpreter, op: plena.SliceOp, args: PythonValues) -> PythonValues:
+        (rows, columns), x = op.groups.get_values(), args[0]
+        x = x.reshape(rows, x.shape[0] // rows, columns, x.shape[1] // columns)
+        settings = (op.offsets, op.sizes, op.strides)
+        picks = [
+            [offset + stride * i for i in range(size)]
+            for offset, size, stride in zip(*(a.get_values() for a in settings), strict=True)
+        ]
+        return (x[:, picks[0]][:, :, :, picks[1]].reshape(shape_of(op.result)),)
+
+    @impl(plena.ConcatOp)
+    def concat(self, interpreter: Interpreter, op: plena.ConcatOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        groups = op.groups.value.data
+        if op.axis.data == "rows":
+            parts = [x.reshape(groups, -1, x.shape[1]) for x in args]
+            return (torch.cat(parts, 1).reshape(shape_of(op.result)),)
+        return (torch.cat([_parts(x, groups) for x in args], 2).reshape(shape_of(op.result)),)
+
+    @impl(plena.ExpandOp)
+    def expand(self, interpreter: Interpreter, op: plena.ExpandOp, args: PythonValues) -> PythonValues:
+        return (args[0].expand(shape_of(op.result)),)
+
+    @impl(plena.EmbeddingOp)
+    def embedding(self, interpreter: Interpreter, op: plena.EmbeddingOp, args: PythonValues) -> PythonValues:
+        table, ids = args
+        return (table[ids.flatten()],)

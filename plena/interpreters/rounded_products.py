@@ -1,0 +1,63 @@
+"""Running a tensor-level module with those operands rounded that the machine rounds on their way to matrix SRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+from xdsl.interpreters.func import FuncFunctions
+
+from plena.dialects import plena
+from plena.interpreters.aten import AtenFunctions
+from plena.interpreters.plena import PlenaFunctions
+
+if TYPE_CHECKING:
+    import torch
+
+
+@register_impls
+@dataclass
+class RoundedProducts(InterpreterFunctions):
+    """Products of two computed tensors; `rounded` rounds one to its HBM format, blocks along the last axis."""
+
+    exact: PlenaFunctions
+    rounded: Callable[[torch.Tensor], torch.Tensor]
+
+    @impl(plena.AttentionOp)
+    def attention(self, interpreter: Interpreter, op: plena.AttentionOp, args: PythonValues) -> PythonValues:
+        heads = op.kv_heads.value.data
+        key, value = (self._per_head(x, heads) for x in args[1:3])
+        return self.exact.attention(interpreter, op, (args[0], key, value, *args[3:]))
+
+    @impl(plena.MatmulOp)
+    def matmul(self, interpreter: Interpreter, op: plena.MatmulOp, args: PythonValues) -> PythonValues:
+        return self.exact.matmul(interpreter, op, (args[0], self.rounded(args[1])))
+
+    def _per_head(self, x: torch.Tensor, heads: int) -> torch.Tensor:
+        return self.rounded(x.reshape(x.shape[0], heads, -1)).reshape(x.shape)
+
+
+def evaluate_rounded(
+    module: ModuleOp,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    rounded: Callable[[torch.Tensor], torch.Tensor],
+) -> tuple[torch.Tensor, ...]:
+    """What func.func @main computes with rounded operands; see plena.interpreters.tensor_level.evaluate."""
+    import torch
+
+    exact = PlenaFunctions(tensors)
+    interpreter = Interpreter(module)
+    for functions in (FuncFunctions(), AtenFunctions(tensors), exact):
+        interpreter.register_implementations(functions)
+    interpreter.register_implementations(RoundedProducts(exact, rounded), override=True)
+    main = next(op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "main")
+    values = [
+        x.float() if x.is_floating_point() else x.long() if x.dtype != torch.bool else x for x in inputs
+    ]
+    with torch.no_grad():
+        return interpreter.call_op(main, tuple(values))

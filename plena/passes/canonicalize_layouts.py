@@ -1,0 +1,60 @@
+"""`canonicalize-layouts`: chains of reshapes and rearrangements become one op each, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from plena.dialects import plena
+from plena.dialects.tensor_shapes import shape_of
+from plena.passes.emission import Emitter
+from plena.passes.layout_maps import LayoutMap
+from plena.passes.tracing import trace
+
+
+class ComposeLayouts(RewritePattern):
+    """layout(layout(x)) is one layout of x, and one that changes nothing is x."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(
+        self, op: plena.ReshapeOp | plena.RearrangeOp, rewriter: PatternRewriter
+    ) -> None:
+        traced = trace(op.result)
+        if traced.layout.repeats:
+            return
+        simple = traced.layout.simplified()
+        if traced.base == op.input and not _changes(op, simple):
+            return
+        emitter = Emitter(rewriter, op)
+        emitter.replace(emitter.view(traced.base, traced.layout, shape_of(op.result)))
+
+
+def _changes(op: plena.ReshapeOp | plena.RearrangeOp, simple: LayoutMap) -> bool:
+    """Whether an op on its own is not in canonical form."""
+    if isinstance(op, plena.ReshapeOp):
+        return shape_of(op.input) == shape_of(op.result)
+    return (
+        simple.is_reshape
+        or op.factors.get_values() != simple.factors
+        or op.order.get_values() != simple.order
+    )
+
+
+@dataclass(frozen=True)
+class CanonicalizeLayouts(ModulePass):
+    """Composes layout ops."""
+
+    name = "canonicalize-layouts"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        PatternRewriteWalker(GreedyRewritePatternApplier([ComposeLayouts()])).rewrite_module(op)

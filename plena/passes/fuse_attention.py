@@ -1,0 +1,339 @@
+"""`fuse-attention`: attention in any spelling becomes `plena.attention`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from plena.dialects import aten, plena
+from plena.dialects.plena import BandAttr
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.errors import CompileError
+from plena.passes.attention_masks import Added, Allowed, Opaque, Sight, Term, additive_terms, boolean_terms
+from plena.passes.attention_scores import Attention, Scores, match_attention
+from plena.passes.emission import Emitter
+from plena.passes.layout_maps import Atom, LayoutMap
+from plena.passes.locations import describe
+from plena.passes.tracing import Trace, trace
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How the leading axes of the scores are samples and heads."""
+
+    batch: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class HeadedTrace:
+    """A query, key or value as a view with axes [batch, heads, rows, features], repeated heads left out."""
+
+    trace: Trace
+    layout: LayoutMap
+    heads: int
+
+
+def _heads_of(shape: tuple[int, ...], operands: list[Trace]) -> Heads:
+    """Samples and heads of scores [..., S, T]; one leading axis is cut where the operands need least moving."""
+    leading = shape[:-2]
+    if len(leading) == 1:
+        total = leading[0]
+        cuts = [Heads(total // heads, heads) for heads in range(1, total + 1) if total % heads == 0]
+        return min(cuts, key=lambda cut: (sum(_factor_count(t, cut) for t in operands), cut.heads))
+    return Heads(leading[0], prod(leading[1:])) if leading else Heads(1, 1)
+
+
+def _factor_count(traced: Trace, cut: Heads) -> int:
+    *_, rows, features = traced.layout.shape
+    layout = traced.layout.reshaped((cut.batch, cut.heads, rows, features))
+    if layout is None:
+        return len(traced.layout.atoms) + 8
+    return len(layout.permuted((0, 2, 1, 3)).simplified().atoms)
+
+
+def _headed(traced: Trace, leading: tuple[int, ...], cut: Heads) -> HeadedTrace | None:
+    """The view with repeated heads left out, None where something else than heads is repeated."""
+    *_, rows, features = traced.layout.shape
+    expanded = traced.layout.expanded((*leading, rows, features))
+    layout = expanded.reshaped((cut.batch, cut.heads, rows, features))
+    if layout is None:
+        return None
+    batch, heads, *rest = layout.axes
+    kept = list(heads)
+    while kept and kept[-1].source < 0:
+        kept.pop()
+    layout = LayoutMap(layout.factors, (batch, tuple(kept), *rest))
+    if layout.repeats:
+        return None
+    return HeadedTrace(traced, layout, prod(atom.size for atom in kept))
+
+
+@dataclass(frozen=True)
+class AttentionBuilder:
+    """Emits one plena.attention for recognised scores."""
+
+    emitter: Emitter
+    scores: Scores
+    cut: Heads
+
+    def build(self, query: Trace, key: Trace, value: Trace) -> SSAValue:
+        """The attention [batch*S, heads*E] of traced operands [..., S or T, features]."""
+        q, k, v = (self._headed(t) for t in (query, key, value))
+        if k.heads != v.heads or self.cut.heads % k.heads != 0 or q.heads != self.cut.heads:
+            q, k, v = (self._all_heads(t) for t in (q, k, v))
+        band, bias, padding = self._masks()
+        scale = self.scores.scale * query.scale * key.scale
+        attention = plena.AttentionOp(
+            *(self._rows(t) for t in (q, k, v)),
+            batch=self.cut.batch,
+            heads=self.cut.heads,
+            kv_heads=k.heads,
+            scale=scale,
+            softcap=self.scores.softcap,
+            band=band,
+            bias=bias,
+            key_padding=padding,
+            sinks=self._sinks(),
+        )
+        return self._scaled(self.emitter.add(attention), value.scale)
+
+    def _scaled(self, result: SSAValue, scale: float) -> SSAValue:
+        return result if scale == 1.0 else self.emitter.add(plena.MulScalarOp(result, scale))
+
+    def _headed(self, traced: Trace) -> HeadedTrace:
+        leading = self.scores.shape[:-2]
+        found = _headed(traced, leading, self.cut)
+        return found if found is not None else self._repeated(traced)
+
+    def _repeated(self, traced: Trace) -> HeadedTrace:
+        """A view that repeats more than heads, copied out."""
+        *_, rows, features = traced.layout.shape
+        shape = (*self.scores.shape[:-2], rows, features)
+        copied = repeated_view(self.emitter, traced.base, traced.layout.expanded(shape), shape)
+        found = _headed(Trace(copied, LayoutMap.of(shape), traced.scale), shape[:-2], self.cut)
+        assert found is not None
+        return found
+
+    def _all_heads(self, headed: HeadedTrace) -> HeadedTrace:
+        """The operand with as many heads as there are query heads."""
+        return headed if headed.heads == self.cut.heads else self._repeated(headed.trace)
+
+    def _rows(self, headed: HeadedTrace) -> SSAValue:
+        layout = headed.layout.permuted((0, 2, 1, 3))
+        batch, rows, heads, features = layout.shape
+        return self.emitter.view(headed.trace.base, layout, (batch * rows, heads * features))
+
+    def _sinks(self) -> SSAValue | None:
+        """One score per head, whatever it is broadcast over."""
+        if self.scores.sinks is None:
+            return None
+        traced = trace(self.scores.sinks)
+        shape = (self.cut.batch, self.cut.heads, self.scores.shape[-2], 1)
+        layout = traced.layout.reshaped(shape)
+        one_per_head = layout is not None and all(
+            atom.source < 0 for axis in (layout.axes[0], layout.axes[2]) for atom in axis
+        )
+        if layout is None or not one_per_head:
+            raise CompileError(
+                f"attention sinks of shape {shape_of(self.scores.sinks)} differ between queries",
+                describe(self.emitter.anchor),
+            )
+        per_head = LayoutMap(layout.factors, (layout.axes[1],))
+        return repeated_view(self.emitter, traced.base, per_head, (self.cut.heads,))
+
+    # Masks.
+
+    def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
+        band: BandAttr | None = None
+        biases: list[Term] = []
+        paddings: list[Allowed] = []
+        for term in self.scores.terms:
+            match term:
+                case BandAttr():
+                    band = term if band is None else band.intersect(term)
+                case Allowed() if self._is_padding(term):
+                    paddings.append(term)
+                case _:
+                    biases.append(term)
+        if len(biases) > 1 or len(paddings) > 1:
+            raise CompileError(
+                "attention has more than one mask that is neither causal nor windowed",
+                describe(self.emitter.anchor),
+                "Combine the masks into one before the attention.",
+            )
+        bias = self._bias(biases[0]) if biases else None
+        return band, bias, self._padding(paddings[0]) if paddings else None
+
+    def _axes(self, term: Allowed | Added) -> LayoutMap:
+        batch, heads = self.cut.batch, self.cut.heads
+        layout = term.layout.reshaped((batch, heads, *self.scores.shape[-2:]))
+        if layout is None:
+            shape = term.layout.shape
+            raise CompileError(
+                f"a mask of shape {shape} does not separate samples and heads", describe(self.emitter.anchor)
+            )
+        return layout
+
+    def _is_padding(self, term: Allowed) -> bool:
+        """Whether the mask is one of keys: the same for all heads and queries."""
+        _, heads, queries, _ = self._axes(term).axes
+        return all(atom.source < 0 for atom in (*heads, *queries))
+
+    def _padding(self, term: Allowed) -> SSAValue:
+        batch, _, _, keys = self._axes(term).axes
+        layout = LayoutMap(self._axes(term).factors, (batch, keys))
+        return self._mask_view(term, layout, (self.cut.batch, self.scores.shape[-1]))
+
+    def _bias(self, term: Term) -> SSAValue:
+        """The mask with axes [b, h, s, T], each of them whole or 1."""
+        assert isinstance(term, Allowed | Added)
+        layout = self._axes(term)
+        shape = (self.cut.batch, self.cut.heads, *self.scores.shape[-2:])
+        axes, sizes = list(layout.axes), list(shape)
+        for i in range(3):
+            if all(atom.source < 0 for atom in axes[i]):
+                axes[i], sizes[i] = (), 1
+        return self._mask_view(term, LayoutMap(layout.factors, tuple(axes)), tuple(sizes))
+
+    def _mask_view(self, term: Allowed | Added, layout: LayoutMap, shape: tuple[int, ...]) -> SSAValue:
+        owner = term.base.owner
+        base = term.base
+        if isinstance(owner, aten.ConstantOp | aten.ParameterOp):
+            symbol: SymbolRefAttr = owner.symbol
+            base = self.emitter.add(
+                plena.ParameterOp(symbol, shape_of(term.base), element_type_of(term.base))
+            )
+        return repeated_view(self.emitter, base, layout, shape)
+
+
+def repeated_view(
+    emitter: Emitter, base: SSAValue, layout: LayoutMap, shape: tuple[int, ...]
+) -> SSAValue:
+    """A view that may repeat: the axes in order, then the repetition, then the shape."""
+    if not layout.repeats:
+        return emitter.view(base, layout, shape)
+    kept = LayoutMap(layout.factors, (tuple(atom for atom in layout.atoms if atom.source >= 0),))
+    ones = tuple(atom.size if atom.source >= 0 else 1 for atom in layout.atoms)
+    full = tuple(atom.size for atom in layout.atoms)
+    moved = emitter.view(base, kept, ones)
+    return emitter.reshape(emitter.add(plena.ExpandOp(moved, full)), shape)
+
+
+def _transposed(traced: Trace) -> Trace:
+    rank = len(traced.layout.axes)
+    dims = (*range(rank - 2), rank - 1, rank - 2)
+    return Trace(traced.base, traced.layout.permuted(dims), traced.scale)
+
+
+def _fuse(rewriter: PatternRewriter, op: Operation, attention: Attention, key: Trace) -> None:
+    """Replace `op`, whose result is the attention's [..., S, E]."""
+    scores = attention.scores
+    query, value = trace(scores.query, scales=True), trace(attention.value, scales=True)
+    cut = _heads_of(scores.shape, [query, key, value])
+    emitter = Emitter(rewriter, op)
+    result = AttentionBuilder(emitter, scores, cut).build(query, key, value)
+    rows, features = scores.shape[-2], shape_of(attention.value)[-1]
+    per_head = LayoutMap.of((cut.batch, rows, cut.heads, features)).permuted((0, 2, 1, 3))
+    emitter.replace(emitter.view(result, per_head, shape_of(op.results[0])))
+
+
+class FuseScaledDotProductAttention(RewritePattern):
+    """aten.scaled_dot_product_attention, whose heads are the axis before queries and features."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: aten.ScaledDotProductAttentionOp, rewriter: PatternRewriter) -> None:
+        q, k = shape_of(op.query), shape_of(op.key)
+        shape = (*shape_of(op.result)[:-1], k[-2])
+        terms: list[Term] = []
+        if op.is_causal.value.data:
+            terms.append(BandAttr(None, 0))
+        if op.attn_mask is not None:
+            terms += self._mask_terms(op, op.attn_mask, shape)
+        scale = q[-1] ** -0.5 if op.scale is None else op.scale.value.data
+        key, value = trace(op.key, scales=True), trace(op.value, scales=True)
+        scores = Scores(op.query, op.key, shape, scale, terms=tuple(terms))
+        emitter = Emitter(rewriter, op)
+        query = trace(op.query, scales=True)
+        if op.enable_gqa.value.data:
+            key, value = (_grouped(t, q[-3]) for t in (key, value))
+        cut = _heads_of(shape, [query, key, value])
+        result = AttentionBuilder(emitter, scores, cut).build(query, key, value)
+        per_head = LayoutMap.of((cut.batch, shape[-2], cut.heads, shape_of(op.value)[-1]))
+        emitter.replace(emitter.view(result, per_head.permuted((0, 2, 1, 3)), shape_of(op.result)))
+
+    def _mask_terms(
+        self, op: aten.ScaledDotProductAttentionOp, mask: SSAValue, shape: tuple[int, ...]
+    ) -> list[Term]:
+        from xdsl.dialects.builtin import Float32Type
+
+        sight = Sight().before(lambda layout: layout.expanded(shape))
+        real = isinstance(element_type_of(mask), Float32Type)
+        try:
+            return additive_terms(mask, sight) if real else boolean_terms(mask, sight)
+        except Opaque:
+            raise CompileError(
+                f"the mask of shape {shape_of(mask)} is built in a way the compiler cannot follow",
+                describe(op),
+            ) from None
+
+
+def _grouped(traced: Trace, heads: int) -> Trace:
+    """A key or value of fewer heads with each head repeated for its group of query heads."""
+    batch, kv_heads, *rest = traced.layout.axes
+    group = heads // prod(atom.size for atom in kv_heads)
+    repeated = (*kv_heads, Atom(group, -1)) if group > 1 else kv_heads
+    return Trace(traced.base, LayoutMap(traced.layout.factors, (batch, repeated, *rest)), traced.scale)
+
+
+class FuseWrittenAttention(RewritePattern):
+    """softmax(query @ key^T ...) @ value, written out."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: aten.MatmulOp, rewriter: PatternRewriter) -> None:
+        attention = match_attention(op)
+        if attention is None:
+            return
+        key = _transposed(trace(attention.scores.key_transposed, scales=True))
+        _fuse(rewriter, op, attention, key)
+
+
+@dataclass(frozen=True)
+class FuseAttention(ModulePass):
+    """Replaces scaled-dot-product attention, as an operator or written out, by `plena.attention`.
+
+    Views, permutations and repeated key heads around it are absorbed; constant causal and windowed masks become
+    bands, masks of keys `key_padding`, other masks `bias`.
+
+    Before::
+
+        builtin.module {
+          func.func @main(%q: tensor<1x2x64x16xf32>, %k: tensor<1x2x64x16xf32>) -> tensor<1x2x64x16xf32> {
+            %0 = aten.scaled_dot_product_attention %q, %k, %k {is_causal = true} : (tensor<1x2x64x16xf32>, tensor<1x2x64x16xf32>, tensor<1x2x64x16xf32>) -> tensor<1x2x64x16xf32>
+            func.return %0 : tensor<1x2x64x16xf32>
+          }
+        }
+
+    After::
+
+        builtin.module {
+        }
+    """
+
+    name = "fuse-attention"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        patterns = GreedyRewritePatternApplier([FuseScaledDotProductAttention(), FuseWrittenAttention()])
+        PatternRewriteWalker(patterns, walk_reverse=True, apply_recursively=False).rewrite_module(op)
