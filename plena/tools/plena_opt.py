@@ -170,7 +170,9 @@ def message_of(error: BaseException) -> str:
     match error:
         case OSError() if error.filename:
             return f"{error.filename}: {error.strerror}"
-        case PlenaError() | ParseError() | DiagnosticException() | ArgSpecParseError() | ValueError():
+        case DiagnosticException():
+            return str(error) + _place(error)
+        case PlenaError() | ParseError() | ArgSpecParseError() | ValueError():
             return str(error)
         case OSError() | UnregisteredConstructException():
             return str(error)
@@ -178,6 +180,13 @@ def message_of(error: BaseException) -> str:
             return (
                 f"internal error ({type(error).__name__}: {error}); set {DEBUG_VARIABLE}=1 for the traceback"
             )
+
+
+def _place(error: DiagnosticException) -> str:
+    """The operation that xDSL's diagnostic marks in its copy of the module."""
+    lines = "\n".join(getattr(error, "__notes__", ())).splitlines()
+    marked = next((n for n, line in enumerate(lines) if line.strip().startswith("^^")), 0)
+    return f"\n  in {lines[marked - 1].strip()}" if marked else ""
 
 
 def main(args: Sequence[str] | None = None) -> int:
