@@ -181,6 +181,45 @@ class TileFunctions(InterpreterFunctions):
             rows[:] = bf16_round(total[:, :width])
         return ()
 
+    @impl(ops.PackOp)
+    def run_pack(self, interpreter: Interpreter, op: ops.PackOp, args: PythonValues) -> PythonValues:
+        out, x, p = args
+        n, mlen, hlen = op.number, self.target.mlen, self.target.hlen
+        slots = self.target.broadcast_amount
+        tile = p.rows(mlen, mlen, mlen)
+        for k in range(n("blocks")):
+            total = np.zeros((slots, mlen, mlen), np.float32)
+            for b in range(n("row_blocks")):
+                rows = x.rows(mlen, mlen, mlen, k * n("x_block") + b * n("x_row_block"))
+                part = tile[:, b * hlen : (b + 1) * hlen]
+                for c in range(slots):
+                    total[c] += np.float32(0.25) * (rows[:, c * hlen : (c + 1) * hlen] @ part.T)
+            out.rows(slots * mlen, mlen, mlen, k * n("out_block"))[:] = bf16_round(total.reshape(-1, mlen))
+        return ()
+
+    @impl(ops.BroadcastMatmulOp)
+    def run_broadcast_matmul(
+        self, interpreter: Interpreter, op: ops.BroadcastMatmulOp, args: PythonValues
+    ) -> PythonValues:
+        out, x, w = args
+        n, mlen, hlen = op.number, self.target.mlen, self.target.hlen
+        slots = self.target.broadcast_amount
+        for block in range(n("n_tiles")):
+            total = np.zeros((slots, mlen, mlen), np.float32)
+            for k in range(n("k_tiles")):
+                tile = w.rows(mlen, mlen, mlen, block * n("w_n") + k * n("w_k"))
+                for c in range(slots):
+                    rows = x.rows(mlen, mlen, mlen, k * n("x_block") + c * self.target.tile)
+                    part = slice(c * hlen, (c + 1) * hlen)
+                    for b in range(slots):
+                        left = rows[:, b * hlen : (b + 1) * hlen] if n("transposed") else rows[:, b::slots]
+                        right = tile[:, part].T if n("transposed") else tile[part]
+                        total[b] += np.float32(0.25) * (left @ right)
+            out.rows(slots * mlen, mlen, mlen, block * n("out_block"))[:] = bf16_round(
+                total.reshape(-1, mlen)
+            )
+        return ()
+
     @impl(ops.SplatOp)
     def run_splat(self, interpreter: Interpreter, op: ops.SplatOp, args: PythonValues) -> PythonValues:
         dst, values = args

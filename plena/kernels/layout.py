@@ -10,12 +10,13 @@ from plena.dialects.plena import CastOp, ExpandOp, ParameterOp, RearrangeOp, Res
 from plena.dialects.tensor_shapes import shape_of
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.tensors import HostTensor
+from plena.staged_data import symbol_of
 
 
 @kernel_for(ParameterOp)
 def lower_parameter(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, ParameterOp)
-    symbol = str(op.value)
+    symbol = symbol_of(op.value)
     ctx.data[symbol] = op.value
     shape = shape_of(op.result)
     ctx.set(op.result, HostTensor(Source("data", symbol=symbol), shape, (), shape))

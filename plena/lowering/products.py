@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plena.dialects.loop import Linear
 from plena.dialects.tile import TileOp
-from plena.dialects.tile.ops import MatmulOp
+from plena.dialects.tile.ops import BroadcastMatmulOp, MatmulOp, PackOp
 from plena.lowering.context import Lowering, lowers
 from plena.lowering.kernel import ceil_div
 
@@ -42,3 +42,31 @@ def _blocks(op: TileOp, ctx: Lowering, out: Linear, x: Linear, w: Linear, blocks
             )
         dst = out + n * op.number("out_block") + row * step + column * target.blen
         kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)
+
+
+@lowers(PackOp)
+def lower_pack(op: TileOp, ctx: Lowering) -> None:
+    """One product with the packing tile per row block, one write-out of all slices per column block."""
+    target, kernel = ctx.target, ctx.kernel
+    out, x, p = (ctx.at(v) for v in op.operands)
+    with kernel.loop(op.number("blocks")) as k:
+        with kernel.loop(op.number("row_blocks")) as b:
+            vec = x + k * op.number("x_block") + b * op.number("x_row_block")
+            kernel.emit("M_BTMM", mat=p + b * target.hlen, vec=vec)
+        kernel.emit("M_BMM_WO", dst=out + k * op.number("out_block"))
+
+
+@lowers(BroadcastMatmulOp)
+def lower_broadcast_matmul(op: TileOp, ctx: Lowering) -> None:
+    """Slices of every reduction tile accumulate before one write-out."""
+    target, kernel = ctx.target, ctx.kernel
+    out, x, w = (ctx.at(v) for v in op.operands)
+    product = "M_BTMM" if op.number("transposed") else "M_BMM"
+    with kernel.loop(op.number("n_tiles")) as n:
+        with kernel.loop(op.number("k_tiles")) as k, kernel.loop(target.broadcast_amount) as c:
+            kernel.emit(
+                product,
+                mat=w + n * op.number("w_n") + k * op.number("w_k") + c * target.hlen,
+                vec=x + k * op.number("x_block") + c * target.tile,
+            )
+        kernel.emit("M_BMM_WO", dst=out + n * op.number("out_block"))

@@ -65,6 +65,36 @@ class MatmulOp(TileOp):
 
 
 @tile_op(
+    "pack",
+    {"out": "vector"},
+    {"x": "vector", "p": "matrix"},
+    ("row_blocks", "x_row_block", "blocks", "x_block", "out_block"),
+)
+class PackOp(TileOp):
+    """Packs BROADCAST row blocks of MLEN rows for broadcast products, column block by column block.
+
+    Of column block k, slice c of `out` (MLEN rows each, slices one behind the other, `out_block` between column
+    blocks) has in lane group b, HLEN lanes each, lanes c*HLEN .. of row block b times 4. `p` is the packing tile: 16
+    times the identity for transposed products, 16 times the lane permutation for untransposed ones, where lane
+    d*BROADCAST + b takes the place of b*HLEN + d. Lane groups from `row_blocks` on are 0.
+    """
+
+
+@tile_op(
+    "broadcast_matmul",
+    {"out": "vector"},
+    {"x": "vector", "w": "matrix"},
+    ("k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block"),
+)
+class BroadcastMatmulOp(TileOp):
+    """out block n = 0.25 * sum over k of X_b block k @ W(k, n) for all BROADCAST row blocks b, from packed slices.
+
+    The M_BTMM / M_BMM schedule: out blocks are BROADCAST*MLEN rows each, written in ascending order, so what lies
+    `out_block` behind may overlap rows that mean nothing. Sums are f32 over all k, rounded once.
+    """
+
+
+@tile_op(
     "splat",
     {"dst": "vector"},
     {"values": "fp"},

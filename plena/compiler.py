@@ -1,0 +1,110 @@
+"""`plena.compile`: from a PyTorch module to a program, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.dialects.builtin import IntAttr
+
+from plena.backend.ports import Port
+from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
+from plena.driver import run_pipeline
+from plena.errors import CompileError
+from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
+from plena.passes.convert_plena_to_tile import USEFUL_MACS
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.program import Program
+from plena.search import Candidate, search
+from plena.staged_data import StagedData
+from plena.target import Target
+
+if TYPE_CHECKING:
+    from plena.frontend import ImportedProgram
+
+
+def compile(
+    module: Any,
+    example_inputs: Sequence[Any],
+    target: Target | None = None,
+    *,
+    max_instructions: int | None = None,
+    objective: Objective = "cycles",
+    timing: Timing = "transactional",
+    matmul: MatmulChoice = "auto",
+    attention: AttentionChoice = "auto",
+) -> Program:
+    """Compiles a PyTorch module for a target.
+
+    Args:
+        module: torch.nn.Module or torch.export.ExportedProgram.
+        example_inputs: tensors that fix shapes and dtypes.
+        target: the machine, shipped settings by default.
+        max_instructions: static instructions that the program may have at most.
+        objective: what to minimise, "cycles" (under `max_instructions`) or "size".
+        timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
+        matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
+        attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
+
+    Raises:
+        PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
+            met: what, where in the model, and what to do.
+    """
+    from plena.frontend import import_module
+
+    _check_options(objective=objective, timing=timing, matmul=matmul, attention=attention)
+    if max_instructions is not None and max_instructions < 1:
+        raise CompileError(f"max_instructions must be positive, got {max_instructions}")
+    target = target or Target()
+    target.validate()
+    imported = import_module(module, example_inputs)
+    kernels = imported.module
+    target.attach(kernels)
+    run_pipeline(kernels, TENSOR_PIPELINE)
+    schedule = Schedule(objective, timing, matmul, attention)
+    chosen = search(kernels, schedule, max_instructions)
+    return _program(chosen, imported, module, example_inputs)
+
+
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "objective": ("cycles", "size"),
+    "timing": ("transactional", "pipelined"),
+    "matmul": ("auto", "mm", "broadcast"),
+    "attention": ("auto", "online", "rows"),
+}
+
+
+def _check_options(**given: str) -> None:
+    for name, value in given.items():
+        if value not in _OPTIONS[name]:
+            raise CompileError(f"{name} must be one of {', '.join(_OPTIONS[name])}, not {value!r}")
+
+
+def _program(
+    chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
+) -> Program:
+    """The chosen lowering with its tensors and references."""
+    from plena.reference import float_reference, quantized_reference
+
+    expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
+    constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
+    macs = chosen.tiles.attributes[USEFUL_MACS]
+    assert isinstance(macs, IntAttr)
+    program = Program.from_module(
+        chosen.registers,
+        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
+        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        placements=tuple(placements_of(chosen.tiles)),
+        constants=constant_words(chosen.tiles),
+        memory_map=tuple(memory_map_of(chosen.tiles)),
+        useful_macs={"": macs.data},
+        timing=chosen.schedule.timing,
+        decisions=chosen.decisions,
+        data=StagedData(expressions, imported.tensors, constants),
+        example_inputs=tuple(example_inputs),
+    )
+    program.machine_reference = machine_reference(program, chosen.tiles)
+    program.quantized_reference = quantized_reference(program, module, imported.module)
+    program.float_reference = float_reference(module)
+    return program

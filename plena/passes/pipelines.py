@@ -1,0 +1,27 @@
+"""The pipelines, as data: which passes lead from one level to the next."""
+
+from __future__ import annotations
+
+TENSOR_PIPELINE: tuple[str, ...] = (
+    "canonicalize-layouts",
+    "fuse-attention",
+    "convert-aten-to-plena",
+    "canonicalize-layouts",
+)
+"""aten to plena: kernels are recognised, layouts absorbed."""
+
+TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "allocate-buffers")
+"""plena to tile: kernels tiled, buffers placed. The first pass takes the schedule."""
+
+AFFINE_PIPELINE: tuple[str, ...] = ("convert-tile-to-isa", "canonicalize-loops", "hoist-invariants", "set-state")
+"""tile to the affine form of plena_isa, ready for the loop optimiser."""
+
+REGISTER_PIPELINE: tuple[str, ...] = ("materialize-addresses", "allocate-registers")
+"""Affine form to register form."""
+
+PIPELINES: dict[str, tuple[str, ...]] = {
+    "tensor": TENSOR_PIPELINE,
+    "tile": TILE_PIPELINE,
+    "affine": AFFINE_PIPELINE,
+    "register": REGISTER_PIPELINE,
+}
