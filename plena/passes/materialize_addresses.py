@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, i64
 from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -57,9 +57,39 @@ class MaterializeAddresses(ModulePass):
     registers: int = 15
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if is_materialized(op):
+            return
         program = program_of(op)
         plan = plan_program(program, self.registers)
         _Emitter(op, self.registers, plan).run(program)
+
+
+def is_materialized(module: ModuleOp) -> bool:
+    """Whether a module is in the register form already.
+
+    Raises:
+        CompileError: it is a mixture of both forms, whose registers this pass cannot know to be free.
+    """
+    affine = register = False
+    for op in module.walk():
+        if isinstance(op, ForOp):
+            register = register or op.counter is not None
+            affine = affine or op.counter is None
+        elif isinstance(op, Instruction):
+            affine = affine or any(isinstance(v.type, IndexType) for v in op.operands)
+            register = register or any(isinstance(v.type, GPRegister) and not is_zero(v) for v in op.operands)
+    if affine and register:
+        raise CompileError(
+            "the program mixes address expressions and integer registers",
+            "materialize-addresses",
+            "lift it to the affine form first",
+        )
+    return register
+
+
+def is_zero(value: SSAValue) -> bool:
+    """Whether a value is the zero register."""
+    return isinstance(value.type, GPRegister) and value.type.register_name.data == "gp0"
 
 
 class _Emitter:
@@ -177,7 +207,7 @@ class _Emitter:
 
     def _action(self, action: Action, tracks: dict[int, int], frame: int, own: int) -> Instruction:
         """The instruction of an action."""
-        dst = self.cell(tracks[action.dst])
+        dst = self.cell(tracks.get(action.dst, ZERO))
         match action.mnemonic:
             case "S_LUI_INT":
                 return build("S_LUI_INT", dst=dst, imm=action.imm)

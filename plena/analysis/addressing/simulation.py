@@ -117,7 +117,7 @@ class Simulation:
             track = file.find(read.value, read.has_immediate)
             if track is None:
                 value = self._pointer(read.value, time) if read.has_immediate else read.value
-                track = file.create(value, time, found.values())
+                track = file.create(value, time - 1, found.values())
             found[read.slot] = track
         bindings = tuple(
             Binding(r.slot, found[r.slot], (r.value[1] - file.constant_of(found[r.slot])) if r.has_immediate else 0)
@@ -165,7 +165,7 @@ class Simulation:
         for slot, value in plan.memory_entries(self.classes):
             track = file.find(value, False)
             if track is None:
-                track = file.create(value, time, ())
+                track = file.create(value, time - 1, ())
             file.actions.append(Action("S_ST_INT", track, b=1, imm=slot))
         entries = plan.entries(self.classes)
         tracks = self._enter(entries, time)
@@ -193,7 +193,7 @@ class Simulation:
             else:
                 tracks[entry.track] = track
         for entry in sorted(missing, key=lambda e: e.value):
-            tracks[entry.track] = file.create(entry.value, time, tracks.values())
+            tracks[entry.track] = file.create(entry.value, time - 1, tracks.values())
         return tracks
 
     def _keeps(self, track: int, time: int) -> bool:
