@@ -31,11 +31,11 @@ class RoundedProducts(InterpreterFunctions):
     def attention(self, interpreter: Interpreter, op: plena.AttentionOp, args: PythonValues) -> PythonValues:
         heads = op.kv_heads.value.data
         key, value = (self._per_head(x, heads) for x in args[1:3])
-        return self.exact.attention(interpreter, op, (args[0], key, value, *args[3:]))
+        return self.exact.attention(interpreter, op, (args[0], key, value, *args[3:])).values
 
     @impl(plena.MatmulOp)
     def matmul(self, interpreter: Interpreter, op: plena.MatmulOp, args: PythonValues) -> PythonValues:
-        return self.exact.matmul(interpreter, op, (args[0], self.rounded(args[1])))
+        return self.exact.matmul(interpreter, op, (args[0], self.rounded(args[1]))).values
 
     def _per_head(self, x: torch.Tensor, heads: int) -> torch.Tensor:
         return self.rounded(x.reshape(x.shape[0], heads, -1)).reshape(x.shape)

@@ -1,0 +1,73 @@
+"""The outside of a program: what it takes and returns, and what lies where in its memories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from plena.errors import PlenaError
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the user sees it: name, shape, and dtype as torch names it ("float32")."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
+
+    @staticmethod
+    def from_json(document: object, where: str) -> Port:
+        """Inverse of ``to_json``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        match document:
+            case {"name": str(name), "shape": [*shape], "dtype": str(dtype)} if all(
+                isinstance(n, int) and n >= 0 for n in shape
+            ):
+                return Port(name, tuple(shape), dtype)
+            case _:
+                raise PlenaError("an input or output needs name, shape and dtype", where)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}{list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Region:
+    """An entry of the memory map: ``size`` units of a memory from ``address`` on, and what they are for.
+
+    Units: hbm bytes of the element plane, matrix and vector elements, fp and int words.
+    """
+
+    name: str
+    memory: str
+    address: int
+    size: int
+    role: str = "scratch"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any], where: str) -> Region:
+        """Inverse of ``to_json``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        match document:
+            case {"name": str(), "memory": str(), "address": int(), "size": int(), "role": str(), **rest} if (
+                not rest
+            ):
+                return Region(**document)
+            case _:
+                raise PlenaError("a region needs name, memory, address, size and role", where)
