@@ -45,8 +45,11 @@ class Scope:
     outer: Scope | None = None
     known: dict[Key, SSAValue] = field(default_factory=dict[Key, SSAValue])
 
-    def value(self, expression: Linear) -> SSAValue:
-        """A value equal to `expression`; equal addresses share one `loop.affine`."""
+    def value(self, expression: Linear, home: Scope | None = None) -> SSAValue:
+        """A value equal to `expression`; equal addresses share one `loop.affine`.
+
+        `home` is the scope around this one that a new `loop.affine` is put in, by default this one.
+        """
         terms = expression.terms
         if not expression.constant and len(terms) == 1 and terms[0][1] == 1:
             return terms[0][0]
@@ -58,9 +61,10 @@ class Scope:
                 return found
             scope = scope.outer
         op = affine_op(expression)
-        self.operations.append(op)
+        home = home or self
+        home.operations.append(op)
         result = op.results[0]
-        self.known[key] = result
+        home.known[key] = result
         return result
 
     def loop(self, trips: int, attributes: Mapping[str, Attribute] | None = None) -> LoopScope:
@@ -91,12 +95,16 @@ class LoopScope(Scope):
 
 
 class Substitution:
-    """What the values defined in the copied code become: index values expressions, other values values."""
+    """What the values defined in the copied code become: index values expressions, other values values.
 
-    __slots__ = ("indices",)
+    `homes` remembers in which scope a copied `loop.affine` stood, so that its copy stands there too.
+    """
+
+    __slots__ = ("homes", "indices")
 
     def __init__(self, indices: Mapping[SSAValue, Linear] | None = None) -> None:
         self.indices: dict[SSAValue, Linear] = dict(indices or {})
+        self.homes: dict[SSAValue, Scope] = {}
 
     def expression(self, value: SSAValue) -> Linear:
         """What an index value denotes in the copy, down to loop indices and run-time symbols."""
@@ -133,12 +141,15 @@ def clone(operations: Iterable[Operation], scope: Scope, substitution: Substitut
     operations themselves are added to it, so a fresh or shared one is the caller's choice. Attributes are shared.
     """
     indices = substitution.indices
+    homes = substitution.homes
     append = scope.operations.append
     for op in operations:
         if isinstance(op, AffineOp):
             indices[op.results[0]] = substitution.affine(op)
+            homes[op.results[0]] = scope
         elif isinstance(op, ForOp):
             inner = scope.loop(op.trips, op.attributes)
+            inner.index.name_hint = op.index.name_hint
             indices[op.index] = Linear(0, ((inner.index, 1),))
             clone(op.operations, inner, substitution)
             inner.close()
@@ -146,7 +157,7 @@ def clone(operations: Iterable[Operation], scope: Scope, substitution: Substitut
             operands: list[SSAValue] = []
             for value in op.operands:
                 expression = indices.get(value)
-                operands.append(value if expression is None else scope.value(expression))
+                operands.append(value if expression is None else scope.value(expression, homes.get(value)))
             copy = type(op).create(
                 operands=operands,
                 result_types=[r.type for r in op.results],
@@ -155,6 +166,7 @@ def clone(operations: Iterable[Operation], scope: Scope, substitution: Substitut
                 location=op.location,
             )
             for old, new in zip(op.results, copy.results, strict=True):
+                new.name_hint = old.name_hint
                 indices[old] = Linear(0, ((new, 1),))
             append(copy)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xdsl.dialects.builtin import IndexType
+
 from plena.dialects.loop import Linear, linear_of
 from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, a, flag, gp
@@ -35,7 +37,7 @@ class TransferInstruction(Instruction):
         """First element byte in HBM (affine form); None while it hangs on an a cell that is not a known constant."""
         base = self.operand_named("base")
         assert base is not None
-        if base.type.name != "builtin.index":
+        if not isinstance(base.type, IndexType):
             return None
         return linear_of(base) + self.address("off")
 

@@ -1,0 +1,69 @@
+"""`fuse-loops`: adjacent loops of equal trip count as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block
+from xdsl.passes import ModulePass
+
+from plena.analysis.dependence import Legality
+from plena.analysis.effects import EffectTable
+from plena.dialects.loop import AffineOp, ForOp
+from plena.target import Target
+from plena.transforms import fuse
+
+
+@dataclass(frozen=True)
+class FuseLoops(ModulePass):
+    """Merges neighbouring loops of equal trip count wherever the dependences allow it, outer loops first.
+
+    Before::
+
+        builtin.module {
+          loop.for %i = 0 to 8 {
+            %x = loop.affine 0 + 64 * %i
+            plena_isa.v_exp_v dst(%x) a(%x)
+          }
+          loop.for %j = 0 to 8 {
+            %y = loop.affine 0 + 64 * %j
+            plena_isa.v_reci_v dst(%y) a(%y)
+          }
+        }
+
+    After::
+
+        builtin.module {
+          loop.for %i = 0 to 8 {
+            %x = loop.affine 0 + 64 * %i
+            plena_isa.v_exp_v dst(%x) a(%x)
+            plena_isa.v_reci_v dst(%x) a(%x)
+          }
+        }
+    """
+
+    name = "fuse-loops"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        _fuse_in(op.body.block, Target.from_module(op))
+
+
+def _fuse_in(block: Block, target: Target) -> None:
+    op = block.first_op
+    while op is not None:
+        following = op.next_op
+        if isinstance(op, ForOp):
+            while isinstance(following, AffineOp):
+                following = following.next_op
+            if isinstance(following, ForOp) and Legality(EffectTable(target)).can_fuse(op, following):
+                op = fuse(op, following)
+                continue
+        op = following
+    for inner in block.ops:
+        if isinstance(inner, ForOp):
+            _fuse_in(inner.body.block, target)
+
+
+__all__ = ["FuseLoops"]

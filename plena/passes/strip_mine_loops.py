@@ -1,0 +1,54 @@
+"""`strip-mine-loops`: one loop as two, the inner one of a given length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.analysis.loop_nests import select_loops
+from plena.errors import CompileError
+from plena.transforms import strip_mine
+
+
+@dataclass(frozen=True)
+class StripMineLoops(ModulePass):
+    """Splits loops into an outer one and an inner one of `factor` trips; iterations left over are a loop of their own.
+
+    `loop` chooses loops by pre-order number, by default all.
+
+    Before::
+
+        builtin.module {
+          loop.for %i = 0 to 8 {
+            %row = loop.affine 0 + 64 * %i
+            plena_isa.v_exp_v dst(%row) a(%row)
+          }
+        }
+
+    After::
+
+        builtin.module {
+          loop.for %i = 0 to 2 {
+            loop.for %j = 0 to 4 {
+              %0 = loop.affine 0 + 256 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%0) a(%0)
+            }
+          }
+        }
+    """
+
+    name = "strip-mine-loops"
+    loop: tuple[int, ...] = ()
+    factor: int = 4
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if self.factor < 1:
+            raise CompileError(f"the strip length must be at least 1, got {self.factor}", self.name)
+        for loop in reversed(select_loops(op, self.loop)):
+            strip_mine(loop, self.factor)
+
+
+__all__ = ["StripMineLoops"]
