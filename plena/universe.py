@@ -20,6 +20,14 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "canonicalize-loops": "CanonicalizeLoops",
+    "fuse-loops": "FuseLoops",
+    "hoist-invariants": "HoistInvariants",
+    "interchange-loops": "InterchangeLoops",
+    "peel-loops": "PeelLoops",
+    "strip-mine-loops": "StripMineLoops",
+    "unroll-and-jam": "UnrollAndJam",
+    "unroll-loops": "UnrollLoops",
     "canonicalize-layouts": "CanonicalizeLayouts",
     "allocate-buffers": "AllocateBuffers",
     "convert-plena-to-tile": "ConvertPlenaToTile",
