@@ -1,0 +1,40 @@
+# Everything a developer types. `make setup` first; PYTHON chooses another interpreter, VENV another place.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup test test-slow lint format demo docs reference clean
+
+setup: $(BIN)/plena-opt
+
+$(BIN)/plena-opt: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev]'
+	@touch $@
+
+test: setup
+	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: setup
+	$(BIN)/python examples/attention.py
+
+reference: setup
+	$(BIN)/python -m plena.tools.reference docs/reference
+
+docs: reference
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
