@@ -85,7 +85,7 @@ def _program(
     chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
 ) -> Program:
     """The chosen lowering with its tensors and references."""
-    from plena.reference import float_reference, quantized_reference
+    from plena.reference import float_reference, quantized_reference, thresholds_for
 
     expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
     constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
@@ -104,6 +104,7 @@ def _program(
         data=StagedData(expressions, imported.tensors, constants),
         example_inputs=tuple(example_inputs),
     )
+    program.thresholds = thresholds_for(imported.module)
     program.machine_reference = machine_reference(program, chosen.tiles)
     program.quantized_reference = quantized_reference(program, module, imported.module)
     program.float_reference = float_reference(module)

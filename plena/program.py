@@ -269,12 +269,10 @@ class Program:
         Raises:
             PlenaError: a tensor that does not fit its placement.
         """
-        placements = self.placements_of("data")
-        if placements and self.data is None:
+        ordered = sorted(self.placements_of("data"), key=lambda p: p.source.symbol)
+        if ordered and self.data is None:
             raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
-        size = sum(p.elements for p in placements)
-        by_symbol = sorted(range(len(placements)), key=lambda i: (placements[i].source.symbol, i))
-        ordered = [placements[i] for i in by_symbol]
+        size = sum(p.elements for p in ordered)
         symbol, tensor = None, None
         for placement in track(ordered, "staging weights", size, lambda p: p.elements):
             assert self.data is not None
@@ -315,9 +313,9 @@ class Program:
                     "Programs are compiled for fixed shapes.",
                 )
 
-    def placements_of(self, kind: str) -> list[TensorPlacement]:
-        """The placements whose source is "input", "output" or "data"."""
-        return [p for p in self.placements if p.source.kind == kind]
+    def placements_of(self, kind: str, index: int | None = None) -> Iterator[TensorPlacement]:
+        """The placements whose source is an "input", "output" or "data", of one input or output if ``index``."""
+        return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
 
     @property
     def image_bytes(self) -> int:
@@ -346,10 +344,9 @@ class Program:
 
         dtype = getattr(torch, port.dtype)
         array: Array = np.zeros(port.shape, np.float32 if dtype.is_floating_point else np.int64)
-        for placement in self.placements_of("output"):
-            if placement.source.index == index:
-                matrices = unstage(placement, result, self.target)
-                array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
+        for placement in self.placements_of("output", index):
+            matrices = unstage(placement, result, self.target)
+            array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
         return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
 
 

@@ -21,7 +21,8 @@ from torch.utils import _pytree as pytree
 
 from plena.backend.image import quantized
 from plena.backend.number_formats import Mx, NumberFormat
-from plena.check import CheckReport, Comparison
+from plena.check import CheckReport, Comparison, Thresholds
+from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
 from plena.errors import PlenaError
 from plena.interpreters.rounded_products import evaluate_rounded
 from plena.staged_data import StagedData
@@ -261,6 +262,16 @@ def _aliased(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> di
 
 def _location(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
+
+
+def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
+    """What ``check`` should demand of a program: attention alone by its keys, models by their layers."""
+    attentions = [op for op in tensor_level.walk() if isinstance(op, AttentionOp)]
+    if not attentions:
+        return Thresholds()
+    if any(isinstance(op, LinearOp | ProjectionsOp) for op in tensor_level.walk()):
+        return Thresholds.for_layers(len(attentions))
+    return Thresholds.for_attention(max(op.key_length for op in attentions))
 
 
 def _products(tensor_level: ModuleOp) -> int:
