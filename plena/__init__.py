@@ -1,1 +1,76 @@
-"""Compiler from PyTorch models to the PLENA accelerator."""
+"""Compiler from PyTorch models to the PLENA accelerator.
+
+    program = plena.compile(module, example_inputs)     # a Program: asm, words, stats(), run(), check(), save()
+    result = plena.emulate(words_or_asm, hbm=...)        # memories and cycles after a run
+    statistics = plena.stats(asm_text)                   # instructions and cycles of any assembly
+    module = plena.lift(asm_or_words)                    # affine form in IR
+    program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
+    findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
+
+Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plena.backend.emulator import emulate
+    from plena.compiler import compile
+    from plena.errors import EmulatorError, PlenaError
+    from plena.foreign import lift, stats, verify
+    from plena.optimizer import optimize
+    from plena.program import Program
+    from plena.target import Target
+
+__all__ = [
+    "EmulatorError",
+    "PlenaError",
+    "Program",
+    "Target",
+    "compile",
+    "emulate",
+    "lift",
+    "optimize",
+    "stats",
+    "verify",
+]
+
+_HOMES = {
+    "EmulatorError": "plena.errors",
+    "PlenaError": "plena.errors",
+    "Program": "plena.program",
+    "Target": "plena.target",
+    "compile": "plena.compiler",
+    "emulate": "plena.backend.emulator",
+    "lift": "plena.foreign",
+    "optimize": "plena.optimizer",
+    "stats": "plena.foreign",
+    "verify": "plena.foreign",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'plena' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps ``plena.lift`` and ``plena.verify`` the functions: importing the packages behind them binds no names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
