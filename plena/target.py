@@ -133,9 +133,9 @@ class Target:
     hbm_v_writeback_amount: int = _setting(4, "HBM_V_Writeback_Amount", low=0)
     dc_en: int = _setting(1, "DC_EN", low=0)
     max_loop_instructions: int = _setting(100000, "MAX_LOOP_INSTRUCTIONS")
-    dma_load_latency_ps: int = _setting(40000, "DMA_LOAD_LATENCY_PS", low=0, optional=True)
-    dma_load_word_ps: int = _setting(640, "DMA_LOAD_WORD_PS", low=0, optional=True)
-    dma_load_gap_ps: int = _setting(875, "DMA_LOAD_GAP_PS", low=0, optional=True)
+    dma_load_latency_ps: int = _setting(18000, "DMA_LOAD_LATENCY_PS", low=0, optional=True)
+    dma_load_word_ps: int = _setting(812, "DMA_LOAD_WORD_PS", low=0, optional=True)
+    dma_load_gap_ps: int = _setting(889, "DMA_LOAD_GAP_PS", low=0, optional=True)
     dma_store_word_ps: int = _setting(13750, "DMA_STORE_WORD_PS", low=0, optional=True)
     latency: Mapping[str, Latency] = SHIPPED_LATENCY
     precision: Mapping[str, NumberFormat] = SHIPPED_PRECISION

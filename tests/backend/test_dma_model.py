@@ -9,8 +9,8 @@ from plena.backend.dma_model import stream_picoseconds, transfer_picoseconds
 from plena.target import Target
 
 TARGET = Target()
-TILE = 40_000 + 128 * 640
-STRIDED_TILE = TILE + 63 * 875
+TILE = TARGET.dma_load_latency_ps + 128 * TARGET.dma_load_word_ps
+STRIDED_TILE = TILE + 63 * TARGET.dma_load_gap_ps
 
 
 def times(text: str) -> list[int]:
@@ -50,5 +50,7 @@ def test_registers_that_a_loop_changes_are_not_known_in_it() -> None:
 
 def test_other_number_formats() -> None:
     plain = TARGET.with_settings({"PRECISION.HBM_V_KV_TYPE": TARGET.precision["VECTOR_SRAM_TYPE"].table()})
-    assert transfer_picoseconds("H_PREFETCH_V", 1, 1, 128, plain) == 40_000 + 4 * 2 * 640
+    assert transfer_picoseconds("H_PREFETCH_V", 1, 1, 128, plain) == (
+        TARGET.dma_load_latency_ps + 4 * 2 * TARGET.dma_load_word_ps
+    )
     assert transfer_picoseconds("H_STORE_V", 1, 1, 128, plain) == 4 * 2 * 13_750

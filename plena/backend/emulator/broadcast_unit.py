@@ -41,7 +41,17 @@ def _add_scaled(
     """acc[MLEN] += 0.25 * (HLEN lanes first, first + step, ... of the row @ heads[HLEN, MLEN])."""
     for c in range(mlen):
         sums[c] = np.float32(0)
-    for d in range(hlen):
+    unrolled = hlen // 4 * 4
+    for d in range(0, unrolled, 4):
+        a0 = vram[row, first + d * step]
+        a1 = vram[row, first + (d + 1) * step]
+        a2 = vram[row, first + (d + 2) * step]
+        a3 = vram[row, first + (d + 3) * step]
+        for c in range(mlen):
+            sums[c] = (
+                ((sums[c] + a0 * heads[d, c]) + a1 * heads[d + 1, c]) + a2 * heads[d + 2, c]
+            ) + a3 * heads[d + 3, c]
+    for d in range(unrolled, hlen):
         a = vram[row, first + d * step]
         for c in range(mlen):
             sums[c] += a * heads[d, c]

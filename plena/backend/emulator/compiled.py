@@ -27,8 +27,11 @@ def kernel(function: F) -> F:
 
 
 def entry_point(function: F) -> F:
-    """Compile a function that Python calls, and cache the machine code on disk."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compile a function that Python calls, and cache the machine code on disk if there is a place for it."""
+    try:
+        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    except RuntimeError:
+        return kernel(function)
 
 
 def source_stamp() -> int:

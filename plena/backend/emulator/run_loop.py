@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.backend.emulator.aborts import (
+    BAD_OPCODE,
     BREAK_NO_LOOP,
     LOOP_END_UNMATCHED,
     LOOP_WATCHDOG,
@@ -45,8 +46,7 @@ from plena.backend.emulator.state import (
     V_MASK,
     State,
 )
-from plena.backend.emulator.transfer_tables import M_WEIGHT, V_ACT
-from plena.backend.emulator.transfers import h_prefetch_m, h_prefetch_v, h_store_v
+from plena.backend.emulator.transfers import transfer
 from plena.backend.emulator.vector_unit import (
     s_map_v_fp,
     v_add_vf,
@@ -116,131 +116,6 @@ def _close_loop(p: Progress, position: Int, depth: Int, executed: Int, cycles: I
         p.loops[i] = p.loops[i + 1]
 
 
-@kernel
-def _transfer(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rstride: Int, precision: Int) -> Int:
-    """The DMA instructions."""
-    dst, offset, base = np.int64(s.gp[rd]), np.int64(s.gp[rs1]), s.hb[rs2]
-    scale = np.int64(s.sticky[SCALE])
-    kind = (M_WEIGHT if k == Kernel.H_PREFETCH_M else V_ACT) + (precision != 0)
-    pitch = np.int64(s.sticky[STRIDE]) if rstride == 1 else s.sizes.vlen
-    if k == Kernel.H_PREFETCH_M:
-        return h_prefetch_m(
-            s.hbm,
-            s.mram,
-            s.mram_touched,
-            s.transfer,
-            kind,
-            s.traffic,
-            s.sizes,
-            dst,
-            offset,
-            base,
-            scale,
-            pitch,
-            s.facts,
-        )
-    if k == Kernel.H_PREFETCH_V:
-        return h_prefetch_v(
-            s.hbm,
-            s.vram_bits,
-            s.vram_touched,
-            s.row,
-            s.row_bits,
-            s.transfer,
-            kind,
-            s.traffic,
-            s.sizes,
-            dst,
-            offset,
-            base,
-            scale,
-            pitch,
-            s.facts,
-        )
-    return h_store_v(
-        s.hbm,
-        s.vram,
-        s.vram_bits,
-        s.row,
-        s.row_bits,
-        s.transfer,
-        kind,
-        s.traffic,
-        s.sizes,
-        dst,
-        offset,
-        base,
-        scale,
-        pitch,
-        s.facts,
-    )
-
-
-@kernel
-def _vector(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rs3: Int, funct1: Int, imm: Int) -> Int:
-    """The vector unit's instructions."""
-    vram, bits, touched, out, out_bits, facts = (
-        s.vram,
-        s.vram_bits,
-        s.vram_touched,
-        s.row,
-        s.row_bits,
-        s.facts,
-    )
-    hlen, vlen, mask = s.sizes.hlen, s.sizes.vlen, np.int64(s.sticky[V_MASK])
-    d, a = np.int64(s.gp[rd]), np.int64(s.gp[rs1])
-    if k == Kernel.V_ADD_VV:
-        b = np.int64(s.gp[rs2])
-        return v_add_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_SUB_VV:
-        b = np.int64(s.gp[rs2])
-        return v_sub_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_MUL_VV:
-        b = np.int64(s.gp[rs2])
-        return v_mul_vv(vram, bits, touched, out, out_bits, d, a, b, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_ADD_VF:
-        return v_add_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_SUB_VF and funct1 == 0:
-        return v_sub_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_SUB_VF:
-        return v_sub_vf_reversed(
-            vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts
-        )
-    if k == Kernel.V_MUL_VF:
-        return v_mul_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_MAX_VF:
-        return v_max_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_MIN_VF:
-        return v_min_vf(vram, bits, touched, out, out_bits, d, a, s.fp[rs2], rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_EXP_V:
-        return v_exp_v(vram, bits, touched, out, out_bits, s.exponential, d, a, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_RECI_V:
-        return v_reci_v(vram, bits, touched, out, out_bits, d, a, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_SHFT_V:
-        return v_shft_v(vram, bits, touched, out, out_bits, d, a, np.int64(s.gp[rs2]), vlen, facts)
-    if k == Kernel.V_RED_SUM:
-        return v_red_sum(vram, s.fp, s.fp_bits, out, rd, a, rs3, mask, hlen, vlen, facts)
-    if k == Kernel.V_RED_MAX:
-        return v_red_max(vram, s.fp, rd, a, vlen, facts)
-    if k == Kernel.S_MAP_V_FP:
-        word = word_address(s.gp, rs1, imm)
-        return s_map_v_fp(vram, touched, s.fp_sram, d, word, vlen, facts)
-    return v_topk(
-        vram,
-        bits,
-        s.fp_sram,
-        s.int_sram,
-        out_bits,
-        out,
-        d,
-        a,
-        np.int64(s.gp[rs2]),
-        rs3,
-        vlen,
-        facts,
-    )
-
-
 def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
     @entry_point
     def run(rows: Rows, costs: I64, s: State, p: Progress, limit: Int) -> Int:
@@ -252,8 +127,8 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
         pc, executed, cycles = p.position[PC], p.position[EXECUTED], p.position[CYCLES]
         depth, deadline = p.position[DEPTH], p.position[DEADLINE]
         gp, fp, fp_bits, facts = s.gp, s.fp, s.fp_bits, s.facts
-        vram, vram_bits, touched = s.vram, s.vram_bits, s.vram_touched
-        blen, hlen, mlen = s.sizes.blen, s.sizes.hlen, s.sizes.mlen
+        vram, bits, touched, out, out_bits = s.vram, s.vram_bits, s.vram_touched, s.row, s.row_bits
+        blen, hlen, mlen, vlen = s.sizes.blen, s.sizes.hlen, s.sizes.mlen, s.sizes.vlen
         allowed = s.sizes.max_loop_instructions
         end = rows.shape[0]
         status = OK if stamp else MORE
@@ -273,13 +148,13 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
             cycles += costs[pc]
             p.executed[pc] += 1
             following = pc + 1
+            d, a, b = np.int64(gp[rd]), np.int64(gp[rs1]), np.int64(gp[rs2])
+            masked, mask = rows[pc, RS3], np.int64(s.sticky[V_MASK])
 
             if k == Kernel.S_ADDI_INT:
-                gp[rd] = np.int64(gp[rs1]) + rows[pc, IMM]
+                gp[rd] = a + rows[pc, IMM]
             elif k == Kernel.M_MM:
-                status = m_mm(
-                    vram, s.mram, s.acc_mm, s.row, np.int64(gp[rs1]), np.int64(gp[rs2]), blen, mlen, facts
-                )
+                status = m_mm(vram, s.mram, s.acc_mm, out, a, b, blen, mlen, facts)
             elif k == Kernel.C_LOOP_START:
                 gp[rd] = rows[pc, IMM]
                 p.loops[depth, LOOP_PC] = pc
@@ -323,11 +198,11 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
                 facts[1] = rs1
                 status = np.int64(rows[pc, IMM])
             elif k == Kernel.S_ADD_INT:
-                gp[rd] = np.int64(gp[rs1]) + np.int64(gp[rs2])
+                gp[rd] = a + b
             elif k == Kernel.S_SUB_INT:
-                gp[rd] = np.int64(gp[rs1]) - np.int64(gp[rs2])
+                gp[rd] = a - b
             elif k == Kernel.S_MUL_INT:
-                gp[rd] = np.int64(gp[rs1]) * np.int64(gp[rs2])
+                gp[rd] = a * b
             elif k == Kernel.S_LUI_INT:
                 gp[rd] = np.int64(rows[pc, IMM]) << 12
             elif k == Kernel.S_LD_INT:
@@ -353,38 +228,31 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
             elif k == Kernel.S_SQRT_FP:
                 s_sqrt_fp(fp, fp_bits, rd, rs1)
             elif k == Kernel.M_MM_WO:
-                stride = 1 if rs1 == 0 else np.int64(gp[rs1])
+                stride = 1 if rs1 == 0 else a
                 dst = word_address(gp, rd, rows[pc, IMM])
-                status = m_mm_wo(vram_bits, touched, s.acc_mm, s.acc_mm_bits, dst, stride, blen, mlen, facts)
+                status = m_mm_wo(bits, touched, s.acc_mm, s.acc_mm_bits, dst, stride, blen, mlen, facts)
             elif k == Kernel.M_TMM:
-                status = m_tmm(
-                    vram, s.mram, s.acc_mm, np.int64(gp[rs1]), np.int64(gp[rs2]), blen, mlen, facts
-                )
+                status = m_tmm(vram, s.mram, s.acc_mm, a, b, blen, mlen, facts)
             elif k == Kernel.M_BTMM:
-                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
-                status = m_btmm(vram, s.mram, s.acc_bmm, s.row, s.columns, mat, vec, hlen, mlen, facts)
+                status = m_btmm(vram, s.mram, s.acc_bmm, out, s.columns, a, b, hlen, mlen, facts)
             elif k == Kernel.M_BMM:
-                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
-                status = m_bmm(vram, s.mram, s.acc_bmm, s.row, mat, vec, hlen, mlen, facts)
+                status = m_bmm(vram, s.mram, s.acc_bmm, out, a, b, hlen, mlen, facts)
             elif k == Kernel.M_BMM_WO:
                 dst = word_address(gp, rd, rows[pc, IMM])
-                status = write_out_rows(vram_bits, touched, s.acc_bmm_rows, s.acc_bmm_bits, dst, mlen, facts)
+                status = write_out_rows(bits, touched, s.acc_bmm_rows, s.acc_bmm_bits, dst, mlen, facts)
             elif k == Kernel.M_MV:
-                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
-                status = m_mv(vram, s.mram, s.acc_v, s.row, mat, vec, blen, mlen, facts)
+                status = m_mv(vram, s.mram, s.acc_v, out, a, b, blen, mlen, facts)
             elif k == Kernel.M_TMV:
-                mat, vec = np.int64(gp[rs1]), np.int64(gp[rs2])
-                status = m_tmv(vram, s.mram, s.acc_v, mat, vec, blen, mlen, facts)
+                status = m_tmv(vram, s.mram, s.acc_v, a, b, blen, mlen, facts)
             elif k == Kernel.M_BTMV:
-                mat = (np.int64(gp[rs1]) + np.int64(gp[rd])) & 0xFFFFFFFF
-                vec = np.int64(gp[rs2])
-                status = m_btmv(vram, s.mram, s.acc_bmv, s.row, s.columns, mat, vec, hlen, mlen, facts)
+                mat = (a + d) & 0xFFFFFFFF
+                status = m_btmv(vram, s.mram, s.acc_bmv, out, s.columns, mat, b, hlen, mlen, facts)
             elif k == Kernel.M_MV_WO:
                 dst = word_address(gp, rd, rows[pc, IMM])
-                status = m_mv_wo(vram_bits, touched, s.acc_v, s.acc_v_bits, dst, blen, mlen, facts)
+                status = m_mv_wo(bits, touched, s.acc_v, s.acc_v_bits, dst, blen, mlen, facts)
             elif k == Kernel.M_BMV_WO:
                 dst = word_address(gp, rd, rows[pc, IMM])
-                status = write_out_rows(vram_bits, touched, s.acc_bmv, s.acc_bmv_bits, dst, mlen, facts)
+                status = write_out_rows(bits, touched, s.acc_bmv, s.acc_bmv_bits, dst, mlen, facts)
             elif k == Kernel.C_SET_ADDR_REG:
                 s.hb[rd] = (np.uint64(gp[rs1]) << np.uint64(32)) | np.uint64(gp[rs2])
             elif k == Kernel.C_SET_SCALE_REG:
@@ -395,10 +263,66 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
                 s.sticky[V_MASK] = gp[rd]
             elif k in (Kernel.H_PREFETCH_M, Kernel.H_PREFETCH_V, Kernel.H_STORE_V):
                 before = s.traffic[DMA_PS]
-                status = _transfer(s, k, rd, rs1, rs2, rows[pc, RS3], rows[pc, FUNCT1])
+                status = transfer(s, k, rd, rs1, rs2, rows[pc, RS3], rows[pc, FUNCT1])
                 p.dma_ps[pc] += s.traffic[DMA_PS] - before
+            elif k == Kernel.V_ADD_VV:
+                status = v_add_vv(
+                    vram, bits, touched, out, out_bits, d, a, b, masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_SUB_VV:
+                status = v_sub_vv(
+                    vram, bits, touched, out, out_bits, d, a, b, masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_MUL_VV:
+                status = v_mul_vv(
+                    vram, bits, touched, out, out_bits, d, a, b, masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_ADD_VF:
+                status = v_add_vf(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_MUL_VF:
+                status = v_mul_vf(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_MAX_VF:
+                status = v_max_vf(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_MIN_VF:
+                status = v_min_vf(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_SUB_VF and rows[pc, FUNCT1] == 0:
+                status = v_sub_vf(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_SUB_VF:
+                status = v_sub_vf_reversed(
+                    vram, bits, touched, out, out_bits, d, a, fp[rs2], masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_EXP_V:
+                status = v_exp_v(
+                    vram, bits, touched, out, out_bits, s.exponential, d, a, masked, mask, hlen, vlen, facts
+                )
+            elif k == Kernel.V_RECI_V:
+                status = v_reci_v(vram, bits, touched, out, out_bits, d, a, masked, mask, hlen, vlen, facts)
+            elif k == Kernel.V_SHFT_V:
+                status = v_shft_v(vram, bits, touched, out, out_bits, d, a, b, vlen, facts)
+            elif k == Kernel.V_RED_SUM:
+                status = v_red_sum(vram, fp, fp_bits, out, rd, a, masked, mask, hlen, vlen, facts)
+            elif k == Kernel.V_RED_MAX:
+                status = v_red_max(vram, fp, rd, a, vlen, facts)
+            elif k == Kernel.S_MAP_V_FP:
+                word = word_address(gp, rs1, rows[pc, IMM])
+                status = s_map_v_fp(vram, touched, s.fp_sram, d, word, vlen, facts)
+            elif k == Kernel.V_TOPK:
+                status = v_topk(
+                    vram, bits, s.fp_sram, s.int_sram, out_bits, out, d, a, b, masked, vlen, facts
+                )
             else:
-                status = _vector(s, k, rd, rs1, rs2, rows[pc, RS3], rows[pc, FUNCT1], rows[pc, IMM])
+                facts[0] = k
+                status = BAD_OPCODE
 
             if status != OK:
                 break

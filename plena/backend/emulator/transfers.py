@@ -11,13 +11,29 @@ from plena.backend.emulator.aborts import (
     OK,
 )
 from plena.backend.emulator.compiled import Int, kernel
+from plena.backend.emulator.kernels import Kernel
 from plena.backend.emulator.rounding import row_of, rows_of, store_row
-from plena.backend.emulator.state import BYTES_READ, BYTES_WRITTEN, DMA_PS, F32, I64, U8, U16, U32, Sizes
+from plena.backend.emulator.state import (
+    BYTES_READ,
+    BYTES_WRITTEN,
+    DMA_PS,
+    F32,
+    I64,
+    SCALE,
+    STRIDE,
+    U8,
+    U16,
+    U32,
+    Sizes,
+    State,
+)
 from plena.backend.emulator.transfer_tables import (
     BLOCK,
     ELEMENT_BYTES,
+    M_WEIGHT,
     RATIO,
     SCALE_BYTES,
+    V_ACT,
     TransferTables,
 )
 
@@ -318,3 +334,63 @@ def h_store_v(
         traffic[BYTES_WRITTEN] += words * _WORD
         traffic[DMA_PS] += words * sizes.store_word_ps
     return OK
+
+
+@kernel
+def transfer(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rstride: Int, precision: Int) -> Int:
+    """Any of the DMA instructions, with its fields."""
+    dst, offset, base = np.int64(s.gp[rd]), np.int64(s.gp[rs1]), s.hb[rs2]
+    scale = np.int64(s.sticky[SCALE])
+    kind = (M_WEIGHT if k == Kernel.H_PREFETCH_M else V_ACT) + (precision != 0)
+    pitch = np.int64(s.sticky[STRIDE]) if rstride == 1 else s.sizes.vlen
+    if k == Kernel.H_PREFETCH_M:
+        return h_prefetch_m(
+            s.hbm,
+            s.mram,
+            s.mram_touched,
+            s.transfer,
+            kind,
+            s.traffic,
+            s.sizes,
+            dst,
+            offset,
+            base,
+            scale,
+            pitch,
+            s.facts,
+        )
+    if k == Kernel.H_PREFETCH_V:
+        return h_prefetch_v(
+            s.hbm,
+            s.vram_bits,
+            s.vram_touched,
+            s.row,
+            s.row_bits,
+            s.transfer,
+            kind,
+            s.traffic,
+            s.sizes,
+            dst,
+            offset,
+            base,
+            scale,
+            pitch,
+            s.facts,
+        )
+    return h_store_v(
+        s.hbm,
+        s.vram,
+        s.vram_bits,
+        s.row,
+        s.row_bits,
+        s.transfer,
+        kind,
+        s.traffic,
+        s.sizes,
+        dst,
+        offset,
+        base,
+        scale,
+        pitch,
+        s.facts,
+    )
