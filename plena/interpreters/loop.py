@@ -19,12 +19,19 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 
 @register_impls
 class LoopFunctions(InterpreterFunctions):
-    """Runs counted loops and evaluates linear expressions."""
+    """Runs counted loops and evaluates linear expressions.
+
+    A counter cell (anything with `store`) reads trips, trips - 1, ..., 1 in the iterations and 0 behind them.
+    """
 
     @impl(ForOp)
     def run_for(self, interpreter: Interpreter, op: ForOp, args: PythonValues) -> PythonValues:
         for index in range(op.trips):
+            for counter in args:
+                counter.store(op.trips - index)
             interpreter.run_ssacfg_region(op.body, (index,), "loop.for")
+        for counter in args:
+            counter.store(0)
         return ()
 
     @impl_terminator(YieldOp)

@@ -82,6 +82,7 @@ class TileFunctions(InterpreterFunctions):
     def __init__(self, target: Target, source: Callable[[TensorPlacement], Array]) -> None:
         self.target, self.source = target, source
         self.outputs: list[tuple[TensorPlacement, Region]] = []
+        self.open_sum: Floats | None = None
 
     @impl(BufferOp)
     def run_buffer(self, interpreter: Interpreter, op: BufferOp, args: PythonValues) -> PythonValues:
@@ -205,7 +206,9 @@ class TileFunctions(InterpreterFunctions):
         n, mlen, hlen = op.number, self.target.mlen, self.target.hlen
         slots = self.target.broadcast_amount
         for block in range(n("n_tiles")):
-            total = np.zeros((slots, mlen, mlen), np.float32)
+            total, self.open_sum = self.open_sum, None
+            if total is None:
+                total = np.zeros((slots, mlen, mlen), np.float32)
             for k in range(n("k_tiles")):
                 tile = w.rows(mlen, mlen, mlen, block * n("w_n") + k * n("w_k"))
                 for c in range(slots):
@@ -215,6 +218,9 @@ class TileFunctions(InterpreterFunctions):
                         left = rows[:, b * hlen : (b + 1) * hlen] if n("transposed") else rows[:, b::slots]
                         right = tile[:, part].T if n("transposed") else tile[part]
                         total[b] += np.float32(0.25) * (left @ right)
+            if n("partial"):
+                self.open_sum = total
+                continue
             out.rows(slots * mlen, mlen, mlen, block * n("out_block"))[:] = bf16_round(
                 total.reshape(-1, mlen)
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import lcm
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from xdsl.ir import Attribute, Operation, SSAValue
 
@@ -15,10 +15,14 @@ from plena.backend.view import Array
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.kernels.builder import TileBuilder
+from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, Panel, TensorLocation
 from plena.lowering.kernel import round_up
 from plena.target import Target
+
+if TYPE_CHECKING:
+    from plena.kernels.packing import PackedPanel
 
 
 @dataclass
@@ -30,6 +34,14 @@ class KernelContext:
     locations: dict[SSAValue, TensorLocation] = field(default_factory=dict[SSAValue, TensorLocation])
     data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
     """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
+    packed: dict[tuple[SSAValue, bool], PackedPanel] = field(
+        default_factory=dict[tuple[SSAValue, bool], "PackedPanel"]
+    )
+    """Packed forms by tensor and whether the product is transposed."""
+    packing_tiles: dict[bool, SSAValue] = field(default_factory=dict[bool, SSAValue])
+    defined_tails: set[SSAValue] = field(default_factory=set[SSAValue])
+    decisions: list[str] = field(default_factory=list[str])
+    """What was chosen and why, one line each."""
     useful_macs: int = 0
     """Multiply-accumulates of the mathematical operations, padding not counted."""
 
@@ -111,19 +123,24 @@ class KernelContext:
         columns: int,
         groups: int = 1,
         pitch: int = 0,
-        slack: int = 0,
     ) -> Panel:
         """A panel for [rows, columns] whose `groups` of columns lie `pitch` lanes apart (0: without gaps).
 
-        `slack` more rows follow the last column block.
+        Behind the last column block there is room for the surplus rows of transfers and broadcast products.
         """
         vlen = self.target.vlen
         group_columns = columns // groups
         pitch = pitch or group_columns
         block = self.physical_rows(rows) * vlen
         blocks = -(-groups * pitch // vlen)
-        buffer = self.builder.buffer(name, "vector", blocks * block + max(slack, self.row_unit) * vlen)
+        buffer = self.builder.buffer(name, "vector", blocks * block + self._slack(rows) * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)
+
+    def _slack(self, rows: int) -> int:
+        if not self.target.has_broadcast:
+            return self.row_unit
+        together = self.target.broadcast_amount * self.target.mlen
+        return max(self.row_unit, round_up(rows, together) - self.physical_rows(rows))
 
     def load(self, name: str, tensor: HostTensor, format_key: str = "HBM_V_ACT_TYPE") -> Panel:
         """A two-dimensional host tensor brought into vector SRAM."""
@@ -160,6 +177,10 @@ class KernelContext:
         self.data[name] = rows
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
+
+    def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
+        """Notes which schedule a product got, its cycles under both profiles, and whether they agree."""
+        self.decisions.append(describe_choice(op, shape, broadcast, self.target, self.schedule))
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
         self.locations[value] = location

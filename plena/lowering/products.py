@@ -63,10 +63,12 @@ def lower_broadcast_matmul(op: TileOp, ctx: Lowering) -> None:
     out, x, w = (ctx.at(v) for v in op.operands)
     product = "M_BTMM" if op.number("transposed") else "M_BMM"
     with kernel.loop(op.number("n_tiles")) as n:
-        with kernel.loop(op.number("k_tiles")) as k, kernel.loop(target.broadcast_amount) as c:
-            kernel.emit(
-                product,
-                mat=w + n * op.number("w_n") + k * op.number("w_k") + c * target.hlen,
-                vec=x + k * op.number("x_block") + c * target.tile,
-            )
-        kernel.emit("M_BMM_WO", dst=out + n * op.number("out_block"))
+        if op.number("k_tiles"):
+            with kernel.loop(op.number("k_tiles")) as k, kernel.loop(target.broadcast_amount) as c:
+                kernel.emit(
+                    product,
+                    mat=w + n * op.number("w_n") + k * op.number("w_k") + c * target.hlen,
+                    vec=x + k * op.number("x_block") + c * target.tile,
+                )
+        if not op.number("partial"):
+            kernel.emit("M_BMM_WO", dst=out + n * op.number("out_block"))

@@ -17,7 +17,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import attention, layout
+from plena.kernels import attention, layout, linear
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KERNELS, KernelContext, input_tensor, unsupported
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
@@ -27,7 +27,7 @@ from plena.target import Target
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations."""
 
-_REGISTERED = (attention, layout)
+_REGISTERED = (attention, layout, linear)
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,18 @@ def _lower(op: Operation, kernels: KernelContext) -> None:
         for index, value in enumerate(op.arguments):
             _return(value, index, kernels)
         return
-    if isinstance(op, RearrangeOp | ReshapeOp) and not _is_host(op, kernels):
-        if all(isinstance(use.operation, ReturnOp | RearrangeOp | ReshapeOp) for use in op.result.uses):
-            return
+    if isinstance(op, RearrangeOp | ReshapeOp) and not _is_host(op, kernels) and _only_returned(op):
+        return
     kernel = KERNELS.get(type(op))
     if kernel is None:
         raise unsupported(op, f"{op.name} has no kernel")
     kernels.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
     kernel(op, kernels)
     kernels.builder.provenance = {}
+
+
+def _only_returned(op: RearrangeOp | ReshapeOp) -> bool:
+    return all(isinstance(use.operation, ReturnOp | RearrangeOp | ReshapeOp) for use in op.result.uses)
 
 
 def _is_host(op: RearrangeOp | ReshapeOp, kernels: KernelContext) -> bool:

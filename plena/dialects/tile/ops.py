@@ -84,13 +84,14 @@ class PackOp(TileOp):
     "broadcast_matmul",
     {"out": "vector"},
     {"x": "vector", "w": "matrix"},
-    ("k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block"),
+    ("k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block", "partial"),
 )
 class BroadcastMatmulOp(TileOp):
     """out block n = 0.25 * sum over k of X_b block k @ W(k, n) for all BROADCAST row blocks b, from packed slices.
 
     The M_BTMM / M_BMM schedule: out blocks are BROADCAST*MLEN rows each, written in ascending order, so what lies
-    `out_block` behind may overlap rows that mean nothing. Sums are f32 over all k, rounded once.
+    `out_block` behind may overlap rows that mean nothing. Sums are f32 over all k, rounded once. With `partial` the
+    sum stays open in the accumulator for the next product, which may have 0 tiles.
     """
 
 

@@ -1,0 +1,208 @@
+"""Linear layers: weights streamed tile by tile, in the M_MM or the broadcast schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.backend.view import Pad, Reshape
+from plena.dialects.loop import Linear
+from plena.dialects.plena import LinearOp, ProjectionsOp
+from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.packing import pack_panel
+from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.tensors import HostTensor, Panel
+from plena.lowering.kernel import ceil_div, round_up
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weight [N, K] with its optional bias [N] and the value it makes."""
+
+    weight: HostTensor
+    bias: HostTensor | None
+    result: SSAValue
+
+
+@kernel_for(LinearOp, ProjectionsOp)
+def lower_linear(op: Operation, ctx: KernelContext) -> None:
+    """All layers of one input in the same schedule, chosen for their sum: packing is shared."""
+    layers = _layers(op, ctx)
+    value = op.operands[0]
+    x = ctx.panel(value)
+    target = ctx.target
+    k_tiles = x.blocks(target.vlen)
+    n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
+    pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
+    shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
+    broadcast = prefers_broadcast(shape, target, ctx.schedule)
+    ctx.decide(op, shape, broadcast)
+    for layer in layers:
+        ctx.useful_macs += x.rows * layer.weight.shape[0] * layer.weight.shape[1]
+        result = ctx.new_panel("linear", x.rows, layer.weight.shape[0])
+        weight = _place_weight(layer.weight, x, ctx)
+        if broadcast:
+            _broadcast(value, weight, result, ctx)
+        else:
+            _mm(x, weight, result, ctx)
+        if layer.bias is not None:
+            _add_bias(layer.bias, result, ctx)
+        ctx.set(layer.result, result)
+
+
+def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
+    if isinstance(op, LinearOp):
+        triples = [(op.weight, op.bias, op.result)]
+    else:
+        assert isinstance(op, ProjectionsOp)
+        biases = list(op.biases) or [None] * len(op.weights)
+        triples = list(zip(op.weights, biases, op.outputs, strict=True))
+    layers: list[Layer] = []
+    for weight, bias, result in triples:
+        staged = ctx.host(weight)
+        if staged is None:
+            raise unsupported(op, "a computed weight has no kernel")
+        layers.append(Layer(staged, None if bias is None else ctx.host(bias), result))
+    return layers
+
+
+def _place_weight(weight: HostTensor, x: Panel, ctx: KernelContext) -> SSAValue:
+    """[N, K] as PyTorch has it, a row of tiles contiguous; gaps between the input's column groups become zeros."""
+    mlen = ctx.target.mlen
+    features = weight.shape[0]
+    if not x.is_packed:
+        weight = weight.through(
+            Reshape((features, x.groups, x.group_columns)),
+            Pad(2, 0, x.group_pitch - x.group_columns),
+            Reshape((features, x.lanes)),
+        )
+    padded = (round_up(features, mlen), x.blocks(mlen) * mlen)
+    return ctx.place("weight", weight, "tiled", "HBM_M_WEIGHT_TYPE", padded)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The weight tiles of one layer: how many, how many fit, and their distances in HBM."""
+
+    k_tiles: int
+    n_tiles: int
+    tile_bytes: int
+
+    @staticmethod
+    def of(x: Panel, result: Panel, ctx: KernelContext) -> _Stream:
+        target = ctx.target
+        unit = ctx.element_bytes("HBM_M_WEIGHT_TYPE")
+        return _Stream(x.blocks(target.vlen), result.blocks(target.vlen), target.tile * unit)
+
+    @property
+    def row_bytes(self) -> int:
+        """HBM bytes of the tiles of one column block of the output."""
+        return self.k_tiles * self.tile_bytes
+
+
+def _load(
+    ctx: KernelContext, dst: SSAValue, weight: SSAValue, offset: Linear, tiles: int, tile_bytes: int
+) -> None:
+    with ctx.builder.step("load weights"):
+        ctx.builder.emit(
+            "load_tiles",
+            dst=dst,
+            src=ctx.builder.view(weight, offset),
+            outer=1,
+            inner=tiles,
+            dst_inner=ctx.target.tile,
+            src_inner=tile_bytes,
+        )
+
+
+def _mm(x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
+    """For each column block of the output: its tiles to matrix SRAM, then all row blocks."""
+    target, builder = ctx.target, ctx.builder
+    stream = _Stream.of(x, result, ctx)
+    spare = target.m_prefetch_tiles - 1
+    if stream.k_tiles + spare > target.matrix_tiles:
+        raise NotImplementedError
+    tiles = builder.buffer("weight_tiles", "matrix", (stream.k_tiles + spare) * target.tile)
+    with builder.loop(stream.n_tiles) as n:
+        _load(ctx, tiles, weight, n * stream.row_bytes, stream.k_tiles, stream.tile_bytes)
+        with builder.step("product"):
+            builder.emit(
+                "matmul",
+                out=builder.view(result.buffer, n * result.block),
+                x=x.buffer,
+                w=tiles,
+                rows=result.physical_rows(target.vlen),
+                k_tiles=stream.k_tiles,
+                columns=target.mlen,
+                transposed=1,
+                x_block=x.block,
+                w_k=target.tile,
+                out_block=result.block,
+            )
+
+
+def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
+    """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks.
+
+    A reduction that matrix SRAM cannot hold is streamed tile by tile: the accumulator survives the loads.
+    """
+    target, builder = ctx.target, ctx.builder
+    packed = pack_panel(ctx, value, transposed=True)
+    stream = _Stream.of(ctx.panel(value), result, ctx)
+    spare = target.m_prefetch_tiles - 1
+    reserved = len(ctx.packing_tiles) * target.m_prefetch_tiles
+    resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
+    held = stream.k_tiles if resident else 1
+    tiles = builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
+
+    def product(group: Linear, out: Linear, k: Linear, k_tiles: int, partial: int) -> None:
+        with builder.step("product"):
+            builder.emit(
+                "broadcast_matmul",
+                out=builder.view(result.buffer, out),
+                x=builder.view(packed.buffer, group * packed.group + k * packed.block),
+                w=tiles,
+                k_tiles=k_tiles,
+                n_tiles=1,
+                transposed=1,
+                x_block=packed.block,
+                w_k=target.tile,
+                partial=partial,
+            )
+
+    with builder.loop(stream.n_tiles) as n:
+        if resident:
+            _load(ctx, tiles, weight, n * stream.row_bytes, stream.k_tiles, stream.tile_bytes)
+        with builder.loop(packed.groups) as group:
+            out = n * result.block + group * packed.block
+            if resident:
+                product(group, out, Linear(0), stream.k_tiles, partial=0)
+            else:
+                with builder.loop(stream.k_tiles) as k:
+                    offset = n * stream.row_bytes + k * stream.tile_bytes
+                    _load(ctx, tiles, weight, offset, 1, stream.tile_bytes)
+                    product(group, out, k, 1, partial=1)
+                product(group, out, Linear(0), 0, partial=0)
+
+
+def _add_bias(bias: HostTensor, result: Panel, ctx: KernelContext) -> None:
+    """One row per column block, added to every row."""
+    vlen = ctx.target.vlen
+    rows = ctx.load("bias", bias.through(Reshape((1, bias.shape[0]))))
+    with ctx.builder.step("bias"):
+        ctx.builder.emit(
+            "map",
+            kind="add",
+            out=result.buffer,
+            a=result.buffer,
+            b=rows.buffer,
+            rows=result.physical_rows(vlen),
+            blocks=result.blocks(vlen),
+            out_row=vlen,
+            out_block=result.block,
+            a_row=vlen,
+            a_block=result.block,
+            b_row=0,
+            b_block=rows.block,
+        )

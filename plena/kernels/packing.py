@@ -1,0 +1,112 @@
+"""Packed operands of broadcast products: made once per tensor, with the packing tiles that make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from plena.dialects.loop import Linear
+from plena.kernels.context import KernelContext
+from plena.kernels.tensors import Panel
+from plena.lowering.kernel import ceil_div
+
+PACKING_FACTOR = 16.0
+"""Entries of the packing tiles: with the unit's two factors of 0.25 a packed product has no factor left."""
+
+
+@dataclass(frozen=True)
+class PackedPanel:
+    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
+
+    buffer: SSAValue
+    groups: int
+    blocks: int
+    target_tile: int
+    slots: int
+
+    @property
+    def block(self) -> int:
+        """Elements from one column block to the next."""
+        return self.slots * self.target_tile
+
+    @property
+    def group(self) -> int:
+        """Elements from one group of BROADCAST row blocks to the next."""
+        return self.blocks * self.block
+
+
+def packing_tile(ctx: KernelContext, *, transposed: bool) -> SSAValue:
+    """The identity (transposed products) or the lane permutation (untransposed ones) times 16, in matrix SRAM.
+
+    Loaded once for the whole program, on first use outside of all loops.
+    """
+    known = ctx.packing_tiles.get(transposed)
+    if known is not None:
+        return known
+    target, builder = ctx.target, ctx.builder
+    mlen, hlen, slots = target.mlen, target.hlen, target.broadcast_amount
+    tile = np.zeros((mlen, mlen), np.float32)
+    d, b = np.meshgrid(np.arange(hlen), np.arange(slots), indexing="ij")
+    rows = b * hlen + d if transposed else d * slots + b
+    tile[rows, b * hlen + d] = PACKING_FACTOR
+    name = "packing_identity" if transposed else "packing_permutation"
+    source = ctx.place(name, ctx.constant_rows(name, tile), "tiled", "HBM_M_WEIGHT_TYPE", (mlen, mlen))
+    buffer = builder.buffer(f"{name}_tile", "matrix", target.m_prefetch_tiles * target.tile)
+    with builder.step("load packing tile"):
+        builder.emit("load_tiles", dst=buffer, src=source, outer=1, inner=1)
+    ctx.packing_tiles[transposed] = buffer
+    return buffer
+
+
+def define_tail(ctx: KernelContext, panel: Panel) -> None:
+    """Zeroes the rows behind the last column block that reading whole row blocks reaches."""
+    target, vlen = ctx.target, ctx.target.vlen
+    physical = panel.physical_rows(vlen)
+    missing = ceil_div(panel.rows, target.mlen) * target.mlen - physical
+    if missing <= 0 or panel.buffer in ctx.defined_tails:
+        return
+    ctx.defined_tails.add(panel.buffer)
+    with ctx.builder.step("zero padding"):
+        end = panel.blocks(vlen) * panel.block
+        ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing)
+
+
+def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
+    """The packed form of a tensor in vector SRAM, made on first use."""
+    known = ctx.packed.get((value, transposed))
+    if known is not None:
+        return known
+    panel = ctx.panel(value)
+    define_tail(ctx, panel)
+    target, builder = ctx.target, ctx.builder
+    slots, tile = target.broadcast_amount, target.tile
+    row_blocks = ceil_div(panel.rows, target.mlen)
+    groups, blocks = ceil_div(row_blocks, slots), panel.blocks(target.vlen)
+    buffer = builder.buffer("packed", "vector", groups * blocks * slots * tile)
+    packed = PackedPanel(buffer, groups, blocks, tile, slots)
+    p = packing_tile(ctx, transposed=transposed)
+    full, rest = divmod(row_blocks, slots)
+
+    def pack(first: Linear, count: int) -> None:
+        builder.emit(
+            "pack",
+            out=builder.view(buffer, first * packed.group),
+            x=builder.view(panel.buffer, first * (slots * tile)),
+            p=p,
+            row_blocks=count,
+            x_row_block=tile,
+            blocks=blocks,
+            x_block=panel.block,
+            out_block=packed.block,
+        )
+
+    with builder.step("pack"):
+        if full:
+            with builder.loop(full) as group:
+                pack(group, slots)
+        if rest:
+            pack(Linear(full), rest)
+    ctx.packed[(value, transposed)] = packed
+    return packed
