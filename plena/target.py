@@ -306,7 +306,10 @@ def _from_sections(document: Mapping[str, object], where: str) -> Target:
             overrides[key] = _present(entry, "value", f"{where}: TRANSACTIONAL.CONFIG.{key}")
     for key in SHIPPED_LATENCY:
         if key in latency or key not in _OPTIONAL_LATENCY:
-            overrides[key] = _table(latency, key, f"{where}: TRANSACTIONAL.LATENCY")
+            columns = _table(latency, key, f"{where}: TRANSACTIONAL.LATENCY")
+            for column in ("dc_lib_en", "dc_lib_dis"):
+                _present(columns, column, f"{where}: TRANSACTIONAL.LATENCY.{key}")
+            overrides[key] = columns
     for key in SHIPPED_PRECISION:
         overrides[key] = _table(precision, key, f"{where}: TRANSACTIONAL.PRECISION")
     try:
@@ -369,7 +372,7 @@ def _latency(old: Latency, key: str, value: object) -> Latency:
     if isinstance(value, Mapping):
         given = {str(name): cycles for name, cycles in value.items()}
         inside = {name: cycles for name, cycles in given.items() if name in columns}
-        if not inside or (len(given) == 1 and not inside):
+        if not inside:
             raise SettingsError(f"needs `dc_lib_en` and `dc_lib_dis`, not {sorted(given)}", key)
         columns.update(inside)
     else:
