@@ -20,6 +20,16 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "share-projections": "ShareProjections",
+    "fold-norm-gain": "FoldNormGain",
+    "fold-staging": "FoldStaging",
+    "split-projections": "SplitProjections",
+    "merge-duplicates": "MergeDuplicates",
+    "sink-layouts": "SinkLayouts",
+    "convert-aten-to-plena": "ConvertAtenToPlena",
+    "fuse-gates": "FuseGates",
+    "fuse-rotary": "FuseRotaryEmbedding",
+    "fuse-norms": "FuseNorms",
     "canonicalize-loops": "CanonicalizeLoops",
     "fuse-loops": "FuseLoops",
     "hoist-invariants": "HoistInvariants",

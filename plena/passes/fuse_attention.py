@@ -67,8 +67,8 @@ def _factor_count(traced: Trace, cut: Heads) -> int:
 def _headed(traced: Trace, leading: tuple[int, ...], cut: Heads) -> HeadedTrace | None:
     """The view with repeated heads left out, None where something else than heads is repeated."""
     *_, rows, features = traced.layout.shape
-    expanded = traced.layout.expanded((*leading, rows, features))
-    layout = expanded.reshaped((cut.batch, cut.heads, rows, features))
+    layout = _broadcast(traced.layout, leading)
+    layout = None if layout is None else layout.reshaped((cut.batch, cut.heads, rows, features))
     if layout is None:
         return None
     batch, heads, *rest = layout.axes
@@ -79,6 +79,13 @@ def _headed(traced: Trace, leading: tuple[int, ...], cut: Heads) -> HeadedTrace 
     if layout.repeats:
         return None
     return HeadedTrace(traced, layout, prod(atom.size for atom in kept))
+
+
+def _broadcast(layout: LayoutMap, leading: tuple[int, ...]) -> LayoutMap | None:
+    """The view [..., rows, features] with the leading axes of the scores, cut differently or repeated."""
+    *own, rows, features = layout.shape
+    shape = (*leading, rows, features)
+    return layout.reshaped(shape) if prod(own) == prod(leading) else layout.expanded(shape)
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,9 @@ class AttentionBuilder:
         """A view that repeats more than heads, copied out."""
         *_, rows, features = traced.layout.shape
         shape = (*self.scores.shape[:-2], rows, features)
-        copied = repeated_view(self.emitter, traced.base, traced.layout.expanded(shape), shape)
+        layout = _broadcast(traced.layout, shape[:-2])
+        assert layout is not None
+        copied = repeated_view(self.emitter, traced.base, layout, shape)
         found = _headed(Trace(copied, LayoutMap.of(shape), traced.scale), shape[:-2], self.cut)
         assert found is not None
         return found

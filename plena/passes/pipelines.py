@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 TENSOR_PIPELINE: tuple[str, ...] = (
-    "canonicalize-layouts",
+    "merge-duplicates",
+    "fuse-norms",
+    "fuse-rotary",
+    "fuse-gates",
     "fuse-attention",
     "convert-aten-to-plena",
     "canonicalize-layouts",
+    "sink-layouts",
+    "merge-duplicates",
+    "split-projections",
+    "fold-staging",
+    "fold-norm-gain",
+    "merge-duplicates",
+    "share-projections",
 )
 """aten to plena: kernels are recognised, layouts absorbed."""
 

@@ -104,6 +104,7 @@ class LayerNormOp(NormalizationOp):
 
     name = "aten.layer_norm"
     OVERLOAD: ClassVar[str] = "aten.layer_norm.default"
+    input = operand_def(TensorType)
     weight = opt_operand_def(TensorType)
     bias = opt_operand_def(TensorType)
     eps = prop_def(FloatAttr)
@@ -120,6 +121,7 @@ class RmsNormOp(NormalizationOp):
 
     name = "aten.rms_norm"
     OVERLOAD: ClassVar[str] = "aten.rms_norm.default"
+    input = operand_def(TensorType)
     weight = opt_operand_def(TensorType)
     eps = opt_prop_def(FloatAttr)
     assembly_format = "$input (`,` `weight` `=` $weight^)? attr-dict `:` functional-type(operands, results)"

@@ -47,6 +47,7 @@ class RmsNormOp(GroupedRowsOp):
     weights."""
 
     name = "plena.rms_norm"
+    input = operand_def(TensorType)
     gain = opt_operand_def(TensorType)
     eps = prop_def(FloatAttr)
     assembly_format = "$input (`,` `gain` `=` $gain^)? attr-dict `:` functional-type(operands, results)"
@@ -69,6 +70,7 @@ class LayerNormOp(GroupedRowsOp):
     """(x - mean(x)) / sqrt(variance(x) + eps), times gain [N], plus bias [N]; variance is the mean square."""
 
     name = "plena.layer_norm"
+    input = operand_def(TensorType)
     gain = opt_operand_def(TensorType)
     bias = opt_operand_def(TensorType)
     eps = prop_def(FloatAttr)

@@ -1,0 +1,355 @@
+"""`convert-aten-to-plena`: the operators that no fusion took, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import Float32Type, ModuleOp, SymbolRefAttr
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
+from xdsl.transforms.dead_code_elimination import dce
+
+from plena.dialects import aten, plena
+from plena.dialects.aten import full_value
+from plena.dialects.plena.elementwise import ActivationKind
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.errors import CompileError
+from plena.passes.broadcast_operands import emit_binary, emit_expand
+from plena.passes.emission import Emitter
+from plena.passes.layout_conversion import emit_concat, emit_slice
+from plena.passes.layout_maps import LayoutMap
+from plena.passes.locations import describe
+from plena.passes.tracing import trace
+
+Conversion = Callable[[Emitter, Any], bool | None]
+"""Replaces an op; False if there is no kernel for what the op asks."""
+
+
+# Sources.
+
+
+def _parameter(e: Emitter, op: aten.ParameterOp | aten.ConstantOp) -> None:
+    symbol: SymbolRefAttr = op.symbol
+    e.replace(e.add(plena.ParameterOp(symbol, shape_of(op.result), element_type_of(op.result))))
+
+
+def _full(e: Emitter, op: aten.FullOp) -> bool:
+    """Numbers stay until their readers have taken them; what remains is staged."""
+    if any(isinstance(use.operation, aten.AtenOp) for use in op.result.uses):
+        return True
+    if not isinstance(element_type_of(op.result), Float32Type):
+        return False
+    value = plena.FullAttr(float(op.value.value.data), shape_of(op.result))
+    e.replace(e.add(plena.ParameterOp(value, shape_of(op.result))))
+    return True
+
+
+# Elements.
+
+
+def _activation(kind: ActivationKind) -> Conversion:
+    def convert(e: Emitter, op: aten.UnaryOp) -> None:
+        e.replace(e.add(plena.ActivationOp(kind, e.flat(op.input))))
+
+    return convert
+
+
+def _gelu(e: Emitter, op: aten.GeluOp) -> None:
+    kind: ActivationKind = "gelu_tanh" if op.approximate.data == "tanh" else "gelu_erf"
+    e.replace(e.add(plena.ActivationOp(kind, e.flat(op.input))))
+
+
+def _sloped(e: Emitter, op: aten.LeakyReluOp | aten.EluOp) -> None:
+    leaky = isinstance(op, aten.LeakyReluOp)
+    slope = op.negative_slope.value.data if isinstance(op, aten.LeakyReluOp) else op.alpha.value.data
+    e.replace(e.add(plena.ActivationOp("leaky_relu" if leaky else "elu", e.flat(op.input), slope)))
+
+
+def _negation(e: Emitter, op: aten.NegOp) -> None:
+    e.replace(e.add(plena.MulScalarOp(e.flat(op.input), -1.0)))
+
+
+def _clamp(e: Emitter, op: aten.ClampOp) -> None:
+    bounds = [None if bound is None else bound.value.data for bound in (op.min, op.max)]
+    e.replace(e.add(plena.ClampOp(e.flat(op.input), *bounds)))
+
+
+def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
+    if not isinstance(element_type_of(op.result), Float32Type):
+        return False
+    result = emit_binary(e, op)
+    if result is not None:
+        e.replace(result)
+    return result is not None
+
+
+def _cast(e: Emitter, op: aten.ToOp) -> bool:
+    if not isinstance(element_type_of(op.result), Float32Type):
+        return False
+    e.replace(e.add(plena.CastOp(op.input)))
+    return True
+
+
+def _where(e: Emitter, op: aten.WhereOp) -> bool:
+    """A choice by a constant: x * c + y * (1 - c), where c is staged as 0 and 1."""
+    condition = trace(op.condition)
+    owner = condition.base.owner
+    if not isinstance(owner, plena.ParameterOp):
+        return False
+    shape = shape_of(op.result)
+    ones, chosen = plena.FullAttr(1.0, ()), owner.value
+    inverse = plena.SumAttr(ones, plena.ProductAttr(chosen, plena.FullAttr(-1.0, ())))
+    terms: list[SSAValue] = []
+    for value, share in ((op.input, plena.ProductAttr(chosen, ones)), (op.other, inverse)):
+        weight = e.add(plena.ParameterOp(share, shape_of(condition.base)))
+        weight = e.flat(emit_expand(e, e.reshape(weight, shape_of(op.condition)), shape))
+        number = full_value(value)
+        if number is None:
+            terms.append(e.add(plena.MulOp(e.flat(emit_expand(e, value, shape)), weight)))
+        elif number != 0:
+            terms.append(e.add(plena.MulScalarOp(weight, number)))
+    if not terms:
+        return False
+    e.replace(e.add(plena.AddOp(*terms)) if len(terms) == 2 else terms[0])
+    return True
+
+
+# Products.
+
+
+def _is_staged(value: SSAValue) -> bool:
+    return isinstance(trace(value).base.owner, plena.ParameterOp)
+
+
+def _linear(e: Emitter, op: aten.LinearOp) -> None:
+    x = e.flat(op.input)
+    if _is_staged(op.weight):
+        bias = op.bias if op.bias is None or _is_staged(op.bias) else None
+        result = e.add(plena.LinearOp(x, op.weight, bias))
+        left = op.bias if bias is None else None
+    else:
+        result, left = e.add(plena.MatmulOp(x, op.weight, transpose_rhs=True)), op.bias
+    e.replace(result if left is None else e.add(plena.AddOp(result, left)))
+
+
+def _matmul(e: Emitter, op: aten.MatmulOp) -> bool:
+    """A linear if the right side is staged and one matrix for all, else a product per sample."""
+    rhs = shape_of(op.other)
+    if _is_staged(op.other) and prod(rhs[:-2]) == 1:
+        inner, columns = rhs[-2:]
+        weight = e.view(op.other, LayoutMap.of((inner, columns)).permuted((1, 0)), (columns, inner))
+        e.replace(e.add(plena.LinearOp(e.flat(op.input), weight)))
+        return True
+    leading = shape_of(op.result)[:-2]
+    lhs = emit_expand(e, op.input, (*leading, *shape_of(op.input)[-2:]))
+    traced = trace(op.other)
+    swap = (*range(len(rhs) - 2), len(rhs) - 1, len(rhs) - 2)
+    turned = traced.layout.permuted(swap)
+    transpose = len(turned.simplified().atoms) < len(traced.layout.simplified().atoms)
+    if transpose and not traced.layout.repeats:
+        other = e.view(traced.base, turned, turned.shape)
+    else:
+        other, transpose = op.other, False
+    other = emit_expand(e, other, (*leading, *shape_of(other)[-2:]))
+    if prod(leading) != prod(rhs[:-2]) and prod(rhs[:-2]) == 1:
+        other, leading = op.other, ()
+    product = plena.MatmulOp(e.flat(lhs), e.flat(other), prod(leading), transpose)
+    e.replace(e.add(product))
+    return True
+
+
+def _conv2d(e: Emitter, op: aten.Conv2dOp) -> bool:
+    """Only patches: stride = kernel, no padding, no dilation, no groups."""
+    weight = shape_of(op.weight)
+    kernel = (weight[2], weight[3])
+    patches = op.stride.get_values() == kernel and op.padding.get_values() == (0, 0)
+    if not patches or op.dilation.get_values() != (1, 1) or op.groups.value.data != 1:
+        return False
+    batch, features, height, width = shape_of(op.result)
+    flat_weight = e.reshape(op.weight, (features, prod(weight[1:])))
+    result = e.add(plena.PatchEmbeddingOp(op.input, flat_weight, op.bias, kernel))
+    layout = LayoutMap.of((batch, height, width, features)).permuted((0, 3, 1, 2))
+    e.replace(e.view(result, layout, shape_of(op.result)))
+    return True
+
+
+# Rows.
+
+
+def _softmax(e: Emitter, op: aten.SoftmaxOp) -> None:
+    axis = op.dim.value.data
+    e.replace(_along(e, op.input, axis, lambda x: e.add(plena.SoftmaxOp(x))))
+
+
+def _along(
+    e: Emitter, value: SSAValue, axis: int, kernel: Callable[[SSAValue], SSAValue]
+) -> SSAValue:
+    """A kernel along the features, applied along another axis."""
+    shape = shape_of(value)
+    dims = [i for i in range(len(shape)) if i != axis] + [axis]
+    moved_shape = tuple(shape[i] for i in dims)
+    moved = e.view(value, LayoutMap.of(shape).permuted(dims), moved_shape)
+    result = e.reshape(kernel(e.flat(moved)), moved_shape)
+    back = [dims.index(i) for i in range(len(shape))]
+    return e.view(result, LayoutMap.of(moved_shape).permuted(back), shape)
+
+
+def _reduce(kind: plena.ReductionKind) -> Conversion:
+    """Features where the last axes go, rows where the axis before the last goes, else axes are moved first."""
+
+    def convert(e: Emitter, op: aten.ReductionOp) -> None:
+        shape, dims = shape_of(op.input), sorted(op.dim.get_values())
+        long = [d for d in dims if shape[d] > 1]
+        rank, value = len(shape), op.input
+        if not long:
+            e.replace(value)
+            return
+        last = rank - 1
+        if long == [last - 1]:
+            groups = prod(shape[: last - 1])
+            e.replace(e.add(plena.ReduceOp(kind, "rows", e.flat(value), groups)))
+            return
+        kept = [d for d in range(rank) if d not in long]
+        order = kept + long
+        moved = tuple(shape[d] for d in order)
+        rows = prod(shape[d] for d in kept)
+        value = e.view(value, LayoutMap.of(shape).permuted(order), (rows, prod(moved) // rows))
+        e.replace(e.add(plena.ReduceOp(kind, "features", value)))
+
+    return convert
+
+
+def _layer_norm(e: Emitter, op: aten.LayerNormOp) -> None:
+    width = prod(op.normalized_shape.get_values())
+    x = e.reshape(op.input, (prod(shape_of(op.input)) // width, width))
+    gain, bias = (None if v is None else e.reshape(v, (width,)) for v in (op.weight, op.bias))
+    e.replace(e.add(plena.LayerNormOp(x, gain, bias, op.eps.value.data)))
+
+
+def _rms_norm(e: Emitter, op: aten.RmsNormOp) -> None:
+    width = prod(op.normalized_shape.get_values())
+    x = e.reshape(op.input, (prod(shape_of(op.input)) // width, width))
+    gain = None if op.weight is None else e.reshape(op.weight, (width,))
+    eps = 2.0**-23 if op.eps is None else op.eps.value.data
+    e.replace(e.add(plena.RmsNormOp(x, gain, eps)))
+
+
+# Layout.
+
+
+def _view(e: Emitter, op: aten.ViewOp) -> None:
+    e.replace(e.reshape(op.input, shape_of(op.result)))
+
+
+def _permute(e: Emitter, op: aten.PermuteOp) -> None:
+    layout = LayoutMap.of(shape_of(op.input)).permuted(op.dims.get_values())
+    e.replace(e.view(op.input, layout, shape_of(op.result)))
+
+
+def _expand(e: Emitter, op: aten.ExpandOp) -> None:
+    e.replace(emit_expand(e, op.input, shape_of(op.result)))
+
+
+def _embedding(e: Emitter, op: aten.EmbeddingOp) -> None:
+    e.replace(e.add(plena.EmbeddingOp(op.weight, op.indices)))
+
+
+def _index_select(e: Emitter, op: aten.IndexSelectOp) -> bool:
+    """Rows of a staged table by run-time numbers are an embedding."""
+    if op.dim.value.data != 0 or not _is_staged(op.input):
+        return False
+    rows, *rest = shape_of(op.input)
+    e.replace(e.add(plena.EmbeddingOp(e.reshape(op.input, (rows, prod(rest))), op.index)))
+    return True
+
+
+CONVERSIONS: dict[type[Operation], Conversion] = {
+    aten.ParameterOp: _parameter,
+    aten.ConstantOp: _parameter,
+    aten.FullOp: _full,
+    aten.ExpOp: _activation("exp"),
+    aten.SqrtOp: _activation("sqrt"),
+    aten.RsqrtOp: _activation("rsqrt"),
+    aten.ReciprocalOp: _activation("reciprocal"),
+    aten.TanhOp: _activation("tanh"),
+    aten.SigmoidOp: _activation("sigmoid"),
+    aten.SiluOp: _activation("silu"),
+    aten.ReluOp: _activation("relu"),
+    aten.AbsOp: _activation("abs"),
+    aten.GeluOp: _gelu,
+    aten.LeakyReluOp: _sloped,
+    aten.EluOp: _sloped,
+    aten.NegOp: _negation,
+    aten.ClampOp: _clamp,
+    aten.AddOp: _binary,
+    aten.SubOp: _binary,
+    aten.MulOp: _binary,
+    aten.DivOp: _binary,
+    aten.ToOp: _cast,
+    aten.WhereOp: _where,
+    aten.LinearOp: _linear,
+    aten.MatmulOp: _matmul,
+    aten.Conv2dOp: _conv2d,
+    aten.SoftmaxOp: _softmax,
+    aten.SumOp: _reduce("sum"),
+    aten.MeanOp: _reduce("mean"),
+    aten.AmaxOp: _reduce("max"),
+    aten.LayerNormOp: _layer_norm,
+    aten.RmsNormOp: _rms_norm,
+    aten.ViewOp: _view,
+    aten.PermuteOp: _permute,
+    aten.ExpandOp: _expand,
+    aten.SliceOp: emit_slice,
+    aten.CatOp: emit_concat,
+    aten.EmbeddingOp: _embedding,
+    aten.IndexSelectOp: _index_select,
+}
+"""What each operator becomes; operators that are not here have no kernel."""
+
+
+class ConvertOperators(RewritePattern):
+    """Applies the table."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, aten.AtenOp):
+            return
+        conversion = CONVERSIONS.get(type(op))
+        if conversion is None or conversion(Emitter(rewriter, op), op) is False:
+            raise unsupported(op)
+
+
+def unsupported(op: aten.AtenOp) -> CompileError:
+    """The error for an operator without kernel: its name, its shapes, the line of the model."""
+    name = op.operator.data if isinstance(op, aten.OperatorOp) else op.OVERLOAD or op.name
+    shapes = ", ".join(_type_text(value) for value in op.operands)
+    results = ", ".join(_type_text(value) for value in op.results)
+    hint = "Replace it in the model by supported operators (docs/tensor_level.md), or compute it outside."
+    return CompileError(f"no kernel for {name} on ({shapes}) -> ({results})", describe(op), hint)
+
+
+def _type_text(value: SSAValue) -> str:
+    return f"{list(shape_of(value))} {element_type_of(value)}"
+
+
+@dataclass(frozen=True)
+class ConvertAtenToPlena(ModulePass):
+    """Replaces every `aten` op by `plena` ops on rows and features.
+
+    Parameters and constants become `plena.parameter`; leading axes are joined to rows around each kernel.
+
+    Raises:
+        CompileError: an operator, or a form of it, for which there is no kernel.
+    """
+
+    name = "convert-aten-to-plena"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        dce(op)
+        PatternRewriteWalker(ConvertOperators(), apply_recursively=False).rewrite_module(op)
+        dce(op)
+        PatternRewriteWalker(ConvertOperators(), apply_recursively=False).rewrite_module(op)

@@ -1,0 +1,176 @@
+"""`fold-staging`: what happens to parameters only, happens while they are staged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import Float32Type, ModuleOp
+from xdsl.ir import Attribute, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+
+from plena.dialects import plena
+from plena.dialects.plena import StagingAttr
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.passes.emission import Emitter
+
+
+def expression_of(value: SSAValue) -> Attribute | None:
+    """The staging expression of a value, None if it is computed on the machine."""
+    owner = value.owner
+    return owner.value if isinstance(owner, plena.ParameterOp) else None
+
+
+def _replace(rewriter: PatternRewriter, op: plena.PlenaOp, expression: StagingAttr) -> None:
+    emitter = Emitter(rewriter, op)
+    result = op.results[0]
+    emitter.replace(emitter.add(plena.ParameterOp(expression, shape_of(result), element_type_of(result))))
+
+
+class FoldLayout(RewritePattern):
+    """A parameter reshaped, rearranged or repeated."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(
+        self, op: plena.ReshapeOp | plena.RearrangeOp | plena.ExpandOp, rewriter: PatternRewriter
+    ) -> None:
+        operand = expression_of(op.input)
+        if operand is None:
+            return
+        shape = shape_of(op.result)
+        match op:
+            case plena.ReshapeOp():
+                expression = _reshaped(operand, shape)
+            case plena.RearrangeOp():
+                expression = plena.RearrangeAttr(
+                    operand, op.factors.get_values(), op.order.get_values(), shape
+                )
+            case plena.ExpandOp():
+                expression = plena.ExpandAttr(operand, shape)
+        _replace(rewriter, op, expression)
+
+
+def _reshaped(operand: Attribute, shape: tuple[int, ...]) -> StagingAttr:
+    """`operand` under another shape; a rearranged or uniform one simply has that shape."""
+    match operand:
+        case plena.RearrangeAttr():
+            factors, order = operand.factors.get_values(), operand.order.get_values()
+            return plena.RearrangeAttr(operand.operand, factors, order, shape)
+        case plena.FullAttr():
+            return plena.FullAttr(operand.value.value.data, shape)
+        case _:
+            return plena.RearrangeAttr(operand, shape, range(len(shape)), shape)
+
+
+class FoldSlice(RewritePattern):
+    """A part of a parameter, of all its rows or all its columns, taken alike in every group."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.SliceOp, rewriter: PatternRewriter) -> None:
+        expression = expression_of(op.input)
+        if expression is None:
+            return
+        shape, groups = shape_of(op.input), op.groups.get_values()
+        viewed = (groups[0], shape[0] // groups[0], groups[1], shape[1] // groups[1])
+        expression = _reshaped(expression, viewed)
+        settings = (op.offsets.get_values(), op.sizes.get_values(), op.strides.get_values())
+        for axis, (offset, size, stride) in zip((1, 3), zip(*settings, strict=True), strict=True):
+            if (offset, size, stride) != (0, viewed[axis], 1):
+                stop = offset + stride * (size - 1) + 1
+                expression = plena.SliceAttr(expression, axis, offset, stop, stride)
+        _replace(rewriter, op, _reshaped(expression, shape_of(op.result)))
+
+
+class FoldConcat(RewritePattern):
+    """Parameters joined without groups."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.ConcatOp, rewriter: PatternRewriter) -> None:
+        expressions = [expression_of(value) for value in op.inputs]
+        known = [expression for expression in expressions if expression is not None]
+        if len(known) == len(expressions) and op.groups.value.data == 1:
+            _replace(rewriter, op, plena.ConcatAttr(known, 0 if op.axis.data == "rows" else 1))
+
+
+class FoldArithmetic(RewritePattern):
+    """The sum or product of two parameters of one shape, or of a matrix and a row."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.AddOp | plena.MulOp, rewriter: PatternRewriter) -> None:
+        lhs, rhs = expression_of(op.lhs), expression_of(op.rhs)
+        parts = len(shape_of(op.rhs)) == 2 and shape_of(op.rhs)[1] not in (1, shape_of(op.lhs)[1])
+        if lhs is None or rhs is None or parts:
+            return
+        _replace(rewriter, op, (plena.SumAttr if isinstance(op, plena.AddOp) else plena.ProductAttr)(lhs, rhs))
+
+
+class FoldScalar(RewritePattern):
+    """A parameter times or plus a number."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(
+        self, op: plena.AddScalarOp | plena.MulScalarOp, rewriter: PatternRewriter
+    ) -> None:
+        operand = expression_of(op.input)
+        if operand is None:
+            return
+        number = plena.FullAttr(op.value.value.data, ())
+        node = plena.SumAttr if isinstance(op, plena.AddScalarOp) else plena.ProductAttr
+        _replace(rewriter, op, node(operand, number))
+
+
+class FoldCast(RewritePattern):
+    """Booleans or integers of a constant as numbers."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.CastOp, rewriter: PatternRewriter) -> None:
+        operand = expression_of(op.input)
+        if operand is not None and isinstance(element_type_of(op.result), Float32Type):
+            _replace(rewriter, op, plena.ProductAttr(operand, plena.FullAttr(1.0, ())))
+
+
+@dataclass(frozen=True)
+class FoldStaging(ModulePass):
+    """Folds layout ops and arithmetic on parameters into their staging expressions.
+
+    Before::
+
+        builtin.module {
+          func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
+            %0 = plena.parameter @w : tensor<8x6xf32>
+            %1 = plena.rearrange %0 {factors = array<i64: 8, 6>, order = array<i64: 1, 0>} : (tensor<8x6xf32>) -> tensor<6x8xf32>
+            %2 = plena.linear %x, %1 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            func.return %2 : tensor<4x6xf32>
+          }
+        }
+
+    After::
+
+        builtin.module {
+          func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
+            %0 = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 6, 8>> : tensor<6x8xf32>
+            %1 = plena.linear %x, %0 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            func.return %1 : tensor<4x6xf32>
+          }
+        }
+    """  # noqa: E501
+
+    name = "fold-staging"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        patterns = [
+            FoldLayout(),
+            FoldSlice(),
+            FoldConcat(),
+            FoldArithmetic(),
+            FoldScalar(),
+            FoldCast(),
+        ]
+        PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
