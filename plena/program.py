@@ -317,6 +317,24 @@ class Program:
         """The placements whose source is an "input", "output" or "data", of one input or output if ``index``."""
         return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
 
+    def preloaded_spans(self) -> dict[str, list[tuple[int, ...]]]:
+        """What the host loads, for lift and verify: memory -> (start, stop) or (start, stop, low, high) of INT SRAM."""
+        spans: dict[str, list[tuple[int, ...]]] = {m: [] for m in ("hbm", "vector", "fp", "int")}
+        if self.constants:
+            spans["fp"].append((0, len(self.constants)))
+        spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram))
+        for placement in self.placements:
+            if placement.source.kind not in ("input", "data"):
+                continue
+            if placement.memory == "hbm":
+                spans["hbm"].append(placement.hbm_range(self.target))
+                spans["hbm"].append(placement.scale_range(self.target))
+                continue
+            start, stop = placement.address, placement.address + placement.elements
+            bounds = (0, (placement.limit - 1) * int(placement.scale)) if placement.limit else ()
+            spans[placement.memory].append((start, stop, *bounds))
+        return {memory: [s for s in found if s[1] > s[0]] for memory, found in spans.items()}
+
     @property
     def image_bytes(self) -> int:
         """Bytes of HBM up to the last one that the host stages."""

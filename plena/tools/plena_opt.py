@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from typing import IO, Any
+from typing import IO
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.universe import Universe
@@ -26,6 +26,7 @@ from xdsl.utils.exceptions import (
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from plena.errors import PlenaError
+from plena.tools.settings import setting
 
 DEBUG_VARIABLE = "PLENA_DEBUG"
 """Environment variable: when set, errors show their traceback."""
@@ -115,7 +116,7 @@ class PlenaOpt(xDSLOptMain):
 
         settings = self.args.settings
         target = Target.from_module(module) if settings is None else Target.from_toml(settings)
-        target.with_settings(dict(_setting(text) for text in self.args.overrides)).attach(module)
+        target.with_settings(dict(setting(text) for text in self.args.overrides)).attach(module)
 
     def _read_assembly(self, stream: IO[bytes]) -> ModuleOp:
         from plena.backend.assembly import parse_asm
@@ -143,19 +144,6 @@ def _settings_apart(args: Sequence[str]) -> list[str]:
         else:
             apart.append(arg)
     return apart
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE with a TOML value; a bare word is a string."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise PlenaError(f"--set takes KEY=VALUE, not {text!r}", hint="For example --set MLEN=16.")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
 
 
 def _decoded(stream: IO[bytes], name: str) -> str:

@@ -1,0 +1,1 @@
+"""The subcommands of `plena`, one file each."""

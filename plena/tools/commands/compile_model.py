@@ -1,0 +1,49 @@
+"""`plena compile`: a model to a program folder."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from plena.tools.commands.command import Command
+from plena.tools.commands.sources import MODEL_HELP, add_compile_options, compile_model
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The model, the folder, and what `plena.compile` takes."""
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", type=Path, help="program folder to write"
+    )
+    parser.add_argument(
+        "--share-weights", metavar="DIR", type=Path, help="a program folder that holds the same weights"
+    )
+    add_compile_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Compile, save, report."""
+    started = time.perf_counter()
+    program, _ = compile_model(args)
+    seconds = time.perf_counter() - started
+    program.save(args.output, share=args.share_weights)
+    stats = program.stats()
+    for decision in program.decisions:
+        print(decision)
+    cycles = ", ".join(f"{count:,} {profile}" for profile, count in stats.cycles.items())
+    print(f"{stats.static:,} static, {stats.dynamic:,} dynamic instructions; cycles: {cycles}")
+    print(f"compiled in {seconds:.2f} s to {args.output}")
+    return 0
+
+
+COMMAND = Command(
+    "compile",
+    "compile a PyTorch model to a program folder",
+    """\
+plena compile examples/attention.py:one_head -o out/one_head
+plena compile model.py:layer -o out/layer --objective size --max-instructions 700
+plena compile model.py:layer -o out/small --set MLEN=16 --set VLEN=16 --set HLEN=4""",
+    arguments,
+    run,
+)

@@ -1,0 +1,71 @@
+"""`plena optimize`: any program through the loop optimiser."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from plena.tools.commands.command import Command
+from plena.tools.commands.sources import load_code, target_for, write_text
+from plena.tools.settings import add_target_options
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The program, the machine, the objective."""
+    parser.add_argument("program", type=Path, help="assembly (.asm), words (.mem) or a program folder")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help=".asm or .mem; default: figures only"
+    )
+    parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
+    parser.add_argument(
+        "--timing", choices=("transactional", "pipelined"), default="transactional", help="whose cycles count"
+    )
+    parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
+    parser.add_argument(
+        "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
+    )
+    add_target_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Lift, roll, choose, allocate, print before and after."""
+    from plena.backend.assembly import print_mem
+    from plena.backend.statistics import statistics_of
+    from plena.optimizer import optimize
+
+    code = load_code(args.program, args.upstream_quirks)
+    target = target_for(args, code)
+    quirky = code.text is None or args.upstream_quirks
+    better = optimize(
+        code.words if quirky else code.text,
+        target=target,
+        max_instructions=args.max_instructions,
+        objective=args.objective,
+        timing=args.timing,
+    )
+    before, after = statistics_of(code.instructions, target), better.stats()
+    rows = [
+        ("static instructions", before.static, after.static),
+        ("dynamic instructions", before.dynamic, after.dynamic),
+        *((f"cycles, {profile}", before.cycles[profile], after.cycles[profile]) for profile in before.cycles),
+        ("C_LOOP_START lines", before.loop_starts, after.loop_starts),
+    ]
+    print(f"{'':24}{'before':>16}{'after':>16}")
+    for name, old, new in rows:
+        print(f"{name:24}{old:>16,}{new:>16,}")
+    if args.output is not None:
+        text = print_mem(better.words) if args.output.suffix == ".mem" else better.asm
+        write_text(args.output, text)
+    return 0
+
+
+COMMAND = Command(
+    "optimize",
+    "re-roll and re-optimise any program",
+    """\
+plena optimize foreign.asm -o better.asm
+plena optimize foreign.asm --upstream-quirks --objective size
+plena optimize program.mem --timing pipelined --max-instructions 1000 -o better.mem""",
+    arguments,
+    run,
+)
