@@ -29,12 +29,14 @@ class Code:
         words: uint32[n], one per instruction.
         text: the assembly text, None for machine words.
         attributes: what the op of every instruction carries (where it comes from), if known.
+        line_numbers: 1-based line of every instruction, if known without the text.
     """
 
     words: NDArray[np.uint32]
     text: str | None = None
     file: str | None = None
     attributes: Sequence[dict[str, Attribute]] | None = None
+    line_numbers: Sequence[int] | None = None
     op: list[int] = field(init=False)
     rd: list[int] = field(init=False)
     rs1: list[int] = field(init=False)
@@ -71,18 +73,13 @@ class Code:
         return bits.extract(int(self.words[pc]))
 
     @cached_property
-    def lines(self) -> list[int]:
-        """1-based line of the text of every instruction."""
-        text = (self.text or "").replace("\r\n", "\n").replace("\r", "\n")
-        return [
-            number
-            for number, line in enumerate(text.split("\n"), 1)
-            if line.split(";", 1)[0].split("//", 1)[0].strip()
-        ]
+    def lines(self) -> Sequence[int] | None:
+        """1-based line of every instruction, None for machine words."""
+        return self.line_numbers if self.text is None else statement_lines(self.text)
 
     def line(self, pc: int) -> int | None:
         """1-based line of an instruction in the text, None for words."""
-        return self.lines[pc] if self.text is not None else None
+        return self.lines[pc] if self.lines is not None else None
 
     def shown(self, pc: int) -> str:
         """The instruction as assembly."""
@@ -91,7 +88,7 @@ class Code:
     def where(self, pc: int) -> str:
         """The place of an instruction, for messages."""
         prefix = f"{self.file}, " if self.file else ""
-        place = f"line {self.line(pc)}" if self.text is not None else f"instruction {pc}"
+        place = f"instruction {pc}" if self.lines is None else f"line {self.line(pc)}"
         return f"{prefix}{place} ({self.shown(pc)})"
 
     def error(self, pc: int, what: str, hint: str | None = None) -> PlenaError:
@@ -127,6 +124,12 @@ class Code:
             if spec.free_if_f0:
                 bad &= ~(at & ((words >> Field.RD.lsb & Field.RD.limit - 1) == 0))
         return np.flatnonzero(bad).tolist()
+
+
+def statement_lines(text: str) -> list[int]:
+    """1-based line of every instruction of an assembly text."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [n for n, line in enumerate(lines, 1) if line.split(";", 1)[0].split("//", 1)[0].strip()]
 
 
 _IMM22_OPCODES = np.array(

@@ -6,7 +6,7 @@ added, then those of the sticky state it uses (`RecordLayout`). Integer instruct
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -124,10 +124,17 @@ _MOST_RUNS = 6
 
 
 class SymbolicRun:
-    """Runs a program symbolically; `root` is the whole program as a loop of one iteration."""
+    """Runs a program symbolically; `root` is the whole program as a loop of one iteration.
 
-    def __init__(self, code: Code, tree: LoopCode, target: Target) -> None:
+    Args:
+        skipped: positions of instructions to leave out: those that abort whatever their operands.
+    """
+
+    def __init__(
+        self, code: Code, tree: LoopCode, target: Target, skipped: Set[int] = frozenset[int]()
+    ) -> None:
         self.code = code
+        self.skipped = skipped
         self.target = target
         self.symbols = Symbols()
         self.state: list[Value] = list(RESET)
@@ -148,13 +155,13 @@ class SymbolicRun:
         self._straight(pc, run.code.end, run.body)
 
     def _straight(self, start: int, end: int, body: list[Record | LoopRun]) -> None:
-        code, state, kinds, free = self.code, self.state, _KINDS, _FREE
+        code, state, kinds, free, skipped = self.code, self.state, _KINDS, _FREE, self.skipped
         ops, rds, rs1s, rs2s, imms = code.op, code.rd, code.rs1, code.rs2, code.imm
         for pc in range(start, end):
             op = ops[pc]
             kind = kinds[op]
             if kind == _MEMORY:
-                if op in free and not rds[pc]:
+                if (op in free and not rds[pc]) or pc in skipped:
                     continue
                 body.append(self._record(pc, op))
             elif kind == ADDI:

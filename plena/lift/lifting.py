@@ -6,13 +6,14 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
 
 from plena.backend.assembly import encode
-from plena.backend.stream import REFUSED_WITH_RD, stream_from_module
+from plena.backend.stream import REFUSED_WITH_RD, attributes_of, stream_from_module
+from plena.dialects.plena_isa import Instruction
 
 from plena.lift.build import module_of
-from plena.lift.code import Code
+from plena.lift.code import Code, statement_lines
 from plena.lift.execute import SymbolicRun
 from plena.lift.preloaded import Preloaded
 from plena.lift.resolve import Resolver
@@ -75,9 +76,34 @@ def lift_module(module: ModuleOp, preloaded: Preloaded | None = None) -> ModuleO
 
 
 def code_of_module(module: ModuleOp) -> Code:
-    """The flat program of a module in allocated register form, with the provenance of its ops."""
-    from plena.backend.stream import attributes_of
-
+    """The flat program of a module in allocated register form, with the provenance and the lines of its ops."""
     stream = stream_from_module(module)
     attributes = [attributes_of(origin) for origin in stream.provenance]
-    return Code(encode(stream.instructions), attributes=attributes if any(attributes) else None)
+    file, lines = _lines_of_module(module)
+    return Code(
+        encode(stream.instructions),
+        file=file,
+        attributes=attributes if any(attributes) else None,
+        line_numbers=lines if len(lines) == len(stream.instructions) else None,
+    )
+
+
+def _lines_of_module(module: ModuleOp) -> tuple[str | None, list[int]]:
+    """File and lines of the instructions of a flat module read from assembly; no lines when any is unknown."""
+    file: str | None = None
+    lines: list[int] = []
+    for op in module.body.block.ops:
+        if isinstance(op, Instruction):
+            if not isinstance(op.location, FileLineColLoc):
+                return None, []
+            file = op.location.filename.data
+            lines.append(op.location.line.data)
+    return file, lines
+
+
+def record_lines(module: ModuleOp, text: str, file: str) -> None:
+    """Gives the ops of a flat module the lines of the assembly text that they were read from."""
+    name = StringAttr(file)
+    instructions = [op for op in module.body.block.ops if isinstance(op, Instruction)]
+    for op, line in zip(instructions, statement_lines(text), strict=True):
+        op.location = FileLineColLoc(name, IntAttr(line), IntAttr(1))

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from plena.errors import PlenaError
 
@@ -22,8 +26,8 @@ class Span:
     high: int = WORD_LIMIT - 1
 
 
-Declared: TypeAlias = int | Sequence[int] | Iterable[Sequence[int]] | str
-"""One memory: a size from 0 on, one (start, stop[, low, high]), several of those, or the text form."""
+Declared: TypeAlias = int | Sequence[int] | Iterable[Sequence[int]] | NDArray[Any] | str
+"""One memory: a size from 0 on, one (start, stop[, low, high]), several of those, the contents, or the text form."""
 
 MEMORIES = ("hbm", "matrix", "vector", "fp", "int")
 _ALIASES = {"vram": "vector", "mram": "matrix", "fp_sram": "fp", "int_sram": "int"}
@@ -87,6 +91,8 @@ def _from_text(text: str) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _spans(memory: str, what: Declared) -> Iterable[Span]:
+    if isinstance(what, np.ndarray):
+        return _contents(what) if memory == "int" else [Span(0, int(what.size))]
     if isinstance(what, int):
         return [Span(0, what)]
     if isinstance(what, str):
@@ -107,3 +113,10 @@ def _spans(memory: str, what: Declared) -> Iterable[Span]:
                 f"{memory}: cannot read {tuple(part)}", "preloaded", "Write (start, stop) or (start, stop, low, high)."
             )
     return [Span(*part) for part in parts]
+
+
+def _contents(words: NDArray[Any]) -> list[Span]:
+    """INT SRAM words from 0 on with these contents: a span for every run of equal ones."""
+    values = [int(word) % WORD_LIMIT for word in words.reshape(-1)]
+    cuts = [i for i in range(len(values)) if i == 0 or values[i] != values[i - 1]]
+    return [Span(a, b, values[a], values[a]) for a, b in pairwise([*cuts, len(values)])]

@@ -1,0 +1,73 @@
+"""`lift`: raises register-form code, also code that nobody here wrote, into the affine form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import IndexType, ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.dialects.plena_isa import GPRegister, instructions_in
+from plena.lift import Preloaded, lift_module
+
+
+@dataclass(frozen=True)
+class Lift(ModulePass):
+    """Loops become `loop.for`, every address, count, offset and piece of sticky state a `loop.affine`.
+
+    Integer registers, C_SET_*, constants in pieces and fillers disappear; f registers become virtual cells (those
+    that rely on their reset value are cleared at the top). Whatever cannot be lifted exactly is an error that names
+    the instruction. A module that is in affine form already stays as it is. Source: plena_isa.md sections 2.8, 3, 4.
+
+    Options:
+        preloaded: what the host loads into INT SRAM, as `int:start-stop=low..high`; a number loaded from there stays
+            a run-time value, its bounds let sums with it be proven not to wrap.
+
+    Before::
+
+        builtin.module {
+          %0 = plena_isa.register : !plena_isa.gp<gp0>
+          %1 = plena_isa.register : !plena_isa.gp<gp1>
+          %2 = plena_isa.register : !plena_isa.gp<gp2>
+          plena_isa.s_addi_int dst(%1 : !plena_isa.gp<gp1>) a(%0 : !plena_isa.gp<gp0>) imm = 4096
+          plena_isa.c_loop_start counter(%2 : !plena_isa.gp<gp2>) count = 16
+          plena_isa.v_exp_v dst(%1 : !plena_isa.gp<gp1>) a(%1 : !plena_isa.gp<gp1>)
+          plena_isa.s_addi_int dst(%1 : !plena_isa.gp<gp1>) a(%1 : !plena_isa.gp<gp1>) imm = 64
+          plena_isa.c_loop_end counter(%2 : !plena_isa.gp<gp2>)
+        }
+
+    After::
+
+        builtin.module {
+          loop.for %i = 0 to 16 {
+            %0 = loop.affine 4096 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
+          }
+        }
+    """
+
+    name = "lift"
+    preloaded: str = ""
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if is_affine(op):
+            return
+        lifted = lift_module(op, Preloaded.of(self.preloaded))
+        block = op.body.block
+        for old in reversed(list(block.ops)):
+            block.erase_op(old, safe_erase=False)
+        for new in list(lifted.body.block.ops):
+            new.detach()
+            block.add_op(new)
+
+
+def is_affine(module: ModuleOp) -> bool:
+    """Whether a module is in the affine form: index operands and no integer register but gp0."""
+    has_index = False
+    for op in instructions_in(module):
+        for value in op.operands:
+            if isinstance(value.type, GPRegister) and value.type.register_name.data != "gp0":
+                return False
+            has_index = has_index or isinstance(value.type, IndexType)
+    return has_index

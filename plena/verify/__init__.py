@@ -1,0 +1,38 @@
+"""The static check: finds what would abort on the machine, and what would run but hardly as meant, without running.
+
+Errors carry the emulator's abort classes (plena_isa.md section 3.8), warnings names of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from plena.lift.code import Code, Program
+from plena.lift.preloaded import Declared, Preloaded, Span
+from plena.target import Target
+from plena.verify.findings import Finding, Severity
+from plena.verify.program import ProgramCheck
+
+
+def verify(
+    program: Program,
+    target: Target | None = None,
+    preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
+) -> list[Finding]:
+    """Checks a program against a target; empty when nothing is wrong with it.
+
+    Args:
+        program: assembly text, words, or parsed instructions.
+        target: the machine, the shipped settings if not given.
+        preloaded: what the host loads, see `Preloaded.of`: sizes or ranges of `hbm` (bytes), `vector` and `matrix`
+            (elements), `fp` and `int` (words); `int` with ranges or contents. Reads of HBM are only looked at when
+            `hbm` is declared.
+
+    Raises:
+        AssemblyError: the text cannot be parsed.
+        PlenaError: malformed words or a malformed declaration.
+    """
+    return ProgramCheck(Code.of(program), target or Target(), Preloaded.of(preloaded)).run()
+
+
+__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify"]
