@@ -25,7 +25,7 @@ from plena.check import CheckReport, Comparison, Thresholds
 from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
 from plena.errors import PlenaError
 from plena.interpreters.rounded_products import evaluate_rounded
-from plena.staged_data import StagedData
+from plena.staged_data import StagedData, data_of_module
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -92,16 +92,23 @@ def quantized_reference(
 
     def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         seen = quantized_inputs(program, inputs)
-        tensors = quantized_tensors(program)
+        data = staged_data(program, module)
+        tensors = quantized_tensors(program, data)
         rounding = _RoundKeysAndValues(program.target.precision[KEY_VALUE_TYPE])
         with rounding:
             outputs = _call(module, {**_float_state(module), **_aliased(module, tensors)}, seen)
         if tensor_level is None or rounding.calls >= _products(tensor_level):
             return outputs
-        data = program.data.tensors if isinstance(program.data, StagedData) else {}
-        return evaluate_rounded(tensor_level, {**data, **tensors}, seen, rounding.round)
+        return evaluate_rounded(tensor_level, {**data.tensors, **tensors}, seen, rounding.round)
 
     return reference
+
+
+def staged_data(program: Program, module: torch.nn.Module) -> StagedData:
+    """The parameters of a program: its own, or of a program from a folder those of its module."""
+    if isinstance(program.data, StagedData):
+        return program.data
+    return data_of_module(module, {p.source.symbol for p in program.placements_of("data")})
 
 
 def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -116,16 +123,13 @@ def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[t
     return seen
 
 
-def quantized_tensors(program: Program) -> dict[str, torch.Tensor]:
+def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Tensor]:
     """The parameters and constants that are staged to HBM, as the machine sees them.
 
     Of an expression such as a weight times a gain, the weight is chosen such that the expression has the rounded
     value.
     """
     seen: dict[str, torch.Tensor] = {}
-    data = program.data
-    if not isinstance(data, StagedData):
-        return seen
     for placement in program.placements_of("data"):
         if placement.memory != "hbm":
             continue

@@ -23,7 +23,7 @@ from plena.reference import (
     quantized_reference,
     quantized_tensors,
 )
-from plena.staged_data import StagedData, symbol_of
+from plena.staged_data import StagedData, data_of_module, symbol_of
 
 W = SymbolRefAttr("w")
 MX = SMALL.precision["HBM_M_WEIGHT_TYPE"]
@@ -85,13 +85,16 @@ def test_parameters_staged_in_parts_are_put_together() -> None:
     top, bottom = (staging.SliceAttr(W, 0, start, start + 8) for start in (0, 8))
     tensors = {"w": torch.randn(16, 16)}
     program = linear_program(None)
-    program.data = StagedData({"top": top, "bottom": bottom}, tensors)
+    data = StagedData({"top": top, "bottom": bottom}, tensors)
     program.placements = tuple(
         TensorPlacement(n, "hbm", 0, (8, 16), "rows", "HBM_M_WEIGHT_TYPE", Source("data", symbol=n))
         for n in ("top", "bottom")
     )
     torch.testing.assert_close(
-        quantized_tensors(program)["w"], torch.from_numpy(MX.quantize(tensors["w"].numpy())), rtol=0, atol=0
+        quantized_tensors(program, data)["w"],
+        torch.from_numpy(MX.quantize(tensors["w"].numpy())),
+        rtol=0,
+        atol=0,
     )
 
 
@@ -117,6 +120,28 @@ def test_the_linear_program_meets_its_quantized_reference() -> None:
     assert not program.check(torch.randn(4, 16), module=linear, quiet=True).passed, (
         "the image has other weights"
     )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        SymbolRefAttr("layers.0.weight"),
+        staging.ProductAttr(SymbolRefAttr("layers.0.weight"), SymbolRefAttr("layers.1.weight")),
+        staging.ConcatAttr([SymbolRefAttr("layers.0.weight"), staging.FullAttr(0.5, (1, 16))], 0),
+    ],
+)
+def test_a_loaded_program_finds_its_parameters_in_the_module(expression: Attribute) -> None:
+    class Layers(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.ModuleList([torch.nn.Linear(16, 16, bias=False) for _ in range(2)])
+
+    module = Layers()
+    symbol = symbol_of(expression)
+    data = data_of_module(module, [symbol, "a constant", "#plena.full<1.0 : f64, array<i64: 2>>"])
+    want = materialize(expression, dict(module.named_parameters()))
+    assert torch.equal(data(symbol), want)
+    assert "a constant" not in data.expressions
 
 
 def test_keys_and_values_are_rounded_in_the_module() -> None:

@@ -14,12 +14,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
-from plena.target import Target
 from plena.tools.settings import add_target_options, target_of
 
 if TYPE_CHECKING:
     from plena.backend.assembly import AsmInstruction
     from plena.program import Program
+    from plena.target import Target
 
 MODEL_HELP = "Python file and function, model.py:factory; the function returns (module, example_inputs)"
 

@@ -1,0 +1,269 @@
+"""The command line: in this process, and as users start it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from program_samples import LINEAR, SMALL, linear_program, weights
+
+from plena.backend.assembly import encode, parse_asm, print_mem
+from plena.check import Thresholds
+from plena.program import Program
+from plena.tools import plena_cli
+from plena.tools.commands.sources import is_model, load_model
+
+X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))
+SETTINGS = [f"--set={key}={value}" for key, value in SMALL.settings().items()]
+
+MODEL = """
+import torch, torch.nn.functional as F
+
+class Attention(torch.nn.Module):
+    def forward(self, q, k, v):
+        return F.scaled_dot_product_attention(q, k, v)
+
+def factory():
+    torch.manual_seed(0)
+    return Attention(), tuple(torch.randn(1, 1, 64, 64) for _ in range(3))
+
+def linear():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(16, 16, bias=False)
+    layer.weight.data = torch.load(__file__.replace("model.py", "weight.pt"))
+    return layer, torch.load(__file__.replace("model.py", "x.pt"))
+
+def broken():
+    return undefined_name
+
+def nothing():
+    return 3
+
+number = 7
+"""
+
+
+class Result:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+class Shell:
+    """Runs `plena` in this process, in a folder with a program, a model and some files."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.capsys = capsys
+
+    def __call__(self, *args: str) -> Result:
+        code = plena_cli.main(args)
+        printed = self.capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    def fails(self, *args: str) -> str:
+        """The one message of a command that must fail."""
+        result = self(*args)
+        assert result.code == 1
+        assert result.err.startswith("error: ") and result.err.count("\n") == 1, result.err
+        assert "Traceback" not in result.err and "internal error" not in result.err
+        return result.err
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    # One tile of MX operands is less like float32 than the default demands.
+    linear_program(
+        weights(), example_inputs=(X,), thresholds=Thresholds(cosine=0.99, allclose_share=None)
+    ).save("program")
+    Path("model.py").write_text(MODEL)
+    Path("code.asm").write_text(LINEAR)
+    Path("code.mem").write_text(print_mem(encode(parse_asm(LINEAR))))
+    torch.save(torch.from_numpy(weights()), "weight.pt")
+    torch.save(X, "x.pt")
+    torch.save([X], "list.pt")
+    torch.save({"x": X, "other": X}, "dict.pt")
+    torch.save({"y": X}, "wrong.pt")
+    return Shell(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("command", [c.name for c in plena_cli.commands()])
+def test_every_subcommand_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        plena_cli.main([command, "--help"])
+    text = capsys.readouterr().out
+    assert end.value.code == 0 and f"plena {command} " in text.partition("examples:")[2]
+
+
+def test_examples_in_the_help_parse() -> None:
+    parser = plena_cli.parser()
+    for command in plena_cli.commands():
+        for line in command.examples.splitlines():
+            words = line.replace("'", "").split()
+            assert words[:2] == ["plena", command.name]
+            if "--preloaded" not in line:
+                parser.parse_args(words[1:])
+
+
+def test_run_saved_random_and_given_inputs(shell: Shell) -> None:
+    saved = shell("run", "program")
+    assert saved.code == 0 and "28 instructions" in saved.out and "y: float32[4, 16]: mean" in saved.out
+    for name in ("x.pt", "list.pt", "dict.pt"):
+        assert shell("run", "program", "--inputs", name, "-o", "y.pt").out == saved.out
+    torch.testing.assert_close(torch.load("y.pt"), linear_program(weights()).run(X), rtol=0, atol=0)
+    one, two, again = (shell("run", "program", "--inputs", "random", "--seed", s).out for s in "121")
+    assert one != two and one == again
+
+
+def test_check_a_folder_with_its_module(shell: Shell) -> None:
+    passed = shell("check", "program", "--module", "model.py:linear", "--inputs", "random")
+    assert passed.code == 0 and "quantized" in passed.out and passed.out.endswith("passed\n")
+    torch.save(torch.from_numpy(weights()) * 2, "weight.pt")
+    failed = shell("check", "program", "--module", "model.py:linear")
+    assert failed.code == 1 and "FAILED" in failed.out and failed.err == ""
+
+
+def test_stats_of_text_words_and_folders(shell: Shell) -> None:
+    texts = [shell("stats", name, *SETTINGS, "--json").out for name in ("code.asm", "code.mem")]
+    assert texts[0] == texts[1]
+    whole = json.loads(shell("stats", "program", "--json").out)
+    assert whole["cycles"] == json.loads(texts[0])["cycles"]
+    assert set(whole["steps"]) == {"load", "product"} and whole["utilization"]
+    table = shell("stats", "program").out
+    assert "by step" in table and "M_TMM" in table and "transactional" in table
+    other = json.loads(
+        shell("stats", "code.asm", *SETTINGS, "--set", "LATENCY.SCALAR_INT_BASIC_CYCLES=3", "--json").out
+    )
+    assert other["cycles"]["transactional"] > whole["cycles"]["transactional"]
+
+
+def test_assemble_and_disassemble(shell: Shell) -> None:
+    assert shell("asm", "code.asm").out == Path("code.mem").read_text()
+    assert shell("asm", "code.asm", "-o", "new.mem").out == ""
+    assert Path("new.mem").read_text() == Path("code.mem").read_text()
+    text = shell("disasm", "new.mem").out
+    np.testing.assert_array_equal(encode(parse_asm(text)), encode(parse_asm(LINEAR)))
+    Path("quirk.asm").write_text("V_EXP_V gp1, gp2, 1\n")
+    quirky, plain = shell("asm", "quirk.asm", "--upstream-quirks").out, shell("asm", "quirk.asm").out
+    assert quirky != plain
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["run"], "the following arguments are required: folder"),
+        (["run", "nowhere"], "nowhere: no such program folder"),
+        (["run", "program", "--inputs", "none.pt"], "none.pt: cannot be read"),
+        (["run", "program", "--inputs", "code.asm"], "not a file of tensors"),
+        (["run", "program", "--inputs", "wrong.pt"], "wrong.pt: has no tensor called x"),
+        (["run", "program", "-o", "nowhere/y.pt"], "nowhere/y.pt: cannot be written"),
+        (["check", "program"], "Name it: --module model.py:factory"),
+        (["check", "model.py:linear", "--module", "model.py:linear"], "--module belongs to a program folder"),
+        (["check", "program", "--module", "model.py"], "does not name a factory"),
+        (["compile", "model.py:absent", "-o", "out"], "model.py: has no function `absent`"),
+        (["compile", "model.py:number", "-o", "out"], "has no function `number`"),
+        (["compile", "none.py:factory", "-o", "out"], "none.py: no such file"),
+        (["compile", "model.py:broken", "-o", "out"], "NameError: name 'undefined_name' is not defined"),
+        (["compile", "model.py:nothing", "-o", "out"], "must return (module, example_inputs), not int"),
+        (["compile", "no.such.module:factory", "-o", "out"], "ModuleNotFoundError"),
+        (["compile", "model.py:factory", "-o", "out", "--set", "MLENN=3"], "unknown setting `MLENN`"),
+        (["compile", "model.py:factory", "-o", "out", "--set", "MLEN"], "--set takes KEY=VALUE"),
+        (
+            ["compile", "model.py:factory", "-o", "out", "--target", "x.toml"],
+            "x.toml: cannot read the settings",
+        ),
+        (["compile", "model.py:factory", "-o", "out", "--objective", "beauty"], "invalid choice: 'beauty'"),
+        (["stats", "none.asm"], "none.asm: cannot be read: No such file"),
+        (["stats", "x.pt"], "x.pt: not a text file"),
+        (["asm", "code.mem"], "code.mem:1:1: unknown mnemonic"),
+        (["asm", "code.asm", "-o", "nowhere/x.mem"], "nowhere/x.mem: cannot be written"),
+        (["disasm", "code.asm"], "is not a 32-bit hexadecimal word"),
+        (["stats", "code.asm", "--set", "MLEN=0"], "MLEN"),
+    ],
+)
+def test_every_error_is_one_message(shell: Shell, args: list[str], message: str) -> None:
+    assert message in shell.fails(*args)
+    assert not Path("out").exists(), "nothing half-written"
+
+
+def test_an_error_in_the_users_model_names_its_line(shell: Shell) -> None:
+    line = MODEL[: MODEL.index("return undefined_name")].count("\n") + 1
+    assert f"model.py:{line}: broken() failed" in shell.fails("compile", "model.py:broken", "-o", "out")
+    Path("syntax.py").write_text("x = (\n")
+    assert "syntax.py:1" in shell.fails("compile", "syntax.py:factory", "-o", "out")
+
+
+def test_what_names_a_model(shell: Shell) -> None:
+    assert is_model("model.py:factory") and is_model("package.models:make")
+    assert not is_model("program") and not is_model("model.py") and not is_model("out/a:b/c")
+    module, inputs = load_model("model.py:linear")
+    assert isinstance(inputs, tuple) and module(*inputs).shape == (4, 16)
+
+
+def test_as_a_process(shell: Shell) -> None:
+    """One good and one bad command; nothing heavy is imported for help."""
+    good = subprocess.run(
+        [sys.executable, "-m", "plena.tools.plena_cli", "stats", "program"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert good.returncode == 0 and "static instructions" in good.stdout and good.stderr == ""
+    bad = subprocess.run(
+        [sys.executable, "-m", "plena.tools.plena_cli", "run", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        bad.returncode == 1 and bad.stdout == "" and bad.stderr.startswith("error: x: no such program folder")
+    )
+    program = (
+        "import sys; from plena.tools import plena_cli; plena_cli.parser();"
+        "sys.exit(bool({'torch', 'numba', 'numpy', 'xdsl', 'rich'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_compile_run_check(shell: Shell) -> None:
+    compiled = shell("compile", "model.py:factory", "-o", "attention")
+    assert compiled.code == 0, compiled.err
+    assert "static" in compiled.out and "compiled in" in compiled.out
+    assert Program.load("attention").inputs[0].shape == (1, 1, 64, 64)
+    assert shell("run", "attention").code == 0
+    assert shell("check", "attention", "--module", "model.py:factory").code == 0
+    checked = shell("check", "model.py:factory", "--attention", "rows")
+    assert checked.code == 0 and "machine" in checked.out and "not available" not in checked.out
+    shared = shell("compile", "model.py:factory", "-o", "attention2", "--share-weights", "attention")
+    assert shared.code == 0
+
+
+def test_ab_compares_steps_and_results(shell: Shell) -> None:
+    result = shell("ab", "model.py:factory", "--verify")
+    assert result.code == 0, result.err
+    assert "sum" in result.out and "the same, bit by bit" in result.out
+
+
+def test_verify(shell: Shell) -> None:
+    assert shell("verify", "program").out == "clean\n"
+    Path("bad.asm").write_text("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp1, 0\n")
+    bad = shell("verify", "bad.asm")
+    assert bad.code == 1 and "unaligned-vram" in bad.out and "1 errors" in bad.out
+
+
+def test_optimize(shell: Shell) -> None:
+    rolled = parse_asm(LINEAR)
+    straight = rolled[:7] + rolled[8:12] * 4
+    from plena.backend.assembly import print_asm
+
+    Path("straight.asm").write_text(print_asm(straight))
+    result = shell("optimize", "straight.asm", *SETTINGS, "--objective", "size", "-o", "better.asm")
+    assert result.code == 0, result.err
+    assert "before" in result.out and len(parse_asm(Path("better.asm").read_text())) < len(straight)
