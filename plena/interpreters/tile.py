@@ -190,8 +190,9 @@ class TileFunctions(InterpreterFunctions):
         tile = p.rows(mlen, mlen, mlen)
         for k in range(n("blocks")):
             total = np.zeros((slots, mlen, mlen), np.float32)
-            for b in range(n("row_blocks")):
-                rows = x.rows(mlen, mlen, mlen, k * n("x_block") + b * n("x_row_block"))
+            for b in range((n("sets") or 1) * n("row_blocks")):
+                start = b // n("row_blocks") * n("x_set") + b % n("row_blocks") * n("x_row_block")
+                rows = x.rows(mlen, mlen, mlen, k * n("x_block") + start)
                 part = tile[:, b * hlen : (b + 1) * hlen]
                 for c in range(slots):
                     total[c] += np.float32(0.25) * (rows[:, c * hlen : (c + 1) * hlen] @ part.T)
@@ -209,11 +210,15 @@ class TileFunctions(InterpreterFunctions):
             total, self.open_sum = self.open_sum, None
             if total is None:
                 total = np.zeros((slots, mlen, mlen), np.float32)
-            for k in range(n("k_tiles")):
-                tile = w.rows(mlen, mlen, mlen, block * n("w_n") + k * n("w_k"))
-                for c in range(slots):
+            parts = [(k, slots) for k in range(n("k_tiles"))] + [(n("k_tiles"), n("slices"))]
+            for k, slices in parts:
+                if not slices:
+                    continue
+                lane = w.offset % self.target.tile
+                tile = w.rows(mlen, mlen, mlen, block * n("w_n") + k * n("w_k") - lane)
+                for c in range(slices):
                     rows = x.rows(mlen, mlen, mlen, k * n("x_block") + c * self.target.tile)
-                    part = slice(c * hlen, (c + 1) * hlen)
+                    part = slice(lane + c * hlen, lane + (c + 1) * hlen)
                     for b in range(slots):
                         left = rows[:, b * hlen : (b + 1) * hlen] if n("transposed") else rows[:, b::slots]
                         right = tile[:, part].T if n("transposed") else tile[part]
@@ -260,14 +265,19 @@ class TileFunctions(InterpreterFunctions):
     def run_softmax_rows(
         self, interpreter: Interpreter, op: ops.SoftmaxRowsOp, args: PythonValues
     ) -> PythonValues:
-        x, floor = args
+        x, floor = args[0], args[1]
         blocks = self._blocks(x, op)
         start = floor.rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
         total = exponential(bf16_round(start - maximum)) if op.number("sink") else np.zeros_like(maximum)
+        lanes = np.zeros_like(blocks[0])
         for block in blocks:
             block[:] = exponential(bf16_round(block - maximum[:, None]))
-            total = bf16_round(total + block.sum(axis=1))
+            if op.scratch is None:
+                total = bf16_round(total + block.sum(axis=1))
+            lanes = bf16_round(lanes + block)
+        if op.scratch is not None:
+            total = bf16_round(total + lanes.sum(axis=1))
         factor = bf16_round(np.float32(1) / total)
         for block in blocks:
             block[:] = bf16_round(block * factor[:, None])

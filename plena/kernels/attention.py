@@ -5,25 +5,39 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import AttentionOp
+from plena.kernels.attention_broadcast import BroadcastAttention
 from plena.kernels.attention_online import OnlineAttention
 from plena.kernels.attention_rows import RowsAttention
 from plena.kernels.attention_shape import AttentionShape
 from plena.kernels.context import KernelContext, kernel_for
-from plena.lowering.kernel import ceil_div
+from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.lowering.kernel import ceil_div, round_up
 
 
 @kernel_for(AttentionOp)
 def lower_attention(op: Operation, ctx: KernelContext) -> None:
-    """Whole rows whenever matrix SRAM holds the value tiles of one reduction, the online form otherwise."""
+    """The broadcast schedule where it pays and rows fit; else whole rows whenever matrix SRAM holds one reduction."""
     assert isinstance(op, AttentionOp)
     shape = AttentionShape.of(op)
+    mlen, spare = ctx.target.mlen, ctx.target.m_prefetch_tiles - 1
+    key_tiles = ceil_div(shape.keys, mlen)
     choice = ctx.schedule.attention
     if choice == "auto":
-        key_tiles = ceil_div(shape.keys, ctx.target.mlen)
-        choice = (
-            "rows" if key_tiles + ctx.target.m_prefetch_tiles - 1 <= ctx.target.matrix_tiles else "online"
-        )
-    kernel = (OnlineAttention if choice == "online" else RowsAttention)(op, shape, ctx)
+        choice = "rows" if key_tiles + spare <= ctx.target.matrix_tiles else "online"
+    product = _product_shape(shape, mlen)
+    broadcast = choice == "rows" and prefers_broadcast(product, ctx.target, ctx.schedule)
+    ctx.decide(op, product, broadcast)
+    form = BroadcastAttention if broadcast else OnlineAttention if choice == "online" else RowsAttention
+    kernel = form(op, shape, ctx)
     kernel.run()
     ctx.useful_macs += shape.macs
     ctx.set(op.result, kernel.result)
+
+
+def _product_shape(shape: AttentionShape, mlen: int) -> ProductShape:
+    """Both products as one: the rows of a key head's query heads against its keys and values."""
+    key_tiles = ceil_div(shape.keys, mlen)
+    head_blocks = ceil_div(shape.head_dim, mlen)
+    tiles = key_tiles * (head_blocks + ceil_div(shape.value_dim, mlen))
+    rows = shape.group * round_up(shape.queries, mlen)
+    return ProductShape(rows, 1, tiles, key_tiles + head_blocks)

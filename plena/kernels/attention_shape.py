@@ -95,6 +95,13 @@ class QuerySection:
     key_tiles: int
 
 
+def keys_seen(band: BandAttr | None, last_row: int, key_tiles: int, mlen: int) -> int:
+    """How many of the tiles of keys a block of queries that ends with `last_row` sees, at least one."""
+    if band is None or band.upper is None:
+        return key_tiles
+    return min(max(ceil_div(last_row + band.upper + 1, mlen), 1), key_tiles)
+
+
 def query_sections(
     shape: AttentionShape, tiling: Tiling, target: Target, band: BandAttr | None
 ) -> list[QuerySection]:
@@ -102,12 +109,10 @@ def query_sections(
 
     Tiles above the diagonal are skipped by giving each section its own code.
     """
-    if band is None or band.upper is None:
-        return [QuerySection(0, tiling.query_blocks, tiling.key_tiles)]
     sections: list[QuerySection] = []
     for block in range(tiling.query_blocks):
         last_row = min((block + 1) * tiling.query_block, shape.queries) - 1
-        seen = min(max(ceil_div(last_row + band.upper + 1, target.mlen), 1), tiling.key_tiles)
+        seen = keys_seen(band, last_row, tiling.key_tiles, target.mlen)
         if sections and sections[-1].key_tiles == seen:
             sections[-1] = QuerySection(sections[-1].first_block, sections[-1].blocks + 1, seen)
         else:

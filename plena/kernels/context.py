@@ -11,7 +11,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.backend.layout import Layout, Order, Source, TensorPlacement
 from plena.backend.number_formats import NumberFormat
-from plena.backend.view import Array
+from plena.backend.view import Array, Pad, Reshape
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.kernels.builder import TileBuilder
@@ -38,8 +38,11 @@ class KernelContext:
         default_factory=dict[tuple[SSAValue, bool], "PackedPanel"]
     )
     """Packed forms by tensor and whether the product is transposed."""
-    packing_tiles: dict[bool, SSAValue] = field(default_factory=dict[bool, SSAValue])
-    defined_tails: set[SSAValue] = field(default_factory=set[SSAValue])
+    packing_tiles: dict[tuple[bool, float], SSAValue] = field(
+        default_factory=dict[tuple[bool, float], SSAValue]
+    )
+    defined_tails: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
+    """Rows behind the last column block of a panel that hold zeros."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
     useful_macs: int = 0
@@ -137,19 +140,32 @@ class KernelContext:
         return Panel(buffer, rows, groups, group_columns, pitch, block)
 
     def _slack(self, rows: int) -> int:
-        if not self.target.has_broadcast:
-            return self.row_unit
-        together = self.target.broadcast_amount * self.target.mlen
-        return max(self.row_unit, round_up(rows, together) - self.physical_rows(rows))
+        together = (
+            self.target.broadcast_amount * self.target.mlen if self.target.has_broadcast else self.target.mlen
+        )
+        return max(self.row_unit, round_up(rows, together) - self.physical_rows(rows)) + self.target.mlen
 
-    def load(self, name: str, tensor: HostTensor, format_key: str = "HBM_V_ACT_TYPE") -> Panel:
-        """A two-dimensional host tensor brought into vector SRAM."""
+    def load(
+        self,
+        name: str,
+        tensor: HostTensor,
+        format_key: str = "HBM_V_ACT_TYPE",
+        *,
+        groups: int = 1,
+        pitch: int = 0,
+        scale: float = 1.0,
+    ) -> Panel:
+        """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`."""
         rows, columns = tensor.shape
         vlen = self.target.vlen
-        panel = self.new_panel(name, rows, columns)
+        panel = self.new_panel(name, rows, columns, groups, pitch)
         physical = panel.physical_rows(vlen)
-        lanes = round_up(columns, vlen)
-        source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, (physical, lanes))
+        if not panel.is_packed:
+            gap = panel.group_pitch - panel.group_columns
+            heads = Reshape((rows, groups, panel.group_columns))
+            tensor = tensor.through(heads, Pad(2, 0, gap), Reshape((rows, panel.lanes)))
+        padded = (physical, round_up(panel.lanes, vlen))
+        source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale)
         unit = self.element_bytes(format_key)
         with self.builder.step("load"):
             self.builder.emit(

@@ -37,12 +37,12 @@ class PackedPanel:
         return self.blocks * self.block
 
 
-def packing_tile(ctx: KernelContext, *, transposed: bool) -> SSAValue:
+def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:
     """The identity (transposed products) or the lane permutation (untransposed ones) times 16, in matrix SRAM.
 
-    Loaded once for the whole program, on first use outside of all loops.
+    Loaded once for the whole program, on first use, which must be outside of all loops.
     """
-    known = ctx.packing_tiles.get(transposed)
+    known = ctx.packing_tiles.get((transposed, factor))
     if known is not None:
         return known
     target, builder = ctx.target, ctx.builder
@@ -50,24 +50,24 @@ def packing_tile(ctx: KernelContext, *, transposed: bool) -> SSAValue:
     tile = np.zeros((mlen, mlen), np.float32)
     d, b = np.meshgrid(np.arange(hlen), np.arange(slots), indexing="ij")
     rows = b * hlen + d if transposed else d * slots + b
-    tile[rows, b * hlen + d] = PACKING_FACTOR
-    name = "packing_identity" if transposed else "packing_permutation"
+    tile[rows, b * hlen + d] = factor
+    name = f"packing_{'identity' if transposed else 'permutation'}_{factor:g}"
     source = ctx.place(name, ctx.constant_rows(name, tile), "tiled", "HBM_M_WEIGHT_TYPE", (mlen, mlen))
     buffer = builder.buffer(f"{name}_tile", "matrix", target.m_prefetch_tiles * target.tile)
     with builder.step("load packing tile"):
         builder.emit("load_tiles", dst=buffer, src=source, outer=1, inner=1)
-    ctx.packing_tiles[transposed] = buffer
+    ctx.packing_tiles[(transposed, factor)] = buffer
     return buffer
 
 
-def define_tail(ctx: KernelContext, panel: Panel) -> None:
-    """Zeroes the rows behind the last column block that reading whole row blocks reaches."""
+def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
+    """Zeroes the rows behind the last column block up to `rows` in its place (0: whole row blocks of MLEN)."""
     target, vlen = ctx.target, ctx.target.vlen
     physical = panel.physical_rows(vlen)
-    missing = ceil_div(panel.rows, target.mlen) * target.mlen - physical
-    if missing <= 0 or panel.buffer in ctx.defined_tails:
+    missing = (rows or ceil_div(panel.rows, target.mlen) * target.mlen) - physical
+    if missing <= ctx.defined_tails.get(panel.buffer, 0):
         return
-    ctx.defined_tails.add(panel.buffer)
+    ctx.defined_tails[panel.buffer] = missing
     with ctx.builder.step("zero padding"):
         end = panel.blocks(vlen) * panel.block
         ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing)

@@ -50,9 +50,10 @@ def lower_pack(op: TileOp, ctx: Lowering) -> None:
     target, kernel = ctx.target, ctx.kernel
     out, x, p = (ctx.at(v) for v in op.operands)
     with kernel.loop(op.number("blocks")) as k:
-        with kernel.loop(op.number("row_blocks")) as b:
-            vec = x + k * op.number("x_block") + b * op.number("x_row_block")
-            kernel.emit("M_BTMM", mat=p + b * target.hlen, vec=vec)
+        with kernel.loop(op.number("sets") or 1) as s, kernel.loop(op.number("row_blocks")) as b:
+            slot = s * op.number("row_blocks") + b
+            vec = x + k * op.number("x_block") + s * op.number("x_set") + b * op.number("x_row_block")
+            kernel.emit("M_BTMM", mat=p + slot * target.hlen, vec=vec)
         kernel.emit("M_BMM_WO", dst=out + k * op.number("out_block"))
 
 
@@ -61,14 +62,19 @@ def lower_broadcast_matmul(op: TileOp, ctx: Lowering) -> None:
     """Slices of every reduction tile accumulate before one write-out."""
     target, kernel = ctx.target, ctx.kernel
     out, x, w = (ctx.at(v) for v in op.operands)
-    product = "M_BTMM" if op.number("transposed") else "M_BMM"
+    whole, slices = op.number("k_tiles"), op.number("slices")
+
+    def tile(mat: Linear, vec: Linear, count: int) -> None:
+        with kernel.loop(count) as c:
+            product = "M_BTMM" if op.number("transposed") else "M_BMM"
+            kernel.emit(product, mat=mat + c * target.hlen, vec=vec + c * target.tile)
+
     with kernel.loop(op.number("n_tiles")) as n:
-        if op.number("k_tiles"):
-            with kernel.loop(op.number("k_tiles")) as k, kernel.loop(target.broadcast_amount) as c:
-                kernel.emit(
-                    product,
-                    mat=w + n * op.number("w_n") + k * op.number("w_k") + c * target.hlen,
-                    vec=x + k * op.number("x_block") + c * target.tile,
-                )
+        mat = w + n * op.number("w_n")
+        if whole:
+            with kernel.loop(whole) as k:
+                tile(mat + k * op.number("w_k"), x + k * op.number("x_block"), target.broadcast_amount)
+        if slices:
+            tile(mat + whole * op.number("w_k"), x + whole * op.number("x_block"), slices)
         if not op.number("partial"):
             kernel.emit("M_BMM_WO", dst=out + n * op.number("out_block"))

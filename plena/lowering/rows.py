@@ -63,10 +63,32 @@ def lower_map(op: TileOp, ctx: Lowering) -> None:
             kernel.emit(_CONSTANT[kind], dst=dst, a=a, b=constant)
 
 
-def _exponentials(
+def _exponentials(ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue) -> None:
+    """x = exp(x - maximum) for every block of a row."""
+    kernel = ctx.kernel
+    with kernel.loop(blocks) as b:
+        at = x + b * block
+        kernel.emit("V_SUB_VF", dst=at, a=at, b=maximum)
+        kernel.emit("V_EXP_V", dst=at, a=at)
+
+
+def _row_sum(ctx: Lowering, x: Linear, blocks: int, block: int, scratch: Linear, total: SSAValue) -> None:
+    """total += the sum over all blocks of a row, added lane by lane before the one reduction."""
+    kernel = ctx.kernel
+    if blocks == 1:
+        kernel.emit("V_RED_SUM", acc=total, a=x)
+        return
+    kernel.emit("V_ADD_VV", dst=scratch, a=x, b=x + block)
+    if blocks > 2:
+        with kernel.loop(blocks - 2) as b:
+            kernel.emit("V_ADD_VV", dst=scratch, a=scratch, b=x + (b + 2) * block)
+    kernel.emit("V_RED_SUM", acc=total, a=scratch)
+
+
+def _exponentials_and_sum(
     ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, total: SSAValue
 ) -> None:
-    """x = exp(x - maximum) for every block of a row, total += their sum."""
+    """x = exp(x - maximum) for every block of a row, total += their sum, block by block."""
     kernel = ctx.kernel
     with kernel.loop(blocks) as b:
         at = x + b * block
@@ -93,7 +115,11 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
             kernel.emit("S_EXP_FP", dst=total, a=total)
         else:
             kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
-        _exponentials(ctx, start, blocks, block, maximum, total)
+        if op.scratch is None:
+            _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
+        else:
+            _exponentials(ctx, start, blocks, block, maximum)
+            _row_sum(ctx, start, blocks, block, ctx.at(op.scratch), total)
         kernel.emit("S_RECI_FP", dst=total, a=total)
         with kernel.loop(blocks) as b:
             kernel.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
@@ -133,7 +159,7 @@ def lower_online_softmax(op: TileOp, ctx: Lowering) -> None:
         kernel.emit("S_ST_FP", src=correction, base=corrections + row)
         kernel.emit("S_LD_FP", dst=total, base=totals + row)
         kernel.emit("S_MUL_FP", dst=total, a=total, b=correction)
-        _exponentials(ctx, start, blocks, block, maximum, total)
+        _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
         kernel.emit("S_ST_FP", src=total, base=totals + row)
 
 

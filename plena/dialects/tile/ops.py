@@ -68,15 +68,16 @@ class MatmulOp(TileOp):
     "pack",
     {"out": "vector"},
     {"x": "vector", "p": "matrix"},
-    ("row_blocks", "x_row_block", "blocks", "x_block", "out_block"),
+    ("sets", "x_set", "row_blocks", "x_row_block", "blocks", "x_block", "out_block"),
 )
 class PackOp(TileOp):
     """Packs BROADCAST row blocks of MLEN rows for broadcast products, column block by column block.
 
-    Of column block k, slice c of `out` (MLEN rows each, slices one behind the other, `out_block` between column
-    blocks) has in lane group b, HLEN lanes each, lanes c*HLEN .. of row block b times 4. `p` is the packing tile: 16
-    times the identity for transposed products, 16 times the lane permutation for untransposed ones, where lane
-    d*BROADCAST + b takes the place of b*HLEN + d. Lane groups from `row_blocks` on are 0.
+    Row block b is number b % row_blocks of set b // row_blocks, at x + set*x_set + number*x_row_block. Of column block
+    k, slice c of `out` (MLEN rows each, slices one behind the other, `out_block` between column blocks) has in lane
+    group b, HLEN lanes each, lanes c*HLEN .. of row block b times p's entry / 4. `p` is the packing tile: 16 times the
+    identity for transposed products, 16 times the lane permutation for untransposed ones, where lane d*BROADCAST + b
+    takes the place of b*HLEN + d. Lane groups from sets * row_blocks on are 0.
     """
 
 
@@ -84,10 +85,12 @@ class PackOp(TileOp):
     "broadcast_matmul",
     {"out": "vector"},
     {"x": "vector", "w": "matrix"},
-    ("k_tiles", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block", "partial"),
+    ("k_tiles", "slices", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block", "partial"),
 )
 class BroadcastMatmulOp(TileOp):
     """out block n = 0.25 * sum over k of X_b block k @ W(k, n) for all BROADCAST row blocks b, from packed slices.
+
+    The reduction runs over `k_tiles` whole tiles and the first `slices` slices of HLEN of one more.
 
     The M_BTMM / M_BMM schedule: out blocks are BROADCAST*MLEN rows each, written in ascending order, so what lies
     `out_block` behind may overlap rows that mean nothing. Sums are f32 over all k, rounded once. With `partial` the
@@ -131,13 +134,14 @@ class MapOp(TileOp):
 @tile_op(
     "softmax_rows",
     {"x": "vector"},
-    {"floor": "fp"},
+    {"floor": "fp", "scratch": "vector?"},
     ("rows", "blocks", "block", "sink"),
 )
 class SoftmaxRowsOp(TileOp):
     """x panel = softmax along each row over all blocks, in place: exp(x - max) / sum.
 
-    `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
+    Blocks are added in the row `scratch` before one reduction, or without it reduced one by one. `floor` is the word
+    that the running maximum starts from; with `sink` it is a score of its own that takes part in
     the sum and has no value.
     """
 
