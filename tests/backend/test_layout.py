@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from dataclasses import dataclass, replace
 from math import prod
@@ -354,3 +355,16 @@ def test_a_place_outside_the_memory_is_refused() -> None:
         memories = SimpleNamespace(vram_bits=np.zeros((1, 16), np.uint16))
         unstage(plain(memory="vector", format="bf16"), memories, SMALL)
     assert bf16_bits(np.float32(1.0)) == 0x3F80
+
+
+@pytest.mark.parametrize("order", ["rows", "columns"])
+def test_staging_needs_little_memory_beside_the_image(order: Order) -> None:
+    weight = np.ones((4096, 2048), np.float32)
+    p = plain(shape=weight.shape, layout="tiled", order=order, scale_offset=weight.size)
+    target, preload = Target(), Preload.empty(weight.size + weight.size // 8)
+    tracemalloc.start()
+    stage(p, weight, preload, target)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 48e6, "a few chunks, not copies of the tensor"
+    assert (preload.hbm[: weight.size] == 0x38).all() and (preload.hbm[weight.size :] == 127).all()
