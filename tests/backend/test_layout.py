@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass, replace
 from math import prod
 from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -358,7 +359,7 @@ def test_a_place_outside_the_memory_is_refused() -> None:
 
 
 @pytest.mark.parametrize("order", ["rows", "columns"])
-def test_staging_needs_little_memory_beside_the_image(order: Order) -> None:
+def test_staging_needs_little_memory_beside_the_image(order: Literal["rows", "columns"]) -> None:
     weight = np.ones((4096, 2048), np.float32)
     p = plain(shape=weight.shape, layout="tiled", order=order, scale_offset=weight.size)
     target, preload = Target(), Preload.empty(weight.size + weight.size // 8)
