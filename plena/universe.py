@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
@@ -35,6 +36,7 @@ PASSES: dict[str, str] = {
     "hoist-invariants": "HoistInvariants",
     "interchange-loops": "InterchangeLoops",
     "peel-loops": "PeelLoops",
+    "roll-loops": "RollLoops",
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",
@@ -44,6 +46,8 @@ PASSES: dict[str, str] = {
     "convert-tile-to-isa": "ConvertTileToISA",
     "fuse-attention": "FuseAttention",
     "materialize-addresses": "MaterializeAddresses",
+    "allocate-registers": "AllocateRegisters",
+    "set-state": "SetState",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 
