@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from xdsl.ir import SSAValue
 
@@ -23,7 +24,8 @@ class Linear:
     def of(constant: int, terms: Mapping[SSAValue, int] | Iterable[tuple[SSAValue, int]] = ()) -> Linear:
         """Builds the canonical form, adding up repeated values and dropping zero coefficients."""
         total: dict[SSAValue, int] = {}
-        for value, coefficient in terms.items() if isinstance(terms, Mapping) else terms:
+        pairs = terms.items() if isinstance(terms, Mapping) else terms
+        for value, coefficient in cast("Iterable[tuple[SSAValue, int]]", pairs):
             total[value] = total.get(value, 0) + coefficient
         return Linear(constant, tuple((v, c) for v, c in total.items() if c))
 

@@ -166,6 +166,7 @@ class AffineOp(IRDLOperation):
         for value, coefficient in zip(self.values, self.coefficients, strict=True):
             printer.print_string(f" + {coefficient.data} * ")
             printer.print_operand(value)
+        printer.print_op_attributes(self.attributes, print_keyword=True)
 
     @classmethod
     def parse(cls, parser: Parser) -> AffineOp:
@@ -177,15 +178,16 @@ class AffineOp(IRDLOperation):
             terms.append(
                 (parser.resolve_operand(parser.parse_unresolved_operand(), IndexType()), coefficient)
             )
-        op = cls.create(
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        return cls.create(
             operands=[v for v, _ in terms],
             properties={
                 "constant": IntAttr(constant),
                 "coefficients": ArrayAttr([IntAttr(c) for _, c in terms]),
             },
+            attributes=dict(attributes.data) if attributes else {},
             result_types=[IndexType()],
         )
-        return op
 
 
 def linear_of(value: SSAValue) -> Linear:
