@@ -23,7 +23,8 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     key_tiles = ceil_div(shape.keys, mlen)
     choice = ctx.schedule.attention
     if choice == "auto":
-        choice = "rows" if key_tiles + spare <= ctx.target.matrix_tiles else "online"
+        held = key_tiles + ceil_div(shape.head_dim, mlen) + 2 * spare
+        choice = "rows" if held <= ctx.target.matrix_tiles else "online"
     product = _product_shape(shape, mlen)
     broadcast = choice == "rows" and prefers_broadcast(product, ctx.target, ctx.schedule)
     ctx.decide(op, product, broadcast)
