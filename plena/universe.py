@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "widen-rotary": "WidenRotaryEmbedding",
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -175,7 +176,7 @@ def candidate_periods(tokens: Words) -> list[int]:
 
 
 def periods_of_breaks(segment: Segment, runs: Runs) -> list[int]:
-    """Candidate periods of outer loops: where the constants, compared at the lag of an inner loop, repeat their jumps."""
+    """Candidate periods of outer loops: where constants, compared at the lag of an inner loop, repeat their jumps."""
     pieces: list[Words] = []
     period = runs.period
     for begin, size in zip(*(a.tolist() for a in runs.matching), strict=True):
@@ -188,20 +189,39 @@ def periods_of_breaks(segment: Segment, runs: Runs) -> list[int]:
     return [p for p in candidate_periods(np.concatenate(pieces)) if 2 * p <= len(segment)]
 
 
+def multiples(runs: Runs) -> set[int]:
+    """Periods of loops around loops of a period: twice, four times ... as long, and half of the longest stretch."""
+    period = runs.period
+    if not len(runs.matching[1]):
+        return set()
+    whole = int(runs.matching[1].max()) + period
+    found = {3 * period} if 6 * period <= whole else set[int]()
+    twice = 2 * period
+    while 2 * twice <= whole:
+        found.add(twice)
+        twice *= 2
+    if whole % (2 * period) == 0:
+        found.add(whole // 2)
+    return found
+
+
 def all_runs(segment: Segment) -> list[Runs]:
     """The repeats of every candidate period, for loops at every level of the nests in a segment."""
     half = len(segment) // 2
-    periods = set(range(1, min(SHORT, half) + 1))
-    for period in candidate_periods(segment.kind):
-        periods.update(p for p in (period, 2 * period, 3 * period, 4 * period) if p <= half)
-    found = {p: runs_at(segment, p) for p in sorted(periods)}
+    found: dict[int, Runs] = {}
+
+    def compare_at(periods: Iterable[int]) -> list[Runs]:
+        new = [runs_at(segment, p) for p in sorted(periods) if p not in found and p <= half]
+        found.update((runs.period, runs) for runs in new)
+        return new
+
+    compare_at({*range(1, SHORT + 1), *candidate_periods(segment.kind)})
     explained: list[tuple[int, int]] = []
     for runs in list(found.values()):
         coverage = runs.coverage
-        if not coverage or any(runs.period % p == 0 and coverage <= 1.05 * c for p, c in explained):
-            continue
-        explained.append((runs.period, coverage))
-        for period in periods_of_breaks(segment, runs):
-            if period not in found:
-                found[period] = runs_at(segment, period)
+        if coverage and not any(runs.period % p == 0 and coverage <= 1.05 * c for p, c in explained):
+            explained.append((runs.period, coverage))
+            compare_at(periods_of_breaks(segment, runs))
+    for runs in list(found.values()):
+        compare_at(multiples(runs))
     return [found[p] for p in sorted(found)]

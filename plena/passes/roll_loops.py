@@ -1,0 +1,67 @@
+"""`roll-loops`: repeated blocks of instructions become loops."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.analysis.loop_nests import loops_in
+from plena.transforms.roll import roll_block
+
+
+@dataclass(frozen=True)
+class RollLoops(ModulePass):
+    """Finds blocks of instructions that repeat with addresses advancing by constants, and folds them into loops.
+
+    Outer loops are found before the loops in their bodies, the longest saving first; loops that are already there
+    can become part of a body. Executing the result gives the same sequence of instructions.
+
+    Before::
+
+        builtin.module {
+          %0 = loop.affine 0
+          %1 = loop.affine 64
+          %2 = loop.affine 128
+          %3 = loop.affine 192
+          %4 = loop.affine 4096
+          plena_isa.v_add_vv dst(%0) a(%0) b(%4)
+          plena_isa.v_add_vv dst(%1) a(%1) b(%4)
+          plena_isa.v_add_vv dst(%2) a(%2) b(%4)
+          plena_isa.v_add_vv dst(%3) a(%3) b(%4)
+        }
+
+    After::
+
+        builtin.module {
+          loop.for %i = 0 to 4 {
+            %0 = loop.affine 0 + 64 * %i
+            %1 = loop.affine 4096
+            plena_isa.v_add_vv dst(%0) a(%0) b(%1)
+          }
+        }
+    """
+
+    name = "roll-loops"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        roll_module(op)
+
+
+def roll_module(module: ModuleOp) -> None:
+    """Rolls every loop body, inner ones first, then the top level of a module."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for loop in reversed(list(loops_in(module))):
+            roll_block(loop.body.block)
+        roll_block(module.body.block)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+__all__ = ["RollLoops", "roll_module"]
