@@ -30,6 +30,7 @@ class Candidate:
     data: Mapping[str, Attribute | Array]
     statistics: Statistics
     decisions: tuple[str, ...] = ()
+    tunable: bool = False
 
     @property
     def longest_iteration(self) -> int:
@@ -51,34 +52,28 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         CompileError: no candidate fits the memories, the watchdog and the budget.
     """
     target = Target.from_module(kernels)
-    best: Candidate | None = None
-    smallest: Candidate | None = None
-    problem: CompileError | None = None
-    longest = 0
+    candidates: list[Candidate] = []
+    problems: list[CompileError] = []
     for option in schedules(kernels, schedule):
+        if candidates and not _worth_trying(option, candidates, target):
+            continue
         try:
-            candidate = lower(kernels, option)
+            candidates.append(lower(kernels, option))
         except CompileError as error:
-            problem = problem or error
-            continue
-        longest = min(longest or candidate.longest_iteration, candidate.longest_iteration)
-        if candidate.longest_iteration > target.max_loop_instructions:
-            continue
-        if smallest is None or candidate.statistics.static < smallest.statistics.static:
-            smallest = candidate
-        if max_instructions is not None and candidate.statistics.static > max_instructions:
-            continue
-        if best is None or candidate.cost < best.cost:
-            best = candidate
-    if best is not None:
-        return best
-    if smallest is not None:
+            problems.append(error)
+    running = [c for c in candidates if c.longest_iteration <= target.max_loop_instructions]
+    fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
+    if fitting:
+        return min(fitting, key=lambda c: c.cost)
+    if running:
+        smallest = min(c.statistics.static for c in running)
         raise CompileError(
             f"no program of at most {max_instructions} instructions was found",
-            hint=f"The smallest has {smallest.statistics.static}.",
+            hint=f"The smallest has {smallest}.",
         )
-    if problem is not None:
-        raise problem
+    if problems:
+        raise problems[0]
+    longest = min(c.longest_iteration for c in candidates)
     raise CompileError(
         f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
         hint="Compile fewer rows at a time.",
@@ -86,25 +81,33 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
 
 
 def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
-    """The schedules worth lowering: where there is attention, loop orders and sizes of the query block."""
+    """The schedules that can be lowered: loop orders of attention and sizes of its query block."""
     yield schedule
     lengths = [op.query_length for op in kernels.walk() if isinstance(op, AttentionOp)]
-    if not lengths:
-        return
     blen = Target.from_module(kernels).blen
     block = blen
-    while block < 2 * max(lengths):
+    while lengths and block < 2 * max(lengths):
         yield replace(schedule, order="queries", query_block=block)
         block *= 4
+
+
+def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
+    """Whether another schedule can matter: kernels heed it, and the first does not run or the search is for cycles."""
+    if not candidates[0].tunable:
+        return False
+    runs = any(c.longest_iteration <= target.max_loop_instructions for c in candidates)
+    return not runs or option.objective == "cycles"
 
 
 def lower(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers under one schedule."""
     tiles = kernels.clone()
-    data = convert(tiles, schedule)
+    conversion = convert(tiles, schedule)
     run_pipeline(tiles, ("allocate-buffers",))
     registers = tiles.clone()
     run_pipeline(registers, (*AFFINE_PIPELINE, *REGISTER_PIPELINE))
     stream = stream_from_module(registers)
     statistics = statistics_of(stream.instructions, Target.from_module(tiles))
-    return Candidate(schedule, tiles, registers, data, statistics)
+    return Candidate(
+        schedule, tiles, registers, conversion.data, statistics, conversion.decisions, conversion.tunable
+    )

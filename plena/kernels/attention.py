@@ -20,14 +20,14 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, AttentionOp)
     shape = AttentionShape.of(op)
     mlen, spare = ctx.target.mlen, ctx.target.m_prefetch_tiles - 1
-    key_tiles = ceil_div(shape.keys, mlen)
+    product = _product_shape(shape, mlen)
+    broadcast = ctx.schedule.attention != "online" and prefers_broadcast(product, ctx.target, ctx.schedule)
     choice = ctx.schedule.attention
     if choice == "auto":
-        held = key_tiles + ceil_div(shape.head_dim, mlen) + 2 * spare
+        held = ceil_div(shape.keys, mlen) + ceil_div(shape.head_dim, mlen) + 2 * spare
         choice = "rows" if held <= ctx.target.matrix_tiles else "online"
-    product = _product_shape(shape, mlen)
-    broadcast = choice == "rows" and prefers_broadcast(product, ctx.target, ctx.schedule)
     ctx.decide(op, product, broadcast)
+    ctx.tunable |= not broadcast
     form = BroadcastAttention if broadcast else OnlineAttention if choice == "online" else RowsAttention
     kernel = form(op, shape, ctx)
     kernel.run()

@@ -45,6 +45,8 @@ class KernelContext:
     """Rows behind the last column block of a panel that hold zeros."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
+    tunable: bool = False
+    """Whether loop order and query block of the schedule had any effect."""
     useful_macs: int = 0
     """Multiply-accumulates of the mathematical operations, padding not counted."""
 

@@ -63,11 +63,24 @@ class ConvertPlenaToTile(ModulePass):
         schedule = Schedule(
             self.objective, self.timing, self.matmul, self.attention, self.query_block, self.order
         )
-        self.data.update(convert(op, schedule))
+        self.data.update(convert(op, schedule).data)
 
 
-def convert(module: ModuleOp, schedule: Schedule) -> dict[str, Attribute | Array]:
-    """Converts in place; the staging expressions and constants that placements name."""
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion leaves beside the module.
+
+    `data` are the staging expressions and constants that placements name, `decisions` one line for each choice;
+    `tunable` says whether loop order and query block of the schedule had any effect.
+    """
+
+    data: dict[str, Attribute | Array]
+    decisions: tuple[str, ...]
+    tunable: bool
+
+
+def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
+    """Converts in place."""
     functions = [f for f in module.body.block.ops if isinstance(f, FuncOp)]
     if len(functions) != 1:
         raise CompileError(f"a program is one function, found {len(functions)}")
@@ -85,7 +98,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> dict[str, Attribute | Array
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-    return kernels.data
+    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable)
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
