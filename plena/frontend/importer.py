@@ -149,6 +149,8 @@ class GraphImporter:
         value = node.meta["val"]
         if not isinstance(value, torch.Tensor):
             raise CompileError(f"input {node.name} is not a tensor")
+        if 0 in shape:
+            raise CompileError(f"input {node.name} of shape {shape} is empty")
         argument = self.block.insert_arg(self.tensor_type(value, node), len(self.block.args))
         argument.name_hint = node.name
         self.values[node] = argument
@@ -187,7 +189,7 @@ class GraphImporter:
         value = self.values[node]
         if isinstance(value, Parameter):
             return value.tensor
-        if isinstance(value, SSAValue):
+        if isinstance(value, SSAValue) or (isinstance(value, list | tuple) and value):
             return evaluate_node(node, self._known_value)
         return value
 

@@ -72,7 +72,9 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
         source, index = node.args
         several = importer.value_of(source)
         return several[index]
-    importer.static_shape(node)
+    shape = importer.static_shape(node)
+    if isinstance(node.meta.get("val"), torch.Tensor) and 0 in shape:
+        return torch.zeros(shape)
     arguments = {name: importer.value_of(value) for name, value in bind_arguments(node).items()}
     name = name_of(node)
     handler = SPELLINGS.get(name)

@@ -163,8 +163,8 @@ def _unbind(g: GraphImporter, a: Arguments) -> list[SSAValue]:
 
 
 def _cat(g: GraphImporter, a: Arguments) -> SSAValue:
-    tensors = [g.ssa(tensor) for tensor in a["tensors"]]
-    tensors = [tensor for tensor in tensors if prod(shape_of(tensor)) > 0]
+    empty = [isinstance(tensor, torch.Tensor) and tensor.numel() == 0 for tensor in a["tensors"]]
+    tensors = [g.ssa(tensor) for tensor, skip in zip(a["tensors"], empty, strict=True) if not skip]
     if len(tensors) == 1:
         return tensors[0]
     dim = a["dim"] % len(g.shape)
@@ -482,7 +482,7 @@ def reduce(
 
 def _max_dim(g: GraphImporter, a: Arguments) -> Any:
     """max along an axis whose indices nobody reads."""
-    if any(user.args[1] == 1 for user in g.node.users):
+    if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
         return NotImplemented
     return [reduce(g, aten.AmaxOp, g.ssa(a["self"]), a["dim"], a["keepdim"]), None]
 
@@ -517,7 +517,7 @@ def _softmax(g: GraphImporter, a: Arguments) -> SSAValue:
 
 
 def _native_layer_norm(g: GraphImporter, a: Arguments) -> Any:
-    if any(user.args[1] != 0 for user in g.node.users):
+    if any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users):
         return NotImplemented
     x = g.ssa(a["input"])
     optional = [[] if a[name] is None else [a[name]] for name in ("weight", "bias")]

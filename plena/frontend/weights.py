@@ -16,6 +16,7 @@ from plena.dialects.plena.staging import (
     MatvecAttr,
     ProductAttr,
     RearrangeAttr,
+    ReshapeAttr,
     SliceAttr,
     SumAttr,
 )
@@ -44,6 +45,8 @@ def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> t
             return _symbol(expression.string_value(), tensors)
         case FullAttr():
             return torch.full(expression.shape.get_values(), expression.value.value.data)
+        case ReshapeAttr():
+            return value(expression.operand).reshape(expression.shape.get_values())
         case RearrangeAttr():
             viewed = value(expression.operand).reshape(expression.factors.get_values())
             return viewed.permute(expression.order.get_values()).reshape(expression.shape.get_values())

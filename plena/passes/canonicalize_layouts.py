@@ -8,9 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -20,6 +18,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import LayoutMap
 from plena.passes.tracing import trace
+from plena.passes.rewriting import rewrite
 
 
 class ComposeLayouts(RewritePattern):
@@ -57,4 +56,4 @@ class CanonicalizeLayouts(ModulePass):
     name = "canonicalize-layouts"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(GreedyRewritePatternApplier([ComposeLayouts()])).rewrite_module(op)
+        rewrite(op, [ComposeLayouts()])

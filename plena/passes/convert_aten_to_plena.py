@@ -11,7 +11,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, ModuleOp, SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 from xdsl.transforms.dead_code_elimination import dce
 
 from plena.dialects import aten, plena
@@ -24,7 +24,8 @@ from plena.passes.emission import Emitter
 from plena.passes.layout_conversion import emit_concat, emit_slice
 from plena.passes.layout_maps import LayoutMap
 from plena.passes.locations import describe
-from plena.passes.tracing import trace
+from plena.passes.tracing import is_staged, trace
+from plena.passes.rewriting import rewrite_once
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""
@@ -122,14 +123,10 @@ def _where(e: Emitter, op: aten.WhereOp) -> bool:
 # Products.
 
 
-def _is_staged(value: SSAValue) -> bool:
-    return isinstance(trace(value).base.owner, plena.ParameterOp)
-
-
 def _linear(e: Emitter, op: aten.LinearOp) -> None:
     x = e.flat(op.input)
-    if _is_staged(op.weight):
-        bias = op.bias if op.bias is None or _is_staged(op.bias) else None
+    if is_staged(op.weight):
+        bias = op.bias if op.bias is None or is_staged(op.bias) else None
         result = e.add(plena.LinearOp(x, op.weight, bias))
         left = op.bias if bias is None else None
     else:
@@ -140,7 +137,7 @@ def _linear(e: Emitter, op: aten.LinearOp) -> None:
 def _matmul(e: Emitter, op: aten.MatmulOp) -> bool:
     """A linear if the right side is staged and one matrix for all, else a product per sample."""
     rhs = shape_of(op.other)
-    if _is_staged(op.other) and prod(rhs[:-2]) == 1:
+    if is_staged(op.other) and prod(rhs[:-2]) == 1:
         inner, columns = rhs[-2:]
         weight = e.view(op.other, LayoutMap.of((inner, columns)).permuted((1, 0)), (columns, inner))
         e.replace(e.add(plena.LinearOp(e.flat(op.input), weight)))
@@ -261,7 +258,7 @@ def _embedding(e: Emitter, op: aten.EmbeddingOp) -> None:
 
 def _index_select(e: Emitter, op: aten.IndexSelectOp) -> bool:
     """Rows of a staged table by run-time numbers are an embedding."""
-    if op.dim.value.data != 0 or not _is_staged(op.input):
+    if op.dim.value.data != 0 or not is_staged(op.input):
         return False
     rows, *rest = shape_of(op.input)
     e.replace(e.add(plena.EmbeddingOp(e.reshape(op.input, (rows, prod(rest))), op.index)))
@@ -350,6 +347,6 @@ class ConvertAtenToPlena(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         dce(op)
-        PatternRewriteWalker(ConvertOperators(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(op, ConvertOperators())
         dce(op)
-        PatternRewriteWalker(ConvertOperators(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(op, ConvertOperators())

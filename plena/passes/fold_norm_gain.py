@@ -10,7 +10,6 @@ from xdsl.ir import Attribute
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -20,6 +19,7 @@ from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import location_of
 from plena.passes.fold_staging import expression_of
+from plena.passes.rewriting import rewrite_once
 
 
 class FoldNormGainPattern(RewritePattern):
@@ -115,7 +115,7 @@ class FoldNormGain(ModulePass):
     name = "fold-norm-gain"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(FoldNormGainPattern(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(op, FoldNormGainPattern())
         from xdsl.transforms.dead_code_elimination import dce
 
         dce(op)

@@ -9,9 +9,7 @@ from xdsl.dialects.builtin import Float32Type, ModuleOp
 from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -19,7 +17,8 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.plena import StagingAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.passes.emission import Emitter
+from plena.passes.emission import Emitter, location_of
+from plena.passes.rewriting import rewrite
 
 
 def expression_of(value: SSAValue) -> Attribute | None:
@@ -65,8 +64,10 @@ def _reshaped(operand: Attribute, shape: tuple[int, ...]) -> StagingAttr:
             return plena.RearrangeAttr(operand.operand, factors, order, shape)
         case plena.FullAttr():
             return plena.FullAttr(operand.value.value.data, shape)
+        case plena.ReshapeAttr():
+            return plena.ReshapeAttr(operand.operand, shape)
         case _:
-            return plena.RearrangeAttr(operand, shape, range(len(shape)), shape)
+            return plena.ReshapeAttr(operand, shape)
 
 
 class FoldSlice(RewritePattern):
@@ -109,6 +110,43 @@ class FoldArithmetic(RewritePattern):
         if lhs is None or rhs is None or parts:
             return
         _replace(rewriter, op, (plena.SumAttr if isinstance(op, plena.AddOp) else plena.ProductAttr)(lhs, rhs))
+
+
+class JoinAddends(RewritePattern):
+    """(x + a) + b is x + (a + b) for parameters a and b, as in sums of embeddings."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.AddOp, rewriter: PatternRewriter) -> None:
+        inner, second = op.lhs.owner, expression_of(op.rhs)
+        if not isinstance(inner, plena.AddOp) or second is None or not op.lhs.has_one_use():
+            return
+        first = expression_of(inner.rhs)
+        if first is None or shape_of(inner.rhs) != shape_of(op.rhs):
+            return
+        emitter = Emitter(rewriter, op)
+        both = emitter.add(plena.ParameterOp(plena.SumAttr(first, second), shape_of(op.rhs)))
+        emitter.replace(emitter.add(plena.AddOp(inner.lhs, both)))
+
+
+class JoinBias(RewritePattern):
+    """linear(x) + b, as in addmm, is a linear with that bias."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.AddOp, rewriter: PatternRewriter) -> None:
+        linear, bias = op.lhs.owner, expression_of(op.rhs)
+        if not isinstance(linear, plena.LinearOp) or bias is None or not op.lhs.has_one_use():
+            return
+        if len(shape_of(op.rhs)) != 1:
+            return
+        emitter = Emitter(rewriter, op)
+        emitter.location = location_of(linear)
+        total = op.rhs
+        if linear.bias is not None:
+            own = expression_of(linear.bias)
+            if own is None:
+                return
+            total = emitter.add(plena.ParameterOp(plena.SumAttr(own, bias), shape_of(op.rhs)))
+        emitter.replace(emitter.add(plena.LinearOp(linear.input, linear.weight, total)))
 
 
 class FoldScalar(RewritePattern):
@@ -170,7 +208,9 @@ class FoldStaging(ModulePass):
             FoldSlice(),
             FoldConcat(),
             FoldArithmetic(),
+            JoinAddends(),
+            JoinBias(),
             FoldScalar(),
             FoldCast(),
         ]
-        PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
+        rewrite(op, patterns)

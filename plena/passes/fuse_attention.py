@@ -10,9 +10,7 @@ from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -26,6 +24,7 @@ from plena.passes.attention_scores import Attention, Scores, match_attention
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import Atom, LayoutMap
 from plena.passes.locations import describe
+from plena.passes.rewriting import rewrite
 from plena.passes.tracing import Trace, trace
 
 
@@ -52,8 +51,14 @@ def _heads_of(shape: tuple[int, ...], operands: list[Trace]) -> Heads:
     if len(leading) == 1:
         total = leading[0]
         cuts = [Heads(total // heads, heads) for heads in range(1, total + 1) if total % heads == 0]
-        return min(cuts, key=lambda cut: (sum(_factor_count(t, cut) for t in operands), cut.heads))
+        return min(cuts, key=lambda cut: (_movement(operands, cut), cut.heads))
     return Heads(leading[0], prod(leading[1:])) if leading else Heads(1, 1)
+
+
+def _movement(operands: list[Trace], cut: Heads) -> tuple[int, int]:
+    """How far operands are from [rows, heads * features]: rows that would be cut or joined, then factors."""
+    joined = sum(shape_of(t.base)[-1] != cut.heads * t.layout.shape[-1] for t in operands)
+    return joined, sum(_factor_count(t, cut) for t in operands)
 
 
 def _factor_count(traced: Trace, cut: Heads) -> int:
@@ -344,5 +349,4 @@ class FuseAttention(ModulePass):
     name = "fuse-attention"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        patterns = GreedyRewritePatternApplier([FuseScaledDotProductAttention(), FuseWrittenAttention()])
-        PatternRewriteWalker(patterns, walk_reverse=True, apply_recursively=False).rewrite_module(op)
+        rewrite(op, [FuseScaledDotProductAttention(), FuseWrittenAttention()])

@@ -10,9 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -22,6 +20,7 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena import ActivationKind
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
+from plena.passes.rewriting import rewrite
 
 Factors = tuple[float, list[SSAValue]]
 
@@ -185,4 +184,4 @@ class FuseGates(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         patterns: list[RewritePattern] = [FuseActivation(), FuseGate()]
-        PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
+        rewrite(op, patterns)

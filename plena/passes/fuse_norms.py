@@ -9,9 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -21,6 +19,7 @@ from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
 from plena.passes.tracing import trace
+from plena.passes.rewriting import rewrite
 
 
 @dataclass(frozen=True)
@@ -216,4 +215,4 @@ class FuseNorms(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         patterns: list[RewritePattern] = [FuseNormalization(), JoinGain(), JoinBias()]
-        PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
+        rewrite(op, patterns)

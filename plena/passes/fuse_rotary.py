@@ -10,9 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -23,6 +21,7 @@ from plena.passes.emission import Emitter
 from plena.passes.fuse_attention import repeated_view
 from plena.passes.layout_maps import LayoutMap
 from plena.passes.tracing import Trace, trace
+from plena.passes.rewriting import rewrite
 
 
 @dataclass(frozen=True)
@@ -306,4 +305,4 @@ class FuseRotaryEmbedding(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         patterns: list[RewritePattern] = [FuseRotary(), FuseRotaryOfHalves(), FuseRotaryOfPairs()]
-        PatternRewriteWalker(GreedyRewritePatternApplier(patterns)).rewrite_module(op)
+        rewrite(op, patterns)

@@ -142,10 +142,3 @@ def _shifted(
         return Atom(atom.size, atom.source + 1) if atom.source > split else atom
 
     return [shift(a) for a in pending], [shift(a) for a in axis], [tuple(shift(a) for a in x) for x in axes]
-
-
-def rearrangement(shape: Sequence[int], factors: Sequence[int], order: Sequence[int]) -> LayoutMap:
-    """The map of plena.rearrange on a base of this shape, before the final reshape."""
-    start = LayoutMap.of(shape).reshaped(factors)
-    assert start is not None
-    return start.permuted(order)

@@ -10,9 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
-    GreedyRewritePatternApplier,
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -22,7 +20,8 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.passes.canonicalize_layouts import ComposeLayouts
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import Atom, LayoutMap
-from plena.passes.tracing import trace
+from plena.passes.tracing import is_staged, trace
+from plena.passes.rewriting import rewrite
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class SinkBelowBinary(RewritePattern):
 def _arranged_alike(emitter: Emitter, found: Sunk, rhs: SSAValue) -> SSAValue | None:
     """The right operand for the core of `found`, None if that takes moving computed data."""
     shape = shape_of(rhs)
-    staged = isinstance(trace(rhs).base.owner, plena.ParameterOp)
+    staged = is_staged(rhs)
     if len(shape) == 1:
         if found.parts == 1:
             return rhs
@@ -304,4 +303,4 @@ class SinkLayouts(ModulePass):
     name = "sink-layouts"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(GreedyRewritePatternApplier(PATTERNS)).rewrite_module(op)
+        rewrite(op, PATTERNS)

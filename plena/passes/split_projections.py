@@ -9,7 +9,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
-    PatternRewriteWalker,
     RewritePattern,
     op_type_rewrite_pattern,
 )
@@ -18,6 +17,7 @@ from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
 from plena.passes.fold_staging import expression_of
+from plena.passes.rewriting import rewrite_once
 
 
 class SplitProjection(RewritePattern):
@@ -83,7 +83,7 @@ class SplitProjections(ModulePass):
     name = "split-projections"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        PatternRewriteWalker(SplitProjection(), apply_recursively=False).rewrite_module(op)
+        rewrite_once(op, SplitProjection())
         from xdsl.transforms.dead_code_elimination import dce
 
         dce(op)

@@ -8,7 +8,7 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.layout_maps import LayoutMap, rearrangement
+from plena.passes.layout_maps import LayoutMap
 
 _LAYOUT_OPS = (
     aten.ViewOp,
@@ -104,8 +104,12 @@ def _scale_between(value: SSAValue, base: SSAValue) -> float:
     return scale
 
 
-def rearranged_base(op: plena.RearrangeOp) -> LayoutMap:
-    """The map of a plena.rearrange under its result's shape."""
-    layout = rearrangement(shape_of(op.input), op.factors.get_values(), op.order.get_values())
-    shaped = layout.reshaped(shape_of(op.result))
-    return layout if shaped is None else shaped
+_STAGED_OPS = (plena.ReshapeOp, plena.RearrangeOp, plena.ExpandOp, plena.SliceOp, plena.ConcatOp)
+
+
+def is_staged(value: SSAValue) -> bool:
+    """Whether a value is a parameter, or made of parameters by moving elements only."""
+    owner = value.owner
+    if isinstance(owner, plena.ParameterOp):
+        return True
+    return isinstance(owner, _STAGED_OPS) and all(is_staged(operand) for operand in owner.operands)

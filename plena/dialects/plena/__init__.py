@@ -1,5 +1,4 @@
-"""The `plena` dialect: the kernels that the accelerator has, on tensors; fusions done, number formats not
-yet.
+"""The `plena` dialect: the kernels that the accelerator has, on tensors, before number formats.
 
 The contract with the next level (shapes, layouts, what is staged by the host) is docs/tensor_level.md.
 """
@@ -65,6 +64,7 @@ from plena.dialects.plena.staging import (
     MatvecAttr,
     ProductAttr,
     RearrangeAttr,
+    ReshapeAttr,
     SliceAttr,
     StagingAttr,
     SumAttr,
@@ -105,6 +105,7 @@ Plena = Dialect(
     [
         BandAttr,
         FullAttr,
+        ReshapeAttr,
         RearrangeAttr,
         SliceAttr,
         ConcatAttr,
@@ -153,6 +154,7 @@ __all__ = [
     "ReduceOp",
     "ReductionAxis",
     "ReductionKind",
+    "ReshapeAttr",
     "ReshapeOp",
     "RmsNormOp",
     "RotaryOp",

@@ -32,6 +32,4 @@ class ParameterOp(PlenaOp):
         attributes: dict[str, Attribute] | None = None,
     ) -> None:
         result_type = TensorType(element or Float32Type(), shape)
-        super().__init__(
-            properties={"value": value}, result_types=[result_type], attributes=attributes or {}
-        )
+        super().__init__(properties={"value": value}, result_types=[result_type], attributes=attributes or {})

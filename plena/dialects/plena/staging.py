@@ -46,6 +46,18 @@ class FullAttr(StagingAttr):
 
 
 @irdl_attr_definition
+class ReshapeAttr(StagingAttr):
+    """The elements in row-major order under another shape."""
+
+    name = "plena.reshaped"
+    operand: Attribute
+    shape: DenseArrayBase[I64]
+
+    def __init__(self, operand: Attribute, shape: Sequence[int]) -> None:
+        super().__init__(operand, _integers(shape))
+
+
+@irdl_attr_definition
 class RearrangeAttr(StagingAttr):
     """The elements viewed as `factors`, axes permuted by `order`, viewed as `shape` (see plena.rearrange)."""
 
