@@ -18,8 +18,10 @@ from plena.dialects.loop import Loop
 from plena.dialects.plena_isa import INSTRUCTIONS, PlenaISA
 from plena.errors import EmulatorError
 from plena.interpreters.plena_isa import run_module
+from plena.passes.allocate_registers import AllocateRegisters
+from plena.passes.materialize_addresses import MaterializeAddresses
+from plena.passes.set_state import SetState
 from plena.target import Target
-from plena.universe import load_pass
 from tests.conformance.cases import Case, index
 from tests.properties.strategies_isa import AFFINE, Text
 from tests.properties.strategies_programs import (
@@ -156,13 +158,13 @@ def test_every_runnable_affine_instruction_is_drawn() -> None:
 
 
 @settings(max_examples=25)
-@given(runnable_modules(), st.integers(0, 100))
-def test_every_form_leaves_the_same_memories(text: Text, seed: int) -> None:
+@given(runnable_modules(), st.integers(0, 100), st.integers(6, 15), st.integers(3, 7))
+def test_every_form_leaves_the_same_memories(text: Text, seed: int, gp: int, f: int) -> None:
     module = text.module
     module.verify()
     expected = run_module(module, **inputs(seed))
-    for name in ("set-state", "materialize-addresses", "allocate-registers"):
-        load_pass(name)().apply(Context(), module)
+    for step in (SetState(), MaterializeAddresses(registers=gp), AllocateRegisters(gp=gp, f=f)):
+        step.apply(Context(), module)
         module.verify()
         assert_same_memories(run_module(module, **inputs(seed)), expected)
     assert_same_memories(emulate(encode(instructions_from_module(module)), **inputs(seed)), expected)
