@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from plena.backend.emulator import emulate
     from plena.compiler import compile
     from plena.errors import EmulatorError, PlenaError
-    from plena.foreign import lift, stats, verify
+    from plena.foreign import lift, stats
     from plena.optimizer import optimize
     from plena.program import Program
     from plena.target import Target
+    from plena.verify import verify
 
 __all__ = [
     "EmulatorError",
@@ -49,7 +50,7 @@ _HOMES = {
     "lift": "plena.foreign",
     "optimize": "plena.optimizer",
     "stats": "plena.foreign",
-    "verify": "plena.foreign",
+    "verify": "plena.verify",
 }
 
 

@@ -1,4 +1,4 @@
-"""Programs of any origin: assembly text or machine words, measured, lifted, verified."""
+"""Programs of any origin, assembly text or machine words: measured, lifted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from plena.backend.statistics import Statistics
-    from plena.verify import Finding
 
 Words: TypeAlias = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 """Assembly text, or 32-bit words."""
@@ -48,21 +47,6 @@ def lift(asm_or_words: Words, target: Target | None = None, preloaded: Any = Non
     module = lift_code(Code.of(asm_or_words), target, Preloaded.of(preloaded))
     target.attach(module)
     return module
-
-
-def verify(asm_or_words: Words, target: Target | None = None, preloaded: Any = None) -> list[Finding]:
-    """What would abort and what is suspicious, found without running; empty when clean.
-
-    Args:
-        preloaded: what the host loads (plena.lift.Preloaded or what it is made of).
-
-    Raises:
-        AssemblyError: the text cannot be read.
-    """
-    from plena.lift import Code, Preloaded
-    from plena.verify import verify_code
-
-    return verify_code(Code.of(asm_or_words), target or Target(), Preloaded.of(preloaded))
 
 
 def _instructions(asm_or_words: Words) -> Sequence[Any]:

@@ -255,7 +255,7 @@ def test_verify(shell: Shell) -> None:
     assert shell("verify", "program").out == "clean\n"
     Path("bad.asm").write_text("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp1, 0\n")
     bad = shell("verify", "bad.asm")
-    assert bad.code == 1 and "unaligned-vram" in bad.out and "1 errors" in bad.out
+    assert bad.code == 1 and "unaligned-vram" in bad.out and "2 errors" in bad.out
 
 
 def test_optimize(shell: Shell) -> None:

@@ -23,13 +23,16 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the findings; exit code 1 if one is an error."""
-    from plena.foreign import verify
+    from plena.lift import Code, Preloaded
+    from plena.verify import verify_code
 
     code = load_code(args.program)
-    preloaded = args.preloaded
-    if preloaded is None and code.program is not None:
-        preloaded = code.program.preloaded_spans()
-    findings = verify(code.words if code.text is None else code.text, target_for(args, code), preloaded)
+    target, preloaded = target_for(args, code), args.preloaded
+    if code.program is not None:
+        target = target.with_settings({"HBM_SIZE": code.program.hbm_bytes})
+        preloaded = preloaded or code.program.preloaded_spans()
+    program = Code.of(code.words if code.text is None else code.text, str(args.program))
+    findings = verify_code(program, target, Preloaded.of(preloaded))
     for finding in findings:
         print(finding)
     errors = sum(finding.is_error for finding in findings)
