@@ -49,6 +49,7 @@ PASSES: dict[str, str] = {
     "materialize-addresses": "MaterializeAddresses",
     "allocate-registers": "AllocateRegisters",
     "set-state": "SetState",
+    "roll-layers": "RollLayers",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

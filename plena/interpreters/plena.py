@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+from xdsl.interpreter import (
+    Interpreter,
+    InterpreterFunctions,
+    PythonValues,
+    ReturnedValues,
+    impl,
+    impl_terminator,
+    register_impls,
+)
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
@@ -55,6 +63,22 @@ class PlenaFunctions(InterpreterFunctions):
     """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program."""
 
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
+
+    @impl(plena.RepeatOp)
+    def repeat(self, interpreter: Interpreter, op: plena.RepeatOp, args: PythonValues) -> PythonValues:
+        from plena.frontend.weights import materialize
+
+        carried = tuple(args)
+        for iteration in range(op.iterations):
+            stacked = tuple(materialize(column.data[iteration], self.tensors) for column in op.stacked)
+            carried = tuple(interpreter.run_ssacfg_region(op.body, (*carried, *stacked), "plena.repeat"))
+        return carried
+
+    @impl_terminator(plena.YieldOp)
+    def leave(
+        self, interpreter: Interpreter, op: plena.YieldOp, args: PythonValues
+    ) -> tuple[ReturnedValues, PythonValues]:
+        return ReturnedValues(args), ()
 
     @impl(plena.ParameterOp)
     def parameter(self, interpreter: Interpreter, op: plena.ParameterOp, args: PythonValues) -> PythonValues:

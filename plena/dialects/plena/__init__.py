@@ -15,6 +15,7 @@ from plena.dialects.plena.contraction import (
     PatchEmbeddingOp,
     ProjectionsOp,
 )
+from plena.dialects.plena.control import RepeatOp, YieldOp
 from plena.dialects.plena.elementwise import (
     ActivationKind,
     ActivationOp,
@@ -101,6 +102,8 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         ParameterOp,
+        RepeatOp,
+        YieldOp,
     ],
     [
         BandAttr,
@@ -154,6 +157,7 @@ __all__ = [
     "ReduceOp",
     "ReductionAxis",
     "ReductionKind",
+    "RepeatOp",
     "ReshapeAttr",
     "ReshapeOp",
     "RmsNormOp",
@@ -167,6 +171,7 @@ __all__ = [
     "SubOp",
     "SumAttr",
     "UnaryOp",
+    "YieldOp",
     "integer",
     "integers",
     "real",

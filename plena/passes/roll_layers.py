@@ -1,0 +1,283 @@
+"""`roll-layers`: equal consecutive layers become one plena.repeat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+
+from plena.dialects.plena import ParameterOp
+from plena.dialects.plena.control import RepeatOp, YieldOp
+
+
+@dataclass(frozen=True)
+class RollLayers(ModulePass):
+    """Finds the longest run of operations that repeats with other parameters and makes it a region.
+
+    Two operations repeat each other when they are equal except for parameters and places in the model, and their
+    operands come from the same places: the same value from before the run, or values one period apart. What one
+    period computes and the next one reads is carried.
+
+    Before::
+
+        builtin.module {
+          func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+            %a = plena.parameter @a : tensor<4x4xf32>
+            %0 = plena.linear %x, %a : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+            %b = plena.parameter @b : tensor<4x4xf32>
+            %1 = plena.linear %0, %b : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+            func.return %1 : tensor<4x4xf32>
+          }
+        }
+
+    After::
+
+        builtin.module {
+          func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+            %0 = plena.repeat %x {times = 2 : i64, stacked = [[@a, @b]]} : (tensor<4x4xf32>) -> tensor<4x4xf32> {
+            ^bb0(%carried: tensor<4x4xf32>, %w: tensor<4x4xf32>):
+              %1 = plena.linear %carried, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+              plena.yield %1 : tensor<4x4xf32>
+            }
+            func.return %0 : tensor<4x4xf32>
+          }
+        }
+    """
+
+    name = "roll-layers"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in op.body.block.ops:
+            if isinstance(function, FuncOp):
+                run = _best_run(function)
+                if run is not None:
+                    _roll(function, run)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """`times` periods of `period` operations from number `start` of the operations that are not parameters.
+
+    `carried` are (initial value, value at the end of the first period) pairs.
+    """
+
+    ops: Sequence[Operation]
+    start: int
+    period: int
+    times: int
+    carried: tuple[tuple[SSAValue, SSAValue], ...]
+
+    @property
+    def first(self) -> Sequence[Operation]:
+        return self.ops[self.start : self.start + self.period]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.period * self.times
+
+
+def _best_run(function: FuncOp) -> _Run | None:
+    """The run with the most iterations, then the fewest carried values."""
+    ops = [op for op in function.body.block.ops if not isinstance(op, ParameterOp | ReturnOp)]
+    place = {value: (index, n) for index, op in enumerate(ops) for n, value in enumerate(op.results)}
+    signatures = [_signature(op) for op in ops]
+    best: _Run | None = None
+    for period in _periods(signatures):
+        for low, high in _stretches(ops, signatures, place, period):
+            for start in range(low, min(low + period, high + 1)):
+                times = (high + period - start) // period
+                while times > 1:
+                    carried = _carried(ops, place, start, period, times)
+                    if carried is not None:
+                        run = _Run(ops, start, period, times, carried)
+                        if best is None or _rank(run) < _rank(best):
+                            best = run
+                        break
+                    times -= 1
+    return best
+
+
+def _rank(run: _Run) -> tuple[int, int, int]:
+    return (-run.period * run.times, len(run.carried), run.start)
+
+
+def _signature(op: Operation) -> tuple[object, ...]:
+    """What must be equal in operations that repeat each other, operands apart."""
+    types = tuple(v.type for v in op.operands), tuple(v.type for v in op.results)
+    return (op.name, tuple(sorted(op.properties.items())), *types)
+
+
+def _periods(signatures: Sequence[tuple[object, ...]]) -> list[int]:
+    """Distances between equal operations, the likeliest first."""
+    last: dict[tuple[object, ...], int] = {}
+    distances: Counter[int] = Counter()
+    for index, signature in enumerate(signatures):
+        if signature in last:
+            distances[index - last[signature]] += 1
+        last[signature] = index
+    return [distance for distance, _ in distances.most_common(4)]
+
+
+Places = dict[SSAValue, tuple[int, int]]
+
+
+def _stretches(
+    ops: Sequence[Operation], signatures: Sequence[tuple[object, ...]], place: Places, period: int
+) -> list[tuple[int, int]]:
+    """Maximal [low, high) such that every operation in it is repeated one period later."""
+    stretches: list[tuple[int, int]] = []
+    low = 0
+    for index in range(len(ops)):
+        repeated = index + period < len(ops) and signatures[index] == signatures[index + period]
+        if repeated and _same_operands(ops[index], ops[index + period], place, period):
+            continue
+        if index > low:
+            stretches.append((low, index))
+        low = index + 1
+    return stretches
+
+
+def _same_operands(first: Operation, second: Operation, place: Places, period: int) -> bool:
+    """Whether operands correspond; one from outside may become one of a period before (an initial value)."""
+    for u, v in zip(first.operands, second.operands, strict=True):
+        if isinstance(u.owner, ParameterOp) or isinstance(v.owner, ParameterOp):
+            if type(u.owner) is not type(v.owner):
+                return False
+            continue
+        if u is v or v not in place:
+            if u is not v:
+                return False
+            continue
+        index, number = place[v]
+        if u in place and place[u] != (index - period, number) and place[u][0] >= index - period:
+            return False
+    return True
+
+
+def _carried(
+    ops: Sequence[Operation], place: Places, start: int, period: int, times: int
+) -> tuple[tuple[SSAValue, SSAValue], ...] | None:
+    """The carried values of a run, None if it is no repetition or something else leaves it."""
+    pairs: dict[SSAValue, SSAValue] = {}
+    for index in range(start, start + period):
+        for n in range(1, times):
+            now, before = ops[index + n * period], ops[index + (n - 1) * period]
+            for u, v in zip(before.operands, now.operands, strict=True):
+                if isinstance(v.owner, ParameterOp) or u is v:
+                    continue
+                if v not in place:
+                    return None
+                position, number = place[v]
+                first = start + n * period
+                if position >= first:
+                    if place.get(u) != (position - period, number):
+                        return None
+                    continue
+                if position < first - period:
+                    return None
+                if n > 1 and place.get(u) != (position - period, number):
+                    return None
+                if n == 1:
+                    if u in place and place[u][0] >= start:
+                        return None
+                    if pairs.setdefault(u, v) is not v:
+                        return None
+    return _only_carried_leave(ops, place, start, period, times, pairs)
+
+
+def _only_carried_leave(
+    ops: Sequence[Operation],
+    place: Places,
+    start: int,
+    period: int,
+    times: int,
+    pairs: dict[SSAValue, SSAValue],
+) -> tuple[tuple[SSAValue, SSAValue], ...] | None:
+    """The pairs, unless a value of the run other than the last carried ones is used behind it."""
+    shift = (times - 1) * period
+    leaving = {ops[place[v][0] + shift].results[place[v][1]] for v in pairs.values()}
+    inside = set(ops[start : start + times * period])
+    for op in inside:
+        for value in op.results:
+            if value not in leaving and any(use.operation not in inside for use in value.uses):
+                return None
+    return tuple(pairs.items())
+
+
+def _roll(function: FuncOp, run: _Run) -> None:
+    """Replaces the run by a plena.repeat."""
+    stacked, invariant = _parameters(run)
+    types = [initial.type for initial, _ in run.carried]
+    block = Block(arg_types=[*types, *(values[0].type for values in stacked)])
+    mapping: dict[SSAValue, SSAValue] = {}
+    for (initial, _), argument in zip(run.carried, block.args, strict=False):
+        mapping[initial] = argument
+    for values, argument in zip(stacked, block.args[len(types) :], strict=True):
+        mapping[values[0]] = argument
+    for op in run.first:
+        copy = op.clone(mapping)
+        _generalise(copy, run.ops[run.start + run.period + run.first.index(op)])
+        block.add_op(copy)
+    block.add_op(YieldOp([mapping[value] for _, value in run.carried]))
+    expressions = [[_expression(value) for value in values] for values in stacked]
+    repeat = RepeatOp(run.times, [initial for initial, _ in run.carried], expressions, Region(block))
+    body = function.body.block
+    body.insert_op_before(repeat, run.first[0])
+    for value in invariant:
+        parameter = value.owner
+        assert isinstance(parameter, ParameterOp)
+        parameter.detach()
+        body.insert_op_before(parameter, repeat)
+    shift = (run.times - 1) * run.period
+    numbers = {value: (i, n) for i, op in enumerate(run.ops) for n, value in enumerate(op.results)}
+    for (_, value), output in zip(run.carried, repeat.outputs, strict=True):
+        index, number = numbers[value]
+        run.ops[index + shift].results[number].replace_all_uses_with(output)
+    for op in reversed(run.ops[run.start : run.end]):
+        op.detach()
+        op.erase(safe_erase=False)
+    for op in list(body.ops):
+        if isinstance(op, ParameterOp) and not op.result.uses:
+            op.detach()
+            op.erase()
+
+
+def _parameters(run: _Run) -> tuple[list[list[SSAValue]], list[SSAValue]]:
+    """Parameters by position in the period: those that differ between iterations, and those that do not."""
+    stacked: list[list[SSAValue]] = []
+    invariant: list[SSAValue] = []
+    known: set[SSAValue] = set()
+    for index, op in enumerate(run.first):
+        for number, operand in enumerate(op.operands):
+            if not isinstance(operand.owner, ParameterOp) or operand in known:
+                continue
+            known.add(operand)
+            values = [run.ops[run.start + index + n * run.period].operands[number] for n in range(run.times)]
+            if len({_expression(v) for v in values}) == 1:
+                invariant.append(operand)
+            else:
+                stacked.append(values)
+    return stacked, invariant
+
+
+def _expression(value: SSAValue) -> Attribute:
+    parameter = value.owner
+    assert isinstance(parameter, ParameterOp)
+    return parameter.value
+
+
+def _generalise(op: Operation, second: Operation) -> None:
+    """The module path of all iterations: components in which the first two differ become `*`."""
+    here, there = op.attributes.get("plena.module"), second.attributes.get("plena.module")
+    if not isinstance(here, StringAttr) or not isinstance(there, StringAttr):
+        return
+    parts, others = here.data.split("."), there.data.split(".")
+    if len(parts) == len(others):
+        path = ".".join(a if a == b else "*" for a, b in zip(parts, others, strict=True))
+        op.attributes["plena.module"] = StringAttr(path)
