@@ -164,16 +164,17 @@ def _or_itself(
 
 
 def _chosen_terms(op: aten.WhereOp, sight: Sight) -> list[Term] | None:
-    """where(c, 0, -inf), where(c, -inf, 0), and where(c, 1 - m, -inf) with c the same as m."""
+    """where(c, x, -inf) with any additive x, where(c, -inf, x), where(c, 1 - m, -inf) with c the same as m."""
     condition = sight.broadcast(op.condition, op.result)
     if is_masking_number(op.other):
         terms = boolean_terms(op.condition, condition)
-        if full_value(op.input) == 0:
-            return terms
-        if negated_terms(op.input, sight.broadcast(op.input, op.result)) == terms:
-            return terms
-    if is_masking_number(op.input) and full_value(op.other) == 0:
-        return negated_terms(op.condition, condition)
+        inner = sight.broadcast(op.input, op.result)
+        same = isinstance(op.input.owner, aten.SubOp) and negated_terms(op.input, inner) == terms
+        return terms if same else terms + additive_terms(op.input, inner)
+    if is_masking_number(op.input):
+        allowed = negated_terms(op.condition, condition)
+        inner = sight.broadcast(op.other, op.result)
+        return None if allowed is None else allowed + additive_terms(op.other, inner)
     return None
 
 

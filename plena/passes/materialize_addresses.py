@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, i64
+from xdsl.dialects.builtin import IndexType, ModuleOp
 from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -15,14 +15,11 @@ from plena.analysis.addressing.plan import BlockPlan, LoopCode, UseCode
 from plena.analysis.addressing.planner import plan_program
 from plena.analysis.addressing.program import Block, Program
 from plena.analysis.addressing.registers import ZERO, Action
+from plena.analysis.spill_region import SpillMemory, reserve
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
-from plena.target import Target
-
-INT_SPILL_BASE = "plena.int_spill_base"
-"""Module attribute: first INT SRAM word of the region for spilled registers (default: the end of the memory)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,20 @@ class MaterializeAddresses(ModulePass):
     After::
 
         builtin.module {
+          %0 = plena_isa.register : !plena_isa.gp
+          %1 = plena_isa.register : !plena_isa.gp
+          %2 = plena_isa.register : !plena_isa.gp
+          %3 = plena_isa.register : !plena_isa.gp
+          %z = plena_isa.register : !plena_isa.gp<gp0>
+          plena_isa.s_addi_int dst(%0 : !plena_isa.gp) a(%z : !plena_isa.gp<gp0>)
+          plena_isa.s_addi_int dst(%1 : !plena_isa.gp) a(%0 : !plena_isa.gp) imm = 4096
+          plena_isa.s_addi_int dst(%2 : !plena_isa.gp) a(%0 : !plena_isa.gp) imm = 8192
+          loop.for %i = 0 to 16 counter(%3 : !plena_isa.gp) {
+            plena_isa.m_mm mat(%0 : !plena_isa.gp) vec(%1 : !plena_isa.gp)
+            plena_isa.m_mm_wo dst(%2 : !plena_isa.gp) stride(%z : !plena_isa.gp<gp0>)
+            plena_isa.s_addi_int dst(%0 : !plena_isa.gp) a(%0 : !plena_isa.gp) imm = 256
+            plena_isa.s_addi_int dst(%2 : !plena_isa.gp) a(%2 : !plena_isa.gp) imm = 4
+          }
         }
     """
 
@@ -102,7 +113,7 @@ class _Emitter:
         self.zero = self._zero()
         self.cells: list[SSAValue | None] = [None] * registers
         self.dead: list[Operation] = []
-        self.base = self._spill_base(plan.depth)
+        self.base = reserve(module, SpillMemory.INT, plan.depth)
 
     def run(self, program: Program) -> None:
         """Rewrites the module in place."""
@@ -132,19 +143,6 @@ class _Emitter:
         op = RegisterOp(register)
         self.declarations.append(op)
         return op.cell
-
-    def _spill_base(self, words: int) -> int:
-        size = Target.from_module(self.module).int_sram_size
-        given = self.module.attributes.get(INT_SPILL_BASE)
-        base = given.value.data if isinstance(given, IntegerAttr) else size - words
-        if base < 0 or base + words > size:
-            raise CompileError(
-                f"{words} words of INT SRAM for spilled registers do not fit behind word {base}",
-                "materialize-addresses",
-            )
-        if words:
-            self.module.attributes[INT_SPILL_BASE] = IntegerAttr(base, i64)
-        return base
 
     def cell(self, track: int) -> SSAValue:
         """The cell of a register number; the zero register for ZERO."""

@@ -23,7 +23,7 @@ class Program:
 
 KINDS = (
     "M_MM", "M_MM", "M_MM", "M_MM_WO", "M_MM_WO", "V_ADD_VV", "V_EXP_V", "S_LD_FP", "S_ST_FP",
-    "S_MAP_V_FP", "M_BMM_WO", "S_LD_INT", "S_ST_INT", "C_SET_STRIDE_REG", "V_SHFT_V",
+    "S_MAP_V_FP", "M_BMM_WO", "S_LD_INT", "S_ST_INT", "C_SET_STRIDE_REG", "V_SHFT_V", "S_ADD_FP", "V_RED_MAX",
 )  # fmt: skip
 
 STEPS = (4, 64, 256, 4096, 24576, 1 << 18, 300_000)
@@ -31,10 +31,12 @@ BASES = (0, 64, 4096, 24576, 90112, 200_000, 262_143, 262_144, 1 << 20, (1 << 27
 
 
 @st.composite
-def programs(draw: st.DrawFn, depth: int = 3, most: int = 14, symbols: bool = True) -> Program:
+def programs(
+    draw: st.DrawFn, depth: int = 3, most: int = 14, symbols: bool = True, kinds: tuple[str, ...] = KINDS
+) -> Program:
     """A random nest up to `depth` loops deep with at most `most` instructions."""
     kernel = KernelBuilder(Target())
-    fs = [kernel.f_cell() for _ in range(3)]
+    fs = [kernel.f0, *(kernel.f_cell() for _ in range(draw(st.integers(2, 12))))]
     left = [most]
     steps = draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=3))
     bases = draw(st.lists(st.sampled_from(BASES), min_size=1, max_size=4))
@@ -49,7 +51,7 @@ def programs(draw: st.DrawFn, depth: int = 3, most: int = 14, symbols: bool = Tr
         return total
 
     def emit(values: list[Linear]) -> None:
-        kind = draw(st.sampled_from(KINDS))
+        kind = draw(st.sampled_from(kinds))
         if kind in ("S_LD_INT", "S_ST_INT") and not symbols:
             kind = "M_MM"
         small = Linear(draw(st.integers(0, 100)))
@@ -69,9 +71,14 @@ def programs(draw: st.DrawFn, depth: int = 3, most: int = 14, symbols: bool = Tr
             case "V_SHFT_V":
                 kernel.emit(kind, dst=address(values), a=address(values), amount=small)
             case "S_LD_FP":
-                kernel.emit(kind, dst=draw(st.sampled_from(fs)), base=small)
+                kernel.emit(kind, dst=draw(st.sampled_from(fs[1:])), base=small)
             case "S_ST_FP":
                 kernel.emit(kind, src=draw(st.sampled_from(fs)), base=small)
+            case "S_ADD_FP":
+                a, b, dst = (draw(st.sampled_from(fs)) for _ in range(3))
+                kernel.emit(kind, dst=dst, a=a, b=b)
+            case "V_RED_MAX":
+                kernel.emit(kind, acc=draw(st.sampled_from(fs)), a=address(values))
             case "S_MAP_V_FP":
                 kernel.emit(kind, dst=address(values), base=small)
             case "M_BMM_WO":

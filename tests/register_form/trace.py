@@ -1,7 +1,8 @@
-"""The integer state of a program, executed: what every instruction is given, with all addresses resolved.
+"""The scalar state of a program, executed: what every instruction is given, with all addresses resolved.
 
-The affine form is evaluated by its expressions, the register form by its scalar instructions and loop counters. The
-two sequences must be equal. It shares nothing with plena.analysis.
+The affine form is evaluated by its expressions, the register form by its scalar instructions and loop counters;
+f registers hold terms that say how they were computed. The sequences of two forms of a program must be equal. It
+shares nothing with plena.analysis.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
 from xdsl.ir import Block, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp
-from plena.dialects.plena_isa import GPRegister, Instruction, Mode
+from plena.dialects.plena_isa import GPRegister, Instruction, Mode, PlenaRegister
 
 WORD = 1 << 32
 ARITHMETIC = ("S_ADD_INT", "S_SUB_INT", "S_MUL_INT", "S_ADDI_INT", "S_LUI_INT")
@@ -21,14 +22,19 @@ Event = tuple[object, ...]
 
 
 class Trace:
-    """Runs a module; `spill_base` is the first INT SRAM word that is the compiler's own."""
+    """Runs a module; `spill_base` and `fp_spill_base` are the first SRAM words that are the compiler's own."""
 
     def __init__(self, module: ModuleOp) -> None:
         self.module = module
         self.registers: dict[object, int] = {}
         self.int_sram: dict[int, int] = {}
-        base = module.attributes.get("plena.int_spill_base")
-        self.spill_base = base.value.data if isinstance(base, IntegerAttr) else 1024
+        self.spill_base, self.fp_spill_base = (
+            1024 - words.value.data if isinstance(words, IntegerAttr) else 1024
+            for words in (module.attributes.get(f"plena.{m}_spill_words") for m in ("int", "fp"))
+        )
+        self.terms: dict[object, object] = {}
+        self.fp_sram: dict[int, object] = {}
+        self.count = 0
         self.scalar_instructions = 0
 
     def events(self) -> list[Event]:
@@ -41,7 +47,7 @@ class Trace:
 
     def key(self, cell: SSAValue) -> object:
         kind = cell.type
-        return str(kind) if isinstance(kind, GPRegister) and kind.is_allocated else cell
+        return str(kind) if isinstance(kind, PlenaRegister) and kind.is_allocated else cell
 
     def read(self, cell: SSAValue) -> int:
         if self.key(cell) == "!plena_isa.gp<gp0>":
@@ -80,15 +86,19 @@ class Trace:
     def _step(self, op: Instruction, values: dict[SSAValue, int]) -> Iterator[Event]:
         mnemonic = op.SPEC.mnemonic
         numbers: dict[str, int] = {}
-        cells: list[SSAValue] = []
+        given: list[object] = []
         target: SSAValue | None = None
+        result: SSAValue | None = None
         for slot, value in op.named_operands():
             if isinstance(value.type, GPRegister) and slot.mode is Mode.WRITE:
                 target = value
             elif isinstance(value.type, IndexType | GPRegister):
                 numbers[slot.name] = self._number(op, slot.name, value, values)
             else:
-                cells.append(value)
+                if Mode.READ in slot.mode:
+                    given.append(self.term(value))
+                if Mode.WRITE in slot.mode:
+                    result = value
         if mnemonic in ARITHMETIC:
             assert target is not None
             self.scalar_instructions += 1
@@ -105,8 +115,30 @@ class Trace:
         if mnemonic in ("S_LD_INT", "S_ST_INT") and numbers["base"] >= self.spill_base:
             self.scalar_instructions += 1
             return
+        if mnemonic in ("S_LD_FP", "S_ST_FP") and numbers["base"] >= self.fp_spill_base:
+            if mnemonic == "S_ST_FP":
+                self.fp_sram[numbers["base"]] = given[0]
+            elif result is not None:
+                self.terms[self.key(result)] = self.fp_sram.get(numbers["base"], "zero")
+            return
         flags = tuple(op.number(s.name) for s in op.SPEC.slots if s.kind.value == "flag")
-        yield (mnemonic, flags, tuple(sorted(numbers.items())), tuple(cells))
+        event = (mnemonic, flags, tuple(sorted(numbers.items())), tuple(given))
+        if mnemonic == "S_LD_FP":
+            self.terms[self.key(result)] = self.fp_sram.get(numbers["base"], ("FP", numbers["base"]))
+            return
+        if mnemonic == "S_ST_FP":
+            self.fp_sram[numbers["base"]] = given[0]
+        if mnemonic == "S_ADD_FP" and given == ["zero", "zero"]:
+            self.terms[self.key(result)] = "zero"
+            return
+        if result is not None and self.key(result) != "!plena_isa.f<f0>":
+            self.count += 1
+            self.terms[self.key(result)] = (mnemonic, self.count)
+        yield event
+
+    def term(self, cell: SSAValue) -> object:
+        """What an f or a register holds: how it was computed. Registers start at zero."""
+        return "zero" if self.key(cell) == "!plena_isa.f<f0>" else self.terms.get(self.key(cell), "zero")
 
     @staticmethod
     def _result(op: Instruction, numbers: dict[str, int]) -> int:

@@ -234,8 +234,8 @@ class RegisterFile:
         self, value: Value, recipe: Recipe, time: int, locked: set[int], target: int | None
     ) -> int:
         """Makes a value below what its class holds, or out of the reach of an immediate."""
-        cls, constant = value
         if recipe.kind == "reload":
+            cls = value[0]
             slot, held = self.memory[cls]
             near = 0 <= recipe.number < REACH
             spare = target if near else None
