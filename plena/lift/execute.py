@@ -40,14 +40,15 @@ class LoopRun:
 
     Attributes:
         body: records and inner loops in order.
-        index: the symbol of the index; symbols from `base` on are local to the loop.
+        index: the symbol of the index.
+        depth: symbols of at least this depth are local to the loop.
         solutions: what every entry symbol is.
         used: the symbols that the body's records need, those of outer loops included.
     """
 
     code: LoopCode
     index: int
-    base: int
+    depth: int
     body: list[Record | LoopRun] = field(default_factory=list["Record | LoopRun"])
     solutions: dict[int, Progression | Unsolved] = field(default_factory=dict["int", "Progression | Unsolved"])
     used: set[int] = field(default_factory=set[int])
@@ -258,9 +259,10 @@ class SymbolicRun:
                     found[slots[number]] = solved
             unknown = {a for a, n in frame.entries.items() if isinstance(run.solutions[n], Unsolved)}
             self.memory.frames.pop()
+            self.symbols.depth -= 1
             if is_last or not (found or unknown):
                 self._leave(run, frame)
-                self.nonlinear[mark:] = [tuple(_outer_symbols(run, set(c))) for c in self.nonlinear[mark:]]
+                self.nonlinear[mark:] = [tuple(self._outer_symbols(run, set(c))) for c in self.nonlinear[mark:]]
                 return run
             del self.nonlinear[mark:]
             known |= found
@@ -272,9 +274,9 @@ class SymbolicRun:
     ) -> tuple[LoopRun, Frame, dict[int, int]]:
         """One run of a body: the run, what it did to INT SRAM, and the slot of every entry symbol of a register."""
         state, symbols = self.state, self.symbols
-        base = len(symbols)
-        run = LoopRun(loop, symbols.new(SymbolKind.INDEX, loop.trips), base)
-        frame = Frame(base, dynamic)
+        symbols.depth += 1
+        run = LoopRun(loop, symbols.new(SymbolKind.INDEX, loop.trips), symbols.depth)
+        frame = Frame(symbols.depth, dynamic)
         self.memory.frames.append(frame)
         entries: dict[Hashable, tuple[int, Value]] = {}
         slots: dict[int, int] = {}
@@ -294,11 +296,13 @@ class SymbolicRun:
         for address, number in frame.entries.items():
             entries["INT", address] = (number, frame.entry_values[number])
             exits["INT", address] = self.memory.at_end(address)
-        run.solutions = Recurrence(symbols, run.index, base, loop.trips, entries, exits, _describe).solve()
+        run.solutions = Recurrence(
+            symbols, run.index, run.depth, loop.trips, entries, exits, _describe
+        ).solve()
         for solved in run.solutions.values():
             if isinstance(solved, Unsolved) and solved.symbols:
                 self.nonlinear.append(solved.symbols)
-        run.used = _used_symbols(run)
+        run.used = self._used_symbols(run)
         return run, frame, slots
 
     def _leave(self, run: LoopRun, frame: Frame) -> None:
@@ -311,9 +315,13 @@ class SymbolicRun:
             memory.clobber(self._anywhere(run, address), words)
         for address, value in frame.known.items():
             place, last = self._anywhere(run, address), self._final(run, value)
-            is_local = any(s >= run.base for s in (*symbols_of(place), *symbols_of(last)))
-            if not is_local:
+            if not any(self._is_local(run, s) for s in (*symbols_of(place), *symbols_of(last))):
                 memory.store(place, last)
+        if run.code.trips == 1:
+            self.symbols.leave_single(run.index)
+
+    def _is_local(self, run: LoopRun, number: int) -> bool:
+        return self.symbols.depths[number] >= run.depth
 
     def _anywhere(self, run: LoopRun, address: Value) -> Value:
         """An address of the body, its entry state replaced by formulas; local symbols stand for any iteration."""
@@ -331,7 +339,7 @@ class SymbolicRun:
         last = run.code.trips - 1
 
         def meaning(number: int) -> Value | None:
-            if number < run.base:
+            if not self._is_local(run, number):
                 return None
             if number == run.index:
                 return last
@@ -346,7 +354,7 @@ class SymbolicRun:
 
     def _last_of(self, run: LoopRun, number: int, solved: Unsolved | None) -> int:
         """The symbol, outside a loop, for the last value of one that is local to it."""
-        key = (run.base, number)
+        key = (run.index, number)
         if key not in self._last:
             pc, reason = run.code.start, "a number that its loop computes is not linear in loop indices"
             if self.symbols.kinds[number] is SymbolKind.LOAD:
@@ -357,6 +365,32 @@ class SymbolicRun:
                 pc, reason = self.symbols.reasons[number]
             self._last[key] = self.symbols.opaque(pc, reason)
         return self._last[key]
+
+    def _used_symbols(self, run: LoopRun) -> set[int]:
+        """The symbols that records of a body, inner loops included, hang on."""
+        used: set[int] = set()
+        for item in run.body:
+            if isinstance(item, LoopRun):
+                used |= self._outer_symbols(item, item.used)
+                continue
+            for value in item:
+                if type(value) is not int:
+                    used.update(symbols_of(value))
+        return used
+
+    def _outer_symbols(self, run: LoopRun, used: set[int]) -> set[int]:
+        """The symbols of outer loops that some symbols of a body hang on."""
+        outer: set[int] = set()
+        for number in used:
+            solved = run.solutions.get(number)
+            if isinstance(solved, Progression):
+                for value in (solved.start, *solved.early):
+                    outer.update(symbols_of(value))
+            elif isinstance(solved, Unsolved):
+                outer.update(solved.symbols)
+            elif number != run.index and not self._is_local(run, number):
+                outer.add(number)
+        return outer
 
 
 def transfers_with_scales(target: Target) -> dict[tuple[int, bool], bool]:
@@ -380,33 +414,6 @@ def _describe(piece: Hashable) -> str:
         return register_name(piece)
     assert isinstance(piece, tuple)
     return f"INT SRAM word {piece[1]}"
-
-
-def _used_symbols(run: LoopRun) -> set[int]:
-    used: set[int] = set()
-    for item in run.body:
-        if isinstance(item, LoopRun):
-            used |= _outer_symbols(item, item.used)
-            continue
-        for value in item:
-            if type(value) is not int:
-                used.update(symbols_of(value))
-    return used
-
-
-def _outer_symbols(run: LoopRun, used: set[int]) -> set[int]:
-    """The symbols of outer loops that some symbols of a body hang on."""
-    outer: set[int] = set()
-    for number in used:
-        solved = run.solutions.get(number)
-        if isinstance(solved, Progression):
-            for value in (solved.start, *solved.early):
-                outer.update(symbols_of(value))
-        elif isinstance(solved, Unsolved):
-            outer.update(solved.symbols)
-        elif number < run.base:
-            outer.add(number)
-    return outer
 
 
 def records_of(run: LoopRun) -> Iterator[Record]:

@@ -18,14 +18,14 @@ class Frame:
     """What the current iteration of one loop (or the program) did to INT SRAM so far.
 
     Attributes:
-        base: symbols from here on belong to the loop.
+        depth: of the loop.
         known: numbers at addresses that this iteration wrote and nothing overwrote since.
         words, ranges: everything it may have written, as constant addresses and as (address, words).
         entries: the symbols for words read before they were written.
         dynamic: addresses whose contents at the start of an iteration are not linear: always loaded.
     """
 
-    base: int
+    depth: int
     dynamic: set[Value] = field(default_factory=set[Value])
     known: dict[Value, Value] = field(default_factory=dict[Value, Value])
     words: set[int] = field(default_factory=set[int])
@@ -84,14 +84,14 @@ class IntMemory:
             return value
         if depth == 0 or address in frame.dynamic or self._may_be_written(frame, address):
             return None
-        if any(s >= frame.base for s in symbols_of(address)):
+        if any(self.symbols.depths[s] >= frame.depth for s in symbols_of(address)):
             return None
         outside = self._look_up(depth - 1, address)
         if outside is None:
             return None
         number = frame.entries.get(address)
         if number is None:
-            number = frame.entries[address] = self.symbols.new(SymbolKind.ENTRY)
+            number = frame.entries[address] = self.symbols.new(SymbolKind.ENTRY, depth=frame.depth)
             frame.entry_values[number] = outside
         return symbol(number)
 

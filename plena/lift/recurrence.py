@@ -51,7 +51,7 @@ class Recurrence:
 
     Attributes:
         index: the symbol of the loop index.
-        base: symbols from here on are local to the loop.
+        depth: of the loop; symbols of at least this depth are local to it.
         entries: for every piece the symbol of its value at the start of an iteration, and the value at the first.
         exits: its value at the end of an iteration; None for one that nobody knows.
         describe: the name of a piece, for reasons.
@@ -59,7 +59,7 @@ class Recurrence:
 
     symbols: Symbols
     index: int
-    base: int
+    depth: int
     trips: int
     entries: Mapping[Hashable, tuple[int, Value]]
     exits: Mapping[Hashable, Value | None]
@@ -96,7 +96,7 @@ class Recurrence:
         outer: list[tuple[int, int]] = []
         others: list[tuple[int, int]] = []
         for term in after.terms:
-            if term[0] < self.base:
+            if self.symbols.depths[term[0]] < self.depth:
                 outer.append(term)
             elif term[0] == number:
                 own = term[1]

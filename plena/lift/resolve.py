@@ -19,6 +19,7 @@ from plena.lift.values import WORD, Sum, Value, add, linear, substitute, symbol
 LOAD, STORE, TOPK = opcode("S_LD_INT"), opcode("S_ST_INT"), opcode("V_TOPK")
 EXPERTS = {0: 32, 1: 128}
 UNKNOWN = (0, WORD - 1)
+_MOST_ROUNDS = 8
 
 
 @dataclass
@@ -66,8 +67,8 @@ class Resolver:
         self.unwritten_reads: list[int] = []
         self.has_loads = False
         self._scopes: list[_Scope] = []
-        self._collecting = False
         self._writers: list[_Writer] = []
+        self._found: list[_Writer] | None = None
         self._coverage = Coverage(self.bounds)
 
     def program(self) -> LiftedProgram:
@@ -78,13 +79,23 @@ class Resolver:
                 that nothing wrote.
         """
         if SymbolKind.LOAD in self.run.symbols.kinds:
-            self._collecting = True
-            self._walk()
-            self._collecting = False
+            self._bound_loads()
         body = self._walk()
         if self.has_loads and not self.keep_forwarded:
             body = _without_dead_loads(body, lambda pc: self.code.op[pc] == LOAD)
         return LiftedProgram(self.code, self.run.target, body, self.bounds)
+
+    def _bound_loads(self) -> None:
+        """Finds who writes what to INT SRAM: bounds of loaded numbers that hold if they hold for what is stored."""
+        for _ in range(_MOST_ROUNDS):
+            self._found = []
+            self._walk()
+            if self._found == self._writers:
+                break
+            self._writers = self._found
+        else:
+            self._writers = [_Writer(0, WORD, *UNKNOWN)]
+        self._found = None
 
     def _walk(self) -> list[LiftedItem]:
         self.bounds.clear()
@@ -104,11 +115,11 @@ class Resolver:
             if isinstance(item, LoopRun):
                 self._loop(item, out)
             elif op[item[0]] in special:
-                if self._collecting:
-                    self._collect(item)
+                if self._found is not None:
+                    self._collect(item, self._found)
                 else:
                     self._int_access(item, out)
-            elif not self._collecting:
+            elif self._found is None:
                 for value in item:
                     if type(value) is not int:
                         out.append(self._instruction(item))
@@ -208,23 +219,31 @@ class Resolver:
         self._coverage.write(address, words)
         out.append(instruction)
 
-    def _collect(self, record: Record) -> None:
-        """The first of two walks, before the bounds of loaded numbers are known: notes who writes what."""
+    def _collect(self, record: Record, found: list[_Writer]) -> None:
+        """What a walk does that only looks for the writers of INT SRAM."""
         pc, op = record[0], self.code.op[record[0]]
         if op == LOAD:
             number = record[2]
             if number != FORWARDED:
                 assert isinstance(number, int)
-                self._scopes[-1].meaning[number] = symbol(self._new_index(UNKNOWN))
+                self._scopes[-1].meaning[number] = symbol(self._new_index(self._bounds_of_load(pc, record[1])))
             return
         policy = self.code.rs3[pc]
-        first, last = self._bounds_or_all(pc, record[3] if op == TOPK else record[2])
-        if op == TOPK:
-            contents = (0, EXPERTS.get(policy, 1) - 1)
-            last += TOPK_WORDS.get(policy, 0) - 1
-        else:
-            contents = self._bounds_or_all(pc, record[1])
-        self._writers.append(_Writer(first, last + 1, *contents))
+        address = record[3] if op == TOPK else record[2]
+        first, last = self._bounds_or_all(pc, address)
+        words = TOPK_WORDS.get(policy, 0) if op == TOPK else 1
+        contents = (0, EXPERTS.get(policy, 1) - 1) if op == TOPK else self._bounds_or_all(pc, record[1])
+        found.append(_Writer(first, last + words, *contents))
+        if (first, last) != UNKNOWN:
+            self._coverage.write(self._number(pc, address), words)
+
+    def _bounds_of_load(self, pc: int, address: Value) -> tuple[int, int]:
+        try:
+            number = self._number(pc, address)
+        except PlenaError:
+            return UNKNOWN
+        low, high = self._contents(number)
+        return (low if self._coverage.holds(number) else 0, high)
 
     def _bounds_or_all(self, pc: int, value: Value) -> tuple[int, int]:
         try:

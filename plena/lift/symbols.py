@@ -22,23 +22,33 @@ class Symbols:
     """All symbols of a run; a symbol is a position in these lists.
 
     Attributes:
+        depth: how many loops are open.
         kinds: what each symbol is.
+        depths: the depth of the loop whose iterations it belongs to; a symbol of an outer loop may be made late.
         trips: for an INDEX the trip count of its loop, else 0.
         reasons: why an OPAQUE one is opaque, as (position of the instruction, text).
     """
 
+    depth: int = 0
     kinds: list[SymbolKind] = field(default_factory=list[SymbolKind])
+    depths: list[int] = field(default_factory=list[int])
     trips: list[int] = field(default_factory=list[int])
     reasons: dict[int, tuple[int, str]] = field(default_factory=dict[int, tuple[int, str]])
 
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def new(self, kind: SymbolKind, trips: int = 0) -> int:
-        """Allocates a symbol; later symbols have larger numbers."""
+    def new(self, kind: SymbolKind, trips: int = 0, depth: int | None = None) -> int:
+        """Allocates a symbol that belongs to the innermost open loop, or to the one at a depth."""
         self.kinds.append(kind)
         self.trips.append(trips)
+        self.depths.append(self.depth if depth is None else depth)
         return len(self.kinds) - 1
+
+    def leave_single(self, first: int) -> None:
+        """Symbols from `first` on belong to a loop of one iteration: give them to the loop around it."""
+        for number in range(first, len(self.kinds)):
+            self.depths[number] = min(self.depths[number], self.depth)
 
     def opaque(self, pc: int, reason: str) -> int:
         """A symbol for a number that cannot be lifted, with the reason to give if it is needed."""

@@ -32,7 +32,12 @@ def verify(
         AssemblyError: the text cannot be parsed.
         PlenaError: malformed words or a malformed declaration.
     """
-    return ProgramCheck(Code.of(program), target or Target(), Preloaded.of(preloaded)).run()
+    return verify_code(Code.of(program), target or Target(), Preloaded.of(preloaded))
 
 
-__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify"]
+def verify_code(code: Code, target: Target, preloaded: Preloaded) -> list[Finding]:
+    """Checks a program that is already decoded, see `verify`."""
+    return ProgramCheck(code, target, preloaded).run()
+
+
+__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify", "verify_code"]

@@ -143,7 +143,7 @@ class ProgramCheck:
             store = store_shape(self.target, code.number(pc, Field.FUNCT1) != 0, rs3 == 1)
             failed: set[int] = set()
             for check in table.of(op, rs3):
-                if check.number in failed:
+                if check.number in failed and isinstance(item[1 + check.number], int):
                     continue
                 problem = violation(check, item[1:], bounds, store)
                 if problem is not None:
