@@ -88,6 +88,7 @@ class GraphImporter:
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
         self.emitted: dict[int | str, SSAValue] = {}
+        self.constants: dict[tuple[object, ...], list[str]] = {}
         self.held: list[torch.Tensor] = []
         self.location: dict[str, Attribute] = {}
         self._check_mutations()
@@ -283,11 +284,21 @@ class GraphImporter:
             return aten.FullOp.build(
                 properties={"value": _number_attribute(number)}, result_types=[result_type]
             )
-        symbol = self._fresh_symbol(self.plan.names.get(id(tensor), "constant"))
-        self.tensors[symbol] = tensor
+        symbol = self._equal_constant(tensor)
+        if symbol is None:
+            symbol = self._fresh_symbol(self.plan.names.get(id(tensor), "constant"))
+            self.tensors[symbol] = tensor
+            self.constants.setdefault(_fingerprint(tensor), []).append(symbol)
         return aten.ConstantOp.build(
             properties={"symbol": SymbolRefAttr(symbol), "band": band_of(tensor)}, result_types=[result_type]
         )
+
+    def _equal_constant(self, tensor: torch.Tensor) -> str | None:
+        """The symbol of a folded constant with the same elements: every layer folds its own rotary tables."""
+        for symbol in self.constants.get(_fingerprint(tensor), ()):
+            if torch.equal(self.tensors[symbol], tensor):
+                return symbol
+        return None
 
     def _fresh_symbol(self, stem: str) -> str:
         symbol, count = stem, 1
@@ -328,6 +339,11 @@ class GraphImporter:
                 "Tensors are float32, float16 or bfloat16, ids int64 or int32, masks bool.",
             )
         return TensorType(element, tuple(tensor.shape))
+
+
+def _fingerprint(tensor: torch.Tensor) -> tuple[object, ...]:
+    """Equal for equal tensors, and cheap; different tensors rarely share one."""
+    return (tuple(tensor.shape), tensor.dtype, tensor.double().sum().item())
 
 
 def _number_attribute(number: float) -> Attribute:
