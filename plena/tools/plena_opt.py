@@ -26,10 +26,13 @@ from xdsl.utils.exceptions import (
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from plena.errors import PlenaError
+from plena.passes.pipelines import PIPELINES
 from plena.tools.settings import setting
 
 DEBUG_VARIABLE = "PLENA_DEBUG"
 """Environment variable: when set, errors show their traceback."""
+
+_TOP_LEVEL_ITEM = re.compile(r"(?:[^,{]|\{[^}]*\}?)+")
 
 _NESTED_PIPELINE = re.compile(r"\s*builtin\.module\s*\((.*)\)\s*\Z", re.DOTALL)
 
@@ -65,7 +68,10 @@ class PlenaOpt(xDSLOptMain):
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         super().register_all_arguments(arg_parser)
         arg_parser.add_argument(
-            "--pass-pipeline", dest="passes", metavar="PASSES", help="as -p; builtin.module(...) is stripped"
+            "--pass-pipeline",
+            dest="passes",
+            metavar="PASSES",
+            help=f"as -p; builtin.module(...) is stripped; named pipelines: {', '.join(PIPELINES)}",
         )
         arg_parser.add_argument(
             "--settings",
@@ -87,9 +93,7 @@ class PlenaOpt(xDSLOptMain):
         )
 
     def setup_pipeline(self) -> None:
-        nested = _NESTED_PIPELINE.match(self.args.passes)
-        if nested is not None:
-            self.args.passes = nested[1]
+        self.args.passes = _expanded(self.args.passes)
         super().setup_pipeline()
 
     def run(self) -> None:
@@ -131,6 +135,13 @@ class PlenaOpt(xDSLOptMain):
 
         text = _decoded(stream, self.get_input_name())
         return module_from_instructions(decode(parse_mem(text, self.get_input_name())))
+
+
+def _expanded(passes: str) -> str:
+    """The pipeline without MLIR's wrapper, our named pipelines (plena/passes/pipelines.py) written out."""
+    nested = _NESTED_PIPELINE.match(passes)
+    items = _TOP_LEVEL_ITEM.findall(nested[1] if nested else passes)
+    return ",".join(",".join(PIPELINES.get(item, (item,))) for item in items)
 
 
 def _settings_apart(args: Sequence[str]) -> list[str]:

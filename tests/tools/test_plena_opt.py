@@ -84,6 +84,12 @@ def test_the_wrapper_of_mlir_pipelines_is_stripped(run: Run) -> None:
     assert "IR after cse" in out
 
 
+def test_named_pipelines_are_written_out(run: Run) -> None:
+    text = "%r = loop.affine 64\nplena_isa.v_exp_v dst(%r) a(%r)\n"
+    code, out, _ = run("a.mlir", text, "-p", "canonicalize-loops,register,cse{}", "-t", "plena-asm")
+    assert (code, out) == (0, "S_ADDI_INT gp1, gp0, 64\nV_EXP_V gp1, gp1, 0\n")
+
+
 def test_the_output_file_is_whole_or_absent(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out.mem"
     assert run("a.asm", ASM, "-t", "plena-words", "-o", str(out))[0] == 0
