@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +71,21 @@ def import_module(
         the
             model changes its own buffers.
     """
-    program = export_module(module, example_inputs, kwargs or {}, operators.all_known)
-    return GraphImporter(program).run()
+    with paused_collection():
+        program = export_module(module, example_inputs, kwargs or {}, operators.all_known)
+        return GraphImporter(program).run()
+
+
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """Without garbage collection: tracing makes many objects, all of them live, which it would scan in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @dataclass

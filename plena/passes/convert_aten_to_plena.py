@@ -341,7 +341,34 @@ class ConvertAtenToPlena(ModulePass):
 
     Raises:
         CompileError: an operator, or a form of it, for which there is no kernel.
-    """
+
+    Before::
+
+        builtin.module {
+          func.func @main(%x: tensor<2x4x8xf32>) -> tensor<2x4x6xf32> {
+            %0 = aten.parameter @w : tensor<6x8xf32>
+            %1 = aten.linear %x, %0 : (tensor<2x4x8xf32>, tensor<6x8xf32>) -> tensor<2x4x6xf32>
+            %2 = aten.full 2.000000e+00 : f64 : tensor<f32>
+            %3 = aten.mul %1, %2 : (tensor<2x4x6xf32>, tensor<f32>) -> tensor<2x4x6xf32>
+            func.return %3 : tensor<2x4x6xf32>
+          }
+        }
+
+    After::
+
+        builtin.module {
+          func.func @main(%x: tensor<2x4x8xf32>) -> tensor<2x4x6xf32> {
+            %0 = plena.parameter @w : tensor<6x8xf32>
+            %1 = plena.reshape %x : (tensor<2x4x8xf32>) -> tensor<8x8xf32>
+            %2 = plena.linear %1, %0 : (tensor<8x8xf32>, tensor<6x8xf32>) -> tensor<8x6xf32>
+            %3 = plena.reshape %2 : (tensor<8x6xf32>) -> tensor<2x4x6xf32>
+            %4 = plena.reshape %3 : (tensor<2x4x6xf32>) -> tensor<8x6xf32>
+            %5 = plena.mul_scalar %4, 2.000000e+00 : f64 : (tensor<8x6xf32>) -> tensor<8x6xf32>
+            %6 = plena.reshape %5 : (tensor<8x6xf32>) -> tensor<2x4x6xf32>
+            func.return %6 : tensor<2x4x6xf32>
+          }
+        }
+    """  # noqa: E501
 
     name = "convert-aten-to-plena"
 
