@@ -33,6 +33,9 @@ class AsmInstruction:
         """The number in a slot, by the slot's name."""
         return self.values[self.spec.slots.index(self.spec.by_name[slot])]
 
+    def __hash__(self) -> int:
+        return hash((self.spec.opcode, self.values, self.word))  # the declaration itself is slow to hash
+
     def __str__(self) -> str:
         from plena.backend.assembly.printer import format_instruction
 
