@@ -118,12 +118,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Outcome of ``Program.check``; a reference that was not available is None."""
+    """Outcome of ``Program.check``; a reference that was not available is None.
+
+    ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
+    program for this machine can avoid. It is not judged.
+    """
 
     machine: Comparison | None
     quantized: Comparison | None
     float32: Comparison | None
     thresholds: Thresholds
+    formats: Comparison | None = None
 
     @property
     def failures(self) -> list[str]:
@@ -171,9 +176,12 @@ class CheckReport:
                 )
                 if bound is not None
             ),
+            "formats": "(the quantized reference against float32, not judged)",
         }
         for name, limit in limits.items():
             comparison: Comparison | None = getattr(self, name)
+            if comparison is None and name == "formats":
+                continue
             if comparison is None:
                 rows.append((name, "not available", "", "", "", "", limit))
                 continue

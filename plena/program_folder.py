@@ -58,6 +58,12 @@ FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, HBM_SIZE, PRIVATE)
 
 _CHUNK = 1 << 24
 
+SCALAR_WORDS = 10
+"""Least words of the scalar preloads, as the public staging tools write them."""
+
+HBM_BYTES = 64
+"""Least size of the image: an empty file is no image."""
+
 
 def save_program(
     program: Program, directory: Path, inputs: Sequence[Any] | None = None, share: Path | None = None
@@ -180,8 +186,8 @@ def _write_files(
         program.stage_inputs(inputs, preload)
     if isinstance(preload.hbm, np.memmap):
         preload.hbm.flush()
-    (work / FP_SRAM).write_bytes(preload.fp.astype("<f2").tobytes())
-    (work / INT_SRAM).write_bytes(preload.integers.astype("<u4").tobytes())
+    for name, words in ((FP_SRAM, preload.fp.astype("<f2")), (INT_SRAM, preload.integers.astype("<u4"))):
+        (work / name).write_bytes(np.pad(words, (0, max(0, SCALAR_WORDS - words.size))).tobytes())
     if preload.vector.size:
         (work / VRAM).write_bytes(preload.vector.astype("<u2").tobytes())
     (work / HBM_SIZE).write_text(f"{program.hbm_bytes}\n", encoding="utf-8")
@@ -203,7 +209,7 @@ def _staged(program: Program, path: Path) -> Preload:
     """The image in a file of its own: copied if the program has it in memory, else staged into the file."""
     size = program.image_bytes
     with path.open("wb") as file:
-        file.truncate(size)
+        file.truncate(max(size, HBM_BYTES))
     hbm = np.memmap(path, np.uint8, "r+", shape=(size,)) if size else np.zeros(0, np.uint8)
     preload = program.empty_image(hbm)
     known = program.__dict__.get("image")

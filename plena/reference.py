@@ -55,13 +55,15 @@ def check_program(
             "there is nothing to compare with", "check", "Give the module: program.check(*inputs, module=m)."
         )
     results = as_tensors(program.run(*inputs))
-
-    def compare(reference: Reference | None) -> Comparison | None:
-        if reference is None:
-            return None
-        return Comparison.of(results, as_tensors(reference(*inputs)), program.thresholds)
-
-    return CheckReport(compare(machine), compare(rounded), compare(floating), program.thresholds)
+    wanted = [
+        None if reference is None else as_tensors(reference(*inputs))
+        for reference in (machine, rounded, floating)
+    ]
+    compared = [None if w is None else Comparison.of(results, w, program.thresholds) for w in wanted]
+    formats = None
+    if wanted[1] is not None and wanted[2] is not None:
+        formats = Comparison.of(wanted[1], wanted[2], program.thresholds)
+    return CheckReport(*compared, thresholds=program.thresholds, formats=formats)
 
 
 def as_tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
@@ -134,7 +136,7 @@ def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Ten
         if placement.memory != "hbm":
             continue
         symbol = placement.source.symbol
-        if symbol in data.constants:
+        if symbol not in data.expressions:
             continue
         overlaid = StagedData(data.expressions, ChainMap(seen, dict(data.tensors)))
         before = data(symbol).numpy()

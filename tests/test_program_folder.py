@@ -55,8 +55,9 @@ def test_scalar_and_vector_preloads(tmp_path: Path) -> None:
     ids, x = torch.tensor([4, 9]), torch.randn(16, 2)
     lookup_program(example_inputs=(ids, x)).save(tmp_path / "p")
     files = contents(tmp_path / "p")
-    assert np.frombuffer(files["fp_sram.bin"], "<f2").tolist() == [0.5, float(np.float16(1e-6))]
-    assert np.frombuffer(files["int_sram.bin"], "<u4").tolist() == [7, 0, 4, 9]
+    assert np.frombuffer(files["fp_sram.bin"], "<f2").tolist() == [0.5, float(np.float16(1e-6))] + [0] * 8
+    assert np.frombuffer(files["int_sram.bin"], "<u4").tolist() == [7, 0, 4, 9] + [0] * 6
+    assert len(files["hbm_for_behave_sim.bin"]) == 64, "no file is empty"
     vector = np.frombuffer(files["vram_preload.bin"], "<u2")
     assert vector.size == 48 and not vector[:16].any() and vector[16:].all()
     loaded = Program.load(tmp_path / "p")

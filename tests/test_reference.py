@@ -116,6 +116,9 @@ def test_the_linear_program_meets_its_quantized_reference() -> None:
     report = program.check(torch.randn(4, 16), module=linear, quiet=True)
     assert report.quantized is not None and report.quantized.relative_rms < 0.004, "bf16 of the output only"
     assert report.float32 is not None and report.float32.relative_rms > 0.01
+    assert report.formats is not None
+    assert report.formats.relative_rms == pytest.approx(report.float32.relative_rms, rel=0.1)
+    assert "not judged" in str(report)
     linear.weight.data *= 1.05
     assert not program.check(torch.randn(4, 16), module=linear, quiet=True).passed, (
         "the image has other weights"
