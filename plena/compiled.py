@@ -27,9 +27,11 @@ def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
     plane = tiles.attributes[SCALE_PLANE]
     assert isinstance(plane, IntAttr)
     for op in tiles.body.block.ops:
-        if isinstance(op, BufferOp) and op.placement is not None and op.address is not None:
-            placement = TensorPlacement.from_json(from_attribute(op.placement))
-            yield placement.at(op.address.data, plane.data if op.space == "hbm" else 0)
+        if isinstance(op, BufferOp) and op.placements is not None and op.address is not None:
+            for attribute in op.placements:
+                placement = TensorPlacement.from_json(from_attribute(attribute))
+                address = op.address.data + placement.address
+                yield placement.at(address, plane.data if op.space == "hbm" else 0)
 
 
 def constant_words(tiles: ModuleOp) -> tuple[float, ...]:
@@ -45,7 +47,7 @@ def memory_map_of(tiles: ModuleOp) -> Iterator[Region]:
     """Every buffer with its address."""
     for op in tiles.body.block.ops:
         if isinstance(op, BufferOp) and op.address is not None:
-            role = "scratch" if op.placement is None else source_kind(op.placement)
+            role = "scratch" if op.placements is None else source_kind(op.placements.data[0])
             yield Region(op.symbol.data, op.space, op.address.data, op.size.data, role)
 
 

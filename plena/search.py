@@ -11,7 +11,7 @@ from xdsl.ir import Attribute
 from plena.backend.statistics import Statistics, statistics_of
 from plena.backend.stream import stream_from_module
 from plena.backend.view import Array
-from plena.dialects.plena import AttentionOp
+from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
@@ -46,21 +46,29 @@ class Candidate:
 
 
 def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
-    """The best lowering of a module of plena kernels.
+    """The best lowering of a module of plena kernels, equal layers as a loop if that runs.
+
+    The layer loop only stays when one layer fits the watchdog: an iteration may run so many instructions.
 
     Raises:
         CompileError: no candidate fits the memories, the watchdog and the budget.
     """
     target = Target.from_module(kernels)
+    rolled = kernels.clone()
+    run_pipeline(rolled, ("roll-layers",))
+    has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
     candidates: list[Candidate] = []
     problems: list[CompileError] = []
-    for option in schedules(kernels, schedule):
-        if candidates and not _worth_trying(option, candidates, target):
-            continue
-        try:
-            candidates.append(lower(kernels, option))
-        except CompileError as error:
-            problems.append(error)
+    for variant in (rolled, kernels) if has_layers else (kernels,):
+        for option in schedules(variant, schedule):
+            if candidates and not _worth_trying(option, candidates, target):
+                continue
+            try:
+                candidates.append(lower(variant, option))
+            except CompileError as error:
+                problems.append(error)
+        if any(c.longest_iteration <= target.max_loop_instructions for c in candidates):
+            break
     running = [c for c in candidates if c.longest_iteration <= target.max_loop_instructions]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
     if fitting:
@@ -93,9 +101,9 @@ def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
 
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
     """Whether another schedule can matter: kernels heed it, and the first does not run or the search is for cycles."""
-    if not candidates[0].tunable:
-        return False
     runs = any(c.longest_iteration <= target.max_loop_instructions for c in candidates)
+    if not candidates[-1].tunable:
+        return option.order == "heads" and not runs
     return not runs or option.objective == "cycles"
 
 

@@ -209,6 +209,11 @@ def padded_matrix(shape: tuple[int, ...], rows: int, columns: int) -> tuple[int,
     return -(-shape[-2] // rows) * rows, -(-shape[-1] // columns) * columns
 
 
+def hbm_alignment(target: Target) -> int:
+    """Bytes: rows at multiples of it have their scales inside one 64-byte word (plena_isa.md section 5.5)."""
+    return max(64, 2 * target.mlen)
+
+
 def scale_plane(element_bytes: int, target: Target) -> int:
     """SCALE for a plane of ``element_bytes`` element bytes from the base register: right behind it, aligned.
 

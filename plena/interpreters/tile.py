@@ -86,20 +86,19 @@ class TileFunctions(InterpreterFunctions):
 
     @impl(BufferOp)
     def run_buffer(self, interpreter: Interpreter, op: BufferOp, args: PythonValues) -> PythonValues:
-        placement = None
-        if op.placement is not None:
-            placement = TensorPlacement.from_json(from_attribute(op.placement))
+        placements = [TensorPlacement.from_json(from_attribute(p)) for p in op.placements or ()]
         unit = 1
         if op.space == "hbm":
-            number_format = placement.number_format(self.target) if placement else self._activations(0)
+            number_format = placements[0].number_format(self.target) if placements else self._activations(0)
             unit = max(1, number_format.element_bits // 8)
         data = np.zeros(-(-op.size.data // unit), np.float32)
-        region = Region(data, 0, unit)
-        if placement is not None and placement.source.kind == "output":
-            self.outputs.append((placement, region))
-        elif placement is not None and placement.source.kind != "scratch":
-            self._fill(data, placement)
-        return (region,)
+        for placement in placements:
+            if placement.source.kind == "output":
+                self.outputs.append((placement, Region(data, 0, unit)))
+            elif placement.source.kind != "scratch":
+                start = placement.address // unit
+                self._fill(data[start : start + placement.elements], placement)
+        return (Region(data, 0, unit),)
 
     def _fill(self, data: Floats, placement: TensorPlacement) -> None:
         """What the host stages: the view, floor and scale of the placement, encoded in its format."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.ir import SSAValue
 
 from plena.backend.layout import TensorPlacement
@@ -22,12 +24,13 @@ class TileBuilder(LoopBuilder):
         self._constants: dict[tuple[float, ...], SSAValue] = {}
         self._names: dict[str, int] = {}
 
-    def buffer(self, name: str, space: str, size: int, placement: TensorPlacement | None = None) -> SSAValue:
+    def buffer(
+        self, name: str, space: str, size: int, placements: Sequence[TensorPlacement] = ()
+    ) -> SSAValue:
         """Declares a buffer of `size` units under a unique name derived from `name`."""
         count = self._names[name] = self._names.get(name, 0) + 1
         unique = name if count == 1 else f"{name}_{count}"
-        attribute = None if placement is None else to_attribute(placement.to_json())
-        op = BufferOp(unique, space, size, placement=attribute)
+        op = BufferOp(unique, space, size, placements=[to_attribute(p.to_json()) for p in placements])
         self.declare(op)
         return op.buffer
 

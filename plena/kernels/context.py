@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import TYPE_CHECKING, Literal
 
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from plena.backend.layout import Layout, Order, Source, TensorPlacement
+from plena.backend.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.backend.number_formats import NumberFormat
 from plena.backend.view import Array, Pad, Reshape
+from plena.dialects.loop import Linear
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.kernels.builder import TileBuilder
@@ -45,6 +47,8 @@ class KernelContext:
     """Rows behind the last column block of a panel that hold zeros."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
+    iteration: Linear | None = None
+    """The index of the repetition that is being lowered."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     useful_macs: int = 0
@@ -86,7 +90,16 @@ class KernelContext:
             floor=floor,
             order=order,
         )
-        return self.builder.buffer(name, "hbm", placement.element_bytes(self.target), placement)
+        if not tensor.stack:
+            return self.builder.buffer(name, "hbm", placement.element_bytes(self.target), [placement])
+        pitch = round_up(placement.element_bytes(self.target), hbm_alignment(self.target))
+        stack = [
+            replace(placement, name=f"{name}_{n}", source=source, address=n * pitch)
+            for n, source in enumerate(tensor.stack)
+        ]
+        buffer = self.builder.buffer(name, "hbm", len(stack) * pitch, stack)
+        assert self.iteration is not None
+        return self.builder.view(buffer, self.iteration * pitch)
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
@@ -104,7 +117,7 @@ class KernelContext:
             view=tensor.view,
             limit=limit,
         )
-        return self.builder.buffer(name, memory, placement.elements, placement)
+        return self.builder.buffer(name, memory, placement.elements, [placement])
 
     def element_bytes(self, format_key: str) -> int:
         """Bytes of HBM per element of a number format."""
@@ -147,6 +160,10 @@ class KernelContext:
         )
         return max(self.row_unit, round_up(rows, together) - self.physical_rows(rows)) + self.target.mlen
 
+    def once(self, tensor: HostTensor) -> AbstractContextManager[None]:
+        """Where to bring in a host tensor: before a repetition unless every iteration has its own."""
+        return nullcontext() if tensor.stack or self.iteration is None else self.builder.prologue()
+
     def load(
         self,
         name: str,
@@ -167,9 +184,9 @@ class KernelContext:
             heads = Reshape((rows, groups, panel.group_columns))
             tensor = tensor.through(heads, Pad(2, 0, gap), Reshape((rows, panel.lanes)))
         padded = (physical, round_up(panel.lanes, vlen))
-        source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale)
         unit = self.element_bytes(format_key)
-        with self.builder.step("load"):
+        with self.once(tensor), self.builder.step("load"):
+            source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale)
             self.builder.emit(
                 "load_rows",
                 dst=panel.buffer,
@@ -225,6 +242,17 @@ def kernel_for(*op_classes: type[Operation]) -> Callable[[Kernel], Kernel]:
     return register
 
 
+def lower_operation(op: Operation, ctx: KernelContext) -> None:
+    """Runs the kernel of an operation; what it emits carries the operation's place in the model."""
+    kernel = KERNELS.get(type(op))
+    if kernel is None:
+        raise unsupported(op, f"{op.name} has no kernel")
+    before = ctx.builder.provenance
+    ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
+    kernel(op, ctx)
+    ctx.builder.provenance = before
+
+
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
     """Argument number `index` of the function."""
     shape = shape_of(value)
@@ -244,5 +272,6 @@ __all__ = [
     "KernelContext",
     "input_tensor",
     "kernel_for",
+    "lower_operation",
     "unsupported",
 ]

@@ -40,7 +40,7 @@ class PackedPanel:
 def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:
     """The identity (transposed products) or the lane permutation (untransposed ones) times 16, in matrix SRAM.
 
-    Loaded once for the whole program, on first use, which must be outside of all loops.
+    Loaded once for the whole program, on first use, which must be outside of a kernel's own loops.
     """
     known = ctx.packing_tiles.get((transposed, factor))
     if known is not None:
@@ -52,9 +52,10 @@ def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKIN
     rows = b * hlen + d if transposed else d * slots + b
     tile[rows, b * hlen + d] = factor
     name = f"packing_{'identity' if transposed else 'permutation'}_{factor:g}"
-    source = ctx.place(name, ctx.constant_rows(name, tile), "tiled", "HBM_M_WEIGHT_TYPE", (mlen, mlen))
+    constant = ctx.constant_rows(name, tile)
+    source = ctx.place(name, constant, "tiled", "HBM_M_WEIGHT_TYPE", (mlen, mlen))
     buffer = builder.buffer(f"{name}_tile", "matrix", target.m_prefetch_tiles * target.tile)
-    with builder.step("load packing tile"):
+    with ctx.once(constant), builder.step("load packing tile"):
         builder.emit("load_tiles", dst=buffer, src=source, outer=1, inner=1)
     ctx.packing_tiles[(transposed, factor)] = buffer
     return buffer

@@ -23,6 +23,8 @@ class HostTensor:
     view: tuple[Step, ...] = ()
     source_shape: tuple[int, ...] = ()
     integer: bool = False
+    stack: tuple[Source, ...] = ()
+    """Inside a repetition: the sources of all iterations, placed one behind the other; `source` is the first."""
 
     def through(self, *steps: Step) -> HostTensor:
         """The tensor after more view steps."""

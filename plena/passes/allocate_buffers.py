@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import IntAttr, ModuleOp
+from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from plena.backend.layout import scale_plane
+from plena.backend.layout import hbm_alignment, scale_plane
 from plena.backend.number_formats import Mx
+from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.placements import source_kind
 from plena.errors import CompileError
@@ -18,14 +21,9 @@ from plena.passes.convert_tile_to_isa import SCALE_PLANE
 from plena.target import Target
 
 
-def hbm_alignment(target: Target) -> int:
-    """Bytes: rows at multiples of it have their scales inside one 64-byte word (plena_isa.md section 5.5)."""
-    return max(64, 2 * target.mlen)
-
-
 @dataclass(frozen=True)
 class Interval:
-    """A buffer's life in positions of top-level operations, both ends included."""
+    """A buffer's life in positions of operations, both ends included."""
 
     buffer: BufferOp
     start: int
@@ -39,8 +37,8 @@ class Interval:
 class AllocateBuffers(ModulePass):
     """Places buffers first-fit by size; two buffers share space when their lives do not meet.
 
-    A buffer lives from the first to the last top-level operation (or loop) that uses it; one with a placement lives
-    from the start (inputs) or to the end (outputs). Constants are deduplicated. The plane of MX scales follows the
+    A buffer lives from the first to the last operation (or loop) that uses it; one with placements lives from the
+    start (inputs) or to the end (outputs). Constants are deduplicated. The plane of MX scales follows the
     plane of elements in HBM.
 
     Before::
@@ -90,7 +88,9 @@ def capacity(space: str, target: Target) -> int:
 
 
 def _alignment(space: str, target: Target) -> int:
-    return {"hbm": hbm_alignment(target), "matrix": target.tile, "vector": target.vlen, "fp": 1, "int": 1}[space]
+    return {"hbm": hbm_alignment(target), "matrix": target.tile, "vector": target.vlen, "fp": 1, "int": 1}[
+        space
+    ]
 
 
 def _place_constants(module: ModuleOp, target: Target) -> int:
@@ -109,30 +109,71 @@ def _place_constants(module: ModuleOp, target: Target) -> int:
 
 
 def _lives(module: ModuleOp) -> list[Interval]:
-    top = list(module.body.block.ops)
-    first: dict[BufferOp, int] = {}
-    last: dict[BufferOp, int] = {}
-    for position, op in enumerate(top):
-        for inner in op.walk():
-            if isinstance(inner, TileOp):
-                for _, value in inner.buffers():
-                    root, _ = root_of(value)
-                    if isinstance(root, BufferOp):
-                        first.setdefault(root, position)
-                        last[root] = position
+    """The lives of all buffers in positions of operations, loops included, in program order.
+
+    A buffer lives over the smallest stretch of operations of one block that contains all its uses: what is only used
+    in a loop's body is defined anew in every iteration, so only its place in the body counts.
+    """
+    spans: dict[Operation, tuple[int, int]] = {}
+    users: dict[BufferOp, list[Operation]] = {}
+    total = _number(module.body.block, 0, spans, users)
     intervals: list[Interval] = []
-    for op in top:
+    for op in module.body.block.ops:
         if not isinstance(op, BufferOp):
             continue
-        start, end = first.get(op, 0), last.get(op, 0)
-        if op.placement is not None:
-            kind = source_kind(op.placement)
+        start, end = _life(users.get(op, []), spans)
+        if op.placements is not None:
+            kind = source_kind(op.placements.data[0])
             if kind == "output":
-                end = len(top)
+                end = total
             elif kind != "scratch":
-                start, end = 0, len(top) if op.space == "hbm" else end
+                start, end = 0, total if op.space == "hbm" else end
         intervals.append(Interval(op, start, end))
     return intervals
+
+
+def _number(
+    block: Block,
+    position: int,
+    spans: dict[Operation, tuple[int, int]],
+    users: dict[BufferOp, list[Operation]],
+) -> int:
+    """Numbers the operations of a block and its loops; a loop's span covers its body."""
+    for op in block.ops:
+        start = position
+        position += 1
+        if isinstance(op, ForOp):
+            position = _number(op.body.block, position, spans, users)
+        elif isinstance(op, TileOp):
+            for _, value in op.buffers():
+                root, _ = root_of(value)
+                if isinstance(root, BufferOp):
+                    users.setdefault(root, []).append(op)
+        spans[op] = (start, position)
+        position += 1
+    return position
+
+
+def _life(users: Sequence[Operation], spans: dict[Operation, tuple[int, int]]) -> tuple[int, int]:
+    """The span of the operations of the deepest block that has all users inside."""
+    if not users:
+        return 0, 0
+    paths = [_path(op) for op in users]
+    depth = 0
+    while all(len(p) > depth + 1 for p in paths) and len({p[depth] for p in paths}) == 1:
+        depth += 1
+    here = [spans[p[depth]] for p in paths]
+    return min(start for start, _ in here), max(end for _, end in here)
+
+
+def _path(op: Operation) -> list[Operation]:
+    """The operation and the loops around it, outermost first, the module left out."""
+    path: list[Operation] = []
+    current: Operation | None = op
+    while current is not None and not isinstance(current, ModuleOp):
+        path.append(current)
+        current = current.parent_op()
+    return path[::-1]
 
 
 def _first_fit(intervals: list[Interval], alignment: int, base: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import Float32Type, IntAttr, ModuleOp, TensorType
+from xdsl.dialects.builtin import ArrayAttr, Float32Type, IntAttr, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -17,9 +17,9 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import attention, layout, linear
+from plena.kernels import attention, layout, linear, repeat
 from plena.kernels.builder import TileBuilder
-from plena.kernels.context import KERNELS, KernelContext, input_tensor, unsupported
+from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
 from plena.kernels.tensors import Panel
 from plena.target import Target
@@ -27,7 +27,7 @@ from plena.target import Target
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations."""
 
-_REGISTERED = (attention, layout, linear)
+_REGISTERED = (attention, layout, linear, repeat)
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,7 @@ def _lower(op: Operation, kernels: KernelContext) -> None:
         return
     if isinstance(op, RearrangeOp | ReshapeOp) and not _is_host(op, kernels) and _only_returned(op):
         return
-    kernel = KERNELS.get(type(op))
-    if kernel is None:
-        raise unsupported(op, f"{op.name} has no kernel")
-    kernels.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
-    kernel(op, kernels)
-    kernels.builder.provenance = {}
+    lower_operation(op, kernels)
 
 
 def _only_returned(op: RearrangeOp | ReshapeOp) -> bool:
@@ -133,11 +128,11 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
         value = op.input
     panel = kernels.panel(value)
     buffer = panel.buffer.owner
-    if not isinstance(buffer, BufferOp) or buffer.placement is not None:
+    if not isinstance(buffer, BufferOp) or buffer.placements is not None:
         raise CompileError(
             f"result {index} is also another result or an input", hint="return each tensor once"
         )
-    buffer.placement = to_attribute(_output(panel, index, steps, kernels).to_json())
+    buffer.placements = ArrayAttr([to_attribute(_output(panel, index, steps, kernels).to_json())])
 
 
 def _inverse(op: RearrangeOp | ReshapeOp) -> list[Step]:

@@ -25,7 +25,10 @@ class LoopBuilder:
         self.provenance: dict[str, Attribute] = {}
         self._declarations: list[Operation] = []
         self._block: Block = self.module.body.block
+        self._before: Operation | None = None
+        self._outermost: Operation | None = None
         self._values: dict[Linear, SSAValue] = {}
+        self._outer_values: dict[Linear, SSAValue] = {}
 
     @contextmanager
     def loop(self, trips: int, attributes: dict[str, Attribute] | None = None) -> Iterator[Linear]:
@@ -34,15 +37,30 @@ class LoopBuilder:
             yield Linear(0)
             return
         op = ForOp(trips, attributes={**self.provenance, **(attributes or {})})
-        self._block.add_op(op)
+        self.append(op)
+        if self._outermost is None:
+            self._outermost, self._outer_values = op, self._values
         terminator = op.body.block.last_op
         assert terminator is not None
         terminator.detach()
-        outer, outer_values = self._block, self._values
-        self._block, self._values = op.body.block, {}
+        outer, outer_values, before = self._block, self._values, self._before
+        self._block, self._values, self._before = op.body.block, {}, None
         yield Linear.index(op.index)
         self._block.add_op(terminator)
-        self._block, self._values = outer, outer_values
+        self._block, self._values, self._before = outer, outer_values, before
+        if self._outermost is op:
+            self._outermost = None
+
+    @contextmanager
+    def prologue(self) -> Iterator[None]:
+        """Moves the insertion point in front of the outermost open loop, for what does not depend on it."""
+        if self._outermost is None:
+            yield
+            return
+        saved = self._block, self._values, self._before
+        self._block, self._values, self._before = self.module.body.block, self._outer_values, self._outermost
+        yield
+        self._block, self._values, self._before = saved
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -54,7 +72,10 @@ class LoopBuilder:
 
     def append(self, op: Operation) -> None:
         """Adds an operation at the insertion point."""
-        self._block.add_op(op)
+        if self._before is None:
+            self._block.add_op(op)
+        else:
+            self._block.insert_op_before(op, self._before)
 
     def declare(self, op: Operation) -> None:
         """Adds an operation to the declarations that `finish` puts first."""
@@ -66,7 +87,7 @@ class LoopBuilder:
         known = self._values.get(expression)
         if known is None:
             op = AffineOp(expression)
-            self._block.add_op(op)
+            self.append(op)
             known = self._values[expression] = op.result
         return known
 

@@ -2,7 +2,7 @@
 
 from xdsl.ir import Dialect
 
-from plena.dialects.tile import ops
+from plena.dialects.tile import ops, row_ops
 from plena.dialects.tile.buffers import (
     AddressOp,
     BufferOp,
@@ -12,16 +12,22 @@ from plena.dialects.tile.buffers import (
     is_declaration,
     root_of,
 )
+from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, Strides
 from plena.dialects.tile.operation import TileOp
 
 TILE_OPS: tuple[type[TileOp], ...] = tuple(
     value
-    for value in vars(ops).values()
-    if isinstance(value, type) and issubclass(value, TileOp) and value is not TileOp
+    for module in (ops, row_ops)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, TileOp) and hasattr(value, "name")
 )
-"""Every tile operation."""
+"""The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
 
-Tile = Dialect("tile", [BufferOp, ConstantOp, ViewOp, AddressOp, *TILE_OPS], [BufferType])
+Tile = Dialect(
+    "tile",
+    [BufferOp, ConstantOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [BufferType, LanesType],
+)
 
 __all__ = [
     "TILE_OPS",
@@ -29,10 +35,16 @@ __all__ = [
     "BufferOp",
     "BufferType",
     "ConstantOp",
+    "ElementwiseOp",
+    "LanesType",
+    "LanesYieldOp",
+    "LanewiseOp",
+    "Strides",
     "Tile",
     "TileOp",
     "ViewOp",
     "is_declaration",
     "ops",
     "root_of",
+    "row_ops",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import (
@@ -58,15 +60,15 @@ _BUFFER_TYPES = {space: BufferType(StringAttr(space)) for space in SPACES}
 class BufferOp(IRDLOperation):
     """Declares a buffer of `size` units. `address` appears when `allocate-buffers` has placed it.
 
-    `placement` says what the host puts there before the run or reads from it afterwards (see backend/layout.py);
-    such buffers live from the start or to the end of the program.
+    `placements` say what the host puts there before the run or reads from it afterwards (see backend/layout.py), at
+    addresses relative to the buffer; such buffers live from the start or to the end of the program.
     """
 
     name = "tile.buffer"
     symbol = prop_def(StringAttr)
     size = prop_def(IntAttr)
     address = opt_prop_def(IntAttr)
-    placement = opt_prop_def(DictionaryAttr)
+    placements = opt_prop_def(ArrayAttr[DictionaryAttr])
     buffer = result_def(BufferType)
 
     def __init__(
@@ -75,14 +77,14 @@ class BufferOp(IRDLOperation):
         space: str,
         size: int,
         address: int | None = None,
-        placement: DictionaryAttr | None = None,
+        placements: Sequence[DictionaryAttr] = (),
     ) -> None:
         super().__init__(
             properties={
                 "symbol": StringAttr(symbol),
                 "size": IntAttr(size),
                 "address": IntAttr(address) if address is not None else None,
-                "placement": placement,
+                "placements": ArrayAttr(placements) if placements else None,
             },
             result_types=[BufferType.of(space)],
         )
@@ -100,9 +102,9 @@ class BufferOp(IRDLOperation):
         printer.print_attribute(self.buffer.type)
         if self.address is not None:
             printer.print_string(f" at {self.address.data}")
-        if self.placement is not None:
-            printer.print_string(" placement ")
-            printer.print_attribute(self.placement)
+        if self.placements is not None:
+            printer.print_string(" placements ")
+            printer.print_attribute(self.placements)
 
     @classmethod
     def parse(cls, parser: Parser) -> BufferOp:
@@ -115,10 +117,13 @@ class BufferOp(IRDLOperation):
         if not isinstance(kind, BufferType):
             parser.raise_error("a buffer has type !tile.buffer")
         address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
-        placement = parser.parse_attribute() if parser.parse_optional_keyword("placement") else None
-        if placement is not None and not isinstance(placement, DictionaryAttr):
-            parser.raise_error("a placement is a dictionary")
-        return cls(symbol, kind.space.data, size, address, placement)
+        placements: list[DictionaryAttr] = []
+        if parser.parse_optional_keyword("placements"):
+            given = parser.parse_attribute()
+            if not isinstance(given, ArrayAttr) or not all(isinstance(p, DictionaryAttr) for p in given):
+                parser.raise_error("placements are a list of dictionaries")
+            placements = [p for p in given if isinstance(p, DictionaryAttr)]
+        return cls(symbol, kind.space.data, size, address, placements)
 
 
 @irdl_op_definition

@@ -1,0 +1,71 @@
+"""A stack of equal layers: one loop whose weights lie at a constant pitch."""
+
+from __future__ import annotations
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.backend.layout import Source
+from plena.dialects.plena import RepeatOp, YieldOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.kernels.context import KernelContext, kernel_for, lower_operation
+from plena.kernels.tensors import HostTensor, Panel
+from plena.staged_data import symbol_of
+
+
+@kernel_for(RepeatOp)
+def lower_repeat(op: Operation, ctx: KernelContext) -> None:
+    """Carried tensors keep their buffers: what an iteration makes is copied to where the next one looks for it."""
+    assert isinstance(op, RepeatOp)
+    carried = [_carry(value, ctx) for value in op.initial]
+    arguments = op.body.block.args
+    for argument, panel in zip(arguments, carried, strict=False):
+        ctx.set(argument, panel)
+    for argument, column in zip(arguments[len(carried) :], op.stacked, strict=True):
+        symbols = [symbol_of(expression) for expression in column]
+        ctx.data.update(zip(symbols, column, strict=True))
+        sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
+        shape = shape_of(argument)
+        ctx.set(argument, HostTensor(sources[0], shape, (), shape, stack=sources))
+    outer = ctx.iteration
+    with ctx.builder.loop(op.iterations) as index:
+        ctx.iteration = index
+        for inner in op.body.block.ops:
+            if isinstance(inner, YieldOp):
+                _copy_back([ctx.panel(value) for value in inner.values], carried, ctx)
+            else:
+                lower_operation(inner, ctx)
+    ctx.iteration = outer
+    for output, panel in zip(op.outputs, carried, strict=True):
+        ctx.set(output, panel)
+
+
+def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
+    """The panel of an initial value, or a copy of it if something else needs the value later."""
+    panel = ctx.panel(value)
+    if len(list(value.uses)) == 1:
+        return panel
+    copy = ctx.new_panel("carried", panel.rows, panel.columns, panel.groups, panel.group_pitch)
+    _copy(panel, copy, ctx)
+    return copy
+
+
+def _copy_back(values: list[Panel], carried: list[Panel], ctx: KernelContext) -> None:
+    for value, panel in zip(values, carried, strict=True):
+        _copy(value, panel, ctx)
+
+
+def _copy(source: Panel, destination: Panel, ctx: KernelContext) -> None:
+    vlen = ctx.target.vlen
+    with ctx.builder.step("carry"):
+        ctx.builder.emit(
+            "map",
+            kind="copy",
+            out=destination.buffer,
+            a=source.buffer,
+            rows=source.physical_rows(vlen),
+            blocks=source.blocks(vlen),
+            out_row=vlen,
+            out_block=destination.block,
+            a_row=vlen,
+            a_block=source.block,
+        )
