@@ -10,7 +10,7 @@ from plena.lowering.context import Lowering, lowers
 from plena.lowering.kernel import Address, ceil_div
 
 
-def _transfer(
+def transfer_rows(
     ctx: Lowering,
     mnemonic: str,
     sram: dict[str, Address],
@@ -41,7 +41,7 @@ def lower_load_rows(op: TileOp, ctx: Lowering) -> None:
         ctx.kernel.loop(op.number("blocks")) as block,
         ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
     ):
-        _transfer(
+        transfer_rows(
             ctx,
             "H_PREFETCH_V",
             {"dst": dst + block * op.number("dst_block") + group * (amount * target.vlen)},
@@ -62,7 +62,7 @@ def lower_store_rows(op: TileOp, ctx: Lowering) -> None:
         ctx.kernel.loop(op.number("blocks")) as block,
         ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
     ):
-        _transfer(
+        transfer_rows(
             ctx,
             "H_STORE_V",
             {"src": src + block * op.number("src_block") + group * (amount * target.vlen)},
@@ -88,11 +88,14 @@ def lower_load_tiles(op: TileOp, ctx: Lowering) -> None:
     contiguous = op.number("dst_inner") == target.tile and op.number("src_inner") == target.mlen * row_pitch
     if contiguous:
         together = min(target.m_prefetch_tiles, op.number("inner"))
-    with (
-        ctx.kernel.loop(op.number("outer")) as i,
-        ctx.kernel.loop(ceil_div(op.number("inner"), together)) as j,
-    ):
-        _transfer(
+    outer, inner = _merge(
+        op.number("outer"),
+        ceil_div(op.number("inner"), together),
+        (op.number("dst_outer"), together * op.number("dst_inner")),
+        (op.number("src_outer"), together * op.number("src_inner")),
+    )
+    with ctx.kernel.loop(outer) as i, ctx.kernel.loop(inner) as j:
+        transfer_rows(
             ctx,
             "H_PREFETCH_M",
             {"dst": dst + i * op.number("dst_outer") + j * (together * op.number("dst_inner"))},
