@@ -1,43 +1,82 @@
-"""The IR before and after in every pass's docstring is what the pass does."""
+"""Every pass shows IR before and after in its docstring, and does just that."""
 
 from __future__ import annotations
 
-import re
-import textwrap
-
 import pytest
 from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
+from xdsl.passes import ModulePass
 from xdsl.universe import Universe
 
-from plena.universe import PASSES, PLENA_UNIVERSE, load_pass
-
-SNIPPET = re.compile(r"(Before|After)::\n\n((?:\s*\n|[ ]{4,}.*\n?)+)")
-
-
-def snippets(name: str) -> dict[str, str]:
-    """The indented blocks under `Before::` and `After::`."""
-    text = textwrap.dedent("    " + (load_pass(name).__doc__ or ""))
-    return {title: textwrap.dedent(body) for title, body in SNIPPET.findall(text)}
+from plena.tools.pass_examples import pass_examples
+from plena.universe import PASSES, load_pass
 
 
 def context() -> Context:
     ctx = Context()
-    for universe in (Universe.get_multiverse(), PLENA_UNIVERSE):
-        for dialect, factory in universe.all_dialects.items():
-            if dialect not in ctx.registered_dialect_names:
-                ctx.register_dialect(dialect, factory)
+    for name, factory in Universe.get_multiverse().all_dialects.items():
+        ctx.register_dialect(name, factory)
     return ctx
+
+
+def parse(text: str) -> ModuleOp:
+    module = Parser(context(), text).parse_module()
+    module.verify()
+    return module
 
 
 @pytest.mark.parametrize("name", sorted(PASSES))
 def test_before_becomes_after(name: str) -> None:
-    found = snippets(name)
-    assert set(found) == {"Before", "After"}, "the docstring needs a Before:: and an After:: block"
-    ctx = context()
-    module = Parser(ctx, found["Before"]).parse_module()
-    module.verify()
-    load_pass(name)().apply(ctx, module)
-    module.verify()
-    expected = Parser(ctx, found["After"]).parse_module()
-    assert module.is_structurally_equivalent(expected), f"{name} made\n{module}\ninstead of\n{expected}"
+    pass_class = load_pass(name)
+    examples = pass_examples(pass_class)
+    assert examples, "the docstring needs a Before:: and an After:: block"
+    for example in examples:
+        module, expected = parse(example.before), parse(example.after)
+        pass_class().apply(context(), module)
+        module.verify()
+        assert module.is_structurally_equivalent(expected), (
+            f"{name} made\n{module!s}\ninstead of\n{expected!s}"
+        )
+
+
+class Documented(ModulePass):
+    """What it does.
+
+    Before::
+
+        builtin.module {
+        }
+
+    After::
+
+        builtin.module {
+
+          "x"()
+        }
+
+    More text.
+
+    Before::
+        a
+    After::
+        b
+    """
+
+    name = "documented"
+
+
+def test_examples_are_found_in_docstrings() -> None:
+    first, second = pass_examples(Documented)
+    assert first.before == "builtin.module {\n}\n"
+    assert first.after == 'builtin.module {\n\n  "x"()\n}\n'
+    assert (second.before, second.after) == ("a\n", "b\n")
+
+
+def test_half_an_example_is_an_error() -> None:
+    class Half(Documented):
+        name = "half"
+
+    Half.__doc__ = "Text.\n\nBefore::\n\n    a\n"
+    with pytest.raises(ValueError, match="not pairs"):
+        pass_examples(Half)
