@@ -10,6 +10,11 @@ from plena.lowering.context import Lowering, lowers
 from plena.lowering.kernel import Address, ceil_div
 
 
+def _merge(outer: int, inner: int, *pitches: tuple[int, int]) -> tuple[int, int]:
+    """One loop instead of two where every outer pitch continues the inner one: (1, outer * inner)."""
+    return (1, outer * inner) if all(o == inner * i for o, i in pitches) else (outer, inner)
+
+
 def transfer_rows(
     ctx: Lowering,
     mnemonic: str,
@@ -37,10 +42,13 @@ def lower_load_rows(op: TileOp, ctx: Lowering) -> None:
     target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.number("kv")
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
-    with (
-        ctx.kernel.loop(op.number("blocks")) as block,
-        ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
-    ):
+    blocks, groups = _merge(
+        op.number("blocks"),
+        ceil_div(op.number("rows"), amount),
+        (op.number("dst_block"), amount * target.vlen),
+        (op.number("src_block"), amount * op.number("src_row")),
+    )
+    with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_PREFETCH_V",
@@ -58,10 +66,13 @@ def lower_store_rows(op: TileOp, ctx: Lowering) -> None:
     target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.number("kv")
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
-    with (
-        ctx.kernel.loop(op.number("blocks")) as block,
-        ctx.kernel.loop(ceil_div(op.number("rows"), amount)) as group,
-    ):
+    blocks, groups = _merge(
+        op.number("blocks"),
+        ceil_div(op.number("rows"), amount),
+        (op.number("src_block"), amount * target.vlen),
+        (op.number("dst_block"), amount * op.number("dst_row")),
+    )
+    with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_STORE_V",
