@@ -37,6 +37,8 @@ PASSES: dict[str, str] = {
     "hoist-invariants": "HoistInvariants",
     "interchange-loops": "InterchangeLoops",
     "peel-loops": "PeelLoops",
+    "lift": "Lift",
+    "verify-program": "VerifyProgram",
     "roll-loops": "RollLoops",
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",

@@ -30,6 +30,7 @@ class Code:
         text: the assembly text, None for machine words.
         attributes: what the op of every instruction carries (where it comes from), if known.
         line_numbers: 1-based line of every instruction, if known without the text.
+        texts: every instruction as the user sees it, if that is not assembly.
     """
 
     words: NDArray[np.uint32]
@@ -37,6 +38,7 @@ class Code:
     file: str | None = None
     attributes: Sequence[dict[str, Attribute]] | None = None
     line_numbers: Sequence[int] | None = None
+    texts: Sequence[str] | None = None
     op: list[int] = field(init=False)
     rd: list[int] = field(init=False)
     rs1: list[int] = field(init=False)
@@ -82,7 +84,9 @@ class Code:
         return self.lines[pc] if self.lines is not None else None
 
     def shown(self, pc: int) -> str:
-        """The instruction as assembly."""
+        """The instruction as assembly or IR."""
+        if self.texts is not None:
+            return self.texts[pc]
         return str(decode(self.words[pc : pc + 1])[0])
 
     def where(self, pc: int) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import IndexType, ModuleOp
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena_isa import GPRegister, instructions_in
 from plena.lift import Preloaded, lift_module
+from plena.lift.read import is_affine
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,3 @@ class Lift(ModulePass):
         for new in list(lifted.body.block.ops):
             new.detach()
             block.add_op(new)
-
-
-def is_affine(module: ModuleOp) -> bool:
-    """Whether a module is in the affine form: index operands and no integer register but gp0."""
-    has_index = False
-    for op in instructions_in(module):
-        for value in op.operands:
-            if isinstance(value.type, GPRegister) and value.type.register_name.data != "gp0":
-                return False
-            has_index = has_index or isinstance(value.type, IndexType)
-    return has_index

@@ -125,9 +125,12 @@ class PlenaOpt(xDSLOptMain):
     def _read_assembly(self, stream: IO[bytes]) -> ModuleOp:
         from plena.backend.assembly import parse_asm
         from plena.backend.stream import module_from_instructions
+        from plena.lift.lifting import record_lines
 
         text = _decoded(stream, self.get_input_name())
-        return module_from_instructions(parse_asm(text, self.args.upstream_quirks, self.get_input_name()))
+        module = module_from_instructions(parse_asm(text, self.args.upstream_quirks, self.get_input_name()))
+        record_lines(module, text, self.get_input_name())
+        return module
 
     def _read_words(self, stream: IO[bytes]) -> ModuleOp:
         from plena.backend.assembly import decode, parse_mem

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xdsl.dialects.builtin import ModuleOp
+
 from plena.lift.code import Code, Program
 from plena.lift.preloaded import Declared, Preloaded, Span
 from plena.target import Target
@@ -40,4 +42,20 @@ def verify_code(code: Code, target: Target, preloaded: Preloaded) -> list[Findin
     return ProgramCheck(code, target, preloaded).run()
 
 
-__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify", "verify_code"]
+def verify_module(module: ModuleOp, preloaded: Preloaded) -> list[Finding]:
+    """Checks a module of `plena_isa`: in allocated register form like its words, in affine form errors only.
+
+    Raises:
+        PlenaError: an operation of another level, or registers that are not allocated.
+    """
+    from plena.lift.lifting import code_of_module
+    from plena.lift.read import is_affine, program_of_module
+
+    target = Target.from_module(module)
+    if is_affine(module):
+        program = program_of_module(module)
+        return ProgramCheck(program.code, target, preloaded).run_affine(program)
+    return verify_code(code_of_module(module), target, preloaded)
+
+
+__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify", "verify_code", "verify_module"]

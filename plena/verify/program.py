@@ -20,7 +20,7 @@ from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Preloaded
 from plena.lift.resolve import Resolver
 from plena.lift.structure import LoopCode, loop_tree
-from plena.lift.tree import LiftedProgram
+from plena.lift.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.target import Target
 from plena.verify.accesses import NAMES
 from plena.verify.affine_checks import Undecided, store_shape, violation
@@ -107,6 +107,29 @@ class ProgramCheck:
         for quirk in islice(operand_quirks(program), MOST_FINDINGS):
             self._warn(quirk)
 
+    def run_affine(self, program: LiftedProgram) -> list[Finding]:
+        """The errors of a program in affine form: what its addresses decide, and loops that are too long already."""
+        with without_collection():
+            decoded = decode_program(self.code.words, self.target)
+            self._impossible(decoded)
+            self._long_loops(program.body)
+            for pc, check, message in islice(self._violations(program), MOST_FINDINGS):
+                self._error(check.code, message, pc, self._operand(pc, check))
+        return self.found
+
+    def _long_loops(self, items: list[LiftedItem]) -> int:
+        """The instructions that items execute at least."""
+        total = 0
+        for item in items:
+            if not isinstance(item, LiftedLoop):
+                total += 1
+                continue
+            length = self._long_loops(item.body) + 1
+            if length > self.target.max_loop_instructions:
+                self._too_long(length, item.pc)
+            total += 1 + item.trips * length
+        return total
+
     def _impossible(self, decoded: DecodedProgram) -> frozenset[int]:
         """Reports the instructions that abort whatever their operands."""
         positions = np.flatnonzero(decoded.rows[:, 0] == Kernel.ABORT).tolist()
@@ -124,11 +147,12 @@ class ProgramCheck:
         for loop in tree.walk():
             length = loop.iteration_length()
             if loop is not tree and length > limit:
-                self._error(
-                    "loop-watchdog",
-                    f"one iteration runs {length} instructions, MAX_LOOP_INSTRUCTIONS is {limit}",
-                    loop.start,
-                )
+                self._too_long(length, loop.start)
+
+    def _too_long(self, length: int, pc: int) -> None:
+        limit = self.target.max_loop_instructions
+        message = f"one iteration runs {length} instructions, MAX_LOOP_INSTRUCTIONS is {limit}"
+        self._error("loop-watchdog", message, pc)
 
     def _lifted(self, tree: LoopCode, skipped: frozenset[int]) -> LiftedProgram:
         run = SymbolicRun(self.code, tree, self.target, skipped)
