@@ -117,29 +117,74 @@ def _load(
 
 
 def _mm(x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
-    """For each column block of the output: its tiles to matrix SRAM, then all row blocks."""
+    """For each column block of the output: its tiles to matrix SRAM, then all row blocks.
+
+    Rows are cut where an iteration over column blocks would run too many instructions for the watchdog. A reduction
+    that matrix SRAM cannot hold is split, each part rounded to bf16 and added: the report says so.
+    """
     target, builder = ctx.target, ctx.builder
     stream = _Stream.of(x, result, ctx)
-    spare = target.m_prefetch_tiles - 1
-    if stream.k_tiles + spare > target.matrix_tiles:
-        raise NotImplementedError
-    tiles = builder.buffer("weight_tiles", "matrix", (stream.k_tiles + spare) * target.tile)
-    with builder.loop(stream.n_tiles) as n:
-        _load(ctx, tiles, weight, n * stream.row_bytes, stream.k_tiles, stream.tile_bytes)
-        with builder.step("product"):
-            builder.emit(
-                "matmul",
-                out=builder.view(result.buffer, n * result.block),
-                x=x.buffer,
-                w=tiles,
-                rows=result.physical_rows(target.vlen),
-                k_tiles=stream.k_tiles,
-                columns=target.mlen,
-                transposed=1,
-                x_block=x.block,
-                w_k=target.tile,
-                out_block=result.block,
-            )
+    reserved = (len(ctx.packing_tiles) + 1) * target.m_prefetch_tiles - 1
+    parts = ceil_div(stream.k_tiles, max(1, target.matrix_tiles - reserved))
+    held = ceil_div(stream.k_tiles, parts)
+    tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
+    rows = _rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
+    partial = builder.buffer("partial_sums", "vector", rows * target.vlen) if parts > 1 else None
+    if parts > 1:
+        ctx.decisions.append(
+            f"a reduction over {stream.k_tiles} tiles is split in {parts}: partial sums round to bf16"
+        )
+    chunks, rest = divmod(result.physical_rows(target.vlen), rows)
+
+    def block(n: Linear, first: Linear, count: int) -> None:
+        out = builder.view(result.buffer, n * result.block + first)
+        for part in range(parts):
+            k_tiles = min(held, stream.k_tiles - part * held)
+            offset = n * stream.row_bytes + part * held * stream.tile_bytes
+            _load(ctx, tiles, weight, offset, k_tiles, stream.tile_bytes)
+            with builder.step("product"):
+                builder.emit(
+                    "matmul",
+                    out=out if part == 0 else partial,
+                    x=builder.view(x.buffer, first + part * held * x.block),
+                    w=tiles,
+                    rows=count,
+                    k_tiles=k_tiles,
+                    columns=target.mlen,
+                    transposed=1,
+                    x_block=x.block,
+                    w_k=target.tile,
+                )
+                if part and partial is not None:
+                    _accumulate(ctx, out, partial, count)
+
+    for first, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
+        if times:
+            with builder.loop(times) as chunk, builder.loop(stream.n_tiles) as n:
+                block(n, chunk * (rows * target.vlen) + first * target.vlen, count)
+
+
+def _rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
+    """Rows whose products with one column block stay below the watchdog, scalar instructions included."""
+    target = ctx.target
+    per_row_block = target.mlen // target.blen * (4 * k_tiles + 6)
+    return min(rows, max(1, target.max_loop_instructions * 9 // 10 // per_row_block) * target.blen)
+
+
+def _accumulate(ctx: KernelContext, out: SSAValue, partial: SSAValue, rows: int) -> None:
+    vlen = ctx.target.vlen
+    ctx.builder.emit(
+        "map",
+        kind="add",
+        out=out,
+        a=out,
+        b=partial,
+        rows=rows,
+        blocks=1,
+        out_row=vlen,
+        a_row=vlen,
+        b_row=vlen,
+    )
 
 
 def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
