@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa import Instruction, Mode, PlenaRegister
@@ -16,27 +16,43 @@ class CellTable:
     """Numbers for the cells of a program; declarations of one machine register share a number."""
 
     cells: list[SSAValue] = field(default_factory=list[SSAValue])
-    _numbers: dict[SSAValue | PlenaRegister, int] = field(default_factory=dict[SSAValue | PlenaRegister, int])
+    _numbers: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
+    _registers: dict[PlenaRegister, int] = field(default_factory=dict[PlenaRegister, int])
+    _modes: dict[str, tuple[tuple[bool, bool], ...]] = field(
+        default_factory=dict[str, tuple[tuple[bool, bool], ...]]
+    )
 
     def number(self, cell: SSAValue) -> int:
         """The number of a cell, a new one at its first appearance."""
+        known = self._numbers.get(cell)
+        if known is None:
+            known = self._numbers[cell] = self._new(cell)
+        return known
+
+    def _new(self, cell: SSAValue) -> int:
         register = cell.type
         assert isinstance(register, PlenaRegister)
-        key = register if register.is_allocated else cell
-        known = self._numbers.get(key)
+        known = self._registers.get(register) if register.is_allocated else None
         if known is None:
-            known = self._numbers[key] = len(self.cells)
+            known = len(self.cells)
             self.cells.append(cell)
+            if register.is_allocated:
+                self._registers[register] = known
         return known
 
     def touched(self, op: Instruction) -> tuple[int, int]:
-        """(cells it reads, cells it writes)."""
+        """(cells it reads, cells it writes); the instruction is in the register form."""
+        modes = self._modes.get(op.SPEC.mnemonic)
+        if modes is None:
+            slots = [s for s in op.SPEC.slots if s.is_register]
+            modes = tuple((Mode.READ in s.mode, Mode.WRITE in s.mode) for s in slots)
+            self._modes[op.SPEC.mnemonic] = modes
         reads = writes = 0
-        for cell, mode in op.cells():
+        for cell, (is_read, is_written) in zip(op.operands, modes, strict=True):
             bit = 1 << self.number(cell)
-            if Mode.READ in mode:
+            if is_read:
                 reads |= bit
-            if Mode.WRITE in mode:
+            if is_written:
                 writes |= bit
         return reads, writes
 
@@ -82,6 +98,7 @@ class _Analysis:
     def __init__(self) -> None:
         self.graph = Interference()
         self.summaries: dict[ForOp, _Summary] = {}
+        self.touched: dict[Operation, tuple[int, int]] = {}
 
     def summarize(self, block: Block) -> _Summary:
         """Reads before writes and certain writes of a block; remembers those of its loops."""
@@ -93,7 +110,8 @@ class _Analysis:
                 inner = _Summary(inner.reads & ~counter, inner.writes | counter)
                 self.summaries[op] = inner
             elif isinstance(op, Instruction):
-                inner = _Summary(*self.graph.table.touched(op))
+                touched = self.touched[op] = self.graph.table.touched(op)
+                inner = _Summary(*touched)
             else:
                 continue
             reads |= inner.reads & ~writes
@@ -106,7 +124,7 @@ class _Analysis:
             if isinstance(op, ForOp):
                 live = self._loop(op, live, weight)
             elif isinstance(op, Instruction):
-                reads, writes = self.graph.table.touched(op)
+                reads, writes = self.touched[op]
                 self._count(reads, weight)
                 self._count(writes, weight)
                 self._define(writes, live)

@@ -62,8 +62,10 @@ class AllocateRegisters(ModulePass):
     f: int = 7
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        graph = interference_of(op.body.block)
         for kind, first, count in ((GPRegister, 1, self.gp), (FRegister, 1, self.f), (ARegister, 0, 8)):
-            _Allocation(op, kind, [kind.from_index(first + i) for i in range(count)]).run()
+            allocation = _Allocation(op, kind, [kind.from_index(first + i) for i in range(count)])
+            graph = allocation.run(graph)
 
 
 @dataclass
@@ -76,22 +78,20 @@ class _Allocation:
     temporary: set[SSAValue] = field(default_factory=set[SSAValue])
     """Cells made by spilling: they live for one instruction and cannot be spilled again."""
 
-    def run(self) -> None:
-        """Colours, spilling until everything has a register."""
+    def run(self, graph: Interference) -> Interference:
+        """Colours, spilling until everything has a register; returns the graph of what became of the program."""
         spiller = Spiller(self.module, self.kind)
         is_split = False
-        while True:
-            graph = interference_of(self.module.body.block)
-            coloring = self._color(graph)
-            cells = graph.table.cells
-            if not coloring.uncolored:
-                self._apply({cells[n]: self.registers[c] for n, c in coloring.colors.items()})
-                return
-            if not is_split:
+        while (coloring := self._color(graph)).uncolored:
+            if is_split:
+                self.temporary |= spiller.spill(self._victims(graph, coloring.uncolored))
+            else:
                 split_webs(self.module, self.kind)
                 is_split = True
-                continue
-            self.temporary |= spiller.spill(self._victims(graph, coloring.uncolored))
+            graph = interference_of(self.module.body.block)
+        cells = graph.table.cells
+        self._apply({cells[n]: self.registers[c] for n, c in coloring.colors.items()})
+        return graph
 
     def _victims(self, graph: Interference, uncolored: list[int]) -> list[SSAValue]:
         """The cells to spill: those without a register that may be, else what stands in the way of the first.

@@ -29,12 +29,16 @@ class UseCode:
 
 @dataclass(frozen=True, slots=True)
 class LoopCode:
-    """Actions before a loop, its plan, and which register each of the plan's tracks is."""
+    """Actions before a loop, its plan, and which register each of the plan's tracks is.
+
+    `evicted`: values still needed behind the loop that had to leave their registers for it.
+    """
 
     actions: tuple[Action, ...]
     plan: LoopPlan
     tracks: dict[int, int]
     counter: int
+    evicted: int
 
 
 Code = UseCode | LoopCode

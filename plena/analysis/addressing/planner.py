@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from plena.analysis.addressing.plan import BlockPlan, LoopPlan
+from plena.analysis.addressing.plan import BlockPlan, LoopCode, LoopPlan
 from plena.analysis.addressing.program import Block, Loop, Program, Use
 from plena.analysis.addressing.registers import OutOfRegistersError
 from plena.analysis.addressing.simulation import Head, Simulation, next_value, timeline_of
@@ -15,6 +15,9 @@ from plena.errors import CompileError
 
 _LONG = 4000
 """Nodes from which on a block is simulated only a few times."""
+
+_EVICTION_COST = 2
+"""Instructions that it costs at most to store a value before a loop and to load it behind."""
 
 _PATIENCE = 3
 """Consecutive attempts without gain after which a search stops."""
@@ -103,8 +106,9 @@ class Planner:
         failures = 0
         width = children[position].width - 1
         while width > 1 and failures < _PATIENCE:
+            gain = 1 << 30 if best is None else _EVICTION_COST * _evicted(best, position)
             narrower = self.loop(inner, width)
-            if narrower is None:
+            if narrower is None or narrower.cost - children[position].cost >= gain:
                 break
             trial = [*children]
             trial[position] = narrower
@@ -176,6 +180,12 @@ class Planner:
         return _Candidates(needed, clusters + pinned, count)
 
 
+def _evicted(plan: BlockPlan, position: int) -> int:
+    """Values that a loop of a block, the `position`-th, drives out of their registers."""
+    loops = [code for code in plan.code if isinstance(code, LoopCode)]
+    return loops[position].evicted
+
+
 def _anchors(constants: Sequence[int]) -> list[int]:
     """The lowest constants from which one ADDI reaches the others."""
     anchors: list[int] = []
@@ -218,7 +228,8 @@ class _HeadSearch:
     def _sweep(self, needed: list[Value], optional: list[Value], memory: list[Value]) -> bool:
         """Keeps as many optional values as fit, then fewer, until that stops helping."""
         failures, gained = 0, False
-        for kept in range(min(len(optional), self.registers - len(needed)), -1, -1):
+        most = min(len(optional), self.registers - len(needed))
+        for kept in range(min(most, 4) if self.is_long else most, -1, -4 if self.is_long else -1):
             if self._try(needed, optional[:kept], memory):
                 failures, gained = 0, True
             elif self.best is not None:
@@ -233,7 +244,7 @@ class _HeadSearch:
         rest = [v for v in candidates.needed if v not in moved]
         rest.sort(key=lambda v: candidates.reads.get(v[0], 0))
         for value in rest:
-            if candidates.reads.get(value[0], 0) > 2 or self.best is None or not self.best.has_pressure:
+            if self.best is None or not self.best.has_pressure:
                 break
             moved.append(value)
             if not self._sweep([v for v in candidates.needed if v not in moved], candidates.optional, [*moved]):

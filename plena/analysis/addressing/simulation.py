@@ -170,7 +170,7 @@ class Simulation:
         entries = plan.entries(self.classes)
         tracks = self._enter(entries, time)
         group = set(tracks.values())
-        self._make_room(plan.width - len(group), group, time)
+        evicted = self._make_room(plan.width - len(group), group, time)
         free = [t for t, v in enumerate(file.content) if v is None and t not in group]
         free.sort(key=lambda t: t not in file.touched)
         for track in sorted(plan.body.tracks - tracks.keys()):
@@ -179,7 +179,7 @@ class Simulation:
         file.touched.update(tracks.values(), (counter,))
         for entry in entries:
             file.put(tracks[entry.track], entry.after)
-        return LoopCode(self._taken(), plan, tracks, counter)
+        return LoopCode(self._taken(), plan, tracks, counter, evicted)
 
     def _enter(self, entries: list[Entry], time: int) -> dict[int, int]:
         """Puts the loop's first values into registers, each consumed one into a register of its own."""
@@ -200,8 +200,8 @@ class Simulation:
         """Whether a value that a loop would use up is better copied: it is read again and hard to get back."""
         return False
 
-    def _make_room(self, needed: int, group: set[int], time: int) -> None:
-        """Empties registers outside `group` until `needed` are free."""
+    def _make_room(self, needed: int, group: set[int], time: int) -> int:
+        """Empties registers outside `group` until `needed` are free; returns how many values that costs."""
         file = self.file
         others: list[tuple[float, int]] = []
         for track, value in enumerate(file.content):
@@ -216,8 +216,10 @@ class Simulation:
         allowed = len(file.content) - len(group) - needed
         if allowed < 0:
             raise OutOfRegistersError
-        while len(others) > allowed:
+        evicted = max(0, len(others) - allowed)
+        for _ in range(evicted):
             file.evict(others.pop()[1], time)
+        return evicted
 
     # -- the end of the iteration
 
