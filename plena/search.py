@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
+from plena.analysis.selection.apply import apply_choices
 from plena.backend.statistics import Statistics, statistics_of
 from plena.backend.stream import stream_from_module
 from plena.backend.view import Array
@@ -17,6 +18,7 @@ from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE
+from plena.passes.select_loops import Selection, candidates
 from plena.target import Target
 
 
@@ -38,11 +40,20 @@ class Candidate:
         outermost = (loop for loop in self.statistics.loops if loop.depth == 0)
         return max((loop.dynamic // loop.trip_count for loop in outermost), default=0)
 
-    @property
-    def cost(self) -> tuple[int, int]:
-        """What the objective minimises, then the other figure."""
+    def cost(self, *, free: bool) -> tuple[float, int]:
+        """What the objective minimises, then the other figure.
+
+        Cycles under a budget are minimised whatever they cost in instructions (`free`). Without one a program may
+        grow by 1 / GROWTH per cent for each per cent of cycles that it saves.
+        """
         cycles, static = self.statistics.cycles[self.schedule.timing], self.statistics.static
-        return (static, cycles) if self.schedule.objective == "size" else (cycles, static)
+        if self.schedule.objective == "size":
+            return static, cycles
+        return (cycles if free else cycles * static**GROWTH), static
+
+
+GROWTH = 0.25
+"""Exponent of the static size in what is minimised without a budget."""
 
 
 def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
@@ -57,22 +68,22 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
     rolled = kernels.clone()
     run_pipeline(rolled, ("roll-layers",))
     has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
-    candidates: list[Candidate] = []
+    found: list[Candidate] = []
     problems: list[CompileError] = []
     for variant in (rolled, kernels) if has_layers else (kernels,):
         for option in schedules(variant, schedule):
-            if candidates and not _worth_trying(option, candidates, target):
+            if found and not _worth_trying(option, found, target):
                 continue
             try:
-                candidates.append(lower(variant, option))
+                found.extend(lower(variant, option, max_instructions))
             except CompileError as error:
                 problems.append(error)
-        if any(c.longest_iteration <= target.max_loop_instructions for c in candidates):
+        if any(c.longest_iteration <= target.max_loop_instructions for c in found):
             break
-    running = [c for c in candidates if c.longest_iteration <= target.max_loop_instructions]
+    running = [c for c in found if c.longest_iteration <= target.max_loop_instructions]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
     if fitting:
-        return min(fitting, key=lambda c: c.cost)
+        return min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
     if running:
         smallest = min(c.statistics.static for c in running)
         raise CompileError(
@@ -81,7 +92,7 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         )
     if problems:
         raise problems[0]
-    longest = min(c.longest_iteration for c in candidates)
+    longest = min(c.longest_iteration for c in found)
     raise CompileError(
         f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
         hint="Compile fewer rows at a time.",
@@ -107,15 +118,63 @@ def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target)
     return not runs or option.objective == "cycles"
 
 
-def lower(kernels: ModuleOp, schedule: Schedule) -> Candidate:
-    """A copy of the module lowered to allocated registers under one schedule."""
+def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
+    """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
     tiles = kernels.clone()
     conversion = convert(tiles, schedule)
     run_pipeline(tiles, ("allocate-buffers",))
-    registers = tiles.clone()
-    run_pipeline(registers, (*AFFINE_PIPELINE, *REGISTER_PIPELINE))
-    stream = stream_from_module(registers)
-    statistics = statistics_of(stream.instructions, Target.from_module(tiles))
-    return Candidate(
-        schedule, tiles, registers, conversion.data, statistics, conversion.decisions, conversion.tunable
-    )
+    affine = tiles.clone()
+    run_pipeline(affine, AFFINE_PIPELINE)
+
+    def candidate(module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
+        run_pipeline(module, REGISTER_PIPELINE)
+        statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
+        decisions = (*conversion.decisions, *choices)
+        return Candidate(schedule, tiles, module, conversion.data, statistics, decisions, conversion.tunable)
+
+    lowered = [candidate(affine.clone())]
+    if schedule.objective == "cycles":
+        lowered.extend(_expanded(affine, schedule, max_instructions, candidate))
+    return lowered
+
+
+def _expanded(
+    affine: ModuleOp,
+    schedule: Schedule,
+    max_instructions: int | None,
+    candidate: Callable[[ModuleOp, tuple[str, ...]], Candidate],
+) -> Iterator[Candidate]:
+    """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
+    if max_instructions is None:
+        chosen = _select(affine, schedule, None)
+        if chosen is not None:
+            yield candidate(*chosen)
+        return
+    budget = max_instructions
+    for _ in range(4):
+        chosen = _select(affine, schedule, budget)
+        if chosen is None:
+            return
+        result = candidate(*chosen)
+        yield result
+        excess = result.statistics.static - max_instructions
+        if excess <= 0:
+            return
+        budget -= excess
+
+
+def _select(
+    affine: ModuleOp, schedule: Schedule, budget: int | None
+) -> tuple[ModuleOp, tuple[str, ...]] | None:
+    """A copy of the module with loops expanded as select-loops decides, and its decisions."""
+    module = affine.clone()
+    points = candidates(module, timing=schedule.timing, max_instructions=budget)
+    if not points:
+        return None
+    if budget is None:
+        point = min(points, key=lambda p: p.cycles * p.static**GROWTH)
+    else:
+        point = min(points, key=lambda p: (p.cycles, p.static))
+    decisions = Selection(point, tuple(points)).decisions
+    apply_choices(point.choices)
+    return module, tuple(str(d) for d in decisions)
