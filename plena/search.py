@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
 from plena.analysis.selection.apply import apply_choices
+from plena.analysis.selection.search import Point
 from plena.backend.statistics import Statistics, statistics_of
 from plena.backend.stream import stream_from_module
 from plena.backend.view import Array
@@ -145,36 +146,25 @@ def _expanded(
     candidate: Callable[[ModuleOp, tuple[str, ...]], Candidate],
 ) -> Iterator[Candidate]:
     """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
+    points = candidates(affine, timing=schedule.timing, max_instructions=max_instructions)
+
+    def apply(point: Point) -> Candidate:
+        module = affine.clone()
+        apply_choices(module, point.choices)
+        return candidate(module, tuple(str(d) for d in Selection(point, ()).decisions))
+
     if max_instructions is None:
-        chosen = _select(affine, schedule, None)
-        if chosen is not None:
-            yield candidate(*chosen)
+        if points:
+            yield apply(min(points, key=lambda p: p.cycles * p.static**GROWTH))
         return
     budget = max_instructions
     for _ in range(4):
-        chosen = _select(affine, schedule, budget)
-        if chosen is None:
+        fitting = [p for p in points if p.static <= budget]
+        if not fitting:
             return
-        result = candidate(*chosen)
+        result = apply(min(fitting, key=lambda p: (p.cycles, p.static)))
         yield result
         excess = result.statistics.static - max_instructions
         if excess <= 0:
             return
         budget -= excess
-
-
-def _select(
-    affine: ModuleOp, schedule: Schedule, budget: int | None
-) -> tuple[ModuleOp, tuple[str, ...]] | None:
-    """A copy of the module with loops expanded as select-loops decides, and its decisions."""
-    module = affine.clone()
-    points = candidates(module, timing=schedule.timing, max_instructions=budget)
-    if not points:
-        return None
-    if budget is None:
-        point = min(points, key=lambda p: p.cycles * p.static**GROWTH)
-    else:
-        point = min(points, key=lambda p: (p.cycles, p.static))
-    decisions = Selection(point, tuple(points)).decisions
-    apply_choices(point.choices)
-    return module, tuple(str(d) for d in decisions)

@@ -121,11 +121,12 @@ def _lives(module: ModuleOp) -> list[Interval]:
     for op in module.body.block.ops:
         if not isinstance(op, BufferOp):
             continue
-        start, end = _life(users.get(op, []), spans)
+        using = users.get(op, [])
+        start, end = _life(using, spans)
         if op.placements is not None:
             kind = source_kind(op.placements.data[0])
             if kind == "output":
-                end = total
+                start, end = min((spans[_path(user)[0]][0] for user in using), default=0), total
             elif kind != "scratch":
                 start, end = 0, total if op.space == "hbm" else end
         intervals.append(Interval(op, start, end))
