@@ -143,7 +143,7 @@ class Pad(Step):
 
 @dataclass(frozen=True)
 class Expand(Step):
-    """Broadcast to ``shape``; ``scatter`` takes the first copy."""
+    """Broadcast to ``shape``; ``scatter`` takes for every element the first copy that is not as in ``into``."""
 
     shape: tuple[int, ...]
 
@@ -152,8 +152,12 @@ class Expand(Step):
 
     def scatter(self, array: Array, into: Array) -> Array:
         added = array.ndim - into.ndim
-        kept = array[(0,) * added]
-        return kept[tuple(slice(0, 1) if n == 1 else slice(None) for n in into.shape)]
+        repeated = [
+            axis for axis, n in enumerate(array.shape) if axis < added or into.shape[axis - added] != n
+        ]
+        copies = np.moveaxis(array, repeated, range(len(repeated))).reshape(-1, into.size)
+        changed = copies != into.reshape(-1)
+        return np.take_along_axis(copies, changed.argmax(axis=0)[None], 0).reshape(into.shape)
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if np.broadcast_shapes(shape, self.shape) != self.shape:
