@@ -289,10 +289,15 @@ class GraphImporter:
     def _constant(self, tensor: torch.Tensor) -> SSAValue:
         if id(tensor) not in self.emitted:
             self.held.append(tensor)
-            self.emitted[id(tensor)] = self.insert(self._constant_op(tensor))
+            compact = _without_repetition(tensor)
+            value = self.insert(self._constant_op(compact, self.plan.names.get(id(tensor), "constant")))
+            if compact.shape != tensor.shape:
+                result_type = self.tensor_type(tensor, None)
+                value = self.insert(aten.ExpandOp.build(operands=[value], result_types=[result_type]))
+            self.emitted[id(tensor)] = value
         return self.emitted[id(tensor)]
 
-    def _constant_op(self, tensor: torch.Tensor) -> aten.AtenOp:
+    def _constant_op(self, tensor: torch.Tensor, name: str) -> aten.AtenOp:
         result_type = self.tensor_type(tensor, None)
         if tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all()):
             number = tensor.flatten()[0].item()
@@ -301,7 +306,7 @@ class GraphImporter:
             )
         symbol = self._equal_constant(tensor)
         if symbol is None:
-            symbol = self._fresh_symbol(self.plan.names.get(id(tensor), "constant"))
+            symbol = self._fresh_symbol(name)
             self.tensors[symbol] = tensor
             self.constants.setdefault(_fingerprint(tensor), []).append(symbol)
         return aten.ConstantOp.build(
@@ -359,6 +364,14 @@ class GraphImporter:
 def _fingerprint(tensor: torch.Tensor) -> tuple[object, ...]:
     """Equal for equal tensors, and cheap; different tensors rarely share one."""
     return (tuple(tensor.shape), tensor.dtype, tensor.double().sum().item())
+
+
+def _without_repetition(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with axes along which it was expanded cut to size 1."""
+    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
+        if size > 1 and stride == 0:
+            tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 def _number_attribute(number: float) -> Attribute:

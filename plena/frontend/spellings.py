@@ -14,6 +14,7 @@ import torch
 from xdsl.dialects.builtin import (
     BoolAttr,
     DenseArrayBase,
+    Float32Type,
     FloatAttr,
     IntegerAttr,
     IntegerType,
@@ -340,15 +341,25 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
     def handler(g: GraphImporter, a: Arguments) -> Any:
         if a.get("rounding_mode") is not None:
             return NotImplemented
-        x, y = g.ssa(a["self"]), g.ssa(a["other"])
-        x, y = (convert(g, v, g.element) for v in (x, y))
+        x, y = (_operand(g, a[name]) for name in ("self", "other"))
         return g.build(operation, [x, scaled(g, y, a.get("alpha", 1))])
 
     return handler
 
 
+def _operand(g: GraphImporter, value: Any) -> SSAValue:
+    """An operand with the kind of element of the current node's result."""
+    if isinstance(g.element, Float32Type):
+        if isinstance(value, int):
+            value = float(value)
+        if isinstance(value, torch.Tensor) and not value.is_floating_point():
+            value = value.float()
+            g.name_constant(value)
+    return convert(g, g.ssa(value), g.element)
+
+
 def _rsub(g: GraphImporter, a: Arguments) -> SSAValue:
-    other, value = (convert(g, g.ssa(v), g.element) for v in (a["other"], a["self"]))
+    other, value = (_operand(g, a[name]) for name in ("other", "self"))
     return g.build(aten.SubOp, [other, scaled(g, value, a.get("alpha", 1))])
 
 

@@ -78,15 +78,27 @@ class FoldSlice(RewritePattern):
         expression = expression_of(op.input)
         if expression is None:
             return
-        shape, groups = shape_of(op.input), op.groups.get_values()
-        viewed = (groups[0], shape[0] // groups[0], groups[1], shape[1] // groups[1])
-        expression = _reshaped(expression, viewed)
+        shape, (row_groups, column_groups) = shape_of(op.input), op.groups.get_values()
         settings = (op.offsets.get_values(), op.sizes.get_values(), op.strides.get_values())
-        for axis, (offset, size, stride) in zip((1, 3), zip(*settings, strict=True), strict=True):
+        if (row_groups, column_groups) == (1, 1):
+            viewed, axes = shape, (0, 1)
+        else:
+            viewed = (row_groups, shape[0] // row_groups, column_groups, shape[1] // column_groups)
+            expression, axes = _reshaped(expression, viewed), (1, 3)
+        for axis, (offset, size, stride) in zip(axes, zip(*settings, strict=True), strict=True):
             if (offset, size, stride) != (0, viewed[axis], 1):
-                stop = offset + stride * (size - 1) + 1
-                expression = plena.SliceAttr(expression, axis, offset, stop, stride)
-        _replace(rewriter, op, _reshaped(expression, shape_of(op.result)))
+                expression = _sliced(expression, axis, offset, offset + stride * (size - 1) + 1, stride)
+        result = expression if viewed is shape else _reshaped(expression, shape_of(op.result))
+        if isinstance(result, StagingAttr):
+            _replace(rewriter, op, result)
+
+
+def _sliced(operand: Attribute, axis: int, start: int, stop: int, step: int) -> StagingAttr:
+    """A slice; one of a slice with step 1 along the same axis is a slice of its operand."""
+    if isinstance(operand, plena.SliceAttr) and (operand.axis.value.data, operand.step.value.data) == (axis, 1):
+        first = operand.start.value.data
+        return plena.SliceAttr(operand.operand, axis, first + start, first + stop, step)
+    return plena.SliceAttr(operand, axis, start, stop, step)
 
 
 class FoldConcat(RewritePattern):

@@ -7,7 +7,7 @@ from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     PatternRewriter,
@@ -57,8 +57,16 @@ def _heads_of(shape: tuple[int, ...], operands: list[Trace]) -> Heads:
 
 def _movement(operands: list[Trace], cut: Heads) -> tuple[int, int]:
     """How far operands are from [rows, heads * features]: rows that would be cut or joined, then factors."""
-    joined = sum(shape_of(t.base)[-1] != cut.heads * t.layout.shape[-1] for t in operands)
+    joined = sum(not _keeps_rows(t, cut) for t in operands)
     return joined, sum(_factor_count(t, cut) for t in operands)
+
+
+def _keeps_rows(traced: Trace, cut: Heads) -> bool:
+    """Whether the base has rows of all heads; an argument with axes of samples and heads is arranged by the host."""
+    base = shape_of(traced.base)
+    if len(base) >= 4 and isinstance(traced.base, BlockArgument):
+        return base[0] == cut.batch
+    return base[-1] == cut.heads * traced.layout.shape[-1]
 
 
 def _factor_count(traced: Trace, cut: Heads) -> int:
