@@ -92,6 +92,17 @@ class CellSet:
                 return max(first, 0) + int(np.argmin(part))
         return None
 
+    def longest_gap(self) -> tuple[int, int]:
+        """First cell and length of the longest run of cells that are not in the set."""
+        if self._has_all:
+            return 0, 0
+        edges = np.flatnonzero(np.diff(np.concatenate(([True], self._present, [True]))))
+        starts, stops = edges[0::2], edges[1::2]
+        if not len(starts):
+            return 0, 0
+        longest = int(np.argmax(stops - starts))
+        return int(starts[longest]), int(stops[longest] - starts[longest])
+
 
 class IntervalSet:
     """A growing set of cells of a memory too large to list."""
