@@ -174,7 +174,7 @@ def _count(weights: _Weights, groups: NDArray[np.int64], size: int) -> list[Coun
     for group, count in enumerate(counts):
         count.static, count.dynamic = int(static[group]), int(dynamic[group])
         count.cycles = {profile: int(values[group]) for profile, values in cycles.items()}
-        count.dma_cycles = round(int(dma[group]) / PICOSECONDS)
+        count.dma_cycles = -(-int(dma[group]) // PICOSECONDS)
     return counts
 
 
@@ -215,7 +215,7 @@ def _loop_counts(weights: _Weights, loops: list[StaticLoop]) -> list[LoopCount]:
                 static=last - first,
                 dynamic=int(executions[last] - executions[first]),
                 cycles={profile: int(values[last] - values[first]) for profile, values in cycles.items()},
-                dma_cycles=round(int(dma[last] - dma[first]) / PICOSECONDS),
+                dma_cycles=-(-int(dma[last] - dma[first]) // PICOSECONDS),
                 first_line=loop.start + 1,
                 last_line=loop.end + 1,
                 trip_count=loop.trips,

@@ -13,6 +13,7 @@ from xdsl.utils.exceptions import InterpretationError
 
 from plena.backend.assembly import encode, parse_asm
 from plena.backend.emulator import EmulationResult, emulate
+from plena.backend.statistics import statistics_of
 from plena.backend.stream import instructions_from_module, module_from_instructions
 from plena.dialects.loop import Loop
 from plena.dialects.plena_isa import INSTRUCTIONS, PlenaISA
@@ -28,6 +29,7 @@ from tests.properties.strategies_programs import (
     INSTRUCTIONS_DRAWN,
     NOT_DRAWN,
     SETTERS,
+    SMALL,
     WORDS,
     inputs,
     runnable_modules,
@@ -167,4 +169,12 @@ def test_every_form_leaves_the_same_memories(text: Text, seed: int, gp: int, f: 
         step.apply(Context(), module)
         module.verify()
         assert_same_memories(run_module(module, **inputs(seed)), expected)
-    assert_same_memories(emulate(encode(instructions_from_module(module)), **inputs(seed)), expected)
+    program = instructions_from_module(module)
+    emulated = emulate(encode(program), **inputs(seed))
+    assert_same_memories(emulated, expected)
+    counted = statistics_of(program, SMALL)
+    assert counted.dynamic == emulated.executed
+    assert counted.cycles["transactional"] == emulated.cycles
+    assert counted.dma_cycles >= emulated.dma_cycles  # a pitch that is not known counts as strided
+    if "S_LD_INT" not in counted.opcodes:
+        assert counted.dma_cycles == emulated.dma_cycles
