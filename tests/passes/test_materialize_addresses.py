@@ -1,0 +1,119 @@
+"""What materialize-addresses spends on the nests of kernels: the figures that the project promises."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from affine.programs import parse
+from register_form.matmul_nests import dual, figures, single
+from register_form.trace import trace
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+
+from plena.dialects.loop import Linear
+from plena.dialects.plena_isa import instructions_in
+from plena.errors import CompileError
+from plena.lowering.kernel import KernelBuilder
+from plena.passes.materialize_addresses import MaterializeAddresses
+from plena.target import Target
+
+
+def materialized(module: ModuleOp, registers: int = 15) -> ModuleOp:
+    MaterializeAddresses(registers=registers).apply(Context(), module)
+    module.verify()
+    return module
+
+
+@pytest.mark.parametrize(
+    ("nest", "k", "static", "utilization"),
+    [
+        (single(384, rows=4), 384, 80, 0.744),
+        (dual(384, rows=1), 384, 60, 0.75),
+        (dual(384, rows=1, zigzag=False), 384, 60, 0.762),
+        (dual(384, rows=2, zigzag=False), 384, 80, 0.787),
+        (dual(384, rows=4, zigzag=False), 384, 125, 0.80),
+        (single(1408), 1408, 90, 0.686),
+    ],
+    ids=["single-384", "dual-384-zigzag", "dual-384", "dual-384-two-rows", "dual-384-four-rows", "single-1408"],
+)
+def test_matmul_figures(nest: ModuleOp, k: int, static: int, utilization: float) -> None:
+    result = figures(materialized(nest).body.block)
+    assert result.static <= static
+    assert result.utilization(k) >= utilization
+
+
+def test_short_nests_keep_their_addresses() -> None:
+    for build in (lambda: single(128, rows=2), lambda: dual(128, rows=2), lambda: single(128, 2, 2, "rj")):
+        before = trace(build())
+        assert trace(materialized(build())) == before
+
+
+def straight_line(instructions: int) -> ModuleOp:
+    kernel = KernelBuilder(Target())
+    for n in range(instructions // 7):
+        for q in range(6):
+            kernel.emit("M_MM", mat=q * 4096 + n // 16 % 16 * 256, vec=q * 4096 + n % 16 * 256)
+        kernel.emit("M_MM_WO", dst=24576 + n % 16 * 256 + n // 16 * 4, stride=kernel.gp0)
+    return kernel.finish()
+
+
+def test_straight_line_code_keeps_what_is_read_again_soonest() -> None:
+    module = materialized(straight_line(7 * 256))
+    products = sum(op.SPEC.mnemonic == "M_MM" for op in instructions_in(module))
+    updates = sum(op.SPEC.mnemonic.startswith("S_") for op in instructions_in(module))
+    assert updates < 0.86 * products
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_instructions_take_seconds() -> None:
+    module = straight_line(100_000)
+    start = time.perf_counter()
+    materialized(module)
+    assert time.perf_counter() - start < 20
+
+
+def test_constants_below_the_reach_of_an_immediate_need_no_register() -> None:
+    kernel = KernelBuilder(Target())
+    f = kernel.f_cell()
+    with kernel.loop(4) as i:
+        kernel.emit("S_LD_FP", dst=f, base=5)
+        kernel.emit("S_ST_FP", src=f, base=Linear(9) + i * 2)
+        kernel.emit("S_LD_FP", dst=f, base=6)
+    module = materialized(kernel.finish())
+    assert sum(op.SPEC.mnemonic.startswith("S_ADD") for op in instructions_in(module)) == 2
+
+
+def test_too_many_loops() -> None:
+    module = parse("""
+    builtin.module {
+      loop.for %i = 0 to 4 {
+        loop.for %j = 0 to 4 {
+          %a = loop.affine 0 + 64 * %i + 64 * %j
+          plena_isa.v_exp_v dst(%a) a(%a)
+        }
+      }
+    }""")
+    with pytest.raises(CompileError, match=r"2 integer registers are too few .* \(2 deep\)"):
+        materialized(module, registers=2)
+
+
+def test_state_must_be_set_before() -> None:
+    module = parse("""
+    builtin.module {
+      %zero = loop.affine 0
+      plena_isa.h_prefetch_m dst(%zero) off(%zero) base(%zero)
+    }""")
+    with pytest.raises(CompileError, match="still carries its state `base`"):
+        materialized(module)
+
+
+def test_mixed_forms_are_refused() -> None:
+    module = parse("""
+    builtin.module {
+      %r = plena_isa.register : !plena_isa.gp
+      %zero = loop.affine 0
+      plena_isa.v_exp_v dst(%r : !plena_isa.gp) a(%zero)
+    }""")
+    with pytest.raises(CompileError, match="mixes address expressions and integer registers"):
+        materialized(module)
