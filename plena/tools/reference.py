@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from xdsl.ir import Dialect, Operation
@@ -34,15 +34,6 @@ UNITS = {
 """Modules of the plena_isa dialect and their titles, in the order of the page."""
 
 _PREFIX = {Kind.GP: "gp", Kind.F: "f", Kind.A: "a"}
-
-
-def pages() -> dict[str, str]:
-    """File name -> text of every reference page."""
-    return {
-        "instructions.md": instructions_page(),
-        "dialects.md": dialects_page(),
-        "passes.md": passes_page(),
-    }
 
 
 def instructions_page() -> str:
@@ -225,11 +216,19 @@ def _page(lines: list[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+PAGES: dict[str, Callable[[], str]] = {
+    "instructions.md": instructions_page,
+    "dialects.md": dialects_page,
+    "passes.md": passes_page,
+}
+"""File name -> what makes the page."""
+
+
 def main(folder: str) -> None:
     """Writes the pages into a folder."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
-        (Path(folder) / name).write_text(text, encoding="utf-8")
+    for name, page in PAGES.items():
+        (Path(folder) / name).write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
