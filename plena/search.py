@@ -19,7 +19,7 @@ from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE
-from plena.passes.select_loops import Selection, candidates
+from plena.passes.select_loops import candidates
 from plena.target import Target
 
 
@@ -151,7 +151,7 @@ def _expanded(
     def apply(point: Point) -> Candidate:
         module = affine.clone()
         apply_choices(module, point.choices)
-        return candidate(module, tuple(str(d) for d in Selection(point, ()).decisions))
+        return candidate(module, tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices))
 
     if max_instructions is None:
         if points:
