@@ -15,7 +15,7 @@ from plena.analysis.addressing.plan import BlockPlan, LoopCode, UseCode
 from plena.analysis.addressing.planner import plan_program
 from plena.analysis.addressing.program import Block, Program
 from plena.analysis.addressing.registers import ZERO, Action
-from plena.analysis.spill_region import SpillMemory, reserve
+from plena.analysis.spill_region import SpillMemory, place_regions, reserve
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
 from plena.dialects.plena_isa.instruction import integer
@@ -72,6 +72,7 @@ class MaterializeAddresses(ModulePass):
             return
         program = program_of(op)
         plan = plan_program(program, self.registers)
+        place_regions(op)
         _Emitter(op, self.registers, plan).run(program)
 
 

@@ -117,3 +117,19 @@ def test_mixed_forms_are_refused() -> None:
     }""")
     with pytest.raises(CompileError, match="mixes address expressions and integer registers"):
         materialized(module)
+
+
+def test_spilled_registers_keep_away_from_the_words_of_the_program() -> None:
+    kernel = KernelBuilder(Target())
+    f = kernel.f_cell()
+    with kernel.loop(24) as i:
+        kernel.emit("S_ST_FP", src=f, base=Linear(900) + i * 5)
+        kernel.emit("S_ST_INT", src=i, base=Linear(1000) + i)
+    module = materialized(kernel.finish())
+    numbers = {name: attribute.value.data for name, attribute in module.attributes.items()}  # type: ignore[attr-defined]
+    assert numbers == {
+        "plena.fp_spill_base": 0,
+        "plena.fp_spill_end": 900,
+        "plena.int_spill_base": 0,
+        "plena.int_spill_end": 1000,
+    }
