@@ -1,0 +1,256 @@
+"""`select-loops`: decides for every loop how far it is expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.analysis.dependence import Legality
+from plena.analysis.effects import EffectTable
+from plena.analysis.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
+from plena.analysis.selection.apply import apply_choices
+from plena.analysis.selection.choices import Choice, Machine, factors
+from plena.analysis.selection.measured import CHEAP, refine
+from plena.analysis.selection.search import Nesting, Point, Search, best
+from plena.analysis.selection.tree import Loop, tree_of
+from plena.errors import CompileError
+from plena.target import Target
+
+MARGIN = 0.97
+"""Share of the budget that a program too long to be measured may fill by prediction."""
+
+OBJECTIVES = ("cycles", "size")
+TIMINGS = ("transactional", "pipelined")
+
+
+@dataclass(frozen=True)
+class SelectLoops(ModulePass):
+    """Keeps, unrolls, expands or jams every loop so that the objective is best under a budget of static instructions.
+
+    `objective`: `cycles` or `size`; `max_instructions`: the budget; `timing`: the profile whose cycles count. Dynamic
+    programming over the loop tree, with the cost of address updates after strength reduction; if `measure` is set, a
+    few candidates are lowered to registers before one is taken. No iteration of a loop runs more instructions than
+    the watchdog allows.
+
+    Before::
+
+        builtin.module {
+          %z = plena_isa.register : !plena_isa.gp<gp0>
+          loop.for %i = 0 to 4 {
+            %w = loop.affine 0 + 256 * %i
+            %x = loop.affine 4096
+            %d = loop.affine 8192 + 4 * %i
+            plena_isa.m_mm mat(%w) vec(%x)
+            plena_isa.m_mm_wo dst(%d) stride(%z : !plena_isa.gp<gp0>)
+          }
+        }
+
+    After::
+
+        builtin.module {
+          %z = plena_isa.register : !plena_isa.gp<gp0>
+          %0 = loop.affine 0
+          %x = loop.affine 4096
+          plena_isa.m_mm mat(%0) vec(%x)
+          %d0 = loop.affine 8192
+          plena_isa.m_mm_wo dst(%d0) stride(%z : !plena_isa.gp<gp0>)
+          %1 = loop.affine 256
+          plena_isa.m_mm mat(%1) vec(%x)
+          %d1 = loop.affine 8196
+          plena_isa.m_mm_wo dst(%d1) stride(%z : !plena_isa.gp<gp0>)
+          %2 = loop.affine 512
+          plena_isa.m_mm mat(%2) vec(%x)
+          %d2 = loop.affine 8200
+          plena_isa.m_mm_wo dst(%d2) stride(%z : !plena_isa.gp<gp0>)
+          %3 = loop.affine 768
+          plena_isa.m_mm mat(%3) vec(%x)
+          %d3 = loop.affine 8204
+          plena_isa.m_mm_wo dst(%d3) stride(%z : !plena_isa.gp<gp0>)
+        }
+    """
+
+    name = "select-loops"
+    objective: str = "cycles"
+    max_instructions: int | None = None
+    timing: str = "transactional"
+    measure: bool = True
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        selection = select(
+            op,
+            objective=self.objective,
+            max_instructions=self.max_instructions,
+            timing=self.timing,
+            measure=self.measure,
+        )
+        apply_choices(op, selection.point.choices)
+
+
+@dataclass(frozen=True)
+class LoopDecision:
+    """What was decided for one loop: its pre-order number, trip count, the choice and why."""
+
+    loop: int
+    trips: int
+    choice: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"loop {self.loop} ({self.trips} trips): {self.choice}; {self.why}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen point among the best programs of every size (smallest first), with predicted costs.
+
+    `static` and `cycles` are the measured ones if the program was lowered, else those of the point.
+    """
+
+    point: Point
+    frontier: tuple[Point, ...] = field(repr=False)
+    static: int
+    cycles: int
+
+    @property
+    def decisions(self) -> tuple[LoopDecision, ...]:
+        """One entry per loop, in program order."""
+        return tuple(d for choice in self.point.choices for d in _decisions(choice))
+
+
+def select(
+    module: ModuleOp,
+    *,
+    objective: str = "cycles",
+    max_instructions: int | None = None,
+    timing: str = "transactional",
+    addresses: AddressCost | None = None,
+    measure: bool = False,
+) -> Selection:
+    """The best way to treat the loops of a module in the affine form; `apply_choices` carries it out.
+
+    Args:
+        addresses: the model of what addresses cost, by default the address planner on every nest.
+        measure: lower a few candidates to registers, as long as they are short, and take the best by real costs.
+
+    Raises:
+        CompileError: options out of range, or a budget that cannot be met: it names the smallest size.
+    """
+    _check(objective, max_instructions, timing)
+    points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
+    point = best(points, objective) if points else None
+    if point is not None and measure and point.static <= CHEAP:
+        found = refine(module, points, objective, max_instructions, lambda m: lowered_costs(m, timing))
+        if found is not None:
+            return Selection(found.point, tuple(points), found.static, found.cycles)
+    elif point is not None:
+        if measure and max_instructions is not None:
+            roomy = [p for p in points if p.static <= MARGIN * max_instructions]
+            point = best(roomy or points, objective)
+        return Selection(point, tuple(points), point.static, point.cycles)
+    raise _unreachable(module, max_instructions, timing, addresses)
+
+
+def _unreachable(
+    module: ModuleOp, max_instructions: int | None, timing: str, addresses: AddressCost | None
+) -> CompileError:
+    """The error that names the smallest size."""
+    everything = candidates(module, timing=timing, addresses=addresses)
+    if not everything:
+        return CompileError(
+            "no choice of loops keeps every iteration under the watchdog limit",
+            "select-loops",
+            "Split the program into more loops.",
+        )
+    smallest = refine(module, everything, "size", None, lambda m: lowered_costs(m, timing))
+    size = everything[0].static if smallest is None else smallest.static
+    return CompileError(
+        f"no program of at most {max_instructions} instructions is reachable",
+        "select-loops",
+        f"The smallest has {size}.",
+    )
+
+
+def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
+    """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
+    from plena.backend.statistics import statistics_of
+    from plena.backend.stream import stream_from_module
+    from plena.driver import run_pipeline
+    from plena.passes.pipelines import REGISTER_PIPELINE
+
+    run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
+    statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
+    return statistics.static, statistics.cycles[timing]
+
+
+def candidates(
+    module: ModuleOp,
+    *,
+    timing: str = "transactional",
+    max_instructions: int | None = None,
+    addresses: AddressCost | None = None,
+) -> list[Point]:
+    """The best programs of every size under the budget, smallest first, costs as predicted."""
+    target = Target.from_module(module)
+    machine = Machine(
+        addresses or PlannedUpdates(),
+        CountedUpdates(),
+        target.max_loop_instructions,
+        target.cycles("SCALAR_INT_BASIC_CYCLES"),
+    )
+    legality = Legality(EffectTable(target))
+    search = Search(machine, lambda loop: nesting_of(loop, legality), max_instructions)
+    return search.frontier(tree_of(module, target, timing))
+
+
+def nesting_of(loop: Loop, legality: Legality) -> Nesting:
+    """Which reorderings of a perfect nest keep the meaning."""
+    assert loop.op is not None
+    if legality.can_interchange(loop.op):
+        return Nesting(True, ())
+    return Nesting(False, tuple(f for f in factors(loop.trips) if legality.can_jam(loop.op, f)))
+
+
+def _check(objective: str, max_instructions: int | None, timing: str) -> None:
+    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
+        if value not in allowed:
+            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "select-loops")
+    if max_instructions is not None and max_instructions < 1:
+        raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
+
+
+def _decisions(choice: Choice) -> Iterator[LoopDecision]:
+    loop = choice.loop
+    yield LoopDecision(loop.number, loop.trips, str(choice), _reason(choice))
+    if choice.flat:
+        for inside in list(loop.walk())[1:]:
+            kept = choice.kind == "jam" and inside is loop.inner
+            what = "expanded" if not kept else "its body is straight code"
+            yield LoopDecision(inside.number, inside.trips, what, f"follows from loop {loop.number}")
+    for child in choice.children:
+        yield from _decisions(child)
+
+
+def _reason(choice: Choice) -> str:
+    match choice.kind:
+        case "keep":
+            return "unrolling it costs more instructions than it saves cycles under the budget"
+        case "unroll":
+            return f"{choice.factor} iterations share the loop end and the pointer updates"
+        case "expand":
+            return "no loop end, its addresses become constants"
+        case "jam":
+            return "pointers that the inner loop keeps serve several instructions per update"
+
+
+__all__ = [
+    "LoopDecision",
+    "SelectLoops",
+    "Selection",
+    "candidates",
+    "nesting_of",
+    "select",
+]
