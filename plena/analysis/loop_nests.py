@@ -27,7 +27,7 @@ def loops_in(op: Operation) -> Iterator[ForOp]:
                     yield from loops_in(inner)
 
 
-def select_loops(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
+def loops_numbered(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
     """The loops with these pre-order numbers; all of them when no number is given.
 
     Raises:

@@ -10,7 +10,7 @@ from xdsl.passes import ModulePass
 
 from plena.analysis.dependence import Legality
 from plena.analysis.effects import EffectTable
-from plena.analysis.loop_nests import select_loops
+from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
 from plena.target import Target
 from plena.transforms import interchange
@@ -48,7 +48,7 @@ class InterchangeLoops(ModulePass):
     loop: int = 0
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        (outer,) = select_loops(op, (self.loop,))
+        (outer,) = loops_numbered(op, (self.loop,))
         perfect_inner(outer)
         if not Legality(EffectTable(Target.from_module(op))).can_interchange(outer):
             raise CompileError(

@@ -8,7 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import select_loops
+from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
 from plena.transforms import peel
 
@@ -48,7 +48,7 @@ class PeelLoops(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if min(self.first, self.last) < 0:
             raise CompileError("the numbers of iterations to peel must not be negative", self.name)
-        for loop in reversed(select_loops(op, self.loop)):
+        for loop in reversed(loops_numbered(op, self.loop)):
             peel(loop, first=self.first, last=self.last)
 
 

@@ -10,7 +10,7 @@ from xdsl.passes import ModulePass
 
 from plena.analysis.dependence import Legality
 from plena.analysis.effects import EffectTable
-from plena.analysis.loop_nests import select_loops
+from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
 from plena.target import Target
 from plena.transforms import jam
@@ -56,7 +56,7 @@ class UnrollAndJam(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.factor < 1:
             raise CompileError(f"the unroll factor must be at least 1, got {self.factor}", self.name)
-        (outer,) = select_loops(op, (self.loop,))
+        (outer,) = loops_numbered(op, (self.loop,))
         perfect_inner(outer)
         if not Legality(EffectTable(Target.from_module(op))).can_jam(outer, self.factor):
             raise CompileError(

@@ -8,7 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import select_loops
+from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
 from plena.transforms import expand, unroll
 
@@ -51,7 +51,7 @@ class UnrollLoops(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.factor < 1:
             raise CompileError(f"the unroll factor must be at least 1, got {self.factor}", self.name)
-        for loop in reversed(select_loops(op, self.loop)):
+        for loop in reversed(loops_numbered(op, self.loop)):
             if self.full:
                 expand(loop)
             else:
