@@ -57,6 +57,10 @@ GROWTH = 0.25
 """Exponent of the static size in what is minimised without a budget."""
 
 
+EXPANDABLE = 1000
+"""Static instructions above which loops are only expanded if a budget asks for it."""
+
+
 def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
     """The best lowering of a module of plena kernels, equal layers as a loop if that runs.
 
@@ -134,7 +138,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
         return Candidate(schedule, tiles, module, conversion.data, statistics, decisions, conversion.tunable)
 
     lowered = [candidate(affine.clone())]
-    if schedule.objective == "cycles":
+    if schedule.objective == "cycles" and (max_instructions or lowered[0].statistics.static <= EXPANDABLE):
         lowered.extend(_expanded(affine, schedule, max_instructions, candidate))
     return lowered
 
