@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -107,6 +107,13 @@ class Program:
             module=module,
             **parts,
         )
+
+    def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
+        """The same tensors and memory image with other code that has the same effect."""
+        other = replace(self, words=words, provenance=(), module=None, last_run=None)
+        if "image" in self.__dict__:
+            other.__dict__["image"] = self.image
+        return other
 
     @cached_property
     def asm(self) -> str:

@@ -191,7 +191,7 @@ def _write_files(
     if preload.vector.size:
         (work / VRAM).write_bytes(preload.vector.astype("<u2").tobytes())
     (work / HBM_SIZE).write_text(f"{program.hbm_bytes}\n", encoding="utf-8")
-    manifest = _manifest(program, inputs is not None)
+    manifest = _manifest(program, inputs is not None or program.has_saved_inputs)
     if share is not None:
         manifest[SHARED_KEY] = share_image(program, work / HBM, work / PRIVATE, directory, share)
         if manifest[SHARED_KEY] is None:

@@ -94,10 +94,7 @@ def test_the_bytes_are_deterministic(folder: Path, tmp_path: Path) -> None:
     again.save(tmp_path / "again")
     assert contents(folder) == contents(tmp_path / "again"), "earlier runs leave no trace"
     Program.load(folder).save(tmp_path / "copy")
-    before, after = contents(folder), contents(tmp_path / "copy")
-    for name in before:
-        if name != "manifest.json":
-            assert before[name] == after[name], name
+    assert contents(folder) == contents(tmp_path / "copy"), "nor does loading"
 
 
 def test_saving_over_an_older_program_and_over_itself(folder: Path) -> None:

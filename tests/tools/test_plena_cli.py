@@ -267,3 +267,12 @@ def test_optimize(shell: Shell) -> None:
     result = shell("optimize", "straight.asm", *SETTINGS, "--objective", "size", "-o", "better.asm")
     assert result.code == 0, result.err
     assert "before" in result.out and len(parse_asm(Path("better.asm").read_text())) < len(straight)
+
+
+def test_optimize_a_folder(shell: Shell) -> None:
+    result = shell("optimize", "program", "--objective", "cycles", "-o", "faster")
+    assert result.code == 0, result.err
+    before, after = Program.load("program"), Program.load("faster")
+    assert torch.equal(before.run_saved(), after.run_saved())
+    assert after.stats().cycles["transactional"] <= before.stats().cycles["transactional"]
+    assert "must be called .asm or .mem" in shell.fails("optimize", "code.asm", *SETTINGS, "-o", "folder")

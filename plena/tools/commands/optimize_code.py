@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from plena.errors import PlenaError
 from plena.tools.commands.command import Command
 from plena.tools.commands.sources import load_code, target_for, write_text
 from plena.tools.settings import add_target_options
@@ -14,13 +15,22 @@ def arguments(parser: ArgumentParser) -> None:
     """The program, the machine, the objective."""
     parser.add_argument("program", type=Path, help="assembly (.asm), words (.mem) or a program folder")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", type=Path, help=".asm or .mem; default: figures only"
+        "-o",
+        "--output",
+        metavar="FILE|DIR",
+        type=Path,
+        help=".asm or .mem, or for a program folder another folder; default: figures only",
     )
     parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
     parser.add_argument(
         "--timing", choices=("transactional", "pipelined"), default="transactional", help="whose cycles count"
     )
     parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
+    parser.add_argument(
+        "--preloaded",
+        metavar="SPANS",
+        help="what the host loads into INT SRAM, as int:0-16=0..31; a folder knows it",
+    )
     parser.add_argument(
         "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
     )
@@ -35,13 +45,13 @@ def run(args: Namespace) -> int:
 
     code = load_code(args.program, args.upstream_quirks)
     target = target_for(args, code)
-    quirky = code.text is None or args.upstream_quirks
     better = optimize(
-        code.words if quirky else code.text,
+        code.words if code.text is None or args.upstream_quirks else code.text,
         target=target,
         max_instructions=args.max_instructions,
         objective=args.objective,
         timing=args.timing,
+        preloaded=args.preloaded or (code.program.preloaded_spans() if code.program is not None else None),
     )
     before, after = statistics_of(code.instructions, target), better.stats()
     rows = [
@@ -53,9 +63,14 @@ def run(args: Namespace) -> int:
     print(f"{'':24}{'before':>16}{'after':>16}")
     for name, old, new in rows:
         print(f"{name:24}{old:>16,}{new:>16,}")
-    if args.output is not None:
-        text = print_mem(better.words) if args.output.suffix == ".mem" else better.asm
-        write_text(args.output, text)
+    if args.output is None:
+        return 0
+    if args.output.suffix in (".asm", ".mem"):
+        write_text(args.output, print_mem(better.words) if args.output.suffix == ".mem" else better.asm)
+        return 0
+    if code.program is None:
+        raise PlenaError("the output must be called .asm or .mem", str(args.output))
+    code.program.with_words(better.words).save(args.output)
     return 0
 
 
@@ -65,6 +80,7 @@ COMMAND = Command(
     """\
 plena optimize foreign.asm -o better.asm
 plena optimize foreign.asm --upstream-quirks --objective size
+plena optimize out/one_head -o out/faster
 plena optimize program.mem --timing pipelined --max-instructions 1000 -o better.mem""",
     arguments,
     run,
