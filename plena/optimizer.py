@@ -53,7 +53,9 @@ class Candidate:
 
     def runs(self, target: Target) -> bool:
         """Whether no iteration of a loop is longer than the watchdog allows (plena_isa.md section 4.4)."""
-        return all(loop.dynamic // loop.trip_count <= target.max_loop_instructions for loop in self.statistics.loops)
+        return all(
+            loop.dynamic // loop.trip_count <= target.max_loop_instructions for loop in self.statistics.loops
+        )
 
 
 def optimize(
@@ -114,12 +116,13 @@ class _Task:
     @staticmethod
     def of(program: Source | ModuleOp, target: Target | None, preloaded: Preloaded) -> _Task:
         if isinstance(program, ModuleOp):
-            target = target or Target.from_module(program)
-            if is_affine(program):
-                affine = program.clone()
+            module: ModuleOp = program
+            target = target or Target.from_module(module)
+            if is_affine(module):
+                affine = module.clone()
                 target.attach(affine)
                 return _Task(target, preloaded, None, program_of_module(affine), affine)
-            code = code_of_module(program)
+            code = code_of_module(module)
         else:
             target, code = target or Target(), Code.of(program)
         with without_collection():
@@ -181,12 +184,19 @@ def _best(
 
         return min(fitting, key=cost)
     if not running:
-        raise task.problems[0] if task.problems else CompileError(
-            "every way to write the program has a loop iteration that is too long for the watchdog", "optimize"
+        raise (
+            task.problems[0]
+            if task.problems
+            else CompileError(
+                "every way to write the program has a loop iteration that is too long for the watchdog",
+                "optimize",
+            )
         )
     smallest = min(c.statistics.static for c in running)
     raise CompileError(
-        f"no program of at most {max_instructions} instructions was found", "optimize", f"The smallest has {smallest}."
+        f"no program of at most {max_instructions} instructions was found",
+        "optimize",
+        f"The smallest has {smallest}.",
     )
 
 
@@ -215,7 +225,9 @@ def _reserve_spills(task: _Task) -> None:
         for item in task.lifted.instructions():
             for access in cell_accesses(task.target, code.op[item[0]], code.rs3[item[0]]):
                 if access.cells is which:
-                    taken.add(cells(item[1 + access.number], 1, access.count, task.lifted.bounds) or [(0, size)])
+                    taken.add(
+                        cells(item[1 + access.number], 1, access.count, task.lifted.bounds) or [(0, size)]
+                    )
         first, length = taken.longest_gap()
         if length:
             task.affine.attributes[memory.base_attribute] = integer(first)

@@ -1,6 +1,6 @@
 """Raises flat code into the affine form: loops, and every operand a linear function of their indices.
 
-    words --Code--> LoopCode (structure) --SymbolicRun--> records on symbols --Resolver--> LiftedProgram --> IR
+words --Code--> LoopCode (structure) --SymbolicRun--> records on symbols --Resolver--> LiftedProgram --> IR
 """
 
 from plena.lift.code import Code, Program

@@ -30,7 +30,7 @@ from plena.dialects.plena_isa.instruction import (
     segment_sizes,
 )
 from plena.lift.code import F_REGISTERS, OPCODE_MASK, Code, opcode
-from plena.lift.execute import layout, transfers_with_scales
+from plena.lift.records import layout, transfers_with_scales
 from plena.lift.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 
 LOAD, MM_WO = opcode("S_LD_INT"), opcode("M_MM_WO")
@@ -200,11 +200,9 @@ class _Builder:
 
     def _cell(self, number: int) -> SSAValue:
         """The cell of an f register."""
-        declaration = self.cells.get(number)
-        if declaration is None:
-            kind = FRegister.unallocated() if number else FRegister.at(0)
-            declaration = self.cells[number] = RegisterOp(kind)
-        return declaration.cell
+        if number not in self.cells:
+            self.cells[number] = RegisterOp(FRegister.unallocated() if number else FRegister.at(0))
+        return self.cells[number].cell
 
     def _zero(self) -> SSAValue:
         if self.gp_zero is None:

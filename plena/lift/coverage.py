@@ -47,7 +47,9 @@ class Coverage:
             if trips * len(constants) > _INT_WORDS * _INT_WORDS:
                 continue
             outer = tuple(t for t in terms if t[0] != index)
-            self._written.setdefault(outer, set()).update(c + step * i for i in range(trips) for c in constants)
+            self._written.setdefault(outer, set()).update(
+                c + step * i for i in range(trips) for c in constants
+            )
 
     def holds(self, address: Number) -> bool:
         """Whether every word that the address may name has been written."""

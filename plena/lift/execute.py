@@ -1,18 +1,17 @@
 """The symbolic run: flat code once through, loop bodies on symbols for what they do not know.
 
-A record is the tuple (pc, value, value, ...): the values of an instruction's address slots in slot order, immediates
-added, then those of the sticky state it uses (`RecordLayout`). Integer instructions leave no record.
+Integer instructions leave no record, except those that touch INT SRAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Set
+from collections.abc import Hashable, Set
 from dataclasses import dataclass, field
-from functools import cache
 
-from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Field, InstructionSpec
+from plena.dialects.plena_isa import INSTRUCTIONS, Field
 from plena.lift.code import Code, opcode
 from plena.lift.int_memory import Frame, IntMemory
+from plena.lift.records import FORWARDED, TOPK_WORDS, Record, layout, transfers_with_scales
 from plena.lift.recurrence import Progression, Recurrence, Unsolved
 from plena.lift.structure import (
     A_HIGH,
@@ -25,13 +24,8 @@ from plena.lift.structure import (
     register_name,
 )
 from plena.lift.symbols import SymbolKind, Symbols
-from plena.lift.values import MASK, Sum, Value, add, linear, scale, substitute, subtract, symbol, symbols_of
+from plena.lift.values import MASK, Value, add, linear, scale, substitute, subtract, symbol, symbols_of
 from plena.target import Target
-
-Record = tuple[int, *tuple[Value, ...]]
-
-FORWARDED = -1
-"""In place of the symbol of an S_LD_INT whose number is known."""
 
 
 @dataclass(eq=False)
@@ -50,7 +44,9 @@ class LoopRun:
     index: int
     depth: int
     body: list[Record | LoopRun] = field(default_factory=list["Record | LoopRun"])
-    solutions: dict[int, Progression | Unsolved] = field(default_factory=dict["int", "Progression | Unsolved"])
+    solutions: dict[int, Progression | Unsolved] = field(
+        default_factory=dict["int", "Progression | Unsolved"]
+    )
     used: set[int] = field(default_factory=set[int])
 
     @property
@@ -64,47 +60,10 @@ class LoopRun:
         return min(settle, self.code.trips)
 
 
-@dataclass(frozen=True)
-class RecordLayout:
-    """What a record of one opcode holds.
-
-    Attributes:
-        addresses: the names of the address slots, in order.
-        fields: where their registers are in the word.
-        offset: the position of the address that the immediate is added to, -1 without.
-        transfer: it ends with high and low half of the HBM base, scale and stride.
-        mask: it ends with the lane mask if the mask flag (rs3) is set.
-    """
-
-    spec: InstructionSpec
-    addresses: tuple[str, ...]
-    fields: tuple[Field, ...]
-    offset: int
-    transfer: bool
-    mask: bool
-
-
-@cache
-def layout(op: int) -> RecordLayout:
-    """The record layout of an opcode."""
-    spec = OPCODES[op]
-    slots = [s for s in spec.slots if s.is_address]
-    names = [s.name for s in slots]
-    offset = next((names.index(s.offsets) for s in spec.slots if s.offsets in names), -1)
-    return RecordLayout(
-        spec,
-        tuple(names),
-        tuple(s.field for s in slots),
-        offset,
-        "scale" in spec.sticky,
-        "v_mask" in spec.sticky,
-    )
-
-
 _INTEGER = (
-    "S_ADDI_INT S_ADD_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT C_SET_ADDR_REG "
-    "C_SET_SCALE_REG C_SET_STRIDE_REG C_SET_V_MASK_REG"
-).split()
+    *("S_ADDI_INT", "S_ADD_INT", "S_SUB_INT", "S_MUL_INT", "S_LUI_INT", "S_LD_INT", "S_ST_INT"),
+    *("C_SET_ADDR_REG", "C_SET_SCALE_REG", "C_SET_STRIDE_REG", "C_SET_V_MASK_REG"),
+)
 _FREE = frozenset(s.opcode for s in INSTRUCTIONS.values() if s.free_if_f0)
 _MEMORY = 100
 ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, SET_SCALE, SET_STRIDE, SET_MASK = range(len(_INTEGER))
@@ -120,7 +79,6 @@ def _kinds() -> list[int]:
 _KINDS = _kinds()
 _TOPK, _MM_WO, _BTMV, _BMV = (opcode(m) for m in ("V_TOPK", "M_MM_WO", "M_BTMV", "M_BMV"))
 
-TOPK_WORDS = {0: 4, 1: 8}
 _MOST_RUNS = 6
 
 
@@ -262,7 +220,9 @@ class SymbolicRun:
             self.symbols.depth -= 1
             if is_last or not (found or unknown):
                 self._leave(run, frame)
-                self.nonlinear[mark:] = [tuple(self._outer_symbols(run, set(c))) for c in self.nonlinear[mark:]]
+                self.nonlinear[mark:] = [
+                    tuple(self._outer_symbols(run, set(c))) for c in self.nonlinear[mark:]
+                ]
                 return run
             del self.nonlinear[mark:]
             known |= found
@@ -393,33 +353,8 @@ class SymbolicRun:
         return outer
 
 
-def transfers_with_scales(target: Target) -> dict[tuple[int, bool], bool]:
-    """Whether a transfer has a scale plane, by opcode and precision flag (plena_isa.md section 5.2)."""
-    from plena.backend.number_formats import Mx
-
-    formats = {
-        "H_PREFETCH_M": ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE"),
-        "H_PREFETCH_V": ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-        "H_STORE_V": ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-    }
-    return {
-        (opcode(mnemonic), bool(flag)): isinstance(target.precision[key], Mx)
-        for mnemonic, keys in formats.items()
-        for flag, key in enumerate(keys)
-    }
-
-
 def _describe(piece: Hashable) -> str:
     if isinstance(piece, int):
         return register_name(piece)
     assert isinstance(piece, tuple)
     return f"INT SRAM word {piece[1]}"
-
-
-def records_of(run: LoopRun) -> Iterator[Record]:
-    """Every record of a loop and the loops inside, in order."""
-    for item in run.body:
-        if isinstance(item, LoopRun):
-            yield from records_of(item)
-        else:
-            yield item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
 from plena.backend.assembly import encode
 from plena.backend.stream import REFUSED_WITH_RD, attributes_of, stream_from_module
 from plena.dialects.plena_isa import Instruction
-
 from plena.lift.build import module_of
 from plena.lift.code import Code, statement_lines
 from plena.lift.execute import SymbolicRun
@@ -23,7 +22,7 @@ from plena.target import Target
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def without_collection() -> Generator[None]:
     """Turns the garbage collector off: big programs are millions of live objects and no garbage."""
     was_enabled = gc.isenabled()
     gc.disable()

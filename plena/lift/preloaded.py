@@ -110,7 +110,9 @@ def _spans(memory: str, what: Declared) -> Iterable[Span]:
         is_range = len(part) in (2, 4) and 0 <= part[0] <= part[1]
         if not is_range or (len(part) == 4 and not 0 <= part[2] <= part[3] < WORD_LIMIT):
             raise PlenaError(
-                f"{memory}: cannot read {tuple(part)}", "preloaded", "Write (start, stop) or (start, stop, low, high)."
+                f"{memory}: cannot read {tuple(part)}",
+                "preloaded",
+                "Write (start, stop) or (start, stop, low, high).",
             )
     return [Span(*part) for part in parts]
 

@@ -16,7 +16,7 @@ from plena.dialects.plena_isa import FRegister, GPRegister, Instruction, Kind, R
 from plena.errors import PlenaError
 from plena.lift.build import RANGE_ATTRIBUTE
 from plena.lift.code import F_REGISTERS, Code
-from plena.lift.execute import layout
+from plena.lift.records import layout
 from plena.lift.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.lift.values import WORD
 from plena.target import Target
@@ -133,7 +133,9 @@ class _Reader:
         if name == "stride":
             return 1
         if str(value.type).endswith("<gp0>"):
-            return self._number(Linear(next((op.number(s.name) for s in op.SPEC.slots if s.offsets == name), 0)))
+            return self._number(
+                Linear(next((op.number(s.name) for s in op.SPEC.slots if s.offsets == name), 0))
+            )
         raise PlenaError(f"{op.SPEC.mnemonic}: {name} is an integer register", "verify-program")
 
     def _state_of_transfer(self, op: Instruction) -> Sequence[Number]:
@@ -163,8 +165,9 @@ def _range_of(op: Instruction) -> tuple[int, int]:
         return low, high
     return 0, WORD - 1
 
+
 def is_affine(module: ModuleOp) -> bool:
-    """Whether a module is in the affine form: `loop.for` without counters, index operands, no integer register but gp0."""
+    """Whether a module is in the affine form: it has index operands, and no integer register but gp0."""
     has_index = False
     for op in instructions_in(module):
         for value in op.operands:

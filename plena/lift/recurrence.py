@@ -120,7 +120,7 @@ class Recurrence:
             early = (first, *(self._after(after, i) for i in range(settle)))
             return Progression(subtract(constant, step), step, early).trimmed()
         if step:
-            return Unsolved(f"{self.describe(piece)} advances by a step that itself changes from iteration to iteration")
+            return Unsolved(f"{self.describe(piece)} advances by a step that itself changes every iteration")
         if isinstance(constant, Sum):
             names = f"{self.describe(piece)} advances by a step that is not a constant"
             return Unsolved(names, tuple(s for s, _ in constant.terms))
@@ -130,7 +130,9 @@ class Recurrence:
             grown = self._after(increment, i) if increment is not None else constant
             early_values.append(add(early_values[-1], grown))
         settled = early_values.pop()
-        return Progression(subtract(settled, constant * settle & MASK), constant, tuple(early_values)).trimmed()
+        return Progression(
+            subtract(settled, constant * settle & MASK), constant, tuple(early_values)
+        ).trimmed()
 
     def _after(self, after: Value, iteration: int) -> Value:
         """A value of the body at one iteration."""
@@ -151,7 +153,9 @@ class Recurrence:
         if self.symbols.kinds[number] is SymbolKind.LOAD:
             return f"{name} carries a number loaded from INT SRAM into the next iteration"
         reason = self.symbols.reasons.get(number)
-        return reason[1] if reason is not None else f"{name} carries a number that is not linear in loop indices"
+        return (
+            reason[1] if reason is not None else f"{name} carries a number that is not linear in loop indices"
+        )
 
 
 def _signed(coefficient: int) -> int:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.errors import PlenaError
 from plena.lift.code import opcode
 from plena.lift.coverage import Coverage
-from plena.lift.execute import FORWARDED, TOPK_WORDS, LoopRun, Record, SymbolicRun
+from plena.lift.execute import LoopRun, SymbolicRun
 from plena.lift.preloaded import Preloaded
 from plena.lift.ranges import exact
+from plena.lift.records import FORWARDED, TOPK_WORDS, Record
 from plena.lift.recurrence import Progression, Unsolved
 from plena.lift.symbols import SymbolKind
 from plena.lift.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.lift.values import WORD, Sum, Value, add, linear, substitute, symbol
 
 LOAD, STORE, TOPK = opcode("S_LD_INT"), opcode("S_ST_INT"), opcode("V_TOPK")
-EXPERTS = {0: 32, 1: 128}
+EXPERTS = {policy: experts for policy, (experts, _) in TOPK_SHAPES.items()}
 UNKNOWN = (0, WORD - 1)
 _MOST_ROUNDS = 8
 
@@ -226,7 +228,9 @@ class Resolver:
             number = record[2]
             if number != FORWARDED:
                 assert isinstance(number, int)
-                self._scopes[-1].meaning[number] = symbol(self._new_index(self._bounds_of_load(pc, record[1])))
+                self._scopes[-1].meaning[number] = symbol(
+                    self._new_index(self._bounds_of_load(pc, record[1]))
+                )
             return
         policy = self.code.rs3[pc]
         address = record[3] if op == TOPK else record[2]

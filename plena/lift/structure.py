@@ -16,7 +16,11 @@ RESET: list[int] = [0] * SLOTS
 RESET[STRIDE] = 1
 
 START, END = opcode("C_LOOP_START"), opcode("C_LOOP_END")
-_STATE = {opcode("C_SET_SCALE_REG"): SCALE, opcode("C_SET_STRIDE_REG"): STRIDE, opcode("C_SET_V_MASK_REG"): V_MASK}
+_STATE = {
+    opcode("C_SET_SCALE_REG"): SCALE,
+    opcode("C_SET_STRIDE_REG"): STRIDE,
+    opcode("C_SET_V_MASK_REG"): V_MASK,
+}
 _SET_ADDRESS = opcode("C_SET_ADDR_REG")
 
 
@@ -90,7 +94,9 @@ def loop_tree(code: Code) -> LoopCode:
             _close(code, pc, open_loops)
         elif op == break_opcode:
             raise code.error(
-                pc, "C_BREAK cannot be lifted", "It pops a loop and goes on with the next instruction; remove it."
+                pc,
+                "C_BREAK cannot be lifted",
+                "It pops a loop and goes on with the next instruction; remove it.",
             )
         elif WRITES_GP[op]:
             register = code.rd[pc]

@@ -10,7 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
-from plena.lift.execute import layout
+from plena.lift.records import layout
 from plena.target import Target
 
 

@@ -40,8 +40,10 @@ def bounds_of(number: Number, bounds: Bounds) -> tuple[int, int]:
     return low, high
 
 
-def residues(number: Affine, modulus: int, bounds: Bounds) -> set[int]:
+def residues(number: Number, modulus: int, bounds: Bounds) -> set[int]:
     """All values modulo something."""
+    if isinstance(number, int):
+        return {number % modulus}
     found = {number.constant % modulus}
     for index, coefficient in number.terms:
         low, high = bounds[index]
@@ -64,10 +66,7 @@ def violation(
     x = numbers[check.number]
     match check.kind:
         case CheckKind.ALIGNED:
-            if isinstance(x, int):
-                bad = x if x % check.modulus else None
-            else:
-                bad = _unaligned(x, check.modulus, bounds)
+            bad = _unaligned(x, check.modulus, bounds)
             return None if bad is None else Violation(check, f"{bad} is not a multiple of {check.modulus}")
         case CheckKind.BELOW:
             largest = x if isinstance(x, int) else bounds_of(x, bounds)[1]
@@ -75,10 +74,7 @@ def violation(
                 return None
             return Violation(check, f"{_up_to(x, largest)} is out of range, the last is {check.limit - 1}")
         case CheckKind.RESIDUE_BELOW:
-            if isinstance(x, int):
-                worst = x % check.modulus
-            else:
-                worst = max(residues(x, check.modulus, bounds))
+            worst = max(residues(x, check.modulus, bounds))
             if worst < check.limit:
                 return None
             return Violation(check, f"offset {worst} in the tile must be below {check.limit}")
@@ -93,8 +89,10 @@ def _up_to(number: Number, largest: int) -> str:
     return f"{largest}" if isinstance(number, int) else f"up to {largest}:"
 
 
-def _unaligned(number: Affine, modulus: int, bounds: Bounds) -> int | None:
+def _unaligned(number: Number, modulus: int, bounds: Bounds) -> int | None:
     """Some value that is not a multiple, None if all are."""
+    if isinstance(number, int):
+        return number if number % modulus else None
     value = number.constant + sum(c * bounds[i][0] for i, c in number.terms)
     if value % modulus:
         return value
@@ -171,7 +169,9 @@ def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: Store
             return Violation(check, problem)
         if not shape.scale_bytes:
             continue
-        scales = weighted_sum([(high, WORD * shape.ratio), (low, shape.ratio), (scale_start, shape.ratio), (off, 1)])
+        scales = weighted_sum(
+            [(high, WORD * shape.ratio), (low, shape.ratio), (scale_start, shape.ratio), (off, 1)]
+        )
         if not isinstance(pitch, int):
             raise Undecided
         first = bounds_of(scales, bounds)[1] // shape.ratio

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from plena.dialects.plena_isa import Field
 from plena.lift.code import opcode
-from plena.lift.execute import layout
 from plena.lift.preloaded import Preloaded
 from plena.lift.ranges import exact
+from plena.lift.records import HBM_TYPES, layout
 from plena.lift.tree import Affine, LiftedInstruction, LiftedLoop, LiftedProgram, Number
 from plena.lift.values import Sum, add, linear, scale
 from plena.verify.accesses import NAMES, CellAccess, Cells, Memories, cell_accesses
@@ -89,7 +89,9 @@ class _Walk:
                 missing = self.hbm.first_missing(pieces)
                 if missing is not None:
                     self.seen.add((pc, "unwritten-hbm"))
-                    yield UnwrittenRead(pc, "unwritten-hbm", f"it reads HBM byte {missing}, which nothing has written")
+                    yield UnwrittenRead(
+                        pc, "unwritten-hbm", f"it reads HBM byte {missing}, which nothing has written"
+                    )
                     return
 
     def _pieces(self, access: CellAccess, item: LiftedInstruction) -> list[Interval] | None:
@@ -115,7 +117,7 @@ class _Walk:
         position = 1 + layout(code.op[pc]).addresses.index("off")
         off, high, low, scales, stride = item[position : position + 5]
         precision = code.number(pc, Field.FUNCT1) != 0
-        number_format = target.precision[_FORMATS[code.op[pc]][precision]]
+        number_format = target.precision[HBM_TYPES[code.op[pc]][precision]]
         rows = target.hbm_v_writeback_amount if is_store else target.hbm_v_prefetch_amount
         if code.op[pc] == _LOAD_M:
             rows = target.m_prefetch_tiles * target.mlen
@@ -139,11 +141,6 @@ class _Walk:
 
 _STORE, _LOAD_M, _LOAD_V = opcode("H_STORE_V"), opcode("H_PREFETCH_M"), opcode("H_PREFETCH_V")
 _LOADS = frozenset({_LOAD_M, _LOAD_V})
-_FORMATS = {
-    _LOAD_M: ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE"),
-    _LOAD_V: ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-    _STORE: ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-}
 
 
 def _flat(loop: LiftedLoop) -> Iterator[LiftedInstruction]:

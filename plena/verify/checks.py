@@ -10,7 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
-from plena.lift.execute import layout
+from plena.lift.records import layout
 from plena.target import Target
 
 
@@ -24,7 +24,7 @@ class CheckKind(IntEnum):
     RESIDUE_BELOW = 2
     """x % `modulus` < `limit`."""
     STRIDED_ROWS = 3
-    """`rows` rows from the row of x on, as far apart as the next number says in units of `modulus`, lie below `limit`."""
+    """`rows` rows, the next number times `modulus` apart from the row of x on, lie below `limit`."""
     STORE = 4
     """The HBM rows of H_STORE_V, element bytes and scale bytes, lie inside HBM."""
 
@@ -108,13 +108,17 @@ class CheckTable:
             case "S_LD_INT" | "S_ST_INT":
                 return [Check(CheckKind.BELOW, "int-sram-range", at["base"], limit=t.int_sram_size)]
             case "S_MAP_V_FP":
-                window = Check(CheckKind.BELOW, "fp-sram-range", at["base"], limit=t.fp_sram_size - t.vlen + 1)
+                window = Check(
+                    CheckKind.BELOW, "fp-sram-range", at["base"], limit=t.fp_sram_size - t.vlen + 1
+                )
                 return [window, *self._rows(at["dst"])]
             case "V_TOPK":
                 experts, kept = TOPK_SHAPES.get(rs3, (1, 1))
                 return [
                     *self._rows(at["logits"], -(-experts // t.vlen)),
-                    Check(CheckKind.BELOW, "int-sram-range", at["int_base"], limit=t.int_sram_size - kept + 1),
+                    Check(
+                        CheckKind.BELOW, "int-sram-range", at["int_base"], limit=t.int_sram_size - kept + 1
+                    ),
                     Check(CheckKind.BELOW, "fp-sram-range", at["fp_base"], limit=t.fp_sram_size - kept + 1),
                 ]
             case "H_PREFETCH_M":
@@ -141,4 +145,3 @@ class CheckTable:
 def check_table(target: Target) -> CheckTable:
     """The demands for a target."""
     return CheckTable(target)
-

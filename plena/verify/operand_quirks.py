@@ -6,17 +6,12 @@ from collections.abc import Iterator
 
 from plena.dialects.plena_isa import Field
 from plena.lift.code import opcode
-from plena.lift.execute import layout
-from plena.lift.tree import LiftedInstruction, LiftedProgram, Number
-from plena.verify.affine_checks import Bounds, bounds_of, residues
+from plena.lift.records import HBM_TYPES, layout
+from plena.lift.tree import LiftedInstruction, LiftedProgram
+from plena.verify.affine_checks import bounds_of, residues
 from plena.verify.quirks import Quirk
 
 _MM_WO = opcode("M_MM_WO")
-_TRANSFERS = {
-    opcode("H_PREFETCH_M"): ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE"),
-    opcode("H_PREFETCH_V"): ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-    opcode("H_STORE_V"): ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"),
-}
 _STORE = opcode("H_STORE_V")
 HBM_WORD = 64
 
@@ -25,11 +20,14 @@ def operand_quirks(program: LiftedProgram) -> Iterator[Quirk]:
     """The quirks of every instruction's operands, in program order."""
     op = program.code.op
     for item in program.instructions():
-        if op[item[0]] in _TRANSFERS:
+        if op[item[0]] in HBM_TYPES:
             yield from _of_transfer(program, item)
         elif op[item[0]] == _MM_WO and item[2] == 0 and program.target.blen > 1:
             yield Quirk(
-                item[0], "write-out-stride", "a stride register that holds 0 writes all rows onto one", "stride"
+                item[0],
+                "write-out-stride",
+                "a stride register that holds 0 writes all rows onto one",
+                "stride",
             )
 
 
@@ -37,31 +35,27 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
     code, target, bounds = program.code, program.target, program.bounds
     pc = item[0]
     op = code.op[pc]
-    number_format = target.precision[_TRANSFERS[op][code.number(pc, Field.FUNCT1) != 0]]
+    number_format = target.precision[HBM_TYPES[op][code.number(pc, Field.FUNCT1) != 0]]
     scale_bytes, ratio = number_format.scale_bytes(target.vlen), number_format.ratio
     if not scale_bytes:
         return
     position = 1 + layout(op).addresses.index("off")
     off, high, low, scales, stride = item[position : position + 5]
     pitch = stride if code.rs3[pc] == 1 else target.vlen
-    if any(residue for residue in _residues(off, ratio, bounds)):
-        yield Quirk(pc, "offset-in-block", f"an offset that is not a multiple of {ratio} pairs elements with wrong scales", "off")
-        return
-    if any(residue for residue in _residues(pitch, ratio, bounds)):
-        yield Quirk(pc, "pitch-in-block", f"a row pitch that is not a multiple of {ratio} pairs elements with wrong scales", "rstride")
-        return
+    for number, name, what in ((off, "off", "offset"), (pitch, "rstride", "row pitch")):
+        if any(residues(number, ratio, bounds)):
+            message = f"a {what} that is not a multiple of {ratio} pairs elements with wrong scales"
+            yield Quirk(pc, f"{what.split()[-1]}-in-block", message, name)
+            return
     if op == _STORE or not isinstance(pitch, int) or bounds_of(high, bounds)[1] > 0:
         return
     rows = target.hbm_v_prefetch_amount if "V" in layout(op).spec.mnemonic[-1] else target.mlen
     starts = {0}
     for number, divisor in ((low, 1), (scales, 1), (off, ratio)):
-        values = {r // divisor for r in _residues(number, HBM_WORD * divisor, bounds)}
+        values = {r // divisor for r in residues(number, HBM_WORD * divisor, bounds)}
         starts = {(a + b) % HBM_WORD for a in starts for b in values}
     for start in starts:
         if any((start + row * (pitch // ratio)) % HBM_WORD + scale_bytes > HBM_WORD for row in range(rows)):
-            yield Quirk(pc, "split-scales", f"the {scale_bytes} scale bytes of a row cross a 64-byte word: the rest reads as 0", "scale")
+            message = f"the {scale_bytes} scale bytes of a row cross a 64-byte word: the rest reads as 0"
+            yield Quirk(pc, "split-scales", message, "scale")
             return
-
-
-def _residues(number: Number, modulus: int, bounds: Bounds) -> set[int]:
-    return {number % modulus} if isinstance(number, int) else residues(number, modulus, bounds)

@@ -11,22 +11,24 @@ from plena.backend.emulator import aborts
 from plena.backend.emulator.decoding import DecodedProgram, decode_program
 from plena.backend.emulator.kernels import Kernel
 from plena.backend.stream import REFUSED_WITH_RD
-from plena.dialects.plena_isa import OPCODES, Field
+from plena.dialects.plena_isa import OPCODES, Field, Kind, Mode
 from plena.errors import PlenaError
 from plena.lift.build import read_at_reset
 from plena.lift.code import Code
 from plena.lift.execute import SymbolicRun
 from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Preloaded
+from plena.lift.records import layout
 from plena.lift.resolve import Resolver
 from plena.lift.structure import LoopCode, loop_tree
 from plena.lift.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.target import Target
+from plena.verify import concrete_kernels as ends
 from plena.verify.accesses import NAMES
 from plena.verify.affine_checks import Undecided, store_shape, violation
 from plena.verify.cells import unwritten_reads
 from plena.verify.checks import Check, check_table
-from plena.verify.concrete import ABORTED, EXHAUSTED, FAILED_CHECK, UNKNOWN, run_concretely
+from plena.verify.concrete import run_concretely
 from plena.verify.findings import Finding, Severity
 from plena.verify.operand_quirks import operand_quirks
 from plena.verify.quirks import Quirk, counter_writes, quirks
@@ -52,8 +54,7 @@ class ProgramCheck:
                 self._warn(quirk)
             for quirk in counter_writes(self.code):
                 self._warn(quirk)
-        order = (lambda f: (not f.is_error, -1 if f.index is None else f.index))
-        return sorted(self.found, key=order)
+        return sorted(self.found, key=lambda f: (not f.is_error, -1 if f.index is None else f.index))
 
     def _add(self, severity: Severity, code: str, message: str, pc: int | None, operand: str | None) -> None:
         if (pc, code, operand) in self.seen:
@@ -71,7 +72,11 @@ class ProgramCheck:
 
     def _can_load(self) -> bool:
         """What the machine refuses before the first instruction."""
-        sizes = {"hbm": self.target.hbm_size, "fp": self.target.fp_sram_size, "int": self.target.int_sram_size}
+        sizes = {
+            "hbm": self.target.hbm_size,
+            "fp": self.target.fp_sram_size,
+            "int": self.target.int_sram_size,
+        }
         for memory, size in sizes.items():
             wanted = self.preloaded.size(memory)
             if wanted > size:
@@ -175,51 +180,46 @@ class ProgramCheck:
                     yield pc, check, problem.message
 
     def _operand(self, pc: int, check: Check) -> str:
-        from plena.lift.execute import layout
-
         return layout(self.code.op[pc]).addresses[check.number]
 
     def _concrete(self, decoded: DecodedProgram) -> None:
         """Decides by running the integer part; only the first error can be known then."""
         result = run_concretely(self.code, decoded, self.target, self.preloaded)
         pc, check = result.pc, result.check
-        if result.status == ABORTED:
-            self._abort_of_run(decoded, pc, result.abort)
-        elif result.status == FAILED_CHECK:
-            assert check is not None
-            self._error(check.code, f"{result.value} is not allowed", pc, self._operand(pc, check))
-        elif result.status == UNKNOWN:
-            self._error(
-                "undeclared-number",
-                "what happens hangs on a number that the host or V_TOPK left in INT SRAM: declare its range",
-                pc,
-            )
-        elif result.status == EXHAUSTED:
-            self._error("undecided", "the program runs too long to be checked", pc)
+        match result.status:
+            case ends.ABORTED:
+                self._abort(decoded, pc, result.abort)
+            case ends.WATCHDOG:
+                limit = self.target.max_loop_instructions
+                self._error(
+                    "loop-watchdog", f"one iteration runs more than MAX_LOOP_INSTRUCTIONS = {limit}", pc
+                )
+            case ends.END_UNMATCHED:
+                self._error("loop-end-unmatched", f"no open loop counts in gp{self.code.rd[pc]}", pc)
+            case ends.BREAK_NO_LOOP:
+                self._error("break-no-loop", "no loop is open", pc)
+            case ends.FAILED_CHECK:
+                assert check is not None
+                self._error(check.code, f"{result.value} is not allowed", pc, self._operand(pc, check))
+            case ends.UNKNOWN:
+                message = "what happens hangs on a number from INT SRAM that is not known: declare what the host loads"
+                self._error("undeclared-number", message, pc)
+            case ends.EXHAUSTED:
+                self._error("undecided", "the program runs too long to be checked", pc)
+            case _:
+                pass
         for at, (cells, cell) in result.unwritten.items():
             what, code = NAMES[cells]
             self._warn(Quirk(at, code, f"it reads {what} {cell}, which nothing has written"))
 
-    def _abort_of_run(self, decoded: DecodedProgram, pc: int, abort: int) -> None:
-        if abort == aborts.LOOP_WATCHDOG:
-            limit = self.target.max_loop_instructions
-            self._error("loop-watchdog", f"one iteration runs more than MAX_LOOP_INSTRUCTIONS = {limit}", pc)
-        elif abort == aborts.LOOP_END_UNMATCHED:
-            self._error("loop-end-unmatched", f"no open loop counts in gp{self.code.rd[pc]}", pc)
-        else:
-            self._abort(decoded, pc, abort)
-
 
 def _first_read(code: Code, number: int) -> int:
     """The first instruction that reads an f register."""
-    from plena.dialects.plena_isa import Kind, Mode
-
     for pc, op in enumerate(code.op):
         spec = OPCODES.get(op)
-        for slot in spec.slots if spec is not None else ():
+        if spec is None or (spec.free_if_f0 and not code.rd[pc]):
+            continue
+        for slot in spec.slots:
             if slot.kind is Kind.F and Mode.READ in slot.mode and code.number(pc, slot.field) == number:
-                if not (spec is not None and spec.free_if_f0 and not code.rd[pc]):
-                    return pc
+                return pc
     return 0
-
-

@@ -9,6 +9,7 @@ import numpy as np
 
 from plena.dialects.plena_isa import OPCODES, Field, Kind
 from plena.lift.code import Code
+from plena.lift.records import HBM_TYPES
 from plena.lift.structure import END, START, WRITES_GP
 from plena.target import Target
 
@@ -54,7 +55,11 @@ def _of_word(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, st
         case "V_RED_MAX" if rs3 and code.rd[pc]:
             yield "masked-reduction", "the mask has no effect on the maximum", "mask"
         case "V_EXP_V" if rs3:
-            yield "misplaced-mask", "the public assembler loses this mask; unselected lanes are clamped", "mask"
+            yield (
+                "misplaced-mask",
+                "the public assembler loses this mask; unselected lanes are clamped",
+                "mask",
+            )
         case "V_RECI_V" if rs3:
             yield "misplaced-mask", "the public assembler loses this mask", "mask"
         case "M_MV_WO" | "M_BMM_WO" | "M_BMV_WO" if code.imm[pc]:
@@ -62,7 +67,11 @@ def _of_word(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, st
         case "C_BREAK":
             yield "break", "C_BREAK pops a loop and goes on with the next instruction; it ends nothing", None
         case "M_TMV":
-            yield "first-row-block", "M_TMV only reaches the first BLEN rows of a tile; M_TMM is the usable form", None
+            yield (
+                "first-row-block",
+                "M_TMV only reaches the first BLEN rows of a tile; M_TMM is the usable form",
+                None,
+            )
         case "M_BMM":
             yield "interleaved-heads", "M_BMM takes heads interleaved lane by lane, unlike M_BTMM", None
         case "S_LUI_INT" if code.imm[pc] >> LUI_BITS:
@@ -82,8 +91,7 @@ def _of_transfer(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str
         return
     if code.rs3[pc] > 1:
         yield "stride-selector", "only 1 selects the stride register; this is the contiguous mode", "rstride"
-    pair = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE") if spec.mnemonic == "H_PREFETCH_M" else ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
-    number_format = target.precision[pair[code.number(pc, Field.FUNCT1) != 0]]
+    number_format = target.precision[HBM_TYPES[code.op[pc]][code.number(pc, Field.FUNCT1) != 0]]
     if code.rs3[pc] != 1 and number_format.element_bits > 8:
         yield "overlapping-rows", "rows of the contiguous mode are VLEN bytes apart: they overlap", "rstride"
 
@@ -94,7 +102,9 @@ def counter_writes(code: Code) -> Iterator[Quirk]:
     for pc, op in enumerate(code.op):
         register = code.rd[pc]
         if op == END:
-            position = next((i for i in reversed(range(len(open_loops))) if open_loops[i][1] == register), None)
+            position = next(
+                (i for i in reversed(range(len(open_loops))) if open_loops[i][1] == register), None
+            )
             if position is not None:
                 del open_loops[position]
         elif op == START or WRITES_GP[op]:

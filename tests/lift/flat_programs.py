@@ -76,7 +76,10 @@ def _matrix(w: Writer) -> None:
     w.add(f"S_ADDI_INT gp{SCRATCH}, gp0, {32 * w.small(7)}", f"M_MM 0, gp{SCRATCH}, gp{w.one(ROWS)}")
     if w.draw(st.booleans()):
         stride = w.draw(st.sampled_from(("gp0", f"gp{SCRATCH}", "gp15")))
-        w.add(f"S_ADDI_INT gp{SCRATCH}, gp0, {w.small(3)}", f"M_MM_WO gp{w.one(ROWS)}, {stride}, {4 * w.small(1)}")
+        w.add(
+            f"S_ADDI_INT gp{SCRATCH}, gp0, {w.small(3)}",
+            f"M_MM_WO gp{w.one(ROWS)}, {stride}, {4 * w.small(1)}",
+        )
 
 
 def _step(w: Writer) -> None:
@@ -139,12 +142,18 @@ def _load_number(w: Writer) -> None:
 
 
 def _filler(w: Writer) -> None:
-    nops = ("S_ADDI_INT gp0, gp0, 0", "S_MUL_FP f0, f1, f2", f"S_MUL_INT gp{SCRATCH}, gp{SCRATCH}, gp{SCRATCH}")
+    nops = (
+        "S_ADDI_INT gp0, gp0, 0",
+        "S_MUL_FP f0, f1, f2",
+        f"S_MUL_INT gp{SCRATCH}, gp{SCRATCH}, gp{SCRATCH}",
+    )
     w.add(w.draw(st.sampled_from(nops)))
 
 
 def _state(w: Writer) -> None:
-    what = w.draw(st.sampled_from(("C_SET_V_MASK_REG", "C_SET_STRIDE_REG", "C_SET_SCALE_REG", "C_SET_ADDR_REG")))
+    what = w.draw(
+        st.sampled_from(("C_SET_V_MASK_REG", "C_SET_STRIDE_REG", "C_SET_SCALE_REG", "C_SET_ADDR_REG"))
+    )
     if what == "C_SET_ADDR_REG":
         w.add(f"C_SET_ADDR_REG a{w.small(2)}, gp0, gp{w.one(ROWS + WORDS)}")
     else:

@@ -26,7 +26,9 @@ def test_the_corpus_keeps_its_effect(name: str) -> None:
     assert_same_effect(text, module, (corpus.machine(), corpus.machine()))
 
 
-NUMBERS = [0] * INT_FIRST + np.random.default_rng(7).integers(INT_LOW, INT_HIGH + 1, 1024 - INT_FIRST).tolist()
+NUMBERS = [0] * INT_FIRST + np.random.default_rng(7).integers(
+    INT_LOW, INT_HIGH + 1, 1024 - INT_FIRST
+).tolist()
 
 
 @given(flat_programs())
