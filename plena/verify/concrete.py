@@ -187,7 +187,7 @@ class _Assembler:
 
 
 def run_concretely(
-    code: Code, decoded: DecodedProgram, target: Target, preloaded: Preloaded, limit: int = STEP_LIMIT
+    code: Code, decoded: DecodedProgram, target: Target, preloaded: Preloaded, limit: int | None = None
 ) -> ConcreteResult:
     """Runs the integer part of a program from reset."""
     assembler = _Assembler(code, decoded, target)
@@ -195,7 +195,7 @@ def run_concretely(
     memory = _memory(target, preloaded)
     facts = np.zeros(3, np.int64)
     unwritten = np.full((len(code), 2), -1, np.int64)
-    status = int(run(tables, memory, target.max_loop_instructions, limit, facts, unwritten))
+    status = int(run(tables, memory, target.max_loop_instructions, limit or STEP_LIMIT, facts, unwritten))
     pc = int(facts[0])
     return ConcreteResult(
         status,
