@@ -57,6 +57,7 @@ class RegisterFile:
         self.wanted: Counter[int] = Counter()
         self.has_pressure = False
         self._where: dict[Value, int] = {}
+        self._next_exact = [-1] * capacity
 
     # -- contents
 
@@ -71,6 +72,7 @@ class RegisterFile:
                     if self.content[other] == old:
                         self._where[old] = other
         self.content[track] = value
+        self._next_exact[track] = -1
         if value is not None:
             self.touched.add(track)
             self.members.setdefault(value[0], []).append(track)
@@ -104,14 +106,16 @@ class RegisterFile:
     def future(self, track: int, time: int, incoming: Value | None = None) -> tuple[int, int]:
         """(time of the next use, instructions to get the value back) of what a register holds.
 
-        `incoming` is a value about to be created, which counts as present.
+        Times are asked for in ascending order. `incoming` is a value about to be created, which counts as present.
         """
         held = self.content[track]
         if held is None:
             return NEVER, 0
         cls, constant = held
         timeline = self.timeline
-        exact = timeline.next_exact(held, time)
+        exact = self._next_exact[track]
+        if exact <= time:
+            exact = self._next_exact[track] = timeline.next_exact(held, time)
         if cls == CONSTANT:
             if constant >= REACH:
                 exact = min(exact, timeline.next_above(held, time))
@@ -144,18 +148,24 @@ class RegisterFile:
     def choose(self, value: Value, time: int, locked: Iterable[int]) -> int:
         """The register to overwrite for a new value: its home, a dead one, or the one needed last."""
         taken = set(locked)
-        home = self.homes.get(value)
-        best, best_score = -1, -1.0
+        home = self.homes.get(value, -1)
+        if home >= 0 and home not in taken and self.future(home, time, value)[0] >= NEVER:
+            return home
+        best, best_score, unused = -1, -1.0, -1
         for track in range(len(self.content)):
             if track in taken:
                 continue
             use, cost = self.future(track, time, value)
-            if use >= NEVER:
-                score = float(NEVER) + (2 if track == home else 1 if track in self.touched else 0)
-            else:
+            if use < NEVER:
                 score = (use - time) / cost
-            if score > best_score:
-                best, best_score = track, score
+                if score > best_score:
+                    best, best_score = track, score
+            elif track in self.touched:
+                return track
+            elif unused < 0:
+                unused = track
+        if unused >= 0:
+            return unused
         if best < 0:
             raise OutOfRegistersError
         return best
