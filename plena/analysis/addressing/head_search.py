@@ -119,7 +119,9 @@ class HeadSearch:
         self._improve(optional)
         return self.best
 
-    def _sweep(self, needed: tuple[Value, ...], optional: tuple[Value, ...], memory: tuple[Value, ...]) -> bool:
+    def _sweep(
+        self, needed: tuple[Value, ...], optional: tuple[Value, ...], memory: tuple[Value, ...]
+    ) -> bool:
         """Keeps as many optional values as fit, then fewer, until that stops helping."""
         failures, gained = 0, False
         most = min(len(optional), self.registers - len(needed))

@@ -153,7 +153,7 @@ class RegisterFile:
             return home
         best, best_score, unused = -1, -1.0, -1
         for track in range(len(self.content)):
-            if track in taken:
+            if track in taken or time < self._next_exact[track] <= time + best_score:
                 continue
             use, cost = self.future(track, time, value)
             if use < NEVER:

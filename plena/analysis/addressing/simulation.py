@@ -120,7 +120,11 @@ class Simulation:
                 track = file.create(value, time - 1, found.values())
             found[read.slot] = track
         bindings = tuple(
-            Binding(r.slot, found[r.slot], (r.value[1] - file.constant_of(found[r.slot])) if r.has_immediate else 0)
+            Binding(
+                r.slot,
+                found[r.slot],
+                (r.value[1] - file.constant_of(found[r.slot])) if r.has_immediate else 0,
+            )
             for r in node.reads
         )
         result = None
