@@ -51,6 +51,7 @@ class _Walk:
         if "hbm" in preloaded.spans:
             self.hbm = IntervalSet([(s.start, s.stop) for s in preloaded.of_memory("hbm")])
         self.seen: set[tuple[int, str]] = set()
+        self._accesses: dict[tuple[int, int], tuple[CellAccess, ...]] = {}
 
     def run(self) -> Iterator[UnwrittenRead]:
         for item in self.program.body:
@@ -63,10 +64,17 @@ class _Walk:
                 yield from self._read(item)
                 self._write(item)
 
+    def _accesses_of(self, pc: int) -> tuple[CellAccess, ...]:
+        key = (self.code.op[pc], self.code.rs3[pc])
+        accesses = self._accesses.get(key)
+        if accesses is None:
+            accesses = self._accesses[key] = cell_accesses(self.target, *key)
+        return accesses
+
     def _write(self, item: LiftedInstruction) -> None:
         pc = item[0]
         op = self.code.op[pc]
-        for access in cell_accesses(self.target, op, self.code.rs3[pc]):
+        for access in self._accesses_of(pc):
             if access.is_write:
                 self.written[access.cells].add(self._pieces(access, item))
         if op == _STORE and self.hbm is not None:
@@ -76,7 +84,7 @@ class _Walk:
     def _read(self, item: LiftedInstruction) -> Iterator[UnwrittenRead]:
         pc = item[0]
         op = self.code.op[pc]
-        for access in cell_accesses(self.target, op, self.code.rs3[pc]):
+        for access in self._accesses_of(pc):
             if access.is_write:
                 continue
             missing = self.written[access.cells].first_missing(self._pieces(access, item))

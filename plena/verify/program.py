@@ -14,7 +14,7 @@ from plena.backend.stream import REFUSED_WITH_RD
 from plena.dialects.plena_isa import OPCODES, Field, Kind, Mode
 from plena.errors import PlenaError
 from plena.lift.build import read_at_reset
-from plena.lift.code import Code
+from plena.lift.code import Code, opcode
 from plena.lift.execute import SymbolicRun
 from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Preloaded
@@ -32,6 +32,8 @@ from plena.verify.concrete import run_concretely
 from plena.verify.findings import Finding, Severity
 from plena.verify.operand_quirks import operand_quirks
 from plena.verify.quirks import Quirk, counter_writes, quirks
+
+_STORE = opcode("H_STORE_V")
 
 MOST_FINDINGS = 1000
 """Findings of one kind after which the check stops listing more."""
@@ -166,10 +168,11 @@ class ProgramCheck:
     def _violations(self, program: LiftedProgram) -> Iterator[tuple[int, Check, str]]:
         code, bounds = self.code, program.bounds
         table = check_table(self.target)
+        shapes = {(p, s): store_shape(self.target, p, s) for p in (False, True) for s in (False, True)}
         for item in program.instructions():
             pc = item[0]
             op, rs3 = code.op[pc], code.rs3[pc]
-            store = store_shape(self.target, code.number(pc, Field.FUNCT1) != 0, rs3 == 1)
+            store = shapes[code.number(pc, Field.FUNCT1) != 0, rs3 == 1] if op == _STORE else None
             failed: set[int] = set()
             for check in table.of(op, rs3):
                 if check.number in failed and isinstance(item[1 + check.number], int):

@@ -144,7 +144,9 @@ def test_code_that_cannot_be_lifted_is_run() -> None:
         "S_ADDI_INT gp1, gp0, 1\nS_ADD_INT gp3, gp3, gp3\nC_LOOP_END gp1\nV_EXP_V gp3, gp3, 0"
     )
     assert warnings(halving.format(5)) == ["writes-loop-counter", "writes-loop-counter"]
-    geometric = "S_ADDI_INT gp3, gp0, 8\nC_LOOP_START gp1, {}\nS_ADD_INT gp3, gp3, gp3\nV_EXP_V gp3, gp3, 0\nC_LOOP_END gp1"
+    geometric = (
+        "S_ADDI_INT gp3, gp0, 8\nC_LOOP_START gp1, {}\nS_ADD_INT gp3, gp3, gp3\nV_EXP_V gp3, gp3, 0\nC_LOOP_END gp1"
+    )
     assert not errors(geometric.format(11))
     assert [(f.code, f.index) for f in errors(geometric.format(12))] == [("vram-range", 3)]
 
@@ -171,7 +173,10 @@ def test_numbers_of_the_host_need_a_range() -> None:
 
 
 def test_chosen_experts_are_in_range() -> None:
-    text = "S_ADDI_INT gp1, gp0, {}\nV_TOPK gp0, gp0, gp0, 0\nS_LD_INT gp2, gp0, 2\nS_MUL_INT gp2, gp2, gp1\nV_EXP_V gp2, gp2, 0"
+    text = (
+        "S_ADDI_INT gp1, gp0, {}\nV_TOPK gp0, gp0, gp0, 0\nS_LD_INT gp2, gp0, 2\n"
+        "S_MUL_INT gp2, gp2, gp1\nV_EXP_V gp2, gp2, 0"
+    )
     assert not errors(text.format(8 * 132))
     assert {f.code for f in errors(text.format(8 * 133))} == {"vram-range"}
 
