@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntAttr
 
 from plena.backend.ports import Port
 from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
+from plena.dialects.tile.placements import from_attribute
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
@@ -89,8 +89,6 @@ def _program(
 
     expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
     constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
-    macs = chosen.tiles.attributes[USEFUL_MACS]
-    assert isinstance(macs, IntAttr)
     program = Program.from_module(
         chosen.registers,
         inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
@@ -98,7 +96,7 @@ def _program(
         placements=tuple(placements_of(chosen.tiles)),
         constants=constant_words(chosen.tiles),
         memory_map=tuple(memory_map_of(chosen.tiles)),
-        useful_macs={"": macs.data},
+        useful_macs=from_attribute(chosen.tiles.attributes[USEFUL_MACS]),
         timing=chosen.schedule.timing,
         decisions=chosen.decisions,
         data=StagedData(expressions, imported.tensors, constants),

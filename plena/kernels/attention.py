@@ -31,7 +31,7 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     form = BroadcastAttention if broadcast else OnlineAttention if choice == "online" else RowsAttention
     kernel = form(op, shape, ctx)
     kernel.run()
-    ctx.useful_macs += shape.macs
+    ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import TYPE_CHECKING, Literal
 
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.backend.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
@@ -19,7 +20,7 @@ from plena.errors import CompileError
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, Panel, TensorLocation
+from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
 from plena.lowering.kernel import round_up
 from plena.target import Target
 
@@ -45,13 +46,23 @@ class KernelContext:
     )
     defined_tails: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
     """Rows behind the last column block of a panel that hold zeros."""
+    words: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
+    """Computed constants by value (see plena.kernels.words)."""
+    constant_panels: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
+    """Constant rows in vector SRAM by name."""
+    spread: dict[SSAValue, Panel] = field(default_factory=dict[SSAValue, Panel])
+    """Panels made of tensors in FP SRAM."""
+    shared: set[SSAValue] = field(default_factory=set[SSAValue])
+    """Buffers that several tensors or iterations read: never overwritten."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
+    iterations: int = 1
+    """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None
     """The index of the repetition that is being lowered."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
-    useful_macs: int = 0
+    useful_macs: dict[str, int] = field(default_factory=dict[str, int])
     """Multiply-accumulates of the mathematical operations, padding not counted."""
 
     @property
@@ -204,7 +215,16 @@ class KernelContext:
         location = self.locations[value]
         if isinstance(location, HostTensor):
             name = location.source.symbol or f"input{location.source.index}"
+            once = not location.stack and self.iteration is not None
             location = self.locations[value] = self.load(_identifier(name), location)
+            if once:
+                self.shared.add(location.buffer)
+        elif isinstance(location, Words):
+            from plena.kernels.words import spread
+
+            if value not in self.spread:
+                self.spread[value] = spread(self, location)
+            return self.spread[value]
         return location
 
     def constant_rows(self, name: str, rows: Array) -> HostTensor:
@@ -216,6 +236,12 @@ class KernelContext:
     def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
         """Notes which schedule a product got, its cycles under both profiles, and whether they agree."""
         self.decisions.append(describe_choice(op, shape, broadcast, self.target, self.schedule))
+
+    def count_macs(self, macs: int) -> None:
+        """Adds multiply-accumulates of the operation being lowered, once for each iteration of a repetition."""
+        module = self.builder.provenance.get("plena.module")
+        name = module.data if isinstance(module, StringAttr) else ""
+        self.useful_macs[name] = self.useful_macs.get(name, 0) + macs * self.iterations
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
         self.locations[value] = location

@@ -39,7 +39,7 @@ def lower_linear(op: Operation, ctx: KernelContext) -> None:
     broadcast = prefers_broadcast(shape, target, ctx.schedule)
     ctx.decide(op, shape, broadcast)
     for layer in layers:
-        ctx.useful_macs += x.rows * layer.weight.shape[0] * layer.weight.shape[1]
+        ctx.count_macs(x.rows * layer.weight.shape[0] * layer.weight.shape[1])
         result = ctx.new_panel("linear", x.rows, layer.weight.shape[0])
         weight = _place_weight(layer.weight, x, ctx)
         if broadcast:

@@ -26,7 +26,8 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
         sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
         shape = shape_of(argument)
         ctx.set(argument, HostTensor(sources[0], shape, (), shape, stack=sources))
-    outer = ctx.iteration
+    outer, times = ctx.iteration, ctx.iterations
+    ctx.iterations *= op.iterations
     with ctx.builder.loop(op.iterations) as index:
         ctx.iteration = index
         for inner in op.body.block.ops:
@@ -34,7 +35,7 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
                 _copy_back([ctx.panel(value) for value in inner.values], carried, ctx)
             else:
                 lower_operation(inner, ctx)
-    ctx.iteration = outer
+    ctx.iteration, ctx.iterations = outer, times
     for output, panel in zip(op.outputs, carried, strict=True):
         ctx.set(output, panel)
 

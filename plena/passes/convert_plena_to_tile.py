@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, Float32Type, IntAttr, ModuleOp, TensorType
+from xdsl.dialects.builtin import ArrayAttr, Float32Type, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -17,7 +17,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import attention, layout, linear, repeat
+from plena.kernels import arithmetic, attention, layout, linear, norms, repeat
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
@@ -25,9 +25,9 @@ from plena.kernels.tensors import Panel
 from plena.target import Target
 
 USEFUL_MACS = "plena.useful_macs"
-"""Module attribute: multiply-accumulates of the mathematical operations."""
+"""Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
 
-_REGISTERED = (attention, layout, linear, repeat)
+_REGISTERED = (arithmetic, attention, layout, linear, norms, repeat)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
         kernels.set(argument, input_tensor(index, argument, integer=integer))
     for op in function.body.block.ops:
         _lower(op, kernels)
-    module.attributes[USEFUL_MACS] = IntAttr(kernels.useful_macs)
+    module.attributes[USEFUL_MACS] = to_attribute(kernels.useful_macs)
     function.detach()
     function.erase(safe_erase=False)
     for op in list(kernels.builder.finish().body.block.ops):
