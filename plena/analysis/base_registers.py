@@ -36,7 +36,9 @@ class _Register:
         return sum(span.uses for span in self.spans)
 
 
-def assign_bases(needs: Sequence[tuple[Operation, Linear]], block: Block, registers: int) -> dict[Linear, int]:
+def assign_bases(
+    needs: Sequence[tuple[Operation, Linear]], block: Block, registers: int
+) -> dict[Linear, int]:
     """Numbers 0 .. registers - 1 for the distinct bases of a program.
 
     Bases needed in disjoint parts of the outermost block share a register; when registers run out, so do the least

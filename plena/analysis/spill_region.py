@@ -29,7 +29,6 @@ class SpillMemory(Enum):
         """Module attribute: words of the region that are taken."""
         return f"plena.{self.value[0]}_spill_words"
 
-
     @property
     def end_attribute(self) -> str:
         """Module attribute: one past the last word of a region that has a base; absent: the end of the memory."""
@@ -69,7 +68,9 @@ def place_regions(module: ModuleOp) -> None:
     for memory in SpillMemory:
         size = memory.size(target)
         start, end = _largest_gap(used[memory.memory], size)
-        if memory.base_attribute not in module.attributes and any(e > size - _ROOM for _, e in used[memory.memory]):
+        if memory.base_attribute not in module.attributes and any(
+            e > size - _ROOM for _, e in used[memory.memory]
+        ):
             module.attributes[memory.base_attribute] = IntegerAttr(start, i64)
             module.attributes[memory.end_attribute] = IntegerAttr(end, i64)
 

@@ -36,10 +36,7 @@ def export_module(
     Raises:
         CompileError: torch.export cannot capture the module.
     """
-    if isinstance(module, ExportedProgram):
-        program = module
-    else:
-        program = _capture(module, args, kwargs)
+    program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
     with torch.no_grad():
@@ -47,12 +44,12 @@ def export_module(
 
 
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
-    args, kwargs = _distinct((tuple(args), dict(kwargs)))
+    arguments, keywords = _distinct((tuple(args), dict(kwargs)))
     training = {child: child.training for child in module.modules()}
     module.eval()
     try:
         with torch.no_grad():
-            return torch.export.export(module, args, kwargs, strict=False)
+            return torch.export.export(module, arguments, keywords, strict=False)
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CompileError(

@@ -89,8 +89,10 @@ def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]
         elif spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
             assert spec.target is not None
             source = program.state_dict if spec.target in program.state_dict else program.constants
-            plan.constants[node] = source[spec.target]
-            plan.names[id(source[spec.target])] = spec.target
+            tensor = source[spec.target]
+            assert isinstance(tensor, torch.Tensor)
+            plan.constants[node] = tensor
+            plan.names[id(tensor)] = spec.target
     return parameters
 
 

@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import ConstraintContext, OperandDef, OptOperandDef, VarOperandDef
+from xdsl.irdl import OperandDef, OptOperandDef, VarOperandDef, VerificationContext
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects import aten
@@ -140,7 +140,7 @@ def to_attribute(value: Any, constraint: Any = None) -> Attribute:
         if constraint is None:
             return candidate
         try:
-            constraint.verify(candidate, ConstraintContext())
+            constraint.verify(candidate, VerificationContext())
         except VerifyException:
             continue
         return candidate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -189,13 +189,13 @@ class AttentionKernel(ABC):
         return self.ctx.place(name, tensor, "tiled", "HBM_M_KV_TYPE", padded)
 
     @contextmanager
-    def _rows(self, section: QuerySection) -> Iterator[Linear]:
+    def _rows(self, section: QuerySection) -> Generator[Linear]:
         """Loops over the query blocks of a section; the index is the first row."""
         with self.builder.loop(section.blocks) as block:
             yield (block + section.first_block) * self.tiling.query_block
 
     @contextmanager
-    def _kv_heads(self) -> Iterator[tuple[Linear, Linear]]:
+    def _kv_heads(self) -> Generator[tuple[Linear, Linear]]:
         """Loops over key heads: the head, and where its first query head's columns begin in the result."""
         shape, builder, result = self.shape, self.builder, self.result
         per_block = self.vlen // result.group_pitch
@@ -209,7 +209,7 @@ class AttentionKernel(ABC):
             yield kv_head, kv_head * self._member_blocks() * result.block
 
     @contextmanager
-    def _group(self) -> Iterator[tuple[Linear, Linear]]:
+    def _group(self) -> Generator[tuple[Linear, Linear]]:
         """Loops over the query heads of a key head, with their column offsets in the result."""
         shape, builder, result = self.shape, self.builder, self.result
         per_block = self.vlen // result.group_pitch

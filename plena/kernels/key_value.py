@@ -99,7 +99,7 @@ def _separated(tensor: HostTensor, shape: KeyValueShape, width: int) -> HostTens
 
 
 def _place(ctx: KernelContext, name: str, tensor: HostTensor) -> Tiles:
-    batch, length, lanes = tensor.shape
+    _, length, lanes = tensor.shape
     mlen, unit = ctx.target.mlen, ctx.element_bytes("HBM_M_KV_TYPE")
     padded = (round_up(length, mlen), round_up(lanes, mlen))
     buffer = ctx.place(name, tensor, "tiled", "HBM_M_KV_TYPE", padded, order="columns")

@@ -19,7 +19,6 @@ from plena.passes.attention_masks import (
     is_masking_number,
     negated_terms,
 )
-
 from plena.passes.tracing import trace
 
 

@@ -17,17 +17,15 @@ from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import LayoutMap
-from plena.passes.tracing import trace
 from plena.passes.rewriting import rewrite
+from plena.passes.tracing import trace
 
 
 class ComposeLayouts(RewritePattern):
     """layout(layout(x)) is one layout of x, and one that changes nothing is x."""
 
     @op_type_rewrite_pattern
-    def match_and_rewrite(
-        self, op: plena.ReshapeOp | plena.RearrangeOp, rewriter: PatternRewriter
-    ) -> None:
+    def match_and_rewrite(self, op: plena.ReshapeOp | plena.RearrangeOp, rewriter: PatternRewriter) -> None:
         traced = trace(op.result)
         if traced.layout.repeats:
             return

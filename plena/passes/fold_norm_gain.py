@@ -50,7 +50,11 @@ class FoldNormGainPattern(RewritePattern):
         rewriter.replace(op, plain)
 
     def _fold(
-        self, rewriter: PatternRewriter, linear: plena.LinearOp, gain: Attribute | None, bias: Attribute | None
+        self,
+        rewriter: PatternRewriter,
+        linear: plena.LinearOp,
+        gain: Attribute | None,
+        bias: Attribute | None,
     ) -> None:
         weight = expression_of(linear.weight)
         assert weight is not None

@@ -95,7 +95,10 @@ class FoldSlice(RewritePattern):
 
 def _sliced(operand: Attribute, axis: int, start: int, stop: int, step: int) -> StagingAttr:
     """A slice; one of a slice with step 1 along the same axis is a slice of its operand."""
-    if isinstance(operand, plena.SliceAttr) and (operand.axis.value.data, operand.step.value.data) == (axis, 1):
+    if isinstance(operand, plena.SliceAttr) and (operand.axis.value.data, operand.step.value.data) == (
+        axis,
+        1,
+    ):
         first = operand.start.value.data
         return plena.SliceAttr(operand.operand, axis, first + start, first + stop, step)
     return plena.SliceAttr(operand, axis, start, stop, step)
@@ -121,7 +124,9 @@ class FoldArithmetic(RewritePattern):
         parts = len(shape_of(op.rhs)) == 2 and shape_of(op.rhs)[1] not in (1, shape_of(op.lhs)[1])
         if lhs is None or rhs is None or parts:
             return
-        _replace(rewriter, op, (plena.SumAttr if isinstance(op, plena.AddOp) else plena.ProductAttr)(lhs, rhs))
+        _replace(
+            rewriter, op, (plena.SumAttr if isinstance(op, plena.AddOp) else plena.ProductAttr)(lhs, rhs)
+        )
 
 
 class JoinAddends(RewritePattern):
@@ -165,9 +170,7 @@ class FoldScalar(RewritePattern):
     """A parameter times or plus a number."""
 
     @op_type_rewrite_pattern
-    def match_and_rewrite(
-        self, op: plena.AddScalarOp | plena.MulScalarOp, rewriter: PatternRewriter
-    ) -> None:
+    def match_and_rewrite(self, op: plena.AddScalarOp | plena.MulScalarOp, rewriter: PatternRewriter) -> None:
         operand = expression_of(op.input)
         if operand is None:
             return

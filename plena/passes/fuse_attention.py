@@ -64,9 +64,10 @@ def _movement(operands: list[Trace], cut: Heads) -> tuple[int, int]:
 def _keeps_rows(traced: Trace, cut: Heads) -> bool:
     """Whether the base has rows of all heads; an argument with axes of samples and heads is arranged by the host."""
     base = shape_of(traced.base)
+    columns = base[-1]
     if len(base) >= 4 and isinstance(traced.base, BlockArgument):
         return base[0] == cut.batch
-    return base[-1] == cut.heads * traced.layout.shape[-1]
+    return columns == cut.heads * traced.layout.shape[-1]
 
 
 def _factor_count(traced: Trace, cut: Heads) -> int:
@@ -241,9 +242,7 @@ class AttentionBuilder:
         return repeated_view(self.emitter, base, layout, shape)
 
 
-def repeated_view(
-    emitter: Emitter, base: SSAValue, layout: LayoutMap, shape: tuple[int, ...]
-) -> SSAValue:
+def repeated_view(emitter: Emitter, base: SSAValue, layout: LayoutMap, shape: tuple[int, ...]) -> SSAValue:
     """A view that may repeat: the axes in order, then the repetition, then the shape."""
     if not layout.repeats:
         return emitter.view(base, layout, shape)

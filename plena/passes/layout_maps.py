@@ -84,8 +84,9 @@ class LayoutMap:
         """The view under another shape, None where an axis would be cut at no boundary of its atoms."""
         factors, pending = list(self.factors), list(self.atoms)
         axes: list[tuple[Atom, ...]] = []
-        for size in shape:
+        for extent in shape:
             axis: list[Atom] = []
+            size = extent
             while size > 1:
                 if not pending:
                     return None

@@ -154,9 +154,7 @@ class _Emitter:
             cell = self.cells[track] = self._declare(GPRegister.unallocated())
         return cell
 
-    def _block(
-        self, ir: IRBlock, block: Block, plan: BlockPlan, tracks: dict[int, int], frame: int
-    ) -> None:
+    def _block(self, ir: IRBlock, block: Block, plan: BlockPlan, tracks: dict[int, int], frame: int) -> None:
         """Rewrites one block; `tracks` maps the plan's tracks to registers, `frame` is its first spill word."""
         waiting: list[Operation] = []
         for node, code in zip(block.nodes, plan.code, strict=True):

@@ -26,7 +26,12 @@ TENSOR_PIPELINE: tuple[str, ...] = (
 TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "allocate-buffers")
 """plena to tile: kernels tiled, buffers placed. The first pass takes the schedule."""
 
-AFFINE_PIPELINE: tuple[str, ...] = ("convert-tile-to-isa", "canonicalize-loops", "hoist-invariants", "set-state")
+AFFINE_PIPELINE: tuple[str, ...] = (
+    "convert-tile-to-isa",
+    "canonicalize-loops",
+    "hoist-invariants",
+    "set-state",
+)
 """tile to the affine form of plena_isa, ready for the loop optimiser."""
 
 REGISTER_PIPELINE: tuple[str, ...] = ("materialize-addresses", "allocate-registers")

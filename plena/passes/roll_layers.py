@@ -85,7 +85,7 @@ class _Run:
 def _best_run(function: FuncOp) -> _Run | None:
     """The run with the most iterations, then the fewest carried values."""
     ops = [op for op in function.body.block.ops if not isinstance(op, ParameterOp | ReturnOp)]
-    place = {value: (index, n) for index, op in enumerate(ops) for n, value in enumerate(op.results)}
+    place: Places = {v: (index, n) for index, op in enumerate(ops) for n, v in enumerate(op.results)}
     signatures = [_signature(op) for op in ops]
     best: _Run | None = None
     for period in _periods(signatures):
@@ -235,7 +235,7 @@ def _roll(function: FuncOp, run: _Run) -> None:
         parameter.detach()
         body.insert_op_before(parameter, repeat)
     shift = (run.times - 1) * run.period
-    numbers = {value: (i, n) for i, op in enumerate(run.ops) for n, value in enumerate(op.results)}
+    numbers: Places = {v: (i, n) for i, op in enumerate(run.ops) for n, v in enumerate(op.results)}
     for (_, value), output in zip(run.carried, repeat.outputs, strict=True):
         index, number = numbers[value]
         run.ops[index + shift].results[number].replace_all_uses_with(output)

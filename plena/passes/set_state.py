@@ -62,7 +62,9 @@ class SetState(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         block = op.body.block
         for state, setter in _SETTER.items():
-            for before, value in place_settings(block, Linear(RESET[setter]), lambda o, s=state: _demand(o, s)):
+            for before, value in place_settings(
+                block, Linear(RESET[setter]), lambda o, s=state: _demand(o, s)
+            ):
                 _insert(before, build(setter, src=_value(before, value)))
         _Bases(op).run()
         for instruction in list(instructions_in(op)):
@@ -183,6 +185,3 @@ class _Bases:
             self.declarations.append(op)
             self.cells[register] = op.cell
         return self.cells[register]
-
-
-

@@ -30,7 +30,9 @@ def _block(
             for iteration in range(op.trips):
                 yield from _block(op.body.block, {**values, op.index: Linear(iteration)}, count, names)
         elif isinstance(op, Instruction):
-            operands = tuple((slot.name, _operand(value, values, names)) for slot, value in op.named_operands())
+            operands = tuple(
+                (slot.name, _operand(value, values, names)) for slot, value in op.named_operands()
+            )
             flags = tuple(op.number(slot.name) for slot in property_slots(op.SPEC))
             if op.results:
                 values[op.results[0]] = Linear(0, ((_Loaded(count[0]), 1),))  # type: ignore[arg-type]

@@ -225,9 +225,7 @@ IMAGE = {"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 96, "
 
 def test_vit() -> None:
     config = transformers.ViTConfig(**IMAGE, image_size=24, patch_size=8)
-    model = Picked(
-        initialised(transformers.ViTModel(config)), lambda m, x: m(pixel_values=x).pooler_output
-    )
+    model = Picked(initialised(transformers.ViTModel(config)), lambda m, x: m(pixel_values=x).pooler_output)
     program = lowered(model, torch.randn(2, 3, 24, 24))
     assert "plena.rearrange" not in names(program) and "plena.expand" not in names(program)
     assert only(program, plena.ConcatOp).groups.value.data == 2

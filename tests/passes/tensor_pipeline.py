@@ -23,7 +23,9 @@ def references(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tup
     return result if isinstance(result, tuple) else (result,)
 
 
-def close(program: ImportedProgram, inputs: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]) -> None:
+def close(
+    program: ImportedProgram, inputs: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]
+) -> None:
     """Raise unless the program computes the expected values to 1e-4."""
     for got, want in zip(program.evaluate(*inputs), expected, strict=True):
         torch.testing.assert_close(got, want.float(), atol=1e-4, rtol=1e-4)

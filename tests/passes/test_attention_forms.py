@@ -107,7 +107,9 @@ def both_sides_window(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def shifted_causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    allowed = torch.tril(torch.ones(q.shape[2], k.shape[2], dtype=torch.bool), diagonal=k.shape[2] - q.shape[2])
+    allowed = torch.tril(
+        torch.ones(q.shape[2], k.shape[2], dtype=torch.bool), diagonal=k.shape[2] - q.shape[2]
+    )
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
 
 
@@ -171,7 +173,9 @@ CASES = {
         lambda q, k, v: sdpa(q, k, v, attn_mask=causal_mask(9, 9)), band=CAUSAL
     ),
     "operator, finfo.min causal mask": Case(
-        lambda q, k, v: sdpa(q, k, v, attn_mask=causal_mask(9, 9, torch.finfo(torch.float32).min)[None, None]),
+        lambda q, k, v: sdpa(
+            q, k, v, attn_mask=causal_mask(9, 9, torch.finfo(torch.float32).min)[None, None]
+        ),
         band=CAUSAL,
     ),
     "operator, -1e4 causal mask": Case(
@@ -180,7 +184,9 @@ CASES = {
     "operator, causal window": Case(window, band=BandAttr(-4, 0)),
     "operator, window to both sides": Case(both_sides_window, band=BandAttr(-3, 3)),
     "operator, causal aligned at the end": Case(shifted_causal, (1, 2, 2, 4, 9, 16), band=BandAttr(None, 5)),
-    "operator, mask of ones": Case(lambda q, k, v: sdpa(q, k, v, attn_mask=torch.ones(9, 9, dtype=torch.bool))),
+    "operator, mask of ones": Case(
+        lambda q, k, v: sdpa(q, k, v, attn_mask=torch.ones(9, 9, dtype=torch.bool))
+    ),
     "operator, mask of zeros": Case(lambda q, k, v: sdpa(q, k, v, attn_mask=torch.zeros(9, 9))),
     "operator, one head per sample": Case(
         lambda q, k, v: sdpa(q[:, 0], k[:, 0], v[:, 0]), (3, 1, 1, 6, 5, 16), kv_heads=1
@@ -374,7 +380,7 @@ def test_two_unrelated_masks_are_refused_with_the_line() -> None:
 
 def test_value_heads_may_have_another_size() -> None:
     q, k, _ = qkv(2, 4, 4, 9, 7, 16)
-    program = lowered(Form(lambda q, k, v: written(q, k, v)), q, k, torch.randn(2, 4, 7, 24))
+    program = lowered(Form(written), q, k, torch.randn(2, 4, 7, 24))
     assert only(program, plena.AttentionOp).value_dim == 24
 
 

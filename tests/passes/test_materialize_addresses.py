@@ -35,7 +35,14 @@ def materialized(module: ModuleOp, registers: int = 15) -> ModuleOp:
         (dual(384, rows=4, zigzag=False), 384, 125, 0.80),
         (single(1408), 1408, 90, 0.686),
     ],
-    ids=["single-384", "dual-384-zigzag", "dual-384", "dual-384-two-rows", "dual-384-four-rows", "single-1408"],
+    ids=[
+        "single-384",
+        "dual-384-zigzag",
+        "dual-384",
+        "dual-384-two-rows",
+        "dual-384-four-rows",
+        "single-1408",
+    ],
 )
 def test_matmul_figures(nest: ModuleOp, k: int, static: int, utilization: float) -> None:
     result = figures(materialized(nest).body.block)

@@ -58,7 +58,9 @@ class StateTrace:
             del seen["v_mask"]
         if "base" in given:
             base = given["base"]
-            seen["base"] = values[base] if isinstance(base.type, IndexType) else self.bases.get(str(base.type), 0)
+            seen["base"] = (
+                values[base] if isinstance(base.type, IndexType) else self.bases.get(str(base.type), 0)
+            )
         yield (mnemonic, *sorted(seen.items()))
 
 

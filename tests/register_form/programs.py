@@ -62,7 +62,9 @@ def programs(
             case "M_MM":
                 kernel.emit(kind, mat=address(values), vec=address(values))
             case "M_MM_WO":
-                stride: SSAValue | int = draw(st.sampled_from((0, 1, 2, 22))) if draw(st.integers(0, 3)) == 0 else -1
+                stride: SSAValue | int = (
+                    draw(st.sampled_from((0, 1, 2, 22))) if draw(st.integers(0, 3)) == 0 else -1
+                )
                 kernel.emit(kind, dst=address(values), stride=kernel.gp0 if stride == -1 else stride)
             case "V_ADD_VV":
                 kernel.emit(kind, dst=address(values), a=address(values), b=address(values))

@@ -63,7 +63,9 @@ class Trace:
                 for iteration in range(op.trips):
                     if op.counter is not None:
                         name = self.key(op.counter)
-                        assert iteration == 0 or self.registers[name] == op.trips - iteration + 1, "counter lost"
+                        assert iteration == 0 or self.registers[name] == op.trips - iteration + 1, (
+                            "counter lost"
+                        )
                         self.registers[name] = op.trips - iteration
                     yield from self._block(op.body.block, {**values, op.index: iteration})
                 if op.counter is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -31,7 +31,7 @@ class LoopBuilder:
         self._outer_values: dict[Linear, SSAValue] = {}
 
     @contextmanager
-    def loop(self, trips: int, attributes: dict[str, Attribute] | None = None) -> Iterator[Linear]:
+    def loop(self, trips: int, attributes: dict[str, Attribute] | None = None) -> Generator[Linear]:
         """Opens a counted loop and yields its index; a single trip opens none and yields 0."""
         if trips == 1:
             yield Linear(0)
@@ -52,7 +52,7 @@ class LoopBuilder:
             self._outermost = None
 
     @contextmanager
-    def prologue(self) -> Iterator[None]:
+    def prologue(self) -> Generator[None]:
         """Moves the insertion point in front of the outermost open loop, for what does not depend on it."""
         if self._outermost is None:
             yield
@@ -63,7 +63,7 @@ class LoopBuilder:
         self._block, self._values, self._before = saved
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(self, name: str) -> Generator[None]:
         """Names the kernel step that the operations appended inside belong to."""
         before = self.provenance
         self.provenance = {**before, "plena.step": StringAttr(name)}

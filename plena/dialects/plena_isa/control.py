@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @irdl_op_definition
 class RegisterOp(IRDLOperation):
-    """Declares a register cell: `!plena_isa.gp` a virtual one, `!plena_isa.gp<gp3>` a machine register. Prints nothing."""
+    """Declares a register cell: `!plena_isa.gp` virtual, `!plena_isa.gp<gp3>` a machine register. Prints nothing."""
 
     name = "plena_isa.register"
     cell = result_def()

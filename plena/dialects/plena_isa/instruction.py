@@ -275,7 +275,8 @@ def instruction(
         if has_segments(spec):
             fields["irdl_options"] = (AttrSizedOperandSegments(as_property=True),)
         fields["__annotations__"] = {}
-        defined = irdl_op_definition(type(cls.__name__, (cls,), fields))
+        made: type[Any] = type(cls.__name__, (cls,), fields)
+        defined = irdl_op_definition(made)
         defined.SPEC = spec
         defined.HAS_VALUE = result
         INSTRUCTIONS[mnemonic] = spec

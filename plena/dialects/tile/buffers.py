@@ -187,7 +187,7 @@ class ViewOp(IRDLOperation):
     def parse(cls, parser: Parser) -> ViewOp:
         source = parser.parse_unresolved_operand()
         parser.parse_punctuation("[")
-        offset = parser.parse_operand()
+        offset = parser.parse_operand(IndexType())
         parser.parse_punctuation("]")
         parser.parse_punctuation(":")
         return cls(parser.resolve_operand(source, parser.parse_type()), offset)

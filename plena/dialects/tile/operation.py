@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from xdsl.dialects.builtin import I64, IntegerAttr, StringAttr
 from xdsl.ir import Attribute, SSAValue
@@ -38,6 +38,10 @@ class TileOp(IRDLOperation, ABC):
     WRITES: ClassVar[frozenset[str]]
     NUMBERS: ClassVar[tuple[str, ...]]
     WORDS: ClassVar[tuple[str, ...]]
+
+    if TYPE_CHECKING:
+        # Operands become fields in `tile_op`, where no type checker sees them.
+        def __getattr__(self, name: str) -> Any: ...
 
     @classmethod
     def make(
@@ -136,7 +140,7 @@ def tile_op(
     numbers: tuple[str, ...] = (),
     words: tuple[str, ...] = (),
 ) -> Callable[[type[TileOpT]], type[TileOpT]]:
-    """Declares a tile operation. Buffers map a name to its memory; `a|b` allows two, a trailing `?` makes it optional."""
+    """Declares a tile operation: a memory for each buffer, `a|b` allows two, a trailing `?` makes it optional."""
 
     def declare(cls: type[TileOpT]) -> type[TileOpT]:
         spaces = {**writes, **reads}
@@ -155,7 +159,8 @@ def tile_op(
             fields[word] = opt_prop_def(StringAttr)
         if optional:
             fields["irdl_options"] = (AttrSizedOperandSegments(as_property=True),)
-        defined = irdl_op_definition(type(cls.__name__, (cls,), fields))
+        made: type[Any] = type(cls.__name__, (cls,), fields)
+        defined = irdl_op_definition(made)
         defined.SPACES = {n: tuple(s.rstrip("?").split("|")) for n, s in spaces.items()}
         defined.OPTIONAL = optional
         defined.WRITES = frozenset(writes)

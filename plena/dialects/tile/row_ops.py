@@ -27,14 +27,15 @@ class KindOp(TileOp):
 @tile_op(
     "normalize_rows",
     {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "mean": "fp", "eps": "fp", "mask": "vector?"},
+    {"x": "vector", "eps": "fp", "root": "fp", "inverse": "fp?", "mask": "vector?"},
     ("rows", "blocks", "x_block", "out_block"),
     ("kind",),
 )
 class NormalizeRowsOp(KindOp):
-    """out row = (x - m) / sqrt(mean((x - m)^2) + eps), m the mean of the row ("layer") or 0 ("rms").
+    """out row = root * (x - m) / sqrt(sum((x - m)^2) + eps), m the mean of the row ("layer") or 0 ("rms").
 
-    `mean` is the word 1/N. With `mask` only the lanes of the last block where it is 1 belong to the row; the others
+    With N features, the words are `root` = sqrt(N), `eps` = N times the norm's own, and for a "layer" norm `inverse` =
+    1/N: sums start from `eps`, which costs nothing. With `mask` only the lanes of the last block where it is 1 belong to the row; the others
     become 0 in a "layer" norm and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
     """
 
@@ -44,7 +45,7 @@ class NormalizeRowsOp(KindOp):
 @tile_op(
     "normalize_lane_groups",
     {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "masks": "vector", "mean": "fp", "eps": "fp"},
+    {"x": "vector", "masks": "vector", "eps": "fp", "root": "fp", "inverse": "fp?"},
     ("rows", "blocks", "x_block", "out_block", "groups"),
     ("kind",),
 )
@@ -159,7 +160,7 @@ class MapWordsOp(KindOp):
     ("rows", "groups", "words_row"),
 )
 class SpreadWordsOp(TileOp):
-    """out row r = words[r*words_row] in all lanes, or with `masks` the sum over g of masks row g * words[r*words_row+g].
+    """out row r = words[r*words_row] in all lanes, or with `masks` the sum of masks row g * words[r*words_row + g].
 
     `scratch` has 1 row and is needed with more than one group.
     """
