@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +49,7 @@ class Parameter:
     tensor: torch.Tensor
 
 
-Value = SSAValue | Parameter | torch.Tensor | tuple[Any, ...] | list[Any] | None
+Value = SSAValue | Parameter | torch.Tensor | tuple[Any, ...] | list[Any] | float | str | None
 """What a node of the graph stands for: a value of the IR, a parameter, a folded constant, or several of
 them."""
 
@@ -77,8 +77,9 @@ def import_module(
 
 
 @contextmanager
-def paused_collection() -> Iterator[None]:
-    """Without garbage collection: tracing makes many objects, all of them live, which it would scan in vain."""
+def paused_collection() -> Generator[None]:
+    """Without garbage collection: tracing makes many objects, all of them live, which it would scan in
+    vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -115,6 +116,7 @@ class GraphImporter:
                 raise CompileError(f"cannot import a {node.op} node", source_line(node))
         outputs, results = self._import_outputs()
         self.builder.insert(func.ReturnOp(*results))
+        self._drop_unused()
         return self._assemble(inputs, outputs, results)
 
     def _assemble(
@@ -125,6 +127,15 @@ class GraphImporter:
         main.properties["arg_attrs"] = _names(inputs)
         main.properties["res_attrs"] = _names(outputs)
         return ImportedProgram(ModuleOp([main]), self.tensors, inputs, outputs)
+
+    def _drop_unused(self) -> None:
+        """Remove parameters, and views of them, that only folded nodes have read."""
+        for op in reversed(list(self.block.ops)):
+            if isinstance(op, aten.AtenOp) and not any(result.first_use for result in op.results):
+                if isinstance(op, aten.ParameterOp | aten.ConstantOp):
+                    self.tensors.pop(op.symbol.string_value(), None)
+                op.detach()
+                op.erase()
 
     # The boundary of the function.
 
@@ -234,6 +245,11 @@ class GraphImporter:
         """The element type of the current node's result."""
         return self.tensor_type(self.node.meta["val"], self.node).get_element_type()
 
+    @property
+    def result_type(self) -> TensorType[Any]:
+        """The type of the current node's result."""
+        return TensorType(self.element, self.shape)
+
     def build(
         self,
         operation: type[aten.AtenOp],
@@ -339,7 +355,8 @@ class GraphImporter:
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor):
             return ()
-        if not all(isinstance(size, int) for size in value.shape):
+        sizes: list[Any] = list(value.shape)
+        if not all(isinstance(size, int) for size in sizes):
             raise CompileError(
                 f"{operators.name_of(node)} has the dynamic shape {tuple(str(s) for s in value.shape)}",
                 source_line(node),
@@ -386,7 +403,8 @@ def _names(specs: Sequence[TensorSpec]) -> Attribute:
 
 def _output_names(program: ExportedProgram) -> list[str]:
     count = len(program.graph_signature.output_specs)
-    leaves = pytree.tree_unflatten([*range(count)], program.call_spec.out_spec) if program.call_spec else None
+    structure = program.call_spec.out_spec
+    leaves = [] if structure is None else pytree.tree_unflatten(range(count), structure)
     paths = pytree.tree_flatten_with_path(leaves)[0]
     names = [pytree.keystr(path).strip(".[]'\"").replace("']['", ".") or "output" for path, _ in paths]
     if len(names) != count:

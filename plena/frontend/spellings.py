@@ -7,6 +7,7 @@ value of the node, or NotImplemented to leave it to the default.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,8 @@ def _index(g: GraphImporter, a: Arguments) -> Any:
     if len(tensors) != 1:
         return NotImplemented
     axis, index = tensors[0]
+    if isinstance(index, torch.Tensor) and index.dtype != torch.bool and index.ndim == 1:
+        return pick(g, value, axis, index.tolist())
     index = g.ssa(index)
     if element_type_of(index) == _BOOLEAN:
         return NotImplemented
@@ -198,6 +201,31 @@ def _index(g: GraphImporter, a: Arguments) -> Any:
     shape[axis] = shape_of(flat)[0]
     picked = g.build(aten.IndexSelectOp, [value, flat], {"dim": IntegerAttr(axis, i64)}, shape=shape)
     return view(g, picked, g.shape)
+
+
+def _index_select(g: GraphImporter, a: Arguments) -> Any:
+    if not isinstance(a["index"], torch.Tensor):
+        return NotImplemented
+    value = g.ssa(a["self"])
+    return pick(g, value, a["dim"] % len(shape_of(value)), a["index"].flatten().tolist())
+
+
+def pick(g: GraphImporter, value: SSAValue, axis: int, indices: Sequence[int]) -> SSAValue:
+    """The slices of value along axis with constant numbers: runs of consecutive ones are slices."""
+    size = shape_of(value)[axis]
+    runs: list[list[int]] = []
+    for index in (i % size for i in indices):
+        if runs and runs[-1][1] == index:
+            runs[-1][1] = index + 1
+        else:
+            runs.append([index, index + 1])
+    parts = [slice_along(g, value, axis, start, end) for start, end in runs]
+    if len(parts) == 1:
+        return parts[0]
+    shape = list(shape_of(value))
+    shape[axis] = len(indices)
+    properties = {"dim": IntegerAttr(axis, i64)}
+    return g.build(aten.CatOp, [parts], properties, shape=shape, element=element_type_of(value))
 
 
 def _placed_axes(shape: Sequence[int], indices: Sequence[torch.Tensor]) -> list[int] | None:
@@ -341,10 +369,69 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
     def handler(g: GraphImporter, a: Arguments) -> Any:
         if a.get("rounding_mode") is not None:
             return NotImplemented
+        if isinstance(a["self"], ComplexPair) or isinstance(a["other"], ComplexPair):
+            return _complex_product(g, a) if operation is aten.MulOp else NotImplemented
+        if _is_neutral(operation, a["other"]) and g.ssa(a["self"]).type == g.result_type:
+            return g.ssa(a["self"])
         x, y = (_operand(g, a[name]) for name in ("self", "other"))
         return g.build(operation, [x, scaled(g, y, a.get("alpha", 1))])
 
     return handler
+
+
+def _is_neutral(operation: type[aten.AtenOp], number: Any) -> bool:
+    """Whether `x op number` is x."""
+    if not isinstance(number, int | float):
+        return False
+    return number == (1 if operation in (aten.MulOp, aten.DivOp) else 0)
+
+
+@dataclass(frozen=True)
+class ComplexPair:
+    """A complex tensor by its parts, as some models write rotary embeddings."""
+
+    real: SSAValue
+    imaginary: SSAValue
+
+
+def _view_as_complex(g: GraphImporter, a: Arguments) -> ComplexPair:
+    value = g.ssa(a["self"])
+    last, shape = len(shape_of(value)) - 1, shape_of(value)[:-1]
+    element = element_type_of(value)
+    parts = [slice_along(g, value, last, i, i + 1) for i in (0, 1)]
+    real, imaginary = (g.build(aten.ViewOp, [part], shape=shape, element=element) for part in parts)
+    return ComplexPair(real, imaginary)
+
+
+def _parts(g: GraphImporter, value: Any) -> ComplexPair:
+    if isinstance(value, ComplexPair):
+        return value
+    if not isinstance(value, torch.Tensor) or not value.is_complex():
+        raise NotImplementedError
+    parts = [value.real.contiguous(), value.imag.contiguous()]
+    for part in parts:
+        g.name_constant(part)
+    return ComplexPair(*(g.ssa(part) for part in parts))
+
+
+def _complex_product(g: GraphImporter, a: Arguments) -> Any:
+    """(a + bi)(c + di) = (ac - bd) + (ad + bc)i."""
+    x, y = (_parts(g, a[name]) for name in ("self", "other"))
+
+    def build(operation: type[aten.AtenOp], lhs: SSAValue, rhs: SSAValue) -> SSAValue:
+        return g.build(operation, [lhs, rhs], shape=g.shape, element=element_type_of(lhs))
+
+    products = [build(aten.MulOp, u, v) for u in (x.real, x.imaginary) for v in (y.real, y.imaginary)]
+    ac, ad, bc, bd = products
+    return ComplexPair(build(aten.SubOp, ac, bd), build(aten.AddOp, ad, bc))
+
+
+def _view_as_real(g: GraphImporter, a: Arguments) -> Any:
+    pair = a["self"]
+    if not isinstance(pair, ComplexPair):
+        return NotImplemented
+    columns = [view(g, part, (*shape_of(part), 1)) for part in (pair.real, pair.imaginary)]
+    return g.build(aten.CatOp, [columns], {"dim": IntegerAttr(len(g.shape) - 1, i64)})
 
 
 def _operand(g: GraphImporter, value: Any) -> SSAValue:
@@ -380,6 +467,10 @@ def _power(g: GraphImporter, a: Arguments) -> Any:
             int(exponent), lambda: g.build(aten.MulOp, [square, x if exponent == 3 else square])
         )()
     return g.build(aten.PowOp, [x, float(exponent)])
+
+
+def _power_of_tensors(g: GraphImporter, a: Arguments) -> SSAValue:
+    return g.build(aten.PowOp, [_operand(g, a["self"]), _operand(g, a["exponent"])])
 
 
 def _square(g: GraphImporter, a: Arguments) -> SSAValue:
@@ -581,6 +672,7 @@ SPELLINGS: dict[str, Handler] = {
     "aten.concat.default": _cat,
     "aten.stack.default": _stack,
     "aten.index.Tensor": _index,
+    "aten.index_select.default": _index_select,
     "aten.constant_pad_nd.default": _pad,
     **dict.fromkeys(
         [
@@ -589,6 +681,8 @@ SPELLINGS: dict[str, Handler] = {
         ],
         _to,
     ),
+    "aten.view_as_complex.default": _view_as_complex,
+    "aten.view_as_real.default": _view_as_real,
     "aten.matmul.default": _matmul,
     "aten.mm.default": _matmul,
     "aten.bmm.default": _matmul,
@@ -610,6 +704,7 @@ SPELLINGS: dict[str, Handler] = {
     "aten.rsub.Scalar": _rsub,
     "aten.rsub.Tensor": _rsub,
     "aten.pow.Tensor_Scalar": _power,
+    "aten.pow.Tensor_Tensor": _power_of_tensors,
     "aten.square.default": _square,
     "aten.clamp.default": _clamp("min", "max"),
     "aten.clamp_min.default": _clamp("min", None),

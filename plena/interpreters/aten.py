@@ -41,7 +41,7 @@ def _python(attribute: Attribute) -> Any:
         case IntegerAttr() | FloatAttr():
             return attribute.value.data
         case DenseArrayBase():
-            return list(attribute.get_values())
+            return [element.value.data for element in attribute.iter_attrs()]
         case StringAttr():
             return attribute.data
         case ArrayAttr():
@@ -128,6 +128,10 @@ class AtenFunctions(InterpreterFunctions):
 
         return (args[0].to(torch_dtype(element_type_of(op.result))),)
 
+    @impl(aten.PowOp)
+    def run_pow(self, interpreter: Interpreter, op: aten.PowOp, args: PythonValues) -> PythonValues:
+        return (args[0] ** args[1],)
+
     @impl(aten.CompareOp)
     def compare(self, interpreter: Interpreter, op: aten.CompareOp, args: PythonValues) -> PythonValues:
         import torch
@@ -153,6 +157,7 @@ def _implement(operation: type[aten.AtenOp]) -> Any:
 
 
 for _operation in aten.Aten.operations:
-    if issubclass(_operation, aten.AtenOp) and _operation.OVERLOAD:
-        setattr(AtenFunctions, f"run_{_operation.name.removeprefix('aten.')}", _implement(_operation))
+    _method = f"run_{_operation.name.removeprefix('aten.')}"
+    if issubclass(_operation, aten.AtenOp) and _operation.OVERLOAD and not hasattr(AtenFunctions, _method):
+        setattr(AtenFunctions, _method, _implement(_operation))
 register_impls(AtenFunctions)

@@ -1,4 +1,5 @@
-"""`absorb-expansions`: repetition moves behind what can be computed once, into kernels that broadcast anyway."""
+"""`absorb-expansions`: repetition moves behind what can be computed once, into kernels that broadcast
+anyway."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an attention mask allows: bands around the diagonal, padded keys, and the rest.
 
-Masks are taken apart by rules, each a case of the functions `boolean_terms` (true takes part), `negated_terms` and
-`additive_terms` (added to the scores); a mask is the conjunction of its terms.
+Masks are taken apart by rules, each a case of the functions `boolean_terms` (true takes part),
+`negated_terms` and `additive_terms` (added to the scores); a mask is the conjunction of its terms.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.passes.layout_maps import LayoutMap
 
 _MASKED = -1e4
@@ -98,7 +99,7 @@ def boolean_terms(mask: SSAValue, sight: Sight) -> list[Term]:
             return boolean_terms(op.input, sight)
         case aten.LogicalNotOp():
             return _or_itself(negated_terms(op.input, sight), mask, sight)
-        case aten.CompareOp() if _test(op) in _NONZERO:
+        case aten.CompareOp() if is_nonzero_test(op):
             return boolean_terms(op.input, sight.broadcast(op.input, op.result))
         case _:
             return [Allowed(mask, sight.layout(mask))]
@@ -112,13 +113,13 @@ def negated_terms(mask: SSAValue, sight: Sight) -> list[Term] | None:
             return []
         case aten.LogicalNotOp():
             return boolean_terms(op.input, sight)
-        case aten.CompareOp() if _test(op) in _ZERO:
+        case aten.CompareOp() if is_zero_test(op):
             return boolean_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.CompareOp() if _test(op) in _NONZERO:
+        case aten.CompareOp() if is_nonzero_test(op):
             return negated_terms(op.input, sight.broadcast(op.input, op.result))
         case aten.ToOp():
             return negated_terms(op.input, sight)
-        case aten.SubOp() if full_value(op.input) == 1.0:
+        case aten.SubOp() if full_value(op.input) == 1.0 and holds_zero_one(op.other):
             return boolean_terms(op.other, sight.broadcast(op.other, op.result))
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return negated_terms(op.input, sight.through(op))
@@ -153,8 +154,23 @@ _ZERO: set[_Test] = {("eq", 0.0), ("le", 0.0), ("lt", 1.0), ("ne", 1.0), ("lt", 
 """Comparisons with a number that tell 0 from 1; masks hold nothing else."""
 
 
-def _test(op: aten.CompareOp) -> _Test:
-    return op.predicate.data, full_value(op.other)
+def is_nonzero_test(op: aten.CompareOp) -> bool:
+    """Whether a comparison of a 0/1 mask with a number says that it is 1."""
+    test = (op.predicate.data, full_value(op.other))
+    return test == ("ne", 0.0) or (test in _NONZERO and holds_zero_one(op.input))
+
+
+def is_zero_test(op: aten.CompareOp) -> bool:
+    """Whether a comparison of a 0/1 mask with a number says that it is 0."""
+    test = (op.predicate.data, full_value(op.other))
+    return test == ("eq", 0.0) or (test in _ZERO and holds_zero_one(op.input))
+
+
+def holds_zero_one(value: SSAValue) -> bool:
+    """Whether a value is an integer or boolean mask, maybe as numbers or in another shape."""
+    while isinstance(value.owner, aten.ToOp | aten.ViewOp | aten.ExpandOp | aten.PermuteOp):
+        value = value.owner.input
+    return isinstance(element_type_of(value), IntegerType)
 
 
 def _or_itself(
@@ -164,7 +180,8 @@ def _or_itself(
 
 
 def _chosen_terms(op: aten.WhereOp, sight: Sight) -> list[Term] | None:
-    """where(c, x, -inf) with any additive x, where(c, -inf, x), where(c, 1 - m, -inf) with c the same as m."""
+    """where(c, x, -inf) with any additive x, where(c, -inf, x), where(c, 1 - m, -inf) with c the same as
+    m."""
     condition = sight.broadcast(op.condition, op.result)
     if is_masking_number(op.other):
         terms = boolean_terms(op.condition, condition)

@@ -1,4 +1,5 @@
-"""Recognition of attention scores: query @ key^T, scaled, capped, masked, in whatever order a model writes it."""
+"""Recognition of attention scores: query @ key^T, scaled, capped, masked, in whatever order a model writes
+it."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ class Scores:
 def match_scores(value: SSAValue, sight: Sight | None = None) -> Scores | None:
     """The scores that a value is, None if it is something else.
 
-    The walk goes from the softmax's input up to the product; `sight` is the way back down, which masks found on it
-    are seen through.
+    The walk goes from the softmax's input up to the product; `sight` is the way back down, which masks found
+    on it are seen through.
     """
     try:
         return _match(value, sight or Sight())
@@ -84,7 +85,8 @@ def _match(value: SSAValue, sight: Sight) -> Scores | None:
 
 
 def _reshaped(scores: Scores, shape: tuple[int, ...]) -> Scores | None:
-    """Scores whose leading axes are cut differently; the shape with more of them says more about the heads."""
+    """Scores whose leading axes are cut differently; the shape with more of them says more about the
+    heads."""
     if scores.shape[-2:] != shape[-2:]:
         return None
     return replace(scores, shape=max(scores.shape, shape, key=len))

@@ -1,4 +1,5 @@
-"""Binary operators under torch's broadcasting as kernels whose right operand is whole, a row, a column or a number."""
+"""Binary operators under torch's broadcasting as kernels whose right operand is whole, a row, a column or a
+number."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ _KERNELS: dict[type[aten.BinaryOp], type[plena.BinaryOp]] = {
 
 
 def emit_binary(e: Emitter, op: aten.BinaryOp) -> SSAValue | None:
-    """The result [rows, features] of add, sub, mul or div; None for an operand that is no number and no tensor."""
+    """The result [rows, features] of add, sub, mul or div; None for an operand that is no number and no
+    tensor."""
     lhs, rhs, shape = op.input, op.other, shape_of(op.result)
     number = full_value(rhs)
     if number is not None and full_value(lhs) is None:

@@ -19,13 +19,14 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
-from plena.passes.broadcast_operands import emit_binary, emit_expand
+from plena.passes.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.passes.emission import Emitter
 from plena.passes.layout_conversion import emit_concat, emit_slice
 from plena.passes.layout_maps import LayoutMap
 from plena.passes.locations import describe
-from plena.passes.tracing import is_staged, trace
 from plena.passes.rewriting import rewrite_once
+from plena.passes.tracing import is_staged, trace
+from plena.passes.zero_one_masks import emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""
@@ -89,35 +90,57 @@ def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
     return result is not None
 
 
-def _cast(e: Emitter, op: aten.ToOp) -> bool:
+def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
+    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y)."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
-    e.replace(e.add(plena.CastOp(op.input)))
+    shape = shape_of(op.result)
+    x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
+    largest = isinstance(op, aten.MaximumOp)
+    difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
+    step = e.add(plena.ActivationOp("relu", difference))
+    e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))
     return True
+
+
+def _boolean(e: Emitter, op: aten.AtenOp) -> bool:
+    """Booleans stay until their readers have made numbers or attention masks of them."""
+    return any(isinstance(use.operation, aten.AtenOp | plena.PlenaOp) for use in op.results[0].uses)
+
+
+def _cast(e: Emitter, op: aten.ToOp) -> bool:
+    if not isinstance(element_type_of(op.result), Float32Type):
+        return _boolean(e, op)
+    number = emit_zero_one(e, op.input)
+    if number is not None:
+        e.replace(number)
+    return number is not None
 
 
 def _where(e: Emitter, op: aten.WhereOp) -> bool:
-    """A choice by a constant: x * c + y * (1 - c), where c is staged as 0 and 1."""
-    condition = trace(op.condition)
-    owner = condition.base.owner
-    if not isinstance(owner, plena.ParameterOp):
+    """A choice by a mask m of the input or a constant one: x * m + y * (1 - m) with m as 0 and 1."""
+    mask = emit_zero_one(e, op.condition)
+    if mask is None:
         return False
     shape = shape_of(op.result)
-    ones, chosen = plena.FullAttr(1.0, ()), owner.value
-    inverse = plena.SumAttr(ones, plena.ProductAttr(chosen, plena.FullAttr(-1.0, ())))
-    terms: list[SSAValue] = []
-    for value, share in ((op.input, plena.ProductAttr(chosen, ones)), (op.other, inverse)):
-        weight = e.add(plena.ParameterOp(share, shape_of(condition.base)))
-        weight = e.flat(emit_expand(e, e.reshape(weight, shape_of(op.condition)), shape))
-        number = full_value(value)
-        if number is None:
-            terms.append(e.add(plena.MulOp(e.flat(emit_expand(e, value, shape)), weight)))
-        elif number != 0:
-            terms.append(e.add(plena.MulScalarOp(weight, number)))
-    if not terms:
+    chosen = right_operand(e, mask, shape)
+    inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(e.flat(mask), -1.0)), 1.0))
+    rejected = right_operand(e, e.reshape(inverse, shape_of(mask)), shape)
+    terms = [
+        _weighted(e, value, weight, shape) for value, weight in ((op.input, chosen), (op.other, rejected))
+    ]
+    known = [term for term in terms if term is not None]
+    if not known:
         return False
-    e.replace(e.add(plena.AddOp(*terms)) if len(terms) == 2 else terms[0])
+    e.replace(known[0] if len(known) == 1 else e.add(plena.AddOp(*known)))
     return True
+
+
+def _weighted(e: Emitter, value: SSAValue, weight: SSAValue, shape: tuple[int, ...]) -> SSAValue | None:
+    """value * weight as a matrix, None for zeros."""
+    if full_value(value) == 0:
+        return None
+    return e.add(plena.MulOp(e.flat(emit_expand(e, value, shape)), weight))
 
 
 # Products.
@@ -183,9 +206,7 @@ def _softmax(e: Emitter, op: aten.SoftmaxOp) -> None:
     e.replace(_along(e, op.input, axis, lambda x: e.add(plena.SoftmaxOp(x))))
 
 
-def _along(
-    e: Emitter, value: SSAValue, axis: int, kernel: Callable[[SSAValue], SSAValue]
-) -> SSAValue:
+def _along(e: Emitter, value: SSAValue, axis: int, kernel: Callable[[SSAValue], SSAValue]) -> SSAValue:
     """A kernel along the features, applied along another axis."""
     shape = shape_of(value)
     dims = [i for i in range(len(shape)) if i != axis] + [axis]
@@ -197,7 +218,8 @@ def _along(
 
 
 def _reduce(kind: plena.ReductionKind) -> Conversion:
-    """Features where the last axes go, rows where the axis before the last goes, else axes are moved first."""
+    """Features where the last axes go, rows where the axis before the last goes, else axes are moved
+    first."""
 
     def convert(e: Emitter, op: aten.ReductionOp) -> None:
         shape, dims = shape_of(op.input), sorted(op.dim.get_values())
@@ -287,7 +309,12 @@ CONVERSIONS: dict[type[Operation], Conversion] = {
     aten.SubOp: _binary,
     aten.MulOp: _binary,
     aten.DivOp: _binary,
+    aten.MaximumOp: _maximum,
+    aten.MinimumOp: _maximum,
     aten.ToOp: _cast,
+    aten.CompareOp: _boolean,
+    aten.LogicalAndOp: _boolean,
+    aten.LogicalNotOp: _boolean,
     aten.WhereOp: _where,
     aten.LinearOp: _linear,
     aten.MatmulOp: _matmul,
@@ -368,7 +395,7 @@ class ConvertAtenToPlena(ModulePass):
             func.return %6 : tensor<2x4x6xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "convert-aten-to-plena"
 

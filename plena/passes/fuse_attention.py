@@ -46,7 +46,8 @@ class HeadedTrace:
 
 
 def _heads_of(shape: tuple[int, ...], operands: list[Trace]) -> Heads:
-    """Samples and heads of scores [..., S, T]; one leading axis is cut where the operands need least moving."""
+    """Samples and heads of scores [..., S, T]; one leading axis is cut where the operands need least
+    moving."""
     leading = shape[:-2]
     if len(leading) == 1:
         total = leading[0]
@@ -62,7 +63,8 @@ def _movement(operands: list[Trace], cut: Heads) -> tuple[int, int]:
 
 
 def _keeps_rows(traced: Trace, cut: Heads) -> bool:
-    """Whether the base has rows of all heads; an argument with axes of samples and heads is arranged by the host."""
+    """Whether the base has rows of all heads; an argument with axes of samples and heads is arranged by the
+    host."""
     base = shape_of(traced.base)
     columns = base[-1]
     if len(base) >= 4 and isinstance(traced.base, BlockArgument):
@@ -335,22 +337,21 @@ class FuseWrittenAttention(RewritePattern):
 class FuseAttention(ModulePass):
     """Replaces scaled-dot-product attention, as an operator or written out, by `plena.attention`.
 
-    Views, permutations and repeated key heads around it are absorbed; constant causal and windowed masks become
-    bands, masks of keys `key_padding`, other masks `bias`.
+    Views, permutations and repeated key heads around it are absorbed; constant causal and windowed masks
+    become bands, masks of keys `key_padding`, other masks `bias`.
 
     Before::
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32>
-            %1 = aten.permute %0 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32>
-            %2 = aten.view %k : (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32>
-            %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>) -> tensor<2x2x2x16x16xf32>
-            %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
-            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32>
-            %6 = aten.permute %5 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
-            %7 = aten.view %6 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
-            func.return %7 : tensor<2x16x64xf32>
+            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32> %1 = aten.permute %0 {dims =
+            array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32> %2 = aten.view %k :
+            (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32> %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>)
+            -> tensor<2x2x2x16x16xf32> %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
+            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>,
+            tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32> %6 = aten.permute %5 {dims
+            = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %7 = aten.view %6 :
+            (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32> func.return %7 : tensor<2x16x64xf32>
           }
         }
 
@@ -358,17 +359,19 @@ class FuseAttention(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32>
-            %1 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
-            %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
-            %3 = plena.attention %0, %1, %2 : tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64, kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
-            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<32x64xf32>) -> tensor<2x4x16x16xf32>
-            %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
-            %6 = aten.view %5 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
-            func.return %6 : tensor<2x16x64xf32>
+            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32> %1 = plena.rearrange %k
+            {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) ->
+            tensor<32x32xf32> %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64:
+            0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32> %3 = plena.attention %0, %1, %2 :
+            tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64,
+            kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
+            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
+            (tensor<32x64xf32>) -> tensor<2x4x16x16xf32> %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>}
+            : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %6 = aten.view %5 : (tensor<2x16x4x16xf32>) ->
+            tensor<2x16x64xf32> func.return %6 : tensor<2x16x64xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "fuse-attention"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isclose, pi, sqrt
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -146,12 +147,11 @@ def _activation(value: SSAValue) -> tuple[ActivationKind, SSAValue] | None:
             return ("gelu_tanh" if op.approximate.data == "tanh" else "gelu_erf"), op.input
         case aten.SiluOp() | aten.SigmoidOp() | aten.ReluOp() | aten.TanhOp():
             return simple[type(op)], op.input
-        case plena.ReshapeOp() if isinstance(op.input.owner, plena.ActivationOp):
-            inner = op.input.owner
-            if inner.slope is None and op.input.has_one_use():
-                kind: ActivationKind = inner.kind.data  # type: ignore[assignment]
-                return kind, inner.input
-            return None
+        case plena.ReshapeOp() if op.input.has_one_use() and isinstance(op.input.owner, plena.ActivationOp):
+            return _activation(op.input)
+        case plena.ActivationOp() if op.slope is None:
+            kind = cast(ActivationKind, op.kind.data)
+            return kind, op.input
         case _:
             return None
 

@@ -18,8 +18,8 @@ from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
-from plena.passes.tracing import trace
 from plena.passes.rewriting import rewrite
+from plena.passes.tracing import trace
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,11 @@ def _norm_behind(value: SSAValue) -> plena.RmsNormOp | plena.LayerNormOp | None:
 
 @dataclass(frozen=True)
 class FuseNorms(ModulePass):
-    """Replaces x * rsqrt(mean(x^2) + eps) by `plena.rms_norm` and the same of x - mean(x) by `plena.layer_norm`.
+    """Replaces x * rsqrt(mean(x^2) + eps) by `plena.rms_norm` and the same of x - mean(x) by
+    `plena.layer_norm`.
 
-    A gain that follows becomes the kernel's; one computed from a parameter (1 + weight) has been folded into a
-    constant by the importer.
+    A gain that follows becomes the kernel's; one computed from a parameter (1 + weight) has been folded into
+    a constant by the importer.
 
     Before::
 
@@ -204,12 +205,11 @@ class FuseNorms(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
-            %0 = aten.parameter @g : tensor<8xf32>
-            %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 : f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
-            func.return %1 : tensor<4x8xf32>
+            %0 = aten.parameter @g : tensor<8xf32> %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 :
+            f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32> func.return %1 : tensor<4x8xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "fuse-norms"
 

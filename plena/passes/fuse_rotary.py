@@ -20,8 +20,8 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.passes.emission import Emitter
 from plena.passes.fuse_attention import repeated_view
 from plena.passes.layout_maps import LayoutMap
-from plena.passes.tracing import Trace, trace
 from plena.passes.rewriting import rewrite
+from plena.passes.tracing import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,28 @@ class Rotated:
 
 
 def _slice_of(value: SSAValue) -> tuple[SSAValue, tuple[int, int, int, int]] | None:
+    """(x, bounds) if the value is a slice of x; also one of x viewed as pairs or halves, as unbind makes
+    it."""
     op = value.owner
-    return (op.input, op.bounds) if isinstance(op, aten.SliceOp) else None
+    if isinstance(op, aten.SliceOp):
+        return op.input, op.bounds
+    if not isinstance(op, aten.ViewOp) or not isinstance(op.input.owner, aten.SliceOp):
+        return None
+    piece = op.input.owner
+    view = piece.input.owner
+    if not isinstance(view, aten.ViewOp):
+        return None
+    x, (axis, index, end, _) = view.input, piece.bounds
+    shape, cut = shape_of(x), shape_of(view.result)
+    last = len(shape) - 1
+    half = (*shape[:-1], shape[-1] // 2)
+    if cut[:last] != shape[:-1] or end != index + 1 or shape_of(value) != half:
+        return None
+    if cut[last:] == (half[-1], 2) and axis == last + 1:
+        return x, (last, index, shape[-1], 2)
+    if cut[last:] == (2, half[-1]) and axis == last:
+        return x, (last, index * half[-1], end * half[-1], 1)
+    return None
 
 
 def _negated(value: SSAValue) -> SSAValue | None:
@@ -82,8 +102,10 @@ def _match_interleaved(view: aten.ViewOp) -> tuple[SSAValue, plena.RotaryStyle] 
 
 
 def _unstacked(value: SSAValue) -> SSAValue:
+    """x of x viewed with a last axis of 1, as stack makes it."""
     op = value.owner
-    return op.input if isinstance(op, aten.ViewOp) else value
+    is_column = isinstance(op, aten.ViewOp) and shape_of(value) == (*shape_of(op.input), 1)
+    return op.input if is_column and isinstance(op, aten.ViewOp) else value
 
 
 def match_rotary(op: aten.AddOp) -> Rotated | None:
@@ -138,7 +160,7 @@ def _identity(values: set[SSAValue]) -> tuple[int, ...]:
 
 def _whole(a: SSAValue, b: SSAValue, style: plena.RotaryStyle) -> SSAValue | None:
     """x of which a and b are the halves, or the even and odd elements."""
-    first, second = _slice_of(_unstacked(a)), _slice_of(_unstacked(b))
+    first, second = _slice_of(a), _slice_of(b)
     if first is None or second is None or first[0] != second[0]:
         return None
     x = first[0]
@@ -202,7 +224,8 @@ class _Table:
 def _table(value: SSAValue, shape: tuple[int, ...], rows_axes: list[int]) -> _Table | None:
     """The table that broadcasts over everything but positions (and maybe samples) of x.
 
-    `shape` is x's with the table's width; `rows_axes` are the axes of x that make its rows, most significant first.
+    `shape` is x's with the table's width; `rows_axes` are the axes of x that make its rows, most significant
+    first.
     """
     traced = trace(value)
     axes = traced.layout.expanded(shape).axes
@@ -294,16 +317,15 @@ class FuseRotaryEmbedding(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32> {
-            %0 = aten.constant @cos : tensor<1x1x4x8xf32>
-            %1 = aten.constant @sin : tensor<1x1x4x8xf32>
-            %2 = aten.mul %x, %0 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32>
-            %3 = aten.slice %x {dim = 3, start = 0, end = 4, step = 1} : (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32>
-            %4 = aten.slice %x {dim = 3, start = 4, end = 8, step = 1} : (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32>
-            %5 = aten.neg %4 : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
-            %6 = aten.cat %5, %3 {dim = 3} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x8xf32>
-            %7 = aten.mul %6, %1 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32>
-            %8 = aten.add %2, %7 : (tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32>
-            func.return %8 : tensor<1x2x4x8xf32>
+            %0 = aten.constant @cos : tensor<1x1x4x8xf32> %1 = aten.constant @sin : tensor<1x1x4x8xf32> %2 =
+            aten.mul %x, %0 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32> %3 =
+            aten.slice %x {dim = 3, start = 0, end = 4, step = 1} : (tensor<1x2x4x8xf32>) ->
+            tensor<1x2x4x4xf32> %4 = aten.slice %x {dim = 3, start = 4, end = 8, step = 1} :
+            (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32> %5 = aten.neg %4 : (tensor<1x2x4x4xf32>) ->
+            tensor<1x2x4x4xf32> %6 = aten.cat %5, %3 {dim = 3} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) ->
+            tensor<1x2x4x8xf32> %7 = aten.mul %6, %1 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) ->
+            tensor<1x2x4x8xf32> %8 = aten.add %2, %7 : (tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>) ->
+            tensor<1x2x4x8xf32> func.return %8 : tensor<1x2x4x8xf32>
           }
         }
 
@@ -311,17 +333,16 @@ class FuseRotaryEmbedding(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32> {
-            %0 = aten.constant @cos : tensor<1x1x4x8xf32>
-            %1 = aten.constant @sin : tensor<1x1x4x8xf32>
-            %2 = plena.rearrange %x {factors = array<i64: 2, 4, 8>, order = array<i64: 1, 0, 2>} : (tensor<1x2x4x8xf32>) -> tensor<4x16xf32>
-            %3 = plena.reshape %0 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32>
-            %4 = plena.reshape %1 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32>
-            %5 = plena.rotary "half" %2, %3, %4 {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x16xf32>
-            %6 = plena.rearrange %5 {factors = array<i64: 4, 2, 8>, order = array<i64: 1, 0, 2>} : (tensor<4x16xf32>) -> tensor<1x2x4x8xf32>
-            func.return %6 : tensor<1x2x4x8xf32>
+            %0 = aten.constant @cos : tensor<1x1x4x8xf32> %1 = aten.constant @sin : tensor<1x1x4x8xf32> %2 =
+            plena.rearrange %x {factors = array<i64: 2, 4, 8>, order = array<i64: 1, 0, 2>} :
+            (tensor<1x2x4x8xf32>) -> tensor<4x16xf32> %3 = plena.reshape %0 : (tensor<1x1x4x8xf32>) ->
+            tensor<4x8xf32> %4 = plena.reshape %1 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32> %5 = plena.rotary
+            "half" %2, %3, %4 {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x8xf32>, tensor<4x8xf32>) ->
+            tensor<4x16xf32> %6 = plena.rearrange %5 {factors = array<i64: 4, 2, 8>, order = array<i64: 1, 0,
+            2>} : (tensor<4x16xf32>) -> tensor<1x2x4x8xf32> func.return %6 : tensor<1x2x4x8xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "fuse-rotary"
 

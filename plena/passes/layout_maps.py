@@ -1,7 +1,7 @@
 """The algebra of reshapes, permutations and repetitions: any chain of them as one map of axes.
 
-A tensor seen through such a chain is its base, cut into factors, whose axes appear in another order, some of them
-repeated: what the chain does to the data is in the factors and the order alone.
+A tensor seen through such a chain is its base, cut into factors, whose axes appear in another order, some of
+them repeated: what the chain does to the data is in the factors and the order alone.
 """
 
 from __future__ import annotations

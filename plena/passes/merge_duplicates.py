@@ -17,7 +17,8 @@ from plena.dialects.plena import PlenaOp
 
 @dataclass(frozen=True)
 class MergeDuplicates(ModulePass):
-    """Keeps the first of several equal ops; unlike `cse` it does not compare where in the model they come from.
+    """Keeps the first of several equal ops; unlike `cse` it does not compare where in the model they come
+    from.
 
     Before::
 

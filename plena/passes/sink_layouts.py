@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -20,13 +21,14 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.passes.canonicalize_layouts import ComposeLayouts
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import Atom, LayoutMap
-from plena.passes.tracing import is_staged, trace
 from plena.passes.rewriting import rewrite
+from plena.passes.tracing import is_staged, trace
 
 
 @dataclass(frozen=True)
 class Sunk:
-    """A matrix [m', n'] seen as a rearrangement of a matrix [m, n] whose rows hold the columns in `parts` parts.
+    """A matrix [m', n'] seen as a rearrangement of a matrix [m, n] whose rows hold the columns in `parts`
+    parts.
 
     Attributes:
         base: the value, of any rank; its elements as [m, n].
@@ -120,7 +122,7 @@ class SinkBelowReduction(RewritePattern):
             return
         emitter = Emitter(rewriter, op)
         groups = op.groups.value.data
-        kind: plena.ReductionKind = op.kind.data  # type: ignore[assignment]
+        kind = cast(plena.ReductionKind, op.kind.data)
         reduced = plena.ReduceOp(kind, "features", found.core(emitter), groups * found.parts)
         layout = found.with_columns(groups)
         emitter.replace(emitter.view(emitter.add(reduced), layout, shape_of(op.result)))
@@ -170,16 +172,13 @@ def _arranged_alike(emitter: Emitter, found: Sunk, rhs: SSAValue) -> SSAValue | 
         tiled = emitter.add(plena.ExpandOp(rhs, (found.parts, *shape)))
         return emitter.reshape(tiled, (found.parts * shape[0],))
     expected = found.layout if shape == found.layout.shape else found.with_columns(shape[1])
+    own_shape = (found.shape[0], found.parts * shape[1])
     traced = trace(rhs)
     if traced.layout.repeats:
-        return None
-    own_shape = (found.shape[0], found.parts * shape[1])
+        return emitter.view(rhs, inverse(expected), own_shape) if staged else None
     if prod(shape_of(traced.base)) == prod(own_shape) and _same(traced.layout, expected):
         return emitter.reshape(traced.base, own_shape)
-    if staged:
-        back = inverse(expected)
-        return emitter.view(rhs, back, own_shape)
-    return None
+    return emitter.view(rhs, inverse(expected), own_shape) if staged else None
 
 
 def _same(a: LayoutMap, b: LayoutMap) -> bool:
@@ -203,7 +202,7 @@ class SinkBelowGate(RewritePattern):
         if gate is None or up is None or gate.shape != up.shape or not _same(gate.layout, up.layout):
             return
         emitter = Emitter(rewriter, op)
-        kind: plena.ActivationKind = op.kind.data  # type: ignore[assignment]
+        kind = cast(plena.ActivationKind, op.kind.data)
         result = emitter.add(plena.GateOp(kind, gate.core(emitter), up.core(emitter)))
         emitter.replace(emitter.view(result, gate.layout, shape_of(op.result)))
 
@@ -243,9 +242,7 @@ class SinkBelowFeatureConcat(RewritePattern):
         if len(sunks) != len(found):
             return
         first = sunks[0]
-        alike = all(
-            x.parts == first.parts and _same(x.with_columns(2), first.with_columns(2)) for x in sunks
-        )
+        alike = all(x.parts == first.parts and _same(x.with_columns(2), first.with_columns(2)) for x in sunks)
         if not alike:
             return
         emitter = Emitter(rewriter, op)
@@ -303,9 +300,9 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
-            %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 : f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32>
-            func.return %1 : tensor<32x16xf32>
+            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
+            (tensor<8x64xf32>) -> tensor<32x16xf32> %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 :
+            f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32> func.return %1 : tensor<32x16xf32>
           }
         }
 
@@ -313,12 +310,13 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} : (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32>
-            %1 = plena.rearrange %0 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
+            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} :
+            (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32> %1 = plena.rearrange %0 {factors =
+            array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
             func.return %1 : tensor<32x16xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "sink-layouts"
 

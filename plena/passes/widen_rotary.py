@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -57,7 +58,7 @@ class WidenRotary(RewritePattern):
         if bounds != (heads, 0, rest.start, heads, first.stop, head_dim):
             return
         emitter = Emitter(rewriter, op)
-        style: plena.RotaryStyle = rotary.style.data  # type: ignore[assignment]
+        style = cast(plena.RotaryStyle, rotary.style.data)
         emitter.replace(emitter.add(plena.RotaryOp(first.input, rotary.cos, rotary.sin, heads, style)))
 
 
@@ -68,24 +69,27 @@ class WidenRotaryEmbedding(ModulePass):
     Before::
 
         builtin.module {
-          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32> {
-            %0 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 0>, sizes = array<i64: 4, 2>} : (tensor<4x16xf32>) -> tensor<4x4xf32>
-            %1 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 2>, sizes = array<i64: 4, 6>} : (tensor<4x16xf32>) -> tensor<4x12xf32>
-            %2 = plena.rotary "half" %0, %c, %s {heads = 2 : i64} : (tensor<4x4xf32>, tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x4xf32>
-            %3 = plena.concat "features" %2, %1 {groups = 2 : i64} : (tensor<4x4xf32>, tensor<4x12xf32>) -> tensor<4x16xf32>
-            func.return %3 : tensor<4x16xf32>
+          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32>
+          {
+            %0 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 0>, sizes = array<i64: 4,
+            2>} : (tensor<4x16xf32>) -> tensor<4x4xf32> %1 = plena.slice %x {groups = array<i64: 1, 2>,
+            offsets = array<i64: 0, 2>, sizes = array<i64: 4, 6>} : (tensor<4x16xf32>) -> tensor<4x12xf32> %2
+            = plena.rotary "half" %0, %c, %s {heads = 2 : i64} : (tensor<4x4xf32>, tensor<4x2xf32>,
+            tensor<4x2xf32>) -> tensor<4x4xf32> %3 = plena.concat "features" %2, %1 {groups = 2 : i64} :
+            (tensor<4x4xf32>, tensor<4x12xf32>) -> tensor<4x16xf32> func.return %3 : tensor<4x16xf32>
           }
         }
 
     After::
 
         builtin.module {
-          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32> {
-            %0 = plena.rotary "half" %x, %c, %s {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x16xf32>
-            func.return %0 : tensor<4x16xf32>
+          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32>
+          {
+            %0 = plena.rotary "half" %x, %c, %s {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x2xf32>,
+            tensor<4x2xf32>) -> tensor<4x16xf32> func.return %0 : tensor<4x16xf32>
           }
         }
-    """  # noqa: E501
+    """
 
     name = "widen-rotary"
 

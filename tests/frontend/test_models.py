@@ -1,4 +1,5 @@
-"""Whole models from transformers, randomly initialised: imported, lowered to `plena`, equal to PyTorch throughout."""
+"""Whole models from transformers, randomly initialised: imported, lowered to `plena`, equal to PyTorch
+throughout."""
 
 from __future__ import annotations
 

@@ -236,7 +236,8 @@ def test_form_becomes_one_attention(name: str) -> None:
 
 
 def test_what_stays_around_the_attention() -> None:
-    """Only the host's rearrangements of arguments and results, and those of repeated heads that cannot group."""
+    """Only the host's rearrangements of arguments and results, and those of repeated heads that cannot
+    group."""
     for name, case in CASES.items():
         program = lowered(Form(case.function), *qkv(*case.sizes))
         allowed = {"plena.attention", "plena.rearrange", "plena.reshape"}

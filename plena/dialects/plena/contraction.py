@@ -133,10 +133,10 @@ class AttentionOp(PlenaOp):
     Shapes: query [batch*S, heads*D], key [batch*T, kv_heads*D], value [batch*T, kv_heads*E], result [batch*S,
     heads*E]. Head h owns columns [h*D, (h+1)*D); query head h reads key head h // (heads // kv_heads).
 
-    In this order: scores = query @ key^T * scale; with `softcap` c, scores = c * tanh(scores / c); `bias`
-    [b, h, s, T] (b, h, s are whole or 1) is added if real and masks where false if boolean; `band` masks the keys
-    outside; `key_padding` [batch, T] masks the keys where it is 0 or false; `sinks` [heads] joins one score per
-    head to the softmax that has no value. A query whose keys are all masked has no defined result.
+    In this order: scores = query @ key^T * scale; with `softcap` c, scores = c * tanh(scores / c); `bias` [b,
+    h, s, T] (b, h, s are whole or 1) is added if real and masks where false if boolean; `band` masks the keys
+    outside; `key_padding` [batch, T] masks the keys where it is 0 or false; `sinks` [heads] joins one score
+    per head to the softmax that has no value. A query whose keys are all masked has no defined result.
     """
 
     name = "plena.attention"

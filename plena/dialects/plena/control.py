@@ -36,9 +36,9 @@ class YieldOp(PlenaOp):
 class RepeatOp(PlenaOp):
     """Runs its body `times` times, carrying tensors from one iteration to the next.
 
-    Equivalent: carried = initial; for l in 0 .. times - 1: carried = body(carried, stacked[0][l], stacked[1][l], ...).
-    Block arguments are the carried tensors, then one staged tensor for each list of `stacked` expressions. The body
-    may use any value defined before.
+    Equivalent: carried = initial; for l in 0 .. times - 1: carried = body(carried, stacked[0][l],
+    stacked[1][l], ...). Block arguments are the carried tensors, then one staged tensor for each list of
+    `stacked` expressions. The body may use any value defined before.
     """
 
     name = "plena.repeat"

@@ -1,0 +1,105 @@
+"""Models that cannot be imported or have no kernel: one error that names operator, shape and line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from xdsl.context import Context
+
+from plena.errors import CompileError, PlenaError
+from plena.frontend import import_module
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.universe import load_pass
+from tests.frontend.test_import import Apply
+
+
+def lower(module: nn.Module, *inputs: Any) -> None:
+    program = import_module(module, inputs)
+    for name in TENSOR_PIPELINE:
+        load_pass(name)().apply(Context(), program.module)
+
+
+def test_unsupported_operator() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x + 1
+            return torch.cumsum(x, dim=1)
+
+    with pytest.raises(CompileError) as caught:
+        lower(Model(), torch.randn(2, 3))
+    text = str(caught.value)
+    assert "aten.cumsum.default" in text and "[2, 3] f32" in text
+    found = re.search(r"test_import_errors\.py:(\d+)", text)
+    assert found is not None and "cumsum" in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
+    assert "\n" not in text and not getattr(caught.value, "__notes__", [])
+
+
+def test_operator_of_run_time_integers() -> None:
+    with pytest.raises(CompileError, match=r"no kernel for aten\.add\.Tensor on \(\[2, 3\] i64"):
+        lower(Apply(lambda x: x + x), torch.ones(2, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64, torch.int8])
+def test_unsupported_dtype(dtype: torch.dtype) -> None:
+    with pytest.raises(CompileError, match=f"unsupported dtype {dtype}") as caught:
+        lower(Apply(lambda x: x.reshape(6)), torch.ones(2, 3).to(dtype))
+    assert "(2, 3)" in str(caught.value)
+
+
+def test_unsupported_dtype_inside() -> None:
+    with pytest.raises(CompileError, match=r"aten\.to\.dtype has shape \(2, 3\).*torch\.float64"):
+        lower(Apply(lambda x: x.double().exp().float()), torch.ones(2, 3))
+
+
+def test_dynamic_shape() -> None:
+    exported = torch.export.export(
+        Apply(lambda x: x * 2), (torch.randn(4, 3),), dynamic_shapes={"inputs": ({0: torch.export.Dim("n")},)}
+    )
+    with pytest.raises(CompileError, match="dynamic shape"):
+        import_module(exported)
+
+
+def test_control_flow_on_values() -> None:
+    with pytest.raises(CompileError, match=r"torch\.export cannot capture Apply"):
+        import_module(Apply(lambda x: x if x.sum() > 0 else -x), (torch.randn(3),))
+
+
+def test_buffers_changed_by_a_run() -> None:
+    class Cache(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("cache", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.cache.add_(x)
+            return self.cache * 2
+
+    with pytest.raises(CompileError, match="cache in place"):
+        import_module(Cache(), (torch.randn(4),))
+
+
+def test_empty_input_and_no_output() -> None:
+    with pytest.raises(CompileError, match=r"input .* of shape \(0, 3\) is empty"):
+        import_module(Apply(lambda x: x + 1), (torch.randn(0, 3),))
+    with pytest.raises(CompileError, match="returns no tensor"):
+        import_module(Apply(lambda x: None), (torch.randn(2, 3),))
+
+
+def test_masks_that_do_not_fit() -> None:
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+    q = torch.randn(1, 2, 5, 8)
+    with pytest.raises(PlenaError, match="cannot capture"):
+        import_module(Apply(lambda q, m: sdpa(q, q, q, attn_mask=m)), (q, torch.zeros(5, 6)))
+
+
+def test_wrong_inputs_of_evaluate() -> None:
+    program = import_module(Apply(lambda x: x + 1), (torch.randn(2, 3),))
+    with pytest.raises(CompileError, match="takes 1 inputs, got 2"):
+        program.evaluate(torch.randn(2, 3), torch.randn(2, 3))
+    with pytest.raises(CompileError, match=r"is \(2, 4\) torch.float32"):
+        program.evaluate(torch.randn(2, 4))
