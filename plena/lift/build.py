@@ -112,7 +112,7 @@ class _Builder:
             count = len(shape.addresses)
             numbers = (*numbers[:count], _wide(numbers[count], numbers[count + 1]), *numbers[count + 2 :])
         is_unit_stride = op == MM_WO and numbers[1] == 1
-        key = (int(code.words[pc]) & _kept_bits(op), is_unit_stride)
+        key = (int(code.words[pc]) & kept_bits(op), is_unit_stride)
         template = self.templates.get(key)
         if template is None:
             template = self.templates[key] = self._template(pc, op, is_unit_stride)
@@ -253,7 +253,7 @@ def _flag(slot: Slot, value: int) -> int:
 _KEPT: dict[int, int] = {}
 
 
-def _kept_bits(op: int) -> int:
+def kept_bits(op: int) -> int:
     """The bits of a word that are not addresses: opcode, f registers, flags; for M_MM_WO nothing more."""
     bits = _KEPT.get(op)
     if bits is None:
