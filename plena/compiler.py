@@ -11,7 +11,7 @@ from plena.backend.ports import Port
 from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
 from plena.dialects.tile.placements import from_attribute
 from plena.driver import run_pipeline
-from plena.errors import CompileError
+from plena.errors import CompileError, VerificationError
 from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
 from plena.passes.convert_plena_to_tile import USEFUL_MACS
 from plena.passes.pipelines import TENSOR_PIPELINE
@@ -103,7 +103,24 @@ def _program(
         example_inputs=tuple(example_inputs),
     )
     program.thresholds = thresholds_for(imported.module)
+    _verify(program)
     program.machine_reference = machine_reference(program, chosen.tiles)
     program.quantized_reference = quantized_reference(program, module, imported.module)
     program.float_reference = float_reference(module)
     return program
+
+
+def _verify(program: Program) -> None:
+    """The static check of every emitted program: errors are bugs of the compiler, warnings go to its decisions.
+
+    Raises:
+        VerificationError: the program would abort.
+    """
+    from plena.verify import Severity, verify
+
+    findings = verify(program.words, program.target, program.preloaded_spans())
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if errors:
+        listed = "; ".join(str(f) for f in errors[:3])
+        raise VerificationError(f"the compiled program would abort: {listed}", hint="Please report this as a bug.")
+    program.decisions = (*program.decisions, *(str(f) for f in findings))

@@ -72,8 +72,6 @@ def _of_word(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, st
                 "M_TMV only reaches the first BLEN rows of a tile; M_TMM is the usable form",
                 None,
             )
-        case "M_BMM":
-            yield "interleaved-heads", "M_BMM takes heads interleaved lane by lane, unlike M_BTMM", None
         case "S_LUI_INT" if code.imm[pc] >> LUI_BITS:
             yield "lost-bits", "only 20 bits of the immediate reach the register", "imm"
         case "C_SET_ADDR_REG" | "H_PREFETCH_M" | "H_PREFETCH_V" | "H_STORE_V":

@@ -194,7 +194,6 @@ WARNINGS: dict[str, tuple[str, ...]] = {
     "misplaced-mask": ("V_EXP_V gp0, gp0, 1", "V_RECI_V gp0, gp0, 1"),
     "write-out-immediate": ("M_MV_WO gp0, 4", "M_BMM_WO gp0, 8", "M_BMV_WO gp0, 8"),
     "first-row-block": ("M_TMV 0, gp0, gp0",),
-    "interleaved-heads": ("M_BMM 0, gp0, gp0",),
     "lost-bits": ("S_LUI_INT gp1, 1048576",),
     "a-register": ("C_SET_ADDR_REG a8, gp0, gp0",),
     "stride-selector": ("H_PREFETCH_V gp0, gp0, a0, 2, 0",),
