@@ -31,45 +31,31 @@ TIMINGS = ("transactional", "pipelined")
 class SelectLoops(ModulePass):
     """Keeps, unrolls, expands or jams every loop so that the objective is best under a budget of static instructions.
 
-    `objective`: `cycles` or `size`; `max_instructions`: the budget; `timing`: the profile whose cycles count. Dynamic
-    programming over the loop tree, with the cost of address updates after strength reduction; if `measure` is set, a
-    few candidates are lowered to registers before one is taken. No iteration of a loop runs more instructions than
-    the watchdog allows.
+    `objective`: `cycles` or `size`; `max_instructions`: the budget, without one a program only grows while that pays
+    (`GROWTH`); `timing`: the profile whose cycles count. Dynamic programming over the loop tree, with the cost of
+    address updates after strength reduction; if `measure` is set, a few candidates are lowered to registers before
+    one is taken. No iteration of a loop runs more instructions than the watchdog allows.
 
     Before::
 
         builtin.module {
-          %z = plena_isa.register : !plena_isa.gp<gp0>
-          loop.for %i = 0 to 4 {
-            %w = loop.affine 0 + 256 * %i
-            %x = loop.affine 4096
-            %d = loop.affine 8192 + 4 * %i
-            plena_isa.m_mm mat(%w) vec(%x)
-            plena_isa.m_mm_wo dst(%d) stride(%z : !plena_isa.gp<gp0>)
+          loop.for %i = 0 to 2 {
+            loop.for %row = 0 to 64 {
+              %x = loop.affine 0 + 4096 * %i + 64 * %row
+              plena_isa.v_exp_v dst(%x) a(%x)
+            }
           }
         }
 
     After::
 
         builtin.module {
-          %z = plena_isa.register : !plena_isa.gp<gp0>
-          %0 = loop.affine 0
-          %x = loop.affine 4096
-          plena_isa.m_mm mat(%0) vec(%x)
-          %d0 = loop.affine 8192
-          plena_isa.m_mm_wo dst(%d0) stride(%z : !plena_isa.gp<gp0>)
-          %1 = loop.affine 256
-          plena_isa.m_mm mat(%1) vec(%x)
-          %d1 = loop.affine 8196
-          plena_isa.m_mm_wo dst(%d1) stride(%z : !plena_isa.gp<gp0>)
-          %2 = loop.affine 512
-          plena_isa.m_mm mat(%2) vec(%x)
-          %d2 = loop.affine 8200
-          plena_isa.m_mm_wo dst(%d2) stride(%z : !plena_isa.gp<gp0>)
-          %3 = loop.affine 768
-          plena_isa.m_mm mat(%3) vec(%x)
-          %d3 = loop.affine 8204
-          plena_isa.m_mm_wo dst(%d3) stride(%z : !plena_isa.gp<gp0>)
+          loop.for %row = 0 to 64 {
+            %x = loop.affine 0 + 64 * %row
+            plena_isa.v_exp_v dst(%x) a(%x)
+            %y = loop.affine 4096 + 64 * %row
+            plena_isa.v_exp_v dst(%y) a(%y)
+          }
         }
     """
 
@@ -141,7 +127,7 @@ def select(
     """
     _check(objective, max_instructions, timing)
     points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
-    point = best(points, objective) if points else None
+    point = best(points, objective, max_instructions) if points else None
     if point is not None and measure and point.static <= CHEAP:
         found = refine(module, points, objective, max_instructions, lambda m: lowered_costs(m, timing))
         if found is not None:
@@ -149,7 +135,7 @@ def select(
     elif point is not None:
         if measure and max_instructions is not None:
             roomy = [p for p in points if p.static <= MARGIN * max_instructions]
-            point = best(roomy or points, objective)
+            point = best(roomy or points, objective, max_instructions)
         return Selection(point, tuple(points), point.static, point.cycles)
     raise _unreachable(module, max_instructions, timing, addresses)
 

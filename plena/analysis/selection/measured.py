@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.analysis.selection.apply import apply_choices
-from plena.analysis.selection.search import Point, best
+from plena.analysis.selection.search import GROWTH, Point, best
 from plena.errors import CompileError
 
 TRIES = 5
@@ -55,7 +55,7 @@ def refine(
         ]
         if not options:
             break
-        point = best(options, objective)
+        point = best(options, objective, budget)
         try:
             found = done[point.static] = _measure(module, point, lower)
         except CompileError as error:
@@ -68,12 +68,14 @@ def refine(
     if failed and not done:
         raise next(iter(failed.values()))
     fitting = [m for m in done.values() if m.static <= limit]
-    return min(fitting, key=lambda m: _cost(m, objective), default=None)
+    return min(fitting, key=lambda m: _cost(m, objective, budget), default=None)
 
 
-def _cost(measured: Measured, objective: str) -> tuple[int, int]:
+def _cost(measured: Measured, objective: str, budget: int | None) -> tuple[float, int]:
     cycles, static = measured.cycles, measured.static
-    return (static, cycles) if objective == "size" else (cycles, static)
+    if objective == "size":
+        return static, cycles
+    return (cycles if budget is not None else cycles * static**GROWTH), static
 
 
 def _measure(module: ModuleOp, point: Point, lower: Lower) -> Measured:

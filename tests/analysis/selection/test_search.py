@@ -106,7 +106,7 @@ def test_no_combination_is_better(parts: tuple[Part, ...], budget: int, limit: i
     assert bool(found) == bool(fitting)
     if not found:
         return
-    fastest, smallest = best(found, "cycles"), best(found, "size")
+    fastest, smallest = best(found, "cycles", budget), best(found, "size")
     assert (fastest.cycles, fastest.static) == min((c[1], c[0]) for c in fitting)
     assert (smallest.static, smallest.cycles) == min((c[0], c[1]) for c in fitting)
     assert all(p.static <= budget for p in found)
@@ -179,5 +179,11 @@ def point(static: int, cycles: int) -> Point:
 
 def test_best_breaks_ties_by_the_other_figure() -> None:
     points = [point(10, 100), point(20, 50), point(30, 50)]
-    assert best(points, "cycles") == point(20, 50)
+    assert best(points, "cycles", 40) == point(20, 50)
     assert best(points, "size") == point(10, 100)
+
+
+def test_without_a_budget_growth_must_pay() -> None:
+    points = [point(100, 1000), point(110, 960), point(10_000, 900)]
+    assert best(points, "cycles") == point(110, 960)
+    assert best(points, "cycles", 20_000) == point(10_000, 900)
