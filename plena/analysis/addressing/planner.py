@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from plena.analysis.addressing.head_search import HeadSearch, candidates_of, worth
 from plena.analysis.addressing.plan import BlockPlan, LoopCode, LoopPlan
@@ -20,6 +21,9 @@ QUICK, THOROUGH = 1_000, 10_000
 
 _FEWEST, _MOST = 3, 60
 """Bounds of the attempts for one loop."""
+
+_NARROWINGS = 20
+"""Attempts to narrow inner loops that may each simulate `work` nodes."""
 
 _PATIENCE = 3
 """Consecutive attempts without gain after which a search stops."""
@@ -77,45 +81,16 @@ class Planner:
             if plan is None:
                 return None
             children.append(plan)
-        best = self._with_children(block, children, registers, loop)
-        for position, inner in enumerate(block.loops()):
-            if best is not None and not best.has_pressure:
-                break
-            best = self._narrowed(block, children, position, inner, registers, loop, best)
-        return best
+        best = self.with_children(block, children, registers, loop)
+        if best is not None and not best.has_pressure:
+            return best
+        attempts = _NARROWINGS * self.work // max(1, len(block.nodes))
+        return _Narrowing(self, block, children, registers, loop, best, attempts).run()
 
-    def _narrowed(
-        self,
-        block: Block,
-        children: list[LoopPlan],
-        position: int,
-        inner: Loop,
-        registers: int,
-        loop: Loop | None,
-        best: BlockPlan | None,
-    ) -> BlockPlan | None:
-        """Gives an inner loop fewer registers as long as that pays for the block around it."""
-        failures = 0
-        width = children[position].width - 1
-        while width > 1 and failures < _PATIENCE:
-            gain = 1 << 30 if best is None else _EVICTION_COST * _evicted(best, position)
-            narrower = self.loop(inner, width)
-            if narrower is None or narrower.cost - children[position].cost >= gain:
-                break
-            trial = [*children]
-            trial[position] = narrower
-            plan = self._with_children(block, trial, registers, loop)
-            if plan is not None and (best is None or worth(plan, loop) < worth(best, loop)):
-                best, failures = plan, 0
-                children[position] = narrower
-            else:
-                failures += 1
-            width = min(width, narrower.width) - 1
-        return best
-
-    def _with_children(
+    def with_children(
         self, block: Block, children: Sequence[LoopPlan], registers: int, loop: Loop | None
     ) -> BlockPlan | None:
+        """The best plan of a block whose loops are planned; None when it does not fit."""
         timeline = timeline_of(block, children, self.classes)
 
         def simulate(head: Sequence[Value], memory: Sequence[Value] = ()) -> BlockPlan | None:
@@ -133,6 +108,46 @@ class Planner:
         candidates = candidates_of(loop, children, timeline, self.classes)
         attempts = max(_FEWEST, min(_MOST, self.work // len(block.nodes)))
         return HeadSearch(simulate, loop, registers, attempts).run(candidates)
+
+
+@dataclass
+class _Narrowing:
+    """Gives the inner loops of a block fewer registers as long as that pays for the block around them."""
+
+    planner: Planner
+    block: Block
+    children: list[LoopPlan]
+    registers: int
+    loop: Loop | None
+    best: BlockPlan | None
+    attempts: int
+
+    def run(self) -> BlockPlan | None:
+        """The best plan found."""
+        for position, inner in enumerate(self.block.loops()):
+            if self.attempts <= 0 or (self.best is not None and not self.best.has_pressure):
+                break
+            self._narrow(position, inner)
+        return self.best
+
+    def _narrow(self, position: int, inner: Loop) -> None:
+        failures = 0
+        width = self.children[position].width - 1
+        while width > 1 and failures < _PATIENCE and self.attempts > 0:
+            gain = 1 << 30 if self.best is None else _EVICTION_COST * _evicted(self.best, position)
+            narrower = self.planner.loop(inner, width) if gain else None
+            if narrower is None or narrower.cost - self.children[position].cost >= gain:
+                break
+            trial = [*self.children]
+            trial[position] = narrower
+            self.attempts -= 1
+            plan = self.planner.with_children(self.block, trial, self.registers, self.loop)
+            if plan is not None and (self.best is None or worth(plan, self.loop) < worth(self.best, self.loop)):
+                self.best, failures = plan, 0
+                self.children = trial
+            else:
+                failures += 1
+            width = min(width, narrower.width) - 1
 
 
 def _evicted(plan: BlockPlan, position: int) -> int:
