@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from register_form.programs import Program, programs
-from register_form.trace import trace
+from register_form.trace import Trace, trace
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.analysis.addressing.extract import program_of
+from plena.analysis.addressing.plan import static_cost
+from plena.analysis.addressing.planner import QUICK, Planner, plan_program
 from plena.dialects.plena_isa import GPRegister, RegisterOp, instructions_in
 from plena.errors import CompileError
 from plena.passes.materialize_addresses import MaterializeAddresses
@@ -49,3 +52,25 @@ def test_is_idempotent(program: Program, registers: int) -> None:
     text = str(program.module)
     MaterializeAddresses(registers=registers).apply(Context(), program.module)
     assert str(program.module) == text
+
+
+@given(programs(), st.integers(7, 15))
+def test_costs_what_was_planned(program: Program, registers: int) -> None:
+    abstract = program_of(program.module)
+    plan = plan_program(abstract, registers)
+    before = sum(op.SPEC.mnemonic in ("S_LD_INT", "S_ST_INT") for op in instructions_in(program.module))
+    MaterializeAddresses(registers=registers).apply(Context(), program.module)
+    executed = Trace(program.module)
+    executed.events()
+    assert executed.scalar_instructions == plan.cost
+    static = sum(op.SPEC.mnemonic.endswith("_INT") for op in instructions_in(program.module))
+    assert static == static_cost(plan) + before
+
+
+@given(programs(depth=2), st.integers(8, 15))
+def test_estimates_are_close(program: Program, registers: int) -> None:
+    """The quick plan that estimates use against the one that is emitted."""
+    abstract = program_of(program.module)
+    quick = Planner(abstract.classes, QUICK).block(abstract.block, registers, None)
+    assert quick is not None
+    assert quick.cost <= 1.25 * plan_program(abstract, registers).cost + 4
