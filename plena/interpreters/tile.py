@@ -8,11 +8,8 @@ or instructions, so that it can find the errors of every pass below the tile lev
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
@@ -23,33 +20,9 @@ from plena.backend.view import Array
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
 from plena.dialects.tile.placements import from_attribute
 from plena.interpreters.loop import LoopFunctions
+from plena.interpreters.tile_rows import RowFunctions
+from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
 from plena.target import Target
-
-Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A buffer's elements from `offset` units on; one element is `unit` units."""
-
-    data: Floats
-    offset: int = 0
-    unit: int = 1
-
-    def at(self, offset: int) -> Region:
-        return Region(self.data, self.offset + offset, self.unit)
-
-    def rows(self, count: int, pitch: int, width: int, start: int = 0) -> Floats:
-        """A view of `count` rows of `width` elements, `pitch` units apart, `start` units further on."""
-        first = (self.offset + start) // self.unit
-        step = pitch // self.unit
-        if count > 1 and step == 0:
-            return np.broadcast_to(self.data[first : first + width], (count, width))
-        end = first + (count - 1) * step + width
-        if first < 0 or end > len(self.data):
-            raise IndexError(f"rows {first}..{end} leave a buffer of {len(self.data)} elements")
-        strides = (step * self.data.itemsize, self.data.itemsize)
-        return np.lib.stride_tricks.as_strided(self.data[first:], (count, width), strides)
 
 
 def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> dict[int, Array]:
@@ -67,6 +40,7 @@ def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> d
     interpreter = Interpreter(module)
     interpreter.register_implementations(LoopFunctions())
     interpreter.register_implementations(functions)
+    interpreter.register_implementations(RowFunctions(target))
     with np.errstate(all="ignore"):
         interpreter.run_ssacfg_region(module.body, (), "program")
     results: dict[int, Array] = {}
@@ -328,31 +302,3 @@ class TileFunctions(InterpreterFunctions):
         """The column blocks of a panel, as views."""
         vlen, n = self.target.vlen, op.number
         return [x.rows(n("rows"), vlen, vlen, b * n("block")) for b in range(n("blocks"))]
-
-
-def exponential(x: Floats) -> Floats:
-    """The machine's exp: the argument is clamped to [-88, 88] (plena_isa.md section 2.7)."""
-    return bf16_round(np.exp(np.clip(x, np.float32(-88), np.float32(88))))
-
-
-def elementwise(kind: str, a: Floats, b: Any) -> Floats:
-    """One of tile.map's kinds in float32, not rounded."""
-    match kind:
-        case "add":
-            return a + b
-        case "sub":
-            return a - b
-        case "reverse_sub":
-            return -(a - b)
-        case "mul":
-            return a * b
-        case "max":
-            return np.maximum(a, b)
-        case "min":
-            return np.minimum(a, b)
-        case "exp":
-            return exponential(a)
-        case "reciprocal":
-            return np.float32(1) / a
-        case _:
-            return a.copy()

@@ -74,7 +74,16 @@ class Panel:
         return self.group_pitch == self.group_columns
 
 
-TensorLocation = HostTensor | Panel
+@dataclass(frozen=True)
+class Words:
+    """A tensor [rows, groups] in FP SRAM, row-major: few numbers per row, for the scalar unit."""
+
+    buffer: SSAValue
+    rows: int
+    groups: int
+
+
+TensorLocation = HostTensor | Panel | Words
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ from plena.dialects.tile.buffers import (
     is_declaration,
     root_of,
 )
-from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, Strides
+from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, PanelRows
 from plena.dialects.tile.operation import TileOp
 
 TILE_OPS: tuple[type[TileOp], ...] = tuple(
@@ -39,7 +39,7 @@ __all__ = [
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
-    "Strides",
+    "PanelRows",
     "Tile",
     "TileOp",
     "ViewOp",

@@ -119,50 +119,55 @@ class LanewiseOp(BodyOp):
 
 @irdl_op_definition
 class LanesYieldOp(BodyOp):
-    """Ends the body of `tile.elementwise`: the row to write."""
+    """Ends the body of `tile.elementwise`: the rows to write, one for each output."""
 
     name = "tile.yield"
-    value = operand_def(LANES)
+    values = var_operand_def(LANES)
     traits = traits_def(IsTerminator())
 
-    def __init__(self, value: SSAValue) -> None:
-        super().__init__(operands=[value])
+    def __init__(self, *values: SSAValue) -> None:
+        super().__init__(operands=[list(values)])
 
     def buffers(self) -> Iterator[tuple[str, SSAValue]]:
         return iter(())
 
     def verify_(self) -> None:
-        pass
+        if any(not isinstance(value.owner, LanewiseOp) for value in self.values):
+            raise VerifyException(f"{self.name}: what is written must be computed in the body")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
-        printer.print_operand(self.value)
+        printer.print_list(self.values, printer.print_operand)
 
     @classmethod
     def parse(cls, parser: Parser) -> LanesYieldOp:
-        return cls(parser.parse_operand())
+        return cls(*parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_operand))
 
 
 @dataclass(frozen=True)
-class Strides:
-    """Elements from one row to the next and from one column block to the next; 0 repeats."""
+class PanelRows:
+    """How an elementwise operation walks through a buffer.
 
+    `row` elements from one row to the next, `block` from one column block to the next; 0 repeats.
+    """
+
+    buffer: SSAValue
     row: int
     block: int
 
 
 @irdl_op_definition
 class ElementwiseOp(TileOp):
-    """out = body(inputs) for every row of every column block of a panel.
+    """outs = body(inputs) for every row of every column block of some panels.
 
-    The body's arguments are one row of each input, what it yields is written to `out`. `strides` has a row and a block
-    stride per operand, `out` first; a row stride of 0 repeats one row, a block stride of 0 one column block. `out`
-    may be one of the inputs with the same strides and otherwise must not overlap them. Rows of `scratch` hold what
-    is needed again later (see plena.lowering.row_plan).
+    The body's arguments are one row of each input, what it yields is written to the outputs. `strides` has a row and a
+    block stride per panel, outputs first; a row stride of 0 repeats one row, a block stride of 0 one column block. An
+    output may be one of the inputs, with the same strides, and otherwise must not overlap them. Rows of `scratch` hold
+    what is needed again later (see plena.lowering.row_plan).
     """
 
     name = "tile.elementwise"
-    out = operand_def(BufferType)
+    outs = var_operand_def(BufferType)
     inputs = var_operand_def(BufferType)
     scratch = opt_operand_def(BufferType)
     rows = prop_def(IntegerAttr[I64])
@@ -173,17 +178,18 @@ class ElementwiseOp(TileOp):
 
     def __init__(
         self,
-        out: tuple[SSAValue, Strides],
-        inputs: Sequence[tuple[SSAValue, Strides]],
+        outs: Sequence[PanelRows],
+        inputs: Sequence[PanelRows],
         scratch: SSAValue | None,
         size: tuple[int, int],
         body: Region,
         attributes: dict[str, Attribute] | None = None,
     ) -> None:
         """`size` is rows, blocks."""
-        strides = [number for _, s in (out, *inputs) for number in (s.row, s.block)]
+        strides = [number for p in (*outs, *inputs) for number in (p.row, p.block)]
+        buffers = [[p.buffer for p in panels] for panels in (outs, inputs)]
         super().__init__(
-            operands=[out[0], [value for value, _ in inputs], [] if scratch is None else [scratch]],
+            operands=[*buffers, [] if scratch is None else [scratch]],
             properties={
                 "rows": integer(size[0]),
                 "blocks": integer(size[1]),
@@ -209,46 +215,66 @@ class ElementwiseOp(TileOp):
         return tuple(op for op in self.body.block.ops if isinstance(op, LanewiseOp))
 
     @property
-    def yielded(self) -> SSAValue:
-        """The row that is written."""
+    def words(self) -> tuple[SSAValue, ...]:
+        """The words of FP SRAM that the body reads."""
+        return tuple(dict.fromkeys(step.word for step in self.steps if step.word is not None))
+
+    @property
+    def yielded(self) -> tuple[SSAValue, ...]:
+        """The rows that are written."""
         last = self.body.block.last_op
         assert isinstance(last, LanesYieldOp)
-        return last.value
+        return tuple(last.values)
 
-    def panels(self) -> tuple[tuple[SSAValue, Strides], ...]:
-        """`out` and the inputs with their strides."""
-        numbers = self.strides.get_values()
+    @property
+    def out_panels(self) -> tuple[PanelRows, ...]:
+        """The outputs with their strides."""
+        return self._panels(tuple(self.outs), 0)
+
+    @property
+    def in_panels(self) -> tuple[PanelRows, ...]:
+        """The inputs with their strides."""
+        return self._panels(tuple(self.inputs), len(self.outs))
+
+    def _panels(self, buffers: Sequence[SSAValue], first: int) -> tuple[PanelRows, ...]:
+        numbers = self.strides.get_values()[2 * first :]
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
-        return tuple(zip((self.out, *self.inputs), (Strides(*pair) for pair in pairs), strict=True))
+        return tuple(PanelRows(buffer, *pair) for buffer, pair in zip(buffers, pairs, strict=False))
 
     def buffers(self) -> Iterator[tuple[str, SSAValue]]:
-        yield "out", self.out
-        for number, value in enumerate(self.inputs):
-            yield f"input{number}", value
+        for name, values in (("out", self.outs), ("in", self.inputs)):
+            for number, value in enumerate(values):
+                yield f"{name}{number}", value
         if self.scratch is not None:
             yield "scratch", self.scratch
+        for number, word in enumerate(self.words):
+            yield f"word{number}", word
 
     def verify_(self) -> None:
-        operands = (self.out, *self.inputs, *([] if self.scratch is None else [self.scratch]))
-        if any(value.type != BufferType.of("vector") for value in operands):
+        if any(value.type != BufferType.of("vector") for value in self.operands):
             raise VerifyException(f"{self.name}: operands must be buffers in vector SRAM")
-        if len(self.strides.get_values()) != 2 * (1 + len(self.inputs)):
+        if len(self.strides.get_values()) != 2 * (len(self.outs) + len(self.inputs)):
             raise VerifyException(f"{self.name}: needs two strides per panel")
         if min(*self.size, *self.strides.get_values()) < 0 or 0 in self.size:
             raise VerifyException(f"{self.name}: sizes must be positive, strides must not be negative")
+        for out in self.out_panels:
+            if any(p.buffer == out.buffer and p != out for p in self.in_panels):
+                raise VerifyException(f"{self.name}: an input that is an output needs the same strides")
         block = self.body.block
         if len(block.args) != len(self.inputs) or any(a.type != LANES for a in block.args):
             raise VerifyException(f"{self.name}: the body takes one !tile.lanes per input")
-        if not isinstance(block.last_op, LanesYieldOp) or not self.steps:
-            raise VerifyException(f"{self.name}: the body computes something and ends in tile.yield")
+        if not isinstance(block.last_op, LanesYieldOp) or len(self.yielded) != len(self.outs):
+            raise VerifyException(f"{self.name}: the body ends in tile.yield of one row per output")
+        if not self.outs:
+            raise VerifyException(f"{self.name}: needs an output")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" rows = {self.size[0]} blocks = {self.size[1]}")
-        names = ("out", *("in" for _ in self.inputs))
-        for name, (value, strides) in zip(names, self.panels(), strict=True):
-            printer.print_string(f" {name}(")
-            printer.print_operand(value)
-            printer.print_string(f"[{strides.row}, {strides.block}])")
+        for name, panels in (("out", self.out_panels), ("in", self.in_panels)):
+            for panel in panels:
+                printer.print_string(f" {name}(")
+                printer.print_operand(panel.buffer)
+                printer.print_string(f"[{panel.row}, {panel.block}])")
         if self.scratch is not None:
             printer.print_string(" scratch(")
             printer.print_operand(self.scratch)
@@ -264,30 +290,27 @@ class ElementwiseOp(TileOp):
             parser.parse_keyword(name)
             parser.parse_punctuation("=")
             size.append(parser.parse_integer())
-        parser.parse_keyword("out")
-        out = _parse_panel(parser)
-        inputs: list[tuple[SSAValue, Strides]] = []
-        while parser.parse_optional_keyword("in"):
-            inputs.append(_parse_panel(parser))
+        outs, inputs = _parse_panels(parser, "out"), _parse_panels(parser, "in")
         scratch = None
         if parser.parse_optional_keyword("scratch"):
             parser.parse_punctuation("(")
             scratch = parser.resolve_operand(parser.parse_unresolved_operand(), BufferType.of("vector"))
             parser.parse_punctuation(")")
         body = parser.parse_region()
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        return cls(
-            out, inputs, scratch, (size[0], size[1]), body, dict(attributes.data) if attributes else None
-        )
+        given = parser.parse_optional_attr_dict_with_keyword()
+        return cls(outs, inputs, scratch, (size[0], size[1]), body, dict(given.data) if given else None)
 
 
-def _parse_panel(parser: Parser) -> tuple[SSAValue, Strides]:
-    parser.parse_punctuation("(")
-    value = parser.resolve_operand(parser.parse_unresolved_operand(), BufferType.of("vector"))
-    parser.parse_punctuation("[")
-    row = parser.parse_integer()
-    parser.parse_punctuation(",")
-    block = parser.parse_integer()
-    parser.parse_punctuation("]")
-    parser.parse_punctuation(")")
-    return value, Strides(row, block)
+def _parse_panels(parser: Parser, keyword: str) -> list[PanelRows]:
+    panels: list[PanelRows] = []
+    while parser.parse_optional_keyword(keyword):
+        parser.parse_punctuation("(")
+        value = parser.resolve_operand(parser.parse_unresolved_operand(), BufferType.of("vector"))
+        parser.parse_punctuation("[")
+        row = parser.parse_integer()
+        parser.parse_punctuation(",")
+        block = parser.parse_integer()
+        parser.parse_punctuation("]")
+        parser.parse_punctuation(")")
+        panels.append(PanelRows(value, row, block))
+    return panels

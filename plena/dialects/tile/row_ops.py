@@ -27,15 +27,14 @@ class KindOp(TileOp):
 @tile_op(
     "normalize_rows",
     {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "eps": "fp", "root": "fp", "inverse": "fp?", "mask": "vector?"},
+    {"x": "vector", "eps": "fp", "inverse": "fp", "mask": "vector?"},
     ("rows", "blocks", "x_block", "out_block"),
     ("kind",),
 )
 class NormalizeRowsOp(KindOp):
-    """out row = root * (x - m) / sqrt(sum((x - m)^2) + eps), m the mean of the row ("layer") or 0 ("rms").
+    """out row = (x - m) / sqrt(inverse * (sum((x - m)^2) + eps)), m = inverse * sum(x) ("layer") or 0 ("rms").
 
-    With N features, the words are `root` = sqrt(N), `eps` = N times the norm's own, and for a "layer" norm `inverse` =
-    1/N: sums start from `eps`, which costs nothing. With `mask` only the lanes of the last block where it is 1 belong to the row; the others
+    With N features the words are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free. With `mask` only the lanes of the last block where it is 1 belong to the row; the others
     become 0 in a "layer" norm and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
     """
 
@@ -45,7 +44,7 @@ class NormalizeRowsOp(KindOp):
 @tile_op(
     "normalize_lane_groups",
     {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "masks": "vector", "eps": "fp", "root": "fp", "inverse": "fp?"},
+    {"x": "vector", "masks": "vector", "eps": "fp", "inverse": "fp"},
     ("rows", "blocks", "x_block", "out_block", "groups"),
     ("kind",),
 )

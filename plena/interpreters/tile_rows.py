@@ -1,0 +1,267 @@
+"""Interpreter of the tile operations along rows: elementwise bodies, norms, reductions, words, lookups.
+
+Part of the machine reference (plena.interpreters.tile): the same roundings in the same order as on the machine, and
+nothing of addresses or instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+from xdsl.ir import SSAValue
+
+from plena.backend.number_formats import bf16_round
+from plena.dialects.tile import ElementwiseOp, TileOp, row_ops
+from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
+from plena.target import Target
+
+
+@register_impls
+class RowFunctions(InterpreterFunctions):
+    """Implements `tile.elementwise` and the operations of plena.dialects.tile.row_ops."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def _panels(self, op: TileOp, args: PythonValues) -> dict[str, Region]:
+        return dict(zip((name for name, _ in op.buffers()), args, strict=True))
+
+    def _rows(self, region: Region, op: TileOp, block: int, pitch: str) -> Floats:
+        """The rows of one column block, as a view."""
+        vlen = self.target.vlen
+        return region.rows(op.number("rows"), vlen, vlen, block * op.number(pitch))
+
+    def _blocks(self, region: Region, op: TileOp, pitch: str) -> list[Floats]:
+        return [self._rows(region, op, block, pitch) for block in range(op.number("blocks"))]
+
+    def _row(self, region: Region, number: int = 0) -> Floats:
+        return region.rows(1, 1, self.target.vlen, number * self.target.vlen)[0]
+
+    @impl(ElementwiseOp)
+    def run_elementwise(
+        self, interpreter: Interpreter, op: ElementwiseOp, args: PythonValues
+    ) -> PythonValues:
+        vlen, (rows, blocks) = self.target.vlen, op.size
+        words = {value: _number(interpreter.get_values((value,))[0]) for value in op.words}
+        outs, inputs = op.out_panels, op.in_panels
+        for block in range(blocks):
+            views = [
+                region.rows(rows, p.row, vlen, block * p.block)
+                for region, p in zip(args, (*outs, *inputs), strict=False)
+            ]
+            values: dict[SSAValue, Any] = dict(zip(op.body.block.args, views[len(outs) :], strict=True))
+            values.update(words)
+            for step in op.steps:
+                right = None if step.b is None else values[step.b]
+                values[step.result] = bf16_round(elementwise(step.kind.data, values[step.a], right))
+            for view, value in zip(views, op.yielded, strict=False):
+                view[:] = values[value]
+        return ()
+
+    @impl(row_ops.NormalizeRowsOp)
+    def run_normalize_rows(
+        self, interpreter: Interpreter, op: row_ops.NormalizeRowsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        blocks = [block.copy() for block in self._blocks(panels["x"], op, "x_block")]
+        mask = self._row(panels["mask"]) if "mask" in panels else None
+        if op.word("kind") == "layer":
+            mean = bf16_round(_row_sum(_add_blocks(blocks, mask)) * _number(panels["inverse"]))
+            blocks = [bf16_round(block - mean[:, None]) for block in blocks]
+            if mask is not None:
+                blocks[-1] = bf16_round(blocks[-1] * mask)
+        squares = [bf16_round(block * block) for block in blocks]
+        factor = _factor(_add_blocks(squares, mask), panels)
+        for out, block in zip(self._blocks(panels["out"], op, "out_block"), blocks, strict=True):
+            out[:] = bf16_round(block * factor[:, None])
+        return ()
+
+    @impl(row_ops.NormalizeLaneGroupsOp)
+    def run_normalize_lane_groups(
+        self, interpreter: Interpreter, op: row_ops.NormalizeLaneGroupsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        masks = [self._row(panels["masks"], g) for g in range(op.number("groups"))]
+        outs = self._blocks(panels["out"], op, "out_block")
+        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+            values = x.copy()
+            if op.word("kind") == "layer":
+                sums = [_row_sum(bf16_round(values * mask)) for mask in masks]
+                means = [bf16_round(s * _number(panels["inverse"])) for s in sums]
+                values = bf16_round(values - _spread(means, masks))
+            squares = bf16_round(values * values)
+            factors = _spread([_factor(bf16_round(squares * mask), panels) for mask in masks], masks)
+            out[:] = bf16_round(values * factors)
+        return ()
+
+    @impl(row_ops.SoftmaxLaneGroupsOp)
+    def run_softmax_lane_groups(
+        self, interpreter: Interpreter, op: row_ops.SoftmaxLaneGroupsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        floor = _number(panels["floor"])
+        for x in self._blocks(panels["x"], op, "block"):
+            result = np.zeros_like(x)
+            for g in range(op.number("groups")):
+                hidden = bf16_round(x + self._row(panels["hide"], g))
+                maximum = np.maximum(hidden.max(axis=1), floor)
+                weights = exponential(bf16_round(hidden - maximum[:, None]))
+                weights = bf16_round(weights * self._row(panels["masks"], g))
+                factor = bf16_round(np.float32(1) / _row_sum(weights))
+                result = bf16_round(result + bf16_round(weights * factor[:, None]))
+            x[:] = result
+        return ()
+
+    @impl(row_ops.ReduceRowsOp)
+    def run_reduce_rows(
+        self, interpreter: Interpreter, op: row_ops.ReduceRowsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        blocks = self._blocks(panels["x"], op, "block")
+        mask = self._row(panels["mask"]) if "mask" in panels else None
+        if op.word("kind") == "sum":
+            result = _row_sum(_add_blocks(blocks, mask))
+        else:
+            if mask is not None:
+                blocks[-1] = bf16_round(blocks[-1] + mask)
+            result = np.maximum(np.max(blocks, axis=(0, 2)), _number(panels["floor"]))
+        panels["words"].rows(op.number("rows"), max(1, op.number("words_row")), 1)[:, 0] = result
+        return ()
+
+    @impl(row_ops.SumRowsOp)
+    def run_sum_rows(
+        self, interpreter: Interpreter, op: row_ops.SumRowsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        chunk = op.number("chunk")
+        for block in range(op.number("blocks")):
+            rows = self._rows(panels["x"], op, block, "x_block")
+            sums = [_add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
+            out = panels["out"].at(block * op.number("out_block"))
+            self._row(out)[:] = _add_in_order(sums)
+        return ()
+
+    @impl(row_ops.MaxRowsOp)
+    def run_max_rows(
+        self, interpreter: Interpreter, op: row_ops.MaxRowsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        shrink = _number(panels["shrink"])
+        for block in range(op.number("blocks")):
+            rows = self._rows(panels["x"], op, block, "x_block")
+            maximum = rows[0].copy()
+            for row in rows[1:]:
+                for step in range(op.number("steps")):
+                    above = np.maximum(bf16_round(row - maximum), np.float32(0))
+                    if step < op.number("steps") - 1:
+                        above = bf16_round(above * shrink)
+                    maximum = bf16_round(maximum + above)
+            self._row(panels["out"].at(block * op.number("out_block")))[:] = maximum
+        return ()
+
+    @impl(row_ops.SqrtRowsOp)
+    def run_sqrt_rows(
+        self, interpreter: Interpreter, op: row_ops.SqrtRowsOp, args: PythonValues
+    ) -> PythonValues:
+        panels = self._panels(op, args)
+        half, one = (_number(panels[name]) for name in ("half", "one"))
+        outs = self._blocks(panels["out"], op, "out_block")
+        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+            root = bf16_round(bf16_round(x + one) * half)
+            for _ in range(op.number("steps")):
+                quotient = bf16_round(bf16_round(np.float32(1) / root) * x)
+                root = bf16_round(bf16_round(root + quotient) * half)
+            out[:] = root
+        return ()
+
+    @impl(row_ops.ShiftOp)
+    def run_shift(self, interpreter: Interpreter, op: row_ops.ShiftOp, args: PythonValues) -> PythonValues:
+        panels, lanes = self._panels(op, args), op.number("lanes")
+        outs = self._blocks(panels["out"], op, "out_block")
+        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+            moved = np.zeros_like(x)
+            moved[:, lanes:] = x[:, : x.shape[1] - lanes]
+            out[:] = moved
+        return ()
+
+    @impl(row_ops.MapWordsOp)
+    def run_map_words(
+        self, interpreter: Interpreter, op: row_ops.MapWordsOp, args: PythonValues
+    ) -> PythonValues:
+        panels, n = self._panels(op, args), op.number
+        at = {name: region.rows(n("count"), n(f"{name}_step"), 1)[:, 0] for name, region in panels.items()}
+        at["out"][:] = _scalar(op.word("kind"), at["a"].copy(), at.get("b"))
+        return ()
+
+    @impl(row_ops.SpreadWordsOp)
+    def run_spread_words(
+        self, interpreter: Interpreter, op: row_ops.SpreadWordsOp, args: PythonValues
+    ) -> PythonValues:
+        panels, n, vlen = self._panels(op, args), op.number, self.target.vlen
+        out = panels["out"].rows(n("rows"), vlen, vlen)
+        words = panels["words"].rows(n("rows"), n("words_row"), max(1, n("groups")))
+        if "masks" not in panels:
+            out[:] = words[:, :1]
+            return ()
+        groups = range(n("groups"))
+        out[:] = _spread([words[:, g] for g in groups], [self._row(panels["masks"], g) for g in groups])
+        return ()
+
+    @impl(row_ops.GatherRowsOp)
+    def run_gather_rows(
+        self, interpreter: Interpreter, op: row_ops.GatherRowsOp, args: PythonValues
+    ) -> PythonValues:
+        dst, table, offsets = args
+        vlen, rows = self.target.vlen, op.number("rows")
+        starts = offsets.rows(1, 1, rows)[0].astype(np.int64)
+        for block in range(op.number("blocks")):
+            out = dst.rows(rows, vlen, vlen, block * op.number("dst_block"))
+            for row, start in zip(out, starts.tolist(), strict=True):
+                row[:] = bf16_round(table.rows(1, 1, vlen, start + block * op.number("table_block"))[0])
+        return ()
+
+
+def _add_in_order(rows: Any) -> Floats:
+    total = rows[0].copy()
+    for row in rows[1:]:
+        total = bf16_round(total + row)
+    return total
+
+
+def _add_blocks(blocks: list[Floats], mask: Floats | None) -> Floats:
+    """The sum of the column blocks, the masked last one first."""
+    if mask is None:
+        return _add_in_order(blocks)
+    return _add_in_order([bf16_round(blocks[-1] * mask), *blocks[:-1]])
+
+
+def _row_sum(rows: Floats) -> Floats:
+    return bf16_round(rows.sum(axis=1, dtype=np.float32))
+
+
+def _number(word: Region) -> Any:
+    return word.rows(1, 1, 1)[0, 0]
+
+
+def _factor(squares: Floats, panels: dict[str, Region]) -> Floats:
+    """1 / sqrt(inverse * (eps + the sums of rows of squares))."""
+    total = bf16_round(_number(panels["eps"]) + squares.sum(axis=1, dtype=np.float32))
+    root = bf16_round(np.sqrt(bf16_round(total * _number(panels["inverse"]))))
+    return bf16_round(np.float32(1) / root)
+
+
+def _spread(words: list[Floats], masks: list[Floats]) -> Floats:
+    """The masks times one word per row each, added up."""
+    return _add_in_order([bf16_round(mask * word[:, None]) for word, mask in zip(words, masks, strict=True)])
+
+
+def _scalar(kind: str, a: Floats, b: Any) -> Floats:
+    match kind:
+        case "exp":
+            return exponential(a)
+        case "sqrt":
+            return bf16_round(np.sqrt(a))
+        case _:
+            return bf16_round(elementwise(kind, a, b))

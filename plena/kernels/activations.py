@@ -1,0 +1,115 @@
+"""Activation functions from what the vector unit has: add, multiply, maximum with a number, exp, reciprocal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xdsl.ir import SSAValue
+
+from plena.kernels.lanes import Lanes
+
+GELU_CUBIC = 0.07177734375
+GELU_LINEAR = 1.59375
+"""Phi(x) is close to sigmoid(GELU_LINEAR * x + GELU_CUBIC * x^3). Chosen among all pairs of bf16 numbers such that the
+computed erf form, over all bf16 arguments, is nowhere further from the exact one than 1e-3 plus one bf16 ulp."""
+
+GELU_TANH_CUBIC = 0.0712890625
+GELU_TANH_LINEAR = 1.59375
+"""2*sqrt(2/pi) times 0.044715 and 1, in bf16: the tanh form is x * sigmoid(2 * its argument)."""
+
+GELU_QUICK = 1.702
+
+
+def logistic_of_negative(lanes: Lanes, x: SSAValue) -> SSAValue:
+    """1 / (1 + e^x) = sigmoid(-x)."""
+    grown = lanes.apply("add", lanes.apply("exp", x), 1.0)
+    return lanes.apply("reciprocal", grown)
+
+
+def sigmoid(lanes: Lanes, x: SSAValue) -> SSAValue:
+    return logistic_of_negative(lanes, lanes.apply("reverse_sub", x, 0.0))
+
+
+def silu(lanes: Lanes, x: SSAValue) -> SSAValue:
+    return lanes.apply("mul", sigmoid(lanes, x), x)
+
+
+def gelu_quick(lanes: Lanes, x: SSAValue) -> SSAValue:
+    return lanes.apply("mul", logistic_of_negative(lanes, lanes.apply("mul", x, -GELU_QUICK)), x)
+
+
+def _negative_cubic(lanes: Lanes, x: SSAValue, cubic: float, linear: float) -> SSAValue:
+    """-(linear * x + cubic * x^3)."""
+    square = lanes.apply("mul", x, x)
+    factor = lanes.apply("add", lanes.apply("mul", square, -cubic), -linear)
+    return lanes.apply("mul", factor, x)
+
+
+def gelu_tanh(lanes: Lanes, x: SSAValue) -> SSAValue:
+    exponent = _negative_cubic(lanes, x, GELU_TANH_CUBIC, GELU_TANH_LINEAR)
+    return lanes.apply("mul", logistic_of_negative(lanes, exponent), x)
+
+
+def gelu_erf(lanes: Lanes, x: SSAValue) -> SSAValue:
+    """x * s with s = 1 / (1 + e) refined once: s += s * (1 - s - e * s).
+
+    Without the refinement the roundings of 1 + e, its reciprocal and the product add up to 1.5 ulp and more for x
+    around 1.
+    """
+    e = lanes.apply("exp", _negative_cubic(lanes, x, GELU_CUBIC, GELU_LINEAR))
+    s = lanes.apply("reciprocal", lanes.apply("add", e, 1.0))
+    rest = lanes.apply("sub", lanes.apply("reverse_sub", s, 1.0), lanes.apply("mul", e, s))
+    return lanes.apply("mul", lanes.apply("add", s, lanes.apply("mul", rest, s)), x)
+
+
+def tanh(lanes: Lanes, x: SSAValue) -> SSAValue:
+    """1 - 2 / (e^2x + 1)."""
+    part = logistic_of_negative(lanes, lanes.apply("add", x, x))
+    return lanes.apply("reverse_sub", lanes.apply("add", part, part), 1.0)
+
+
+def relu(lanes: Lanes, x: SSAValue) -> SSAValue:
+    return lanes.apply("max", x, 0.0)
+
+
+def _split(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
+    """max(x, 0) and min(x, 0), exactly: one expensive instruction, not two."""
+    positive = relu(lanes, x)
+    return positive, lanes.apply("sub", x, positive)
+
+
+def leaky_relu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
+    positive, negative = _split(lanes, x)
+    return lanes.apply("add", lanes.apply("mul", negative, slope), positive)
+
+
+def elu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
+    """slope * (e^min(x, 0) - 1) + max(x, 0)."""
+    positive, negative = _split(lanes, x)
+    curve = lanes.apply("add", lanes.apply("exp", negative), -1.0)
+    if slope != 1.0:
+        curve = lanes.apply("mul", curve, slope)
+    return lanes.apply("add", curve, positive)
+
+
+def absolute(lanes: Lanes, x: SSAValue) -> SSAValue:
+    positive, negative = _split(lanes, x)
+    return lanes.apply("sub", positive, negative)
+
+
+ACTIVATIONS: dict[str, Callable[[Lanes, SSAValue], SSAValue]] = {
+    "silu": silu,
+    "gelu_erf": gelu_erf,
+    "gelu_tanh": gelu_tanh,
+    "gelu_quick": gelu_quick,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "exp": lambda lanes, x: lanes.apply("exp", x),
+    "reciprocal": lambda lanes, x: lanes.apply("reciprocal", x),
+    "abs": absolute,
+}
+"""Activations of one number by kind; square roots are no expressions on lanes (see plena.kernels.roots)."""
+
+SLOPED: dict[str, Callable[[Lanes, SSAValue, float], SSAValue]] = {"leaky_relu": leaky_relu, "elu": elu}
+"""Activations with a slope."""

@@ -1,0 +1,197 @@
+"""Elementwise kernels: arithmetic of tensors and numbers, limits, activations, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.plena import (
+    ActivationOp,
+    AddOp,
+    AddScalarOp,
+    BinaryOp,
+    ClampOp,
+    DivOp,
+    GateOp,
+    MulOp,
+    MulScalarOp,
+    SubOp,
+)
+from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import PanelRows
+from plena.kernels import scalars
+from plena.kernels.activations import ACTIVATIONS, SLOPED
+from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.operands import (
+    destination,
+    guarded,
+    parts_operand,
+    reciprocal_of,
+    row_operand,
+    whole_operand,
+)
+from plena.kernels.roots import lower_root
+from plena.kernels.tensors import Panel, Words
+
+_KINDS: dict[type[Operation], str] = {AddOp: "add", SubOp: "sub", MulOp: "mul", DivOp: "div"}
+
+
+@kernel_for(AddOp, SubOp, MulOp, DivOp)
+def lower_binary(op: Operation, ctx: KernelContext) -> None:
+    """One pass over the left operand; the right one is as large, a row, or parts of rows."""
+    assert isinstance(op, BinaryOp)
+    kind = _KINDS[type(op)]
+    if isinstance(ctx.locations[op.lhs], Words) and len(shape_of(op.rhs)) == 2:
+        scalars.lower_binary(op, kind, ctx)
+        return
+    lhs = ctx.panel(op.lhs)
+    shape = shape_of(op.rhs)
+    if shape == shape_of(op.lhs):
+        rhs = whole_operand(ctx, op, op.rhs, lhs)
+        result = destination(ctx, op, kind, op.lhs, op.rhs)
+        _combine(ctx, kind, result, lhs, rows_of(ctx, rhs))
+    elif len(shape) == 1:
+        right = row_operand(ctx, op, op.rhs, lhs)
+        result = destination(ctx, op, kind, op.lhs)
+        _combine(ctx, kind, result, lhs, right)
+    else:
+        right = parts_operand(ctx, op, op.rhs, lhs)
+        result = destination(ctx, op, kind, op.lhs)
+        _combine_parts(ctx, kind, result, lhs, right, shape[1])
+    ctx.set(op.result, result)
+
+
+def _combine(ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows) -> None:
+    """result = lhs kind right; division multiplies by the reciprocal."""
+    size = (lhs.rows, lhs.blocks(ctx.target.vlen))
+    guards = guarded(ctx, lhs) if kind == "div" else []
+    emit_elementwise(
+        ctx,
+        [rows_of(ctx, result)],
+        [rows_of(ctx, lhs), right, *guards],
+        size,
+        lambda lanes: _binary(lanes, kind),
+    )
+
+
+def _binary(lanes: Lanes, kind: str) -> SSAValue:
+    lhs, rhs, *guards = lanes.inputs
+    if kind == "div":
+        return lanes.apply("mul", reciprocal_of(lanes, rhs, tuple(guards)), lhs)
+    return lanes.apply(kind, lhs, rhs)
+
+
+def _combine_parts(
+    ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows, groups: int
+) -> None:
+    """As `_combine`; where parts are longer than a block, part by part."""
+    vlen = ctx.target.vlen
+    width = lhs.columns // groups
+    if groups == 1 or width <= vlen:
+        _combine(ctx, kind, result, lhs, right)
+        return
+    blocks = width // vlen
+    with ctx.builder.loop(groups) as g:
+        source = ctx.builder.view(lhs.buffer, g * (blocks * lhs.block))
+        out = source
+        if result.buffer != lhs.buffer:
+            out = ctx.builder.view(result.buffer, g * (blocks * result.block))
+        inputs = [
+            PanelRows(source, vlen, lhs.block),
+            PanelRows(ctx.builder.view(right.buffer, g * right.block), vlen, 0),
+        ]
+        outs = [PanelRows(out, vlen, result.block)]
+        emit_elementwise(ctx, outs, inputs, (lhs.rows, blocks), lambda lanes: _binary(lanes, kind))
+
+
+def unary(
+    ctx: KernelContext, op: Operation, name: str, expression: Callable[[Lanes, SSAValue], SSAValue]
+) -> None:
+    """The result of an operation = expression(its first operand), in one pass."""
+    source = ctx.panel(op.operands[0])
+    result = destination(ctx, op, name, op.operands[0])
+    emit_elementwise(
+        ctx,
+        [rows_of(ctx, result)],
+        [rows_of(ctx, source)],
+        (source.rows, source.blocks(ctx.target.vlen)),
+        lambda lanes: expression(lanes, lanes.inputs[0]),
+    )
+    ctx.set(op.results[0], result)
+
+
+@kernel_for(AddScalarOp, MulScalarOp)
+def lower_scalar(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, AddScalarOp | MulScalarOp)
+    kind, value = "add" if isinstance(op, AddScalarOp) else "mul", op.value.value.data
+    if isinstance(ctx.locations[op.input], Words):
+        scalars.lower_number(op, kind, value, ctx)
+        return
+    unary(ctx, op, kind, lambda lanes, x: lanes.apply(kind, x, value))
+
+
+@kernel_for(ClampOp)
+def lower_clamp(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, ClampOp)
+    low, high = (None if bound is None else bound.value.data for bound in (op.min, op.max))
+    if isinstance(ctx.locations[op.input], Words):
+        scalars.lower_clamp(op, low, high, ctx)
+        return
+
+    def limited(lanes: Lanes, x: SSAValue) -> SSAValue:
+        if low is not None:
+            x = lanes.apply("max", x, low)
+        return x if high is None else lanes.apply("min", x, high)
+
+    unary(ctx, op, "clamp", limited)
+
+
+@kernel_for(ActivationOp)
+def lower_activation(op: Operation, ctx: KernelContext) -> None:
+    """On the scalar unit where the tensor is there already, on the vector unit otherwise."""
+    assert isinstance(op, ActivationOp)
+    kind, location = op.kind.data, ctx.locations[op.input]
+    if isinstance(location, Words) and kind in scalars.FUNCTIONS:
+        scalars.lower_activation(op, location, ctx)
+    elif kind in ("sqrt", "rsqrt"):
+        lower_root(op, ctx)
+    elif kind == "reciprocal":
+        _lower_reciprocal(op, ctx)
+    elif op.slope is not None:
+        slope = op.slope.value.data
+        unary(ctx, op, kind, lambda lanes, x: SLOPED[kind](lanes, x, slope))
+    else:
+        unary(ctx, op, kind, ACTIVATIONS[kind])
+
+
+def _lower_reciprocal(op: ActivationOp, ctx: KernelContext) -> None:
+    source = ctx.panel(op.input)
+    guards = guarded(ctx, source)
+    result = destination(ctx, op, "reciprocal", op.input)
+    emit_elementwise(
+        ctx,
+        [rows_of(ctx, result)],
+        [rows_of(ctx, source), *guards],
+        (source.rows, source.blocks(ctx.target.vlen)),
+        lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]),
+    )
+    ctx.set(op.result, result)
+
+
+@kernel_for(GateOp)
+def lower_gate(op: Operation, ctx: KernelContext) -> None:
+    """activation(gate) * up in one pass."""
+    assert isinstance(op, GateOp)
+    gate = ctx.panel(op.gate)
+    up = whole_operand(ctx, op, op.up, gate)
+    result = destination(ctx, op, "gate", op.gate, op.up)
+    activation = ACTIVATIONS[op.kind.data]
+
+    def gated(lanes: Lanes) -> SSAValue:
+        return lanes.apply("mul", activation(lanes, lanes.inputs[0]), lanes.inputs[1])
+
+    size = (gate.rows, gate.blocks(ctx.target.vlen))
+    emit_elementwise(ctx, [rows_of(ctx, result)], [rows_of(ctx, gate), rows_of(ctx, up)], size, gated)
+    ctx.set(op.result, result)

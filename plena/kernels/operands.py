@@ -1,0 +1,225 @@
+"""Operands of elementwise kernels: where results go, and right operands of every shape as rows to walk through."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import Block, Operation, SSAValue
+
+from plena.backend.view import Expand, Reshape
+from plena.dialects.plena import RepeatOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import BufferOp, PanelRows
+from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
+from plena.kernels.tensors import HostTensor, Panel, Words
+from plena.kernels.words import few, lane_masks, new_words, spread_group
+
+
+def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:
+    """A new panel in the layout of another."""
+    return ctx.new_panel(name, panel.rows, panel.columns, panel.groups, panel.group_pitch)
+
+
+def destination(ctx: KernelContext, op: Operation, name: str, *values: SSAValue) -> Panel:
+    """Where the result of an operation goes: over the first of its operands that nothing needs afterwards."""
+    for value in values:
+        if is_last_use(ctx, op, value):
+            return ctx.panel(value)
+    return like(ctx, name, ctx.panel(values[0]))
+
+
+def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
+    """Whether the buffer of an operand may be overwritten by the operation.
+
+    In a repetition a carried tensor may be overwritten by what the next iteration carries in its place.
+    """
+    buffer = ctx.panel(value).buffer
+    block = op.parent_block()
+    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp):
+        return False
+    owner = value.owner
+    if isinstance(owner, Block):
+        if owner is not block or (isinstance(owner.parent_op(), RepeatOp) and not _replaces(op, value)):
+            return False
+    elif owner.parent_block() is not block:
+        return False
+    for use in value.uses:
+        user = block.find_ancestor_op_in_block(use.operation)
+        if user is None or not (user is op or user.is_before_in_block(op)):
+            return False
+    return True
+
+
+def _replaces(op: Operation, argument: SSAValue) -> bool:
+    """Whether an operation of a repetition's body makes what the next iteration gets for a block argument."""
+    block = argument.owner
+    assert isinstance(block, Block) and block.last_op is not None
+    index = block.args.index(argument)  # type: ignore[arg-type]
+    yielded = block.last_op.operands
+    return index < len(yielded) and yielded[index].owner is op
+
+
+def same_layout(a: Panel, b: Panel) -> bool:
+    """Whether the columns of two panels lie in the same lanes of the same blocks."""
+    if a.is_packed and b.is_packed:
+        return a.columns == b.columns
+    return (a.groups, a.group_columns, a.group_pitch) == (b.groups, b.group_columns, b.group_pitch)
+
+
+def whole_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) -> Panel:
+    """An operand [M, N] in the layout of the left one."""
+    tensor = ctx.host(value)
+    if tensor is not None and not lhs.is_packed:
+        return ctx.load("operand", tensor, groups=lhs.groups, pitch=lhs.group_pitch)
+    panel = ctx.panel(value)
+    if not same_layout(lhs, panel):
+        raise unsupported(op, "the operands lie in different lanes: no kernel moves them")
+    return panel
+
+
+def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) -> PanelRows:
+    """An operand [N], the same row for all."""
+    tensor = ctx.host(value)
+    if tensor is None:
+        panel = ctx.panel(value)
+        if panel.rows != 1 or not same_layout(lhs, panel):
+            raise unsupported(op, "a computed vector in another layout has no kernel")
+        return repeated_row(panel)
+    return repeated_row(row_vector(ctx, "row_operand", tensor, lhs))
+
+
+def row_vector(ctx: KernelContext, name: str, tensor: HostTensor, like: Panel) -> Panel:
+    """A staged vector [N] as a panel of one row in the layout of another panel."""
+    row = tensor.through(Reshape((1, tensor.shape[-1])))
+    return ctx.load(name, row, groups=like.groups, pitch=like.group_pitch)
+
+
+def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) -> PanelRows:
+    """An operand [M, G] whose element (m, g) meets part g of row m, spread over that part's lanes.
+
+    Walks with the left operand: over all its blocks, or over one part's if parts are longer than a block, in which
+    case consecutive parts are one block apart.
+    """
+    vlen, groups = ctx.target.vlen, shape_of(value)[1]
+    width = lhs.columns // groups
+    if groups > 1 and not lhs.is_packed:
+        raise unsupported(op, "parts of a row with gaps between heads have no kernel")
+    tensor = ctx.host(value)
+    if tensor is not None:
+        return _staged_parts(ctx, tensor, groups, width)
+    words = as_words(ctx, op, value)
+    if groups == 1:
+        return (
+            PanelRows(ctx.panel(value).buffer, vlen, 0) if _is_spread(ctx, value) else _spread_one(ctx, words)
+        )
+    if width % vlen == 0:
+        spread = ctx.new_panel("spread", words.rows, groups * vlen)
+        with ctx.builder.loop(groups) as g:
+            out = ctx.builder.view(spread.buffer, g * spread.block)
+            ctx.builder.emit(
+                "spread_words",
+                out=out,
+                words=ctx.builder.view(words.buffer, g),
+                rows=words.rows,
+                groups=1,
+                words_row=groups,
+            )
+        return rows_of(ctx, spread)
+    if vlen % width:
+        raise unsupported(op, f"parts of {width} columns do not fit rows of {vlen} lanes")
+    spread, per_block = ctx.new_panel("spread", words.rows, lhs.columns), vlen // width
+    masks = lane_masks(ctx, min(per_block, groups), width)
+    for block in range(spread.blocks(vlen)):
+        first = block * per_block
+        out = ctx.builder.view(spread.buffer, block * spread.block)
+        spread_group(ctx, words, first, min(per_block, groups - first), out, masks)
+    return rows_of(ctx, spread)
+
+
+def _is_spread(ctx: KernelContext, value: SSAValue) -> bool:
+    return isinstance(ctx.locations[value], Words)
+
+
+def _spread_one(ctx: KernelContext, words: Words) -> PanelRows:
+    panel = ctx.new_panel("spread", words.rows, 1)
+    spread_group(ctx, words, 0, 1, panel.buffer, None)
+    return PanelRows(panel.buffer, ctx.target.vlen, 0)
+
+
+def _staged_parts(ctx: KernelContext, tensor: HostTensor, groups: int, width: int) -> PanelRows:
+    rows, vlen = tensor.shape[0], ctx.target.vlen
+    lanes = vlen if groups == 1 or width % vlen == 0 else width
+    parts = tensor.through(
+        Reshape((rows, groups, 1)), Expand((rows, groups, lanes)), Reshape((rows, groups * lanes))
+    )
+    panel = ctx.load("parts", parts)
+    return PanelRows(panel.buffer, vlen, 0 if groups == 1 else panel.block)
+
+
+def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
+    """A computed tensor [M, G] of few columns in FP SRAM; out of vector SRAM by masked sums, which are exact.
+
+    Raises:
+        CompileError: it is too large for FP SRAM.
+    """
+    location = ctx.locations[value]
+    if isinstance(location, Words):
+        return location
+    panel = ctx.panel(value)
+    vlen, groups = ctx.target.vlen, panel.columns
+    if not few(ctx, panel.rows, groups) or not panel.is_packed or groups > vlen:
+        raise unsupported(op, f"{panel.rows} x {groups} computed numbers are too many for the scalar unit")
+    words = new_words(ctx, panel.rows, groups)
+    masks = lane_masks(ctx, groups, 1)
+    with ctx.builder.step("to words"), ctx.builder.loop(groups) as g:
+        ctx.builder.emit(
+            "reduce_rows",
+            kind="sum",
+            words=ctx.builder.view(words.buffer, g),
+            scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
+            x=panel.buffer,
+            mask=ctx.builder.view(masks, g * vlen),
+            rows=panel.rows,
+            blocks=1,
+            words_row=groups,
+        )
+    return words
+
+
+def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
+    """Rows that make padding lanes 1 (x * first + second) before a reciprocal; none where there is no padding."""
+    vlen = ctx.target.vlen
+    used = np.zeros((panel.blocks(vlen) * vlen,), np.float32)
+    for group in range(panel.groups):
+        used[group * panel.group_pitch :][: panel.group_columns] = 1.0
+    if used.all():
+        return []
+    name = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
+    rows = {"used_lanes": used, "padding_lanes": 1.0 - used}
+    loaded = [
+        ctx.load(key, ctx.constant_rows(f"{key}_{name}", lanes.reshape(1, -1))) for key, lanes in rows.items()
+    ]
+    return [repeated_row(p) for p in loaded]
+
+
+def reciprocal_of(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SSAValue:
+    """1 / x, finite in the padding lanes that the guards name."""
+    if guards:
+        x = lanes.apply("add", lanes.apply("mul", x, guards[0]), guards[1])
+    return lanes.apply("reciprocal", x)
+
+
+__all__ = [
+    "as_words",
+    "destination",
+    "emit_elementwise",
+    "guarded",
+    "is_last_use",
+    "like",
+    "parts_operand",
+    "reciprocal_of",
+    "row_operand",
+    "row_vector",
+    "same_layout",
+    "whole_operand",
+]

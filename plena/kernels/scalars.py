@@ -1,0 +1,115 @@
+"""Elementwise kernels on tensors of few columns in FP SRAM: one number at a time, but with a square root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.backend.view import Expand
+from plena.dialects.plena import ActivationOp, BinaryOp, UnaryOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.operands import as_words
+from plena.kernels.tensors import Words
+from plena.kernels.words import new_words, word
+
+FUNCTIONS: dict[str, Sequence[str]] = {
+    "exp": ("exp",),
+    "reciprocal": ("reciprocal",),
+    "sqrt": ("sqrt",),
+    "rsqrt": ("sqrt", "reciprocal"),
+}
+"""Activations as scalar instructions one after the other."""
+
+
+def _map(
+    ctx: KernelContext, kind: str, out: Words, a: Words, b: SSAValue | None = None, b_step: int = 0
+) -> None:
+    """out = kind(a, b) on all words."""
+    ctx.builder.emit(
+        "map_words",
+        kind=kind,
+        out=out.buffer,
+        a=a.buffer,
+        b=b,
+        count=a.rows * a.groups,
+        out_step=1,
+        a_step=1,
+        b_step=b_step,
+    )
+
+
+def _operand(ctx: KernelContext, value: SSAValue) -> Words:
+    location = ctx.locations[value]
+    assert isinstance(location, Words)
+    return location
+
+
+def lower_activation(op: ActivationOp, source: Words, ctx: KernelContext) -> None:
+    result = new_words(ctx, source.rows, source.groups)
+    for step in FUNCTIONS[op.kind.data]:
+        _map(ctx, step, result, source)
+        source = result
+    ctx.set(op.result, result)
+
+
+def lower_number(op: UnaryOp, kind: str, value: float, ctx: KernelContext) -> None:
+    source = _operand(ctx, op.input)
+    result = new_words(ctx, source.rows, source.groups)
+    _map(ctx, kind, result, source, word(ctx, value))
+    ctx.set(op.result, result)
+
+
+def lower_clamp(op: UnaryOp, low: float | None, high: float | None, ctx: KernelContext) -> None:
+    """There is no minimum: min(x, h) = -max(-x, -h)."""
+    source = _operand(ctx, op.input)
+    result = new_words(ctx, source.rows, source.groups)
+    if low is not None:
+        _map(ctx, "max", result, source, word(ctx, low))
+        source = result
+    if high is not None:
+        minus = word(ctx, -1.0)
+        _map(ctx, "mul", result, source, minus)
+        _map(ctx, "max", result, result, word(ctx, -high))
+        _map(ctx, "mul", result, result, minus)
+    ctx.set(op.result, result)
+
+
+def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
+    """Both operands [M, G] in FP SRAM, the right one possibly [M, 1]."""
+    lhs = _operand(ctx, op.lhs)
+    rhs = _right(ctx, op, lhs)
+    result = new_words(ctx, lhs.rows, lhs.groups)
+    if kind == "div":
+        inverse = new_words(ctx, rhs.rows, rhs.groups)
+        _map(ctx, "reciprocal", inverse, rhs)
+        kind, rhs = "mul", inverse
+    if rhs.groups == lhs.groups:
+        _map(ctx, kind, result, lhs, rhs.buffer, 1)
+    else:
+        with ctx.builder.loop(lhs.groups) as g:
+            ctx.builder.emit(
+                "map_words",
+                kind=kind,
+                out=ctx.builder.view(result.buffer, g),
+                a=ctx.builder.view(lhs.buffer, g),
+                b=rhs.buffer,
+                count=lhs.rows,
+                out_step=lhs.groups,
+                a_step=lhs.groups,
+                b_step=1,
+            )
+    ctx.set(op.result, result)
+
+
+def _right(ctx: KernelContext, op: Operation, lhs: Words) -> Words:
+    value = op.operands[1]
+    tensor = ctx.host(value)
+    if tensor is not None:
+        shape = (lhs.rows, lhs.groups)
+        return Words(ctx.place_words("words", tensor.through(Expand(shape)), "fp"), *shape)
+    groups = shape_of(value)[1]
+    if groups not in (1, lhs.groups):
+        raise unsupported(op, f"{groups} numbers per row do not fit {lhs.groups}")
+    return as_words(ctx, op, value)

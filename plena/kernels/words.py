@@ -1,0 +1,106 @@
+"""Numbers in FP SRAM: constants of any size, and tensors with few columns that the scalar unit computes with."""
+
+from __future__ import annotations
+
+from math import isinf
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from plena.backend.view import Array
+from plena.kernels.context import KernelContext
+from plena.kernels.tensors import Panel, Words
+from plena.lowering.context import survives_fp16
+
+LARGEST_POWER = 14
+"""2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""
+
+
+def word(ctx: KernelContext, value: float) -> SSAValue:
+    """A word of FP SRAM with this number.
+
+    The preload is fp16 (plena_isa.md section 6.2): what it cannot hold to bf16 precision is a product of what it can,
+    computed once at the start.
+    """
+    if isinf(value) or survives_fp16(value):
+        return ctx.builder.constant(value)
+    known = ctx.words.get(value)
+    if known is not None:
+        return known
+    power = LARGEST_POWER if abs(value) < 1 else -LARGEST_POWER
+    factor, steps = value, 0
+    while not survives_fp16(factor):
+        factor, steps = factor * 2.0**power, steps + 1
+    step = ctx.builder.constant(2.0**-power)
+    result = ctx.words[value] = ctx.builder.buffer("number", "fp", 1)
+    operand = ctx.builder.constant(factor)
+    with ctx.builder.prologue(), ctx.builder.step("constants"):
+        for _ in range(steps):
+            ctx.builder.emit("map_words", kind="mul", out=result, a=operand, b=step, count=1)
+            operand = result
+    return result
+
+
+def few(ctx: KernelContext, rows: int, groups: int) -> bool:
+    """Whether a tensor [rows, groups] is small enough for FP SRAM beside everything else there."""
+    return rows * groups <= ctx.target.fp_sram_size // 4
+
+
+def new_words(ctx: KernelContext, rows: int, groups: int) -> Words:
+    """FP SRAM for a tensor [rows, groups]."""
+    return Words(ctx.builder.buffer("words", "fp", rows * groups), rows, groups)
+
+
+def spread(ctx: KernelContext, words: Words) -> Panel:
+    """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
+    vlen = ctx.target.vlen
+    panel = ctx.new_panel("spread", words.rows, words.groups)
+    per_block = min(vlen, words.groups)
+    masks = None if words.groups == 1 else lane_masks(ctx, per_block, 1)
+    for block in range(panel.blocks(vlen)):
+        groups = min(per_block, words.groups - block * per_block)
+        out = ctx.builder.view(panel.buffer, block * panel.block)
+        spread_group(ctx, words, block * per_block, groups, out, masks)
+    return panel
+
+
+def spread_group(
+    ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, masks: SSAValue | None
+) -> None:
+    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row."""
+    scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
+    ctx.builder.emit(
+        "spread_words",
+        out=out,
+        scratch=scratch,
+        words=ctx.builder.view(words.buffer, first),
+        masks=masks,
+        rows=words.rows,
+        groups=groups,
+        words_row=words.groups,
+    )
+
+
+def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
+    """Row g is 1 in the lanes of group g of `width` lanes each and 0 elsewhere, in vector SRAM."""
+    return constant_panel(
+        ctx, f"lane_masks_{groups}_{width}", np.repeat(np.eye(groups, dtype=np.float32), width, axis=1)
+    )
+
+
+def lane_hiding(ctx: KernelContext, groups: int, width: int, value: float) -> SSAValue:
+    """Row g is 0 in the lanes of group g of `width` lanes each and `value` elsewhere, in vector SRAM."""
+    vlen = ctx.target.vlen
+    rows = np.full((groups, vlen), value, np.float32)
+    for g in range(groups):
+        rows[g, g * width : (g + 1) * width] = 0.0
+    return constant_panel(ctx, f"lane_hiding_{groups}_{width}_{value:g}", rows)
+
+
+def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:
+    """A constant of at most one column block in vector SRAM, brought in once."""
+    known = ctx.constant_panels.get(name)
+    if known is None:
+        with ctx.builder.prologue():
+            known = ctx.constant_panels[name] = ctx.load(name, ctx.constant_rows(name, rows)).buffer
+    return known

@@ -1,0 +1,65 @@
+"""Which row of vector SRAM each value of an elementwise body lies in: an input, an output, or a row of scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from xdsl.ir import Block, SSAValue
+
+from plena.dialects.tile import ElementwiseOp, LanesYieldOp, LanewiseOp, PanelRows
+
+Place: TypeAlias = tuple[Literal["in", "out", "scratch"], int]
+"""Where a row is, and its number there."""
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """The place of every value, and the number of scratch rows."""
+
+    places: Mapping[SSAValue, Place]
+    scratch: int
+
+
+def plan_of(op: ElementwiseOp) -> RowPlan:
+    """The places of an operation's values."""
+    plan = plan_rows(op.body.block, op.out_panels, op.in_panels)
+    assert plan is not None, "a row is written before an input that lies there was read"
+    return plan
+
+
+def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows]) -> RowPlan | None:
+    """Places for the values of a body, None if a result would overwrite an input that is still needed.
+
+    An instruction reads its rows before it writes one, so a result may take the row of an operand that is not needed
+    afterwards. Output rows hold intermediate values too until their own is made.
+    """
+    steps = [op for op in body.ops if isinstance(op, LanewiseOp)]
+    final = body.last_op
+    assert isinstance(final, LanesYieldOp)
+    last_use = {value: number for number, op in enumerate(steps) for value in op.operands}
+    last_use.update({value: len(steps) for value in final.values})
+    homes: dict[SSAValue, Place] = {value: ("out", k) for k, value in enumerate(final.values)}
+    made_at = {op.result: number for number, op in enumerate(steps)}
+    places: dict[SSAValue, Place] = {}
+    for number, argument in enumerate(body.args):
+        aliased = [k for k, out in enumerate(outs) if out.buffer == inputs[number].buffer]
+        places[argument] = ("out", aliased[0]) if aliased else ("in", number)
+    live = set(body.args)
+    rows = 0
+    for number, op in enumerate(steps):
+        live = {value for value in live if last_use.get(value, -1) > number}
+        taken = {places[value] for value in live}
+        place = homes.get(op.result)
+        if place is None:
+            until = last_use.get(op.result, number)
+            idle = [home for value, home in homes.items() if made_at[value] >= until and home not in taken]
+            spare = (("scratch", k) for k in range(rows + 1) if ("scratch", k) not in taken)
+            place = idle[0] if idle else next(spare)
+            rows = max(rows, place[1] + 1) if place[0] == "scratch" else rows
+        elif place in taken:
+            return None
+        places[op.result] = place
+        live.add(op.result)
+    return RowPlan(places, rows)
