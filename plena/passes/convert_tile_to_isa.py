@@ -12,7 +12,7 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.lowering import products, rows, transfers
+from plena.lowering import elementwise, norms, products, reductions, rows, transfers, words
 from plena.lowering.context import LOWERINGS, Lowering
 from plena.lowering.kernel import KernelBuilder
 from plena.target import Target
@@ -20,7 +20,7 @@ from plena.target import Target
 SCALE_PLANE = "plena.scale_plane"
 """Module attribute: byte address of the plane of MX scales in HBM."""
 
-_REGISTERED = (products, rows, transfers)
+_REGISTERED = (elementwise, norms, products, reductions, rows, transfers, words)
 
 _PROVENANCE = ("plena.step", "plena.module")
 
