@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from plena.analysis.addressing.head_search import HeadSearch, candidates_of, worth
@@ -98,10 +99,13 @@ class Planner:
             if loop is not None:
                 following = [[next_value(v, loop, self.classes) for v in values] for values in (head, memory)]
                 state = Head(tuple(head), tuple(memory), tuple(following[0]), tuple(following[1]))
-            try:
-                return Simulation(block, children, self.classes, timeline, registers, state).run()
-            except OutOfRegistersError:
-                return None
+            plans: list[BlockPlan] = []
+            for copies in (False, True) if children else (False,):
+                with suppress(OutOfRegistersError):
+                    plans.append(
+                        Simulation(block, children, self.classes, timeline, registers, state, copies).run()
+                    )
+            return min(plans, key=lambda p: p.cost, default=None)
 
         if loop is None:
             return simulate(())

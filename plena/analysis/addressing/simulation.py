@@ -53,6 +53,8 @@ class Simulation:
     timeline: Timeline
     capacity: int
     head: Head
+    copies: bool = False
+    """Whether a loop may walk a copy of a pointer that is read again behind it."""
     file: RegisterFile = field(init=False)
 
     def run(self) -> BlockPlan:
@@ -172,7 +174,7 @@ class Simulation:
                 track = file.create(value, time - 1, ())
             file.actions.append(Action("S_ST_INT", track, b=1, imm=slot))
         entries = plan.entries(self.classes)
-        tracks = self._enter(entries, time)
+        tracks = self._enter(plan, entries, time)
         group = set(tracks.values())
         evicted = self._make_room(plan.width - len(group), group, time)
         free = [t for t, v in enumerate(file.content) if v is None and t not in group]
@@ -185,14 +187,14 @@ class Simulation:
             file.put(tracks[entry.track], entry.after)
         return LoopCode(self._taken(), plan, tracks, counter, evicted)
 
-    def _enter(self, entries: list[Entry], time: int) -> dict[int, int]:
+    def _enter(self, plan: LoopPlan, entries: list[Entry], time: int) -> dict[int, int]:
         """Puts the loop's first values into registers, each consumed one into a register of its own."""
         file = self.file
         tracks: dict[int, int] = {}
         missing: list[Entry] = []
         for entry in sorted(entries, key=lambda e: e.is_consumed):
             track = file.find(entry.value, False, tracks.values())
-            if track is None or track == ZERO or (entry.is_consumed and self._keeps(track, time)):
+            if track is None or track == ZERO or (entry.is_consumed and self._keeps(track, plan, time)):
                 missing.append(entry)
             else:
                 tracks[entry.track] = track
@@ -200,9 +202,19 @@ class Simulation:
             tracks[entry.track] = file.create(entry.value, time - 1, tracks.values())
         return tracks
 
-    def _keeps(self, track: int, time: int) -> bool:
-        """Whether a value that a loop would use up is better copied: it is read again and hard to get back."""
-        return False
+    def _keeps(self, track: int, plan: LoopPlan, time: int) -> bool:
+        """Whether a value that a loop would use up is better copied: it is read again, hard to get back then, and
+        there is a register that it can wait in."""
+        file = self.file
+        value = file.content[track]
+        if not self.copies or value is None or self.timeline.next_exact(value, time) >= NEVER:
+            return False
+        cls, constant = value
+        others = [file.constant_of(t) for t in file.members[cls] if t != track]
+        if cls == CONSTANT or any(0 <= constant - other < REACH for other in others):
+            return False
+        waiting = sum(file.future(t, time)[0] < NEVER for t in range(self.capacity))
+        return waiting + plan.width <= self.capacity
 
     def _make_room(self, needed: int, group: set[int], time: int) -> int:
         """Empties registers outside `group` until `needed` are free; returns how many values that costs."""
