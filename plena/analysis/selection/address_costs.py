@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Protocol
 
 from plena.analysis.addressing.plan import static_cost
@@ -164,11 +165,15 @@ def _canonical(nest: Nest) -> _Shape:
     return _Shape(tuple(t for _, t in nest.loops), tuple(steps), nest.registers, nest.around is not None)
 
 
+_ESTIMATE = 100
+"""Nodes to simulate for one estimate: ten times as many found the same programs in several times the time."""
+
 _AROUND = 1000
 _SHIFT = 1 << 20
 """Added to shifted constants so that addresses stay positive."""
 
 
+@lru_cache(maxsize=1 << 16)
 def _planned(shape: _Shape) -> AddressInstructions | None:
     classes = ClassTable()
     uses = [
@@ -182,7 +187,7 @@ def _planned(shape: _Shape) -> AddressInstructions | None:
         body = block if loop is None else make_block([loop], classes)
         loop = PlannedLoop(level, trips[level], body)
     assert loop is not None
-    plan = Planner(classes).loop(loop, shape.registers if shape.trips else shape.registers + 1)
+    plan = Planner(classes, _ESTIMATE).loop(loop, shape.registers if shape.trips else shape.registers + 1)
     if plan is None:
         return None
     entries = [(e.value, e.after) for e in plan.entries(classes)]
