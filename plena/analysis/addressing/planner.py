@@ -110,7 +110,7 @@ class Planner:
         if loop is None:
             return simulate(())
         candidates = candidates_of(loop, children, timeline, self.classes)
-        attempts = max(_FEWEST, min(_MOST, self.work // len(block.nodes)))
+        attempts = max(_FEWEST, min(_MOST, self.work // max(1, len(block.nodes))))
         return HeadSearch(simulate, loop, registers, attempts).run(candidates)
 
 
