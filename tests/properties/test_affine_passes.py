@@ -23,6 +23,7 @@ AFFINE_PASSES = (
     "interchange-loops",
     "peel-loops",
     "roll-loops",
+    "select-loops",
     "set-state",
     "strip-mine-loops",
     "unroll-and-jam",
