@@ -20,6 +20,7 @@ from plena.backend.view import Array
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
 from plena.dialects.tile.placements import from_attribute
 from plena.interpreters.loop import LoopFunctions
+from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
 from plena.target import Target
@@ -41,6 +42,7 @@ def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> d
     interpreter.register_implementations(LoopFunctions())
     interpreter.register_implementations(functions)
     interpreter.register_implementations(RowFunctions(target))
+    interpreter.register_implementations(ProductFunctions(target))
     with np.errstate(all="ignore"):
         interpreter.run_ssacfg_region(module.body, (), "program")
     results: dict[int, Array] = {}
@@ -83,11 +85,10 @@ class TileFunctions(InterpreterFunctions):
         values = values * np.float32(placement.scale)
         for offset, elements in chunks(placement, values, self.target):
             data[offset : offset + len(elements)] = elements
-        number_format = placement.number_format(self.target)
         if placement.memory == "hbm":
             width = self.target.vlen
             whole = data[: len(data) // width * width].reshape(-1, width)
-            whole[:] = number_format.quantize(whole)
+            whole[:] = placement.number_format(self.target).quantize(whole)
         elif placement.memory == "fp":
             data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
 

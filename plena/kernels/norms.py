@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from plena.backend.view import Expand, Reshape
@@ -16,49 +13,10 @@ from plena.kernels.attention_rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
+from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.staging import vectors_together
 from plena.kernels.tensors import HostTensor, Panel
-from plena.kernels.words import constant_panel, lane_hiding, lane_masks, word
-from plena.lowering.kernel import ceil_div
-
-
-@dataclass(frozen=True)
-class Parts:
-    """How the `groups` parts of a row, `size` columns each, lie in the lanes of a panel.
-
-    `per_block` parts share a column block (then they divide it evenly), or one part takes `blocks` column blocks of
-    its own, of whose last `rest` lanes belong to it (0: all).
-    """
-
-    groups: int
-    size: int
-    per_block: int
-    blocks: int
-    rest: int
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no other part shares a part's column blocks."""
-        return self.per_block == 1
-
-
-def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> Parts:
-    """The parts of a panel's rows.
-
-    Raises:
-        CompileError: they begin in the middle of other parts' column blocks.
-    """
-    vlen, size = ctx.target.vlen, panel.columns // groups
-    if not panel.is_packed:
-        whole = panel.groups == groups and panel.group_pitch % vlen == 0
-        if not whole:
-            raise unsupported(op, "parts of a row with gaps between heads have no kernel")
-        return Parts(groups, size, 1, panel.group_pitch // vlen, size % vlen)
-    if groups == 1 or size % vlen == 0:
-        return Parts(groups, size, 1, ceil_div(size, vlen), size % vlen)
-    if vlen % size:
-        raise unsupported(op, f"parts of {size} columns do not fit rows of {vlen} lanes")
-    return Parts(groups, size, min(vlen // size, groups), 1, 0)
+from plena.kernels.words import lane_hiding, lane_masks, word
 
 
 @kernel_for(RmsNormOp)
@@ -71,10 +29,10 @@ def lower_rms_norm(op: Operation, ctx: KernelContext) -> None:
 def lower_layer_norm(op: Operation, ctx: KernelContext) -> None:
     """The variance is the mean square of the deviations, in a second pass.
 
-    E[x^2] - E[x]^2 takes as many instructions, since the deviations are needed anyway, and loses in bf16 what the mean
-    square has in common with the variance: measured on 64 x 384 (tests/kernels/test_norms.py), the relative error is
-    the same for a mean of 0, 4 times larger at 4 standard deviations and makes no sense at 16. Correcting the variance by the mean of
-    the deviations changes nothing that can be measured: the mean's own rounding is as small as that of the input.
+    E[x^2] - E[x]^2 takes as many instructions, since the deviations are needed anyway, and loses in bf16 what the two
+    have in common. Measured on 64 x 384 (tests/kernels/test_norms.py): see VARIANCE_ERRORS there. Shifting, that is
+    correcting the variance by the mean of the deviations, changes nothing that can be measured: what the rounded mean
+    leaves in the deviations is as small as the rounding of the input.
     """
     assert isinstance(op, LayerNormOp)
     _normalize(op, "layer", op.groups.value.data, op.eps.value.data, op.gain, op.bias, ctx)
@@ -100,7 +58,7 @@ def _normalize(
     result = destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
     if parts.is_alone:
-        mask = _used_lanes(ctx, parts.rest) if parts.rest else None
+        mask = first_lanes(ctx, parts.rest) if parts.rest else None
         scratch = builder.buffer("row", "vector", 2 * vlen)
         with builder.loop(groups) as g:
             builder.emit(
@@ -133,11 +91,6 @@ def _normalize(
     if vectors:
         _apply_vectors(op, vectors, parts, result, ctx)
     ctx.set(op.results[0], result)
-
-
-def _used_lanes(ctx: KernelContext, lanes: int) -> SSAValue:
-    """A row that is 1 in the first lanes and 0 in the others."""
-    return constant_panel(ctx, f"first_lanes_{lanes}", np.ones((1, lanes), np.float32))
 
 
 def _apply_vectors(

@@ -17,7 +17,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import arithmetic, attention, layout, linear, norms, repeat
+from plena.kernels import arithmetic, attention, embedding, layout, linear, norms, reductions, repeat
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
@@ -27,7 +27,7 @@ from plena.target import Target
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
 
-_REGISTERED = (arithmetic, attention, layout, linear, norms, repeat)
+_REGISTERED = (arithmetic, attention, embedding, layout, linear, norms, reductions, repeat)
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ class ConvertPlenaToTile(ModulePass):
     attention: AttentionChoice = "auto"
     query_block: int = 0
     order: LoopOrder = "heads"
+    pairing: bool = False
     data: dict[str, Attribute | Array] = field(
         default_factory=dict[str, "Attribute | Array"], compare=False, init=False
     )
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = Schedule(
-            self.objective, self.timing, self.matmul, self.attention, self.query_block, self.order
+            self.objective, self.timing, self.matmul, self.attention, self.query_block, self.order, self.pairing
         )
         self.data.update(convert(op, schedule).data)
 
@@ -71,12 +72,13 @@ class Conversion:
     """What a conversion leaves beside the module.
 
     `data` are the staging expressions and constants that placements name, `decisions` one line for each choice;
-    `tunable` says whether loop order and query block of the schedule had any effect.
+    `tunable` says whether loop order and query block of the schedule had any effect, `pairable` whether pairing has.
     """
 
     data: dict[str, Attribute | Array]
     decisions: tuple[str, ...]
     tunable: bool
+    pairable: bool
 
 
 def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
@@ -98,7 +100,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable)
+    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable)
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:

@@ -34,8 +34,9 @@ class KindOp(TileOp):
 class NormalizeRowsOp(KindOp):
     """out row = (x - m) / sqrt(inverse * (sum((x - m)^2) + eps)), m = inverse * sum(x) ("layer") or 0 ("rms").
 
-    With N features the words are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free. With `mask` only the lanes of the last block where it is 1 belong to the row; the others
-    become 0 in a "layer" norm and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
+    With N features the words are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free.
+    With `mask` only the lanes of the last block where it is 1 belong to the row; the others become 0 in a "layer" norm
+    and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
     """
 
     KINDS: ClassVar[tuple[str, ...]] = ("rms", "layer")

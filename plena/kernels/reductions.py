@@ -1,0 +1,128 @@
+"""Sums, means and maxima over features, into FP SRAM, and over rows, into vector SRAM."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.plena import ReduceOp
+from plena.dialects.tensor_shapes import shape_of
+from plena.kernels.attention_masks import HIDDEN
+from plena.kernels.attention_rows import SOFTMAX_FLOOR
+from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.lanes import emit_elementwise, rows_of
+from plena.kernels.parts import first_lanes, parts_of
+from plena.kernels.tensors import Panel
+from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
+from plena.lowering.kernel import ceil_div
+
+MAXIMUM_STEPS = 3
+MAXIMUM_SHRINK = 1.0 - 2.0**-6
+"""A maximum of two rows is approached from below in this many steps (tile.max_rows)."""
+
+
+@kernel_for(ReduceOp)
+def lower_reduce(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, ReduceOp)
+    (_over_features if op.axis.data == "features" else _over_rows)(op, ctx)
+
+
+def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
+    """One word per row and part. Parts that share a column block are reduced under their masks."""
+    source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
+    parts = parts_of(ctx, op, source, groups)
+    if not few(ctx, source.rows, groups):
+        raise unsupported(op, f"{source.rows} x {groups} results are too many for FP SRAM")
+    words = new_words(ctx, source.rows, groups)
+    maximum = kind == "max"
+    if parts.is_alone:
+        masks = None
+        if parts.rest:
+            masks = lane_hiding(ctx, 1, parts.rest, HIDDEN) if maximum else first_lanes(ctx, parts.rest)
+        with ctx.builder.loop(groups) as g:
+            part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))
+            _reduce(
+                ctx, maximum, source, part, parts.blocks, ctx.builder.view(words.buffer, g), groups, masks
+            )
+    else:
+        size = (parts.per_block, parts.size)
+        masks = lane_hiding(ctx, *size, HIDDEN) if maximum else lane_masks(ctx, *size)
+        blocks, vlen = ceil_div(groups, parts.per_block), ctx.target.vlen
+        for block in range(blocks):
+            first = block * parts.per_block
+            with ctx.builder.loop(min(parts.per_block, groups - first)) as g:
+                part = ctx.builder.view(source.buffer, block * source.block)
+                mask = ctx.builder.view(masks, g * vlen)
+                _reduce(
+                    ctx, maximum, source, part, 1, ctx.builder.view(words.buffer, g + first), groups, mask
+                )
+    if kind == "mean":
+        ctx.builder.emit(
+            "map_words",
+            kind="mul",
+            out=words.buffer,
+            a=words.buffer,
+            b=word(ctx, 1.0 / parts.size),
+            count=words.rows * words.groups,
+            out_step=1,
+            a_step=1,
+        )
+    ctx.set(op.result, words)
+
+
+def _reduce(
+    ctx: KernelContext,
+    maximum: bool,
+    source: Panel,
+    part: SSAValue,
+    blocks: int,
+    words: SSAValue,
+    words_row: int,
+    mask: SSAValue | None,
+) -> None:
+    ctx.builder.emit(
+        "reduce_rows",
+        kind="max" if maximum else "sum",
+        words=words,
+        scratch=ctx.builder.buffer("row", "vector", 2 * ctx.target.vlen),
+        x=part,
+        mask=mask,
+        floor=ctx.builder.constant(SOFTMAX_FLOOR) if maximum else None,
+        rows=source.rows,
+        blocks=blocks,
+        block=source.block,
+        words_row=words_row,
+    )
+
+
+def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
+    """The rows of each group become one row of a new panel."""
+    source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
+    vlen, builder = ctx.target.vlen, ctx.builder
+    rows, blocks = source.rows // groups, source.blocks(vlen)
+    result = ctx.new_panel(kind, groups, source.columns, source.groups, source.group_pitch)
+    with builder.loop(groups) as g:
+        out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
+        panels: dict[str, SSAValue | int] = {
+            "out": out,
+            "x": x,
+            "rows": rows,
+            "blocks": blocks,
+            "x_block": source.block,
+            "out_block": result.block,
+        }
+        if kind == "max":
+            scratch, shrink = builder.buffer("row", "vector", vlen), word(ctx, MAXIMUM_SHRINK)
+            builder.emit("max_rows", **panels, scratch=scratch, shrink=shrink, steps=MAXIMUM_STEPS)
+        else:
+            chunk = isqrt(rows - 1) + 1
+            scratch = builder.buffer("sums", "vector", ceil_div(rows, chunk) * vlen)
+            builder.emit("sum_rows", **panels, scratch=scratch, chunk=chunk)
+    if kind == "mean":
+        whole = rows_of(ctx, result)
+        factor = 1.0 / rows
+        emit_elementwise(
+            ctx, [whole], [whole], (groups, blocks), lambda lanes: lanes.apply("mul", lanes.inputs[0], factor)
+        )
+    ctx.set(op.result, result)
