@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plena.analysis.addressing.program import Block, Loop
+from plena.analysis.addressing.program import Loop
 from plena.analysis.addressing.registers import Action
 from plena.analysis.addressing.values import ClassTable, Value
 
@@ -112,11 +112,3 @@ def static_cost(plan: BlockPlan) -> int:
         if isinstance(code, LoopCode):
             total += static_cost(code.plan.body)
     return total
-
-
-@dataclass(frozen=True, eq=False)
-class ProgramPlan:
-    """The whole program planned."""
-
-    block: Block
-    plan: BlockPlan
