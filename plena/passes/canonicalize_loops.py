@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.transforms.cloning import LoopScope, Scope, Substitution, clone
+from plena.transforms.collection import without_collection
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,12 @@ def canonicalize(module: ModuleOp) -> None:
     """Rebuilds the body of a module in canonical form (see the pass)."""
     block = module.body.block
     scope = Scope()
-    _rebuild(block.ops, scope, Substitution())
-    for old in reversed(list(block.ops)):
-        block.detach_op(old)
-        old.erase(safe_erase=False)
-    block.add_ops(scope.operations)
+    with without_collection():
+        _rebuild(block.ops, scope, Substitution())
+        for old in reversed(list(block.ops)):
+            block.detach_op(old)
+            old.erase(safe_erase=False)
+        block.add_ops(scope.operations)
 
 
 def _rebuild(operations: Iterable[Operation], scope: Scope, substitution: Substitution) -> None:

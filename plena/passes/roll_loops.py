@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -10,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.analysis.loop_nests import loops_in
+from plena.transforms.collection import without_collection
 from plena.transforms.roll import roll_block
 
 
@@ -53,15 +53,10 @@ class RollLoops(ModulePass):
 
 def roll_module(module: ModuleOp) -> None:
     """Rolls every loop body, inner ones first, then the top level of a module."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with without_collection():
         for loop in reversed(list(loops_in(module))):
             roll_block(loop.body.block)
         roll_block(module.body.block)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 __all__ = ["RollLoops", "roll_module"]

@@ -19,6 +19,7 @@ from plena.analysis.selection.search import Nesting, Point, Search, best
 from plena.analysis.selection.tree import Loop, tree_of
 from plena.errors import CompileError
 from plena.target import Target
+from plena.transforms.collection import without_collection
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
@@ -73,7 +74,8 @@ class SelectLoops(ModulePass):
             timing=self.timing,
             measure=self.measure,
         )
-        apply_choices(op, selection.point.choices)
+        with without_collection():
+            apply_choices(op, selection.point.choices)
 
 
 @dataclass(frozen=True)

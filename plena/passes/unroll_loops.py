@@ -11,6 +11,7 @@ from xdsl.passes import ModulePass
 from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
 from plena.transforms import expand, unroll
+from plena.transforms.collection import without_collection
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class UnrollLoops(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if self.factor < 1:
             raise CompileError(f"the unroll factor must be at least 1, got {self.factor}", self.name)
-        for loop in reversed(loops_numbered(op, self.loop)):
-            if self.full:
-                expand(loop)
-            else:
-                unroll(loop, self.factor, tail=self.tail)
+        with without_collection():
+            for loop in reversed(loops_numbered(op, self.loop)):
+                if self.full:
+                    expand(loop)
+                else:
+                    unroll(loop, self.factor, tail=self.tail)
 
 
 __all__ = ["UnrollLoops"]

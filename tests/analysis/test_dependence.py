@@ -29,7 +29,7 @@ def unchanged(program: Program, change: Callable[[], object]) -> None:
     assert final_state(program.module, TINY, terms) == before
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs(shapes=("nest", "nest", "free")), st.data())
 def test_legal_interchange_and_jam_change_nothing(program: Program, data: st.DataObject) -> None:
     nests = [loop for loop in loops_in(program.module) if inner_of_perfect_nest(loop)]
@@ -43,7 +43,7 @@ def test_legal_interchange_and_jam_change_nothing(program: Program, data: st.Dat
         unchanged(program, lambda: jam(outer, factor))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs(shapes=("pair", "pair", "free")), st.data())
 def test_legal_fusion_changes_nothing(program: Program, data: st.DataObject) -> None:
     pairs = [
@@ -64,7 +64,7 @@ def following_loop(loop: ForOp) -> ForOp | None:
     return following if isinstance(following, ForOp) else None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs(), st.data())
 def test_legal_reordering_changes_nothing(program: Program, data: st.DataObject) -> None:
     pairs = []
@@ -83,7 +83,7 @@ def test_legal_reordering_changes_nothing(program: Program, data: st.DataObject)
         unchanged(program, swap)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(programs(), st.data())
 def test_legal_hoisting_changes_nothing(program: Program, data: st.DataObject) -> None:
     candidates = [
