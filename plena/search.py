@@ -34,6 +34,7 @@ class Candidate:
     statistics: Statistics
     decisions: tuple[str, ...] = ()
     tunable: bool = False
+    pairable: bool = False
 
     @property
     def longest_iteration(self) -> int:
@@ -83,6 +84,7 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
                 found.extend(lower(variant, option, max_instructions))
             except CompileError as error:
                 problems.append(error)
+        found.extend(_paired(variant, found, max_instructions))
         if any(c.longest_iteration <= target.max_loop_instructions for c in found):
             break
     running = [c for c in found if c.longest_iteration <= target.max_loop_instructions]
@@ -115,6 +117,23 @@ def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
         block *= 4
 
 
+def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """The best schedule so far with column blocks in pairs: fewer address updates, which only count if pipelined."""
+    choosable = [c for c in found if c.pairable]
+    if (
+        not choosable
+        or choosable[0].schedule.timing != "pipelined"
+        or choosable[0].schedule.objective != "cycles"
+    ):
+        return []
+    best = min(choosable, key=lambda c: c.cost(free=max_instructions is not None))
+    try:
+        return lower(kernels, replace(best.schedule, pairing=True), max_instructions)
+    except CompileError:
+        # Not everything that must lie at one address in two memories fits; the plain schedule did.
+        return []
+
+
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
     """Whether another schedule can matter: kernels heed it, and the first does not run or the search is for cycles."""
     runs = any(c.longest_iteration <= target.max_loop_instructions for c in candidates)
@@ -135,7 +154,16 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
         run_pipeline(module, REGISTER_PIPELINE)
         statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
         decisions = (*conversion.decisions, *choices)
-        return Candidate(schedule, tiles, module, conversion.data, statistics, decisions, conversion.tunable)
+        return Candidate(
+            schedule,
+            tiles,
+            module,
+            conversion.data,
+            statistics,
+            decisions,
+            tunable=conversion.tunable,
+            pairable=conversion.pairable,
+        )
 
     lowered = [candidate(affine.clone())]
     if schedule.objective == "cycles" and (max_instructions or lowered[0].statistics.static <= EXPANDABLE):

@@ -88,7 +88,9 @@ class TileFunctions(InterpreterFunctions):
         if placement.memory == "hbm":
             width = self.target.vlen
             whole = data[: len(data) // width * width].reshape(-1, width)
-            whole[:] = placement.number_format(self.target).quantize(whole)
+            number_format = placement.number_format(self.target)
+            lost = whole - number_format.quantize(whole)
+            whole[:] = number_format.quantize(lost if placement.residual else whole)
         elif placement.memory == "fp":
             data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
 

@@ -25,12 +25,26 @@ class TileBuilder(LoopBuilder):
         self._names: dict[str, int] = {}
 
     def buffer(
-        self, name: str, space: str, size: int, placements: Sequence[TensorPlacement] = ()
+        self,
+        name: str,
+        space: str,
+        size: int,
+        placements: Sequence[TensorPlacement] = (),
+        anchor: tuple[BufferOp, int] | None = None,
     ) -> SSAValue:
-        """Declares a buffer of `size` units under a unique name derived from `name`."""
+        """Declares a buffer of `size` units under a unique name derived from `name`.
+
+        `anchor`: another buffer and how far behind it this one must lie, in the address space of either.
+        """
         count = self._names[name] = self._names.get(name, 0) + 1
         unique = name if count == 1 else f"{name}_{count}"
-        op = BufferOp(unique, space, size, placements=[to_attribute(p.to_json()) for p in placements])
+        op = BufferOp(
+            unique,
+            space,
+            size,
+            placements=[to_attribute(p.to_json()) for p in placements],
+            anchor=None if anchor is None else (anchor[0].symbol.data, anchor[1]),
+        )
         self.declare(op)
         return op.buffer
 

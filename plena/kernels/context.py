@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.backend.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
-from plena.backend.number_formats import NumberFormat
+from plena.backend.number_formats import Mx, NumberFormat
 from plena.backend.view import Array, Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.tensor_shapes import shape_of
@@ -41,9 +41,14 @@ class KernelContext:
         default_factory=dict[tuple[SSAValue, bool], "PackedPanel"]
     )
     """Packed forms by tensor and whether the product is transposed."""
-    packing_tiles: dict[tuple[bool, float], SSAValue] = field(
-        default_factory=dict[tuple[bool, float], SSAValue]
+    constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
+    """Constant tiles in matrix SRAM by name: packing tiles, rotations."""
+    tables: dict[tuple[HostTensor, int, int], Panel] = field(
+        default_factory=dict[tuple[HostTensor, int, int], Panel]
     )
+    """Rotary tables in vector SRAM."""
+    second_copies: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    """Second copies of tensors in vector SRAM for products in pairs (plena.kernels.paired_products)."""
     defined_tails: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
     """Rows behind the last column block of a panel that hold zeros."""
     words: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
@@ -62,6 +67,8 @@ class KernelContext:
     """The index of the repetition that is being lowered."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
+    pairable: bool = False
+    """Whether a linear layer in the M_MM schedule has column blocks that could be made in pairs."""
     useful_macs: dict[str, int] = field(default_factory=dict[str, int])
     """Multiply-accumulates of the mathematical operations, padding not counted."""
 
@@ -85,6 +92,7 @@ class KernelContext:
         scale: float = 1.0,
         floor: float | None = None,
         order: Order = "rows",
+        residual: bool = False,
     ) -> SSAValue:
         """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded."""
         placement = TensorPlacement(
@@ -100,6 +108,7 @@ class KernelContext:
             scale=scale,
             floor=floor,
             order=order,
+            residual=residual,
         )
         if not tensor.stack:
             return self.builder.buffer(name, "hbm", placement.element_bytes(self.target), [placement])
@@ -184,6 +193,7 @@ class KernelContext:
         groups: int = 1,
         pitch: int = 0,
         scale: float = 1.0,
+        residual: bool = False,
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`."""
         rows, columns = tensor.shape
@@ -197,7 +207,9 @@ class KernelContext:
         padded = (physical, round_up(panel.lanes, vlen))
         unit = self.element_bytes(format_key)
         with self.once(tensor), self.builder.step("load"):
-            source = self.place(f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale)
+            source = self.place(
+                f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, residual=residual
+            )
             self.builder.emit(
                 "load_rows",
                 dst=panel.buffer,
@@ -207,6 +219,34 @@ class KernelContext:
                 dst_block=panel.block,
                 src_row=vlen * unit,
                 src_block=physical * vlen * unit,
+            )
+        return panel
+
+    def load_exact(self, name: str, tensor: HostTensor) -> Panel:
+        """A two-dimensional host tensor to bf16 precision: the sum of its MX form and of what that loses.
+
+        For tables that are no parameters of the model (rotary angles): their error would count as the program's.
+        """
+        panel = self.load(name, tensor)
+        if not isinstance(self.target.precision["HBM_V_ACT_TYPE"], Mx):
+            return panel
+        rest = self.load(f"{name}_rest", tensor, residual=True)
+        vlen = self.target.vlen
+        with self.once(tensor), self.builder.step("load"):
+            self.builder.emit(
+                "map",
+                kind="add",
+                out=panel.buffer,
+                a=panel.buffer,
+                b=rest.buffer,
+                rows=panel.physical_rows(vlen),
+                blocks=panel.blocks(vlen),
+                out_row=vlen,
+                out_block=panel.block,
+                a_row=vlen,
+                a_block=panel.block,
+                b_row=vlen,
+                b_block=rest.block,
             )
         return panel
 

@@ -11,8 +11,10 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.packing import pack_panel
+from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.weight_stream import WeightStream, resident_tiles
 from plena.lowering.kernel import ceil_div, round_up
 
 
@@ -27,9 +29,11 @@ class Layer:
 
 @kernel_for(LinearOp, ProjectionsOp)
 def lower_linear(op: Operation, ctx: KernelContext) -> None:
+    lower_layers(op, op.operands[0], _layers(op, ctx), ctx)
+
+
+def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: KernelContext) -> None:
     """All layers of one input in the same schedule, chosen for their sum: packing is shared."""
-    layers = _layers(op, ctx)
-    value = op.operands[0]
     x = ctx.panel(value)
     target = ctx.target
     k_tiles = x.blocks(target.vlen)
@@ -45,7 +49,7 @@ def lower_linear(op: Operation, ctx: KernelContext) -> None:
         if broadcast:
             _broadcast(value, weight, result, ctx)
         else:
-            _mm(x, weight, result, ctx)
+            _mm(value, x, weight, result, ctx)
         if layer.bias is not None:
             _add_bias(layer.bias, result, ctx)
         ctx.set(layer.result, result)
@@ -81,51 +85,22 @@ def _place_weight(weight: HostTensor, x: Panel, ctx: KernelContext) -> SSAValue:
     return ctx.place("weight", weight, "tiled", "HBM_M_WEIGHT_TYPE", padded)
 
 
-@dataclass(frozen=True)
-class _Stream:
-    """The weight tiles of one layer: how many, how many fit, and their distances in HBM."""
-
-    k_tiles: int
-    n_tiles: int
-    tile_bytes: int
-
-    @staticmethod
-    def of(x: Panel, result: Panel, ctx: KernelContext) -> _Stream:
-        target = ctx.target
-        unit = ctx.element_bytes("HBM_M_WEIGHT_TYPE")
-        return _Stream(x.blocks(target.vlen), result.blocks(target.vlen), target.tile * unit)
-
-    @property
-    def row_bytes(self) -> int:
-        """HBM bytes of the tiles of one column block of the output."""
-        return self.k_tiles * self.tile_bytes
-
-
-def _load(
-    ctx: KernelContext, dst: SSAValue, weight: SSAValue, offset: Linear, tiles: int, tile_bytes: int
-) -> None:
-    with ctx.builder.step("load weights"):
-        ctx.builder.emit(
-            "load_tiles",
-            dst=dst,
-            src=ctx.builder.view(weight, offset),
-            outer=1,
-            inner=tiles,
-            dst_inner=ctx.target.tile,
-            src_inner=tile_bytes,
-        )
-
-
-def _mm(x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
+def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
     """For each column block of the output: its tiles to matrix SRAM, then all row blocks.
 
     Rows are cut where an iteration over column blocks would run too many instructions for the watchdog. A reduction
-    that matrix SRAM cannot hold is split, each part rounded to bf16 and added: the report says so.
+    that matrix SRAM cannot hold is split, each part rounded to bf16 and added: the report says so. If the schedule
+    asks for it, column blocks are made in pairs as far as that is possible.
     """
     target, builder = ctx.target, ctx.builder
-    stream = _Stream.of(x, result, ctx)
-    reserved = (len(ctx.packing_tiles) + 1) * target.m_prefetch_tiles - 1
-    parts = ceil_div(stream.k_tiles, max(1, target.matrix_tiles - reserved))
+    stream = WeightStream.of(weight, x, result, ctx)
+    done = 0
+    if is_pairable(x, result, stream, ctx):
+        ctx.pairable = True
+        done = multiply_pairs(value, x, result, stream, ctx) if ctx.schedule.pairing else 0
+    if done == stream.n_tiles:
+        return
+    parts = ceil_div(stream.k_tiles, max(1, resident_tiles(ctx)))
     held = ceil_div(stream.k_tiles, parts)
     tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
     rows = _rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
@@ -141,7 +116,7 @@ def _mm(x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
         for part in range(parts):
             k_tiles = min(held, stream.k_tiles - part * held)
             offset = n * stream.row_bytes + part * held * stream.tile_bytes
-            _load(ctx, tiles, weight, offset, k_tiles, stream.tile_bytes)
+            stream.load(ctx, tiles, offset, k_tiles)
             with builder.step("product"):
                 builder.emit(
                     "matmul",
@@ -160,8 +135,8 @@ def _mm(x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
 
     for first, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
         if times:
-            with builder.loop(times) as chunk, builder.loop(stream.n_tiles) as n:
-                block(n, chunk * (rows * target.vlen) + first * target.vlen, count)
+            with builder.loop(times) as chunk, builder.loop(stream.n_tiles - done) as n:
+                block(n + done, chunk * (rows * target.vlen) + first * target.vlen, count)
 
 
 def _rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
@@ -194,9 +169,9 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
     """
     target, builder = ctx.target, ctx.builder
     packed = pack_panel(ctx, value, transposed=True)
-    stream = _Stream.of(ctx.panel(value), result, ctx)
+    stream = WeightStream.of(weight, ctx.panel(value), result, ctx)
     spare = target.m_prefetch_tiles - 1
-    reserved = len(ctx.packing_tiles) * target.m_prefetch_tiles
+    reserved = len(ctx.constant_tiles) * target.m_prefetch_tiles
     resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
     held = stream.k_tiles if resident else 1
     tiles = builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
@@ -218,7 +193,7 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
 
     with builder.loop(stream.n_tiles) as n:
         if resident:
-            _load(ctx, tiles, weight, n * stream.row_bytes, stream.k_tiles, stream.tile_bytes)
+            stream.load(ctx, tiles, n * stream.row_bytes, stream.k_tiles)
         with builder.loop(packed.groups) as group:
             out = n * result.block + group * packed.block
             if resident:
@@ -226,7 +201,7 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
             else:
                 with builder.loop(stream.k_tiles) as k:
                     offset = n * stream.row_bytes + k * stream.tile_bytes
-                    _load(ctx, tiles, weight, offset, 1, stream.tile_bytes)
+                    stream.load(ctx, tiles, offset, 1)
                     product(group, out, k, 1, partial=1)
                 product(group, out, Linear(0), 0, partial=0)
 

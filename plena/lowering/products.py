@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plena.dialects.loop import Linear
 from plena.dialects.tile import TileOp
-from plena.dialects.tile.ops import BroadcastMatmulOp, MatmulOp, PackOp
+from plena.dialects.tile.ops import BroadcastMatmulOp, MatmulOp, MatmulPairOp, PackOp
 from plena.lowering.context import Lowering, lowers
 from plena.lowering.kernel import ceil_div
 
@@ -42,6 +42,33 @@ def _blocks(op: TileOp, ctx: Lowering, out: Linear, x: Linear, w: Linear, blocks
             )
         dst = out + n * op.number("out_block") + row * step + column * target.blen
         kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)
+
+
+@lowers(MatmulPairOp)
+def lower_matmul_pair(op: TileOp, ctx: Lowering) -> None:
+    """Two output blocks at a time whose products exchange their addresses.
+
+    Column sub-block j and row block r of the first block need matrix address a(j) and vector address b(r), column
+    sub-block r and row block j of the second one matrix address b(r) and vector address a(j): both loops count the
+    same, and a pointer of either kind serves two products. The reduction ascends in both: the address planner does
+    better with one order of pointers than with a turn.
+    """
+    target, kernel = ctx.target, ctx.kernel
+    step = target.blen * target.mlen
+    out, x, copy, w = (ctx.at(v) for v in op.operands)
+    product = "M_TMM" if op.number("transposed") else "M_MM"
+    sub_blocks, k_tiles = target.mlen // target.blen, op.number("k_tiles")
+
+    def block(mat: Linear, vec: Linear, dst: Linear) -> None:
+        with kernel.loop(k_tiles) as k:
+            kernel.emit(product, mat=mat + k * target.tile, vec=vec + k * op.number("block"))
+        kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)
+
+    with kernel.loop(sub_blocks) as j, kernel.loop(sub_blocks) as r:
+        first = out + r * step + j * target.blen
+        second = out + op.number("out_block") + j * step + r * target.blen
+        block(w + j * step, x + r * step, first)
+        block(w + k_tiles * target.tile + r * step, copy + j * step, second)
 
 
 @lowers(PackOp)

@@ -10,10 +10,12 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
+from plena.analysis.buffer_groups import Occupied, groups_of, place_group
 from plena.backend.layout import hbm_alignment, scale_plane
 from plena.backend.number_formats import Mx
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
+from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.placements import source_kind
 from plena.errors import CompileError
 from plena.lowering.kernel import round_up
@@ -38,7 +40,8 @@ class AllocateBuffers(ModulePass):
     """Places buffers first-fit by size; two buffers share space when their lives do not meet.
 
     A buffer lives from the first to the last operation (or loop) that uses it; one with placements lives from the
-    start (inputs) or to the end (outputs). Constants are deduplicated. The plane of MX scales follows the
+    start (inputs) or to the end (outputs). Anchored buffers get their place first, a group at a time. Constants are
+    deduplicated. The plane of MX scales follows the
     plane of elements in HBM.
 
     Before::
@@ -67,10 +70,11 @@ class AllocateBuffers(ModulePass):
         constants = _place_constants(op, target)
         lives = _lives(op)
         used: dict[str, int] = {}
-        for space in ("hbm", "matrix", "vector", "fp", "int"):
-            base = constants if space == "fp" else 0
+        occupied = _place_groups(lives, target)
+        for space in ("vector", "hbm", "matrix", "fp", "int"):
             intervals = [i for i in lives if i.buffer.space == space]
-            used[space] = _first_fit(intervals, _alignment(space, target), base)
+            base = {"hbm": _spare_rows(lives, target) if intervals else 0, "fp": constants}.get(space, 0)
+            used[space] = _first_fit(intervals, _alignment(space, target), base, occupied[space])
             _check(space, used[space], intervals, target)
         op.attributes[SCALE_PLANE] = IntAttr(scale_plane(used["hbm"], target))
         _check_image(op, used["hbm"], target)
@@ -177,11 +181,33 @@ def _path(op: Operation) -> list[Operation]:
     return path[::-1]
 
 
-def _first_fit(intervals: list[Interval], alignment: int, base: int) -> int:
-    """Assigns addresses, largest buffers first; the end of the highest."""
-    placed: list[tuple[int, int, Interval]] = []
-    top = base
-    for interval in sorted(intervals, key=lambda i: (-i.buffer.size.data, i.start)):
+def _place_groups(lives: list[Interval], target: Target) -> Occupied:
+    """Places anchored buffers with their anchors, behind the spare rows: what is taken then in each memory."""
+    alignments = {space: _alignment(space, target) for space in SPACES}
+    occupied: Occupied = {space: [] for space in SPACES}
+    groups = groups_of(lives)
+    if groups:
+        grouped = {member.life for group in groups for member in group}
+        spare = [i for i in lives if _is_spare(i, target.vlen) and i not in grouped]
+        _first_fit(spare, target.vlen, 0, occupied["vector"])
+    for group in groups:
+        place_group(group, alignments, occupied)
+    return occupied
+
+
+def _first_fit(
+    intervals: list[Interval], alignment: int, base: int, placed: list[tuple[int, int, Interval]]
+) -> int:
+    """Assigns addresses beside what is placed: spare rows, then the largest buffers first. The end of the highest.
+
+    Spare rows stay where they are in every loop: the lowest address is the zero register's.
+    """
+    settled = {interval for _, _, interval in placed}
+    top = max([base, *(end for _, end, _ in placed)])
+    waiting = [i for i in intervals if i not in settled]
+    for interval in sorted(
+        waiting, key=lambda i: (not _is_spare(i, alignment), -i.buffer.size.data, i.start)
+    ):
         size = interval.buffer.size.data
         address = round_up(base, alignment)
         for low, high, other in sorted(placed, key=lambda p: p[0]):
@@ -193,6 +219,19 @@ def _first_fit(intervals: list[Interval], alignment: int, base: int) -> int:
         placed.append((address, address + size, interval))
         top = max(top, address + size)
     return top
+
+
+def _is_spare(interval: Interval, alignment: int) -> bool:
+    """Whether a buffer is a few rows that hold intermediate values."""
+    buffer = interval.buffer
+    return buffer.space == "vector" and buffer.placements is None and buffer.size.data <= 4 * alignment
+
+
+def _spare_rows(intervals: list[Interval], target: Target) -> int:
+    """Where large buffers begin in vector SRAM, and HBM too: equal addresses of a transfer share a register."""
+    rows = [i.buffer for i in intervals if _is_spare(i, target.vlen)]
+    ends = [row.address.data + row.size.data for row in rows if row.address is not None]
+    return max(ends, default=0)
 
 
 def _check(space: str, used: int, intervals: list[Interval], target: Target) -> None:

@@ -17,7 +17,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import arithmetic, attention, embedding, layout, linear, norms, reductions, repeat
+from plena.kernels import arithmetic, attention, embedding, layout, linear, norms, reductions, repeat, rotary
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
@@ -27,7 +27,7 @@ from plena.target import Target
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
 
-_REGISTERED = (arithmetic, attention, embedding, layout, linear, norms, reductions, repeat)
+_REGISTERED = (arithmetic, attention, embedding, layout, linear, norms, reductions, repeat, rotary)
 
 
 @dataclass(frozen=True)

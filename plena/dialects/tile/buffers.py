@@ -60,6 +60,9 @@ _BUFFER_TYPES = {space: BufferType(StringAttr(space)) for space in SPACES}
 class BufferOp(IRDLOperation):
     """Declares a buffer of `size` units. `address` appears when `allocate-buffers` has placed it.
 
+    `anchor` names another buffer: the address must be that one's plus `anchor_offset`, if need be in another memory
+    (matrix and vector SRAM both count elements), so that one register can hold addresses in both.
+
     `placements` say what the host puts there before the run or reads from it afterwards (see backend/layout.py), at
     addresses relative to the buffer; such buffers live from the start or to the end of the program.
     """
@@ -69,6 +72,8 @@ class BufferOp(IRDLOperation):
     size = prop_def(IntAttr)
     address = opt_prop_def(IntAttr)
     placements = opt_prop_def(ArrayAttr[DictionaryAttr])
+    anchor = opt_prop_def(StringAttr)
+    anchor_offset = opt_prop_def(IntAttr)
     buffer = result_def(BufferType)
 
     def __init__(
@@ -78,6 +83,7 @@ class BufferOp(IRDLOperation):
         size: int,
         address: int | None = None,
         placements: Sequence[DictionaryAttr] = (),
+        anchor: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(
             properties={
@@ -85,6 +91,8 @@ class BufferOp(IRDLOperation):
                 "size": IntAttr(size),
                 "address": IntAttr(address) if address is not None else None,
                 "placements": ArrayAttr(placements) if placements else None,
+                "anchor": StringAttr(anchor[0]) if anchor else None,
+                "anchor_offset": IntAttr(anchor[1]) if anchor else None,
             },
             result_types=[BufferType.of(space)],
         )
@@ -96,10 +104,16 @@ class BufferOp(IRDLOperation):
     def verify_(self) -> None:
         if self.size.data < 1:
             raise VerifyException(f"buffer {self.symbol.data} has size {self.size.data}")
+        if (self.anchor is None) != (self.anchor_offset is None):
+            raise VerifyException(f"buffer {self.symbol.data}: an anchor has an offset")
+        if self.anchor is not None and self.space not in ("matrix", "vector"):
+            raise VerifyException(f"buffer {self.symbol.data}: only matrix and vector SRAM have anchors")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" @{self.symbol.data} [{self.size.data}] : ")
         printer.print_attribute(self.buffer.type)
+        if self.anchor is not None and self.anchor_offset is not None:
+            printer.print_string(f" anchor @{self.anchor.data}[{self.anchor_offset.data}]")
         if self.address is not None:
             printer.print_string(f" at {self.address.data}")
         if self.placements is not None:
@@ -116,6 +130,12 @@ class BufferOp(IRDLOperation):
         kind = parser.parse_type()
         if not isinstance(kind, BufferType):
             parser.raise_error("a buffer has type !tile.buffer")
+        anchor: tuple[str, int] | None = None
+        if parser.parse_optional_keyword("anchor"):
+            other = parser.parse_symbol_name().data
+            parser.parse_punctuation("[")
+            anchor = (other, parser.parse_integer())
+            parser.parse_punctuation("]")
         address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
         placements: list[DictionaryAttr] = []
         if parser.parse_optional_keyword("placements"):
@@ -123,7 +143,7 @@ class BufferOp(IRDLOperation):
             if not isinstance(given, ArrayAttr) or not all(isinstance(p, DictionaryAttr) for p in given):
                 parser.raise_error("placements are a list of dictionaries")
             placements = [p for p in given if isinstance(p, DictionaryAttr)]
-        return cls(symbol, kind.space.data, size, address, placements)
+        return cls(symbol, kind.space.data, size, address, placements, anchor)
 
 
 @irdl_op_definition

@@ -65,6 +65,23 @@ class MatmulOp(TileOp):
 
 
 @tile_op(
+    "matmul_pair",
+    {"out": "vector"},
+    {"x": "vector", "copy": "vector", "w": "matrix"},
+    ("k_tiles", "transposed", "block", "out_block"),
+)
+class MatmulPairOp(TileOp):
+    """out block n = sum over k of x block k @ W(n, k) for n = 0, 1, W(n, k) the tile at w + (n*k_tiles + k)*MLEN*MLEN.
+
+    All blocks are MLEN x MLEN, `block` (MLEN*MLEN) apart in `x` and its second copy `copy`, `transposed` asks for
+    transposed tiles. Values and roundings are those of two `matmul`s.
+
+    The dual-role schedule: the same register values are matrix and vector addresses if `copy` has the address of `w`
+    and `x` that of the second block of tiles (see docs/matmul_schedules.md).
+    """
+
+
+@tile_op(
     "pack",
     {"out": "vector"},
     {"x": "vector", "p": "matrix"},

@@ -1,0 +1,33 @@
+"""Interpreter of products whose schedule differs from the plain ones in addresses, not in values."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
+
+from plena.backend.number_formats import bf16_round
+from plena.dialects.tile import ops
+from plena.target import Target
+
+
+@register_impls
+class ProductFunctions(InterpreterFunctions):
+    """Implements `tile.matmul_pair`."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @impl(ops.MatmulPairOp)
+    def run_matmul_pair(
+        self, interpreter: Interpreter, op: ops.MatmulPairOp, args: PythonValues
+    ) -> PythonValues:
+        out, x, copy, w = args
+        mlen, n = self.target.mlen, op.number
+        for block, source in enumerate((x, copy)):
+            total = np.zeros((mlen, mlen), np.float32)
+            for k in range(n("k_tiles")):
+                tile = w.rows(mlen, mlen, mlen, (block * n("k_tiles") + k) * self.target.tile)
+                left = source.rows(mlen, mlen, mlen, k * n("block"))
+                total = total + left @ (tile.T if n("transposed") else tile)
+            out.rows(mlen, mlen, mlen, block * n("out_block"))[:] = bf16_round(total)
+        return ()
