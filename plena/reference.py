@@ -132,8 +132,10 @@ def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Ten
     value.
     """
     seen: dict[str, torch.Tensor] = {}
-    for placement in program.placements_of("data"):
-        if placement.memory != "hbm":
+    placements = program.placements_of("data")
+    exact = {placement.source.symbol for placement in placements if placement.residual}
+    for placement in placements:
+        if placement.memory != "hbm" or placement.source.symbol in exact:
             continue
         symbol = placement.source.symbol
         if symbol not in data.expressions:

@@ -185,6 +185,8 @@ def _stage_hbm(
     placement: TensorPlacement, offset: int, values: Float32, preload: Preload, target: Target, loss: _Loss
 ) -> None:
     number_format = placement.number_format(target)
+    if placement.residual:
+        values = values - number_format.quantize(values)
     elements, scales = number_format.encode(values)
     byte = placement.address + number_format.element_bytes(offset)
     _write(preload.hbm, placement, placement.base + byte, elements)

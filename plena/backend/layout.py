@@ -80,6 +80,7 @@ class TensorPlacement:
             ``base + scale_offset + o / ratio`` (section 5.1). Unused by formats without scales.
         floor: values below are raised to it before scaling (masks: minus infinity); None leaves them.
         limit: integers must lie below; 0 means no limit.
+        residual: hbm: what the format loses of the tensor instead of the tensor; both added have twice the precision.
     """
 
     name: str
@@ -98,6 +99,7 @@ class TensorPlacement:
     scale_offset: int = 0
     floor: float | None = None
     limit: int = 0
+    residual: bool = False
 
     def at(self, address: int, scale_offset: int = 0, base: int = 0) -> TensorPlacement:
         """The same tensor at another address."""
@@ -402,6 +404,8 @@ def _part_from_json(key: str, kind: str, value: Any, where: str) -> Any:
         if isinstance(value, list) and all(isinstance(n, int) for n in value):
             return tuple(value)
         raise PlenaError(f"`{key}` must be a list of integers, not {value!r}", where)
+    if kind == "bool" and value in (0, 1):
+        return bool(value)
     wanted: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,)}
     if isinstance(value, bool) or not isinstance(value, wanted.get(kind, (int, float))):
         raise PlenaError(f"`{key}` must be {kind}, not {value!r}", where)

@@ -114,7 +114,7 @@ class BroadcastAttention:
             self.key_tiles * self.head_blocks,
             self.key_tiles * self.value_blocks * self.width,
         )
-        held = len(self.ctx.packing_tiles) * target.m_prefetch_tiles
+        held = len(self.ctx.constant_tiles) * target.m_prefetch_tiles
         self.resident = key_tiles + value_tiles + 2 * spare + held <= target.matrix_tiles
         if not self.resident:
             key_tiles, value_tiles = self.head_blocks, 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import SSAValue
 
+from plena.backend.view import Array
 from plena.dialects.loop import Linear
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
@@ -38,26 +39,31 @@ class PackedPanel:
 
 
 def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:
-    """The identity (transposed products) or the lane permutation (untransposed ones) times 16, in matrix SRAM.
-
-    Loaded once for the whole program, on first use, which must be outside of a kernel's own loops.
-    """
-    known = ctx.packing_tiles.get((transposed, factor))
-    if known is not None:
-        return known
-    target, builder = ctx.target, ctx.builder
+    """The identity (transposed products) or the lane permutation (untransposed ones) times 16, in matrix SRAM."""
+    target = ctx.target
     mlen, hlen, slots = target.mlen, target.hlen, target.broadcast_amount
     tile = np.zeros((mlen, mlen), np.float32)
     d, b = np.meshgrid(np.arange(hlen), np.arange(slots), indexing="ij")
     rows = b * hlen + d if transposed else d * slots + b
     tile[rows, b * hlen + d] = factor
-    name = f"packing_{'identity' if transposed else 'permutation'}_{factor:g}"
+    return constant_tile(ctx, f"packing_{'identity' if transposed else 'permutation'}_{factor:g}", tile)
+
+
+def constant_tile(ctx: KernelContext, name: str, tile: Array) -> SSAValue:
+    """A constant tile in matrix SRAM.
+
+    Loaded once for the whole program, on first use, which must be outside of a kernel's own loops.
+    """
+    known = ctx.constant_tiles.get(name)
+    if known is not None:
+        return known
+    target, builder = ctx.target, ctx.builder
     constant = ctx.constant_rows(name, tile)
-    source = ctx.place(name, constant, "tiled", "HBM_M_WEIGHT_TYPE", (mlen, mlen))
+    source = ctx.place(name, constant, "tiled", "HBM_M_WEIGHT_TYPE", (target.mlen, target.mlen))
     buffer = builder.buffer(f"{name}_tile", "matrix", target.m_prefetch_tiles * target.tile)
-    with ctx.once(constant), builder.step("load packing tile"):
+    with ctx.once(constant), builder.step("load constant tile"):
         builder.emit("load_tiles", dst=buffer, src=source, outer=1, inner=1)
-    ctx.packing_tiles[(transposed, factor)] = buffer
+    ctx.constant_tiles[name] = buffer
     return buffer
 
 

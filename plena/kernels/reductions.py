@@ -7,7 +7,6 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
-from plena.dialects.tensor_shapes import shape_of
 from plena.kernels.attention_masks import HIDDEN
 from plena.kernels.attention_rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, unsupported
