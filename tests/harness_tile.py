@@ -64,10 +64,9 @@ TARGETS = {
 
 
 def parse(text: str, target: Target) -> ModuleOp:
-    """A verified module for the target."""
+    """A module for the target."""
     module = Parser(context(), f"builtin.module {{\n{text}\n}}").parse_module()
     target.attach(module)
-    module.verify()
     return module
 
 
@@ -110,7 +109,7 @@ def _ordered(x: Array) -> npt.NDArray[np.int64]:
 
 
 def run_both(
-    text: str,
+    program: str | ModuleOp,
     target: Target,
     values: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -119,11 +118,13 @@ def run_both(
     """Runs a module both ways.
 
     Args:
-        text: body of a tile-level module.
+        program: a tile-level module, or the text of its body.
         values: initial content of buffers by name; random for the others (0 in INT SRAM).
         surplus: transfers may write a few rows behind their buffer.
     """
-    module = parse(text, target)
+    module = parse(program, target) if isinstance(program, str) else program
+    target.attach(module)
+    module.verify()
     buffers = [op for op in module.body.block.ops if isinstance(op, BufferOp)]
     _place(module, target)
     contents = {op.symbol.data: _content(op, target, values or {}, seed) for op in buffers}

@@ -1,0 +1,214 @@
+"""Hypothesis strategies for the `tile` dialect, derived from the declarations of its operations.
+
+Modules verify; sizes and strides are arbitrary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+from xdsl.dialects.builtin import DictionaryAttr, ModuleOp, StringAttr
+from xdsl.ir import Block, Operation, SSAValue
+
+from plena.backend.layout import Source, TensorPlacement
+from plena.backend.view import Permute, Reshape
+from plena.dialects.loop import AffineOp, ForOp, Linear
+from plena.dialects.tile import (
+    TILE_OPS,
+    AddressOp,
+    BufferOp,
+    ConstantOp,
+    ElementwiseOp,
+    LanesYieldOp,
+    LanewiseOp,
+    PanelRows,
+    TileOp,
+    ViewOp,
+)
+from plena.dialects.tile.buffers import SPACES
+from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
+from plena.dialects.tile.ops import MAP_KINDS
+from plena.dialects.tile.placements import to_attribute
+from tests.properties.strategies_isa import Text, attributes
+
+KINDS = {"tile.map": MAP_KINDS}
+"""Words of operations that do not declare them as KINDS."""
+
+DECLARATIONS = (BufferOp, ConstantOp, ViewOp, AddressOp)
+WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
+DRAWN = (*DECLARATIONS, *WITH_BODY, *TILE_OPS)
+"""Every operation that these strategies draw."""
+
+NUMBERS = st.integers(0, 8) | st.sampled_from([64, 4096, 262144, (1 << 40) + 1])
+
+
+@dataclass
+class Scope:
+    """The buffers of each space and the index values that an operation may name."""
+
+    buffers: dict[str, list[SSAValue]] = field(default_factory=lambda: {space: [] for space in SPACES})
+    indices: list[SSAValue] = field(default_factory=list[SSAValue])
+
+    def inside(self, index: SSAValue) -> Scope:
+        return Scope({space: list(values) for space, values in self.buffers.items()}, [*self.indices, index])
+
+
+@st.composite
+def placements(draw: st.DrawFn) -> DictionaryAttr:
+    """A placement as an attribute, parts present and absent."""
+    placement = TensorPlacement(
+        name=draw(st.sampled_from(["x", "layers.0.weight"])),
+        memory="hbm",
+        address=draw(st.integers(0, 1 << 33)),
+        shape=(3, 5),
+        layout="tiled",
+        format="HBM_M_WEIGHT_TYPE",
+        source=draw(st.sampled_from([Source("input", 2), Source("data", symbol="w"), Source("scratch")])),
+        padded=draw(st.sampled_from([(), (64, 64)])),
+        view=draw(st.sampled_from([(), (Reshape((5, 3)), Permute((1, 0)))])),
+        scale=draw(st.sampled_from([1.0, 0.125])),
+        floor=draw(st.sampled_from([None, -128.0])),
+    )
+    return to_attribute(placement.to_json())
+
+
+@st.composite
+def buffers(draw: st.DrawFn, name: str, space: str) -> BufferOp:
+    """A declaration, placed or not."""
+    size, address = draw(st.integers(1, 1 << 40)), draw(st.none() | NUMBERS)
+    anchor = None
+    if space in ("matrix", "vector") and draw(st.booleans()):
+        anchor = (draw(st.sampled_from(["vector_0", "w"])), draw(NUMBERS))
+    return BufferOp(name, space, size, address, draw(st.lists(placements(), max_size=2)), anchor)
+
+
+@st.composite
+def constants(draw: st.DrawFn) -> ConstantOp:
+    """Some words of FP SRAM."""
+    numbers = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1e-6])
+    return ConstantOp(tuple(draw(st.lists(numbers, min_size=1, max_size=3))), draw(st.none() | NUMBERS))
+
+
+@st.composite
+def views(draw: st.DrawFn, scope: Scope) -> list[Operation]:
+    """A view of a buffer; it joins the scope."""
+    space = draw(st.sampled_from(SPACES))
+    terms = [(index, draw(st.integers(-99, 99))) for index in scope.indices if draw(st.booleans())]
+    offset = AffineOp(Linear.of(draw(st.integers(0, 9999)), terms))
+    view = ViewOp(draw(st.sampled_from(scope.buffers[space])), offset.result)
+    scope.buffers[space].append(view.view)
+    return [offset, view]
+
+
+@st.composite
+def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Operation]:
+    """A tile operation with named operands; optional ones are there or not."""
+    values: dict[str, SSAValue | int | str | None] = {}
+    for name, spaces in op.SPACES.items():
+        if name not in op.OPTIONAL or draw(st.booleans()):
+            values[name] = draw(st.sampled_from(scope.buffers[draw(st.sampled_from(spaces))]))
+    for name in op.NUMBERS:
+        if draw(st.booleans()):
+            values[name] = draw(NUMBERS)
+    for name in op.WORDS:
+        values[name] = draw(st.sampled_from(KINDS.get(op.name) or op.KINDS))
+    return [op.make(attributes=draw(attributes()), **values)]
+
+
+@st.composite
+def bodies(draw: st.DrawFn, inputs: int, outputs: int, words: list[SSAValue], most: int = 6) -> Block:
+    """The body of an elementwise operation."""
+    body = ElementwiseOp.empty_body(inputs)
+    block = body.block
+    rows: list[SSAValue] = list(block.args)
+    made: list[SSAValue] = []
+    for _ in range(draw(st.integers(outputs, max(outputs, most)))):
+        kind = draw(st.sampled_from([*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS]))
+        a, b = draw(st.sampled_from(rows)), None
+        if kind in WORD_KINDS:
+            b = draw(st.sampled_from(words))
+        elif kind in BINARY_KINDS:
+            b = draw(st.sampled_from([*rows, *words]))
+        step = LanewiseOp(kind, a, b)
+        block.add_op(step)
+        rows.append(step.result)
+        made.append(step.result)
+    block.add_op(LanesYieldOp(*draw(st.permutations(made))[:outputs]))
+    return block
+
+
+@st.composite
+def elementwise(draw: st.DrawFn, scope: Scope) -> list[Operation]:
+    """An elementwise operation on whatever buffers there are."""
+    rows = scope.buffers["vector"]
+    outs = draw(st.lists(st.sampled_from(rows), min_size=1, max_size=2, unique=True))
+    inputs = draw(st.lists(st.sampled_from(rows), min_size=1, max_size=3))
+    strides: dict[SSAValue, tuple[int, int]] = {}
+
+    def panel(buffer: SSAValue) -> PanelRows:
+        return PanelRows(buffer, *strides.setdefault(buffer, (draw(NUMBERS), draw(NUMBERS))))
+
+    body = draw(bodies(len(inputs), len(outs), scope.buffers["fp"])).parent
+    assert body is not None
+    return [
+        ElementwiseOp(
+            [panel(out) for out in outs],
+            [panel(buffer) for buffer in inputs],
+            draw(st.none() | st.sampled_from(rows)),
+            (draw(st.integers(1, 99)), draw(st.integers(1, 9))),
+            body,
+            draw(attributes()),
+        )
+    ]
+
+
+def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Operation]]:
+    """The operation of a class, with what it needs; body operations come inside an elementwise one."""
+    if op is BufferOp:
+        return st.sampled_from(SPACES).flatmap(lambda space: buffers("more", space)).map(lambda o: [o])
+    if op is ConstantOp:
+        return constants().map(lambda o: [o])
+    if op is ViewOp:
+        return views(scope)
+    if op is AddressOp:
+        every = [value for values in scope.buffers.values() for value in values]
+        return st.sampled_from(every).map(lambda value: [AddressOp(value)])
+    if op in WITH_BODY:
+        return elementwise(scope)
+    assert issubclass(op, TileOp)
+    return tile_operations(op, scope)
+
+
+@st.composite
+def tile_modules(draw: st.DrawFn, last: type[Operation] | None = None, most: int = 12) -> Text:
+    """Modules of the tile level; `last` is the class of the operation they end with."""
+    module = ModuleOp([])
+    block = module.body.block
+    scope = Scope()
+    for space in SPACES:
+        for number in range(draw(st.integers(1, 2))):
+            op = draw(buffers(f"{space}_{number}", space))
+            block.add_op(op)
+            scope.buffers[space].append(op.buffer)
+    constant = draw(constants())
+    block.add_op(constant)
+    scope.buffers["fp"].append(constant.buffer)
+    left = draw(st.integers(0, most))
+    inside = [op for op in DRAWN if op not in (BufferOp, ConstantOp)]
+    while left > 0:
+        left -= 1
+        if draw(st.integers(0, 3)) == 0:
+            loop = ForOp(draw(st.integers(1, 9)), attributes={"plena.step": StringAttr("s")})
+            body, nested = loop.body.block, scope.inside(loop.index)
+            terminator = body.last_op
+            assert terminator is not None
+            for _ in range(draw(st.integers(0, 3))):
+                for op in draw(operations(draw(st.sampled_from(inside)), nested)):
+                    body.insert_op_before(op, terminator)
+            block.add_op(loop)
+        else:
+            block.add_ops(draw(operations(draw(st.sampled_from(inside)), scope)))
+    if last is not None:
+        block.add_ops(draw(operations(last, scope)))
+    return Text(module)
