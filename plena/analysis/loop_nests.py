@@ -71,14 +71,6 @@ def inner_of_perfect_nest(outer: ForOp) -> ForOp | None:
     return inner
 
 
-def enclosing_loop(op: Operation) -> ForOp | None:
-    """The innermost loop around an operation."""
-    parent = op.parent_op()
-    while parent is not None and not isinstance(parent, ForOp):
-        parent = parent.parent_op()
-    return parent
-
-
 def is_defined_in(value: SSAValue, block: Block) -> bool:
     """Whether a value is an argument of `block` or computed in it, at any depth."""
     owner = value.owner

@@ -67,7 +67,7 @@ class Search:
         nesting = self.nesting(loop) if loop.inner is not None else Nesting(False, ())
         found = list(self._straight(loop, context, nesting))
         inside = context.inside(loop)
-        if loop.loops:
+        if loop.loops or loop.expanded_length() > LONGEST_BODY:
             body = self._body(loop.parts, inside, self.budget, watched=watched)
             if body is not None:
                 found += self._around(loop, body)
@@ -77,7 +77,7 @@ class Search:
 
     def _straight(self, loop: Loop, context: Context, nesting: Nesting) -> list[Option]:
         """Options with straight bodies; equal loops at other addresses have the same ones."""
-        if loop.expanded_length() > LONGEST_BODY and loop.loops:
+        if loop.expanded_length() > LONGEST_BODY:
             return []
         shape = (_shape(loop, context), context.depth, context.trips, nesting)
         known = self._options.get(shape)
@@ -89,7 +89,7 @@ class Search:
         return [replace(o, choice=replace(o.choice, loop=loop)) for o in known]
 
     def _around(self, loop: Loop, body: _Body) -> list[Option]:
-        """Keeping, unrolling or expanding a loop around loops."""
+        """Keeping, unrolling or expanding a loop around loops or long straight code."""
         options: list[Option] = []
         for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
             children = tuple(body.choices(place))

@@ -156,6 +156,15 @@ def test_two_hundred_loops_in_five_seconds() -> None:
     assert len(points) > 10
 
 
+def test_a_long_straight_body_can_be_kept_or_expanded() -> None:
+    body = Code(tuple(Step(1, ()) for _ in range(1500)))
+    parts: tuple[Part, ...] = (Loop(0, 2, "i", (body,)),)
+    kept = best(Search(machine(), lambda _: NESTING).frontier(parts), "size")
+    assert (kept.static, kept.choices[0].kind) == (1502, "keep")
+    forced = best(Search(machine(1400), lambda _: NESTING).frontier(parts), "size")
+    assert (forced.static, forced.choices[0].kind) == (3000, "expand")
+
+
 def test_copies_substitute_the_index() -> None:
     step = Step(1, (Address(8, (("i", 64), ("j", 4)), False),))
     assert [s.addresses[0] for s in copies([step], "i", 2, factor=2)] == [
