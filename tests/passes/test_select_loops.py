@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.analysis.loop_nests import loops_in
+from plena.analysis.selection.apply import apply_choices
 from plena.errors import CompileError
 from plena.passes.select_loops import SelectLoops, candidates, lowered_costs, select
 from plena.target import Target
@@ -31,8 +32,6 @@ def test_the_effect_stays(program: Program, objective: str, budget: int) -> None
 
 @given(programs(shapes=("nest", "free")))
 def test_every_choice_on_the_frontier_keeps_the_effect(program: Program) -> None:
-    from plena.analysis.selection.apply import apply_choices
-
     TINY.attach(program.module)
     terms: dict[object, int] = {}
     before = final_state(program.module, TINY, terms)
@@ -123,6 +122,25 @@ def test_matmul_under_a_budget(k: int, budget: int, utilisation: float) -> None:
     _, static, cycles = chosen(text, max_instructions=budget, timing="pipelined")
     assert static <= budget
     assert 64 * 1408 * k / (4 * 64 * cycles) >= utilisation
+
+
+def wrapped(text: str, trips: int) -> str:
+    """The loops of a program as the body of a loop."""
+    lines = text.strip().split("\n")
+    cells = [line for line in lines if "register" in line]
+    rest = [line for line in lines if "register" not in line]
+    return "\n".join([*cells, f"loop.for %layer = 0 to {trips} {{", *rest, "}"])
+
+
+@pytest.mark.parametrize("text", [ATTENTION, wrapped(ATTENTION, 3)], ids=["attention", "three times"])
+def test_predictions_are_near_the_real_costs(text: str) -> None:
+    points = candidates(parse(text), max_instructions=1500)
+    for point in points[:: max(1, len(points) // 8)]:
+        module = parse(text)
+        apply_choices(module, point.choices)
+        static, cycles = lowered_costs(module, "transactional")
+        assert static == pytest.approx(point.static, rel=0.1, abs=4)
+        assert cycles == pytest.approx(point.cycles, rel=0.01)
 
 
 def test_more_room_is_never_worse() -> None:

@@ -95,7 +95,7 @@ def factors(trips: int) -> list[int]:
     """Unroll factors that are considered: all divisors, and small powers of two where there are few."""
     divisors = [n for n in range(1, trips + 1) if trips % n == 0]
     if len(divisors) < 4:
-        divisors = sorted({*divisors, *(n for n in (2, 4, 8) if n < trips)})
+        divisors = sorted({*divisors, *(n for n in (2, 4, 8) if 2 * n <= trips)})
     return divisors
 
 

@@ -42,7 +42,7 @@ def enumerate_loop(m: Machine, loop: Loop, context: Context) -> Iterator[Cost]:
     for static, cycles, dynamic in enumerate_body(m, loop.parts, context.inside(loop)):
         for factor in factors(loop.trips):
             trips, rest = divmod(loop.trips, factor)
-            if trips == 1:
+            if factor == loop.trips:
                 yield static * factor, cycles * factor, dynamic * factor
             elif factor * dynamic + 1 <= m.limit:
                 yield (
@@ -176,7 +176,8 @@ def test_copies_substitute_the_index() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trips", "expected"), [(16, [1, 2, 4, 8, 16]), (22, [1, 2, 11, 22]), (13, [1, 2, 4, 8, 13])]
+    ("trips", "expected"),
+    [(16, [1, 2, 4, 8, 16]), (22, [1, 2, 11, 22]), (13, [1, 2, 4, 13]), (3, [1, 3]), (1, [1])],
 )
 def test_factors(trips: int, expected: list[int]) -> None:
     assert factors(trips) == expected
