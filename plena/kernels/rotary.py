@@ -1,8 +1,8 @@
-"""Rotary position embedding: two products with tables, the rotation itself by addresses or a product."""
+"""Rotary position embedding: x * cos + rotate(x) * sin."""
 
 from __future__ import annotations
 
-from math import lcm
+from dataclasses import dataclass
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
@@ -13,132 +13,164 @@ from plena.dialects.plena import RotaryOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
 from plena.kernels.context import KernelContext, kernel_for, unsupported
-from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
-from plena.kernels.operands import like
-from plena.kernels.packing import constant_tile, pack_panel
-from plena.kernels.product_cost import ProductShape, prefers_broadcast
-from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.lanes import Lanes, emit_elementwise
+from plena.kernels.operands import destination
+from plena.kernels.staging import continued
+from plena.kernels.tensors import Panel
+from plena.kernels.turning import turned
+from plena.lowering.kernel import ceil_div
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A rotary embedding on a panel: heads `pitch` lanes apart, of whose `size` features the first `width` turn.
+
+    Row r of the panel uses row r mod `period` of the tables.
+    """
+
+    op: RotaryOp
+    source: Panel
+    result: Panel
+    heads: int
+    size: int
+    pitch: int
+    width: int
+    period: int
+
+    @property
+    def samples(self) -> int:
+        return self.source.rows // self.period
+
+    @property
+    def interleaved(self) -> bool:
+        return self.op.style.data == "interleaved"
 
 
 @kernel_for(RotaryOp)
 def lower_rotary(op: Operation, ctx: KernelContext) -> None:
-    """result = x * cos + rotated(x) * sin, both tables repeated over heads and samples.
-
-    Halves of whole column blocks are rotated by reading the other half, with the signs in the table of sines. In
-    narrower heads the rotation is a product with a signed permutation of the lanes of a row, which is exact.
-    """
+    """Halves that are whole column blocks cost nothing but addresses; otherwise a product turns the lanes."""
     assert isinstance(op, RotaryOp)
-    x, vlen = ctx.panel(op.input), ctx.target.vlen
-    size = op.head_dim
-    cos, sin = ctx.host(op.cos), ctx.host(op.sin)
-    if cos is None or sin is None:
-        raise unsupported(op, "computed rotary tables have no kernel")
-    width = lcm(x.group_pitch if x.groups > 1 else size, vlen)
-    if shape_of(op.cos)[1] != size or not x.is_packed or width > max(size, vlen):
-        raise unsupported(op, f"rotary embedding of heads of {size} features needs rows of {vlen} lanes to match")
-    tables = [
-        _table(ctx, name, tensor, x.rows, max(1, vlen // size)) for name, tensor in (("cos", cos), ("sin", sin))
-    ]
-    half_blocks = size // 2 // vlen if op.style.data == "half" and size % (2 * vlen) == 0 else 0
-    result = like(ctx, "rotary", x)
-    with ctx.builder.step("rotary"):
-        if half_blocks:
-            _by_blocks(ctx, x, result, *tables, half_blocks)
-        else:
-            rotated = _by_product(ctx, op.input, x, _rotation(size, vlen, op.style.data))
-            _combine(ctx, x, rotated, result, *tables)
+    source, heads, vlen = ctx.panel(op.input), op.heads.value.data, ctx.target.vlen
+    if not source.is_packed and source.groups != heads:
+        raise unsupported(op, "the columns of the heads do not lie together")
+    pitch = source.lanes // heads
+    if vlen % pitch and pitch % vlen:
+        raise unsupported(op, f"heads {pitch} lanes apart do not fit rows of {vlen} lanes")
+    period, width = shape_of(op.cos)
+    result = destination(ctx, op, "rotary", op.input)
+    rotation = Rotation(op, source, result, heads, op.head_dim, pitch, width, period)
+    if not rotation.interleaved and (width // 2) % vlen == 0:
+        _by_halves(rotation, ctx)
+    elif rotation.interleaved or width <= vlen:
+        _by_lanes(rotation, ctx)
+    else:
+        raise unsupported(op, f"halves of {width // 2} features are no whole rows of {vlen} lanes")
     ctx.set(op.result, result)
 
 
-def _table(ctx: KernelContext, name: str, tensor: HostTensor, rows: int, heads: int) -> Panel:
-    """A table [P, R] for all rows, side by side for the heads that share a row of lanes."""
-    period, size = tensor.shape
-    known = ctx.tables.get((tensor, rows, heads))
+def _table(rotation: Rotation, ctx: KernelContext, value: SSAValue, width: int, rest: float) -> Panel:
+    """cos or sin [P, R] in vector SRAM, continued by `rest` to `width` lanes and repeated for heads that share a row."""
+    tensor = ctx.host(value)
+    if tensor is None:
+        raise unsupported(rotation.op, "computed tables have no kernel")
+    repeats = max(1, ctx.target.vlen // rotation.pitch)
+    known = ctx.tables.get((tensor, width, repeats))
     if known is None:
-        repeated = tensor.through(
-            Reshape((1, period, 1, size)),
-            Expand((rows // period, period, heads, size)),
-            Reshape((rows, heads * size)),
+        period = rotation.period
+        wide = continued(ctx, rotation.op, tensor, width, rest) if width > rotation.width else tensor
+        repeated = wide.through(
+            Reshape((period, 1, width)), Expand((period, repeats, width)), Reshape((period, repeats * width))
         )
-        known = ctx.tables[(tensor, rows, heads)] = ctx.load_exact(name, repeated)
+        known = ctx.tables[(tensor, width, repeats)] = ctx.load_exact("rotary_table", repeated)
     return known
 
 
-def _rotation(size: int, vlen: int, style: str) -> Array:
-    """The matrix R with rotated(x) = x R^T on the lanes of one row."""
-    tile = np.zeros((vlen, vlen), np.float32)
-    for lane in range(vlen):
-        head, feature = divmod(lane, size)
-        if style == "half":
-            other = feature + size // 2 if feature < size // 2 else feature - size // 2
-            sign = -1.0 if feature < size // 2 else 1.0
-        else:
-            other, sign = feature ^ 1, -1.0 if feature % 2 == 0 else 1.0
-        tile[lane, head * size + other] = sign
-    return tile
+def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
+    """A product with a tile that exchanges the lanes, one pass that multiplies and adds."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    source, result, pitch = rotation.source, rotation.result, rotation.pitch
+    name = f"{rotation.op.style.data}_{min(pitch, vlen)}_{rotation.width}"
+    other = turned(ctx, f"rotate_{name}", source, _exchange(rotation, vlen))
+    cos = _table(rotation, ctx, rotation.op.cos, pitch, 1.0)
+    sin = _table(rotation, ctx, rotation.op.sin, pitch, 0.0)
+    per_head = ceil_div(pitch, vlen)
+    parts, blocks = (rotation.heads, per_head) if per_head > 1 else (1, source.blocks(vlen))
+
+    def rotated(lanes: Lanes) -> SSAValue:
+        x, turned_x, c, s = lanes.inputs
+        return lanes.apply("add", lanes.apply("mul", turned_x, s), lanes.apply("mul", x, c))
+
+    with builder.loop(rotation.samples) as sample, builder.loop(parts) as head:
+        row = sample * (rotation.period * vlen)
+        x = _view(ctx, source, row, head * per_head)
+        out = x if result.buffer == source.buffer else _view(ctx, result, row, head * per_head)
+        turned_rows = builder.view(other, row + head * (per_head * source.block))
+        tables = [PanelRows(table.buffer, vlen, table.block if per_head > 1 else 0) for table in (cos, sin)]
+        inputs = [x, PanelRows(turned_rows, vlen, source.block), *tables]
+        emit_elementwise(ctx, [out], inputs, (rotation.period, blocks), rotated)
 
 
-def _by_product(ctx: KernelContext, value: SSAValue, x: Panel, rotation: Array) -> Panel:
-    """Every column block of a panel times the rotation."""
-    target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
-    blocks = x.blocks(vlen)
-    distance = int(np.nonzero(rotation[0])[0][0])
-    tile = constant_tile(ctx, f"rotation_by_{distance}", rotation)
-    rotated = like(ctx, "rotated", x)
-    shape = ProductShape(x.rows, 1, blocks, 0 if (value, True) in ctx.packed else blocks)
-    if prefers_broadcast(shape, target, ctx.schedule):
-        packed = pack_panel(ctx, value, transposed=True)
-        with builder.loop(blocks) as block, builder.loop(packed.groups) as group:
-            builder.emit(
-                "broadcast_matmul",
-                out=builder.view(rotated.buffer, block * rotated.block + group * packed.block),
-                x=builder.view(packed.buffer, group * packed.group + block * packed.block),
-                w=tile,
-                k_tiles=1,
-                n_tiles=1,
-                transposed=1,
+def _view(ctx: KernelContext, panel: Panel, row: Linear, block: Linear) -> PanelRows:
+    buffer = ctx.builder.view(panel.buffer, row + block * panel.block)
+    return PanelRows(buffer, ctx.target.vlen, panel.block)
+
+
+def _exchange(rotation: Rotation, vlen: int) -> Array:
+    """The matrix [VLEN, VLEN] with x @ matrix = rotate(x) for every head of a row; lanes that do not turn become 0."""
+    matrix = np.zeros((vlen, vlen), np.float32)
+    pitch = min(rotation.pitch, vlen)
+    for head in range(0, vlen, pitch):
+        for lane in range(min(rotation.width, vlen)):
+            if rotation.interleaved:
+                source, sign = lane ^ 1, 1.0 if lane % 2 else -1.0
+            else:
+                half = rotation.width // 2
+                source, sign = (lane + half, -1.0) if lane < half else (lane - half, 1.0)
+            matrix[head + source, head + lane] = sign
+    return matrix
+
+
+def _by_halves(rotation: Rotation, ctx: KernelContext) -> None:
+    """Block i of the first half with block i of the second, both made in one pass over the heads."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    source, result = rotation.source, rotation.result
+    half, per_head = rotation.width // 2 // vlen, rotation.pitch // vlen
+    cos = _table(rotation, ctx, rotation.op.cos, rotation.width, 1.0)
+    sin = _table(rotation, ctx, rotation.op.sin, rotation.width, 0.0)
+
+    def rotated(lanes: Lanes) -> list[SSAValue]:
+        a, b, cos_a, sin_a, cos_b, sin_b = lanes.inputs
+        first = lanes.apply("mul", b, sin_a)
+        second = lanes.apply("mul", a, sin_b)
+        first = lanes.apply("sub", lanes.apply("mul", a, cos_a), first)
+        return [first, lanes.apply("add", lanes.apply("mul", b, cos_b), second)]
+
+    with builder.loop(rotation.samples) as sample, builder.loop(half) as block:
+        row = sample * (rotation.period * vlen)
+
+        def at(panel: Panel, place: Linear) -> PanelRows:
+            return PanelRows(
+                builder.view(panel.buffer, row + place * panel.block), vlen, per_head * panel.block
             )
-        return rotated
-    with builder.loop(blocks) as block:
-        builder.emit(
-            "matmul",
-            out=builder.view(rotated.buffer, block * rotated.block),
-            x=builder.view(x.buffer, block * x.block),
-            w=tile,
-            rows=x.physical_rows(vlen),
-            k_tiles=1,
-            columns=target.mlen,
-            transposed=1,
-        )
-    return rotated
 
-
-def _combine(ctx: KernelContext, x: Panel, rotated: Panel, result: Panel, cos: Panel, sin: Panel) -> None:
-    """All column blocks with the same tables."""
-    vlen = ctx.target.vlen
-
-    def expression(lanes: Lanes) -> SSAValue:
-        a, b, c, s = lanes.inputs
-        return lanes.apply("add", lanes.apply("mul", a, c), lanes.apply("mul", b, s))
-
-    inputs = [rows_of(ctx, x), rows_of(ctx, rotated), *(PanelRows(t.buffer, vlen, 0) for t in (cos, sin))]
-    size = (x.physical_rows(vlen), x.blocks(vlen))
-    emit_elementwise(ctx, [rows_of(ctx, result)], inputs, size, expression)
-
-
-def _by_blocks(ctx: KernelContext, x: Panel, result: Panel, cos: Panel, sin: Panel, half: int) -> None:
-    """Head by head: first half = a * cos - b * sin, second half = b * cos + a * sin."""
-    builder, vlen = ctx.builder, ctx.target.vlen
-    with builder.loop(x.blocks(vlen) // (2 * half)) as head:
-        for second in (0, 1):
-
-            def rows(panel: Panel, part: int, across: int = 1, head: Linear = head) -> PanelRows:
-                offset = head * (2 * half * across) * panel.block + part * half * panel.block
-                return PanelRows(builder.view(panel.buffer, offset), vlen, panel.block)
-
-            def expression(lanes: Lanes, kind: str = "add" if second else "sub") -> SSAValue:
-                a, b, c, s = lanes.inputs
-                return lanes.apply(kind, lanes.apply("mul", a, c), lanes.apply("mul", b, s))
-
-            inputs = [rows(x, second), rows(x, 1 - second), rows(cos, second, 0), rows(sin, second, 0)]
-            emit_elementwise(ctx, [rows(result, second)], inputs, (x.physical_rows(vlen), half), expression)
+        inputs = [at(source, block), at(source, block + half)]
+        outs = inputs
+        if result.buffer != source.buffer:
+            outs = [at(result, block), at(result, block + half)]
+        tables = [
+            PanelRows(builder.view(table.buffer, place * table.block), vlen, 0)
+            for place in (block, block + half)
+            for table in (cos, sin)
+        ]
+        emit_elementwise(ctx, outs, [*inputs, *tables], (rotation.period, rotation.heads), rotated)
+    rest = per_head - 2 * half
+    if rest and result.buffer != source.buffer:
+        with builder.loop(rotation.heads) as head:
+            place = head * per_head + 2 * half
+            emit_elementwise(
+                ctx,
+                [_view(ctx, result, Linear(0), place)],
+                [_view(ctx, source, Linear(0), place)],
+                (source.rows, rest),
+                lambda lanes: lanes.apply("copy", lanes.inputs[0]),
+            )

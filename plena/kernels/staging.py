@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Operation
 
 from plena.backend.layout import Source
-from plena.backend.view import Reshape
-from plena.dialects.plena import ConcatAttr
-from plena.kernels.context import KernelContext
+from plena.backend.view import Pad, Reshape
+from plena.dialects.plena import ConcatAttr, FullAttr
+from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.tensors import HostTensor
 from plena.staged_data import symbol_of
 
@@ -28,6 +28,25 @@ def vectors_together(ctx: KernelContext, tensors: Sequence[HostTensor]) -> list[
     return [whole.through(Reshape((len(tensors), length)))]
 
 
+def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int, value: float) -> HostTensor:
+    """A tensor [rows, columns] with its rows continued by a number up to `width` columns.
+
+    Raises:
+        CompileError: it is no parameter as it is, so that its rows can only be continued by 0.
+    """
+    rows, columns = tensor.shape
+    if value == 0.0:
+        return tensor.through(Pad(1, 0, width - columns))
+    parts = [_expression(ctx, source) for source in _sources(tensor)]
+    shape = (rows, width)
+    sources: list[Source] = []
+    for part in parts:
+        if not isinstance(part, Attribute) or tensor.view:
+            raise unsupported(op, "a run-time table that is narrower than what it applies to has no kernel")
+        sources.append(_named(ctx, ConcatAttr([part, FullAttr(value, (rows, width - columns))], 1)))
+    return HostTensor(sources[0], shape, (), shape, stack=tuple(sources) if tensor.stack else ())
+
+
 def _sources(tensor: HostTensor) -> tuple[Source, ...]:
     return tensor.stack or (tensor.source,)
 
@@ -39,7 +58,10 @@ def _expression(ctx: KernelContext, source: Source) -> object:
 def _joined(ctx: KernelContext, sources: Sequence[Source]) -> Source:
     """The source that is some parameters one behind the other."""
     parts = [part for part in (ctx.data[source.symbol] for source in sources) if isinstance(part, Attribute)]
-    expression = ConcatAttr(parts, 0)
+    return _named(ctx, ConcatAttr(parts, 0))
+
+
+def _named(ctx: KernelContext, expression: Attribute) -> Source:
     symbol = symbol_of(expression)
     ctx.data[symbol] = expression
     return Source("data", symbol=symbol)

@@ -1,0 +1,67 @@
+"""Moving lanes within the rows of a panel: products with a constant tile, since the vector unit only shifts upwards."""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from plena.backend.view import Array
+from plena.dialects.loop import Linear
+from plena.kernels.context import KernelContext
+from plena.kernels.packing import constant_tile, packing_tile
+from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.tensors import Panel
+from plena.lowering.kernel import ceil_div
+
+
+def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAValue:
+    """Every row of every column block of a panel times `matrix` [VLEN, VLEN], as a buffer with the panel's strides.
+
+    The rows of all column blocks are one sequence, so the broadcast unit works on BROADCAST * MLEN of them at a time,
+    whatever column blocks they belong to: 2 cycles a row by the transactional profile, where M_MM takes 260. Entries
+    must be exact in the weight format; then so is the product of a permutation.
+    """
+    target, builder = ctx.target, ctx.builder
+    vlen, tile = target.vlen, target.tile
+    rows = panel.blocks(vlen) * panel.physical_rows(vlen)
+    together = target.mlen * (target.broadcast_amount if target.has_broadcast else 1)
+    result = builder.buffer(name, "vector", ceil_div(rows, together) * together * vlen)
+    weight = constant_tile(ctx, name, np.ascontiguousarray(matrix.T))
+    broadcast = prefers_broadcast(ProductShape(rows, 1, 1, 1), target, ctx.schedule)
+    identity = packing_tile(ctx, transposed=True) if broadcast else None
+    if identity is None:
+        with builder.step(name):
+            builder.emit(
+                "matmul",
+                out=result,
+                x=panel.buffer,
+                w=weight,
+                rows=rows,
+                k_tiles=1,
+                columns=target.mlen,
+                transposed=1,
+            )
+        return result
+    packed = builder.buffer("packed", "vector", target.broadcast_amount * tile)
+    full, rest = divmod(ceil_div(rows, target.mlen), target.broadcast_amount)
+
+    def turn(first: Linear, count: int) -> None:
+        builder.emit(
+            "pack",
+            out=packed,
+            x=builder.view(panel.buffer, first),
+            p=identity,
+            row_blocks=count,
+            x_row_block=tile,
+            blocks=1,
+        )
+        out = builder.view(result, first)
+        builder.emit("broadcast_matmul", out=out, x=packed, w=weight, k_tiles=1, n_tiles=1, transposed=1)
+
+    with builder.step(name):
+        if full:
+            with builder.loop(full) as group:
+                turn(group * (together * vlen), target.broadcast_amount)
+        if rest:
+            turn(Linear(full * together * vlen), rest)
+    return result
