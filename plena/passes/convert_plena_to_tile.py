@@ -40,10 +40,28 @@ class ConvertPlenaToTile(ModulePass):
     Before::
 
         builtin.module {
-          func.func @main(%q: tensor<64x64xf32>, %k: tensor<64x64xf32>, %v: tensor<64x64xf32>) -> tensor<64x64xf32> {
-            %0 = plena.attention %q, %k, %v : tensor<64x64xf32>, tensor<64x64xf32>, tensor<64x64xf32>
-              {batch = 1, heads = 1, kv_heads = 1, scale = 0.125} -> tensor<64x64xf32>
-            func.return %0 : tensor<64x64xf32>
+          func.func @main(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
+            %0 = plena.mul_scalar %x, 2.0 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
+            func.return %0 : tensor<4x64xf32>
+          }
+        }
+
+    After::
+
+        builtin.module attributes {plena.useful_macs = {}} {
+          %x = tile.buffer @input0 [20480] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector",
+              address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "bf16",
+              source = {output = 0 : i64}, padded = [4 : i64, 64 : i64]}]
+          %source = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [{name = "input0_hbm",
+              memory = "hbm", address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks",
+              format = "HBM_V_ACT_TYPE", source = {input = 0 : i64}, padded = [4 : i64, 64 : i64]}]
+          %two = tile.constant [2.0]
+          tile.load_rows dst(%x : vector) src(%source : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64
+              src_block = 256 attributes {plena.step = "load"}
+          tile.elementwise rows = 4 blocks = 1 out(%x[64, 256]) in(%x[64, 256]) {
+          ^bb0(%row: !tile.lanes):
+            %0 = tile.lanewise "mul" %row, %two : !tile.buffer<fp>
+            tile.yield %0
           }
         }
     """
