@@ -132,7 +132,7 @@ def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Ten
     value.
     """
     seen: dict[str, torch.Tensor] = {}
-    placements = program.placements_of("data")
+    placements = tuple(program.placements_of("data"))
     exact = {placement.source.symbol for placement in placements if placement.residual}
     for placement in placements:
         if placement.memory != "hbm" or placement.source.symbol in exact:
