@@ -20,7 +20,7 @@ class Nest:
     """A perfect nest around straight code: loops outermost first as (index, trips), then the instructions.
 
     `registers` may be used in it, its loop counters among them. `around` is the index of the loop that the nest is
-    executed in, None at the outermost level.
+    executed in while its pointers stay in registers; None: it is entered with none of them.
     """
 
     loops: tuple[tuple[Hashable, int], ...]

@@ -80,15 +80,19 @@ class Machine:
 @dataclass(frozen=True)
 class Context:
     """Where a loop stands: how many loops are open around it, index and trip count of the innermost, and the index
-    of the one around that."""
+    of the one around that.
+
+    `alone`: it is the only loop there. Otherwise its pointers do not stay in registers until the next iteration.
+    """
 
     depth: int = 0
     around: Hashable = None
     trips: int = 1
     beyond: Hashable = None
+    alone: bool = False
 
     def inside(self, loop: Loop) -> Context:
-        return Context(self.depth + 1, loop.index, loop.trips, self.around)
+        return Context(self.depth + 1, loop.index, loop.trips, self.around, len(loop.loops) == 1)
 
 
 def factors(trips: int) -> list[int]:
@@ -153,7 +157,8 @@ def _nest_option(
 ) -> tuple[int, int, int] | None:
     """Static instructions, cycles, dynamic instructions of one execution of a nest; loops of one trip are none."""
     kept = tuple((index, trips) for index, trips in loops if trips > 1)
-    nest = Nest(kept, tuple(steps), machine.registers - context.depth, context.around)
+    around = context.around if context.alone else None
+    nest = Nest(kept, tuple(steps), machine.registers - context.depth, around)
     found = (addresses or machine.addresses).nest(nest)
     if found is None:
         return None

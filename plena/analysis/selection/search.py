@@ -79,7 +79,7 @@ class Search:
         """Options with straight bodies; equal loops at other addresses have the same ones."""
         if loop.expanded_length() > LONGEST_BODY:
             return []
-        shape = (_shape(loop, context), context.depth, context.trips, nesting)
+        shape = (_shape(loop, context), context.depth, context.trips, context.alone, nesting)
         known = self._options.get(shape)
         if known is None:
             known = straight_options(
