@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import lcm
@@ -110,16 +110,55 @@ class KernelContext:
             order=order,
             residual=residual,
         )
-        if not tensor.stack:
-            return self.builder.buffer(name, "hbm", placement.element_bytes(self.target), [placement])
-        pitch = round_up(placement.element_bytes(self.target), hbm_alignment(self.target))
-        stack = [
-            replace(placement, name=f"{name}_{n}", source=source, address=n * pitch)
-            for n, source in enumerate(tensor.stack)
+        return self._place([(tensor, placement)])
+
+    def place_together(
+        self,
+        name: str,
+        parts: Sequence[tuple[HostTensor, tuple[int, int]]],
+        layout: Layout,
+        number_format: str,
+    ) -> SSAValue:
+        """An HBM buffer with several tensors one behind the other, each padded to the given rows and columns."""
+        placed = [
+            (
+                tensor,
+                TensorPlacement(
+                    f"{name}_part_{n}",
+                    "hbm",
+                    0,
+                    tensor.shape,
+                    layout,
+                    number_format,
+                    tensor.source,
+                    padded,
+                    tensor.view,
+                ),
+            )
+            for n, (tensor, padded) in enumerate(parts)
         ]
-        buffer = self.builder.buffer(name, "hbm", len(stack) * pitch, stack)
+        return self._place(placed, name)
+
+    def _place(self, parts: Sequence[tuple[HostTensor, TensorPlacement]], name: str = "") -> SSAValue:
+        """Tensors one behind the other; inside a repetition those of all iterations, at a constant pitch."""
+        name = name or parts[0][1].name
+        starts = [0]
+        for _, placement in parts:
+            starts.append(starts[-1] + placement.element_bytes(self.target))
+        if not any(tensor.stack for tensor, _ in parts):
+            placements = [replace(p, address=start) for start, (_, p) in zip(starts, parts, strict=False)]
+            return self.builder.buffer(name, "hbm", starts[-1], placements)
         assert self.iteration is not None
-        return self.builder.view(buffer, self.iteration * pitch)
+        pitch = round_up(starts[-1], hbm_alignment(self.target))
+        times = max(len(tensor.stack) for tensor, _ in parts)
+        stack = [
+            replace(placement, name=f"{placement.name}_{n}", source=source, address=n * pitch + start)
+            for start, (tensor, placement) in zip(starts, parts, strict=False)
+            for n, source in enumerate(tensor.stack or (tensor.source,) * times)
+        ]
+        return self.builder.view(
+            self.builder.buffer(name, "hbm", times * pitch, stack), self.iteration * pitch
+        )
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0

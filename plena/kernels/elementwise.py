@@ -5,6 +5,7 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from plena.kernels.context import KernelContext
+from plena.kernels.tensors import Panel
 
 
 def map_constant(
@@ -55,3 +56,21 @@ def tanh_in_place(
     map_unary(ctx, "reciprocal", panel, *size)
     map_constant(ctx, "mul", panel, -2.0 * cap, *size)
     map_constant(ctx, "add", panel, cap, *size)
+
+
+def copy_panel(ctx: KernelContext, source: Panel, destination: Panel) -> None:
+    """destination = source, in the same layout."""
+    vlen = ctx.target.vlen
+    with ctx.builder.step("copy"):
+        ctx.builder.emit(
+            "map",
+            kind="copy",
+            out=destination.buffer,
+            a=source.buffer,
+            rows=source.physical_rows(vlen),
+            blocks=source.blocks(vlen),
+            out_row=vlen,
+            out_block=destination.block,
+            a_row=vlen,
+            a_block=source.block,
+        )

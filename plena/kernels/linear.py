@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from plena.backend.view import Pad, Reshape
 from plena.dialects.loop import Linear
-from plena.dialects.plena import LinearOp, ProjectionsOp
+from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
@@ -42,17 +43,48 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
     shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
     broadcast = prefers_broadcast(shape, target, ctx.schedule)
     ctx.decide(op, shape, broadcast)
+    for group in _groups(layers):
+        _lower_group(value, x, group, broadcast, ctx)
+
+
+def _groups(layers: list[Layer]) -> list[list[Layer]]:
+    """Layers that are made together, their results one behind the other; a result of the program is on its own."""
+    returned = [layer for layer in layers if _is_returned(layer.result)]
+    together = [layer for layer in layers if layer not in returned]
+    same = len({(layer.bias is None, len(layer.weight.stack)) for layer in together}) == 1
+    return [*([together] if same else [[layer] for layer in together]), *([layer] for layer in returned)]
+
+
+def _is_returned(value: SSAValue) -> bool:
+    return any(isinstance(use.operation, ReturnOp | ReshapeOp | RearrangeOp) for use in value.uses)
+
+
+def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], broadcast: bool, ctx: KernelContext) -> None:
+    """Layers as one product: their weights, biases and results lie one behind the other."""
+    vlen = ctx.target.vlen
     for layer in layers:
         ctx.count_macs(x.rows * layer.weight.shape[0] * layer.weight.shape[1])
-        result = ctx.new_panel("linear", x.rows, layer.weight.shape[0])
-        weight = _place_weight(layer.weight, x, ctx)
-        if broadcast:
-            _broadcast(value, weight, result, ctx)
-        else:
-            _mm(value, x, weight, result, ctx)
-        if layer.bias is not None:
-            _add_bias(layer.bias, result, ctx)
-        ctx.set(layer.result, result)
+    blocks = [ceil_div(layer.weight.shape[0], vlen) for layer in layers]
+    columns = sum(blocks) * vlen if len(layers) > 1 else layers[0].weight.shape[0]
+    whole = ctx.new_panel("linear", x.rows, columns)
+    weight = ctx.place_together(
+        "weight", [_tiles(layer.weight, x, ctx) for layer in layers], "tiled", WEIGHTS
+    )
+    if broadcast:
+        _broadcast(value, weight, whole, ctx)
+    else:
+        _mm(value, x, weight, whole, ctx)
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    if biases:
+        _add_biases(biases, whole, ctx)
+    first = 0
+    for layer, count in zip(layers, blocks, strict=True):
+        buffer = ctx.builder.view(whole.buffer, first * whole.block)
+        features = layer.weight.shape[0]
+        ctx.set(layer.result, Panel(buffer, x.rows, 1, features, features, whole.block))
+        first += count
+        if first < sum(blocks):
+            ctx.defined_tails[buffer] = whole.block * (sum(blocks) - first) // vlen
 
 
 def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
@@ -71,7 +103,10 @@ def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
     return layers
 
 
-def _place_weight(weight: HostTensor, x: Panel, ctx: KernelContext) -> SSAValue:
+WEIGHTS = "HBM_M_WEIGHT_TYPE"
+
+
+def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor, tuple[int, int]]:
     """[N, K] as PyTorch has it, a row of tiles contiguous; gaps between the input's column groups become zeros."""
     mlen = ctx.target.mlen
     features = weight.shape[0]
@@ -81,8 +116,7 @@ def _place_weight(weight: HostTensor, x: Panel, ctx: KernelContext) -> SSAValue:
             Pad(2, 0, x.group_pitch - x.group_columns),
             Reshape((features, x.lanes)),
         )
-    padded = (round_up(features, mlen), x.blocks(mlen) * mlen)
-    return ctx.place("weight", weight, "tiled", "HBM_M_WEIGHT_TYPE", padded)
+    return weight, (round_up(features, mlen), x.blocks(mlen) * mlen)
 
 
 def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
@@ -206,23 +240,43 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
                 product(group, out, Linear(0), 0, partial=0)
 
 
-def _add_bias(bias: HostTensor, result: Panel, ctx: KernelContext) -> None:
+def _add_biases(biases: list[HostTensor], result: Panel, ctx: KernelContext) -> None:
     """One row per column block, added to every row."""
-    vlen = ctx.target.vlen
-    rows = ctx.load("bias", bias.through(Reshape((1, bias.shape[0]))))
+    target, vlen = ctx.target, ctx.target.vlen
+    physical, unit = ctx.physical_rows(1), ctx.element_bytes("HBM_V_ACT_TYPE")
+    parts = [
+        (bias.through(Reshape((1, bias.shape[0]))), (physical, round_up(bias.shape[0], vlen)))
+        for bias in biases
+    ]
+    blocks = result.blocks(vlen)
+    rows = ctx.builder.buffer(
+        "bias_rows", "vector", (blocks * physical + target.hbm_v_prefetch_amount) * vlen
+    )
+    with ctx.once(biases[0]), ctx.builder.step("load"):
+        source = ctx.place_together("bias", parts, "column_blocks", "HBM_V_ACT_TYPE")
+        ctx.builder.emit(
+            "load_rows",
+            dst=rows,
+            src=source,
+            rows=physical,
+            blocks=blocks,
+            dst_block=physical * vlen,
+            src_row=vlen * unit,
+            src_block=physical * vlen * unit,
+        )
     with ctx.builder.step("bias"):
         ctx.builder.emit(
             "map",
             kind="add",
             out=result.buffer,
             a=result.buffer,
-            b=rows.buffer,
+            b=rows,
             rows=result.physical_rows(vlen),
-            blocks=result.blocks(vlen),
+            blocks=blocks,
             out_row=vlen,
             out_block=result.block,
             a_row=vlen,
             a_block=result.block,
             b_row=0,
-            b_block=rows.block,
+            b_block=physical * vlen,
         )

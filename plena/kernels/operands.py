@@ -8,7 +8,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from plena.backend.view import Expand, Reshape
 from plena.dialects.plena import RepeatOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import BufferOp, PanelRows
+from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
@@ -35,7 +35,7 @@ def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
     """
     buffer = ctx.panel(value).buffer
     block = op.parent_block()
-    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp):
+    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp | ViewOp):
         return False
     owner = value.owner
     if isinstance(owner, Block):

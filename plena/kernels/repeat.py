@@ -8,6 +8,7 @@ from plena.backend.layout import Source
 from plena.dialects.plena import RepeatOp, YieldOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.kernels.context import KernelContext, kernel_for, lower_operation
+from plena.kernels.elementwise import copy_panel
 from plena.kernels.tensors import HostTensor, Panel
 from plena.staged_data import symbol_of
 
@@ -46,27 +47,10 @@ def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
     if len(list(value.uses)) == 1:
         return panel
     copy = ctx.new_panel("carried", panel.rows, panel.columns, panel.groups, panel.group_pitch)
-    _copy(panel, copy, ctx)
+    copy_panel(ctx, panel, copy)
     return copy
 
 
 def _copy_back(values: list[Panel], carried: list[Panel], ctx: KernelContext) -> None:
     for value, panel in zip(values, carried, strict=True):
-        _copy(value, panel, ctx)
-
-
-def _copy(source: Panel, destination: Panel, ctx: KernelContext) -> None:
-    vlen = ctx.target.vlen
-    with ctx.builder.step("carry"):
-        ctx.builder.emit(
-            "map",
-            kind="copy",
-            out=destination.buffer,
-            a=source.buffer,
-            rows=source.physical_rows(vlen),
-            blocks=source.blocks(vlen),
-            out_row=vlen,
-            out_block=destination.block,
-            a_row=vlen,
-            a_block=source.block,
-        )
+        copy_panel(ctx, value, panel)

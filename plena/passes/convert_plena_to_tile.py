@@ -20,6 +20,7 @@ from plena.errors import CompileError
 from plena.kernels import arithmetic, attention, embedding, layout, linear, norms, reductions, repeat, rotary
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
+from plena.kernels.elementwise import copy_panel
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
 from plena.kernels.tensors import Panel
 from plena.target import Target
@@ -80,7 +81,13 @@ class ConvertPlenaToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         schedule = Schedule(
-            self.objective, self.timing, self.matmul, self.attention, self.query_block, self.order, self.pairing
+            self.objective,
+            self.timing,
+            self.matmul,
+            self.attention,
+            self.query_block,
+            self.order,
+            self.pairing,
         )
         self.data.update(convert(op, schedule).data)
 
@@ -149,9 +156,10 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
     panel = kernels.panel(value)
     buffer = panel.buffer.owner
     if not isinstance(buffer, BufferOp) or buffer.placements is not None:
-        raise CompileError(
-            f"result {index} is also another result or an input", hint="return each tensor once"
-        )
+        copy = kernels.new_panel("result", panel.rows, panel.columns, panel.groups, panel.group_pitch)
+        copy_panel(kernels, panel, copy)
+        panel, buffer = copy, copy.buffer.owner
+        assert isinstance(buffer, BufferOp)
     buffer.placements = ArrayAttr([to_attribute(_output(panel, index, steps, kernels).to_json())])
 
 
