@@ -69,7 +69,7 @@ def lower_rotary(op: Operation, ctx: KernelContext) -> None:
 
 
 def _table(rotation: Rotation, ctx: KernelContext, value: SSAValue, width: int, rest: float) -> Panel:
-    """cos or sin [P, R] in vector SRAM, continued by `rest` to `width` lanes and repeated for heads that share a row."""
+    """cos or sin [P, R] in vector SRAM, continued by `rest` to `width` lanes, repeated for heads in one row."""
     tensor = ctx.host(value)
     if tensor is None:
         raise unsupported(rotation.op, "computed tables have no kernel")

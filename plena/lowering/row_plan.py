@@ -41,25 +41,25 @@ def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows
     last_use = {value: number for number, op in enumerate(steps) for value in op.operands}
     last_use.update({value: len(steps) for value in final.values})
     homes: dict[SSAValue, Place] = {value: ("out", k) for k, value in enumerate(final.values)}
-    made_at = {op.result: number for number, op in enumerate(steps)}
+    made_at: dict[SSAValue, int] = {op.result: number for number, op in enumerate(steps)}
     places: dict[SSAValue, Place] = {}
     for number, argument in enumerate(body.args):
         aliased = [k for k, out in enumerate(outs) if out.buffer == inputs[number].buffer]
         places[argument] = ("out", aliased[0]) if aliased else ("in", number)
-    live = set(body.args)
+    live: set[SSAValue] = set(body.args)
     rows = 0
     for number, op in enumerate(steps):
         live = {value for value in live if last_use.get(value, -1) > number}
         taken = {places[value] for value in live}
-        place = homes.get(op.result)
+        place: Place | None = homes.get(op.result)
         if place is None:
             until = last_use.get(op.result, number)
-            idle = [home for value, home in homes.items() if made_at[value] >= until and home not in taken]
-            spare = (("scratch", k) for k in range(rows + 1) if ("scratch", k) not in taken)
-            place = idle[0] if idle else next(spare)
-            rows = max(rows, place[1] + 1) if place[0] == "scratch" else rows
+            place = next((h for v, h in homes.items() if made_at[v] >= until and h not in taken), None)
         elif place in taken:
             return None
+        if place is None:
+            row = next(k for k in range(rows + 1) if ("scratch", k) not in taken)
+            place, rows = ("scratch", row), max(rows, row + 1)
         places[op.result] = place
         live.add(op.result)
     return RowPlan(places, rows)

@@ -109,7 +109,7 @@ class LanewiseOp(BodyOp):
     @classmethod
     def parse(cls, parser: Parser) -> LanewiseOp:
         kind = parser.parse_str_literal()
-        a = parser.parse_operand()
+        a = parser.parse_operand(LANES)
         if not parser.parse_optional_punctuation(","):
             return cls(kind, a)
         b = parser.parse_unresolved_operand()
@@ -141,7 +141,9 @@ class LanesYieldOp(BodyOp):
 
     @classmethod
     def parse(cls, parser: Parser) -> LanesYieldOp:
-        return cls(*parser.parse_comma_separated_list(parser.Delimiter.NONE, parser.parse_operand))
+        return cls(
+            *parser.parse_comma_separated_list(parser.Delimiter.NONE, lambda: parser.parse_operand(LANES))
+        )
 
 
 @dataclass(frozen=True)
