@@ -129,10 +129,13 @@ def _lives(module: ModuleOp) -> list[Interval]:
         start, end = _life(using, spans)
         if op.placements is not None:
             kind = source_kind(op.placements.data[0])
+            outermost = [spans[_path(user)[0]] for user in using]
             if kind == "output":
-                start, end = min((spans[_path(user)[0]][0] for user in using), default=0), total
+                start, end = min((span[0] for span in outermost), default=0), total
             elif kind != "scratch":
-                start, end = 0, total if op.space == "hbm" else end
+                # What the host staged is never defined again: it lives to the end of the last loop that reads it.
+                last = max((span[1] for span in outermost), default=0)
+                start, end = 0, total if op.space == "hbm" else last
         intervals.append(Interval(op, start, end))
     return intervals
 
