@@ -59,7 +59,8 @@ def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows
             return None
         if place is None:
             row = next(k for k in range(rows + 1) if ("scratch", k) not in taken)
-            place, rows = ("scratch", row), max(rows, row + 1)
+            rows = max(rows, row + 1)
+            place = ("scratch", row)
         places[op.result] = place
         live.add(op.result)
     return RowPlan(places, rows)
