@@ -101,8 +101,11 @@ def test_matrix_memory_bounds_the_common_address() -> None:
         ),
         ([buffer("x", TILE, "vector"), buffer("w", TILE, "matrix", "anchor @x[16]")], "not aligned"),
         (
-            [buffer("x", TILE, "vector"), buffer("y", TILE, "vector", "anchor @x[16]"), use("x", "vector")]
-            + [use("y", "vector"), use("x", "vector")],
+            [
+                buffer("x", TILE, "vector"),
+                buffer("y", TILE, "vector", "anchor @x[16]"),
+                *(use(name, "vector") for name in "xyx"),
+            ],
             "addresses meet",
         ),
     ],

@@ -1,0 +1,28 @@
+"""Utilisation of linear layers in the M_MM schedule: Y[64, 1408] = X[64, K] W (issue 4, docs/matmul_schedules.md)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import plena
+from plena.target import Target
+
+ROWS, COLUMNS = 64, 1408
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("k", "budget", "utilization"), [(384, 80, 0.75), (384, 140, 0.781), (384, 200, 0.79), (1408, 120, 0.68)]
+)
+def test_utilization_under_a_budget(k: int, budget: int, utilization: float) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(ROWS, k)
+    layer = nn.Linear(k, COLUMNS, bias=False)
+    program = plena.compile(layer, (x,), timing="pipelined", max_instructions=budget)
+    statistics, target = program.stats(), Target()
+    reached = ROWS * k * COLUMNS / (target.blen * target.mlen * statistics.cycles["pipelined"])
+    assert statistics.static <= budget
+    assert reached >= utilization, f"{reached:.4f} in {statistics.static} instructions"
+    assert program.check(x).passed
