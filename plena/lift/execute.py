@@ -5,7 +5,7 @@ Integer instructions leave no record, except those that touch INT SRAM.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Set
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import dataclass, field
 
 from plena.dialects.plena_isa import INSTRUCTIONS, Field
@@ -80,6 +80,16 @@ _KINDS = _kinds()
 _TOPK, _MM_WO, _BTMV, _BMV = (opcode(m) for m in ("V_TOPK", "M_MM_WO", "M_BTMV", "M_BMV"))
 
 _MOST_RUNS = 6
+
+
+@dataclass(frozen=True)
+class IntWord:
+    """A word of INT SRAM as a piece of loop-carried state."""
+
+    address: Value
+
+    def __str__(self) -> str:
+        return f"INT SRAM word {self.address}"
 
 
 class SymbolicRun:
@@ -202,19 +212,19 @@ class SymbolicRun:
     def _loop(self, loop: LoopCode) -> LoopRun:
         """Runs a body on symbols for the state it changes, again while that makes more of it known."""
         before = list(self.state)
-        known: dict[int, Progression] = {}
+        known: dict[Hashable, Progression] = {}
         dynamic: set[Value] = set()
         for attempt in range(_MOST_RUNS):
             is_last = attempt == _MOST_RUNS - 1
             self.state[:] = before
             mark = len(self.nonlinear)
-            run, frame, slots = self._attempt(loop, known, dynamic)
+            run, frame, pieces = self._attempt(loop, known, dynamic)
             causes = {s for symbols in self.nonlinear[mark:] for s in symbols}
-            found: dict[int, Progression] = {}
-            for number in causes & slots.keys():
+            found: dict[Hashable, Progression] = {}
+            for number in causes & pieces.keys():
                 solved = run.solutions[number]
                 if isinstance(solved, Progression) and not solved.settle:
-                    found[slots[number]] = solved
+                    found[pieces[number]] = solved
             unknown = {a for a, n in frame.entries.items() if isinstance(run.solutions[n], Unsolved)}
             self.memory.frames.pop()
             self.symbols.depth -= 1
@@ -226,36 +236,39 @@ class SymbolicRun:
                 return run
             del self.nonlinear[mark:]
             known |= found
-            dynamic |= unknown
+            if not found:
+                dynamic |= unknown
         raise AssertionError("the last run is final")
 
     def _attempt(
-        self, loop: LoopCode, known: dict[int, Progression], dynamic: set[Value]
-    ) -> tuple[LoopRun, Frame, dict[int, int]]:
-        """One run of a body: the run, what it did to INT SRAM, and the slot of every entry symbol of a register."""
+        self, loop: LoopCode, known: Mapping[Hashable, Progression], dynamic: set[Value]
+    ) -> tuple[LoopRun, Frame, dict[int, Hashable]]:
+        """One run of a body: the run, what it did to INT SRAM, and the piece of state of every entry symbol.
+
+        Args:
+            known: pieces that follow a formula in every iteration.
+            dynamic: addresses of INT SRAM that do not.
+        """
         state, symbols = self.state, self.symbols
         symbols.depth += 1
         run = LoopRun(loop, symbols.new(SymbolKind.INDEX, loop.trips), symbols.depth)
         frame = Frame(symbols.depth, dynamic)
         self.memory.frames.append(frame)
+        formulas = {p: add(s.start, linear(0, [(run.index, s.step)])) for p, s in known.items()}
         entries: dict[Hashable, tuple[int, Value]] = {}
-        slots: dict[int, int] = {}
         for slot in sorted(loop.written):
-            solved = known.get(slot)
-            if solved is not None:
-                state[slot] = linear(0, [(run.index, solved.step)])
-                state[slot] = add(state[slot], solved.start)
-                continue
-            number = symbols.new(SymbolKind.ENTRY)
-            entries[slot] = (number, state[slot])
-            slots[number] = slot
-            state[slot] = symbol(number)
+            if slot not in known:
+                entries[slot] = (symbols.new(SymbolKind.ENTRY), state[slot])
+            state[slot] = formulas[slot] if slot in known else symbol(entries[slot][0])
+        for piece, formula in formulas.items():
+            if isinstance(piece, IntWord):
+                frame.formulas[piece.address] = formula
         state[loop.counter] = linear(loop.trips, [(run.index, MASK)])
         self._body(run)
         exits: dict[Hashable, Value | None] = {slot: state[slot] for slot in entries if isinstance(slot, int)}
         for address, number in frame.entries.items():
-            entries["INT", address] = (number, frame.entry_values[number])
-            exits["INT", address] = self.memory.at_end(address)
+            entries[IntWord(address)] = (number, frame.entry_values[number])
+            exits[IntWord(address)] = self.memory.at_end(address)
         run.solutions = Recurrence(
             symbols, run.index, run.depth, loop.trips, entries, exits, _describe
         ).solve()
@@ -263,7 +276,7 @@ class SymbolicRun:
             if isinstance(solved, Unsolved) and solved.symbols:
                 self.nonlinear.append(solved.symbols)
         run.used = self._used_symbols(run)
-        return run, frame, slots
+        return run, frame, {number: piece for piece, (number, _) in entries.items()}
 
     def _leave(self, run: LoopRun, frame: Frame) -> None:
         """The state after the loop, from the body's last iteration."""
@@ -354,7 +367,4 @@ class SymbolicRun:
 
 
 def _describe(piece: Hashable) -> str:
-    if isinstance(piece, int):
-        return register_name(piece)
-    assert isinstance(piece, tuple)
-    return f"INT SRAM word {piece[1]}"
+    return register_name(piece) if isinstance(piece, int) else str(piece)

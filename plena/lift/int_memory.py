@@ -23,6 +23,7 @@ class Frame:
         words, ranges: everything it may have written, as constant addresses and as (address, words).
         entries: the symbols for words read before they were written.
         dynamic: addresses whose contents at the start of an iteration are not linear: always loaded.
+        formulas: contents at the start of an iteration that are known already.
     """
 
     depth: int
@@ -30,6 +31,7 @@ class Frame:
     known: dict[Value, Value] = field(default_factory=dict[Value, Value])
     words: set[int] = field(default_factory=set[int])
     ranges: list[tuple[Sum, int]] = field(default_factory=list[tuple[Sum, int]])
+    formulas: dict[Value, Value] = field(default_factory=dict[Value, Value])
     entries: dict[Value, int] = field(default_factory=dict[Value, int])
     entry_values: dict[int, Value] = field(default_factory=dict[int, Value])
 
@@ -86,6 +88,8 @@ class IntMemory:
             return None
         if any(self.symbols.depths[s] >= frame.depth for s in symbols_of(address)):
             return None
+        if address in frame.formulas:
+            return frame.formulas[address]
         outside = self._look_up(depth - 1, address)
         if outside is None:
             return None

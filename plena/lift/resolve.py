@@ -23,6 +23,9 @@ EXPERTS = {policy: experts for policy, (experts, _) in TOPK_SHAPES.items()}
 UNKNOWN = (0, WORD - 1)
 _MOST_ROUNDS = 8
 
+MOST_PEELED = 16
+"""Iterations that are taken out of a loop: code grows with them."""
+
 
 @dataclass
 class _Scope:
@@ -135,6 +138,12 @@ class Resolver:
 
     def _loop(self, run: LoopRun, out: list[LiftedItem]) -> None:
         trips, peeled = run.code.trips, run.peeled
+        if peeled > MOST_PEELED:
+            raise self.code.error(
+                run.code.start,
+                f"its registers hand values on through {peeled} iterations before they follow a formula",
+                f"At most {MOST_PEELED} iterations are taken apart.",
+            )
         if trips - peeled == 1:
             peeled = trips
         for iteration in range(peeled):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-ROWS, WORDS, COUNTERS = (1, 2, 3), (4, 5, 6), (8, 9, 10)
+ROWS, WORDS, COUNTERS = (1, 2, 3), (4, 5, 6), (8, 9, 10, 11, 7)
 """gp registers that hold row addresses, scalar memory addresses, loop counters."""
 
 BACK_ROW, BACK_WORD, SCRATCH = 12, 13, 14

@@ -181,6 +181,42 @@ def test_a_store_that_may_hit_the_word_ends_forwarding() -> None:
     assert "s_ld_int" not in lifted(text.replace("gp2, 7", "gp2, 9"))
 
 
+def test_a_spilled_write_pointer_does_not_end_forwarding() -> None:
+    text = """
+    S_ADDI_INT gp1, gp0, 200
+    S_ST_INT gp1, gp0, 30
+    S_ADDI_INT gp1, gp0, 640
+    S_ST_INT gp1, gp0, 31
+    C_LOOP_START gp2, 4
+    S_LD_INT gp3, gp0, 30
+    S_ST_INT gp2, gp3, 0
+    S_ADDI_INT gp3, gp3, 1
+    S_ST_INT gp3, gp0, 30
+    S_LD_INT gp4, gp0, 31
+    V_EXP_V gp4, gp4, 0
+    C_LOOP_END gp2
+    """
+    result = lifted(text)
+    assert "s_ld_int" not in result and "loop.affine 640\n" in result
+
+
+def test_a_shift_chain_is_peeled_iteration_by_iteration() -> None:
+    text = """
+    S_ADDI_INT gp2, gp0, 128
+    S_ADDI_INT gp3, gp0, 64
+    S_ADDI_INT gp4, gp0, 8192
+    C_LOOP_START gp1, 6
+    V_EXP_V gp4, gp2, 0
+    S_ADDI_INT gp2, gp3, 0
+    S_ADDI_INT gp3, gp4, 0
+    S_ADDI_INT gp4, gp4, 64
+    C_LOOP_END gp1
+    """
+    result = lifted(text)
+    assert "loop.for %4 = 0 to 4 {" in result
+    assert "loop.affine 8192 + 64 * %4" in result and "loop.affine 8320 + 64 * %4" in result
+
+
 def test_numbers_of_the_host_stay_symbols() -> None:
     text = "S_LD_INT gp1, gp0, 3\nS_ADDI_INT gp1, gp1, 64\nS_LD_FP f1, gp1, 0"
     result = lifted(text, "int:0-8=0..31")
