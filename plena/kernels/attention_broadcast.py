@@ -13,7 +13,7 @@ from plena.kernels.attention_masks import AttentionMasks, Scores
 from plena.kernels.attention_rows import SOFTMAX_FLOOR
 from plena.kernels.attention_shape import AttentionShape, Tiling, keys_seen
 from plena.kernels.context import KernelContext
-from plena.kernels.elementwise import map_constant, tanh_in_place
+from plena.kernels.elementwise import map_constant, softcap_in_place
 from plena.kernels.key_value import KeyValueShape, Tiles, key_value_tiles, separated_value_tiles
 from plena.kernels.packing import PACKING_FACTOR, define_tail, packing_tile
 from plena.kernels.tensors import Panel
@@ -302,7 +302,7 @@ class BroadcastAttention:
         if self.op.softcap is not None:
             with builder.step("softcap"):
                 cap = self.op.softcap.value.data
-                tanh_in_place(self.ctx, self.scores, cap, rows, slots.key_tiles, pitch)
+                softcap_in_place(self.ctx, self.scores, cap, rows, slots.key_tiles, pitch)
         with builder.step("mask"):
             self._mask(place, pitch)
         with builder.step("softmax"):

@@ -9,7 +9,7 @@ from plena.kernels.attention_masks import Scores
 from plena.kernels.attention_rows import SOFTMAX_FLOOR
 from plena.kernels.attention_shape import AttentionShape
 from plena.kernels.context import KernelContext
-from plena.kernels.elementwise import tanh_in_place
+from plena.kernels.elementwise import softcap_in_place
 
 
 class OnlineAttention(AttentionKernel):
@@ -89,7 +89,7 @@ class OnlineAttention(AttentionKernel):
             )
         if self.op.softcap is not None:
             with builder.step("softcap"):
-                tanh_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, 1, pitch)
+                softcap_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, 1, pitch)
         with builder.step("mask"):
             self.masks.add(Scores(self.scores, pitch, rows, block.sample, block.head, block.row, tile, 1))
         with builder.step("online softmax"):

@@ -10,7 +10,7 @@ from plena.kernels.attention_base import AttentionKernel, QueryBlock
 from plena.kernels.attention_masks import Scores
 from plena.kernels.attention_shape import AttentionShape
 from plena.kernels.context import KernelContext
-from plena.kernels.elementwise import tanh_in_place
+from plena.kernels.elementwise import softcap_in_place
 from plena.lowering.kernel import round_up
 
 SOFTMAX_FLOOR = float("-inf")
@@ -61,7 +61,7 @@ class RowsAttention(AttentionKernel):
         rows = tiling.query_block
         if self.op.softcap is not None:
             with builder.step("softcap"):
-                tanh_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, block.key_tiles, pitch)
+                softcap_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, block.key_tiles, pitch)
         with builder.step("mask"):
             self.masks.add(
                 Scores(

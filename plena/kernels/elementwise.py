@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
+from plena.dialects.tile import PanelRows
+from plena.kernels.activations import tanh
 from plena.kernels.context import KernelContext
+from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.tensors import Panel
 
 
@@ -45,17 +48,17 @@ def map_unary(ctx: KernelContext, kind: str, panel: SSAValue, rows: int, blocks:
     )
 
 
-def tanh_in_place(
+def softcap_in_place(
     ctx: KernelContext, panel: SSAValue, cap: float, rows: int, blocks: int, block: int
 ) -> None:
-    """panel = cap * tanh(panel / cap) = cap - 2*cap / (exp(2*panel/cap) + 1)."""
-    size = (rows, blocks, block)
-    map_constant(ctx, "mul", panel, 2.0 / cap, *size)
-    map_unary(ctx, "exp", panel, *size)
-    map_constant(ctx, "add", panel, 1.0, *size)
-    map_unary(ctx, "reciprocal", panel, *size)
-    map_constant(ctx, "mul", panel, -2.0 * cap, *size)
-    map_constant(ctx, "add", panel, cap, *size)
+    """panel = cap * tanh(panel / cap)."""
+    here = PanelRows(panel, ctx.target.vlen, block)
+
+    def expression(lanes: Lanes) -> SSAValue:
+        (x,) = lanes.inputs
+        return lanes.apply("mul", tanh(lanes, lanes.apply("mul", x, 1.0 / cap)), cap)
+
+    emit_elementwise(ctx, [here], [here], (rows, blocks), expression)
 
 
 def copy_panel(ctx: KernelContext, source: Panel, destination: Panel) -> None:
