@@ -157,8 +157,8 @@ class _Roller:
             if loop is None:
                 continue
             if not settled:
-                saving = self._saving(loop)
-                if saving > 0:
+                saving, certain = self._saving(loop)
+                if certain > 0:
                     heapq.heappush(heap, (-saving, start, stop, period, True))
                 continue
             taken.take(loop.start, loop.stop)
@@ -256,15 +256,18 @@ class _Roller:
         shift = np.arange(loop.count)[:, None, None] * loop.period
         return bool(np.array_equal(np.where(inside, here[0] + shift, here[0]), here))
 
-    def _saving(self, loop: _Loop) -> float:
-        """Static instructions saved, the pointer updates of the loop paid."""
+    def _saving(self, loop: _Loop) -> tuple[float, float]:
+        """Static instructions saved, the pointer updates of the loop paid: by the weights of the tokens, and if
+        addresses that stay the same need no update in straight code either."""
         first = self.stream.constants[loop.start : loop.start + loop.period]
         second = self.stream.constants[loop.start + loop.period : loop.start + 2 * loop.period]
         steps = second - first
-        counts = np.sort(np.unique(steps[steps != 0], return_counts=True)[1])[::-1]
-        pointers = float(len(counts)) + SPILLED_UPDATE * float(counts[POINTERS:].sum())
+        moving = steps[steps != 0]
+        counts = np.sort(np.unique(moving, return_counts=True)[1])[::-1]
+        price = LOOP_COST + float(len(counts)) + SPILLED_UPDATE * float(counts[POINTERS:].sum())
         body = float(self.weight[loop.start + loop.period] - self.weight[loop.start])
-        return (loop.count - 1) * body - LOOP_COST - pointers
+        certain = min(body, loop.period + 0.5 * len(moving))
+        return (loop.count - 1) * body - price, (loop.count - 1) * certain - price
 
 
 def _last_uses(stream: Stream) -> Ints:

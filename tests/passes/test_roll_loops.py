@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from affine.programs import OTHER_KINDS, VECTOR_KINDS, Program, context, parse, programs
 from affine.sequence import executed
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
@@ -27,6 +27,7 @@ def static(module: ModuleOp) -> int:
     return sum(2 if isinstance(op, ForOp) else isinstance(op, Instruction) for op in module.walk())
 
 
+@settings(max_examples=150)
 @given(programs(), st.booleans())
 def test_the_sequence_stays(program: Program, expanded: bool) -> None:
     before = executed(program.module)
