@@ -24,6 +24,7 @@ from plena.lift.lifting import code_of_module, lifted_program, without_collectio
 from plena.lift.preloaded import Declared, Preloaded
 from plena.lift.read import is_affine, program_of_module
 from plena.lift.roll import rolled
+from plena.lift.stores import without_dead_stores
 from plena.lift.tree import LiftedProgram
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops
@@ -127,7 +128,7 @@ class _Task:
         else:
             target, code = target or Target(), Code.of(program)
         with without_collection():
-            lifted = lifted_program(code, target, preloaded)
+            lifted = without_dead_stores(lifted_program(code, target, preloaded))
             return _Task(
                 target, preloaded, code, lifted, module_of(lifted if len(code) <= LARGE else rolled(lifted))
             )
