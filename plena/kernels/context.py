@@ -210,14 +210,13 @@ class KernelContext:
         pitch = pitch or group_columns
         block = self.physical_rows(rows) * vlen
         blocks = -(-groups * pitch // vlen)
-        buffer = self.builder.buffer(name, "vector", blocks * block + self._slack(rows) * vlen)
+        buffer = self.builder.buffer(name, "vector", blocks * block + self._slack() * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)
 
-    def _slack(self, rows: int) -> int:
-        together = (
-            self.target.broadcast_amount * self.target.mlen if self.target.has_broadcast else self.target.mlen
-        )
-        return max(self.row_unit, round_up(rows, together) - self.physical_rows(rows)) + self.target.mlen
+    def _slack(self) -> int:
+        """Rows behind a panel that a broadcast product starting in its last row reaches, or a prefetch."""
+        together = self.target.broadcast_amount * self.target.mlen if self.target.has_broadcast else self.target.mlen
+        return max(self.row_unit, together)
 
     def once(self, tensor: HostTensor) -> AbstractContextManager[None]:
         """Where to bring in a host tensor: before a repetition unless every iteration has its own."""
