@@ -166,7 +166,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
         )
 
     lowered = [candidate(affine.clone())]
-    if schedule.objective == "cycles" and (max_instructions or lowered[0].statistics.static <= EXPANDABLE):
+    if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
         lowered.extend(_expanded(affine, schedule, max_instructions, candidate))
     return lowered
 
@@ -178,20 +178,26 @@ def _expanded(
     candidate: Callable[[ModuleOp, tuple[str, ...]], Candidate],
 ) -> Iterator[Candidate]:
     """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
-    points = candidates(affine, timing=schedule.timing, max_instructions=max_instructions)
+    budget = None if schedule.objective == "size" else max_instructions
+    points = candidates(affine, timing=schedule.timing, max_instructions=budget)
 
     def apply(point: Point) -> Candidate:
         module = affine.clone()
         apply_choices(module, point.choices)
         return candidate(module, tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices))
 
+    if schedule.objective == "size":
+        # Short loops can take more instructions than their iterations.
+        if points:
+            yield apply(min(points, key=lambda p: (p.static, p.cycles)))
+        return
     if max_instructions is None:
         if points:
             yield apply(min(points, key=lambda p: p.cycles * p.static**GROWTH))
         return
-    budget = max_instructions
+    goal = max_instructions
     for _ in range(4):
-        fitting = [p for p in points if p.static <= budget]
+        fitting = [p for p in points if p.static <= goal]
         if not fitting:
             return
         result = apply(min(fitting, key=lambda p: (p.cycles, p.static)))
@@ -199,4 +205,4 @@ def _expanded(
         excess = result.statistics.static - max_instructions
         if excess <= 0:
             return
-        budget -= excess
+        goal -= excess

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import TileOp, ops
+from plena.dialects.tile import BufferType, TileOp, ops
 from plena.lowering.context import Lowering, lowers
 
 _PANEL = {"add": "V_ADD_VV", "sub": "V_SUB_VV", "mul": "V_MUL_VV"}
@@ -41,7 +41,7 @@ def lower_map(op: TileOp, ctx: Lowering) -> None:
     """One loop when row and block strides of every panel continue each other, two otherwise."""
     assert isinstance(op, ops.MapOp)
     kernel, kind = ctx.kernel, op.word("kind")
-    panels = {name: ctx.at(value) for name, value in op.buffers() if value.type.space.data == "vector"}
+    panels = {name: ctx.at(value) for name, value in op.buffers() if value.type == BufferType.of("vector")}
     constant = None
     if op.b is not None and "b" not in panels:
         constant = ctx.load(op.b)
