@@ -122,5 +122,7 @@ def _verify(program: Program) -> None:
     errors = [f for f in findings if f.severity is Severity.ERROR]
     if errors:
         listed = "; ".join(str(f) for f in errors[:3])
-        raise VerificationError(f"the compiled program would abort: {listed}", hint="Please report this as a bug.")
+        raise VerificationError(
+            f"the compiled program would abort: {listed}", hint="Please report this as a bug."
+        )
     program.decisions = (*program.decisions, *(str(f) for f in findings))

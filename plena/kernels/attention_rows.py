@@ -61,7 +61,9 @@ class RowsAttention(AttentionKernel):
         rows = tiling.query_block
         if self.op.softcap is not None:
             with builder.step("softcap"):
-                softcap_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, block.key_tiles, pitch)
+                softcap_in_place(
+                    self.ctx, self.scores, self.op.softcap.value.data, rows, block.key_tiles, pitch
+                )
         with builder.step("mask"):
             self.masks.add(
                 Scores(

@@ -146,7 +146,9 @@ class _Narrowing:
             trial[position] = narrower
             self.attempts -= 1
             plan = self.planner.with_children(self.block, trial, self.registers, self.loop)
-            if plan is not None and (self.best is None or worth(plan, self.loop) < worth(self.best, self.loop)):
+            if plan is not None and (
+                self.best is None or worth(plan, self.loop) < worth(self.best, self.loop)
+            ):
                 self.best, failures = plan, 0
                 self.children = trial
             else:
