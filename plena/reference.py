@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.ir import Attribute
 
+    from plena.dialects.plena import staging
     from plena.program import Program, Reference
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
@@ -154,7 +155,7 @@ def distribute(
     tensors: Mapping[str, torch.Tensor],
     into: dict[str, torch.Tensor],
 ) -> None:
-    """Choose parameters so that a staging expression has given values; sums and the like are left alone."""
+    """Choose parameters so that a staging expression has given values; leave alone what none can be chosen for."""
     from xdsl.dialects.builtin import SymbolRefAttr
 
     from plena.dialects.plena import staging
@@ -166,6 +167,8 @@ def distribute(
     match expression:
         case SymbolRefAttr():
             into[expression.string_value()] = values
+        case staging.ReshapeAttr():
+            distribute(expression.operand, values.reshape(value(expression.operand).shape), tensors, into)
         case staging.RearrangeAttr():
             factors, order = expression.factors.get_values(), expression.order.get_values()
             permuted = values.reshape([factors[axis] for axis in order])
@@ -187,15 +190,24 @@ def distribute(
             first = values[(0,) * (values.ndim - len(shape))]
             kept = first[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
             distribute(expression.operand, kept, tensors, into)
+        case staging.SumAttr():
+            lhs, rhs = _larger_first(expression, value)
+            distribute(lhs, values - value(rhs), tensors, into)
         case staging.ProductAttr():
-            lhs, rhs = expression.lhs, expression.rhs
-            if prod(value(rhs).shape) > prod(value(lhs).shape):
-                lhs, rhs = rhs, lhs
+            lhs, rhs = _larger_first(expression, value)
             factor, weight = value(rhs), value(lhs)
             quotient = torch.where(factor == 0, weight, values / torch.where(factor == 0, 1.0, factor))
             distribute(lhs, quotient, tensors, into)
         case _:
             pass
+
+
+def _larger_first(
+    expression: staging.SumAttr | staging.ProductAttr, value: Callable[[Attribute], torch.Tensor]
+) -> tuple[Attribute, Attribute]:
+    """The operands of an expression, the one with more elements first."""
+    lhs, rhs = expression.lhs, expression.rhs
+    return (rhs, lhs) if prod(value(rhs).shape) > prod(value(lhs).shape) else (lhs, rhs)
 
 
 class _RoundKeysAndValues(TorchFunctionMode):

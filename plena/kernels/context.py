@@ -289,12 +289,13 @@ class KernelContext:
         return panel
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it."""
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision."""
         location = self.locations[value]
         if isinstance(location, HostTensor):
             name = location.source.symbol or f"input{location.source.index}"
             once = not location.stack and self.iteration is not None
-            location = self.locations[value] = self.load(_identifier(name), location)
+            load = self.load if location.source.kind == "input" else self.load_exact
+            location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, Words):

@@ -8,7 +8,8 @@ from plena.backend.layout import Source
 from plena.backend.view import Expand, Permute, Reshape
 from plena.dialects.plena import CastOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
 from plena.staged_data import symbol_of
 
@@ -27,7 +28,8 @@ def lower_rearrange(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, RearrangeOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        raise unsupported(op, "moving computed elements between rows and columns has no kernel")
+        rearrange_computed(op, ctx)
+        return
     steps = (Reshape(op.factors.get_values()), Permute(op.order.get_values()), Reshape(shape_of(op.result)))
     ctx.set(op.result, tensor.through(*steps))
 
@@ -37,7 +39,11 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, ReshapeOp | ExpandOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        raise unsupported(op, "reshaping a computed tensor has no kernel")
+        if isinstance(op, ReshapeOp):
+            rearrange_computed(op, ctx)
+        else:
+            expand_computed(op, ctx)
+        return
     step = Reshape if isinstance(op, ReshapeOp) else Expand
     ctx.set(op.result, tensor.through(step(shape_of(op.result))))
 

@@ -100,7 +100,7 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     Walks with the left operand: over all its blocks, or over one part's if parts are longer than a block, in which
     case consecutive parts are one block apart.
     """
-    vlen, groups = ctx.target.vlen, shape_of(value)[1]
+    vlen, groups = ctx.target.vlen, shape_of(value)[-1]
     width = lhs.columns // groups
     if groups > 1 and not lhs.is_packed:
         raise unsupported(op, "parts of a row with gaps between heads have no kernel")

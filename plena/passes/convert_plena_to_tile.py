@@ -17,7 +17,19 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
-from plena.kernels import arithmetic, attention, embedding, layout, linear, norms, reductions, repeat, rotary
+from plena.kernels import (
+    arithmetic,
+    attention,
+    embedding,
+    layout,
+    linear,
+    movement,
+    norms,
+    patches,
+    reductions,
+    repeat,
+    rotary,
+)
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
@@ -28,7 +40,19 @@ from plena.target import Target
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
 
-_REGISTERED = (arithmetic, attention, embedding, layout, linear, norms, reductions, repeat, rotary)
+_REGISTERED = (
+    arithmetic,
+    attention,
+    embedding,
+    layout,
+    linear,
+    movement,
+    norms,
+    patches,
+    reductions,
+    repeat,
+    rotary,
+)
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,8 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
         steps.extend(_inverse(op))
         value = op.input
     panel = kernels.panel(value)
+    if shape_of(value) != (panel.rows, panel.columns):
+        steps.append(Reshape((panel.rows, panel.columns)))
     buffer = panel.buffer.owner
     if not isinstance(buffer, BufferOp) or buffer.placements is not None:
         copy = kernels.new_panel("result", panel.rows, panel.columns, panel.groups, panel.group_pitch)
