@@ -118,6 +118,8 @@ class KernelContext:
         parts: Sequence[tuple[HostTensor, tuple[int, int]]],
         layout: Layout,
         number_format: str,
+        *,
+        residual: bool = False,
     ) -> SSAValue:
         """An HBM buffer with several tensors one behind the other, each padded to the given rows and columns."""
         placed = [
@@ -133,6 +135,7 @@ class KernelContext:
                     tensor.source,
                     padded,
                     tensor.view,
+                    residual=residual,
                 ),
             )
             for n, (tensor, padded) in enumerate(parts)
@@ -215,7 +218,9 @@ class KernelContext:
 
     def _slack(self) -> int:
         """Rows behind a panel that a broadcast product starting in its last row reaches, or a prefetch."""
-        together = self.target.broadcast_amount * self.target.mlen if self.target.has_broadcast else self.target.mlen
+        together = (
+            self.target.broadcast_amount * self.target.mlen if self.target.has_broadcast else self.target.mlen
+        )
         return max(self.row_unit, together)
 
     def once(self, tensor: HostTensor) -> AbstractContextManager[None]:

@@ -104,7 +104,7 @@ def _apply_vectors(
         raise unsupported(op, "a computed gain or bias has no kernel")
     rows: list[PanelRows] = []
     for matrix in vectors_together(ctx, known):
-        loaded = ctx.load("gain", _repeated(matrix, parts))
+        loaded = ctx.load_exact("gain", _repeated(matrix, parts))
         block = loaded.block if parts.is_alone else 0
         rows += [PanelRows(builder.view(loaded.buffer, n * vlen), 0, block) for n in range(loaded.rows)]
 
