@@ -27,7 +27,7 @@ class ComposeLayouts(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: plena.ReshapeOp | plena.RearrangeOp, rewriter: PatternRewriter) -> None:
         traced = trace(op.result)
-        if traced.layout.repeats:
+        if traced.layout.repeats or traced.base == op.result:
             return
         simple = traced.layout.simplified()
         if traced.base == op.input and not _changes(op, simple):

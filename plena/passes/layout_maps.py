@@ -82,6 +82,9 @@ class LayoutMap:
 
     def reshaped(self, shape: Sequence[int]) -> LayoutMap | None:
         """The view under another shape, None where an axis would be cut at no boundary of its atoms."""
+        return self._cut(shape) or self.simplified()._cut(shape)
+
+    def _cut(self, shape: Sequence[int]) -> LayoutMap | None:
         factors, pending = list(self.factors), list(self.atoms)
         axes: list[tuple[Atom, ...]] = []
         for extent in shape:

@@ -22,7 +22,7 @@ from plena.passes.canonicalize_layouts import ComposeLayouts
 from plena.passes.emission import Emitter
 from plena.passes.layout_maps import Atom, LayoutMap
 from plena.passes.rewriting import rewrite
-from plena.passes.tracing import is_staged, trace
+from plena.passes.tracing import apply_layout, is_staged, trace
 
 
 @dataclass(frozen=True)
@@ -58,22 +58,27 @@ class Sunk:
 def sunk(value: SSAValue) -> Sunk | None:
     """The value as a rearrangement that leaves its rows whole; None if it is none, or moves nothing."""
     traced = trace(value)
-    shape = shape_of(traced.base)
-    if traced.base == value or traced.layout.repeats or len(shape) < 2 or len(traced.layout.axes) != 2:
+    return None if traced.base == value else sunk_view(traced.base, traced.layout)
+
+
+def sunk_view(base: SSAValue, layout: LayoutMap) -> Sunk | None:
+    """A view of `base` as a rearrangement that leaves its rows whole; None if it is none, or moves nothing."""
+    shape = shape_of(base)
+    if layout.repeats or len(shape) < 2 or len(layout.axes) != 2:
         return None
-    columns = traced.layout.shape[1]
-    features = [atom.source for atom in traced.layout.axes[1]]
-    count = len(traced.layout.factors)
+    columns = layout.shape[1]
+    features = [atom.source for atom in layout.axes[1]]
+    count = len(layout.factors)
     trailing = features == list(range(count - len(features), count))
     if not trailing or shape[-1] % columns != 0:
         return None
     core = (prod(shape[:-1]), shape[-1])
     parts = shape[-1] // columns
-    if parts == 1 and traced.layout.is_reshape:
+    if parts == 1 and layout.is_reshape:
         return None
     if len(shape) != 2 and parts > 1:
         return None
-    return Sunk(traced.base, traced.layout, core, parts)
+    return Sunk(base, layout, core, parts)
 
 
 class SinkBelowElementwise(RewritePattern):
@@ -263,13 +268,13 @@ class HoistAboveElementwise(RewritePattern):
         traced = trace(kernel.input)
         if not isinstance(traced.base, BlockArgument) or not op.input.has_one_use():
             return
-        if len(shape_of(op.result)) != 2 or traced.layout.repeats:
+        composed = apply_layout(traced.layout, op)
+        if composed is None or len(composed.axes) != 2 or composed.repeats:
+            return
+        if sunk_view(traced.base, composed) is not None:
             return
         emitter = Emitter(rewriter, op)
-        layout = trace(op.result).layout
-        moved = emitter.view(kernel.input, layout, shape_of(op.result))
-        if sunk(moved) is not None:
-            return
+        moved = emitter.view(traced.base, composed, shape_of(op.result))
         properties = kernel.properties
         emitter.replace(
             emitter.add(kernel.create(operands=[moved], result_types=[moved.type], properties=properties))

@@ -50,7 +50,7 @@ def trace(value: SSAValue, scales: bool = False) -> Trace:
         base, scale = scaled[0], scale * scaled[1]
     layout = LayoutMap.of(shape_of(base))
     for op in reversed(chain):
-        applied = _apply(layout, op)
+        applied = apply_layout(layout, op)
         if applied is None:
             base, layout = op.results[0], LayoutMap.of(shape_of(op.results[0]))
             remaining = _scale_between(value, base) if scales else 1.0
@@ -60,7 +60,8 @@ def trace(value: SSAValue, scales: bool = False) -> Trace:
     return Trace(base, layout, scale)
 
 
-def _apply(layout: LayoutMap, op: Operation) -> LayoutMap | None:
+def apply_layout(layout: LayoutMap, op: Operation) -> LayoutMap | None:
+    """The view after a layout op on it, None if no map expresses it."""
     match op:
         case aten.PermuteOp():
             return layout.permuted(op.dims.get_values())
