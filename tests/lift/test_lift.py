@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import plena
@@ -372,3 +373,34 @@ def test_lines_survive_in_a_module() -> None:
     record_lines(module, text, "kernel.asm")
     code = code_of_module(module)
     assert code.where(1) == "kernel.asm, line 4 (S_LD_INT gp1, gp0, 5)"
+
+
+def test_long_chains_are_not_taken_apart() -> None:
+    chain = "".join(f"S_LD_INT gp2, gp0, {n + 1}\nS_ST_INT gp2, gp0, {n}\n" for n in range(20))
+    setup = "".join(f"S_ADDI_INT gp2, gp0, {7 * n}\nS_ST_INT gp2, gp0, {n}\n" for n in range(21))
+    body = "S_LD_INT gp2, gp0, 0\nS_LD_FP f1, gp2, 0\n" + chain
+    text = f"{setup}C_LOOP_START gp1, {{}}\n{body}C_LOOP_END gp1"
+    assert "taken apart" in refused(text.format(30))
+    assert lifted(text.format(16)).count("s_ld_fp") == 16
+
+
+def test_what_is_preloaded_can_be_said_in_many_ways() -> None:
+    span = Preloaded.of({"int": [(0, 8, 0, 31)]})
+    assert (
+        Preloaded.of("int:0-8=0..31") == span == Preloaded.of({"int_sram": "0-8=0..31"}) == Preloaded.of(span)
+    )
+    assert Preloaded.of({"fp": 8}) == Preloaded.of({"fp": (0, 8)}) == Preloaded.of("fp:0-8")
+    contents = Preloaded.of({"int": np.array([5, 5, 9])}).of_memory("int")
+    assert [(s.start, s.stop, s.low, s.high) for s in contents] == [(0, 2, 5, 5), (2, 3, 9, 9)]
+    assert Preloaded.of({"vram": np.zeros(128)}).size("vector") == 128
+    assert Preloaded.of(None).of_memory("int") == ()
+    for wrong in (
+        {"int": [(4, 2)]},
+        {"int": (1, 2, 3)},
+        {"dram": 1},
+        "int",
+        "int:5",
+        {"int": [(0, 4, 9, 3)]},
+    ):
+        with pytest.raises(PlenaError, match="preloaded"):
+            Preloaded.of(wrong)

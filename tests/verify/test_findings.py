@@ -144,7 +144,10 @@ def test_code_that_cannot_be_lifted_is_run() -> None:
         "S_ADDI_INT gp1, gp0, 1\nS_ADD_INT gp3, gp3, gp3\nC_LOOP_END gp1\nV_EXP_V gp3, gp3, 0"
     )
     assert warnings(halving.format(5)) == ["writes-loop-counter", "writes-loop-counter"]
-    geometric = "S_ADDI_INT gp3, gp0, 8\nC_LOOP_START gp1, {}\nS_ADD_INT gp3, gp3, gp3\nV_EXP_V gp3, gp3, 0\nC_LOOP_END gp1"
+    geometric = (
+        "S_ADDI_INT gp3, gp0, 8\nC_LOOP_START gp1, {}\nS_ADD_INT gp3, gp3, gp3\n"
+        "V_EXP_V gp3, gp3, 0\nC_LOOP_END gp1"
+    )
     assert not errors(geometric.format(11))
     assert [(f.code, f.index) for f in errors(geometric.format(12))] == [("vram-range", 3)]
 
