@@ -142,7 +142,10 @@ def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Ten
         if symbol not in data.expressions:
             continue
         overlaid = StagedData(data.expressions, ChainMap(seen, dict(data.tensors)))
-        before = data(symbol).numpy()
+        tensor = data(symbol)
+        if not tensor.is_floating_point():
+            continue
+        before = tensor.numpy()
         after = quantized(placement, before, program.target)
         values = np.where(after != before, after, overlaid(symbol).numpy())
         distribute(data.expressions[symbol], torch.from_numpy(values), data.tensors, seen)

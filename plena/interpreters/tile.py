@@ -147,15 +147,18 @@ class TileFunctions(InterpreterFunctions):
     def run_matmul(self, interpreter: Interpreter, op: ops.MatmulOp, args: PythonValues) -> PythonValues:
         out, x, w = args
         mlen, n = self.target.mlen, op.number
+        inside = w.offset % self.target.tile
+        first = inside // mlen
         for block in range(-(-n("columns") // mlen)):
             width = min(mlen, n("columns") - block * mlen)
-            total = np.zeros((n("rows"), mlen), np.float32)
+            total = np.zeros((n("rows"), width), np.float32)
             for k in range(n("k_tiles")):
-                tile = w.rows(mlen, mlen, mlen, k * n("w_k") + block * n("w_n"))
+                tile = w.rows(mlen, mlen, mlen, k * n("w_k") + block * n("w_n") - inside)
                 left = x.rows(n("rows"), mlen, mlen, k * n("x_block"))
-                total = total + left @ (tile.T if n("transposed") else tile)
+                right = tile.T if n("transposed") else tile
+                total = total + left @ right[:, first : first + width]
             rows = out.rows(n("rows"), mlen, width, block * n("out_block"))
-            rows[:] = bf16_round(total[:, :width])
+            rows[:] = bf16_round(total)
         return ()
 
     @impl(ops.PackOp)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import AttentionOp
-from plena.kernels.attention_broadcast import BroadcastAttention
+from plena.kernels.attention_broadcast import BroadcastAttention, broadcast_fits, longest_filling
 from plena.kernels.attention_online import OnlineAttention
+from plena.kernels.attention_residency import rows_fit
 from plena.kernels.attention_rows import RowsAttention
-from plena.kernels.attention_shape import AttentionShape
+from plena.kernels.attention_shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.lowering.kernel import ceil_div, round_up
@@ -19,20 +20,26 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     """The broadcast schedule where it pays and rows fit; else whole rows whenever matrix SRAM holds one reduction."""
     assert isinstance(op, AttentionOp)
     shape = AttentionShape.of(op)
-    mlen, spare = ctx.target.mlen, ctx.target.m_prefetch_tiles - 1
-    product = _product_shape(shape, mlen)
-    broadcast = ctx.schedule.attention != "online" and prefers_broadcast(product, ctx.target, ctx.schedule)
-    choice = ctx.schedule.attention
-    if choice == "auto":
-        held = ceil_div(shape.keys, mlen) + ceil_div(shape.head_dim, mlen) + 2 * spare
-        choice = "rows" if held <= ctx.target.matrix_tiles else "online"
+    target, schedule = ctx.target, ctx.schedule
+    product = _product_shape(shape, target.mlen)
+    broadcast = schedule.attention != "online" and prefers_broadcast(product, target, schedule)
+    if broadcast and schedule.matmul == "auto":
+        broadcast = broadcast_fits(ctx)
+    form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
     ctx.decide(op, product, broadcast)
-    ctx.tunable |= not broadcast
-    form = BroadcastAttention if broadcast else OnlineAttention if choice == "online" else RowsAttention
+    ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
     kernel = form(op, shape, ctx)
     kernel.run()
     ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
+
+
+def _mm_form(shape: AttentionShape, ctx: KernelContext) -> type[RowsAttention] | type[OnlineAttention]:
+    choice = ctx.schedule.attention
+    if choice == "auto":
+        tiling = Tiling.of(shape, ctx.target, ctx.schedule.query_block)
+        choice = "rows" if rows_fit(tiling, ctx) else "online"
+    return OnlineAttention if choice == "online" else RowsAttention
 
 
 def _product_shape(shape: AttentionShape, mlen: int) -> ProductShape:

@@ -1,4 +1,4 @@
-"""What every form of attention in the M_MM schedule does: staging, loops over heads and query blocks."""
+"""What every form of attention in the M_MM schedule does: operands, loops over heads and query blocks."""
 
 from __future__ import annotations
 
@@ -9,35 +9,45 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Permute, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
-from plena.kernels.attention_masks import AttentionMasks
-from plena.kernels.attention_shape import AttentionShape, QuerySection, Tiling, query_sections
-from plena.kernels.context import KernelContext, unsupported
-from plena.kernels.tensors import HostTensor
+from plena.kernels.attention_heads import HeadLoops, HeadPlace, head_loop, head_loops
+from plena.kernels.attention_masks import AttentionMasks, QueryRows
+from plena.kernels.attention_queries import queries_of
+from plena.kernels.attention_sections import (
+    Section,
+    Visibility,
+    hidden_tiles,
+    visible_sections,
+    whole_section,
+)
+from plena.kernels.attention_shape import AttentionShape, Tiling
+from plena.kernels.context import KernelContext
+from plena.kernels.head_layout import heads_per_block, is_only_returned
+from plena.kernels.key_value import KeyValueShape, Tiles, key_value_tiles, load_key_value_tiles
 from plena.lowering.kernel import round_up
 
 
 @dataclass(frozen=True)
 class QueryBlock:
-    """A block of query rows being worked on: its first row in the sample, and how many tiles of keys it sees.
+    """A block of query rows being worked on: whose they are, the first row in the sample, and the keys it sees.
 
-    `out` is where its rows of the result begin.
+    `first_tile` is the section's, moved by its repeats. `out` is where the rows of the result begin.
     """
 
-    sample: Linear
-    head: Linear
+    place: HeadPlace
     row: Linear
-    key_tiles: int
+    first_tile: Linear
+    section: Section
     out: SSAValue
 
 
 class AttentionKernel(ABC):
-    """One attention being built: operands staged per sample and head, the result panel, the loops.
+    """One attention being built: operands, the result panel, the loops.
 
-    Queries lie column-block major and keys and values tile by tile, one matrix for each sample and head. The power
-    of two in the scale is folded into the staged queries, exactly; the rest multiplies the loaded rows.
+    Keys and values lie tile by tile in HBM. Heads begin a column block each, unless the program computes them and
+    several narrow ones share a block: then queries are masked to the lanes of their head, and values are read from
+    the head's columns of the shared tile.
     """
 
     tile_by_tile = False
@@ -47,18 +57,12 @@ class AttentionKernel(ABC):
         self.op, self.shape, self.ctx = op, shape, ctx
         self.target, self.builder = ctx.target, ctx.builder
         self.vlen, self.tile = ctx.target.vlen, ctx.target.tile
-        self.tiling = tiling = Tiling.of(shape, ctx.target, ctx.schedule.query_block)
-        power, self.scale = shape.split_scale()
-        self.query_unit = ctx.element_bytes("HBM_V_ACT_TYPE")
-        self.kv_unit = ctx.element_bytes("HBM_M_KV_TYPE")
-        self.query = ctx.place(
-            "query",
-            self._heads(op.query, shape.queries, shape.heads, shape.head_dim),
-            "column_blocks",
-            "HBM_V_ACT_TYPE",
-            (tiling.query_rows, tiling.head_blocks * self.vlen),
-            scale=power,
-        )
+        self.tiling = Tiling.of(shape, ctx.target, ctx.schedule.query_block)
+        computed = any(ctx.host(v) is None for v in (op.query, op.key, op.value))
+        self.shared = heads_per_block(shape, ctx.target) if computed else 1
+        self.view = Visibility(shape.queries, shape.keys, self.tiling.query_block, op.band)
+        self.sections = self._sections()
+        self.queries = queries_of(op, shape, self.tiling, ctx)
         self.key = self._place_tiles("key", op.key, shape.head_dim)
         self.value = self._place_tiles("value", op.value, shape.value_dim)
         self.result = ctx.new_panel(
@@ -66,181 +70,137 @@ class AttentionKernel(ABC):
             shape.batch * shape.queries,
             shape.heads * shape.value_dim,
             groups=shape.heads,
-            pitch=_result_pitch(shape, self.vlen, ctx.target.blen),
+            pitch=self.result_pitch(),
+            reach=(shape.batch - 1) * shape.queries + self.tiling.query_blocks * self.tiling.query_block,
         )
-        rows = (tiling.head_blocks - 1) * tiling.query_block + tiling.loaded_rows
-        self.queries = self.builder.buffer("queries", "vector", rows * self.vlen)
-        self.masks = AttentionMasks(op, shape, tiling, ctx, tile_by_tile=self.tile_by_tile)
+        rows = QueryRows(self.tiling.query_block, self.tiling.loaded_rows, self.tiling.query_rows)
+        self.masks = AttentionMasks(op, shape, rows, ctx, tile_by_tile=self.tile_by_tile)
 
     @abstractmethod
-    def load_head(self, sample: Linear, kv_head: Linear) -> None:
-        """Brings in what one key head needs once."""
+    def result_pitch(self) -> int:
+        """Lanes from one head to the next in the result."""
+
+    @abstractmethod
+    def load_head(self, place: HeadPlace) -> None:
+        """Brings in what the query heads of one head of keys (or of a column block of them) need once."""
 
     @abstractmethod
     def attend(self, block: QueryBlock) -> None:
-        """Takes the loaded queries of a block through all steps."""
+        """Takes a block of queries through all steps."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Emits what happens once, before the loops."""
 
     def run(self) -> None:
         """The loops: heads outside and query blocks inside, or the other way round (the watchdog)."""
-        shape, builder = self.shape, self.builder
         self.masks.load()
-        skipped = self.op.band if self.ctx.schedule.objective == "cycles" else None
-        sections = query_sections(shape, self.tiling, self.target, skipped)
-        if not self.result.is_packed:
-            with builder.step("reset"):
-                physical = self.result.block * self.result.blocks(self.vlen) // self.vlen
-                builder.emit("zero", dst=self.result.buffer, rows=physical)
-        if self.ctx.schedule.order == "queries":
-            for section in sections:
-                with (
-                    self._rows(section) as row,
-                    builder.loop(shape.batch) as sample,
-                    self._kv_heads() as (kv_head, kv_offset),
-                ):
-                    self.load_head(sample, kv_head)
-                    self._members(section, sample, kv_head, kv_offset, row)
-            return
-        with builder.loop(shape.batch) as sample, self._kv_heads() as (kv_head, kv_offset):
-            self.load_head(sample, kv_head)
-            for section in sections:
-                self._members(section, sample, kv_head, kv_offset, None)
-
-    def _members(
-        self, section: QuerySection, sample: Linear, kv_head: Linear, kv_offset: Linear, row: Linear | None
-    ) -> None:
-        """The query heads of one key head; `row` None leaves the loop over query blocks to this level."""
-        with self._group() as (member, offset):
-            head = kv_head * self.shape.group + member
-            if row is not None:
-                self._block(section, sample, head, kv_offset + offset, row)
-                return
-            with self._rows(section) as inner:
-                self._block(section, sample, head, kv_offset + offset, inner)
-
-    def _block(
-        self, section: QuerySection, sample: Linear, head: Linear, offset: Linear, row: Linear
-    ) -> None:
-        self._load_queries(sample * self.shape.heads + head, row)
-        out = self.builder.view(self.result.buffer, offset + (sample * self.shape.queries + row) * self.vlen)
-        self.attend(QueryBlock(sample, head, row, section.key_tiles, out))
-
-    def multiply(self, panel: SSAValue, factor: float, rows: int, blocks: int, block: int) -> None:
-        """A panel times a constant, in place."""
-        self.builder.emit(
-            "map",
-            kind="mul",
-            out=panel,
-            a=panel,
-            b=self.builder.constant(factor),
-            rows=rows,
-            blocks=blocks,
-            out_row=self.vlen,
-            out_block=block,
-            a_row=self.vlen,
-            a_block=block,
+        self._define_result()
+        self.prepare()
+        loops = head_loops(
+            self.shape,
+            shared=self.shared,
+            pitch=self.result.group_pitch,
+            block=self.result.block,
+            vlen=self.vlen,
         )
-
-    def load_kv_tiles(self, dst: SSAValue, src: SSAValue, tiles: int) -> None:
-        """Consecutive tiles of keys or values."""
-        self.builder.emit(
-            "load_tiles",
-            dst=dst,
-            src=src,
-            outer=1,
-            inner=tiles,
-            dst_inner=self.tile,
-            src_inner=self.tile * self.kv_unit,
-            kv=1,
-        )
-
-    def kv_tile_bytes(self, tiles: int) -> int:
-        """HBM bytes of a number of tiles."""
-        return tiles * self.tile * self.kv_unit
-
-    def _load_queries(self, matrix: Linear, row: Linear) -> None:
-        tiling, unit = self.tiling, self.query_unit
-        offset = matrix * (tiling.head_blocks * tiling.query_rows * self.vlen) + row * self.vlen
-        block = tiling.query_block * self.vlen
-        with self.builder.step("load queries"):
-            self.builder.emit(
-                "load_rows",
-                dst=self.queries,
-                src=self.builder.view(self.query, offset * unit),
-                rows=tiling.query_block,
-                blocks=tiling.head_blocks,
-                dst_block=block,
-                src_row=self.vlen * unit,
-                src_block=tiling.query_rows * self.vlen * unit,
+        if self.ctx.schedule.parts > 1:
+            self.ctx.decisions.append(
+                f"attention: loops over heads are expanded {self.ctx.schedule.parts} times for the watchdog"
             )
-            if self.scale != 1.0:
-                self.multiply(self.queries, self.scale, tiling.query_block, tiling.head_blocks, block)
-
-    def _heads(self, value: SSAValue, length: int, heads: int, size: int) -> HostTensor:
-        """[batch*length, heads*size] as one matrix [length, size] per sample and head."""
-        tensor = self.ctx.host(value)
-        if tensor is None:
-            raise unsupported(self.op, "attention on computed tensors has no kernel")
-        return tensor.through(Reshape((self.shape.batch, length, heads, size)), Permute((0, 2, 1, 3)))
-
-    def _place_tiles(self, name: str, operand: SSAValue, size: int) -> SSAValue:
-        shape, mlen = self.shape, self.target.mlen
-        tensor = self._heads(operand, shape.keys, shape.kv_heads, size)
-        padded = (self.tiling.key_tiles * mlen, round_up(size, mlen))
-        return self.ctx.place(name, tensor, "tiled", "HBM_M_KV_TYPE", padded)
-
-    @contextmanager
-    def _rows(self, section: QuerySection) -> Generator[Linear]:
-        """Loops over the query blocks of a section; the index is the first row."""
-        with self.builder.loop(section.blocks) as block:
-            yield (block + section.first_block) * self.tiling.query_block
-
-    @contextmanager
-    def _kv_heads(self) -> Generator[tuple[Linear, Linear]]:
-        """Loops over key heads: the head, and where its first query head's columns begin in the result."""
-        shape, builder, result = self.shape, self.builder, self.result
-        per_block = self.vlen // result.group_pitch
-        if per_block > shape.group:
-            kv_per_block = per_block // shape.group
-            with builder.loop(shape.kv_heads // kv_per_block) as outer, builder.loop(kv_per_block) as inner:
-                lane = inner * (shape.group * result.group_pitch)
-                yield outer * kv_per_block + inner, outer * result.block + lane
-            return
-        with builder.loop(shape.kv_heads) as kv_head:
-            yield kv_head, kv_head * self._member_blocks() * result.block
-
-    @contextmanager
-    def _group(self) -> Generator[tuple[Linear, Linear]]:
-        """Loops over the query heads of a key head, with their column offsets in the result."""
-        shape, builder, result = self.shape, self.builder, self.result
-        per_block = self.vlen // result.group_pitch
-        if 1 < per_block <= shape.group:
-            with builder.loop(shape.group // per_block) as outer, builder.loop(per_block) as inner:
-                yield outer * per_block + inner, outer * result.block + inner * result.group_pitch
-            return
-        with builder.loop(shape.group) as member:
-            if per_block > shape.group:
-                yield member, member * result.group_pitch
+        for piece in loops.pieces(self.ctx.schedule.parts):
+            if self.ctx.schedule.order == "queries":
+                for section in self._in_order():
+                    with self._blocks(section) as (row, tile):
+                        self._heads(piece, [(section, row, tile)])
             else:
-                yield member, member * (result.group_pitch // self.vlen * result.block)
+                self._heads(piece, None)
 
-    def _member_blocks(self) -> int:
-        """Column blocks of the result per key head."""
-        return self.shape.group * self.result.group_pitch // self.vlen
+    def _heads(self, loops: HeadLoops, block: list[tuple[Section, Linear, Linear]] | None) -> None:
+        """All heads of a piece, for one query block, or for all of them in loops of their own."""
+        with head_loop(self.builder, loops.outer, HeadPlace()) as outer:
+            self.load_head(outer)
+            with head_loop(self.builder, loops.inner, outer) as place:
+                if block is not None:
+                    for section, row, tile in block:
+                        self._block(section, place, row, tile)
+                    return
+                for section in self.sections:
+                    with self._blocks(section) as (row, tile):
+                        self._block(section, place, row, tile)
 
+    def _block(self, section: Section, place: HeadPlace, row: Linear, tile: Linear) -> None:
+        rows = place.sample * self.shape.queries + row
+        out = self.builder.view(self.result.buffer, place.offset + rows * self.vlen)
+        self.attend(QueryBlock(place, row, tile, section, out))
 
-def _result_pitch(shape: AttentionShape, vlen: int, blen: int) -> int:
-    """Lanes from one head of the result to the next: packed where loops over heads can address it."""
-    size = shape.value_dim
-    if size % vlen == 0:
-        return size
-    per_block = vlen // size
-    fits = vlen % size == 0 and size % blen == 0
-    if fits and (
-        shape.group % per_block == 0 or (per_block % shape.group == 0 and _divides(shape, per_block))
-    ):
-        return size
-    return round_up(size, vlen)
+    def _sections(self) -> list[Section]:
+        """Without skipping, one section; the last tile of keys whole, if code size matters more than cycles."""
+        schedule, target = self.ctx.schedule, self.target
+        if schedule.objective == "size" or schedule.sections == 1:
+            return [whole_section(self.view, target.mlen)]
+        step = target.mlen if self.tile_by_tile else target.blen
+        return visible_sections(self.view, target.mlen, step, schedule.sections)
 
+    def _in_order(self) -> list[Section]:
+        return self.sections[::-1] if self._descending else self.sections
 
-def _divides(shape: AttentionShape, per_block: int) -> bool:
-    return shape.kv_heads % (per_block // shape.group) == 0
+    @property
+    def _descending(self) -> bool:
+        """Whether query blocks must descend: their surplus rows fall into the next sample's, which come later then."""
+        ragged = self.shape.queries % self.tiling.query_block != 0 and self.shape.batch > 1
+        return ragged and self.ctx.schedule.order == "queries"
+
+    @contextmanager
+    def _blocks(self, section: Section) -> Generator[tuple[Linear, Linear]]:
+        """Loops over the query blocks of a section: the first row and the first tile of keys."""
+        with self.builder.loop(section.repeats) as outer, self.builder.loop(section.blocks) as inner:
+            repeat, number = outer, inner
+            if self._descending:
+                repeat, number = -outer + (section.repeats - 1), -inner + (section.blocks - 1)
+            block = repeat * section.blocks + number + section.first_block
+            yield block * self.tiling.query_block, repeat * section.tile_step + section.first_tile
+
+    def _define_result(self) -> None:
+        """Zeroes what no head writes, lanes and rows, for kernels that read whole rows."""
+        if is_only_returned(self.op.result):
+            return
+        panel, shape = self.result, self.shape
+        physical = panel.physical_rows(self.vlen)
+        written = (shape.batch - 1) * shape.queries + self.tiling.query_blocks * self.tiling.query_block
+        with self.builder.step("reset"):
+            if not panel.is_packed:
+                self.builder.emit("zero", dst=panel.buffer, rows=physical * panel.blocks(self.vlen))
+            elif written < physical:
+                with self.builder.loop(panel.blocks(self.vlen)) as block:
+                    start = self.builder.view(panel.buffer, block * panel.block + written * self.vlen)
+                    self.builder.emit("zero", dst=start, rows=physical - written)
+
+    def load_kv_tiles(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
+        """`count` tiles of each of `blocks` column blocks of keys or values, `source` bytes into them."""
+        load_key_value_tiles(self.ctx, dst, tiles, source, blocks, count)
+
+    def hidden_tiles(self, section: Section) -> list[tuple[int, int]]:
+        """Stretches of a section's tiles that need the band added."""
+        return hidden_tiles(self.view, section, self.vlen)
+
+    def is_last(self, section: Section) -> bool:
+        """Whether a section's last tile is the last of all keys."""
+        return section.ends_at(self.tiling.key_tiles)
+
+    def value_columns(self, tiles: SSAValue, place: HeadPlace) -> SSAValue:
+        """Tiles of values from the column on that a head begins at: the unit takes columns at row offsets."""
+        if self.shared == 1:
+            return tiles
+        return self.builder.view(tiles, place.lane * (self.shape.value_dim * self.vlen))
+
+    @property
+    def written_columns(self) -> int:
+        """Columns of a head's values, in whole blocks of the product."""
+        return round_up(self.shape.value_dim, self.target.blen)
+
+    def _place_tiles(self, name: str, operand: SSAValue, size: int) -> Tiles:
+        shape = self.shape
+        pitch = size if self.shared > 1 else round_up(size, self.vlen)
+        wanted = KeyValueShape(shape.batch, shape.keys, shape.kv_heads, size, pitch)
+        return key_value_tiles(self.ctx, name, self.op, operand, wanted)

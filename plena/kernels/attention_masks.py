@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import Float32Type, i1
+from xdsl.ir import Attribute, SSAValue
 
 from plena.backend.layout import MASK_FLOOR
 from plena.backend.view import Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp, BandAttr
-from plena.dialects.tensor_shapes import shape_of
-from plena.kernels.attention_shape import AttentionShape, Tiling
+from plena.dialects.tensor_shapes import element_type_of
+from plena.kernels.attention_heads import HeadPlace
+from plena.kernels.attention_shape import AttentionShape
 from plena.kernels.context import KernelContext, unsupported
-from plena.lowering.kernel import round_up
+from plena.kernels.elementwise import map_constant
+from plena.kernels.tensors import HostTensor
+from plena.kernels.words import constant_panel
+from plena.lowering.kernel import ceil_div
 
 HIDDEN = -(2.0**14)
 """Added to the score of a key that is not seen: exact in every MX format, and its exponential vanishes."""
 
 
 @dataclass(frozen=True)
+class QueryRows:
+    """Rows of score panels: at most `block`; a load of so many defines `loaded`; `staged` in all, surplus included."""
+
+    block: int
+    loaded: int
+    staged: int
+
+
+@dataclass(frozen=True)
 class Scores:
-    """A panel of scores to be masked: `tiles` tiles of keys from number `first_tile`, for query rows from `row`."""
+    """A panel of scores to be masked: `tiles` tiles of keys from number `first_tile`, for query rows from `row`.
+
+    `hidden` are the stretches (first, count) of these tiles in which the band hides keys; `is_last` says whether the
+    last tile is the last of all keys.
+    """
 
     panel: SSAValue
     block: int
     rows: int
-    sample: Linear
-    head: Linear
+    place: HeadPlace
     row: Linear
     first_tile: Linear
     tiles: int
+    hidden: Sequence[tuple[int, int]]
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class KeyRows:
+    """Mask rows for all queries, in vector SRAM: one per tile, sample and head as far as these differ."""
+
+    buffer: SSAValue
+    sample: int
+    head: int
+    tile: int
+
+    def at(self, place: HeadPlace, tile: Linear) -> Linear:
+        """Where the rows from a tile on begin."""
+        return place.sample * self.sample + place.head * self.head + tile * self.tile
 
 
 class AttentionMasks:
@@ -45,17 +79,18 @@ class AttentionMasks:
         self,
         op: AttentionOp,
         shape: AttentionShape,
-        tiling: Tiling,
+        rows: QueryRows,
         ctx: KernelContext,
         *,
         tile_by_tile: bool,
     ) -> None:
         self.tile_by_tile = tile_by_tile
-        self.op, self.shape, self.tiling, self.ctx = op, shape, tiling, ctx
+        self.op, self.shape, self.rows, self.ctx = op, shape, rows, ctx
         self.builder, self.vlen = ctx.builder, ctx.target.vlen
+        self.key_tiles = ceil_div(shape.keys, ctx.target.mlen)
         self.table: SSAValue | None = None
         self.padding: SSAValue | None = None
-        self.visible: SSAValue | None = None
+        self.key_rows: list[KeyRows] = []
         self.bias: SSAValue | None = None
         self.bias_rows: SSAValue | None = None
         self.sinks: SSAValue | None = None
@@ -67,7 +102,7 @@ class AttentionMasks:
                 self._load_band(self.op.band)
             if self.op.key_padding is not None:
                 self._load_key_padding(self.op.key_padding)
-            elif self.shape.keys % self.ctx.target.mlen:
+            elif self.shape.keys % self.ctx.target.mlen and not self._band_hides_padding():
                 self._load_tile_padding()
             if self.op.bias is not None:
                 self._place_bias(self.op.bias)
@@ -76,33 +111,35 @@ class AttentionMasks:
 
     def add(self, scores: Scores) -> None:
         """Emits what happens to a panel of scores."""
-        vlen, builder = self.vlen, self.builder
         if self.table is not None:
-            offset = scores.row * vlen - scores.first_tile * (vlen * vlen) + self._band_origin() * vlen
-            # One tile further to the right is VLEN rows further up in the table: blocks descend.
-            start = offset - (scores.tiles - 1) * vlen * vlen
-            self._add(scores, builder.view(self.table, start), vlen, vlen * vlen, descending=True)
+            for first, count in scores.hidden:
+                self._add_band(scores, first, count)
         if self.bias_rows is not None:
             self._load_bias(scores)
-            self._add(scores, self.bias_rows, vlen, self._bias_block())
-        if self.visible is not None:
-            stride = self.tiling.key_tiles * self._padding_block()
-            start = scores.sample * stride + scores.first_tile * self._padding_block()
-            self._add(scores, builder.view(self.visible, start), 0, self._padding_block())
-        elif self.padding is not None and self.tile_by_tile:
-            self._add(scores, builder.view(self.padding, scores.first_tile * vlen), 0, vlen)
-        elif self.padding is not None and scores.tiles == self.tiling.key_tiles:
-            last = builder.view(scores.panel, (scores.tiles - 1) * scores.block)
-            self._add_rows(last, scores.block, scores.rows, 1, self.padding, 0, 0)
+            self._add(scores, 0, scores.tiles, self.bias_rows, self.vlen, self.rows.block * self.vlen)
+        for rows in self.key_rows:
+            mask = self.builder.view(rows.buffer, rows.at(scores.place, scores.first_tile))
+            self._add(scores, 0, scores.tiles, mask, 0, rows.tile)
+        if self.padding is not None and self.tile_by_tile:
+            start = self.builder.view(self.padding, scores.first_tile * self.vlen)
+            self._add(scores, 0, scores.tiles, start, 0, self.vlen)
+        elif self.padding is not None and scores.is_last:
+            self._add(scores, scores.tiles - 1, 1, self.padding, 0, 0)
 
-    def _add(self, scores: Scores, mask: SSAValue, row: int, block: int, descending: bool = False) -> None:
-        if not descending or scores.tiles == 1:
-            self._add_rows(scores.panel, scores.block, scores.rows, scores.tiles, mask, row, block)
-            return
-        with self.builder.loop(scores.tiles) as tile:
-            panel = self.builder.view(scores.panel, tile * scores.block)
-            here = self.builder.view(mask, (Linear(scores.tiles - 1) - tile) * block)
-            self._add_rows(panel, scores.block, scores.rows, 1, here, row, block)
+    def _add_band(self, scores: Scores, first: int, count: int) -> None:
+        """One tile further to the right is VLEN rows further up in the table: blocks descend."""
+        assert self.table is not None
+        tile = self.vlen * self.vlen
+        with self.builder.loop(count) as number:
+            at = (scores.row + self._band_origin()) * self.vlen - (scores.first_tile + first + number) * tile
+            panel = self.builder.view(scores.panel, (number + first) * scores.block)
+            self._add_rows(
+                panel, scores.block, scores.rows, 1, self.builder.view(self.table, at), self.vlen, 0
+            )
+
+    def _add(self, scores: Scores, first: int, count: int, mask: SSAValue, row: int, block: int) -> None:
+        panel = self.builder.view(scores.panel, first * scores.block)
+        self._add_rows(panel, scores.block, scores.rows, count, mask, row, block)
 
     def _add_rows(
         self, panel: SSAValue, panel_block: int, rows: int, blocks: int, mask: SSAValue, row: int, block: int
@@ -125,11 +162,19 @@ class AttentionMasks:
 
     def _band_origin(self) -> int:
         """Table row of distance 0: the smallest distance is that of query 0 and the last tile."""
-        return (self.tiling.key_tiles - 1) * self.vlen
+        return (self.key_tiles - 1) * self.vlen
+
+    def _band_hides_padding(self) -> bool:
+        """Whether the band alone hides the padding of the last tile from every query."""
+        band = self.op.band
+        return (
+            band is not None
+            and band.upper is not None
+            and self.shape.queries - 1 + band.upper < self.shape.keys
+        )
 
     def _load_band(self, band: BandAttr) -> None:
-        queries = self.tiling.query_blocks * self.tiling.query_block
-        distance = np.arange(self._band_origin() + queries)[:, None] - self._band_origin()
+        distance = np.arange(self._band_origin() + self.rows.staged)[:, None] - self._band_origin()
         offset = np.arange(self.vlen)[None, :] - distance
         seen = np.ones(offset.shape, bool)
         if band.lower is not None:
@@ -137,96 +182,103 @@ class AttentionMasks:
         if band.upper is not None:
             seen &= offset <= band.upper
         name = f"band_{band.lower}_{band.upper}_{len(distance)}"
-        table = self.ctx.constant_rows(name, np.where(seen, 0.0, HIDDEN).astype(np.float32))
-        self.table = self.ctx.load(name, table).buffer
+        self.table = constant_panel(self.ctx, name, np.where(seen, 0.0, HIDDEN).astype(np.float32))
 
     def _load_tile_padding(self) -> None:
         used = self.shape.keys % self.ctx.target.mlen
-        rows = self.tiling.key_tiles if self.tile_by_tile else 1
+        rows = self.key_tiles if self.tile_by_tile else 1
         mask = np.zeros((rows, self.vlen), np.float32)
         mask[-1, used:] = HIDDEN
-        tensor = self.ctx.constant_rows(f"padding_{used}_{rows}", mask)
-        self.padding = self.ctx.load("key_padding", tensor).buffer
-
-    def _padding_block(self) -> int:
-        return self.vlen * self.ctx.physical_rows(1)
+        self.padding = constant_panel(self.ctx, f"key_padding_{used}_{rows}", mask)
 
     def _load_key_padding(self, operand: SSAValue) -> None:
-        """Rows of HIDDEN * (kept - 1), one per sample and tile; tile padding counts as not kept."""
-        tensor = self.ctx.host(operand)
-        if tensor is None:
-            raise unsupported(self.op, "a computed key padding mask has no kernel")
-        batch, keys = self.shape.batch, self.shape.keys
-        lanes = round_up(keys, self.vlen)
-        source = self.ctx.place(
-            "key_padding",
-            tensor.through(Reshape((batch, 1, keys))),
-            "column_blocks",
-            "HBM_V_ACT_TYPE",
-            (self.ctx.physical_rows(1), lanes),
-            scale=-HIDDEN,
-        )
-        rows = batch * self.tiling.key_tiles * self.ctx.physical_rows(1)
-        self.visible = self.builder.buffer("visible", "vector", (rows + self.ctx.row_unit) * self.vlen)
-        unit = self.ctx.element_bytes("HBM_V_ACT_TYPE")
-        self.builder.emit(
-            "load_rows", dst=self.visible, src=source, rows=rows, blocks=1, src_row=self.vlen * unit
-        )
-        self.builder.emit(
-            "map",
-            kind="add",
-            out=self.visible,
-            a=self.visible,
-            b=self.builder.constant(HIDDEN),
-            rows=rows,
-            blocks=1,
-            out_row=self.vlen,
-            a_row=self.vlen,
+        """Rows of HIDDEN * (kept - 1); tile padding counts as not kept."""
+        tensor = self._host(operand, "key padding mask")
+        matrices = tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys)))
+        self._load_key_rows("key_padding", matrices, element_type_of(operand))
+
+    def _load_key_rows(self, name: str, tensor: HostTensor, element: Attribute) -> None:
+        """Brings in a mask [b, h, 1, keys] once, a tile of keys in `row_unit` rows of which the first counts."""
+        samples, heads = tensor.shape[:2]
+        unit, physical = self.ctx.element_bytes("HBM_V_ACT_TYPE"), self.ctx.physical_rows(1)
+        rows = samples * heads * self.key_tiles * physical
+        truth = not isinstance(element, Float32Type) or name == "key_padding"
+        buffer = self.builder.buffer(f"{name}_rows", "vector", (rows + self.ctx.row_unit) * self.vlen)
+        with self.ctx.once(tensor):
+            source = self.ctx.place(
+                name,
+                tensor,
+                "column_blocks",
+                "HBM_V_ACT_TYPE",
+                (physical, self.key_tiles * self.vlen),
+                scale=-HIDDEN if truth else 1.0,
+                floor=None if truth else MASK_FLOOR,
+            )
+            self.builder.emit(
+                "load_rows", dst=buffer, src=source, rows=rows, blocks=1, src_row=self.vlen * unit
+            )
+            if truth and element != i1:
+                map_constant(self.ctx, "min", buffer, -HIDDEN, rows, 1, 0)
+            if truth:
+                map_constant(self.ctx, "add", buffer, HIDDEN, rows, 1, 0)
+        tile = physical * self.vlen
+        head = self.key_tiles * tile
+        self.key_rows.append(
+            KeyRows(buffer, heads * head if samples > 1 else 0, head if heads > 1 else 0, tile)
         )
 
     def _place_bias(self, operand: SSAValue) -> None:
-        tensor = self.ctx.host(operand)
-        if tensor is None:
-            raise unsupported(self.op, "a computed attention bias has no kernel")
-        if tensor.integer:
-            raise unsupported(
-                self.op, "a boolean attention mask given at run time must be a key padding mask"
-            )
-        self._bias_shape = shape_of(operand)
-        padded = (self.tiling.query_rows, self.tiling.key_tiles * self.vlen)
+        """Matrices [queries, keys]; booleans as 0 and -HIDDEN, which the loaded rows turn into HIDDEN and 0."""
+        tensor, element = self._host(operand, "attention bias"), element_type_of(operand)
+        if tensor.shape[2] == 1:
+            self._load_key_rows("bias", tensor, element)
+            return
+        truth = not isinstance(element, Float32Type)
+        self._bias_shape, self._bias_is_truth, self._bias_is_bit = tensor.shape, truth, element == i1
         self.bias = self.ctx.place(
-            "bias", tensor, "column_blocks", "HBM_V_ACT_TYPE", padded, floor=MASK_FLOOR
+            "bias",
+            tensor,
+            "column_blocks",
+            "HBM_V_ACT_TYPE",
+            (self.rows.staged, self.key_tiles * self.vlen),
+            scale=-HIDDEN if truth else 1.0,
+            floor=None if truth else MASK_FLOOR,
         )
-        size = (self.tiling.key_tiles - 1) * self.tiling.query_block + self.tiling.loaded_rows
+        size = (self.key_tiles - 1) * self.rows.block + self.rows.loaded
         self.bias_rows = self.builder.buffer("bias_rows", "vector", size * self.vlen)
 
-    def _place_sinks(self, operand: SSAValue) -> None:
+    def _host(self, operand: SSAValue, what: str) -> HostTensor:
         tensor = self.ctx.host(operand)
         if tensor is None:
-            raise unsupported(self.op, "computed attention sinks have no kernel")
-        self.sinks = self.ctx.place_words("sinks", tensor, "fp")
+            raise unsupported(self.op, f"a computed {what} has no kernel")
+        return tensor
 
-    def _bias_block(self) -> int:
-        return self.tiling.query_block * self.vlen
+    def _place_sinks(self, operand: SSAValue) -> None:
+        self.sinks = self.ctx.place_words("sinks", self._host(operand, "attention sink"), "fp")
 
     def _load_bias(self, scores: Scores) -> None:
-        assert self.bias is not None
+        assert self.bias is not None and self.bias_rows is not None
         samples, heads = self._bias_shape[:2]
         matrix = Linear(0)
         if samples > 1:
-            matrix = matrix + scores.sample * heads
+            matrix = matrix + scores.place.sample * heads
         if heads > 1:
-            matrix = matrix + scores.head
+            matrix = matrix + scores.place.head
         unit = self.ctx.element_bytes("HBM_V_ACT_TYPE")
-        block = self.tiling.query_rows * self.vlen
-        offset = matrix * (self.tiling.key_tiles * block) + scores.row * self.vlen + scores.first_tile * block
+        block = self.rows.staged * self.vlen
+        offset = matrix * (self.key_tiles * block) + scores.row * self.vlen + scores.first_tile * block
         self.builder.emit(
             "load_rows",
             dst=self.bias_rows,
             src=self.builder.view(self.bias, offset * unit),
             rows=scores.rows,
             blocks=scores.tiles,
-            dst_block=self._bias_block(),
+            dst_block=self.rows.block * self.vlen,
             src_row=self.vlen * unit,
             src_block=block * unit,
         )
+        if self._bias_is_truth:
+            size = (scores.rows, scores.tiles, self.rows.block * self.vlen)
+            if not self._bias_is_bit:
+                map_constant(self.ctx, "min", self.bias_rows, -HIDDEN, *size)
+            map_constant(self.ctx, "add", self.bias_rows, HIDDEN, *size)

@@ -7,11 +7,14 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.kernels.attention_base import AttentionKernel, QueryBlock
+from plena.kernels.attention_heads import HeadPlace, packed_result_pitch
 from plena.kernels.attention_masks import Scores
+from plena.kernels.attention_queries import LeftOperand
+from plena.kernels.attention_residency import Residency
+from plena.kernels.attention_scores import ScoreProducts
 from plena.kernels.attention_shape import AttentionShape
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
-from plena.lowering.kernel import round_up
 
 SOFTMAX_FLOOR = float("-inf")
 """What a running maximum starts from."""
@@ -27,136 +30,135 @@ class RowsAttention(AttentionKernel):
     def __init__(self, op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -> None:
         super().__init__(op, shape, ctx)
         tiling, spare = self.tiling, ctx.target.m_prefetch_tiles - 1
-        key_tiles, value_tiles = self._tiles
-        self.resident = key_tiles + value_tiles + 2 * spare <= ctx.target.matrix_tiles
-        if not self.resident:
-            key_tiles, value_tiles = tiling.head_blocks, tiling.key_tiles
-        self.keys = self.builder.buffer("key_tiles", "matrix", (key_tiles + spare) * self.tile)
-        self.values = self.builder.buffer("value_tiles", "matrix", (value_tiles + spare) * self.tile)
-        self.scores = self.builder.buffer(
-            "scores", "vector", tiling.key_tiles * tiling.query_block * self.vlen
-        )
+        whole = tiling.key_tiles * tiling.value_blocks
+        self.residency = Residency.of(tiling, ctx, whole=whole, column=tiling.key_tiles)
+        keys, values = self.residency.keys, self.residency.values
+        if self.residency.shared:
+            keys = values = max(keys, values)
+        self.keys = self.builder.buffer("key_tiles", "matrix", (keys + spare) * self.tile)
+        self.values = self.keys
+        if not self.residency.shared:
+            self.values = self.builder.buffer("value_tiles", "matrix", (values + spare) * self.tile)
+        self.pitch = tiling.query_block * self.vlen
+        self.scores = self.builder.buffer("scores", "vector", tiling.key_tiles * self.pitch)
+        self.products = ScoreProducts(tiling, self.residency, self.keys, ctx)
 
-    @property
-    def _tiles(self) -> tuple[int, int]:
+    def result_pitch(self) -> int:
+        """Packed wherever loops over heads can address it."""
+        if self.shared > 1:
+            return self.shape.value_dim
+        return packed_result_pitch(self.shape, self.vlen, self.target.blen)
+
+    def prepare(self) -> None:
+        """Scores that no product makes are masked, but must be numbers."""
+        if any(section.columns < section.tiles * self.vlen for section in self.sections):
+            with self.builder.step("reset scores"):
+                rows = self.tiling.key_tiles * self.tiling.query_block
+                self.builder.emit("zero", dst=self.scores, rows=rows)
+
+    def load_head(self, place: HeadPlace) -> None:
+        if not self.residency.resident:
+            return
         tiling = self.tiling
-        return tiling.key_tiles * tiling.head_blocks, tiling.key_tiles * tiling.value_blocks
-
-    def load_head(self, sample: Linear, kv_head: Linear) -> None:
-        self.key_base = self.builder.view(self.key, self._head_bytes(sample, kv_head, self._tiles[0]))
-        self.value_base = self.builder.view(self.value, self._head_bytes(sample, kv_head, self._tiles[1]))
-        if self.resident:
-            with self.builder.step("load keys"):
-                self.load_kv_tiles(self.keys, self.key_base, self._tiles[0])
-            with self.builder.step("load values"):
-                self.load_kv_tiles(self.values, self.value_base, self._tiles[1])
-
-    def _head_bytes(self, sample: Linear, kv_head: Linear, tiles: int) -> Linear:
-        return (sample * self.shape.kv_heads + kv_head) * self.kv_tile_bytes(tiles)
+        with self.builder.step("load keys"):
+            source = self.key.at(place.sample, place.bundle * tiling.head_blocks, Linear(0))
+            self.load_kv_tiles(self.keys, self.key, source, tiling.head_blocks, tiling.key_tiles)
+        with self.builder.step("load values"):
+            source = self.value.at(place.sample, place.bundle * tiling.value_blocks, Linear(0))
+            self.load_kv_tiles(self.values, self.value, source, tiling.value_blocks, tiling.key_tiles)
 
     def attend(self, block: QueryBlock) -> None:
-        tiling, builder = self.tiling, self.builder
-        pitch = tiling.query_block * self.vlen
-        self._scores(block, pitch)
-        rows = tiling.query_block
+        builder, rows, tiles = self.builder, self.tiling.query_block, block.section.tiles
+        self._scores(block, self.queries.block(block.place, block.row))
         if self.op.softcap is not None:
             with builder.step("softcap"):
-                softcap_in_place(
-                    self.ctx, self.scores, self.op.softcap.value.data, rows, block.key_tiles, pitch
-                )
+                softcap_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, tiles, self.pitch)
         with builder.step("mask"):
             self.masks.add(
                 Scores(
-                    self.scores, pitch, rows, block.sample, block.head, block.row, Linear(0), block.key_tiles
+                    self.scores,
+                    self.pitch,
+                    rows,
+                    block.place,
+                    block.row,
+                    block.first_tile,
+                    tiles,
+                    self.hidden_tiles(block.section),
+                    self.is_last(block.section),
                 )
             )
         with builder.step("softmax"):
             sinks = self.masks.sinks
+            floor = builder.constant(SOFTMAX_FLOOR)
             builder.emit(
                 "softmax_rows",
                 x=self.scores,
-                floor=builder.constant(SOFTMAX_FLOOR) if sinks is None else builder.view(sinks, block.head),
+                floor=floor if sinks is None else builder.view(sinks, block.place.head),
                 rows=rows,
-                blocks=block.key_tiles,
-                block=pitch,
+                blocks=tiles,
+                block=self.pitch,
                 sink=int(sinks is not None),
             )
-        self._values(block, pitch)
+        self._values(block)
 
-    def _scores(self, block: QueryBlock, pitch: int) -> None:
-        tiling, builder = self.tiling, self.builder
-        product: dict[str, SSAValue | int] = {
-            "x": self.queries,
-            "w": self.keys,
-            "rows": tiling.query_block,
-            "k_tiles": tiling.head_blocks,
-            "transposed": 1,
-            "x_block": pitch,
-            "w_k": self.tile,
-        }
-        if self.resident:
-            with builder.step("scores"):
-                builder.emit(
-                    "matmul",
-                    out=self.scores,
-                    columns=block.key_tiles * self.target.mlen,
-                    w_n=tiling.head_blocks * self.tile,
-                    out_block=pitch,
-                    **product,
-                )
+    def _scores(self, block: QueryBlock, x: LeftOperand) -> None:
+        section = block.section
+        if self.residency.resident:
+            self.products.resident(x, self.scores, self.pitch, block.first_tile, section.columns)
             return
-        with builder.loop(block.key_tiles) as tile:
-            with builder.step("load keys"):
-                source = builder.view(self.key_base, tile * self.kv_tile_bytes(tiling.head_blocks))
-                self.load_kv_tiles(self.keys, source, tiling.head_blocks)
-            with builder.step("scores"):
-                out = builder.view(self.scores, tile * pitch)
-                builder.emit("matmul", out=out, columns=self.target.mlen, **product)
+        whole, rest = divmod(section.columns, self.vlen)
+        if whole:
+            with self.builder.loop(whole) as tile:
+                self._streamed_tile(block, x, tile, self.vlen)
+        if rest:
+            self._streamed_tile(block, x, Linear(whole), rest)
 
-    def _values(self, block: QueryBlock, pitch: int) -> None:
+    def _streamed_tile(self, block: QueryBlock, x: LeftOperand, tile: Linear, columns: int) -> None:
+        place = block.place
+
+        def load(first: int, blocks: int) -> None:
+            with self.builder.step("load keys"):
+                number = place.bundle * self.tiling.head_blocks + first
+                source = self.key.at(place.sample, number, block.first_tile + tile)
+                self.load_kv_tiles(self.keys, self.key, source, blocks, 1)
+
+        self.products.streamed(x, self.builder.view(self.scores, tile * self.pitch), columns, load)
+
+    def _values(self, block: QueryBlock) -> None:
         tiling, builder = self.tiling, self.builder
-        product: dict[str, SSAValue | int] = {
-            "x": self.scores,
-            "w": self.values,
-            "rows": tiling.query_block,
-            "k_tiles": block.key_tiles,
-            "x_block": pitch,
-        }
-        columns = round_up(self.shape.value_dim, self.target.blen)
-        if self.resident:
-            with builder.step("values"):
-                builder.emit(
-                    "matmul",
-                    out=block.out,
-                    columns=columns,
-                    w_k=tiling.value_blocks * self.tile,
-                    w_n=self.tile,
-                    out_block=self.result.block,
-                    **product,
-                )
+        if self.residency.resident:
+            tiles = builder.view(self.values, block.first_tile * self.tile)
+            self._weigh(block, block.out, tiles, self.written_columns, tiling.key_tiles * self.tile)
             return
-        full, rest = divmod(columns, self.target.mlen)
+        full, rest = divmod(self.written_columns, self.vlen)
         if full:
             with builder.loop(full) as column:
-                self._value_column(block, column, self.target.mlen, product)
+                self._value_column(block, column, self.vlen)
         if rest:
-            self._value_column(block, Linear(full), rest, product)
+            self._value_column(block, Linear(full), rest)
 
-    def _value_column(
-        self, block: QueryBlock, column: Linear, columns: int, product: dict[str, SSAValue | int]
-    ) -> None:
-        tiling, builder = self.tiling, self.builder
+    def _value_column(self, block: QueryBlock, column: Linear, columns: int) -> None:
+        builder, place = self.builder, block.place
         with builder.step("load values"):
-            builder.emit(
-                "load_tiles",
-                dst=self.values,
-                src=builder.view(self.value_base, column * self.kv_tile_bytes(1)),
-                outer=1,
-                inner=block.key_tiles,
-                dst_inner=self.tile,
-                src_inner=self.kv_tile_bytes(tiling.value_blocks),
-                kv=1,
+            number = place.bundle * self.tiling.value_blocks + column
+            source = self.value.at(place.sample, number, block.first_tile)
+            self.load_kv_tiles(self.values, self.value, source, 1, block.section.tiles)
+        out = builder.view(block.out, column * self.result.block)
+        self._weigh(block, out, self.values, columns, 0)
+
+    def _weigh(self, block: QueryBlock, out: SSAValue, tiles: SSAValue, columns: int, column: int) -> None:
+        """The product with the values; tiles of a column of values follow each other."""
+        with self.builder.step("values"):
+            self.builder.emit(
+                "matmul",
+                out=out,
+                x=self.scores,
+                w=self.value_columns(tiles, block.place),
+                rows=self.tiling.query_block,
+                k_tiles=block.section.tiles,
+                columns=columns,
+                x_block=self.pitch,
+                w_k=self.tile,
+                w_n=column,
+                out_block=self.result.block,
             )
-        with builder.step("values"):
-            out = builder.view(block.out, column * self.result.block)
-            builder.emit("matmul", out=out, columns=columns, w_k=self.tile, **product)

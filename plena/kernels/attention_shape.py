@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import frexp
 
-from plena.dialects.plena import AttentionOp, BandAttr
+from plena.dialects.plena import AttentionOp
 from plena.lowering.kernel import ceil_div, round_up
 from plena.target import Target
 
@@ -47,11 +47,9 @@ class AttentionShape:
         return self.batch * self.heads * self.queries * self.keys * (self.head_dim + self.value_dim)
 
     def split_scale(self) -> tuple[float, float]:
-        """The scale as (power of two, rest in [1, 2)): the first can be staged exactly."""
-        if self.scale <= 0:
-            return 1.0, self.scale
+        """The scale as (power of two, rest of magnitude [1, 2), or 0): the first can be staged exactly."""
         mantissa, exponent = frexp(self.scale)
-        return 2.0 ** (exponent - 1), 2 * mantissa
+        return (2.0 ** (exponent - 1), 2 * mantissa) if mantissa else (1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -84,37 +82,3 @@ class Tiling:
             head_blocks=ceil_div(shape.head_dim, target.mlen),
             value_blocks=ceil_div(shape.value_dim, target.mlen),
         )
-
-
-@dataclass(frozen=True)
-class QuerySection:
-    """Consecutive query blocks that see the same tiles of keys, `key_tiles` from the first on."""
-
-    first_block: int
-    blocks: int
-    key_tiles: int
-
-
-def keys_seen(band: BandAttr | None, last_row: int, key_tiles: int, mlen: int) -> int:
-    """How many of the tiles of keys a block of queries that ends with `last_row` sees, at least one."""
-    if band is None or band.upper is None:
-        return key_tiles
-    return min(max(ceil_div(last_row + band.upper + 1, mlen), 1), key_tiles)
-
-
-def query_sections(
-    shape: AttentionShape, tiling: Tiling, target: Target, band: BandAttr | None
-) -> list[QuerySection]:
-    """Query blocks grouped by how many tiles of keys the band lets them see; one section without a band.
-
-    Tiles above the diagonal are skipped by giving each section its own code.
-    """
-    sections: list[QuerySection] = []
-    for block in range(tiling.query_blocks):
-        last_row = min((block + 1) * tiling.query_block, shape.queries) - 1
-        seen = keys_seen(band, last_row, tiling.key_tiles, target.mlen)
-        if sections and sections[-1].key_tiles == seen:
-            sections[-1] = QuerySection(sections[-1].first_block, sections[-1].blocks + 1, seen)
-        else:
-            sections.append(QuerySection(block, 1, seen))
-    return sections

@@ -203,15 +203,19 @@ class KernelContext:
         columns: int,
         groups: int = 1,
         pitch: int = 0,
+        *,
+        reach: int = 0,
     ) -> Panel:
         """A panel for [rows, columns] whose `groups` of columns lie `pitch` lanes apart (0: without gaps).
 
-        Behind the last column block there is room for the surplus rows of transfers and broadcast products.
+        Column blocks have room for `reach` rows. Behind the last one there is room for the surplus rows of transfers
+        and broadcast products.
         """
         vlen = self.target.vlen
         group_columns = columns // groups
         pitch = pitch or group_columns
-        block = self.physical_rows(rows) * vlen
+        physical = self.physical_rows(max(rows, reach))
+        block = physical * vlen
         blocks = -(-groups * pitch // vlen)
         buffer = self.builder.buffer(name, "vector", blocks * block + self._slack() * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from xdsl.ir import SSAValue
 
+from plena.backend.layout import Source, TensorPlacement
 from plena.backend.view import Pad, Reshape, Slice
 from plena.dialects.loop import Linear
-from plena.kernels.context import KernelContext
-from plena.kernels.packing import define_tail
+from plena.dialects.plena import AttentionOp
+from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.words import lane_masks
 from plena.lowering.kernel import round_up
 
 
@@ -39,19 +41,44 @@ class KeyValueShape:
     pitch: int
 
 
-def key_value_tiles(ctx: KernelContext, name: str, value: SSAValue, shape: KeyValueShape) -> Tiles:
+def key_value_tiles(
+    ctx: KernelContext, name: str, op: AttentionOp, value: SSAValue, shape: KeyValueShape
+) -> Tiles:
     """A tensor's tiles, heads side by side in the lanes of column blocks as `pitch` says."""
     tensor = ctx.host(value)
     if tensor is None:
-        return _store(ctx, name, ctx.panel(value), shape)
+        panel = ctx.panel(value)
+        require_layout(op, panel, HeadLayout(shape.heads, shape.pitch))
+        return _store(ctx, name, op, panel, shape)
     heads = Reshape((shape.batch, shape.length, shape.heads, shape.size))
     lanes = shape.heads * shape.pitch
     padded = (heads, Pad(3, 0, shape.pitch - shape.size), Reshape((shape.batch, shape.length, lanes)))
     return _place(ctx, name, tensor.through(*padded))
 
 
+def load_key_value_tiles(
+    ctx: KernelContext, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int
+) -> None:
+    """Brings in `count` tiles of each of `blocks` column blocks, `source` bytes into them, one behind the other."""
+    tile = ctx.target.tile
+    if tiles.block == count * tiles.tile:
+        blocks, count = 1, blocks * count
+    ctx.builder.emit(
+        "load_tiles",
+        dst=dst,
+        src=ctx.builder.view(tiles.buffer, source),
+        outer=blocks,
+        inner=count,
+        dst_outer=count * tile,
+        dst_inner=tile,
+        src_outer=tiles.block,
+        src_inner=tiles.tile,
+        kv=1,
+    )
+
+
 def separated_value_tiles(
-    ctx: KernelContext, name: str, value: SSAValue, shape: KeyValueShape, width: int
+    ctx: KernelContext, name: str, op: AttentionOp, value: SSAValue, shape: KeyValueShape, width: int
 ) -> Tiles:
     """As `key_value_tiles` for heads that share a column block, `width` each: every head alone in a block of its own.
 
@@ -62,9 +89,9 @@ def separated_value_tiles(
     if tensor is not None:
         return _place(ctx, name, _separated(tensor, shape, width))
     panel = ctx.panel(value)
+    require_layout(op, panel, HeadLayout(shape.heads, shape.pitch))
     vlen, builder = ctx.target.vlen, ctx.builder
-    masks = np.repeat(np.eye(width, dtype=np.float32), shape.size, axis=1)
-    rows = ctx.load("lane_masks", ctx.constant_rows(f"lane_masks_{width}_{shape.size}", masks))
+    rows = lane_masks(ctx, width, shape.size)
     separated = ctx.new_panel(name, panel.rows, shape.heads * vlen)
     physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
     with builder.step("separate heads"):
@@ -74,7 +101,7 @@ def separated_value_tiles(
                 kind="mul",
                 out=builder.view(separated.buffer, lane * separated.block),
                 a=panel.buffer,
-                b=builder.view(rows.buffer, lane * vlen),
+                b=builder.view(rows, lane * vlen),
                 rows=physical,
                 blocks=blocks,
                 out_row=vlen,
@@ -82,7 +109,7 @@ def separated_value_tiles(
                 a_row=vlen,
                 a_block=panel.block,
             )
-    return _store(ctx, name, separated, shape)
+    return _store(ctx, name, op, separated, shape)
 
 
 def _separated(tensor: HostTensor, shape: KeyValueShape, width: int) -> HostTensor:
@@ -108,20 +135,21 @@ def _place(ctx: KernelContext, name: str, tensor: HostTensor) -> Tiles:
     return Tiles(buffer, padded[1] // mlen * block, block, tile)
 
 
-def _store(ctx: KernelContext, name: str, panel: Panel, shape: KeyValueShape) -> Tiles:
+def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: KeyValueShape) -> Tiles:
     """Writes a computed panel to HBM column block by column block: MLEN consecutive rows are a tile.
 
     The rows that a last tile reads past its sample are the next sample's, the next block's, or written as zeros.
     """
     target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
-    unit = ctx.element_bytes("HBM_V_KV_TYPE")
+    precision, number_format = _stored_type(ctx, op)
+    unit = ctx.element_bytes(number_format)
     physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
     reach = (shape.batch - 1) * shape.length + round_up(shape.length, target.mlen)
-    tail = max(0, round_up(reach - physical, max(1, target.hbm_v_writeback_amount)))
-    buffer = builder.buffer(
-        name, "hbm", (blocks * physical + tail + target.hbm_v_writeback_amount) * vlen * unit
-    )
-    define_tail(ctx, panel, physical + tail)
+    surplus = (target.m_prefetch_tiles - 1) * target.mlen
+    tail = round_up(max(0, reach + surplus - physical), max(1, target.hbm_v_writeback_amount))
+    rows = blocks * physical + tail
+    scratch = TensorPlacement(name, "hbm", 0, (rows, vlen), "rows", number_format, Source("scratch"))
+    buffer = builder.buffer(name, "hbm", rows * vlen * unit, [scratch])
     with builder.step("store"):
         builder.emit(
             "store_rows",
@@ -132,17 +160,31 @@ def _store(ctx: KernelContext, name: str, panel: Panel, shape: KeyValueShape) ->
             src_block=panel.block,
             dst_row=vlen * unit,
             dst_block=physical * vlen * unit,
-            kv=1,
+            kv=precision,
         )
-        if tail:
-            end = blocks * physical * vlen
-            builder.emit(
-                "store_rows",
-                dst=builder.view(buffer, end * unit),
-                src=builder.view(panel.buffer, end),
-                rows=tail,
-                blocks=1,
-                dst_row=vlen * unit,
-                kv=1,
-            )
+    if tail:
+        _store_zeros(ctx, builder.view(buffer, blocks * physical * vlen * unit), tail, vlen * unit, precision)
     return Tiles(buffer, shape.length * vlen * unit, physical * vlen * unit, target.mlen * vlen * unit)
+
+
+def _stored_type(ctx: KernelContext, op: AttentionOp) -> tuple[int, str]:
+    """Precision bit and key of the type that H_STORE_V writes what H_PREFETCH_M reads with.
+
+    Raises:
+        CompileError: the target has none.
+    """
+    precision = ctx.target.precision
+    for bit, key in ((1, "HBM_V_KV_TYPE"), (0, "HBM_V_ACT_TYPE")):
+        if precision[key] == precision["HBM_M_KV_TYPE"]:
+            return bit, key
+    raise unsupported(op, "computed keys and values need HBM_V_KV_TYPE or HBM_V_ACT_TYPE to be HBM_M_KV_TYPE")
+
+
+def _store_zeros(ctx: KernelContext, dst: SSAValue, rows: int, row_bytes: int, precision: int) -> None:
+    """Rows of zeros behind what a program stores: reused HBM can decode to infinity."""
+    zeros = ctx.builder.buffer("zeros", "vector", rows * ctx.target.vlen)
+    with ctx.builder.step("store padding"):
+        ctx.builder.emit("zero", dst=zeros, rows=rows)
+        ctx.builder.emit(
+            "store_rows", dst=dst, src=zeros, rows=rows, blocks=1, dst_row=row_bytes, kv=precision
+        )

@@ -11,22 +11,41 @@ from plena.backend.number_formats import Mx
 from plena.backend.view import Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
+from plena.dialects.tensor_shapes import shape_of
 from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.weight_stream import WeightStream, resident_tiles
 from plena.lowering.kernel import ceil_div, round_up
+from plena.target import Target
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One weight [N, K] with its optional bias [N] and the value it makes."""
+    """One weight [N, K] with its optional bias [N] and the value it makes, heads in the lanes as `heads` says."""
 
     weight: HostTensor
     bias: HostTensor | None
     result: SSAValue
+    heads: HeadLayout | None = None
+
+    def with_gaps(self, target: Target) -> Layer:
+        """The layer with rows of zeros where an attention that reads the result wants lanes between heads."""
+        features = self.weight.shape[0]
+        heads = wanted_layout(self.result, target)
+        if heads is None or heads.groups * heads.pitch == features:
+            return self
+        weight = heads.with_gaps(self.weight)
+        return Layer(weight, None if self.bias is None else heads.with_gaps(self.bias), self.result, heads)
+
+    def panel(self, buffer: SSAValue, rows: int, block: int) -> Panel:
+        """Where the result lies."""
+        features = shape_of(self.result)[1]
+        groups, pitch = (1, features) if self.heads is None else (self.heads.groups, self.heads.pitch)
+        return Panel(buffer, rows, groups, features // groups, pitch, block)
 
 
 @kernel_for(LinearOp, ProjectionsOp)
@@ -38,6 +57,7 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
     """All layers of one input in the same schedule, chosen for their sum: packing is shared."""
     x = ctx.panel(value)
     target = ctx.target
+    layers = [layer.with_gaps(target) for layer in layers]
     k_tiles = x.blocks(target.vlen)
     n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
     pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
@@ -64,7 +84,7 @@ def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], broadcast: bool
     """Layers as one product: their weights, biases and results lie one behind the other."""
     vlen = ctx.target.vlen
     for layer in layers:
-        ctx.count_macs(x.rows * layer.weight.shape[0] * layer.weight.shape[1])
+        ctx.count_macs(x.rows * shape_of(layer.result)[1] * layer.weight.shape[1])
     blocks = [ceil_div(layer.weight.shape[0], vlen) for layer in layers]
     columns = sum(blocks) * vlen if len(layers) > 1 else layers[0].weight.shape[0]
     whole = ctx.new_panel("linear", x.rows, columns)
@@ -81,8 +101,7 @@ def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], broadcast: bool
     first = 0
     for layer, count in zip(layers, blocks, strict=True):
         buffer = ctx.builder.view(whole.buffer, first * whole.block)
-        features = layer.weight.shape[0]
-        ctx.set(layer.result, Panel(buffer, x.rows, 1, features, features, whole.block))
+        ctx.set(layer.result, layer.panel(buffer, x.rows, whole.block))
         first += count
         if first < sum(blocks):
             ctx.defined_tails[buffer] = whole.block * (sum(blocks) - first) // vlen

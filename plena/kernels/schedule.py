@@ -18,7 +18,9 @@ class Schedule:
 
     `query_block` is the number of query rows that attention takes through all steps at a time (0: the kernel's
     choice). `order` says whether attention's loop over heads or over query blocks is outermost: heads load every
-    key and value tile once, queries keep the iterations of the outermost loop short (the watchdog). With `pairing`
+    key and value tile once, queries keep the iterations of the outermost loop short (the watchdog). `parts` is into
+    how many pieces its loops over samples and heads are expanded, for the watchdog as well. `sections` bounds how many
+    pieces of code treat query blocks apart that see differently many keys (objective "cycles"). With `pairing`
     linear layers in the M_MM schedule make two column blocks of the output at a time wherever that is possible, so
     that a register serves both memories (docs/matmul_schedules.md).
     """
@@ -29,4 +31,6 @@ class Schedule:
     attention: AttentionChoice = "auto"
     query_block: int = 0
     order: LoopOrder = "heads"
+    parts: int = 1
+    sections: int = 8
     pairing: bool = False

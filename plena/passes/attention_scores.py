@@ -114,7 +114,7 @@ def _scaled(op: aten.MulOp | aten.DivOp, sight: Sight) -> Scores | None:
         if factor is None or factor == 0 or shape_of(value) != shape_of(op.result):
             continue
         inner = _match(value, sight)
-        if inner is None or inner.softcap is not None or factor < 0:
+        if inner is None or inner.softcap is not None or (factor < 0 and inner.terms):
             return None
         if not all(isinstance(term, BandAttr) for term in inner.terms):
             return None
