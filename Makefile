@@ -35,6 +35,7 @@ reference: setup
 	$(BIN)/python -m plena.tools.reference docs/reference
 
 docs: reference
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -245,9 +245,9 @@ def _check(space: str, used: int, intervals: list[Interval], target: Target) -> 
     names = ", ".join(f"{i.buffer.symbol.data} ({i.buffer.size.data:,})" for i in largest)
     unit = {"hbm": "bytes", "matrix": "elements", "vector": "elements", "fp": "words", "int": "words"}[space]
     raise CompileError(
-        f"the program does not fit in {space} memory: {used:,} {unit} needed, {available:,} available",
-        where=f"largest buffers: {names}",
-        hint="use a smaller sequence or batch, or a target with more of this memory",
+        f"the program does not fit in {space} memory: {used:,} {unit} needed, {available:,} available; the largest "
+        f"buffers are {names}",
+        hint="Use a smaller sequence or batch, or a target with more of this memory.",
     )
 
 

@@ -1,0 +1,310 @@
+"""Writes the pages of docs/ that show what the compiler does, by running it.
+
+    python docs/generate.py            # write levels.md, errors.md and cli.md
+    python docs/generate.py --check    # fail if one of them is not current
+
+tests/test_docs.py does the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from xdsl.dialects.builtin import ModuleOp
+
+import plena
+from plena.backend.assembly import print_asm
+from plena.backend.statistics import statistics_of
+from plena.backend.stream import stream_from_module
+from plena.dialects.tile import BufferOp
+from plena.driver import run_pipeline
+from plena.errors import PlenaError
+from plena.frontend import import_module
+from plena.kernels.schedule import Schedule
+from plena.passes.convert_plena_to_tile import convert
+from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+
+
+def example(name: str) -> ModuleType:
+    """One of examples/*.py as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def fenced(text: str, language: str = "mlir") -> str:
+    """A code block."""
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def printed(module: ModuleOp) -> str:
+    """A module as text, without where its operations come from and what the host stages."""
+    shown = module.clone()
+    for op in shown.walk():
+        for name in [n for n in op.attributes if n.startswith("plena.") and n != "plena.name"]:
+            del op.attributes[name]
+        if isinstance(op, BufferOp):
+            op.placements = None
+    return str(shown)
+
+
+LEVELS = """\
+# One attention head through every level
+
+This page is made by the compiler (`python docs/generate.py`), so it shows what it does today: a head of 64 tokens and
+64 features, with the M_MM schedule and a plain softmax over rows. Attributes that say where an operation comes from
+are left out, and so are the placements of buffers (layouts, formats and views of what the host stages).
+
+You can make every listing yourself: `plena-opt` runs one pass or a pipeline at a time, and prints what comes out.
+
+## torch
+
+```python
+{source}
+```
+
+## aten: what was imported
+
+torch.export captures the graph; every operator becomes one operation on tensors. Nothing is decided yet.
+
+{aten}
+
+## plena: kernels
+
+The pipeline `tensor` ({tensor_passes}) recognises what the machine has kernels for and moves layout changes to where
+they cost nothing. Here the reshapes at both ends cost nothing at all: the host stages and reads tensors through them.
+
+{plena}
+
+## tile and loop: what lies where, what is loaded when
+
+`convert-plena-to-tile` chooses tile sizes and loop order. Keys and values go to matrix SRAM as whole tiles; the loop
+runs over blocks of BLEN = 4 query rows, so queries and scores need four rows of vector SRAM only. The scale 1/8 is
+folded into the queries, where it is exact. Then `allocate-buffers` gives addresses: in HBM bytes, in matrix and vector
+SRAM elements, in FP SRAM words. Buffers whose lives do not meet share space.
+
+{tile}
+
+## plena_isa, affine form: instructions
+
+`convert-tile-to-isa` replaces each tile operation by a loop nest of instructions. Addresses are linear in the loop
+indices (`loop.affine`), and f registers are cells that nobody has numbered yet. What the machine keeps in sticky
+registers, such as the address of the scale plane, is still an operand. Loops are rolled, expanded and interchanged on
+this form, because everything that decides whether that is legal is in the operands.
+
+{affine}
+
+## plena_isa, register form
+
+`set-state` sets sticky state once, outside of the loops. `materialize-addresses` turns addresses into running pointers:
+one `S_ADDI_INT` per step where needed, shared between accesses where they advance together. `allocate-registers` gives
+every cell one of gp1..gp15, f1..f7, a0..a7.
+
+{registers}
+
+## Assembly and words
+
+{static} instructions, {dynamic} executed; {transactional} cycles in the transactional profile, {pipelined} in the
+pipelined one, DMA waits apart.
+
+{assembly}
+
+`Program.words` are the same instructions as 32-bit words; `Program.save` writes the folder that the public emulator
+loads. `Program.check` runs the words on our emulator and compares the result with PyTorch.
+"""
+
+
+def levels_page() -> str:
+    """docs/levels.md."""
+    demo = example("attention")
+    model, inputs = demo.one_head()
+    module = import_module(model, inputs).module
+    values: dict[str, str] = {
+        "source": "class Attention(nn.Module):\n"
+        "    def forward(self, q, k, v):  # [1, 1, 64, 64] each\n"
+        "        return nn.functional.scaled_dot_product_attention(q, k, v)",
+        "tensor_passes": ", ".join(f"`{name}`" for name in dict.fromkeys(TENSOR_PIPELINE)),
+        "aten": fenced(printed(module)),
+    }
+    run_pipeline(module, TENSOR_PIPELINE)
+    values["plena"] = fenced(printed(module))
+    convert(module, Schedule(matmul="mm", attention="rows"))
+    run_pipeline(module, ("allocate-buffers",))
+    values["tile"] = fenced(printed(module))
+    run_pipeline(module, AFFINE_PIPELINE[:1])
+    values["affine"] = fenced(printed(module))
+    run_pipeline(module, (*AFFINE_PIPELINE[1:], *REGISTER_PIPELINE))
+    values["registers"] = fenced(printed(module))
+    instructions = stream_from_module(module).instructions
+    stats = statistics_of(instructions, plena.Target())
+    values["static"], values["dynamic"] = f"{stats.static:,}", f"{stats.dynamic:,}"
+    values |= {profile: f"{cycles:,}" for profile, cycles in stats.cycles.items()}
+    values["assembly"] = fenced(print_asm(instructions), "text")
+    return LEVELS.format(**values)
+
+
+class Unknown(torch.nn.Module):
+    """A model with an operator that no kernel computes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(x)
+
+
+ROWS = torch.zeros(8, 64)
+LINEAR = torch.nn.Linear(64, 64)
+
+MISTAKES: tuple[tuple[str, str, Callable[[], Any]], ...] = (
+    (
+        "An operator without a kernel",
+        "plena.compile(model, (x,))  # forward: torch.special.bessel_j0(x)",
+        lambda: plena.compile(Unknown(), (ROWS,)),
+    ),
+    (
+        "An option that is none",
+        'plena.compile(model, (x,), objective="beauty")',
+        lambda: plena.compile(LINEAR, (ROWS,), objective="beauty"),  # type: ignore[arg-type]
+    ),
+    (
+        "A budget that cannot be met",
+        'plena.compile(model, (x,), objective="size", max_instructions=5)',
+        lambda: plena.compile(LINEAR, (ROWS,), objective="size", max_instructions=5),
+    ),
+    (
+        "A memory that is too small",
+        'plena.compile(model, (x,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16}))',
+        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16})),
+    ),
+    (
+        "A setting that does not exist",
+        'plena.Target().with_settings({"MLENN": 16})',
+        lambda: plena.Target().with_settings({"MLENN": 16}),
+    ),
+    (
+        "A machine that cannot be",
+        'plena.compile(model, (x,), plena.Target().with_settings({"BLEN": 5}))',
+        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"BLEN": 5})),
+    ),
+    (
+        "Assembly that cannot be read",
+        'plena.stats("S_ADDI_INT gp1, gp0, 262144")',
+        lambda: plena.stats("S_ADDI_INT gp1, gp0, 262144"),
+    ),
+    (
+        "A program that aborts",
+        'plena.emulate("S_ADDI_INT gp1, gp0, 3\\nV_EXP_V gp1, gp1, 0")',
+        lambda: plena.emulate("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp1, 0"),
+    ),
+    (
+        "A folder that is none",
+        'plena.Program.load("nowhere")',
+        lambda: plena.Program.load("nowhere"),
+    ),
+)
+
+ERRORS = """\
+# Errors
+
+Everything that a user can get wrong ends in a `plena.PlenaError`, one text in the form *where: what. What to do.* with
+those parts in `error.where`, `error.what` and `error.hint`. The command line prints it and exits with 1; set
+`PLENA_DEBUG` to see the traceback too. Anything else that is raised is a bug of ours.
+
+| class | raised when |
+| --- | --- |
+{classes}
+
+The messages below are what `docs/generate.py` got when it made these mistakes.
+
+{mistakes}
+"""
+
+
+def errors_page() -> str:
+    """docs/errors.md."""
+    classes = [PlenaError, *PlenaError.__subclasses__()]
+    table = [f"| `{c.__name__}` | {(c.__doc__ or '').splitlines()[0].rstrip('.:')} |" for c in classes]
+    return ERRORS.format(classes="\n".join(table), mistakes="\n\n".join(_mistakes()))
+
+
+def _mistakes() -> Iterator[str]:
+    for title, code, make in MISTAKES:
+        try:
+            make()
+        except PlenaError as error:
+            text = str(error).replace(f"{ROOT}/", "")
+            yield f"## {title}\n\n{fenced(code, 'python')}\n\n{fenced(f'{type(error).__name__}: {text}', 'text')}"
+        else:
+            raise AssertionError(f"{title}: nothing is raised")
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    from plena.tools.plena_cli import commands
+
+    lines = [
+        "# Command line",
+        "",
+        "`plena COMMAND --help` shows the same. Models are named `file.py:factory`; the factory returns",
+        "`(module, example_inputs)`. `plena-opt` is xDSL's driver with our dialects and passes: `plena-opt --help`.",
+    ]
+    for command in commands():
+        parser = argparse.ArgumentParser(prog=f"plena {command.name}", add_help=False)
+        command.arguments(parser)
+        lines += [
+            "",
+            f"## plena {command.name}",
+            "",
+            f"{command.summary[0].upper()}{command.summary[1:]}.",
+            "",
+        ]
+        lines += ["| argument | meaning |", "| --- | --- |"]
+        for action in parser._actions:
+            names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest}`"
+            if action.option_strings and action.nargs != 0:
+                names += f" {_metavar(action)}"
+            lines.append(f"| {names} | {action.help or ''} |")
+        lines += ["", fenced(command.examples, "sh")]
+    return "\n".join(lines) + "\n"
+
+
+def _metavar(action: argparse.Action) -> str:
+    choices = ", ".join(str(choice) for choice in action.choices or ())
+    text = f"{{{choices}}}" if choices else str(action.metavar or action.dest.upper())
+    return text.replace("|", "&#124;")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "levels.md": levels_page,
+    "errors.md": errors_page,
+    "cli.md": cli_page,
+}
+"""File name -> what makes the page."""
+
+
+def main(check: bool) -> int:
+    """Write the pages, or compare them; the exit code is 1 if one is not current."""
+    stale = 0
+    for name, page in PAGES.items():
+        path, text = DOCS / name, page()
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(f"{path} is not current: run `make docs`")
+            stale = 1
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
