@@ -42,9 +42,9 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
     position = 1 + layout(op).addresses.index("off")
     off, high, low, scales, stride = item[position : position + 5]
     pitch = stride if code.rs3[pc] == 1 else target.vlen
-    for number, name, what in ((off, "off", "offset"), (pitch, "rstride", "row pitch")):
+    for number, name, what in ((off, "off", "an offset"), (pitch, "rstride", "a row pitch")):
         if any(residues(number, ratio, bounds)):
-            message = f"a {what} that is not a multiple of {ratio} pairs elements with wrong scales"
+            message = f"{what} that is not a multiple of {ratio} pairs elements with wrong scales"
             yield Quirk(pc, f"{what.split()[-1]}-in-block", message, name)
             return
     if op == _STORE or not isinstance(pitch, int) or bounds_of(high, bounds)[1] > 0:
