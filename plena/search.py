@@ -18,7 +18,7 @@ from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import convert
-from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE
+from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.target import Target
 
@@ -54,7 +54,7 @@ class Candidate:
         return (cycles if free else cycles * static**GROWTH), static
 
 
-GROWTH = 0.25
+GROWTH = 0.15
 """Exponent of the static size in what is minimised without a budget."""
 
 
@@ -146,7 +146,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
     tiles = kernels.clone()
     conversion = convert(tiles, schedule)
-    run_pipeline(tiles, ("allocate-buffers",))
+    run_pipeline(tiles, TILE_PIPELINE[1:])
     affine = tiles.clone()
     run_pipeline(affine, AFFINE_PIPELINE)
 
