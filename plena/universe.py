@@ -49,6 +49,7 @@ PASSES: dict[str, str] = {
     "convert-plena-to-tile": "ConvertPlenaToTile",
     "convert-tile-to-isa": "ConvertTileToISA",
     "fuse-attention": "FuseAttention",
+    "fuse-elementwise": "FuseElementwise",
     "materialize-addresses": "MaterializeAddresses",
     "allocate-registers": "AllocateRegisters",
     "set-state": "SetState",

@@ -23,7 +23,7 @@ TENSOR_PIPELINE: tuple[str, ...] = (
 )
 """aten to plena: kernels are recognised, layouts absorbed."""
 
-TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "allocate-buffers")
+TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "fuse-elementwise", "allocate-buffers")
 """plena to tile: kernels tiled, buffers placed. The first pass takes the schedule."""
 
 AFFINE_PIPELINE: tuple[str, ...] = (

@@ -1,0 +1,235 @@
+"""`fuse-elementwise`: chains of elementwise operations become one pass over the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+
+from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.tile import (
+    BufferOp,
+    ConstantOp,
+    ElementwiseOp,
+    LanesYieldOp,
+    LanewiseOp,
+    PanelRows,
+    TileOp,
+    ViewOp,
+    ops,
+    root_of,
+)
+from plena.lowering.row_plan import plan_rows
+from plena.target import Target
+
+
+@dataclass(frozen=True)
+class FuseElementwise(ModulePass):
+    """Merges an elementwise operation (or map) into the next one that reads its result row by row.
+
+    The first one moves down to the second past operations that have nothing to do with its panels. What nothing else
+    reads is no longer written.
+
+    Before::
+
+        builtin.module {
+          %x = tile.buffer @x [4096] : !tile.buffer<vector>
+          %y = tile.buffer @y [4096] : !tile.buffer<vector>
+          %c = tile.constant [3.0 : f64]
+          tile.elementwise rows = 64 blocks = 1 out(%y[64, 4096]) in(%x[64, 4096]) {
+          ^bb0(%a : !tile.lanes):
+            %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
+            tile.yield %0
+          }
+          tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%y[64, 4096]) {
+          ^bb0(%a : !tile.lanes):
+            %0 = tile.lanewise "exp" %a
+            tile.yield %0
+          }
+        }
+
+    After::
+
+        builtin.module {
+          %x = tile.buffer @x [4096] : !tile.buffer<vector>
+          %c = tile.constant [3.0 : f64]
+          tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%x[64, 4096]) {
+          ^bb0(%a : !tile.lanes):
+            %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
+            %1 = tile.lanewise "exp" %0
+            tile.yield %1
+          }
+        }
+    """
+
+    name = "fuse-elementwise"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        _fuse_in(op.body.block, op)
+        _drop_unused(op)
+
+
+def _fuse_in(block: Block, module: ModuleOp) -> None:
+    op = block.first_op
+    while op is not None:
+        following = op.next_op
+        if isinstance(op, ForOp):
+            _fuse_in(op.body.block, module)
+        second = _Elementwise.of(op)
+        while second is not None:
+            first = _producer(second)
+            fused = None if first is None else _fused(first, second, module)
+            second = None if fused is None else _Elementwise.of(fused)
+        op = following
+
+
+@dataclass(frozen=True)
+class _Elementwise:
+    """An elementwise operation, or a map in the same terms."""
+
+    op: TileOp
+    outs: tuple[PanelRows, ...]
+    inputs: tuple[PanelRows, ...]
+    size: tuple[int, int]
+    kind: str = ""
+    word: SSAValue | None = None
+
+    @staticmethod
+    def of(op: Operation | None) -> _Elementwise | None:
+        if isinstance(op, ElementwiseOp):
+            return _Elementwise(op, op.out_panels, op.in_panels, op.size)
+        if not isinstance(op, ops.MapOp):
+            return None
+        panels = {
+            name: PanelRows(value, op.number(f"{name}_row"), op.number(f"{name}_block"))
+            for name, value in op.buffers()
+            if value.type.space.data == "vector"  # pyright: ignore[reportAttributeAccessIssue]
+        }
+        word = op.b if op.b is not None and "b" not in panels else None
+        inputs = tuple(panels[name] for name in ("a", "b") if name in panels)
+        size = (op.number("rows"), op.number("blocks"))
+        return _Elementwise(op, (panels["out"],), inputs, size, op.word("kind"), word)
+
+    def write(self, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
+        """Appends the steps to a body whose rows are `values`; the rows for the outputs."""
+        rows = [values[panel] for panel in self.inputs]
+        if not isinstance(self.op, ElementwiseOp):
+            step = LanewiseOp(self.kind, rows[0], self.word if len(rows) == 1 else rows[1])
+            body.add_op(step)
+            return [step.result]
+        mapping: dict[SSAValue, SSAValue] = dict(zip(self.op.body.block.args, rows, strict=True))
+        for step in self.op.steps:
+            b = None if step.b is None else mapping.get(step.b, step.b)
+            copy = LanewiseOp(step.kind.data, mapping[step.a], b)
+            body.add_op(copy)
+            mapping[step.result] = copy.result
+        return [mapping[value] for value in self.op.yielded]
+
+
+def _producer(second: _Elementwise) -> _Elementwise | None:
+    """The elementwise operation before that makes one of the inputs and can move down to their reader."""
+    reads = {_root(panel.buffer) for panel in second.inputs}
+    touched: set[SSAValue] = set()
+    written: set[SSAValue] = set()
+    op = second.op.prev_op
+    while op is not None:
+        first = _Elementwise.of(op)
+        if first is not None and any(_root(panel.buffer) in reads for panel in first.outs):
+            outs = {_root(panel.buffer) for panel in first.outs}
+            inputs = {_root(panel.buffer) for panel in first.inputs}
+            movable = not outs & touched and not inputs & written
+            return first if movable and first.size == second.size else None
+        for inner in op.walk():
+            if isinstance(inner, TileOp):
+                for name, value in inner.buffers():
+                    touched.add(_root(value))
+                    if isinstance(inner, ElementwiseOp) or name in inner.WRITES:
+                        written.add(_root(value))
+        op = op.prev_op
+    return None
+
+
+def _root(value: SSAValue) -> SSAValue:
+    owner, _ = root_of(value)
+    return owner.buffer
+
+
+def _fused(first: _Elementwise, second: _Elementwise, module: ModuleOp) -> ElementwiseOp | None:
+    """Both operations as one in the place of the second, None if their rows do not match."""
+    made = {_root(panel.buffer): panel for panel in first.outs}
+    read = {_root(panel.buffer) for panel in first.inputs}
+    for panel in second.inputs:
+        if made.get(_root(panel.buffer), panel) != panel:
+            return None
+    for panel in second.outs:
+        if _root(panel.buffer) in read and panel not in first.inputs:
+            return None
+        if made.get(_root(panel.buffer), panel) != panel:
+            return None
+    kept = [panel for panel in first.outs if panel not in second.outs and _is_read_elsewhere(panel, first, second)]
+    inputs = tuple(dict.fromkeys([*first.inputs, *(p for p in second.inputs if p not in first.outs)]))
+    region: Region = ElementwiseOp.empty_body(len(inputs))
+    body = region.block
+    values: dict[PanelRows, SSAValue] = dict(zip(inputs, body.args, strict=True))
+    results = dict(zip(first.outs, first.write(body, values), strict=True))
+    yields = [*(results[panel] for panel in kept), *second.write(body, {**values, **results})]
+    body.add_op(LanesYieldOp(*yields))
+    outs = (*kept, *second.outs)
+    plan = plan_rows(body, outs, inputs)
+    if plan is None:
+        return None
+    scratch = _scratch(module, plan.scratch) if plan.scratch else None
+    fused = ElementwiseOp(outs, inputs, scratch, second.size, region, dict(second.op.attributes))
+    block = second.op.parent_block()
+    assert block is not None
+    block.insert_op_before(fused, second.op)
+    for old in (second.op, first.op):
+        old.detach()
+        old.erase()
+    return fused
+
+
+def _is_read_elsewhere(panel: PanelRows, first: _Elementwise, second: _Elementwise) -> bool:
+    """Whether anything but the two operations has to do with a buffer."""
+    owner, _ = root_of(panel.buffer)
+    if isinstance(owner, ConstantOp) or owner.placements is not None:
+        return True
+    return any(user not in (first.op, second.op) for user in _users(owner.buffer))
+
+
+def _users(buffer: SSAValue) -> Iterator[Operation]:
+    for use in buffer.uses:
+        if isinstance(use.operation, ViewOp):
+            yield from _users(use.operation.view)
+        else:
+            yield use.operation
+
+
+def _scratch(module: ModuleOp, rows: int) -> SSAValue:
+    """A new buffer of some rows."""
+    block = module.body.block
+    taken = {op.symbol.data for op in block.ops if isinstance(op, BufferOp)}
+    number = next(n for n in range(len(taken) + 1) if f"fused_row_{n}" not in taken)
+    op = BufferOp(f"fused_row_{number}", "vector", rows * Target.from_module(module).vlen)
+    assert block.first_op is not None
+    block.insert_op_before(op, block.first_op)
+    return op.buffer
+
+
+def _drop_unused(module: ModuleOp) -> None:
+    """Erases what only fused operations needed: views, address arithmetic, buffers."""
+    anchors = {op.anchor.data for op in module.walk() if isinstance(op, BufferOp) and op.anchor is not None}
+    for op in reversed(list(module.walk())):
+        unused = isinstance(op, ViewOp | AffineOp)
+        if isinstance(op, BufferOp):
+            unused = op.placements is None and op.anchor is None and op.symbol.data not in anchors
+        if unused and not any(result.first_use for result in op.results):
+            op.detach()
+            op.erase()
+
+
+__all__ = ["FuseElementwise"]
