@@ -382,6 +382,9 @@ class BroadcastAttention:
             with builder.step("softcap"):
                 softcap_in_place(self.ctx, self.scores, self.op.softcap.value.data, rows, tiles, pitch)
         head = filling.place.head + member
+        if self._is_triangular(slots):
+            self._softmax_by_tiles(filling, head, pitch)
+            return
         with builder.step("mask"):
             self._mask(filling, head, pitch)
         sinks = self.masks.sinks
@@ -397,6 +400,51 @@ class BroadcastAttention:
                 block=pitch,
                 sink=int(sinks is not None),
             )
+
+    def _is_triangular(self, slots: Slots) -> bool:
+        """Whether the query tiles of a filling see differently many tiles of keys, which is worth code for each."""
+        section, band = slots.section, self.op.band
+        once = slots.heads == 1 and section.repeats == 1 and section.first_tile == 0
+        cut = band is not None and band.upper is not None and self.masks.sinks is None
+        return once and cut and slots.tiles > 1 and self.ctx.schedule.objective == "cycles"
+
+    def _softmax_by_tiles(self, filling: Filling, head: Linear, pitch: int) -> None:
+        """Softmax query tile by query tile, over the tiles of keys that it sees; the weights of the others are 0."""
+        builder, slots, section = self.builder, filling.slots, filling.slots.section
+        for number in range(slots.tiles):
+            first = section.first_block * self.filled_tiles + number
+            view = Visibility(self.shape.queries, self.shape.keys, self.vlen, self.op.band, first, 1)
+            seen = min(ceil_div(view.keys_of(first)[1], self.vlen), section.tiles)
+            block = Section(first, 1, 0, seen, seen * self.vlen)
+            panel = builder.view(self.scores, number * self.tile)
+            with builder.step("mask"):
+                self.masks.add(
+                    Scores(
+                        panel,
+                        pitch,
+                        self.vlen,
+                        replace(filling.place, head=head),
+                        filling.row + number * self.vlen,
+                        filling.first_tile,
+                        seen,
+                        hidden_tiles(view, block, self.vlen),
+                        block.ends_at(self.key_tiles),
+                    )
+                )
+            with builder.step("softmax"):
+                builder.emit(
+                    "softmax_rows",
+                    x=panel,
+                    floor=builder.constant(SOFTMAX_FLOOR),
+                    scratch=self.scratch,
+                    rows=self.vlen,
+                    blocks=seen,
+                    block=pitch,
+                )
+                if seen < section.tiles:
+                    with builder.loop(section.tiles - seen) as tile:
+                        hidden = builder.view(panel, (tile + seen) * pitch)
+                        builder.emit("zero", dst=hidden, rows=self.vlen)
 
     def _mask(self, filling: Filling, head: Linear, pitch: int) -> None:
         """Rows of one head are consecutive queries; every head of a filling starts again."""
