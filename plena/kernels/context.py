@@ -92,9 +92,12 @@ class KernelContext:
         scale: float = 1.0,
         floor: float | None = None,
         order: Order = "rows",
-        residual: bool = False,
+        exact: bool = False,
     ) -> SSAValue:
-        """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded."""
+        """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded.
+
+        With `exact` those of what the format loses of the tensor follow.
+        """
         placement = TensorPlacement(
             name=name,
             memory="hbm",
@@ -108,9 +111,9 @@ class KernelContext:
             scale=scale,
             floor=floor,
             order=order,
-            residual=residual,
         )
-        return self._place([(tensor, placement)])
+        rest = replace(placement, name=f"{name}_rest", residual=True)
+        return self._place([(tensor, placement), *([(tensor, rest)] if exact else [])])
 
     def place_together(
         self,
@@ -119,14 +122,17 @@ class KernelContext:
         layout: Layout,
         number_format: str,
         *,
-        residual: bool = False,
+        exact: bool = False,
     ) -> SSAValue:
-        """An HBM buffer with several tensors one behind the other, each padded to the given rows and columns."""
+        """An HBM buffer with several tensors one behind the other, each padded to the given rows and columns.
+
+        With `exact` what the format loses of them follows in the same order.
+        """
         placed = [
             (
                 tensor,
                 TensorPlacement(
-                    f"{name}_part_{n}",
+                    f"{name}_part_{n}_rest" if residual else f"{name}_part_{n}",
                     "hbm",
                     0,
                     tensor.shape,
@@ -138,6 +144,7 @@ class KernelContext:
                     residual=residual,
                 ),
             )
+            for residual in ((False, True) if exact else (False,))
             for n, (tensor, padded) in enumerate(parts)
         ]
         return self._place(placed, name)
@@ -205,11 +212,12 @@ class KernelContext:
         pitch: int = 0,
         *,
         reach: int = 0,
+        copies: int = 1,
     ) -> Panel:
         """A panel for [rows, columns] whose `groups` of columns lie `pitch` lanes apart (0: without gaps).
 
-        Column blocks have room for `reach` rows. Behind the last one there is room for the surplus rows of transfers
-        and broadcast products.
+        Column blocks have room for `reach` rows. Behind the last one there is room for `copies` - 1 panels more and for
+        the surplus rows of transfers and broadcast products.
         """
         vlen = self.target.vlen
         group_columns = columns // groups
@@ -217,7 +225,7 @@ class KernelContext:
         physical = self.physical_rows(max(rows, reach))
         block = physical * vlen
         blocks = -(-groups * pitch // vlen)
-        buffer = self.builder.buffer(name, "vector", blocks * block + self._slack() * vlen)
+        buffer = self.builder.buffer(name, "vector", copies * blocks * block + self._slack() * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)
 
     def _slack(self) -> int:
@@ -240,13 +248,17 @@ class KernelContext:
         groups: int = 1,
         pitch: int = 0,
         scale: float = 1.0,
-        residual: bool = False,
+        exact: bool = False,
     ) -> Panel:
-        """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`."""
+        """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
+
+        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        """
         rows, columns = tensor.shape
         vlen = self.target.vlen
-        panel = self.new_panel(name, rows, columns, groups, pitch)
-        physical = panel.physical_rows(vlen)
+        copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
+        panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
+        physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
         if not panel.is_packed:
             gap = panel.group_pitch - panel.group_columns
             heads = Reshape((rows, groups, panel.group_columns))
@@ -255,47 +267,45 @@ class KernelContext:
         unit = self.element_bytes(format_key)
         with self.once(tensor), self.builder.step("load"):
             source = self.place(
-                f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, residual=residual
+                f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, exact=copies > 1
             )
             self.builder.emit(
                 "load_rows",
                 dst=panel.buffer,
                 src=source,
                 rows=physical,
-                blocks=panel.blocks(vlen),
+                blocks=copies * blocks,
                 dst_block=panel.block,
                 src_row=vlen * unit,
                 src_block=physical * vlen * unit,
             )
+            if copies > 1:
+                self._add_rest(panel)
         return panel
+
+    def _add_rest(self, panel: Panel) -> None:
+        """panel += the panel that follows it."""
+        vlen = self.target.vlen
+        rows = panel.blocks(vlen) * panel.physical_rows(vlen)
+        self.builder.emit(
+            "map",
+            kind="add",
+            out=panel.buffer,
+            a=panel.buffer,
+            b=self.builder.view(panel.buffer, rows * vlen),
+            rows=rows,
+            blocks=1,
+            out_row=vlen,
+            a_row=vlen,
+            b_row=vlen,
+        )
 
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
-        """A two-dimensional host tensor to bf16 precision: the sum of its MX form and of what that loses.
+        """A two-dimensional host tensor to bf16 precision.
 
-        For tables that are no parameters of the model (rotary angles): their error would count as the program's.
+        For what is no weight: the error of rotary angles would count as the program's, that of biases is not averaged.
         """
-        panel = self.load(name, tensor)
-        if not isinstance(self.target.precision["HBM_V_ACT_TYPE"], Mx):
-            return panel
-        rest = self.load(f"{name}_rest", tensor, residual=True)
-        vlen = self.target.vlen
-        with self.once(tensor), self.builder.step("load"):
-            self.builder.emit(
-                "map",
-                kind="add",
-                out=panel.buffer,
-                a=panel.buffer,
-                b=rest.buffer,
-                rows=panel.physical_rows(vlen),
-                blocks=panel.blocks(vlen),
-                out_row=vlen,
-                out_block=panel.block,
-                a_row=vlen,
-                a_block=panel.block,
-                b_row=vlen,
-                b_block=rest.block,
-            )
-        return panel
+        return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
         """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.number_formats import Mx
 from plena.backend.view import Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
@@ -18,6 +17,7 @@ from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.vectors import load_vectors
 from plena.kernels.weight_stream import WeightStream, resident_tiles
 from plena.lowering.kernel import ceil_div, round_up
 from plena.target import Target
@@ -261,25 +261,9 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
 
 
 def _add_biases(biases: list[HostTensor], result: Panel, ctx: KernelContext) -> None:
-    """One row per column block, added to every row; to bf16 precision, which matters more than that of weights."""
-    vlen, blocks = ctx.target.vlen, result.blocks(ctx.target.vlen)
-    physical = ctx.physical_rows(1)
-    with ctx.once(biases[0]), ctx.builder.step("load"):
-        rows = _bias_rows(biases, blocks, ctx, residual=False)
-        if isinstance(ctx.target.precision["HBM_V_ACT_TYPE"], Mx):
-            rest = _bias_rows(biases, blocks, ctx, residual=True)
-            ctx.builder.emit(
-                "map",
-                kind="add",
-                out=rows,
-                a=rows,
-                b=rest,
-                rows=blocks * physical,
-                blocks=1,
-                out_row=vlen,
-                a_row=vlen,
-                b_row=vlen,
-            )
+    """One row per column block, added to every row."""
+    vlen = ctx.target.vlen
+    rows = load_vectors(ctx, "bias", biases)
     with ctx.builder.step("bias"):
         ctx.builder.emit(
             "map",
@@ -288,36 +272,11 @@ def _add_biases(biases: list[HostTensor], result: Panel, ctx: KernelContext) -> 
             a=result.buffer,
             b=rows,
             rows=result.physical_rows(vlen),
-            blocks=blocks,
+            blocks=result.blocks(vlen),
             out_row=vlen,
             out_block=result.block,
             a_row=vlen,
             a_block=result.block,
             b_row=0,
-            b_block=physical * vlen,
+            b_block=vlen,
         )
-
-
-def _bias_rows(biases: list[HostTensor], blocks: int, ctx: KernelContext, *, residual: bool) -> SSAValue:
-    """The biases of all column blocks in vector SRAM, the first of `physical_rows(1)` rows each."""
-    target, vlen = ctx.target, ctx.target.vlen
-    physical, unit = ctx.physical_rows(1), ctx.element_bytes("HBM_V_ACT_TYPE")
-    parts = [
-        (bias.through(Reshape((1, bias.shape[0]))), (physical, round_up(bias.shape[0], vlen)))
-        for bias in biases
-    ]
-    rows = ctx.builder.buffer(
-        "bias_rows", "vector", (blocks * physical + target.hbm_v_prefetch_amount) * vlen
-    )
-    source = ctx.place_together("bias", parts, "column_blocks", "HBM_V_ACT_TYPE", residual=residual)
-    ctx.builder.emit(
-        "load_rows",
-        dst=rows,
-        src=source,
-        rows=physical,
-        blocks=blocks,
-        dst_block=physical * vlen,
-        src_row=vlen * unit,
-        src_block=physical * vlen * unit,
-    )
-    return rows

@@ -14,8 +14,8 @@ from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
-from plena.kernels.staging import vectors_together
 from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.vectors import load_vectors
 from plena.kernels.words import lane_hiding, lane_masks, word
 
 
@@ -102,11 +102,12 @@ def _apply_vectors(
     known = [tensor for tensor in tensors if tensor is not None]
     if len(known) < len(tensors):
         raise unsupported(op, "a computed gain or bias has no kernel")
-    rows: list[PanelRows] = []
-    for matrix in vectors_together(ctx, known):
-        loaded = ctx.load_exact("gain", _repeated(matrix, parts))
-        block = loaded.block if parts.is_alone else 0
-        rows += [PanelRows(builder.view(loaded.buffer, n * vlen), 0, block) for n in range(loaded.rows)]
+    buffer = load_vectors(ctx, "gain", [_repeated(tensor, parts) for tensor in known])
+    per_vector = parts.blocks * vlen
+    rows = [
+        PanelRows(builder.view(buffer, n * per_vector), 0, vlen if parts.is_alone else 0)
+        for n in range(len(vectors))
+    ]
 
     def scaled(lanes: Lanes) -> SSAValue:
         x, *others = lanes.inputs
@@ -123,12 +124,10 @@ def _apply_vectors(
         emit_elementwise(ctx, [part], [part, *rows], (panel.rows, parts.blocks), scaled)
 
 
-def _repeated(tensor: HostTensor, parts: Parts) -> HostTensor:
-    """Vectors [count, size] as rows: once, or repeated for every part of a column block."""
-    count, repeats, size = tensor.shape[0], parts.per_block, parts.size
-    return tensor.through(
-        Reshape((count, 1, size)), Expand((count, repeats, size)), Reshape((count, repeats * size))
-    )
+def _repeated(vector: HostTensor, parts: Parts) -> HostTensor:
+    """A vector as it is, or repeated for every part of a column block."""
+    count, size = parts.per_block, parts.size
+    return vector.through(Reshape((1, size)), Expand((count, size)), Reshape((count * size,)))
 
 
 @kernel_for(SoftmaxOp)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.backend.view import Expand, Reshape
+from plena.backend.view import Expand, Pad, Reshape
 from plena.dialects.plena import RepeatOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
+from plena.kernels.vectors import load_vectors
 from plena.kernels.words import few, lane_masks, new_words, spread_group
 
 
@@ -85,13 +86,12 @@ def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) 
         if panel.rows != 1 or not same_layout(lhs, panel):
             raise unsupported(op, "a computed vector in another layout has no kernel")
         return repeated_row(panel)
-    return repeated_row(row_vector(ctx, "row_operand", tensor, lhs))
-
-
-def row_vector(ctx: KernelContext, name: str, tensor: HostTensor, like: Panel) -> Panel:
-    """A staged vector [N] as a panel of one row in the layout of another panel."""
-    row = tensor.through(Reshape((1, tensor.shape[-1])))
-    return ctx.load(name, row, groups=like.groups, pitch=like.group_pitch)
+    vlen = ctx.target.vlen
+    if not lhs.is_packed:
+        heads = Reshape((lhs.groups, lhs.group_columns))
+        gap = Pad(1, 0, lhs.group_pitch - lhs.group_columns)
+        tensor = tensor.through(heads, gap, Reshape((lhs.lanes,)))
+    return PanelRows(load_vectors(ctx, "row_operand", [tensor]), 0, vlen)
 
 
 def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) -> PanelRows:
@@ -195,11 +195,10 @@ def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
     if used.all():
         return []
     name = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
-    rows = {"used_lanes": used, "padding_lanes": 1.0 - used}
-    loaded = [
-        ctx.load(key, ctx.constant_rows(f"{key}_{name}", lanes.reshape(1, -1))) for key, lanes in rows.items()
-    ]
-    return [repeated_row(p) for p in loaded]
+    used_lanes = ctx.constant_rows(f"used_lanes_{name}", used)
+    padding_lanes = ctx.constant_rows(f"padding_lanes_{name}", 1.0 - used)
+    buffer = load_vectors(ctx, "guards", [used_lanes, padding_lanes], exact=False)
+    return [PanelRows(buffer, 0, vlen), PanelRows(ctx.builder.view(buffer, len(used)), 0, vlen)]
 
 
 def reciprocal_of(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SSAValue:
@@ -219,7 +218,6 @@ __all__ = [
     "parts_operand",
     "reciprocal_of",
     "row_operand",
-    "row_vector",
     "same_layout",
     "whole_operand",
 ]

@@ -1,31 +1,15 @@
-"""Joining staged tensors, so that one transfer brings them in."""
+"""Joining staged tensors before they are staged."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from xdsl.ir import Attribute, Operation
 
 from plena.backend.layout import Source
-from plena.backend.view import Pad, Reshape
+from plena.backend.view import Pad
 from plena.dialects.plena import ConcatAttr, FullAttr
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.tensors import HostTensor
 from plena.staged_data import symbol_of
-
-
-def vectors_together(ctx: KernelContext, tensors: Sequence[HostTensor]) -> list[HostTensor]:
-    """Vectors [N] as the rows of few matrices [count, N]: one if all are parameters, else one for each."""
-    length = tensors[0].shape[0]
-    joinable = all(isinstance(_expression(ctx, source), Attribute) for t in tensors for source in _sources(t))
-    same = len({len(t.stack) for t in tensors}) == 1 and not any(t.view for t in tensors)
-    if len(tensors) == 1 or not joinable or not same:
-        return [tensor.through(Reshape((1, length))) for tensor in tensors]
-    together = zip(*(_sources(tensor) for tensor in tensors), strict=True)
-    sources = tuple(_joined(ctx, group) for group in together)
-    shape = (len(tensors) * length,)
-    whole = HostTensor(sources[0], shape, (), shape, stack=sources if tensors[0].stack else ())
-    return [whole.through(Reshape((len(tensors), length)))]
 
 
 def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int, value: float) -> HostTensor:
@@ -53,12 +37,6 @@ def _sources(tensor: HostTensor) -> tuple[Source, ...]:
 
 def _expression(ctx: KernelContext, source: Source) -> object:
     return ctx.data.get(source.symbol) if source.kind == "data" else None
-
-
-def _joined(ctx: KernelContext, sources: Sequence[Source]) -> Source:
-    """The source that is some parameters one behind the other."""
-    parts = [part for part in (ctx.data[source.symbol] for source in sources) if isinstance(part, Attribute)]
-    return _named(ctx, ConcatAttr(parts, 0))
 
 
 def _named(ctx: KernelContext, expression: Attribute) -> Source:

@@ -1,0 +1,56 @@
+"""Staged vectors in vector SRAM: biases, gains, masks of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import SSAValue
+
+from plena.backend.number_formats import Mx
+from plena.backend.view import Pad, Reshape
+from plena.kernels.context import KernelContext
+from plena.kernels.tensors import HostTensor
+from plena.lowering.kernel import ceil_div
+
+ACTIVATIONS = "HBM_V_ACT_TYPE"
+
+
+def load_vectors(
+    ctx: KernelContext, name: str, vectors: Sequence[HostTensor], *, exact: bool = True
+) -> SSAValue:
+    """Vectors one behind the other, each from the beginning of a row on, VLEN elements in a row.
+
+    Rows follow each other as they do in HBM, so that a prefetch brings in as many as it can. With `exact` to bf16
+    precision, inputs apart: biases and gains act on all rows alike, their errors do not average out.
+    """
+    target, vlen = ctx.target, ctx.target.vlen
+    unit = ctx.element_bytes(ACTIVATIONS)
+    parts: list[tuple[HostTensor, tuple[int, int]]] = []
+    for vector in vectors:
+        (length,) = vector.shape
+        rows = ceil_div(length, vlen)
+        lanes = vector.through(Pad(0, 0, rows * vlen - length), Reshape((rows, vlen)))
+        parts.append((lanes, (rows, vlen)))
+    total = sum(rows for _, (rows, _) in parts)
+    exact = exact and isinstance(target.precision[ACTIVATIONS], Mx)
+    exact = exact and all(vector.source.kind == "data" for vector in vectors)
+    loaded = 2 * total if exact else total
+    buffer = ctx.builder.buffer(name, "vector", (loaded + target.hbm_v_prefetch_amount) * vlen)
+    own = next((vector for vector in vectors if vector.stack), vectors[0])
+    with ctx.once(own), ctx.builder.step("load"):
+        source = ctx.place_together(f"{name}_hbm", parts, "column_blocks", ACTIVATIONS, exact=exact)
+        ctx.builder.emit("load_rows", dst=buffer, src=source, rows=loaded, blocks=1, src_row=vlen * unit)
+        if exact:
+            ctx.builder.emit(
+                "map",
+                kind="add",
+                out=buffer,
+                a=buffer,
+                b=ctx.builder.view(buffer, total * vlen),
+                rows=total,
+                blocks=1,
+                out_row=vlen,
+                a_row=vlen,
+                b_row=vlen,
+            )
+    return buffer
