@@ -64,7 +64,7 @@ def compile(
     run_pipeline(kernels, TENSOR_PIPELINE)
     schedule = Schedule(objective, timing, matmul, attention)
     chosen = search(kernels, schedule, max_instructions)
-    return _program(chosen, imported, module, example_inputs)
+    return program_of(chosen, imported, module, example_inputs)
 
 
 _OPTIONS: dict[str, tuple[str, ...]] = {
@@ -81,7 +81,7 @@ def _check_options(**given: str) -> None:
             raise CompileError(f"{name} must be one of {', '.join(_OPTIONS[name])}, not {value!r}")
 
 
-def _program(
+def program_of(
     chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
 ) -> Program:
     """The chosen lowering with its tensors and references."""

@@ -237,12 +237,16 @@ class _RoundKeysAndValues(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def round(self, x: torch.Tensor) -> torch.Tensor:
-        """The values that remain after a store to HBM and a load, blocks along the last axis."""
-        array = x.detach().float().numpy()
-        block = self._format.block if isinstance(self._format, Mx) else 1
-        padded = np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, -array.shape[-1] % block)])
-        rounded = self._format.quantize(padded, machine=True)[..., : array.shape[-1]]
-        return torch.from_numpy(np.ascontiguousarray(rounded)).to(x.dtype)
+        return round_stored(x, self._format)
+
+
+def round_stored(x: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
+    """The values that remain after a store to HBM and a load, blocks along the last axis."""
+    array = x.detach().float().numpy()
+    block = number_format.block if isinstance(number_format, Mx) else 1
+    padded = np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, -array.shape[-1] % block)])
+    rounded = number_format.quantize(padded, machine=True)[..., : array.shape[-1]]
+    return torch.from_numpy(np.ascontiguousarray(rounded)).to(x.dtype)
 
 
 def _call(

@@ -17,7 +17,7 @@ from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
-from plena.passes.convert_plena_to_tile import convert
+from plena.passes.convert_plena_to_tile import Conversion, convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.target import Target
@@ -144,31 +144,52 @@ def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target)
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
-    tiles = kernels.clone()
-    conversion = convert(tiles, schedule)
-    run_pipeline(tiles, TILE_PIPELINE[1:])
-    affine = tiles.clone()
-    run_pipeline(affine, AFFINE_PIPELINE)
+    lowering = _Lowering.of(kernels, schedule)
+    lowered = [lowering.candidate(lowering.affine.clone())]
+    if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
+        lowered.extend(_expanded(lowering.affine, schedule, max_instructions, lowering.candidate))
+    return lowered
 
-    def candidate(module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
+
+def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
+    """A copy of the module lowered to allocated registers, loops as they are."""
+    lowering = _Lowering.of(kernels, schedule)
+    return lowering.candidate(lowering.affine)
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    """A module at the tile level and in affine form."""
+
+    schedule: Schedule
+    conversion: Conversion
+    tiles: ModuleOp
+    affine: ModuleOp
+
+    @staticmethod
+    def of(kernels: ModuleOp, schedule: Schedule) -> _Lowering:
+        tiles = kernels.clone()
+        conversion = convert(tiles, schedule)
+        run_pipeline(tiles, TILE_PIPELINE[1:])
+        affine = tiles.clone()
+        run_pipeline(affine, AFFINE_PIPELINE)
+        return _Lowering(schedule, conversion, tiles, affine)
+
+    def candidate(self, module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
+        """A form of the affine module as a candidate; changes it."""
         run_pipeline(module, REGISTER_PIPELINE)
         statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
-        decisions = (*conversion.decisions, *choices)
+        conversion = self.conversion
         return Candidate(
-            schedule,
-            tiles,
+            self.schedule,
+            self.tiles,
             module,
             conversion.data,
             statistics,
-            decisions,
+            (*conversion.decisions, *choices),
             tunable=conversion.tunable,
             pairable=conversion.pairable,
         )
-
-    lowered = [candidate(affine.clone())]
-    if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
-        lowered.extend(_expanded(affine, schedule, max_instructions, candidate))
-    return lowered
 
 
 def _expanded(

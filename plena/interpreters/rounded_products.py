@@ -41,6 +41,20 @@ class RoundedProducts(InterpreterFunctions):
         return self.rounded(x.reshape(x.shape[0], heads, -1)).reshape(x.shape)
 
 
+def rounding_interpreter(
+    module: ModuleOp,
+    tensors: Mapping[str, torch.Tensor],
+    rounded: Callable[[torch.Tensor], torch.Tensor],
+) -> Interpreter:
+    """An interpreter of the tensor level whose products have rounded operands."""
+    exact = PlenaFunctions(tensors)
+    interpreter = Interpreter(module)
+    for functions in (FuncFunctions(), AtenFunctions(tensors), exact):
+        interpreter.register_implementations(functions)
+    interpreter.register_implementations(RoundedProducts(exact, rounded), override=True)
+    return interpreter
+
+
 def evaluate_rounded(
     module: ModuleOp,
     tensors: Mapping[str, torch.Tensor],
@@ -50,11 +64,7 @@ def evaluate_rounded(
     """What func.func @main computes with rounded operands; see plena.interpreters.tensor_level.evaluate."""
     import torch
 
-    exact = PlenaFunctions(tensors)
-    interpreter = Interpreter(module)
-    for functions in (FuncFunctions(), AtenFunctions(tensors), exact):
-        interpreter.register_implementations(functions)
-    interpreter.register_implementations(RoundedProducts(exact, rounded), override=True)
+    interpreter = rounding_interpreter(module, tensors, rounded)
     main = next(op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "main")
     values = [
         x.float() if x.is_floating_point() else x.long() if x.dtype != torch.bool else x for x in inputs

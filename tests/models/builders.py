@@ -107,9 +107,6 @@ def configuration(shape: dict[str, Any]) -> tuple[Any, str]:
     import transformers
 
     classes = CLASSES[shape.get("family", "llama")]
-    rope: dict[str, Any] = {"rope_theta": shape.get("rope_theta", 10000.0), "rope_type": "default"}
-    if shape.get("rope_scaling") == "llama3":
-        rope |= LLAMA3_SCALING
     settings: dict[str, Any] = {
         "hidden_size": shape["hidden"],
         "intermediate_size": shape["intermediate"],
@@ -119,13 +116,18 @@ def configuration(shape: dict[str, Any]) -> tuple[Any, str]:
         "num_hidden_layers": shape["layers"],
         "vocab_size": shape["vocab"],
         "rms_norm_eps": shape.get("norm_eps", 1e-5),
-        "rope_parameters": rope,
         "tie_word_embeddings": bool(shape.get("tied_embeddings")),
         "pad_token_id": None,
         "bos_token_id": 1,
         "eos_token_id": 2,
     }
-    return getattr(transformers, f"{classes}Config")(**settings, **shape.get("settings", {})), classes
+    rope: dict[str, Any] = {"rope_theta": shape.get("rope_theta", 10000.0), "rope_type": "default"}
+    if shape.get("rope_scaling") == "llama3":
+        rope |= LLAMA3_SCALING
+        settings["max_position_embeddings"] = 131072
+    return getattr(transformers, f"{classes}Config")(
+        **settings, rope_parameters=rope, **shape.get("settings", {})
+    ), classes
 
 
 def _made(name: str, config: Any, weights: bool) -> nn.Module:

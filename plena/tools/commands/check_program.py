@@ -10,6 +10,7 @@ from plena.errors import PlenaError
 from plena.tools.commands.command import Command
 from plena.tools.commands.run_program import random_inputs, read_inputs
 from plena.tools.commands.sources import MODEL_HELP, add_compile_options, compile_model, is_model, load_model
+from plena.tools.settings import target_of
 
 if TYPE_CHECKING:
     from plena.program import Program
@@ -23,6 +24,11 @@ def arguments(parser: ArgumentParser) -> None:
         "--inputs", default="example", metavar="FILE.pt|random|example", help="default: the example inputs"
     )
     parser.add_argument("--seed", type=int, default=0, help="of random inputs (default 0)")
+    parser.add_argument(
+        "--per-op",
+        action="store_true",
+        help="compare every intermediate tensor and name the first operation that goes wrong",
+    )
     add_compile_options(parser)
 
 
@@ -31,11 +37,15 @@ def run(args: Namespace) -> int:
     if is_model(args.model):
         if args.module is not None:
             raise PlenaError("--module belongs to a program folder", "check")
+        if args.per_op:
+            return _per_op(args)
         program, _ = compile_model(args)
         report = program.check(*_inputs(args, program, program.example_inputs or ()))
         return 0 if report.passed else 1
     from plena.program import Program
 
+    if args.per_op:
+        raise PlenaError("--per-op compiles the model again", args.model, "Name the model: model.py:factory.")
     program = Program.load(Path(args.model))
     if args.module is None:
         raise PlenaError(
@@ -43,6 +53,22 @@ def run(args: Namespace) -> int:
         )
     module, example = load_model(args.module)
     report = program.check(*_inputs(args, program, example), module=module)
+    return 0 if report.passed else 1
+
+
+def _per_op(args: Namespace) -> int:
+    """Compare operation by operation; exit code 1 if one is wrong."""
+    from plena.kernels.schedule import Schedule
+    from plena.per_op import check_per_op
+
+    module, example = load_model(args.model)
+    schedule = Schedule(args.objective, args.timing, args.matmul, args.attention)
+    inputs = None
+    if args.inputs != "example":
+        program, _ = compile_model(args)
+        inputs = _inputs(args, program, example)
+    report = check_per_op(module, example, inputs, target_of(args), schedule)
+    print(report)
     return 0 if report.passed else 1
 
 
@@ -60,6 +86,7 @@ COMMAND = Command(
     """\
 plena check examples/attention.py:one_head
 plena check examples/attention.py:one_head --attention online --inputs random
+plena check examples/attention.py:one_head --per-op
 plena check out/one_head --module examples/attention.py:one_head""",
     arguments,
     run,
