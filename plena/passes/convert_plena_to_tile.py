@@ -60,11 +60,12 @@ class ConvertPlenaToTile(ModulePass):
     """Replaces func.func @main by the flat body of a tile-level program.
 
     Arguments and parameters become HBM buffers in the layout their kernel wants, results vector SRAM buffers;
-    reshapes and rearrangements at both ends become views in their placements.
+    reshapes and rearrangements at both ends become views in their placements. Buffers have room behind them for what
+    transfers and products write beyond the last row.
 
     Before::
 
-        builtin.module {
+        builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}} {
           func.func @main(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
             %0 = plena.mul_scalar %x, 2.0 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
             func.return %0 : tensor<4x64xf32>
@@ -73,8 +74,8 @@ class ConvertPlenaToTile(ModulePass):
 
     After::
 
-        builtin.module attributes {plena.useful_macs = {}} {
-          %x = tile.buffer @input0 [20480] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector",
+        builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}} {
+          %x = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector",
               address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "bf16",
               source = {output = 0 : i64}, padded = [4 : i64, 64 : i64]}]
           %source = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [{name = "input0_hbm",
