@@ -1,0 +1,22 @@
+"""`python -m tests.budgets [PART OF A NAME ...]`: count again and rewrite tests/budgets/*.json."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.budgets.groups import GROUPS, record, recorded
+
+
+def main(parts: list[str]) -> None:
+    """Counts the cases whose name holds one of the parts, all without parts."""
+    for group, cases in GROUPS.items():
+        counts = recorded(group)
+        for name, case in cases.items():
+            if parts and not any(part in name for part in parts):
+                continue
+            before, counts[name] = counts.get(name), case.counts()
+            print(f"{group}: {name}: {counts[name]}" + (f" was {before}" if before != counts[name] else ""))
+            record(group, counts)
+
+
+main(sys.argv[1:])
