@@ -26,7 +26,6 @@ from plena.frontend.program import ImportedProgram, TensorSpec
 from plena.interpreters.rounded_products import rounding_interpreter
 from plena.kernels.schedule import Schedule
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.passes.tracing import is_staged
 from plena.reference import (
     KEY_VALUE_TYPE,
     as_tensors,
@@ -36,6 +35,7 @@ from plena.reference import (
     staged_data,
 )
 from plena.target import Target
+from plena.tensor_rewrites.tracing import is_staged
 
 if TYPE_CHECKING:
     from plena.program import Program

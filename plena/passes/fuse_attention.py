@@ -19,13 +19,21 @@ from plena.dialects import aten, plena
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
-from plena.passes.attention_masks import Added, Allowed, Opaque, Sight, Term, additive_terms, boolean_terms
-from plena.passes.attention_scores import Attention, Scores, match_attention
-from plena.passes.emission import Emitter
-from plena.passes.layout_maps import Atom, LayoutMap
-from plena.passes.locations import describe
-from plena.passes.rewriting import rewrite
-from plena.passes.tracing import Trace, trace
+from plena.tensor_rewrites.attention_masks import (
+    Added,
+    Allowed,
+    Opaque,
+    Sight,
+    Term,
+    additive_terms,
+    boolean_terms,
+)
+from plena.tensor_rewrites.attention_scores import Attention, Scores, match_attention
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
+from plena.tensor_rewrites.locations import describe
+from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor_rewrites.tracing import Trace, trace
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,9 @@ def _fused(first: _Elementwise, second: _Elementwise, module: ModuleOp) -> Eleme
             return None
         if made.get(_root(panel.buffer), panel) != panel:
             return None
-    kept = [panel for panel in first.outs if panel not in second.outs and _is_read_elsewhere(panel, first, second)]
+    kept = [
+        panel for panel in first.outs if panel not in second.outs and _is_read_elsewhere(panel, first, second)
+    ]
     inputs = tuple(dict.fromkeys([*first.inputs, *(p for p in second.inputs if p not in first.outs)]))
     region: Region = ElementwiseOp.empty_body(len(inputs))
     body = region.block

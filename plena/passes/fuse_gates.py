@@ -20,8 +20,8 @@ from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena import ActivationKind
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.emission import Emitter
-from plena.passes.rewriting import rewrite
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.rewriting import rewrite
 
 Factors = tuple[float, list[SSAValue]]
 

@@ -17,9 +17,9 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.emission import Emitter
-from plena.passes.rewriting import rewrite
-from plena.passes.tracing import trace
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor_rewrites.tracing import trace
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from xdsl.pattern_rewriter import (
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.emission import Emitter
 from plena.passes.fuse_attention import repeated_view
-from plena.passes.layout_maps import LayoutMap
-from plena.passes.rewriting import rewrite
-from plena.passes.tracing import Trace, trace
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.layout_maps import LayoutMap
+from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor_rewrites.tracing import Trace, trace
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from xdsl.pattern_rewriter import (
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.emission import Emitter
 from plena.passes.fold_staging import expression_of
-from plena.passes.rewriting import rewrite_once
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.rewriting import rewrite_once
 
 
 class SplitProjection(RewritePattern):

@@ -6,9 +6,9 @@ from math import prod
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.emission import Emitter
-from plena.passes.layout_maps import Atom, LayoutMap
-from plena.passes.tracing import trace
+from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
+from plena.tensor_rewrites.tracing import trace
 
 
 def emit_slice(e: Emitter, op: aten.SliceOp) -> None:

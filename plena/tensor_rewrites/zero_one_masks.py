@@ -11,8 +11,8 @@ from xdsl.ir import BlockArgument, SSAValue
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.passes.attention_masks import is_nonzero_test, is_zero_test
-from plena.passes.emission import Emitter
+from plena.tensor_rewrites.attention_masks import is_nonzero_test, is_zero_test
+from plena.tensor_rewrites.emission import Emitter
 
 
 def emit_zero_one(e: Emitter, value: SSAValue) -> SSAValue | None:

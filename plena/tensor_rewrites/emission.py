@@ -10,7 +10,7 @@ from xdsl.pattern_rewriter import PatternRewriter
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.layout_maps import LayoutMap
+from plena.tensor_rewrites.layout_maps import LayoutMap
 
 OperationT = TypeVar("OperationT", bound=Operation)
 

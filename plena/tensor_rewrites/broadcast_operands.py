@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.passes.emission import Emitter
+from plena.tensor_rewrites.emission import Emitter
 
 _KERNELS: dict[type[aten.BinaryOp], type[plena.BinaryOp]] = {
     aten.AddOp: plena.AddOp,

@@ -16,7 +16,7 @@ from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.passes.layout_maps import LayoutMap
+from plena.tensor_rewrites.layout_maps import LayoutMap
 
 _MASKED = -1e4
 """Additive numbers from here down mean "does not take part" (see plena.frontend.bands)."""

@@ -8,7 +8,7 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.layout_maps import LayoutMap
+from plena.tensor_rewrites.layout_maps import LayoutMap
 
 _LAYOUT_OPS = (
     aten.ViewOp,

@@ -11,7 +11,7 @@ from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import shape_of
-from plena.passes.attention_masks import (
+from plena.tensor_rewrites.attention_masks import (
     Opaque,
     Sight,
     Term,
@@ -20,7 +20,7 @@ from plena.passes.attention_masks import (
     is_masking_number,
     negated_terms,
 )
-from plena.passes.tracing import trace
+from plena.tensor_rewrites.tracing import trace
 
 
 @dataclass(frozen=True)
