@@ -200,8 +200,30 @@ class Program:
                 target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
                 progress=advance,
             )
-        self.last_run = RunFigures(result.cycles, result.dma_cycles, result.executed)
+        self.last_run = RunFigures(
+            result.cycles,
+            result.dma_cycles,
+            result.executed,
+            (result.executed_at * result.cycles_at).astype(np.float64),
+            result.dma_cycles_at,
+        )
         return result
+
+    def trace(self) -> dict[str, Any]:
+        """The last run as a Perfetto / Chrome trace document, by module and kernel step.
+
+        Raises:
+            PlenaError: it has not been run, or nothing says where its instructions come from.
+        """
+        from plena.backend.trace import trace_of
+
+        if self.last_run is None:
+            raise PlenaError("there is no run to trace", hint="Call run() first.")
+        if not self.provenance:
+            raise PlenaError(
+                "the program does not say where its instructions come from", hint="Compile it again."
+            )
+        return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
 
     def check(
         self, *inputs: torch.Tensor, module: torch.nn.Module | None = None, quiet: bool = False
@@ -377,11 +399,16 @@ class Program:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """Counters of a run: cycles without DMA waits, DMA waits, executed instructions."""
+    """Counters of a run: cycles without DMA waits, DMA waits, executed instructions.
+
+    `cycles_at` and `dma_cycles_at` are what each instruction took of them.
+    """
 
     cycles: int
     dma_cycles: int
     executed: int
+    cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
 
 def _kind(dtype: str) -> str:

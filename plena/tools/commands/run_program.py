@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
 from plena.tools.commands.command import Command
+from plena.tools.commands.sources import write_text
 
 if TYPE_CHECKING:
     from plena.program import Program
@@ -27,6 +29,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of random inputs (default 0)")
     parser.add_argument(
         "-o", "--output", metavar="FILE.pt", type=Path, help="save the outputs with torch.save"
+    )
+    parser.add_argument(
+        "--trace", metavar="OUT.json", type=Path, help="write a Perfetto / Chrome trace of the run"
     )
 
 
@@ -55,6 +60,8 @@ def run(args: Namespace) -> int:
         print(f"{port}: {_summary(tensor)}")
     if args.output is not None:
         _save(results, args.output)
+    if args.trace is not None:
+        write_text(args.trace, json.dumps(program.trace()))
     return 0
 
 
@@ -131,7 +138,8 @@ COMMAND = Command(
     """\
 plena run out/one_head
 plena run out/one_head --inputs random --seed 7
-plena run out/one_head --inputs qkv.pt -o result.pt""",
+plena run out/one_head --inputs qkv.pt -o result.pt
+plena run out/one_head --trace trace.json""",
     arguments,
     run,
 )
