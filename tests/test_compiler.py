@@ -96,7 +96,11 @@ def test_a_memory_that_is_too_small() -> None:
     with pytest.raises(CompileError) as error:
         attention(SMALL.with_settings({"VECTOR_SRAM_SIZE": 16}))
     message = str(error.value)
-    assert "vector memory" in message and "needed, 256 available" in message and "the largest buffers are" in message
+    assert (
+        "vector memory" in message
+        and "needed, 256 available" in message
+        and "the largest buffers are" in message
+    )
 
 
 def test_a_machine_that_cannot_be() -> None:
