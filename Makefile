@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow lint format demo docs reference clean
+.PHONY: setup test test-slow lint format demo demo-attention docs reference clean
 
 setup: $(BIN)/plena-opt
 
@@ -29,6 +29,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 demo: setup
+	$(BIN)/python examples/minilm.py
+
+demo-attention: setup
 	$(BIN)/python examples/attention.py
 
 reference: setup

@@ -1,6 +1,6 @@
 """Scaled-dot-product attention from PyTorch to the accelerator: compiled, run on the emulator, checked.
 
-    python examples/attention.py                                    # the table of README.md, also `make demo`
+    python examples/attention.py                                    # the table of README.md, also `make demo-attention`
     plena compile examples/attention.py:one_head -o out/one_head    # one program as a folder
     plena ab examples/attention.py:one_head --matmul mm             # what its loops save
 
