@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import lcm
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
@@ -157,7 +158,7 @@ class KernelContext:
             starts.append(starts[-1] + placement.element_bytes(self.target))
         if not any(tensor.stack for tensor, _ in parts):
             placements = [replace(p, address=start) for start, (_, p) in zip(starts, parts, strict=False)]
-            return self.builder.buffer(name, "hbm", starts[-1], placements)
+            return self._guarded(name, starts[-1], placements)
         assert self.iteration is not None
         pitch = round_up(starts[-1], hbm_alignment(self.target))
         times = max(len(tensor.stack) for tensor, _ in parts)
@@ -166,9 +167,23 @@ class KernelContext:
             for start, (tensor, placement) in zip(starts, parts, strict=False)
             for n, source in enumerate(tensor.stack or (tensor.source,) * times)
         ]
-        return self.builder.view(
-            self.builder.buffer(name, "hbm", times * pitch, stack), self.iteration * pitch
+        return self.builder.view(self._guarded(name, times * pitch, stack), self.iteration * pitch)
+
+    def _guarded(self, name: str, size: int, placements: Sequence[TensorPlacement]) -> SSAValue:
+        """A buffer with rows of zeros behind its tensors, as many as a prefetch reads beyond the last one."""
+        last, target = placements[-1], self.target
+        surplus = 0
+        if last.layout == "tiled":
+            surplus = (target.m_prefetch_tiles - 1) * target.mlen
+        elif last.layout == "column_blocks":
+            surplus = -last.padded_matrix[0] % target.hbm_v_prefetch_amount
+        if not surplus:
+            return self.builder.buffer(name, "hbm", size, placements)
+        zeros = self.constant_rows(f"guard_{surplus}", np.zeros((surplus, target.vlen), np.float32))
+        guard = TensorPlacement(
+            f"{name}_guard", "hbm", size, zeros.shape, "rows", last.format, zeros.source, view=zeros.view
         )
+        return self.builder.buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0

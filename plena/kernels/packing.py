@@ -72,12 +72,13 @@ def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
     target, vlen = ctx.target, ctx.target.vlen
     physical = panel.physical_rows(vlen)
     missing = (rows or ceil_div(panel.rows, target.mlen) * target.mlen) - physical
-    if missing <= ctx.defined_tails.get(panel.buffer, 0):
+    defined = ctx.defined_tails.get(panel.buffer, 0)
+    if missing <= defined:
         return
     ctx.defined_tails[panel.buffer] = missing
     with ctx.builder.step("zero padding"):
-        end = panel.blocks(vlen) * panel.block
-        ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing)
+        end = panel.blocks(vlen) * panel.block + defined * vlen
+        ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing - defined)
 
 
 def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
