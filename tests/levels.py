@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from plena.backend.assembly import encode
 from plena.backend.emulator import EmulationResult, emulate
 from plena.backend.stream import stream_from_module
-from plena.compiler import _program  # pyright: ignore[reportPrivateUsage]
+from plena.compiler import program_of
 from plena.driver import run_pipeline
 from plena.frontend import import_module
 from plena.interpreters.plena_isa import run_module
@@ -100,4 +100,4 @@ def lowered(
     run_pipeline(imported.module, TENSOR_PIPELINE)
     schedule = Schedule(**{"objective": "size", **options})
     candidate = lower(imported.module, schedule, None)[0]
-    return Lowered(_program(candidate, imported, model, inputs), candidate.tiles)
+    return Lowered(program_of(candidate, imported, model, inputs), candidate.tiles)

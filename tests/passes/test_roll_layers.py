@@ -1,0 +1,92 @@
+"""roll-layers: equal layers become a loop that computes the same, others stay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import plena
+from plena.dialects.plena import RepeatOp
+from plena.driver import run_pipeline
+from plena.errors import CompileError
+from plena.frontend import ImportedProgram
+from tests.levels import SMALL
+from tests.passes.tensor_pipeline import close, lowered, operations, references
+
+
+class Block(nn.Module):
+    """A residual layer."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.norm, self.up, self.down = nn.RMSNorm(size), nn.Linear(size, hidden), nn.Linear(hidden, size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.down(torch.relu(self.up(self.norm(x))))
+
+
+def stack(*hidden: int, size: int = 16) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(*(Block(size, h) for h in hidden))
+
+
+def rolled(module: nn.Module, x: torch.Tensor) -> ImportedProgram:
+    """At the plena level, layers rolled; it computes what the module computes."""
+    program = lowered(module, x)
+    run_pipeline(program.module, ("roll-layers",))
+    program.module.verify()
+    close(program, (x,), references(module, (x,)))
+    return program
+
+
+def repeats(program: ImportedProgram) -> list[RepeatOp]:
+    return [op for op in operations(program) if isinstance(op, RepeatOp)]
+
+
+@pytest.mark.parametrize("layers", [2, 3, 7])
+def test_equal_layers_become_one_loop(layers: int) -> None:
+    program = rolled(stack(*[32] * layers), torch.randn(4, 16))
+    (repeat,) = repeats(program)
+    assert repeat.times.value.data == layers
+    assert len(operations(program)) < 12
+
+
+@pytest.mark.parametrize("hidden", [(32,), (32, 48), (32, 48, 64)])
+def test_unequal_layers_stay(hidden: tuple[int, ...]) -> None:
+    assert not repeats(rolled(stack(*hidden), torch.randn(4, 16)))
+
+
+def test_only_the_equal_layers_are_rolled() -> None:
+    (repeat,) = repeats(rolled(stack(48, 32, 32, 32, 64), torch.randn(4, 16)))
+    assert repeat.times.value.data == 3
+
+
+def test_shared_parameters_stay_outside() -> None:
+    """A layer that is applied again and again has nothing to step through."""
+    block = Block(16, 32)
+    (repeat,) = repeats(rolled(nn.Sequential(block, block, block), torch.randn(4, 16)))
+    assert repeat.times.value.data == 3
+
+
+@pytest.mark.parametrize("layers", [2, 5])
+def test_more_layers_cost_hardly_more_instructions(layers: int) -> None:
+    x = torch.randn(4, 16)
+    options = {"target": SMALL, "objective": "size"}
+    few = plena.compile(stack(32, 32), (x,), **options)
+    program = plena.compile(stack(*[32] * layers), (x,), **options)
+    assert program.check(x, quiet=True).passed
+    assert program.stats().static <= few.stats().static + 4
+
+
+def test_a_layer_longer_than_the_watchdog_allows_is_not_looped() -> None:
+    x = torch.randn(4, 16)
+    target = SMALL.with_settings({"MAX_LOOP_INSTRUCTIONS": 150})
+    program = plena.compile(stack(32, 32, 32), (x,), target, objective="size")
+    assert program.check(x, quiet=True).passed
+    assert all(loop.dynamic // loop.trip_count <= 150 for loop in program.stats().loops if loop.depth == 0)
+
+
+def test_a_budget_below_the_smallest_program() -> None:
+    with pytest.raises(CompileError, match="The smallest has"):
+        plena.compile(stack(32, 32), (torch.randn(4, 16),), SMALL, objective="size", max_instructions=20)
