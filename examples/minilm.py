@@ -178,7 +178,7 @@ def counts_by_module(program: plena.Program) -> Table:
     """Where the instructions and cycles of the program are."""
     stats = program.stats()
     table = Table(title="Instructions and cycles by part of the model (DMA waits apart)")
-    table.add_column("module path")
+    table.add_column("module path", overflow="fold")
     for heading in (
         "static",
         "dynamic",
@@ -187,7 +187,7 @@ def counts_by_module(program: plena.Program) -> Table:
         "DMA\ncycles",
         "utilisation\npipelined",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     ordered = sorted(stats.modules.items(), key=lambda entry: -entry[1].cycles["transactional"])
     shown = [(name or "(pooling, normalisation, set-up)", count) for name, count in ordered[:MODULES_SHOWN]]
     for name, count in [*shown, (f"all {len(ordered)} parts", stats)]:
