@@ -6,7 +6,7 @@ import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.backend.view import Expand, Pad, Reshape
-from plena.dialects.plena import RepeatOp
+from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.kernels.context import KernelContext, unsupported
@@ -47,6 +47,9 @@ def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
     for use in value.uses:
         user = block.find_ancestor_op_in_block(use.operation)
         if user is None or not (user is op or user.is_before_in_block(op)):
+            return False
+        # A reshape before a return has no place of its own: the host does it when it reads the result.
+        if isinstance(user, ReshapeOp | RearrangeOp) and user.result not in ctx.locations:
             return False
     return True
 

@@ -61,7 +61,9 @@ def test_norms_of_heads(size: int, mlen: int) -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             heads = x.view(6, 4, size)
-            return (rms_norm(heads, (size,), self.gain) + layer_norm(heads, (size,), None, self.bias)).view(6, -1)
+            return (rms_norm(heads, (size,), self.gain) + layer_norm(heads, (size,), None, self.bias)).view(
+                6, -1
+            )
 
     check(Heads(), x, target=MACHINES[mlen])
 

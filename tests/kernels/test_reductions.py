@@ -1,0 +1,88 @@
+"""Sums, means and maxima along rows and over them; pooling and normalisation as sentence models write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import normalize
+
+from tests.kernels.checking import MACHINES, check
+
+tiles = pytest.mark.parametrize("mlen", MACHINES)
+REDUCTIONS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
+    "sum": lambda x, axis: x.sum(axis),
+    "mean": lambda x, axis: x.mean(axis),
+    "max": lambda x, axis: x.amax(axis),
+}
+
+
+@tiles
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@pytest.mark.parametrize("columns", [40, 128, 150])
+def test_along_rows(columns: int, kind: str, mlen: int) -> None:
+    torch.manual_seed(0)
+    check(lambda x: REDUCTIONS[kind](x, -1), torch.randn(9, columns) + 0.2, target=MACHINES[mlen])
+
+
+@tiles
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@pytest.mark.parametrize("size", [32, 64])
+def test_along_heads(size: int, kind: str, mlen: int) -> None:
+    torch.manual_seed(1)
+    x = torch.randn(5, 4 * size) + 0.2
+    check(lambda x: REDUCTIONS[kind](x.view(5, 4, size), -1), x, target=MACHINES[mlen])
+
+
+@tiles
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+def test_over_rows(rows: int, kind: str, mlen: int) -> None:
+    torch.manual_seed(2)
+    x = torch.randn(2, rows, 70) + 0.2
+    check(lambda x: REDUCTIONS[kind](x, 1), x, target=MACHINES[mlen])
+
+
+def test_maxima_over_rows_are_rows_own_numbers() -> None:
+    """Approached from below in three steps, which is exact unless numbers differ by many orders of magnitude."""
+    torch.manual_seed(3)
+    x = torch.randn(1, 60, 64) * torch.logspace(-1, 1, 64)
+    program = check(lambda x: x.amax(1), x, error=1e-6)
+    assert program.quantized_reference is not None
+
+
+def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean of the tokens that count."""
+    weights = mask.unsqueeze(-1).float()
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_pooling_under_a_mask(batch: int) -> None:
+    torch.manual_seed(4)
+    mask = torch.ones(batch, 20, dtype=torch.int64)
+    mask[0, 11:] = 0
+    hidden = torch.randn(batch, 20, 96)
+    check(pooled, hidden, mask)
+    check(lambda hidden, mask: normalize(pooled(hidden, mask), dim=1), hidden, mask)
+
+
+@tiles
+def test_euclidean_normalisation(mlen: int) -> None:
+    torch.manual_seed(5)
+    check(lambda x: normalize(x, p=2, dim=1), torch.randn(7, 90), target=MACHINES[mlen])
+
+
+@settings(max_examples=12)
+@given(
+    st.integers(1, 12), st.integers(1, 140), st.sampled_from([16, 32, 64]), st.sampled_from(list(REDUCTIONS)),
+    st.sampled_from([0, 1]), st.integers(0, 99),
+)  # fmt: skip
+def test_any_shape(rows: int, columns: int, mlen: int, kind: str, axis: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    # Numbers of one sign: the sum of others may be all cancellation.
+    x = torch.rand(1, rows, columns) + 0.1
+    check(lambda x: REDUCTIONS[kind](x, 1 + axis), x, target=MACHINES[mlen])

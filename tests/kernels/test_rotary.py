@@ -1,0 +1,100 @@
+"""Rotary embedding: halves and interleaved, heads narrower and wider than a row of lanes, heads that turn in part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from plena.backend.assembly import decode
+from tests.kernels.checking import MACHINES, check
+
+tiles = pytest.mark.parametrize("mlen", MACHINES)
+
+
+class Rotary(nn.Module):
+    """x * cos + rotate(x) * sin in the first `width` features of every head."""
+
+    def __init__(self, length: int, heads: int, size: int, width: int = 0, interleaved: bool = False) -> None:
+        super().__init__()
+        self.heads, self.size, self.width, self.interleaved = heads, size, width or size, interleaved
+        frequencies = 10000.0 ** -(torch.arange(0, self.width, 2).float() / self.width)
+        angles = torch.arange(length).float()[:, None] * frequencies[None]
+        angles = angles.repeat_interleave(2, -1) if interleaved else torch.cat([angles, angles], -1)
+        self.register_buffer("cos", angles.cos())
+        self.register_buffer("sin", angles.sin())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, _ = x.shape
+        heads = x.view(batch, length, self.heads, self.size).transpose(1, 2)
+        turned, rest = heads[..., : self.width], heads[..., self.width :]
+        if self.interleaved:
+            other = torch.stack([-turned[..., 1::2], turned[..., ::2]], -1).flatten(-2)
+        else:
+            half = self.width // 2
+            other = torch.cat([-turned[..., half:], turned[..., :half]], -1)
+        turned = turned * self.cos + other * self.sin
+        if self.width < self.size:
+            turned = torch.cat([turned, rest], -1)
+        return turned.transpose(1, 2).reshape(batch, length, -1)
+
+
+@tiles
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("size", [32, 64, 128])
+def test_whole_heads(size: int, interleaved: bool, mlen: int) -> None:
+    torch.manual_seed(0)
+    check(Rotary(17, 2, size, interleaved=interleaved), torch.randn(2, 17, 2 * size), target=MACHINES[mlen])
+
+
+@tiles
+@pytest.mark.parametrize(("size", "width"), [(64, 32), (128, 64), (64, 16)])
+def test_parts_of_heads(size: int, width: int, mlen: int) -> None:
+    """The rest passes: cosines of 1 and sines of 0."""
+    torch.manual_seed(1)
+    check(Rotary(9, 4, size, width), torch.randn(1, 9, 4 * size), target=MACHINES[mlen])
+
+
+@pytest.mark.parametrize("matmul", ["mm", "broadcast"])
+def test_schedules(matmul: str) -> None:
+    """The rotation is exact in both."""
+    torch.manual_seed(2)
+    check(Rotary(70, 3, 64), torch.randn(1, 70, 192), matmul=matmul)
+
+
+def test_what_is_turned_is_read_later() -> None:
+    torch.manual_seed(3)
+    rotary = Rotary(16, 2, 64)
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rotary = rotary
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            y = x * 2
+            return self.rotary(y), y
+
+    check(Both(), torch.randn(1, 16, 128))
+    wide = Rotary(16, 2, 128)
+    check(lambda x: wide(x * 2) + x * 2, torch.randn(1, 16, 256))
+
+
+def test_halves_of_whole_blocks_need_no_product() -> None:
+    program = check(Rotary(16, 2, 128), torch.randn(1, 16, 256))
+    assert not any(i.mnemonic.startswith("M_") for i in decode(program.words))
+
+
+@settings(max_examples=10)
+@given(
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 5), st.sampled_from([16, 32, 64, 128]), st.booleans(),
+    st.sampled_from([16, 32, 64]), st.integers(0, 99),
+)  # fmt: skip
+def test_any_shape(
+    batch: int, length: int, heads: int, size: int, interleaved: bool, mlen: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    module = Rotary(length, heads, size, interleaved=interleaved)
+    check(module, torch.randn(batch, length, heads * size), target=MACHINES[mlen])
