@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that show what the compiler does, by running it.
 
-    python docs/generate.py            # write levels.md, errors.md and cli.md
+    python docs/generate.py            # write levels.md, errors.md, cli.md and README.md's figures
     python docs/generate.py --check    # fail if one of them is not current
 
 tests/test_docs.py does the latter.
@@ -285,12 +285,42 @@ def _metavar(action: argparse.Action) -> str:
     return text.replace("|", "&#124;")
 
 
+FIGURES = (
+    ("64 x 64, M_MM, rows", "softmax over whole rows"),
+    ("64 x 64, M_MM, online", "online softmax"),
+    ("64 x 128, M_MM, rows", ""),
+    ("256 x 64, M_MM, rows", ""),
+    ("256 x 64, auto", "broadcast unit, chosen by default"),
+)
+"""The demo's cases that README.md shows."""
+
+
+def readme_page() -> str:
+    """README.md with the figures of examples/attention.py."""
+    demo = example("attention")
+    cases, published = {case.name: case for case in demo.CASES}, demo.published()
+    lines = ["| | public compiler | plena | |", "| --- | --: | --: | --- |"]
+    for name, remark in FIGURES:
+        case = cases[name]
+        module, inputs = demo.attention(case.sequence, case.head_dim, case.heads)
+        stats, theirs = plena.compile(module, inputs, **case.options).stats(), published[case.published]
+        lines.append(
+            f"| {case.sequence} x {case.head_dim} | {theirs['static']:,} / {theirs['cycles']:,} "
+            f"| {stats.static:,} / {stats.cycles['transactional']:,} | {remark} |"
+        )
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- figures -->\n")
+    _, _, after = rest.partition("<!-- end of figures -->")
+    return f"{before}<!-- figures -->\n{chr(10).join(lines)}\n<!-- end of figures -->{after}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "levels.md": levels_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
+    "../README.md": readme_page,
 }
-"""File name -> what makes the page."""
+"""Path from docs/ -> what makes the page."""
 
 
 def main(check: bool) -> int:

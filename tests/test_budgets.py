@@ -30,3 +30,19 @@ def test_growth_is_noticed() -> None:
     assert grown({"static": 10, "dynamic": 19}, budget) == []
     assert grown({"static": 11, "dynamic": 20}, budget) == ["static 11 (recorded: 10)"]
     assert grown({"static": 1, "cycles": 5}, budget) == ["cycles 5 (not recorded)"]
+
+
+def test_attention_reaches_its_figures() -> None:
+    """One head in the M_MM schedule (issue 2)."""
+    counts = recorded("kernels")
+    rows, wide = counts["attention 64x64, rows"], counts["attention 64x128, rows"]
+    assert rows["static"] <= 60 and rows["dynamic"] <= 3600 and rows["transactional"] <= 36_500
+    assert wide["static"] <= 85
+    assert counts["attention 64x64, online"]["static"] <= 90
+    assert counts["attention 6 heads of 64x64, rows"]["static"] <= rows["static"] + 12
+
+
+def test_linear_layers_reach_their_figures() -> None:
+    """The broadcast schedule of a feed-forward projection (issue 5)."""
+    linear = recorded("kernels")["linear 64x384 to 1408"]
+    assert linear["static"] <= 40 and linear["transactional"] <= 37_051

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("levels.md", "errors.md", "cli.md")
+PAGES = ("levels.md", "errors.md", "cli.md", "../README.md")
 
 
 @pytest.fixture(scope="module")
