@@ -33,8 +33,26 @@ def band_of(mask: torch.Tensor) -> BandAttr | None:
 
 
 def _band_of_allowed(allowed: torch.Tensor) -> BandAttr | None:
+    """The band that the first and last query state: there the bounds reach furthest into the keys."""
     queries, keys = allowed.shape
-    if bool(allowed.all()) or not bool(allowed.any()):
+    seen = [row.nonzero().flatten() for row in (allowed[0], allowed[-1])]
+    if 0 in (len(seen[0]), len(seen[1])):
+        return _band_of_distances(allowed)
+    last_of_first, first_of_last = int(seen[0][-1]), int(seen[1][0])
+    upper = last_of_first if last_of_first < keys - 1 else None
+    lower = first_of_last - (queries - 1) if first_of_last > 0 else None
+    band = torch.ones(queries, keys, dtype=torch.bool)
+    band = band if upper is None else band.tril_(upper)
+    band = band if lower is None else band.triu_(lower)
+    if (lower is None and upper is None) or not torch.equal(band, allowed):
+        return None
+    return BandAttr(lower, upper)
+
+
+def _band_of_distances(allowed: torch.Tensor) -> BandAttr | None:
+    """The band by all distances, for masks in which the first or last query sees no key."""
+    queries, keys = allowed.shape
+    if not bool(allowed.any()):
         return None
     distance = torch.arange(keys)[None, :] - torch.arange(queries)[:, None]
     inside = distance[allowed]

@@ -315,7 +315,7 @@ class GraphImporter:
 
     def _constant_op(self, tensor: torch.Tensor, name: str) -> aten.AtenOp:
         result_type = self.tensor_type(tensor, None)
-        if tensor.numel() > 0 and bool((tensor == tensor.flatten()[0]).all()):
+        if _is_uniform(tensor):
             number = tensor.flatten()[0].item()
             return aten.FullOp.build(
                 properties={"value": _number_attribute(number)}, result_types=[result_type]
@@ -380,7 +380,17 @@ class GraphImporter:
 
 def _fingerprint(tensor: torch.Tensor) -> tuple[object, ...]:
     """Equal for equal tensors, and cheap; different tensors rarely share one."""
-    return (tuple(tensor.shape), tensor.dtype, tensor.double().sum().item())
+    flat = tensor.reshape(-1)
+    sample = flat[:: max(1, len(flat) // 1024)]
+    return (tuple(tensor.shape), tensor.dtype, sample.double().sum().item())
+
+
+def _is_uniform(tensor: torch.Tensor) -> bool:
+    """Whether all elements are equal; the ends differ in most tensors that are not."""
+    flat = tensor.reshape(-1)
+    if len(flat) == 0 or bool(flat[0] != flat[-1]) or bool((flat[:64] != flat[0]).any()):
+        return False
+    return bool((flat == flat[0]).all())
 
 
 def _without_repetition(tensor: torch.Tensor) -> torch.Tensor:
