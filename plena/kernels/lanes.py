@@ -50,7 +50,6 @@ def emit_elementwise(
     values = [result] if isinstance(result, SSAValue) else list(result)
     lanes.region.block.add_op(LanesYieldOp(*values))
     plan = plan_rows(lanes.region.block, outs, inputs)
-    assert plan is not None, "an expression writes an output before it has read the input that lies there"
     scratch = None
     if plan.scratch:
         scratch = ctx.builder.buffer("row", "vector", plan.scratch * ctx.target.vlen)

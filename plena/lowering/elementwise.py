@@ -6,8 +6,9 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.tile import ConstantOp, ElementwiseOp, TileOp
+from plena.errors import CompileError
 from plena.lowering.context import Lowering, lowers
-from plena.lowering.row_plan import plan_of
+from plena.lowering.row_plan import Place, plan_of
 
 _ROWS = {"add": "V_ADD_VV", "sub": "V_SUB_VV", "mul": "V_MUL_VV"}
 _WORDS = {
@@ -33,23 +34,30 @@ def lower_elementwise(op: TileOp, ctx: Lowering) -> None:
     bases = {kind: [ctx.at(p.buffer) for p in group] for kind, group in panels.items()}
     scratch = Linear() if op.scratch is None else ctx.at(op.scratch)
     cells = {word: word_cell(ctx, word) for word in op.words}
-    places = plan_of(op).places
+    plan = plan_of(op)
+    if plan.scratch and op.scratch is None:
+        raise CompileError(f"tile.elementwise needs {plan.scratch} rows of scratch", hint="give it a buffer")
     rows, blocks = op.size
     if all(p.block == rows * p.row for group in panels.values() for p in group):
         rows, blocks = rows * blocks, 1
     with kernel.loop(blocks) as block, kernel.loop(rows) as row:
 
-        def address(value: SSAValue) -> Linear:
-            kind, number = places[value]
+        def row_at(place: Place) -> Linear:
+            kind, number = place
             if kind == "scratch":
                 return scratch + number * vlen
             panel = panels[kind][number]
             return bases[kind][number] + block * panel.block + row * panel.row
 
+        def address(value: SSAValue) -> Linear:
+            return row_at(plan.places[value])
+
         for step in op.steps:
             cell = None if step.word is None else cells[step.word]
             other = None if step.b is None or cell is not None else address(step.b)
             _emit(ctx, step.kind.data, address(step.result), address(step.a), other, cell)
+        for value, home in plan.moves:
+            _emit(ctx, "copy", row_at(home), address(value), None, None)
 
 
 def _emit(

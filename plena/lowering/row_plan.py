@@ -16,21 +16,23 @@ Place: TypeAlias = tuple[Literal["in", "out", "scratch"], int]
 
 @dataclass(frozen=True)
 class RowPlan:
-    """The place of every value, and the number of scratch rows."""
+    """The place of every value, and the number of scratch rows.
+
+    `moves` are values that have to be copied to output rows at the end, since an input was still needed there.
+    """
 
     places: Mapping[SSAValue, Place]
     scratch: int
+    moves: tuple[tuple[SSAValue, Place], ...]
 
 
 def plan_of(op: ElementwiseOp) -> RowPlan:
     """The places of an operation's values."""
-    plan = plan_rows(op.body.block, op.out_panels, op.in_panels)
-    assert plan is not None, "a row is written before an input that lies there was read"
-    return plan
+    return plan_rows(op.body.block, op.out_panels, op.in_panels)
 
 
-def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows]) -> RowPlan | None:
-    """Places for the values of a body, None if a result would overwrite an input that is still needed.
+def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows]) -> RowPlan:
+    """Places for the values of a body.
 
     An instruction reads its rows before it writes one, so a result may take the row of an operand that is not needed
     afterwards. Output rows hold intermediate values too until their own is made.
@@ -56,11 +58,12 @@ def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows
             until = last_use.get(op.result, number)
             place = next((h for v, h in homes.items() if made_at[v] >= until and h not in taken), None)
         elif place in taken:
-            return None
+            place = None
         if place is None:
             row = next(k for k in range(rows + 1) if ("scratch", k) not in taken)
             rows = max(rows, row + 1)
             place = ("scratch", row)
         places[op.result] = place
         live.add(op.result)
-    return RowPlan(places, rows)
+    moves = tuple((value, home) for value, home in homes.items() if places[value] != home)
+    return RowPlan(places, rows, moves)

@@ -161,12 +161,11 @@ def _root(value: SSAValue) -> SSAValue:
 def _fused(first: _Elementwise, second: _Elementwise, module: ModuleOp) -> ElementwiseOp | None:
     """Both operations as one in the place of the second, None if their rows do not match."""
     made = {_root(panel.buffer): panel for panel in first.outs}
-    read = {_root(panel.buffer) for panel in first.inputs}
     for panel in second.inputs:
         if made.get(_root(panel.buffer), panel) != panel:
             return None
     for panel in second.outs:
-        if _root(panel.buffer) in read and panel not in first.inputs:
+        if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first.inputs):
             return None
         if made.get(_root(panel.buffer), panel) != panel:
             return None
@@ -182,8 +181,6 @@ def _fused(first: _Elementwise, second: _Elementwise, module: ModuleOp) -> Eleme
     body.add_op(LanesYieldOp(*yields))
     outs = (*kept, *second.outs)
     plan = plan_rows(body, outs, inputs)
-    if plan is None:
-        return None
     scratch = _scratch(module, plan.scratch) if plan.scratch else None
     fused = ElementwiseOp(outs, inputs, scratch, second.size, region, dict(second.op.attributes))
     block = second.op.parent_block()
