@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
@@ -35,6 +35,7 @@ class Candidate:
     decisions: tuple[str, ...] = ()
     tunable: bool = False
     pairable: bool = False
+    sections: int = 1
 
     @property
     def longest_iteration(self) -> int:
@@ -61,6 +62,12 @@ GROWTH = 0.15
 EXPANDABLE = 1000
 """Static instructions above which loops are only expanded if a budget asks for it."""
 
+PROMISING = 2
+"""How many schedules have their loops expanded: the best ones without."""
+
+LARGEST_BLOCK = 256
+"""Query rows at a time beyond which attention gains nothing."""
+
 
 def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
     """The best lowering of a module of plena kernels, equal layers as a loop if that runs.
@@ -77,18 +84,19 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
     found: list[Candidate] = []
     problems: list[CompileError] = []
     for variant in (rolled, kernels) if has_layers else (kernels,):
-        for option in schedules(variant, schedule):
-            if found and not _worth_trying(option, found, target):
-                continue
-            try:
-                found.extend(lower(variant, option, max_instructions))
-            except CompileError as error:
-                problems.append(error)
+        found.extend(_candidates(variant, schedule, max_instructions, problems))
+        found.extend(_sectioned(variant, found, max_instructions))
         found.extend(_paired(variant, found, max_instructions))
-        if any(c.longest_iteration <= target.max_loop_instructions for c in found):
+        if any(_runs(c, target) for c in found):
             break
-    running = [c for c in found if c.longest_iteration <= target.max_loop_instructions]
+    else:
+        found.extend(_parted(kernels, found, problems))
+    running = [c for c in found if _runs(c, target)]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
+    if running and not fitting and schedule.objective == "cycles":
+        small = search(kernels, replace(schedule, objective="size"), None)
+        running.append(small)
+        fitting = [small] if small.statistics.static <= (max_instructions or 0) else []
     if fitting:
         return min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
     if running:
@@ -106,13 +114,86 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
     )
 
 
+def _runs(candidate: Candidate, target: Target) -> bool:
+    return candidate.longest_iteration <= target.max_loop_instructions
+
+
+def _candidates(
+    kernels: ModuleOp, schedule: Schedule, max_instructions: int | None, problems: list[CompileError]
+) -> list[Candidate]:
+    """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
+    target = Target.from_module(kernels)
+    lowerings: list[tuple[_Lowering, Candidate]] = []
+    seen: set[str] = set()
+    for option in schedules(kernels, schedule):
+        if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
+            continue
+        try:
+            lowering = _Lowering.of(kernels, option, seen)
+        except CompileError as error:
+            problems.append(error)
+            continue
+        if lowering is not None:
+            lowerings.append((lowering, lowering.candidate(lowering.affine.clone())))
+
+    def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
+        return not _runs(entry[1], target), *entry[1].cost(free=max_instructions is not None)
+
+    found = [candidate for _, candidate in lowerings]
+    for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
+        if max_instructions or plain.statistics.static <= EXPANDABLE:
+            found.extend(_expanded(lowering, max_instructions))
+    return found
+
+
+def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """Under a budget: attention with as many pieces of code for query blocks that see other keys as pay and fit."""
+    target = Target.from_module(kernels)
+    running = [c for c in found if _runs(c, target)]
+    if max_instructions is None or not any(c.sections > 1 for c in running):
+        return []
+    fitting = [c for c in running if c.statistics.static <= max_instructions]
+    best = min(fitting or running, key=lambda c: c.cost(free=True) if fitting else (c.statistics.static, 0))
+    options = dict.fromkeys((running[0].schedule, best.schedule))
+    added: list[Candidate] = []
+    number = best.schedule.sections
+    most = max(c.sections for c in running)
+    while number < most if fitting else number > 1:
+        number = number * 2 if fitting else number // 2
+        tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
+        added.extend(tried)
+        if any(c.statistics.static <= max_instructions for c in tried) != bool(fitting):
+            break
+    return added
+
+
+def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileError]) -> list[Candidate]:
+    """Attention whose loops over heads are expanded into so many parts that an iteration is short enough."""
+    target = Target.from_module(kernels)
+    tunable = [c for c in found if c.tunable]
+    parts, parted = 1, list[Candidate]()
+    while tunable and not any(_runs(c, target) for c in tunable):
+        shortest = min(tunable, key=lambda c: c.longest_iteration)
+        excess = -(-shortest.longest_iteration // target.max_loop_instructions)
+        if shortest.schedule.parts < parts:
+            break
+        parts = max(parts + 1, shortest.schedule.parts * excess)
+        try:
+            tunable = [lower_plainly(kernels, replace(shortest.schedule, parts=parts))]
+        except CompileError as error:
+            problems.append(error)
+            break
+        parted.extend(tunable)
+    return parted
+
+
 def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
     """The schedules that can be lowered: loop orders of attention and sizes of its query block."""
     yield schedule
     lengths = [op.query_length for op in kernels.walk() if isinstance(op, AttentionOp)]
     blen = Target.from_module(kernels).blen
     block = blen
-    while lengths and block < 2 * max(lengths):
+    while lengths and block < 2 * max(lengths) and block <= LARGEST_BLOCK:
         yield replace(schedule, order="queries", query_block=block)
         block *= 4
 
@@ -145,15 +226,17 @@ def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target)
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
     lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
     lowered = [lowering.candidate(lowering.affine.clone())]
     if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
-        lowered.extend(_expanded(lowering.affine, schedule, max_instructions, lowering.candidate))
+        lowered.extend(_expanded(lowering, max_instructions))
     return lowered
 
 
 def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
     lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
     return lowering.candidate(lowering.affine)
 
 
@@ -167,9 +250,15 @@ class _Lowering:
     affine: ModuleOp
 
     @staticmethod
-    def of(kernels: ModuleOp, schedule: Schedule) -> _Lowering:
+    def of(kernels: ModuleOp, schedule: Schedule, seen: set[str] | None = None) -> _Lowering | None:
+        """The module under a schedule; None if its tile level is among those `seen` before."""
         tiles = kernels.clone()
         conversion = convert(tiles, schedule)
+        if seen is not None:
+            text = str(tiles)
+            if text in seen:
+                return None
+            seen.add(text)
         run_pipeline(tiles, TILE_PIPELINE[1:])
         affine = tiles.clone()
         run_pipeline(affine, AFFINE_PIPELINE)
@@ -189,23 +278,20 @@ class _Lowering:
             (*conversion.decisions, *choices),
             tunable=conversion.tunable,
             pairable=conversion.pairable,
+            sections=conversion.sections,
         )
 
 
-def _expanded(
-    affine: ModuleOp,
-    schedule: Schedule,
-    max_instructions: int | None,
-    candidate: Callable[[ModuleOp, tuple[str, ...]], Candidate],
-) -> Iterator[Candidate]:
+def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
     """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
+    affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
     points = candidates(affine, timing=schedule.timing, max_instructions=budget)
 
     def apply(point: Point) -> Candidate:
         module = affine.clone()
         apply_choices(module, point.choices)
-        return candidate(module, tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices))
+        return lowering.candidate(module, tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices))
 
     if schedule.objective == "size":
         # Short loops can take more instructions than their iterations.

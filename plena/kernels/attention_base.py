@@ -18,6 +18,7 @@ from plena.kernels.attention_sections import (
     Section,
     Visibility,
     hidden_tiles,
+    most_sections,
     visible_sections,
     whole_section,
 )
@@ -137,9 +138,10 @@ class AttentionKernel(ABC):
     def _sections(self) -> list[Section]:
         """Without skipping, one section; the last tile of keys whole, if code size matters more than cycles."""
         schedule, target = self.ctx.schedule, self.target
-        if schedule.objective == "size" or schedule.sections == 1:
+        if schedule.objective == "size":
             return [whole_section(self.view, target.mlen)]
         step = target.mlen if self.tile_by_tile else target.blen
+        self.ctx.sections = max(self.ctx.sections, most_sections(self.view, target.mlen, step))
         return visible_sections(self.view, target.mlen, step, schedule.sections)
 
     def _in_order(self) -> list[Section]:

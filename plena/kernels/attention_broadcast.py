@@ -16,6 +16,7 @@ from plena.kernels.attention_sections import (
     Section,
     Visibility,
     hidden_tiles,
+    most_sections,
     visible_sections,
     whole_section,
 )
@@ -253,7 +254,7 @@ class BroadcastAttention:
         The last may have fewer tiles; where results are copied, also one with fewer rows is on its own.
         """
         rows, schedule = self.filled_tiles * self.vlen, self.ctx.schedule
-        skips = schedule.objective == "cycles" and schedule.sections > 1 and self.width == 1
+        skips = schedule.objective == "cycles" and self.width == 1
         full = self.query_tiles // self.filled_tiles if self._writes_result() else self.shape.queries // rows
         rest = self.query_tiles - full * self.filled_tiles
         for first, count, tiles in ((0, full, self.filled_tiles), (full, int(rest > 0), rest)):
@@ -262,6 +263,7 @@ class BroadcastAttention:
             view = Visibility(self.shape.queries, self.shape.keys, rows, self.op.band, first, count)
             sections = [whole_section(view, self.vlen)]
             if skips:
+                self.ctx.sections = max(self.ctx.sections, most_sections(view, self.vlen, self.vlen))
                 sections = visible_sections(view, self.vlen, self.vlen, schedule.sections)
             yield from (Slots(heads, tiles, section) for section in sections)
 
@@ -404,9 +406,12 @@ class BroadcastAttention:
     def _is_triangular(self, slots: Slots) -> bool:
         """Whether the query tiles of a filling see differently many tiles of keys, which is worth code for each."""
         section, band = slots.section, self.op.band
-        once = slots.heads == 1 and section.repeats == 1 and section.first_tile == 0
+        once = slots.heads == section.blocks == section.repeats == 1 and section.first_tile == 0
         cut = band is not None and band.upper is not None and self.masks.sinks is None
-        return once and cut and slots.tiles > 1 and self.ctx.schedule.objective == "cycles"
+        if not (once and cut and slots.tiles > 1 and self.ctx.schedule.objective == "cycles"):
+            return False
+        self.ctx.sections = max(self.ctx.sections, slots.tiles)
+        return self.ctx.schedule.sections > 1
 
     def _softmax_by_tiles(self, filling: Filling, head: Linear, pitch: int) -> None:
         """Softmax query tile by query tile, over the tiles of keys that it sees; the weights of the others are 0."""

@@ -85,6 +85,11 @@ def visible_sections(view: Visibility, mlen: int, step: int, limit: int) -> list
         step *= 2
 
 
+def most_sections(view: Visibility, mlen: int, step: int) -> int:
+    """How many sections there are without a limit."""
+    return len(list(_joined(_runs(view, mlen, step), view, mlen)))
+
+
 def _runs(view: Visibility, mlen: int, step: int) -> Iterator[Section]:
     current: Section | None = None
     for block in range(view.first, view.first + view.blocks):

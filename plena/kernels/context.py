@@ -70,6 +70,8 @@ class KernelContext:
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
     """Whether a linear layer in the M_MM schedule has column blocks that could be made in pairs."""
+    sections: int = 1
+    """The most pieces of code that treat query blocks apart by the keys they see, were the schedule to allow them."""
     useful_macs: dict[str, int] = field(default_factory=dict[str, int])
     """Multiply-accumulates of the mathematical operations, padding not counted."""
 

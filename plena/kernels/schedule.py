@@ -32,5 +32,5 @@ class Schedule:
     query_block: int = 0
     order: LoopOrder = "heads"
     parts: int = 1
-    sections: int = 8
+    sections: int = 4
     pairing: bool = False

@@ -99,6 +99,8 @@ class ConvertPlenaToTile(ModulePass):
     attention: AttentionChoice = "auto"
     query_block: int = 0
     order: LoopOrder = "heads"
+    parts: int = 1
+    sections: int = 4
     pairing: bool = False
     data: dict[str, Attribute | Array] = field(
         default_factory=dict[str, "Attribute | Array"], compare=False, init=False
@@ -112,6 +114,8 @@ class ConvertPlenaToTile(ModulePass):
             self.attention,
             self.query_block,
             self.order,
+            self.parts,
+            self.sections,
             self.pairing,
         )
         self.data.update(convert(op, schedule).data)
@@ -122,13 +126,15 @@ class Conversion:
     """What a conversion leaves beside the module.
 
     `data` are the staging expressions and constants that placements name, `decisions` one line for each choice;
-    `tunable` says whether loop order and query block of the schedule had any effect, `pairable` whether pairing has.
+    `tunable` says whether loop order and query block of the schedule had any effect, `pairable` whether pairing has;
+    more than `sections` sections have none.
     """
 
     data: dict[str, Attribute | Array]
     decisions: tuple[str, ...]
     tunable: bool
     pairable: bool
+    sections: int
 
 
 def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
@@ -150,7 +156,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable)
+    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections)
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
