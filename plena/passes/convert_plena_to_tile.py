@@ -156,7 +156,9 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-    return Conversion(kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections)
+    return Conversion(
+        kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections
+    )
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
