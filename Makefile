@@ -14,7 +14,7 @@ $(BIN)/plena-opt: pyproject.toml constraints.txt
 	@touch $@
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 test-slow: setup
 	$(BIN)/pytest -m slow
