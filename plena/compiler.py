@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +65,19 @@ def compile(
     run_pipeline(kernels, TENSOR_PIPELINE)
     schedule = Schedule(objective, timing, matmul, attention)
     chosen = search(kernels, schedule, max_instructions)
-    return program_of(chosen, imported, module, example_inputs)
+    program = program_of(chosen, imported, module, example_inputs)
+    program.rationale = replace(
+        chosen.rationale,
+        model=type(module).__name__,
+        options={
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
+        },
+    )
+    return program
 
 
 _OPTIONS: dict[str, tuple[str, ...]] = {
