@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plena.backend.number_formats import Staging
 from plena.backend.ports import Port
 from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
 from plena.dialects.tile.placements import from_attribute
@@ -35,6 +36,7 @@ def compile(
     timing: Timing = "transactional",
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
+    staging: Staging = "public",
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -47,6 +49,9 @@ def compile(
         timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
         matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
+        staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
+            the same.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -54,7 +59,7 @@ def compile(
     """
     from plena.frontend import import_module
 
-    _check_options(objective=objective, timing=timing, matmul=matmul, attention=attention)
+    _check_options(objective=objective, timing=timing, matmul=matmul, attention=attention, staging=staging)
     if max_instructions is not None and max_instructions < 1:
         raise CompileError(f"max_instructions must be positive, got {max_instructions}")
     target = target or Target()
@@ -63,7 +68,7 @@ def compile(
     kernels = imported.module
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
-    schedule = Schedule(objective, timing, matmul, attention)
+    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
     chosen = search(kernels, schedule, max_instructions)
     program = program_of(chosen, imported, module, example_inputs)
     program.rationale = replace(
@@ -85,6 +90,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "timing": ("transactional", "pipelined"),
     "matmul": ("auto", "mm", "broadcast"),
     "attention": ("auto", "online", "rows"),
+    "staging": ("public", "nearest"),
 }
 
 
