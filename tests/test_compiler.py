@@ -78,7 +78,9 @@ def test_every_schedule_is_right(timing: str, product: str, form: str) -> None:
 @pytest.mark.parametrize("shape", [(1, 32, 16), (2, 48, 8)])
 def test_nearest_staging_is_closer_to_pytorch_at_the_same_cost(shape: tuple[int, int, int]) -> None:
     inputs = qkv(*shape)
-    public, nearest = (plena.compile(Attention(), inputs, SMALL, staging=how) for how in ("public", "nearest"))
+    public, nearest = (
+        plena.compile(Attention(), inputs, SMALL, staging=how) for how in ("public", "nearest")
+    )
     assert public.asm == nearest.asm
     reports = [program.check(quiet=True) for program in (public, nearest)]
     assert all(report.passed for report in reports), "the references round as the program's host does"

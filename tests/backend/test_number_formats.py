@@ -231,7 +231,9 @@ def test_nearest_staging_takes_the_nearest_code(x: NDArray[np.float32], elem: Fp
     mx = Mx(len(x), elem, E8M0)
     elements, scales = mx.encode_nearest(x)
     found = mx.decode(elements, scales).astype(np.float64)
-    values = decode_table(elem)[np.isfinite(decode_table(elem))].astype(np.float64) * 2.0 ** (int(scales[0]) - 127)
+    values = decode_table(elem)[np.isfinite(decode_table(elem))].astype(np.float64) * 2.0 ** (
+        int(scales[0]) - 127
+    )
     closest = np.abs(values[:, None] - x).min(axis=0)
     np.testing.assert_array_equal(np.abs(found - x), closest)
     assert 0 < scales[0] < 255
