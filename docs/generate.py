@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that show what the compiler does, by running it.
 
-    python docs/generate.py            # write levels.md, errors.md, cli.md and README.md's figures
+    python docs/generate.py            # write levels.md, errors.md, cli.md, the drawings, README.md's figures
     python docs/generate.py --check    # fail if one of them is not current
 
 tests/test_docs.py does the latter.
@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,14 +36,27 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
 
-def example(name: str) -> ModuleType:
-    """One of examples/*.py as a module."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "examples" / f"{name}.py")
+def loaded(path: Path) -> ModuleType:
+    """A Python file as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def example(name: str) -> ModuleType:
+    """One of examples/*.py as a module."""
+    return loaded(ROOT / "examples" / f"{name}.py")
+
+
+PICTURES: dict[str, Callable[..., Any]] = loaded(DOCS / "pictures.py").PICTURES
+
+
+def drawn(name: str) -> str:
+    """docs/assets/<name>.svg."""
+    return PICTURES[name](plena.Target()).svg()
 
 
 def fenced(text: str, language: str = "mlir") -> str:
@@ -319,6 +333,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "cli.md": cli_page,
     "../README.md": readme_page,
+    **{f"assets/{name}.svg": partial(drawn, name) for name in PICTURES},
 }
 """Path from docs/ -> what makes the page."""
 

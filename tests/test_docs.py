@@ -12,6 +12,7 @@ import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("levels.md", "errors.md", "cli.md", "../README.md")
+DRAWINGS = ("machine", "product", "broadcast", "column_blocks", "mx", "hardware_loop")
 
 
 @pytest.fixture(scope="module")
