@@ -41,7 +41,7 @@ docs: reference
 	$(BIN)/python docs/generate.py
 
 site: docs
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -44,7 +44,10 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
         path = Path(page.file.abs_src_path).parent / match[2]
         if not path.is_file():
             raise PluginError(f"{page.file.src_uri}: there is no {match[2]}; `make docs` draws it")
-        drawing = re.sub(r"<style>.*?</style>\s*", "", path.read_text(encoding="utf-8"), flags=re.S)
+        drawing = path.read_text(encoding="utf-8")
+        if "currentColor" not in drawing:
+            return match[0]
+        drawing = re.sub(r"<style>.*?</style>\s*", "", drawing, flags=re.S)
         label = f'<svg class="picture" role="img" aria-label="{escape(match[1])}" '
         return drawing.replace("<svg ", label, 1)
 
