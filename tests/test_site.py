@@ -54,7 +54,9 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in pages(site):
         for address in Loads(page).found:
             assert not re.match(r"(https?:)?//", address), f"{page.name} loads {address}"
-            assert (page.parent / address.partition("?")[0].partition("#")[0]).exists() or page.name == "404.html"
+            assert (
+                page.parent / address.partition("?")[0].partition("#")[0]
+            ).exists() or page.name == "404.html"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet
 

@@ -68,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument(
-        "source", nargs="?", help=f"IR (.mlir), assembly (.asm), words (.mem), a program folder, or {MODEL_HELP}"
+        "source",
+        nargs="?",
+        help=f"IR (.mlir), assembly (.asm), words (.mem), a program folder, or {MODEL_HELP}",
     )
     options.add_argument(
         "-p", "--passes", default="", metavar="PASSES", help="passes and named pipelines to begin with"
