@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plena.backend.number_formats import Staging
 from plena.backend.ports import Port
 from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
 from plena.dialects.tile.placements import from_attribute
@@ -36,7 +34,6 @@ def compile(
     timing: Timing = "transactional",
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
-    staging: Staging = "public",
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -49,9 +46,6 @@ def compile(
         timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
         matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
-        staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
-            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
-            the same.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -59,45 +53,57 @@ def compile(
     """
     from plena.frontend import import_module
 
-    _check_options(objective=objective, timing=timing, matmul=matmul, attention=attention, staging=staging)
-    if max_instructions is not None and max_instructions < 1:
-        raise CompileError(f"max_instructions must be positive, got {max_instructions}")
+    check_options(
+        {
+            "target": target,
+            "max_instructions": max_instructions,
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+        }
+    )
     target = target or Target()
     target.validate()
     imported = import_module(module, example_inputs)
     kernels = imported.module
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
-    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    schedule = Schedule(objective, timing, matmul, attention)
     chosen = search(kernels, schedule, max_instructions)
-    program = program_of(chosen, imported, module, example_inputs)
-    program.rationale = replace(
-        chosen.rationale,
-        model=type(module).__name__,
-        options={
-            "objective": objective,
-            "timing": timing,
-            "matmul": matmul,
-            "attention": attention,
-            **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
-        },
-    )
-    return program
+    return program_of(chosen, imported, module, example_inputs)
 
 
-_OPTIONS: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str, ...]] = {
     "objective": ("cycles", "size"),
     "timing": ("transactional", "pipelined"),
     "matmul": ("auto", "mm", "broadcast"),
     "attention": ("auto", "online", "rows"),
-    "staging": ("public", "nearest"),
 }
+_OPTIONS = ("target", "max_instructions", *_CHOICES)
 
 
-def _check_options(**given: str) -> None:
-    for name, value in given.items():
-        if value not in _OPTIONS[name]:
-            raise CompileError(f"{name} must be one of {', '.join(_OPTIONS[name])}, not {value!r}")
+def check_options(options: Mapping[str, Any]) -> None:
+    """Whether `compile` has these options with these values.
+
+    Raises:
+        CompileError: which one it has not, and which there are.
+    """
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise CompileError(f"there is no option {name!r}", hint=f"The options are {', '.join(_OPTIONS)}.")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise CompileError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+    target, budget = options.get("target"), options.get("max_instructions")
+    if target is not None and not isinstance(target, Target):
+        raise CompileError(
+            f"target must be a plena.Target, not {type(target).__name__}",
+            hint="Target.from_toml(path) reads a settings file.",
+        )
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+        raise CompileError(f"max_instructions must be a whole number, not {budget!r}")
+    if budget is not None and budget < 1:
+        raise CompileError(f"max_instructions must be positive, got {budget}")
 
 
 def program_of(

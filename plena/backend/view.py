@@ -168,6 +168,23 @@ class Expand(Step):
         return ["expand", list(self.shape)]
 
 
+@dataclass(frozen=True)
+class IsZero(Step):
+    """1 where an element is 0 (or false), 0 elsewhere; ``scatter`` leaves what is not 0 as in ``into``."""
+
+    def apply(self, array: Array) -> Array:
+        return (array == 0).astype(array.dtype)
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        return np.where(array != 0, 0, np.where(into == 0, 1, into)).astype(into.dtype)
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def to_json(self) -> Json:
+        return ["is_zero"]
+
+
 View: TypeAlias = tuple[Step, ...]
 
 _STEPS: dict[str, Callable[..., Step]] = {
@@ -176,6 +193,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "slice": Slice,
     "pad": Pad,
     "expand": Expand,
+    "is_zero": IsZero,
 }
 
 

@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
+from plena.frontend.fast_paths import FAST_PATHS
 
 _KEPT = (
     "linear.default",
@@ -81,4 +82,5 @@ def _decompositions() -> Any:
     for name in _KEPT:
         packet, overload = name.split(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
+    table.update(FAST_PATHS)
     return table

@@ -108,6 +108,7 @@ class GraphImporter:
         self.held: list[torch.Tensor] = []
         self.location: dict[str, Attribute] = {}
         self._check_mutations()
+        self._check_effects()
         inputs = self._import_placeholders()
         for node in graph.nodes:
             if node.op == "call_function" and node in self.plan.needed:
@@ -146,6 +147,11 @@ class GraphImporter:
                     f"the model changes {output.target} in place",
                     hint="Buffers that a run updates, such as a KV cache, are not supported; disable the cache.",
                 )
+
+    def _check_effects(self) -> None:
+        for node in self.program.graph_module.graph.nodes:
+            if node.target is torch.ops.higher_order.with_effects:
+                raise CompileError(f"operator {node.args[1]} has no kernel", source_line(node))
 
     def _import_placeholders(self) -> list[TensorSpec]:
         inputs: list[TensorSpec] = []

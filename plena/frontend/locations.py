@@ -11,13 +11,13 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_TORCH = str(Path(torch.__file__).parent)
+_NOT_MODELS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
 def source_line(node: Node) -> str | None:
-    """`file:line` of the innermost frame outside torch that ran the node."""
+    """`file:line` of the innermost frame outside torch and the importer that ran the node."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    outside = [(file, line) for file, line in frames if not file.startswith(_TORCH)]
+    outside = [(file, line) for file, line in frames if not file.startswith(_NOT_MODELS)]
     return f"{outside[-1][0]}:{outside[-1][1]}" if outside else None
 
 

@@ -530,6 +530,25 @@ def _boolean(operation: type[aten.AtenOp]) -> Handler:
     return handler
 
 
+def _or(g: GraphImporter, a: Arguments) -> Any:
+    """not (not x and not y), so that masks are conjunctions throughout."""
+    if g.element != _BOOLEAN:
+        return NotImplemented
+    neither = [_not(g, a[name]) for name in ("self", "other")]
+    both = g.build(aten.LogicalAndOp, neither)
+    return g.build(aten.LogicalNotOp, [both])
+
+
+def _not(g: GraphImporter, mask: Any) -> Any:
+    """The negation of a mask, right away if it is constant."""
+    if isinstance(mask, torch.Tensor):
+        inverse = mask == 0
+        g.name_constant(inverse)
+        return inverse
+    mask = convert(g, g.ssa(mask), _BOOLEAN)
+    return g.build(aten.LogicalNotOp, [mask], shape=shape_of(mask), element=_BOOLEAN)
+
+
 def _where(g: GraphImporter, a: Arguments) -> SSAValue:
     """where; a constant condition is turned round if that puts the number on the right."""
     condition, x, y = a["condition"], a["self"], a["other"]
@@ -540,14 +559,7 @@ def _where(g: GraphImporter, a: Arguments) -> SSAValue:
 
 
 def _masked_fill(g: GraphImporter, a: Arguments) -> SSAValue:
-    mask = a["mask"]
-    if isinstance(mask, torch.Tensor):
-        allowed: Any = ~mask
-        g.name_constant(allowed)
-    else:
-        mask = g.ssa(mask)
-        allowed = g.build(aten.LogicalNotOp, [mask], shape=shape_of(mask), element=_BOOLEAN)
-    value = a["value"]
+    allowed, value = _not(g, a["mask"]), a["value"]
     number = float(value) if isinstance(value, int | float) and is_real(g.ssa(a["self"]).type) else value
     return g.build(aten.WhereOp, [allowed, a["self"], number])
 
@@ -722,6 +734,9 @@ SPELLINGS: dict[str, Handler] = {
     "aten.logical_and.default": _boolean(aten.LogicalAndOp),
     "aten.bitwise_and.Tensor": _boolean(aten.LogicalAndOp),
     "aten.__and__.Tensor": _boolean(aten.LogicalAndOp),
+    "aten.logical_or.default": _or,
+    "aten.bitwise_or.Tensor": _or,
+    "aten.__or__.Tensor": _or,
     "aten.logical_not.default": _boolean(aten.LogicalNotOp),
     "aten.bitwise_not.default": _boolean(aten.LogicalNotOp),
     "aten.where.self": _where,

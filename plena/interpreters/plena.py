@@ -259,6 +259,10 @@ class PlenaFunctions(InterpreterFunctions):
     def cast(self, interpreter: Interpreter, op: plena.CastOp, args: PythonValues) -> PythonValues:
         return (args[0].float(),)
 
+    @impl(plena.NotOp)
+    def invert(self, interpreter: Interpreter, op: plena.NotOp, args: PythonValues) -> PythonValues:
+        return (args[0] == 0,)
+
     # Layout.
 
     @impl(plena.ReshapeOp)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.backend.layout import Source
-from plena.backend.view import Expand, Permute, Reshape
-from plena.dialects.plena import CastOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.backend.view import Expand, IsZero, Permute, Reshape
+from plena.dialects.plena import CastOp, ExpandOp, NotOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
 from plena.staged_data import symbol_of
@@ -52,3 +52,12 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
 def lower_cast(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, CastOp)
     ctx.set(op.result, ctx.locations[op.input])
+
+
+@kernel_for(NotOp)
+def lower_not(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, NotOp)
+    tensor = ctx.host(op.input)
+    if tensor is None:
+        raise unsupported(op, "a computed mask has no kernel")
+    ctx.set(op.result, tensor.through(IsZero()))

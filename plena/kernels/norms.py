@@ -165,6 +165,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         ctx.set(op.result, panel)
         return
     hidden = lane_hiding(ctx, 1, parts.rest, HIDDEN) if parts.rest else None
+    scratch = builder.buffer("row", "vector", vlen) if parts.blocks > 1 else None
     with builder.loop(groups) as g:
         part = g * (parts.blocks * panel.block)
         if hidden is not None:
@@ -175,6 +176,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
             "softmax_rows",
             x=builder.view(panel.buffer, part),
             floor=floor,
+            scratch=scratch,
             rows=panel.rows,
             blocks=parts.blocks,
             block=panel.block,

@@ -197,13 +197,13 @@ class AttentionBuilder:
             match term:
                 case BandAttr():
                     band = term if band is None else band.intersect(term)
-                case Allowed() if self._is_padding(term):
+                case Allowed() if not paddings and self._is_padding(term):
                     paddings.append(term)
                 case _:
                     biases.append(term)
-        if len(biases) > 1 or len(paddings) > 1:
+        if len(biases) > 1:
             raise CompileError(
-                "attention has more than one mask that is neither causal nor windowed",
+                "attention has more than one mask that is neither causal, windowed nor one of keys",
                 describe(self.emitter.anchor),
                 "Combine the masks into one before the attention.",
             )
@@ -249,6 +249,8 @@ class AttentionBuilder:
             base = self.emitter.add(
                 plena.ParameterOp(symbol, shape_of(term.base), element_type_of(term.base))
             )
+        if isinstance(term, Allowed) and term.inverted:
+            base = self.emitter.add(plena.NotOp(base))
         return repeated_view(self.emitter, base, layout, shape)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xdsl.dialects.builtin import IntegerType
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.aten import full_value
@@ -24,10 +24,14 @@ _MASKED = -1e4
 
 @dataclass(frozen=True)
 class Allowed:
-    """Keys take part where `base` is not zero (or false); `layout` views it in the scores' shape."""
+    """Keys take part where `base` is not zero (or false), with `inverted` where it is.
+
+    `layout` views it in the scores' shape.
+    """
 
     base: SSAValue
     layout: LayoutMap
+    inverted: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ def boolean_terms(mask: SSAValue, sight: Sight) -> list[Term]:
             return _or_itself(negated_terms(op.input, sight), mask, sight)
         case aten.CompareOp() if is_nonzero_test(op):
             return boolean_terms(op.input, sight.broadcast(op.input, op.result))
+        case aten.CompareOp() if is_zero_test(op):
+            return _or_itself(negated_terms(op.input, sight.broadcast(op.input, op.result)), mask, sight)
         case _:
             return [Allowed(mask, sight.layout(mask))]
 
@@ -119,10 +125,12 @@ def negated_terms(mask: SSAValue, sight: Sight) -> list[Term] | None:
             return negated_terms(op.input, sight.broadcast(op.input, op.result))
         case aten.ToOp():
             return negated_terms(op.input, sight)
-        case aten.SubOp() if full_value(op.input) == 1.0 and holds_zero_one(op.other):
+        case aten.SubOp() if full_value(op.input) == 1.0 and holds_zero_one(op.other, staged=True):
             return boolean_terms(op.other, sight.broadcast(op.other, op.result))
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return negated_terms(op.input, sight.through(op))
+        case _ if isinstance(mask, BlockArgument) or isinstance(op, aten.ConstantOp):
+            return [Allowed(mask, sight.layout(mask), inverted=True)]
         case _:
             return None
 
@@ -166,11 +174,14 @@ def is_zero_test(op: aten.CompareOp) -> bool:
     return test == ("eq", 0.0) or (test in _ZERO and holds_zero_one(op.input))
 
 
-def holds_zero_one(value: SSAValue) -> bool:
-    """Whether a value is an integer or boolean mask, maybe as numbers or in another shape."""
+def holds_zero_one(value: SSAValue, *, staged: bool = False) -> bool:
+    """Whether a value is an integer or boolean mask, maybe as numbers or in another shape.
+
+    With `staged` also real arguments count: a model that masks by 1 - m has a mask in m.
+    """
     while isinstance(value.owner, aten.ToOp | aten.ViewOp | aten.ExpandOp | aten.PermuteOp):
         value = value.owner.input
-    return isinstance(element_type_of(value), IntegerType)
+    return isinstance(element_type_of(value), IntegerType) or (staged and isinstance(value, BlockArgument))
 
 
 def _or_itself(
@@ -196,7 +207,7 @@ def _chosen_terms(op: aten.WhereOp, sight: Sight) -> list[Term] | None:
 
 
 def _scaled_terms(op: aten.MulOp, sight: Sight) -> list[Term] | None:
-    """(1 - m) * -10000 and the like."""
+    """(1 - m) * -10000, or m * -10000 for a mask of what takes no part, and the like."""
     for factor, number in ((op.input, op.other), (op.other, op.input)):
         if is_masking_number(number):
             return negated_terms(factor, sight.broadcast(factor, op.result))

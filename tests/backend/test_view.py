@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.backend import view as views
-from plena.backend.view import Expand, Pad, Permute, Reshape, Slice
+from plena.backend.view import Expand, IsZero, Pad, Permute, Reshape, Slice
 from plena.errors import PlenaError
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))
@@ -55,6 +55,17 @@ def test_scatter_undoes_apply_and_keeps_the_rest(chain: tuple[tuple[int, ...], v
 def test_text_round_trip(chain: tuple[tuple[int, ...], views.View]) -> None:
     _, view = chain
     assert views.from_json(json.loads(json.dumps(views.to_json(view))), "here") == view
+
+
+def test_where_a_mask_is_zero() -> None:
+    mask = np.array([[0, 1, 2], [3, 0, 0]])
+    view = (IsZero(), Reshape((3, 2)))
+    seen = views.apply(view, mask)
+    assert seen.tolist() == [[1, 0], [0, 0], [1, 1]] and views.result_shape(view, mask.shape) == (3, 2)
+    np.testing.assert_array_equal(views.scatter(view, seen, mask), mask)
+    assert views.scatter(view, 1 - seen, mask).tolist() == [[1, 0, 0], [0, 1, 1]]
+    assert views.apply(view, mask > 0).dtype == bool
+    assert views.from_json(views.to_json(view), "here") == view
 
 
 def test_heads_of_a_projection() -> None:

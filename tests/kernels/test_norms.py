@@ -94,6 +94,15 @@ def test_softmax_of_what_is_needed_later() -> None:
     check(lambda x: torch.softmax(x, -1) * x, torch.randn(5, 70))
 
 
+@pytest.mark.parametrize("options", [{}, {"objective": "size"}])
+def test_softmax_of_long_rows(options: dict[str, Any]) -> None:
+    """Column blocks are added lane by lane: a sum in a scalar register loses two bits with 64 of them."""
+    torch.manual_seed(7)
+    x = torch.randn(5, 64 * 64)
+    program = check(lambda x: torch.softmax(x, -1), x, **options)
+    assert (program.run(x, progress=False).sum(-1) - 1).abs().max() < 0.01
+
+
 @settings(max_examples=12)
 @given(
     st.integers(1, 20), st.integers(1, 150), st.sampled_from([16, 32, 64]), st.booleans(), st.integers(0, 99)

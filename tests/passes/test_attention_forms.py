@@ -324,6 +324,68 @@ def test_padding_masks_of_the_input(function: Callable[..., Tensor], dtype: torc
     assert attention.band == (CAUSAL if function is padded_and_causal else None)
 
 
+def hidden_keys(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return sdpa(q, k, v, attn_mask=(mask == 0)[:, None, None, :])
+
+
+def hidden_by_filling(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return (q @ k.mT / 4).masked_fill(mask[:, None, None, :].bool(), float("-inf")).softmax(-1) @ v
+
+
+def hidden_by_choice(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask[:, None, None, :] != 0, -1e9, q @ k.mT / 4).softmax(-1) @ v
+
+
+def hidden_additively(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    return written(q, k, v, mask[:, None, None, :].float() * -1e9)
+
+
+def hidden_as_torch_does(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    canonical = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(mask.bool(), float("-inf"))
+    return sdpa(q, k, v, attn_mask=canonical[:, None, None, :])
+
+
+def hidden_or_later(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    later = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).triu(1)
+    return (q @ k.mT / 4).masked_fill(mask[:, None, None, :].bool() | later, float("-inf")).softmax(-1) @ v
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        hidden_keys,
+        hidden_by_filling,
+        hidden_by_choice,
+        hidden_additively,
+        hidden_as_torch_does,
+        hidden_or_later,
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_masks_of_what_is_hidden(function: Callable[..., Tensor], dtype: torch.dtype) -> None:
+    """True where keys take no part, as torch.nn has it."""
+    mask = (torch.arange(9)[None] >= torch.tensor([[9], [5]])).to(dtype)
+    program = lowered(Form(function), *qkv(2, 4, 4, 9, 9, 16), mask)
+    attention = only(program, plena.AttentionOp)
+    assert isinstance(attention.key_padding.owner, plena.NotOp) and attention.bias is None
+    assert attention.band == (CAUSAL if function is hidden_or_later else None)
+
+
+def test_float_masks_of_what_is_seen() -> None:
+    mask = (torch.arange(9)[None] < torch.tensor([[9], [5]])).float()
+    module = Form(lambda q, k, v, m: written(q, k, v, (1.0 - m[:, None, None, :]) * -1e4))
+    program = lowered(module, *qkv(2, 4, 4, 9, 9, 16), mask)
+    assert only(program, plena.AttentionOp).key_padding is not None
+
+
+def test_two_masks_of_keys() -> None:
+    masks = [(torch.arange(9)[None] < torch.tensor(n)[:, None]) for n in ([9, 5], [3, 9])]
+    module = Form(lambda q, k, v, m, n: sdpa(q, k, v, attn_mask=(m & n)[:, None, None, :]))
+    program = lowered(module, *qkv(2, 4, 4, 9, 9, 16), *masks)
+    attention = only(program, plena.AttentionOp)
+    assert attention.key_padding is not None and attention.bias is not None
+
+
 def test_padding_known_at_compile_time_is_staged() -> None:
     lengths = torch.tensor([9, 5])
 

@@ -24,6 +24,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolRefAttr,
     TensorType,
+    f32,
     f64,
     i64,
 )
@@ -565,6 +566,11 @@ def plena_cast(draw: Draw, scope: Scope) -> Operation:
     return plena.CastOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
+def plena_not(draw: Draw, scope: Scope) -> Operation:
+    element = draw(st.sampled_from([i64, IntegerType(1), f32]))
+    return plena.NotOp(scope.value(tensor_type(element, draw(shapes()))))
+
+
 def plena_reshape(draw: Draw, scope: Scope) -> Operation:
     shape = draw(shapes())
     return plena.ReshapeOp(scope.tensor(*shape), regrouped(draw, shape))
@@ -673,6 +679,7 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.DivOp: plena_binary(plena.DivOp),
     plena.ClampOp: plena_clamp,
     plena.CastOp: plena_cast,
+    plena.NotOp: plena_not,
     plena.ReshapeOp: plena_reshape,
     plena.RearrangeOp: plena_rearrange,
     plena.SliceOp: plena_slice,

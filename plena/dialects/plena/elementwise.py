@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType, f64
+from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType, f64, i1
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def
 
@@ -186,6 +186,23 @@ class ClampOp(UnaryOp):
     def verify_(self) -> None:
         super().verify_()
         self.require(self.min is not None or self.max is not None, "needs a bound")
+
+
+@irdl_op_definition
+class NotOp(PlenaOp):
+    """Where a mask of an argument is 0 or false; any shape and element type. The host does it while staging."""
+
+    name = "plena.not"
+    input = operand_def(TensorType)
+    result = result_def(TensorType)
+    assembly_format = "$input attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, input: SSAValue) -> None:
+        super().__init__(operands=[input], result_types=[TensorType(i1, shape_of(input))])
+
+    def verify_(self) -> None:
+        self.require(shape_of(self.input) == shape_of(self.result), "the result must have the input's shape")
+        self.require(element_type_of(self.result) == i1, "the result must be boolean")
 
 
 @irdl_op_definition

@@ -152,6 +152,14 @@ func.func @main(%x: tensor<4x6xf32>, %y: tensor<2x5xf32>) {
 
 // -----
 
+// CHECK: plena.not: the result must be boolean
+func.func @main(%x: tensor<4x6xi64>) {
+  %0 = plena.not %x : (tensor<4x6xi64>) -> tensor<4x6xi64>
+  func.return
+}
+
+// -----
+
 // CHECK: plena.cast: casts nothing
 func.func @main(%x: tensor<4x6xf32>) {
   %0 = plena.cast %x : (tensor<4x6xf32>) -> tensor<4x6xf32>
