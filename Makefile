@@ -4,17 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow lint format demo demo-attention docs reference clean
+.PHONY: setup test test-slow lint format demo demo-attention docs reference site clean
 
 setup: $(BIN)/plena-opt
 
 $(BIN)/plena-opt: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev,docs,gui,notebook]'
 	@touch $@
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 test-slow: setup
 	$(BIN)/pytest -m slow
@@ -40,5 +40,8 @@ reference: setup
 docs: reference
 	$(BIN)/python docs/generate.py
 
+site: docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build dist site .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that show what the compiler does, by running it.
 
-    python docs/generate.py            # write levels.md, errors.md, cli.md and README.md's figures
+    python docs/generate.py            # write levels.md, errors.md, cli.md, the drawings, README.md's figures
     python docs/generate.py --check    # fail if one of them is not current
 
 tests/test_docs.py does the latter.
@@ -9,9 +9,12 @@ tests/test_docs.py does the latter.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,14 +38,45 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
 
-def example(name: str) -> ModuleType:
-    """One of examples/*.py as a module."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "examples" / f"{name}.py")
+def loaded(path: Path) -> ModuleType:
+    """A Python file as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def example(name: str) -> ModuleType:
+    """One of examples/*.py as a module."""
+    return loaded(ROOT / "examples" / f"{name}.py")
+
+
+pictures = loaded(DOCS / "pictures.py")
+loop_choice = loaded(DOCS / "loop_choice.py")
+PICTURES: dict[str, Callable[..., Any]] = pictures.PICTURES
+
+
+def drawn(name: str) -> str:
+    """docs/assets/<name>.svg."""
+    return PICTURES[name](plena.Target()).svg()
+
+
+def screen() -> str:
+    """docs/assets/gui.svg: plena-gui with the tensor passes chosen. It depends on textual's version too."""
+    from plena.tools.plena_gui import app
+
+    interface = app(None, "tensor")
+
+    async def shown() -> str:
+        async with interface.run_test(size=(150, 46)) as pilot:
+            await pilot.pause()
+            await pilot.pause()
+            return interface.export_screenshot(title="plena-gui -p tensor")
+
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", asyncio.run(shown()), flags=re.S)
+    return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
 def fenced(text: str, language: str = "mlir") -> str:
@@ -319,14 +353,21 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "cli.md": cli_page,
     "../README.md": readme_page,
+    "loop_choice.md": loop_choice.page,
+    "assets/loop_curve.svg": lambda: loop_choice.drawing(pictures),
+    **{f"assets/{name}.svg": partial(drawn, name) for name in PICTURES},
 }
 """Path from docs/ -> what makes the page."""
+
+
+UNCHECKED: dict[str, Callable[[], str]] = {"assets/gui.svg": screen}
+"""Written as well, but not compared."""
 
 
 def main(check: bool) -> int:
     """Write the pages, or compare them; the exit code is 1 if one is not current."""
     stale = 0
-    for name, page in PAGES.items():
+    for name, page in (PAGES if check else {**PAGES, **UNCHECKED}).items():
         path, text = DOCS / name, page()
         if not check:
             path.write_text(text, encoding="utf-8")

@@ -6,6 +6,7 @@
     module = plena.lift(asm_or_words)                    # affine form in IR
     program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
     findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
+    curve = plena.size_curve(program)                    # how few cycles for how many instructions
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from plena.foreign import lift, stats
     from plena.optimizer import optimize
     from plena.program import Program
+    from plena.size_curve import size_curve
     from plena.target import Target
     from plena.verify import verify
 
@@ -36,6 +38,7 @@ __all__ = [
     "emulate",
     "lift",
     "optimize",
+    "size_curve",
     "stats",
     "verify",
 ]
@@ -49,6 +52,7 @@ _HOMES = {
     "emulate": "plena.backend.emulator",
     "lift": "plena.foreign",
     "optimize": "plena.optimizer",
+    "size_curve": "plena.size_curve",
     "stats": "plena.foreign",
     "verify": "plena.verify",
 }

@@ -85,6 +85,21 @@ class Comparison:
     finite: bool
 
     @staticmethod
+    def from_json(document: object, where: str) -> Comparison:
+        """Inverse of ``asdict``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        names = {f.name for f in fields(Comparison)}
+        if isinstance(document, dict) and set(document) == names:
+            values: dict[str, Any] = document
+            numbers = (v for name, v in values.items() if name != "finite")
+            if isinstance(values["finite"], bool) and all(isinstance(v, int | float) for v in numbers):
+                return Comparison(**values)
+        raise PlenaError(f"a comparison needs numbers named {', '.join(sorted(names))}", where)
+
+    @staticmethod
     def of(results: Sequence[Any], references: Sequence[Any], thresholds: Thresholds) -> Comparison:
         """Compare outputs pairwise; arrays or tensors of any floating or integer type.
 
@@ -129,6 +144,26 @@ class CheckReport:
     float32: Comparison | None
     thresholds: Thresholds
     formats: Comparison | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: object, where: str) -> CheckReport:
+        """Inverse of ``to_json``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        names = ("machine", "quantized", "float32", "formats")
+        if not isinstance(document, dict) or set(document) != {*names, "thresholds"}:
+            raise PlenaError(f"`check` needs thresholds, {', '.join(names)}", where)
+        found = {
+            name: None if document[name] is None else Comparison.from_json(document[name], where)
+            for name in names
+        }
+        return CheckReport(**found, thresholds=Thresholds.from_json(document["thresholds"], where))
 
     @property
     def failures(self) -> list[str]:

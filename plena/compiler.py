@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plena.backend.number_formats import Staging
 from plena.backend.ports import Port
 from plena.compiled import constant_words, machine_reference, memory_map_of, placements_of
 from plena.dialects.tile.placements import from_attribute
@@ -34,6 +36,7 @@ def compile(
     timing: Timing = "transactional",
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
+    staging: Staging = "public",
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -46,6 +49,9 @@ def compile(
         timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
         matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
+        staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
+            the same.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -61,6 +67,7 @@ def compile(
             "timing": timing,
             "matmul": matmul,
             "attention": attention,
+            "staging": staging,
         }
     )
     target = target or Target()
@@ -69,9 +76,21 @@ def compile(
     kernels = imported.module
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
-    schedule = Schedule(objective, timing, matmul, attention)
+    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
     chosen = search(kernels, schedule, max_instructions)
-    return program_of(chosen, imported, module, example_inputs)
+    program = program_of(chosen, imported, module, example_inputs)
+    program.rationale = replace(
+        chosen.rationale,
+        model=type(module).__name__,
+        options={
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
+        },
+    )
+    return program
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -79,6 +98,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "timing": ("transactional", "pipelined"),
     "matmul": ("auto", "mm", "broadcast"),
     "attention": ("auto", "online", "rows"),
+    "staging": ("public", "nearest"),
 }
 _OPTIONS = ("target", "max_instructions", *_CHOICES)
 

@@ -60,6 +60,8 @@ def expanded(program: Program) -> Program:
         provenance=tuple(stream.provenance),
         module=module,
         decisions=(*program.decisions, "all loops expanded"),
+        rationale=None,
+        last_check=None,
     )
 
 

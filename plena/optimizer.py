@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.spill_region import SpillMemory
 from plena.backend.assembly import decode, encode
 from plena.backend.statistics import Statistics, statistics_of
 from plena.backend.stream import stream_from_module
-from plena.dialects.plena_isa.instruction import integer
 from plena.driver import context, run_pipeline
-from plena.errors import CompileError, PlenaError, VerificationError
+from plena.errors import CompileError, VerificationError
 from plena.kernels.schedule import Objective, Timing
-from plena.lift.build import module_of
 from plena.lift.code import Code
 from plena.lift.code import Program as Source
-from plena.lift.lifting import code_of_module, lifted_program, without_collection
+from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Declared, Preloaded
-from plena.lift.read import is_affine, program_of_module
-from plena.lift.roll import rolled
-from plena.lift.stores import without_dead_stores
-from plena.lift.tree import LiftedProgram
+from plena.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops
 from plena.program import Program
 from plena.target import Target
 from plena.verify import verify_code
-from plena.verify.accesses import Cells, cell_accesses
-from plena.verify.footprints import CellSet, cells
-
-ROLLING: tuple[str, ...] = ("roll-loops", "canonicalize-loops", "hoist-invariants")
-"""Affine form: as few instructions as possible."""
 
 EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)
 """Affine form to allocated registers."""
-
-LARGE = 20_000
-"""Static instructions from which code is only emitted again after rolling."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,7 @@ def optimize(
     """
     _check_options(objective, timing, max_instructions)
     declared = Preloaded.of(preloaded)
-    task = _Task.of(program, target, declared)
+    task = Task.of(program, target, declared)
     with without_collection():
         found = list(_candidates(task, objective, timing, max_instructions))
     best = _best(found, task, objective, timing, max_instructions)
@@ -104,36 +90,6 @@ def optimize(
     )
 
 
-@dataclass
-class _Task:
-    """The given program: flat if it came that way, in affine form if that is possible."""
-
-    target: Target
-    preloaded: Preloaded
-    code: Code | None
-    lifted: LiftedProgram
-    affine: ModuleOp
-    problems: list[PlenaError] = field(default_factory=list[PlenaError])
-
-    @staticmethod
-    def of(program: Source | ModuleOp, target: Target | None, preloaded: Preloaded) -> _Task:
-        if isinstance(program, ModuleOp):
-            module: ModuleOp = program
-            target = target or Target.from_module(module)
-            if is_affine(module):
-                affine = module.clone()
-                target.attach(affine)
-                return _Task(target, preloaded, None, program_of_module(affine), affine)
-            code = code_of_module(module)
-        else:
-            target, code = target or Target(), Code.of(program)
-        with without_collection():
-            lifted = without_dead_stores(lifted_program(code, target, preloaded))
-            return _Task(
-                target, preloaded, code, lifted, module_of(lifted if len(code) <= LARGE else rolled(lifted))
-            )
-
-
 def _check_options(objective: str, timing: str, max_instructions: int | None) -> None:
     for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
         if value not in allowed:
@@ -143,10 +99,10 @@ def _check_options(objective: str, timing: str, max_instructions: int | None) ->
 
 
 def _candidates(
-    task: _Task, objective: Objective, timing: Timing, max_instructions: int | None
+    task: Task, objective: Objective, timing: Timing, max_instructions: int | None
 ) -> Iterator[Candidate]:
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
-    _reserve_spills(task)
+    task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
     if task.code is not None:
         statistics = statistics_of(decode(task.code.words), task.target)
@@ -160,7 +116,7 @@ def _candidates(
 
 
 def _emitted(
-    task: _Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
+    task: Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
 ) -> Iterator[Candidate]:
     """A module in affine form as a candidate; none, and a problem, when a pass gives up."""
     try:
@@ -176,7 +132,7 @@ def _emitted(
 
 
 def _best(
-    found: list[Candidate], task: _Task, objective: Objective, timing: Timing, max_instructions: int | None
+    found: list[Candidate], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
 ) -> Candidate:
     running = [c for c in found if c.runs(task.target)]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
@@ -204,7 +160,7 @@ def _best(
     )
 
 
-def _verify(best: Candidate, task: _Task) -> None:
+def _verify(best: Candidate, task: Task) -> None:
     errors = [f for f in verify_code(Code(best.words), task.target, task.preloaded) if f.is_error]
     if errors:
         more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
@@ -217,21 +173,3 @@ def _decisions(found: list[Candidate], best: Candidate, timing: Timing) -> tuple
         + (", taken" if c is best else "")
         for c in found
     )
-
-
-def _reserve_spills(task: _Task) -> None:
-    """Points register allocation to words of the scalar memories that the program leaves alone."""
-    for memory, which, name in ((SpillMemory.INT, Cells.INT, "int"), (SpillMemory.FP, Cells.FP, "fp")):
-        size = memory.size(task.target)
-        taken = CellSet(size)
-        taken.add([(s.start, s.stop) for s in task.preloaded.of_memory(name)])
-        code = task.lifted.code
-        for item in task.lifted.instructions():
-            for access in cell_accesses(task.target, code.op[item[0]], code.rs3[item[0]]):
-                if access.cells is which:
-                    taken.add(
-                        cells(item[1 + access.number], 1, access.count, task.lifted.bounds) or [(0, size)]
-                    )
-        first, length = taken.longest_gap()
-        if length:
-            task.affine.attributes[memory.base_attribute] = integer(first)

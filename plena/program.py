@@ -20,6 +20,7 @@ from plena.backend.view import Array
 from plena.check import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.progress import instruction_progress, track
+from plena.rationale import Rationale
 from plena.target import Target
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ class Program:
         useful_macs: multiply-accumulates of the mathematical operations by module path, None if unknown.
         timing: the profile that the compiler's choices minimised.
         decisions: what the compiler chose and why, one line each.
+        rationale: what it chose among and what became of its loops; None if unknown.
         thresholds: what ``check`` demands.
         data: where parameters and constants come from; None for a loaded program, which has its image.
         example_inputs: what the compiler was given; saved with the program.
         machine_reference, quantized_reference, float_reference: what ``check`` compares with.
         module: the IR in register form.
         last_run: the counters of the last run.
+        last_check: the outcome of the last check, saved with the program.
         has_saved_inputs: whether the image of a loaded program still holds the inputs it was saved with.
     """
 
@@ -79,6 +82,7 @@ class Program:
     useful_macs: Mapping[str, int] | None = None
     timing: str = "transactional"
     decisions: tuple[str, ...] = ()
+    rationale: Rationale | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     data: DataSource | None = None
     example_inputs: Sequence[Any] | None = None
@@ -87,6 +91,7 @@ class Program:
     float_reference: Reference | None = None
     module: ModuleOp | None = None
     last_run: RunFigures | None = None
+    last_check: CheckReport | None = None
     has_saved_inputs: bool = False
 
     @staticmethod
@@ -110,7 +115,9 @@ class Program:
 
     def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
         """The same tensors and memory image with other code that has the same effect."""
-        other = replace(self, words=words, provenance=(), module=None, last_run=None)
+        other = replace(
+            self, words=words, provenance=(), module=None, rationale=None, last_run=None, last_check=None
+        )
         if "image" in self.__dict__:
             other.__dict__["image"] = self.image
         return other
@@ -243,7 +250,7 @@ class Program:
 
         if not inputs and self.inputs and self.example_inputs is not None:
             inputs = tuple(self.example_inputs)
-        report = check_program(self, inputs, module)
+        report = self.last_check = check_program(self, inputs, module)
         if not quiet:
             print(report)
         return report

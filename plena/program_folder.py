@@ -9,7 +9,7 @@
 | int_sram.bin | u32 words |
 | vram_preload.bin | bf16 words, only if something is preloaded there |
 | hbm_size.txt | bytes of HBM that the program needs |
-| manifest.json | target, tensors, memory map, statistics, sizes and checksums of the other files |
+| manifest.json | target, tensors, memory map, statistics, choices, sizes and checksums of the other files |
 
 A folder is written beside its destination and moved there file by file, the manifest last: a folder with a
 manifest is whole. The bytes depend on the program and its inputs only.
@@ -22,11 +22,11 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,16 +34,19 @@ import numpy.typing as npt
 from plena.backend.image import Preload
 from plena.backend.layout import TensorPlacement
 from plena.backend.ports import Port, Region
-from plena.check import Thresholds
+from plena.check import CheckReport, Thresholds
 from plena.errors import PlenaError
+from plena.rationale import Rationale
 from plena.shared_image import SHARED_KEY, rebuild_image, share_image
 from plena.target import Target
 
 if TYPE_CHECKING:
     from plena.program import Program
 
-FORMAT = 1
-"""Version of the manifest."""
+T = TypeVar("T")
+
+FORMAT = 2
+"""Version of the manifest; 2 has the rationale and the outcome of a check."""
 
 MANIFEST = "manifest.json"
 ASM = "generated_asm_code.asm"
@@ -110,6 +113,8 @@ def load_program(directory: Path) -> Program:
             memory_map=tuple(Region.from_json(r, where) for r in _part(manifest, "memory_map", list, where)),
             timing=_part(manifest, "timing", str, where),
             decisions=tuple(str(d) for d in _part(manifest, "decisions", list, where)),
+            rationale=_optional(manifest, "rationale", Rationale.from_json, where),
+            last_check=_optional(manifest, "check", CheckReport.from_json, where),
             thresholds=Thresholds.from_json(manifest.get("thresholds"), where),
             useful_macs=manifest.get("useful_macs"),
         )
@@ -266,6 +271,8 @@ def _manifest(program: Program, has_inputs: bool) -> dict[str, Any]:
         "provenance": runs,
         "useful_macs": None if program.useful_macs is None else dict(program.useful_macs),
         "decisions": list(program.decisions),
+        "rationale": None if program.rationale is None else program.rationale.to_json(),
+        "check": None if program.last_check is None else program.last_check.to_json(),
         "thresholds": program.thresholds.to_json(),
         "statistics": statistics,
     }
@@ -319,6 +326,14 @@ def _part(document: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     if not isinstance(document.get(key), kind):
         raise PlenaError(f"`{key}` is missing or malformed", where, "Compile the program again.")
     return document[key]
+
+
+def _optional(
+    document: Mapping[str, Any], key: str, reader: Callable[[object, str], T], where: str
+) -> T | None:
+    if key not in document:
+        raise PlenaError(f"`{key}` is missing", where, "Compile the program again.")
+    return None if document[key] is None else reader(document[key], where)
 
 
 def _provenance(manifest: Mapping[str, Any], count: int, where: str) -> tuple[Any, ...]:

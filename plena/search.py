@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
+from plena.analysis.loop_origins import source_loops
 from plena.analysis.selection.apply import apply_choices
 from plena.analysis.selection.search import Point
 from plena.backend.statistics import Statistics, statistics_of
@@ -20,12 +21,17 @@ from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import Conversion, convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
+from plena.rationale import Attempt, CurvePoint, Rationale, best_by_size
 from plena.target import Target
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One lowering: its schedule, the module at the tile level and in registers, and what it costs."""
+    """One lowering: its schedule, the module at the tile level and in registers, and what it costs.
+
+    `point` of `points` says what became of the loops of `lowering`, None that they are as they were. `rationale` is
+    that of the best one of a search.
+    """
 
     schedule: Schedule
     tiles: ModuleOp
@@ -36,6 +42,10 @@ class Candidate:
     tunable: bool = False
     pairable: bool = False
     sections: int = 1
+    lowering: _Lowering | None = field(default=None, repr=False)
+    points: tuple[Point, ...] = field(default=(), repr=False)
+    point: Point | None = None
+    rationale: Rationale = field(default_factory=Rationale, repr=False)
 
     @property
     def longest_iteration(self) -> int:
@@ -98,7 +108,10 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         running.append(small)
         fitting = [small] if small.statistics.static <= (max_instructions or 0) else []
     if fitting:
-        return min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
+        best = min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
+        return replace(
+            best, rationale=_rationale(best, [*running, *(c for c in found if not _runs(c, target))])
+        )
     if running:
         smallest = min(c.statistics.static for c in running)
         raise CompileError(
@@ -116,6 +129,42 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
 
 def _runs(candidate: Candidate, target: Target) -> bool:
     return candidate.longest_iteration <= target.max_loop_instructions
+
+
+def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
+    """What a report says about the choice of the best candidate."""
+    assert best.lowering is not None
+    target, timing = Target.from_module(best.tiles), best.schedule.timing
+    attempts = (
+        Attempt(
+            _described(c.schedule) + (", loops expanded" if c.point is not None else ""),
+            c.statistics.static,
+            c.statistics.cycles[timing],
+            _runs(c, target),
+            c is best,
+        )
+        for c in tried
+    )
+    points = next((c.points for c in tried if c.lowering is best.lowering and c.points), ())
+    return Rationale(
+        attempts=tuple(attempts),
+        curve=best_by_size([CurvePoint(p.static, p.cycles) for p in points]),
+        loops=source_loops(best.lowering.affine, None if best.point is None else best.point.choices),
+    )
+
+
+def _described(schedule: Schedule) -> str:
+    """What the search chose in a schedule."""
+    plain = Schedule()
+    chosen = [
+        f.name for f in fields(Schedule) if f.name not in ("objective", "timing", "matmul", "attention")
+    ]
+    words = [
+        f"{name.replace('_', ' ')} {getattr(schedule, name)}"
+        for name in chosen
+        if getattr(schedule, name) != getattr(plain, name)
+    ]
+    return ", ".join(words) or "first schedule"
 
 
 def _candidates(
@@ -237,7 +286,7 @@ def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
     lowering = _Lowering.of(kernels, schedule)
     assert lowering is not None
-    return lowering.candidate(lowering.affine)
+    return lowering.candidate(lowering.affine.clone())
 
 
 @dataclass(frozen=True)
@@ -279,6 +328,7 @@ class _Lowering:
             tunable=conversion.tunable,
             pairable=conversion.pairable,
             sections=conversion.sections,
+            lowering=self,
         )
 
 
@@ -291,7 +341,8 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
     def apply(point: Point) -> Candidate:
         module = affine.clone()
         apply_choices(module, point.choices)
-        return lowering.candidate(module, tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices))
+        choices = tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices)
+        return replace(lowering.candidate(module, choices), points=tuple(points), point=point)
 
     if schedule.objective == "size":
         # Short loops can take more instructions than their iterations.

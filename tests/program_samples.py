@@ -13,6 +13,7 @@ from plena.backend.ports import Port, Region
 from plena.backend.stream import Provenance
 from plena.backend.view import Permute
 from plena.program import Program
+from plena.rationale import Attempt, CurvePoint, Rationale, SourceLoop
 from plena.target import Target
 
 SMALL = Target().with_settings(
@@ -39,6 +40,18 @@ C_LOOP_END gp4
 """
 
 
+RATIONALE = Rationale(
+    model="Linear",
+    options={"objective": "cycles", "max_instructions": "40"},
+    attempts=(
+        Attempt("first schedule", 13, 33, True, True),
+        Attempt("first schedule, loops expanded", 21, 26, False, False),
+    ),
+    curve=(CurvePoint(13, 33), CurvePoint(17, 29), CurvePoint(21, 26)),
+    loops=(SourceLoop(0, 0, 4, "linear", ("product",), "kept", "it is short"),),
+)
+
+
 def linear_program(weight: Any, data: Callable[[str], Any] | None = None, **parts: Any) -> Program:
     """``y = x @ weight^T``, x of shape [4, 16]; the weight is a datum called "weight"."""
     instructions = parse_asm(LINEAR)
@@ -61,6 +74,7 @@ def linear_program(weight: Any, data: Callable[[str], Any] | None = None, **part
         provenance=tuple(Provenance("linear", name) for name in names),
         useful_macs={"linear": 4 * 16 * 16},
         decisions=("linear: the only schedule",),
+        rationale=RATIONALE,
         data=data or (lambda symbol: {"weight": weight}[symbol]),
         **parts,
     )

@@ -11,7 +11,9 @@ from types import ModuleType
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("levels.md", "errors.md", "cli.md", "../README.md")
+WRITTEN = ("levels.md", "errors.md", "cli.md", "../README.md", "loop_choice.md")
+DRAWN = ("machine", "product", "broadcast", "column_blocks", "mx", "hardware_loop", "loop_curve")
+PAGES = (*WRITTEN, *(f"assets/{name}.svg" for name in DRAWN))
 
 
 @pytest.fixture(scope="module")

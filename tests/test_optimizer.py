@@ -121,10 +121,10 @@ def test_what_cannot_be_lifted_names_its_line() -> None:
 
 def test_spills_go_where_the_program_has_nothing() -> None:
     from plena.analysis.spill_region import SpillMemory, number_attribute
-    from plena.optimizer import _reserve_spills, _Task
+    from plena.optimization_task import Task
 
     text = "S_ST_INT gp0, gp0, 1000\nC_LOOP_START gp1, 50\nS_ST_FP f0, gp1, 899\nC_LOOP_END gp1"
-    task = _Task.of(text, SMALL, Preloaded.of({"int": 600}))
-    _reserve_spills(task)
+    task = Task.of(text, SMALL, Preloaded.of({"int": 600}))
+    task.reserve_spills()
     assert number_attribute(task.affine, SpillMemory.INT.base_attribute) == 600
     assert number_attribute(task.affine, SpillMemory.FP.base_attribute) == 0

@@ -75,6 +75,7 @@ def test_round_trip(folder: Path) -> None:
         "memory_map",
         "provenance",
         "decisions",
+        "rationale",
         "timing",
     ):
         assert getattr(loaded, part) == getattr(program, part), part
@@ -86,6 +87,19 @@ def test_round_trip(folder: Path) -> None:
     assert torch.equal(loaded.run(other), program.run(other))
     with pytest.raises(PlenaError, match="saved without inputs"):
         loaded.run_saved()
+
+
+def test_the_outcome_of_a_check_is_saved(tmp_path: Path) -> None:
+    program = linear_program(weights(), example_inputs=(X,))
+    program.float_reference = program.machine_reference = lambda x: (
+        x.double() @ torch.from_numpy(weights()).double().T
+    )
+    report = program.check(quiet=True)
+    assert report.float32 is not None and report.quantized is None
+    program.save(tmp_path / "p")
+    loaded = Program.load(tmp_path / "p")
+    assert loaded.last_check == report
+    assert loaded.with_words(loaded.words[:-1]).last_check is None, "other code has not been checked"
 
 
 def test_the_bytes_are_deterministic(folder: Path, tmp_path: Path) -> None:
@@ -163,7 +177,7 @@ def edit_words(folder: Path) -> None:
         (edit("manifest.json", lambda b: b[:100]), "manifest.json: cannot be read"),
         (edit("manifest.json", lambda b: b"[]"), "not a manifest"),
         (edit("manifest.json", lambda b: b"\xff\xfe"), "cannot be read"),
-        (edit_manifest(format=99), "format 99, this compiler reads format 1"),
+        (edit_manifest(format=99), "format 99, this compiler reads format 2"),
         (edit_manifest(target={"MLENN": 3}), "unknown setting"),
         (edit_manifest(target=None), "`target` is missing"),
         (edit_manifest(placements=[{"name": "x"}]), "incomplete"),
@@ -171,6 +185,20 @@ def edit_words(folder: Path) -> None:
         (edit_manifest(inputs=[]), "belongs to input 0, which there is not"),
         (edit_manifest(inputs=[{"name": "x"}]), "needs name, shape and dtype"),
         (edit_manifest(provenance=[[1, "a", "b"]]), "`provenance` is malformed"),
+        (edit_manifest(rationale={"model": "x"}), "`rationale` needs model"),
+        (
+            edit_manifest(
+                rationale={
+                    "model": "x",
+                    "options": {},
+                    "attempts": [],
+                    "curve": [{"static": -1}],
+                    "loops": [],
+                }
+            ),
+            "`rationale` has a malformed point",
+        ),
+        (edit_manifest(check={"machine": None}), "`check` needs thresholds"),
         (edit_manifest(hbm_size=64), "hbm_size.txt says"),
         (edit_manifest(thresholds={"machine": "x"}), "thresholds must be numbers"),
         (edit_manifest(files={"../x": {"bytes": 1, "crc32": ""}}), "unknown file"),

@@ -1,7 +1,7 @@
 """Values into memories and back: staging tensors where their placements say, reading results.
 
 Work is done in chunks, so the memory needed beyond the image itself is bounded whatever the size of a tensor.
-Encoding is that of the staging tools (``plena.backend.number_formats``).
+Encoding is what a placement's ``staging`` says (``plena.backend.number_formats``).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         columns = matrices.shape[-1]
         block = number_format.block if isinstance(number_format, Mx) else 1
         padded = np.pad(matrices, [*[(0, 0)] * (matrices.ndim - 1), (0, -columns % block)])
-        seen = number_format.quantize(padded)[..., :columns]
+        seen = number_format.staged(padded, placement.staging)[..., :columns]
     elif placement.memory == "vector":
         seen = bf16_round(matrices)
     elif placement.memory == "fp":
@@ -186,8 +186,8 @@ def _stage_hbm(
 ) -> None:
     number_format = placement.number_format(target)
     if placement.residual:
-        values = values - number_format.quantize(values)
-    elements, scales = number_format.encode(values)
+        values = values - number_format.staged(values, placement.staging)
+    elements, scales = number_format.stage(values, placement.staging)
     byte = placement.address + number_format.element_bytes(offset)
     _write(preload.hbm, placement, placement.base + byte, elements)
     if scales.size:

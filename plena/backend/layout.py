@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from plena.backend import view as views
-from plena.backend.number_formats import PLAIN_BF16, Mx, NumberFormat
+from plena.backend.number_formats import PLAIN_BF16, Mx, NumberFormat, Staging
 from plena.backend.view import Array, View
 from plena.errors import PlenaError
 from plena.target import Target
@@ -81,6 +81,7 @@ class TensorPlacement:
         floor: values below are raised to it before scaling (masks: minus infinity); None leaves them.
         limit: integers must lie below; 0 means no limit.
         residual: hbm: what the format loses of the tensor instead of the tensor; both added have twice the precision.
+        staging: hbm: how the host rounds the tensor, "public" | "nearest" (plena.backend.number_formats).
     """
 
     name: str
@@ -100,6 +101,7 @@ class TensorPlacement:
     floor: float | None = None
     limit: int = 0
     residual: bool = False
+    staging: Staging = "public"
 
     def at(self, address: int, scale_offset: int = 0, base: int = 0) -> TensorPlacement:
         """The same tensor at another address."""
@@ -386,7 +388,7 @@ def _source_from_json(value: object, where: str) -> Source:
             raise PlenaError(f"unknown source {value!r}", where)
 
 
-_WORDS = {"memory": Memory, "layout": Layout, "order": Order}
+_WORDS = {"memory": Memory, "layout": Layout, "order": Order, "staging": Staging}
 
 
 def _part_from_json(key: str, kind: str, value: Any, where: str) -> Any:

@@ -1,4 +1,8 @@
-"""Encoding tensors to MX blocks, in chunks that stay in cache (plena_isa.md section 2.5)."""
+"""Encoding tensors to MX blocks, in chunks that stay in cache (plena_isa.md section 2.5).
+
+There are two roundings: that of the machine and the public staging tools (`block_codes`), and to the nearest code
+(`nearest_block_codes`), which only a host can choose.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,10 @@ from plena.backend.scalar_codes import (
     Fp,
     code_table,
     decode_table,
+    encode_nearest,
     encode_scaled,
     floor_log2,
+    nearest_table,
     table_index,
 )
 
@@ -25,6 +31,9 @@ _CHUNK = 1 << 16
 
 _TABLE_MANTISSA = 5
 """Widest element mantissa that a bf16 prefix decides: two more bits take part in the rounding."""
+
+_NEAREST_MANTISSA = 6
+"""Widest element mantissa whose midpoints the upper 16 bits of a float32 hold."""
 
 
 def block_codes(x: F32, block: int, elem: Fp, scale: Fp, machine: bool) -> tuple[Codes, Codes]:
@@ -58,6 +67,36 @@ def block_codes(x: F32, block: int, elem: Fp, scale: Fp, machine: bool) -> tuple
         if empty.any():
             code.reshape(-1, block)[empty] = 0
         codes[start : start + step] = code
+    return codes, scales
+
+
+def nearest_block_codes(x: F32, block: int, elem: Fp, scale: Fp) -> tuple[Codes, Codes]:
+    """As `block_codes`, every element the nearest code, ties to even.
+
+    The scale puts the largest magnitude of a block into the last binade but one: rounding up never leaves the range,
+    and as much as possible is left below. The power of two makes no other difference: elements are floating-point.
+    """
+    elem_dtype = np.uint8 if elem.width <= 8 else np.uint16
+    codes = np.empty(x.size, elem_dtype)
+    scales = np.empty(x.size // block, np.uint8 if scale.width <= 8 else np.uint16)
+    table = nearest_table(elem).astype(elem_dtype) if elem.mantissa <= _NEAREST_MANTISSA else None
+    headroom = (1 << elem.exponent) - 3 - elem.bias
+    limit = (1 << (scale.exponent - 1)) - 1
+    step = max(1, _CHUNK // block) * block
+    for start in range(0, x.size, step):
+        part = x[start : start + step]
+        # Scale code 0 is the factor 0.
+        exponents = np.clip(np.frexp(_block_maxima(part, block))[1] - 1 - headroom, 1 - limit, limit)
+        scale_code = ((exponents + scale.bias) << scale.mantissa).astype(scales.dtype)
+        scales[start // block : start // block + scale_code.size] = scale_code
+        with np.errstate(under="ignore", invalid="ignore", over="ignore"):
+            scaled = (part.reshape(-1, block) * _inverse_powers()[exponents + 127][:, None]).reshape(-1)
+        if table is None:
+            codes[start : start + step] = encode_nearest(scaled, elem)
+            continue
+        bits: U32 = scaled.view(np.uint32)
+        lower = (bits & np.uint32(0xFFFF)) != 0
+        codes[start : start + step] = table[((bits >> np.uint32(16)) << np.uint32(1)) | lower]
     return codes, scales
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plena.backend.mx_blocks import block_codes, block_scales
+from plena.backend.mx_blocks import block_codes, block_scales, nearest_block_codes
 from plena.backend.scalar_codes import (
     BF16,
     E4M3,
@@ -43,6 +43,7 @@ __all__ = [
     "NumberFormat",
     "Plain",
     "Scalar",
+    "Staging",
     "Table",
     "bf16_bits",
     "bf16_from_bits",
@@ -52,6 +53,10 @@ __all__ = [
 ]
 
 Bytes: TypeAlias = NDArray[np.uint8]
+
+Staging: TypeAlias = Literal["public", "nearest"]
+"""How the host rounds a tensor to its type: as the public staging tools do (section 2.5: two fraction bits first, no
+carry into the exponent), or to the nearest code, ties to even."""
 
 Table: TypeAlias = dict[str, "str | int | bool | Table"]
 """A type of the settings file: ``{"format": "Mx", "block": 8, "ELEM": {...}, "SCALE": {...}}``."""
@@ -99,9 +104,9 @@ def _width(table: Mapping[str, object], key: str, where: str, low: int, high: in
 class NumberFormat(ABC):
     """The type of a tensor in HBM or of a memory: ``Plain`` or ``Mx``.
 
-    There are two encoders. ``machine=False`` is that of the staging tools, which build HBM images from
-    float32 tensors; ``machine=True`` is H_STORE_V, whose input is rounded to bf16 first because it comes from
-    VRAM.
+    There are three encoders. ``encode(machine=False)`` is that of the public staging tools, which build HBM images
+    from float32 tensors; ``encode(machine=True)`` is H_STORE_V, whose input is rounded to bf16 first because it
+    comes from VRAM; ``encode_nearest`` rounds to the nearest code, which a host may do and the machine cannot.
     """
 
     @property
@@ -145,12 +150,24 @@ class NumberFormat(ABC):
         """
 
     @abstractmethod
+    def encode_nearest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
+        """As ``encode``, every element the nearest code of its block's scale, ties to even."""
+
+    def stage(self, x: ArrayLike, staging: Staging) -> tuple[Bytes, Bytes]:
+        """The codes that a host stages; values and errors as of ``encode``."""
+        return self.encode_nearest(x) if staging == "nearest" else self.encode(x)
+
+    @abstractmethod
     def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
         """Float32 values ``[..., C]`` of element bytes and scale bytes as ``encode`` returns them."""
 
     def quantize(self, x: ArrayLike, machine: bool = False) -> F32:
         """The values that remain of ``x[..., C]`` after an encode and decode round trip."""
         return self.decode(*self.encode(x, machine))
+
+    def staged(self, x: ArrayLike, staging: Staging) -> F32:
+        """The values that remain of ``x[..., C]`` after a host has staged it."""
+        return self.decode(*self.stage(x, staging))
 
     @staticmethod
     def from_table(table: Mapping[str, object], where: str = "number format") -> NumberFormat:
@@ -203,6 +220,9 @@ class Plain(NumberFormat):
             codes = encode_nearest(values, self.data_type)
         return _to_bytes(codes, self.data_type.width), np.zeros((*codes.shape[:-1], 0), np.uint8)
 
+    def encode_nearest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
+        return self.encode(x)
+
     def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
         del scales
         _require_bytes(self.data_type)
@@ -237,15 +257,26 @@ class Mx(NumberFormat):
         }
 
     def encode(self, x: ArrayLike, machine: bool = False) -> tuple[Bytes, Bytes]:
-        values = np.ascontiguousarray(x, dtype=np.float32)
-        self._require_blocks(values.shape[-1] if values.ndim else 0)
+        values = self._blocks_of(x)
         if machine:
             values = bf16_round(values)
-        rows = values.shape[:-1]
-        codes, scales = block_codes(values.reshape(-1), self.block, self.elem, self.scale, machine)
+        codes = block_codes(values.reshape(-1), self.block, self.elem, self.scale, machine)
+        return self._as_bytes(*codes, values.shape)
+
+    def encode_nearest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
+        values = self._blocks_of(x)
+        codes = nearest_block_codes(values.reshape(-1), self.block, self.elem, self.scale)
+        return self._as_bytes(*codes, values.shape)
+
+    def _blocks_of(self, x: ArrayLike) -> F32:
+        values = np.ascontiguousarray(x, dtype=np.float32)
+        self._require_blocks(values.shape[-1] if values.ndim else 0)
+        return values
+
+    def _as_bytes(self, codes: Codes, scales: Codes, shape: tuple[int, ...]) -> tuple[Bytes, Bytes]:
         return (
-            _to_bytes(codes.reshape(values.shape), self.elem.width),
-            _to_bytes(scales.reshape(*rows, -1), self.scale.width),
+            _to_bytes(codes.reshape(shape), self.elem.width),
+            _to_bytes(scales.reshape(*shape[:-1], -1), self.scale.width),
         )
 
     def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:

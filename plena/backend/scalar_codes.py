@@ -150,6 +150,23 @@ def table_index(y: F32) -> U16:
 
 
 @lru_cache(maxsize=32)
+def nearest_table(fp: Fp) -> U16:
+    """Codes of the nearest values, ties to even, by the upper 16 bits of a float32 and whether lower bits are set.
+
+    ``uint16[131072]``; exact for mantissas of at most 6 bits, whose midpoints have no lower bits. What becomes zero
+    has no sign, as staged by the public tools.
+    """
+    prefixes = np.arange(1 << 17, dtype=np.uint32)
+    values = (
+        ((prefixes >> np.uint32(1)) << np.uint32(16)) | ((prefixes & np.uint32(1)) << np.uint32(15))
+    ).view(np.float32)
+    table = encode_nearest(values, fp)
+    table[decode_table(fp)[table] == 0] = 0
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(maxsize=32)
 def decode_table(scalar: Scalar) -> F32:
     """Float32 value of every code of a type of at most 16 bits (sections 2.2 and 2.4)."""
     codes = np.arange(1 << scalar.width, dtype=np.uint32)

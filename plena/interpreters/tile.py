@@ -89,8 +89,8 @@ class TileFunctions(InterpreterFunctions):
             width = self.target.vlen
             whole = data[: len(data) // width * width].reshape(-1, width)
             number_format = placement.number_format(self.target)
-            lost = whole - number_format.quantize(whole)
-            whole[:] = number_format.quantize(lost if placement.residual else whole)
+            seen = number_format.staged(whole, placement.staging)
+            whole[:] = number_format.staged(whole - seen, placement.staging) if placement.residual else seen
         elif placement.memory == "fp":
             data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
 

@@ -173,6 +173,7 @@ class KernelContext:
 
     def _guarded(self, name: str, size: int, placements: Sequence[TensorPlacement]) -> SSAValue:
         """A buffer with rows of zeros behind its tensors, as many as a prefetch reads beyond the last one."""
+        placements = [replace(p, staging=self.schedule.staging) for p in placements]
         last, target = placements[-1], self.target
         surplus = 0
         if last.layout == "tiled":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from plena.backend.number_formats import Staging
+
 Objective = Literal["cycles", "size"]
 Timing = Literal["transactional", "pipelined"]
 MatmulChoice = Literal["auto", "mm", "broadcast"]
@@ -22,7 +24,8 @@ class Schedule:
     how many pieces its loops over samples and heads are expanded, for the watchdog as well. `sections` bounds how many
     pieces of code treat query blocks apart that see differently many keys (objective "cycles"). With `pairing`
     linear layers in the M_MM schedule make two column blocks of the output at a time wherever that is possible, so
-    that a register serves both memories (docs/matmul_schedules.md).
+    that a register serves both memories (docs/matmul_schedules.md). `staging` is
+    how the host rounds what it puts into HBM.
     """
 
     objective: Objective = "cycles"
@@ -34,3 +37,4 @@ class Schedule:
     parts: int = 1
     sections: int = 4
     pairing: bool = False
+    staging: Staging = "public"

@@ -11,6 +11,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.backend.layout import Source, TensorPlacement
+from plena.backend.number_formats import Staging
 from plena.backend.view import Array, Pad, Permute, Reshape, Step
 from plena.dialects.plena import RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
@@ -102,6 +103,7 @@ class ConvertPlenaToTile(ModulePass):
     parts: int = 1
     sections: int = 4
     pairing: bool = False
+    staging: Staging = "public"
     data: dict[str, Attribute | Array] = field(
         default_factory=dict[str, "Attribute | Array"], compare=False, init=False
     )
@@ -117,6 +119,7 @@ class ConvertPlenaToTile(ModulePass):
             self.parts,
             self.sections,
             self.pairing,
+            self.staging,
         )
         self.data.update(convert(op, schedule).data)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -106,7 +106,7 @@ class Selection:
     @property
     def decisions(self) -> tuple[LoopDecision, ...]:
         """One entry per loop, in program order."""
-        return tuple(d for choice in self.point.choices for d in _decisions(choice))
+        return loop_decisions(self.point.choices)
 
 
 def select(
@@ -210,6 +210,11 @@ def _check(objective: str, max_instructions: int | None, timing: str) -> None:
         raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
 
 
+def loop_decisions(choices: Iterable[Choice]) -> tuple[LoopDecision, ...]:
+    """One entry per loop, in program order."""
+    return tuple(decision for choice in choices for decision in _decisions(choice))
+
+
 def _decisions(choice: Choice) -> Iterator[LoopDecision]:
     loop = choice.loop
     yield LoopDecision(loop.number, loop.trips, str(choice), _reason(choice))
@@ -239,6 +244,7 @@ __all__ = [
     "SelectLoops",
     "Selection",
     "candidates",
+    "loop_decisions",
     "nesting_of",
     "select",
 ]

@@ -93,7 +93,7 @@ class PlenaOpt(xDSLOptMain):
         )
 
     def setup_pipeline(self) -> None:
-        self.args.passes = _expanded(self.args.passes)
+        self.args.passes = expanded(self.args.passes)
         super().setup_pipeline()
 
     def run(self) -> None:
@@ -140,7 +140,7 @@ class PlenaOpt(xDSLOptMain):
         return module_from_instructions(decode(parse_mem(text, self.get_input_name())))
 
 
-def _expanded(passes: str) -> str:
+def expanded(passes: str) -> str:
     """The pipeline without MLIR's wrapper, our named pipelines (plena/passes/pipelines.py) written out."""
     nested = _NESTED_PIPELINE.match(passes)
     items = _TOP_LEVEL_ITEM.findall(nested[1] if nested else passes)

@@ -224,6 +224,52 @@ def test_quantizing_error_is_bounded(x: NDArray[np.float32]) -> None:
     assert (np.abs(mx.quantize(x, machine=True).astype(np.float64) - x) <= allowed).all()
 
 
+@given(blocks(), st.sampled_from(ELEMENTS))
+def test_nearest_staging_takes_the_nearest_code(x: NDArray[np.float32], elem: Fp) -> None:
+    """No code of the block's scale is closer, and the scale leaves the largest element in range."""
+    x = np.clip(np.nan_to_num(x), -1e37, 1e37)
+    mx = Mx(len(x), elem, E8M0)
+    elements, scales = mx.encode_nearest(x)
+    found = mx.decode(elements, scales).astype(np.float64)
+    values = decode_table(elem)[np.isfinite(decode_table(elem))].astype(np.float64) * 2.0 ** (
+        int(scales[0]) - 127
+    )
+    closest = np.abs(values[:, None] - x).min(axis=0)
+    np.testing.assert_array_equal(np.abs(found - x), closest)
+    assert 0 < scales[0] < 255
+
+
+@given(blocks())
+def test_nearest_staging_error_is_half_a_unit(x: NDArray[np.float32]) -> None:
+    """|x| / 16 however close to a power of two; thirteen binades below the largest element, half a subnormal step."""
+    x = np.clip(np.nan_to_num(x), -1e37, 1e37)
+    x[np.abs(x) < 1e-30] = 0
+    seen = Mx(len(x), E4M3, E8M0).staged(x, "nearest").astype(np.float64)
+    largest = float(np.abs(x).max())
+    assert (np.abs(seen - x) <= np.maximum(np.abs(x.astype(np.float64)) / 16, largest * 2.0**-13)).all()
+
+
+def test_nearest_staging_ties_carries_and_keeps_what_is_exact() -> None:
+    x = np.array([[1.0625, 1.1875, 1.95, 1.0859375, -1.0625, 0, -1e-9, 2.0]], np.float32)
+    seen = MX_E4M3.staged(x, "nearest")
+    assert seen.tolist() == [[1.0, 1.25, 2.0, 1.125, -1.0, 0.0, 0.0, 2.0]]
+    assert not np.signbit(seen[0, 6]), "what vanishes has no sign"
+    assert MX_E4M3.staged(x, "public").tolist() == [[1.0, 1.25, 1.875, 1.0, -1.0, 0.0, 0.0, 2.0]]
+    np.testing.assert_array_equal(MX_E4M3.staged(seen, "nearest"), seen)
+
+
+def test_nearest_staging_is_closer_on_the_whole() -> None:
+    x = np.random.default_rng(0).standard_normal((1 << 12, 8)).astype(np.float32)
+    public, nearest = (MX_E4M3.staged(x, how) - x for how in ("public", "nearest"))
+    assert (nearest**2).sum() < 0.72 * (public**2).sum()
+    assert abs(float((nearest * x).sum())) < 0.1 * abs(float((public * x).sum())), "public staging shrinks"
+
+
+def test_nearest_staging_of_what_is_not_finite() -> None:
+    seen = MX_E4M3.staged([np.nan, np.inf, -np.inf, 1, 0, 0, 0, 0], "nearest")
+    assert np.isnan(seen[0]) and seen[1] == np.inf and seen[2] == -np.inf
+
+
 def test_rows_and_blocks_keep_their_places() -> None:
     x = np.random.default_rng(0).standard_normal((3, 5, 64)).astype(np.float32)
     for block in (8, 16, 32):

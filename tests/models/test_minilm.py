@@ -75,7 +75,8 @@ def test_the_embeddings_of_two_short_sentences(minilm: ModuleType) -> None:
     tokenizer, encoder = minilm.load()
     model = minilm.SentenceEmbedding(encoder)
     (batch,) = minilm.Batches(tokenizer, 2, 16).of(["A cat sleeps on the warm roof.", "Snow fell all night."])
-    program = plena.compile(model, batch)
+    program = plena.compile(model, batch, staging="nearest")
+    assert program.stats().static < 1000, "six layers are one loop"
     with torch.no_grad():
         wanted = model(*batch)
     found = program.run(*batch)
@@ -84,6 +85,13 @@ def test_the_embeddings_of_two_short_sentences(minilm: ModuleType) -> None:
     assert found.norm(dim=1) == pytest.approx([1, 1], abs=0.01)
     with pytest.raises(plena.PlenaError, match=r"mask: int64\[2, 16\] was given as int64\[2, 15\]"):
         program.run(batch[0], batch[1][:, :15])
+
+
+def test_pairs_in_order(minilm: ModuleType) -> None:
+    wanted = torch.tensor([0.5, 0.1, 0.105, 0.3])
+    assert minilm.pairs_in_order(torch.tensor([0.6, 0.2, 0.1, 0.4]), wanted) == (5, 5)
+    assert minilm.pairs_in_order(torch.tensor([0.3, 0.2, 0.1, 0.4]), wanted) == (4, 5)
+    assert minilm.pairs_in_order(torch.zeros(4), wanted) == (0, 5)
 
 
 def test_the_last_batch_is_filled_up(minilm: ModuleType) -> None:

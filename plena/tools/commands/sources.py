@@ -50,6 +50,12 @@ def add_compile_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--attention", choices=("auto", "online", "rows"), default="auto", help="form of the softmax"
     )
+    parser.add_argument(
+        "--staging",
+        choices=("public", "nearest"),
+        default="public",
+        help="rounding of weights and inputs on their way into HBM",
+    )
     parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
 
 
@@ -74,6 +80,7 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
         timing=args.timing,
         matmul=args.matmul,
         attention=args.attention,
+        staging=args.staging,
     )
     return program, module
 
