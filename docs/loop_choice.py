@@ -110,6 +110,7 @@ whose bodies are short cost most, and cost few lines to expand.
 
 For any program, also one that this compiler did not write:
 
+<!-- run -->
 ```python
 import plena
 import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,28 @@ DOCS = Path(__file__).parents[1] / "docs"
 WRITTEN = ("levels.md", "errors.md", "cli.md", "../README.md", "loop_choice.md")
 DRAWN = ("machine", "product", "broadcast", "column_blocks", "mx", "hardware_loop", "loop_curve")
 PAGES = (*WRITTEN, *(f"assets/{name}.svg" for name in DRAWN))
+
+COMMANDS = {
+    "new_operator.md": {
+        "check before.py:model": "no kernel for aten.log1p.default on ([64, 128] f32) -> ([64, 128] f32)",
+        "check mish.py:model --per-op": "",
+    },
+    "index.md": {"check model.py:layer": "", "compile model.py:layer -o out": "", "stats out": ""},
+}
+"""Commands of a page, run after its files were written, and what they refuse to do (with exit code 1)."""
+
+DRIVER = """
+import contextlib, io, runpy, sys
+sys.path.insert(0, "")
+from plena.tools import plena_cli
+for number, command in enumerate(sys.argv[1:]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = plena_cli.main(command.split())
+    open(f"{number}.txt", "w").write(f"{code}\\n{said.getvalue()}")
+runpy.run_path("run.py")
+"""
+"""Runs the commands and what a page says to run, in one process: a new one takes seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +59,32 @@ def test_a_page_is_what_the_compiler_does(name: str, generate: ModuleType) -> No
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert link.startswith("http") or (page.parent / link).exists(), link
+
+
+BLOCK = re.compile(r"<!-- (file: (?P<file>\S+)|run) -->\n```python\n(?P<code>.*?)```", re.S)
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in sorted(DOCS.glob("*.md")) if BLOCK.search(p.read_text())], ids=lambda p: p.name
+)
+def test_typing_in_a_page_works(page: Path, tmp_path: Path) -> None:
+    """Files are written piece by piece, in the order of the page; then everything marked to be run is run."""
+    pieces: dict[str, str] = {}
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        name = block["file"] or "run.py"
+        pieces[name] = f"{pieces[name]}\n\n{block['code']}" if name in pieces else block["code"]
+    for name, text in pieces.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    commands = COMMANDS.get(page.name, {})
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, *commands], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    for number, (command, refusal) in enumerate(commands.items()):
+        code, _, message = (tmp_path / f"{number}.txt").read_text(encoding="utf-8").partition("\n")
+        assert int(code) == (1 if refusal else 0), message
+        assert refusal in message and refusal in text and f"plena {command}" in text
 
 
 def test_every_error_class_is_listed() -> None:

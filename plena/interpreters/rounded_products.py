@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
-from xdsl.interpreters.func import FuncFunctions
 
 from plena.dialects import plena
-from plena.interpreters.aten import AtenFunctions
 from plena.interpreters.plena import PlenaFunctions
+from plena.interpreters.tensor_level import interpreter_of
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +46,8 @@ def rounding_interpreter(
     rounded: Callable[[torch.Tensor], torch.Tensor],
 ) -> Interpreter:
     """An interpreter of the tensor level whose products have rounded operands."""
-    exact = PlenaFunctions(tensors)
-    interpreter = Interpreter(module)
-    for functions in (FuncFunctions(), AtenFunctions(tensors), exact):
-        interpreter.register_implementations(functions)
-    interpreter.register_implementations(RoundedProducts(exact, rounded), override=True)
+    interpreter = interpreter_of(module, tensors)
+    interpreter.register_implementations(RoundedProducts(PlenaFunctions(tensors), rounded), override=True)
     return interpreter
 
 

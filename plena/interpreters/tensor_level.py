@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.interpreter import Interpreter
+from xdsl.interpreter import Interpreter, InterpreterFunctions
 from xdsl.interpreters.func import FuncFunctions
 
 from plena.interpreters.aten import AtenFunctions
@@ -15,6 +15,20 @@ from plena.interpreters.plena import PlenaFunctions
 
 if TYPE_CHECKING:
     import torch
+
+
+MEANINGS: list[Callable[[], InterpreterFunctions]] = []
+"""Makes the functions of operations that are declared outside of `plena.dialects` (docs/new_operator.md)."""
+
+
+def interpreter_of(module: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> Interpreter:
+    """An interpreter that knows every operation of the tensor level."""
+    interpreter = Interpreter(module)
+    for functions in (FuncFunctions(), AtenFunctions(tensors), PlenaFunctions(tensors)):
+        interpreter.register_implementations(functions)
+    for extension in MEANINGS:
+        interpreter.register_implementations(extension())
+    return interpreter
 
 
 def evaluate(
@@ -29,10 +43,7 @@ def evaluate(
     values = [
         x.float() if x.is_floating_point() else x.long() if x.dtype != torch.bool else x for x in inputs
     ]
-    interpreter = Interpreter(module)
-    interpreter.register_implementations(FuncFunctions())
-    interpreter.register_implementations(AtenFunctions(tensors))
-    interpreter.register_implementations(PlenaFunctions(tensors))
+    interpreter = interpreter_of(module, tensors)
     main = next(op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "main")
     with torch.no_grad():
         return interpreter.call_op(main, tuple(values))
