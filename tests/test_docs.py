@@ -61,6 +61,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert link.startswith("http") or (page.parent / link).exists(), link
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda p: p.name)
+def test_the_site_has_every_page_in_its_menu(page: Path) -> None:
+    menu = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    assert f": {page.relative_to(DOCS)}\n" in menu, f"add {page.name} to the nav of mkdocs.yml"
+
+
 BLOCK = re.compile(r"<!-- (file: (?P<file>\S+)|run) -->\n```python\n(?P<code>.*?)```", re.S)
 
 
