@@ -87,6 +87,7 @@ def compile(
             "timing": timing,
             "matmul": matmul,
             "attention": attention,
+            "staging": staging,
             **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
         },
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plena.backend.emulator import EmulationResult
     from plena.backend.statistics import Statistics
     from plena.backend.stream import Provenance
+    from plena.size_curve import SizeCurve
 
 DataSource: TypeAlias = Callable[[str], Any]
 """Gives the tensor (numpy or torch) that a data placement's symbol names; called when an image is written."""
@@ -254,6 +255,23 @@ class Program:
         if not quiet:
             print(report)
         return report
+
+    def report(self, path: str | Path, *, curve: SizeCurve | None = None) -> None:
+        """Write one self-contained HTML page: modules, loops, memory, choices, and the last check if there was one.
+
+        Args:
+            path: the page; it appears whole or not at all.
+            curve: of ``plena.size_curve``; by default what the compiler predicted and tried.
+
+        Raises:
+            PlenaError: the page cannot be written.
+        """
+        from plena.report import write_report
+        from plena.report.reading import contents_of_program
+
+        contents = contents_of_program(self)
+        contents.curve = curve
+        write_report(contents, Path(path))
 
     def save(
         self, directory: str | Path, *, inputs: Sequence[Any] | None = None, share: str | Path | None = None

@@ -103,24 +103,24 @@ def load_program(directory: Path) -> Program:
     try:
         program = Program(
             words=_read_words(directory),
-            target=Target().with_settings(_part(manifest, "target", dict, where)),
-            inputs=tuple(Port.from_json(p, where) for p in _part(manifest, "inputs", list, where)),
-            outputs=tuple(Port.from_json(p, where) for p in _part(manifest, "outputs", list, where)),
+            target=Target().with_settings(part(manifest, "target", dict, where)),
+            inputs=tuple(Port.from_json(p, where) for p in part(manifest, "inputs", list, where)),
+            outputs=tuple(Port.from_json(p, where) for p in part(manifest, "outputs", list, where)),
             placements=tuple(
-                TensorPlacement.from_json(p, where) for p in _part(manifest, "placements", list, where)
+                TensorPlacement.from_json(p, where) for p in part(manifest, "placements", list, where)
             ),
-            hbm_size=_part(manifest, "hbm_size", int, where),
-            memory_map=tuple(Region.from_json(r, where) for r in _part(manifest, "memory_map", list, where)),
-            timing=_part(manifest, "timing", str, where),
-            decisions=tuple(str(d) for d in _part(manifest, "decisions", list, where)),
-            rationale=_optional(manifest, "rationale", Rationale.from_json, where),
-            last_check=_optional(manifest, "check", CheckReport.from_json, where),
+            hbm_size=part(manifest, "hbm_size", int, where),
+            memory_map=tuple(Region.from_json(r, where) for r in part(manifest, "memory_map", list, where)),
+            timing=part(manifest, "timing", str, where),
+            decisions=tuple(str(d) for d in part(manifest, "decisions", list, where)),
+            rationale=optional_part(manifest, "rationale", Rationale.from_json, where),
+            last_check=optional_part(manifest, "check", CheckReport.from_json, where),
             thresholds=Thresholds.from_json(manifest.get("thresholds"), where),
-            useful_macs=manifest.get("useful_macs"),
+            useful_macs=optional_part(manifest, "useful_macs", read_useful_macs, where),
         )
     except OSError as error:
         raise PlenaError(f"cannot be read: {error.strerror}", str(error.filename or directory)) from None
-    program.provenance = _provenance(manifest, len(program.words), where)
+    program.provenance = read_provenance(manifest, len(program.words), where)
     _require_consistent(program, directory, where)
     program.constants = tuple(_array(directory / FP_SRAM, np.float16).astype(float).tolist())
     program.int_sram = tuple(_array(directory / INT_SRAM, np.uint32).tolist())
@@ -165,7 +165,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             str(path),
             "Compile the program again.",
         )
-    for name, facts in _part(manifest, "files", dict, str(path)).items():
+    for name, facts in part(manifest, "files", dict, str(path)).items():
         _check_file(directory / name, facts, str(path))
     return manifest
 
@@ -322,24 +322,39 @@ def _check_file(path: Path, facts: object, where: str) -> None:
         raise PlenaError(f"cannot be read: {error.strerror}", str(path), hint) from None
 
 
-def _part(document: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+def part(document: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
+    """An entry of a manifest that must be there.
+
+    Raises:
+        PlenaError: it is missing or of another type.
+    """
     if not isinstance(document.get(key), kind):
         raise PlenaError(f"`{key}` is missing or malformed", where, "Compile the program again.")
     return document[key]
 
 
-def _optional(
+def optional_part(
     document: Mapping[str, Any], key: str, reader: Callable[[object, str], T], where: str
 ) -> T | None:
+    """An entry of a manifest that may be null.
+
+    Raises:
+        PlenaError: it is missing or malformed.
+    """
     if key not in document:
         raise PlenaError(f"`{key}` is missing", where, "Compile the program again.")
     return None if document[key] is None else reader(document[key], where)
 
 
-def _provenance(manifest: Mapping[str, Any], count: int, where: str) -> tuple[Any, ...]:
+def read_provenance(manifest: Mapping[str, Any], count: int, where: str) -> tuple[Any, ...]:
+    """Where each of `count` instructions comes from.
+
+    Raises:
+        PlenaError: the entry is missing or malformed.
+    """
     from plena.backend.stream import Provenance
 
-    runs = _part(manifest, "provenance", list, where)
+    runs = part(manifest, "provenance", list, where)
     origins: list[Provenance] = []
     for number, run in enumerate(runs):
         following = runs[number + 1][0] if number + 1 < len(runs) else count
@@ -349,6 +364,17 @@ def _provenance(manifest: Mapping[str, Any], count: int, where: str) -> tuple[An
             case _:
                 raise PlenaError(f"`provenance` is malformed at {run!r}", where)
     return tuple(origins)
+
+
+def read_useful_macs(document: object, where: str) -> dict[str, int]:
+    """Multiply-accumulates by module path.
+
+    Raises:
+        PlenaError: not such a document.
+    """
+    if isinstance(document, dict) and all(isinstance(n, int) and n >= 0 for n in document.values()):
+        return document
+    raise PlenaError("`useful_macs` must be numbers by module path", where)
 
 
 def _read_words(directory: Path) -> npt.NDArray[np.uint32]:

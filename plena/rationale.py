@@ -52,14 +52,14 @@ class SourceLoop:
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class SizePoint:
     """What the best program of a size costs: static instructions, cycles of the profile that chose."""
 
     static: int
     cycles: int
 
     @staticmethod
-    def from_json(document: object, where: str) -> CurvePoint:
+    def from_json(document: object, where: str) -> SizePoint:
         """Inverse of ``to_json`` of the rationale.
 
         Raises:
@@ -67,7 +67,7 @@ class CurvePoint:
         """
         match document:
             case {"static": int(static), "cycles": int(cycles)} if static >= 0 and cycles >= 0:
-                return CurvePoint(static, cycles)
+                return SizePoint(static, cycles)
             case _:
                 raise PlenaError(f"`rationale` has a malformed point: {document!r}", where)
 
@@ -118,7 +118,7 @@ class Rationale:
     model: str = ""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     attempts: tuple[Attempt, ...] = ()
-    curve: tuple[CurvePoint, ...] = ()
+    curve: tuple[SizePoint, ...] = ()
     loops: tuple[SourceLoop, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Rationale:
                     model,
                     options,
                     tuple(Attempt.from_json(a, where) for a in attempts),
-                    tuple(CurvePoint.from_json(p, where) for p in curve),
+                    tuple(SizePoint.from_json(p, where) for p in curve),
                     tuple(SourceLoop.from_json(loop, where) for loop in loops),
                 )
             case _:
@@ -155,9 +155,9 @@ SPACING = 1.02
 """Least ratio of the sizes of two points of a curve, but for its ends: smaller steps nobody can see."""
 
 
-def best_by_size(points: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
+def best_by_size(points: Sequence[SizePoint]) -> tuple[SizePoint, ...]:
     """The points that no other one beats in both figures, smallest first; where they are dense, some of them."""
-    best: list[CurvePoint] = []
+    best: list[SizePoint] = []
     for point in sorted(points, key=lambda p: (p.static, p.cycles)):
         if not best or point.cycles < best[-1].cycles:
             best.append(point)

@@ -21,7 +21,7 @@ from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import Conversion, convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
-from plena.rationale import Attempt, CurvePoint, Rationale, best_by_size
+from plena.rationale import Attempt, Rationale, SizePoint, best_by_size
 from plena.target import Target
 
 
@@ -148,7 +148,7 @@ def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
     points = next((c.points for c in tried if c.lowering is best.lowering and c.points), ())
     return Rationale(
         attempts=tuple(attempts),
-        curve=best_by_size([CurvePoint(p.static, p.cycles) for p in points]),
+        curve=best_by_size([SizePoint(p.static, p.cycles) for p in points]),
         loops=source_loops(best.lowering.affine, None if best.point is None else best.point.choices),
     )
 

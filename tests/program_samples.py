@@ -13,7 +13,7 @@ from plena.backend.ports import Port, Region
 from plena.backend.stream import Provenance
 from plena.backend.view import Permute
 from plena.program import Program
-from plena.rationale import Attempt, CurvePoint, Rationale, SourceLoop
+from plena.rationale import Attempt, Rationale, SizePoint, SourceLoop
 from plena.target import Target
 
 SMALL = Target().with_settings(
@@ -47,7 +47,7 @@ RATIONALE = Rationale(
         Attempt("first schedule", 13, 33, True, True),
         Attempt("first schedule, loops expanded", 21, 26, False, False),
     ),
-    curve=(CurvePoint(13, 33), CurvePoint(17, 29), CurvePoint(21, 26)),
+    curve=(SizePoint(13, 33), SizePoint(17, 29), SizePoint(21, 26)),
     loops=(SourceLoop(0, 0, 4, "linear", ("product",), "kept", "it is short"),),
 )
 

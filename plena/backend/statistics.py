@@ -106,7 +106,7 @@ def statistics_of(
         PlenaError: loops that are not nested, a loop of 0 trips, more than 2^40 dynamic instructions.
     """
     loops = static_loops(instructions)
-    weights = _Weights.of(instructions, loops, target)
+    weights = Weights.of(instructions, loops, target)
     table = weights.table
     total = _count(weights, np.zeros(len(instructions), np.int64), 1)[0]
     statistics = Statistics(total.static, total.dynamic, total.cycles, total.dma_cycles)
@@ -125,8 +125,11 @@ def statistics_of(
 
 
 @dataclass(slots=True)
-class _Weights:
-    """Per instruction: executions, cycles over all of them by profile, DMA picoseconds over all of them."""
+class Weights:
+    """Per instruction: executions, cycles over all of them by profile, DMA picoseconds over all of them.
+
+    `of` raises a PlenaError when the loops run more than 2^40 instructions.
+    """
 
     table: Columns
     executions: NDArray[np.int64]
@@ -134,7 +137,7 @@ class _Weights:
     dma: NDArray[np.int64]
 
     @staticmethod
-    def of(instructions: Sequence[AsmInstruction], loops: list[StaticLoop], target: Target) -> _Weights:
+    def of(instructions: Sequence[AsmInstruction], loops: list[StaticLoop], target: Target) -> Weights:
         table = columns(instructions)
         executions = np.ones(len(instructions), np.int64)
         magnitude = np.ones(len(instructions))
@@ -144,7 +147,7 @@ class _Weights:
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
         cycles = {profile: executions * _cost(table, profile, target) for profile in PROFILES}
-        return _Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
+        return Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
 
 
 def _cost(table: Columns, profile: str, target: Target) -> NDArray[np.int64]:
@@ -164,7 +167,7 @@ def _cost(table: Columns, profile: str, target: Target) -> NDArray[np.int64]:
     return cycles
 
 
-def _count(weights: _Weights, groups: NDArray[np.int64], size: int) -> list[Count]:
+def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:
     """The counts of each group of instructions."""
     counts = [Count() for _ in range(size)]
     static = np.bincount(groups, minlength=size)
@@ -184,13 +187,13 @@ def _sum(values: NDArray[np.int64], groups: NDArray[np.int64], size: int) -> NDA
     return total
 
 
-def _grouped(weights: _Weights, names: Sequence[str]) -> dict[str, Count]:
+def _grouped(weights: Weights, names: Sequence[str]) -> dict[str, Count]:
     positions: dict[str, int] = {}
     groups = np.array([positions.setdefault(name, len(positions)) for name in names], np.int64)
     return dict(zip(positions, _count(weights, groups, len(positions)), strict=True))
 
 
-def _opcodes(weights: _Weights) -> dict[str, tuple[int, int]]:
+def _opcodes(weights: Weights) -> dict[str, tuple[int, int]]:
     groups = weights.table.opcodes.astype(np.int64)
     counts = _count(weights, groups, 64)
     names = {opcode: spec.mnemonic for opcode, spec in OPCODES.items()}
@@ -201,7 +204,7 @@ def _opcodes(weights: _Weights) -> dict[str, tuple[int, int]]:
     }
 
 
-def _loop_counts(weights: _Weights, loops: list[StaticLoop]) -> list[LoopCount]:
+def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
     def up_to(values: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(values)])
 

@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "run_program.COMMAND",
     "check_program.COMMAND",
     "show_stats.COMMAND",
+    "report_program.COMMAND",
     "compare_loops.COMMAND",
     "assemble.ASM",
     "assemble.DISASM",

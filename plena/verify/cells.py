@@ -37,72 +37,24 @@ def unwritten_reads(program: LiftedProgram, preloaded: Preloaded) -> Iterator[Un
     yield from _Walk(program, preloaded).run()
 
 
-class _Walk:
-    def __init__(self, program: LiftedProgram, preloaded: Preloaded) -> None:
+class Footprints:
+    """The cells and HBM bytes that the instructions of a lifted program touch."""
+
+    def __init__(self, program: LiftedProgram) -> None:
         self.program, self.code, self.target = program, program.code, program.target
-        memories = Memories.of(self.target)
-        self.units = memories.units
-        self.written = [CellSet(size) for size in memories.sizes]
-        for name, which in _MEMORY_OF.items():
-            unit = self.units[which]
-            spans = preloaded.of_memory(name)
-            self.written[which].add([(s.start // unit, -(-s.stop // unit)) for s in spans])
-        self.hbm: IntervalSet | None = None
-        if "hbm" in preloaded.spans:
-            self.hbm = IntervalSet([(s.start, s.stop) for s in preloaded.of_memory("hbm")])
-        self.seen: set[tuple[int, str]] = set()
+        self.units = Memories.of(self.target).units
         self._accesses: dict[tuple[int, int], tuple[CellAccess, ...]] = {}
 
-    def run(self) -> Iterator[UnwrittenRead]:
-        for item in self.program.body:
-            if isinstance(item, LiftedLoop):
-                for inner in _flat(item):
-                    self._write(inner)
-                for inner in _flat(item):
-                    yield from self._read(inner)
-            else:
-                yield from self._read(item)
-                self._write(item)
-
-    def _accesses_of(self, pc: int) -> tuple[CellAccess, ...]:
+    def accesses_of(self, pc: int) -> tuple[CellAccess, ...]:
+        """What the instruction at a position reads and writes, HBM apart."""
         key = (self.code.op[pc], self.code.rs3[pc])
         accesses = self._accesses.get(key)
         if accesses is None:
             accesses = self._accesses[key] = cell_accesses(self.target, *key)
         return accesses
 
-    def _write(self, item: LiftedInstruction) -> None:
-        pc = item[0]
-        op = self.code.op[pc]
-        for access in self._accesses_of(pc):
-            if access.is_write:
-                self.written[access.cells].add(self._pieces(access, item))
-        if op == _STORE and self.hbm is not None:
-            for pieces in self._hbm_pieces(item):
-                self.hbm.add(pieces)
-
-    def _read(self, item: LiftedInstruction) -> Iterator[UnwrittenRead]:
-        pc = item[0]
-        op = self.code.op[pc]
-        for access in self._accesses_of(pc):
-            if access.is_write:
-                continue
-            missing = self.written[access.cells].first_missing(self._pieces(access, item))
-            what, code = NAMES[access.cells]
-            if missing is not None and (pc, code) not in self.seen:
-                self.seen.add((pc, code))
-                yield UnwrittenRead(pc, code, f"it reads {what} {missing}, which nothing has written")
-        if op in _LOADS and self.hbm is not None and (pc, "unwritten-hbm") not in self.seen:
-            for pieces in self._hbm_pieces(item):
-                missing = self.hbm.first_missing(pieces)
-                if missing is not None:
-                    self.seen.add((pc, "unwritten-hbm"))
-                    yield UnwrittenRead(
-                        pc, "unwritten-hbm", f"it reads HBM byte {missing}, which nothing has written"
-                    )
-                    return
-
-    def _pieces(self, access: CellAccess, item: LiftedInstruction) -> list[Interval] | None:
+    def pieces(self, access: CellAccess, item: LiftedInstruction) -> list[Interval] | None:
+        """The cells of an access over all iterations; None for any cells."""
         number = item[1 + access.number]
         unit, bounds = self.units[access.cells], self.program.bounds
         if access.stride < 0:
@@ -117,7 +69,7 @@ class _Walk:
             found += pieces
         return found
 
-    def _hbm_pieces(self, item: LiftedInstruction) -> list[list[Interval] | None]:
+    def hbm_pieces(self, item: LiftedInstruction) -> list[list[Interval] | None]:
         """The element bytes and the scale bytes of a transfer; None for any bytes."""
         pc = item[0]
         code, target = self.code, self.target
@@ -145,6 +97,64 @@ class _Walk:
             parts = [(_divided(off, ratio), 1), (high, 1 << 32), (low, 1), (scales, 1), (row, pitch // ratio)]
             found.append(footprint(weighted_sum(parts), scale_bytes, bounds))
         return found
+
+
+class _Walk:
+    def __init__(self, program: LiftedProgram, preloaded: Preloaded) -> None:
+        self.program, self.code = program, program.code
+        self.footprints = Footprints(program)
+        memories = Memories.of(program.target)
+        self.written = [CellSet(size) for size in memories.sizes]
+        for name, which in _MEMORY_OF.items():
+            unit = memories.units[which]
+            spans = preloaded.of_memory(name)
+            self.written[which].add([(s.start // unit, -(-s.stop // unit)) for s in spans])
+        self.hbm: IntervalSet | None = None
+        if "hbm" in preloaded.spans:
+            self.hbm = IntervalSet([(s.start, s.stop) for s in preloaded.of_memory("hbm")])
+        self.seen: set[tuple[int, str]] = set()
+
+    def run(self) -> Iterator[UnwrittenRead]:
+        for item in self.program.body:
+            if isinstance(item, LiftedLoop):
+                for inner in _flat(item):
+                    self._write(inner)
+                for inner in _flat(item):
+                    yield from self._read(inner)
+            else:
+                yield from self._read(item)
+                self._write(item)
+
+    def _write(self, item: LiftedInstruction) -> None:
+        pc = item[0]
+        op = self.code.op[pc]
+        for access in self.footprints.accesses_of(pc):
+            if access.is_write:
+                self.written[access.cells].add(self.footprints.pieces(access, item))
+        if op == _STORE and self.hbm is not None:
+            for pieces in self.footprints.hbm_pieces(item):
+                self.hbm.add(pieces)
+
+    def _read(self, item: LiftedInstruction) -> Iterator[UnwrittenRead]:
+        pc = item[0]
+        op = self.code.op[pc]
+        for access in self.footprints.accesses_of(pc):
+            if access.is_write:
+                continue
+            missing = self.written[access.cells].first_missing(self.footprints.pieces(access, item))
+            what, code = NAMES[access.cells]
+            if missing is not None and (pc, code) not in self.seen:
+                self.seen.add((pc, code))
+                yield UnwrittenRead(pc, code, f"it reads {what} {missing}, which nothing has written")
+        if op in _LOADS and self.hbm is not None and (pc, "unwritten-hbm") not in self.seen:
+            for pieces in self.footprints.hbm_pieces(item):
+                missing = self.hbm.first_missing(pieces)
+                if missing is not None:
+                    self.seen.add((pc, "unwritten-hbm"))
+                    yield UnwrittenRead(
+                        pc, "unwritten-hbm", f"it reads HBM byte {missing}, which nothing has written"
+                    )
+                    return
 
 
 _STORE, _LOAD_M, _LOAD_V = opcode("H_STORE_V"), opcode("H_PREFETCH_M"), opcode("H_PREFETCH_V")

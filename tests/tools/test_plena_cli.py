@@ -38,6 +38,13 @@ def linear():
     layer.weight.data = torch.load(__file__.replace("model.py", "weight.pt"))
     return layer, torch.load(__file__.replace("model.py", "x.pt"))
 
+class Unsupported(torch.nn.Module):
+    def forward(self, x):
+        return torch.fft.fft(x).real
+
+def unsupported():
+    return Unsupported(), (torch.zeros(4, 16),)
+
 def broken():
     return undefined_name
 
@@ -128,6 +135,32 @@ def test_check_a_folder_with_its_module(shell: Shell) -> None:
     assert failed.code == 1 and "FAILED" in failed.out and failed.err == ""
 
 
+def test_report_of_folders_code_and_models(shell: Shell) -> None:
+    result = shell("report", "program", "--module", "model.py:linear", "-o", "report.html")
+    assert result.code == 0 and result.out == "wrote report.html\n", "nothing is missing"
+    assert "Passed." in Path("report.html").read_text()
+    result = shell("report", "program", "-o", "report.html")
+    assert "not in it: check (no comparison with PyTorch was saved)" in result.out
+    result = shell("report", "code.asm", "-o", "code.html", *SETTINGS)
+    assert result.code == 0 and "not in it: modules" in result.out
+    Path("program/hbm_for_behave_sim.bin").write_bytes(b"")
+    result = shell("report", "program", "--module", "model.py:linear", "-o", "report.html")
+    assert result.code == 0 and "truncated: 0 bytes" in result.out, "it cannot be run, but shown"
+    assert "S_ADDI_INT" in Path("report.html").read_text()
+    result = shell("report", "model.py:unsupported", "-o", "failed.html")
+    assert result.code == 0 and "not in it: program" in result.out
+    assert "The model was not compiled" in Path("failed.html").read_text()
+
+
+def test_a_check_at_compile_time_is_in_the_report(shell: Shell) -> None:
+    result = shell("compile", "model.py:factory", "-o", "out", "--check")
+    assert result.code == 0 and "passed" in result.out
+    result = shell("report", "out", "-o", "report.html")
+    assert result.out == "wrote report.html\n"
+    text = Path("report.html").read_text()
+    assert "Passed." in text and "softmax" in text and 'class="line"' in text
+
+
 def test_stats_of_text_words_and_folders(shell: Shell) -> None:
     texts = [shell("stats", name, *SETTINGS, "--json").out for name in ("code.asm", "code.mem")]
     assert texts[0] == texts[1]
@@ -186,6 +219,11 @@ def test_assemble_and_disassemble(shell: Shell) -> None:
         (["asm", "code.asm", "-o", "nowhere/x.mem"], "nowhere/x.mem: cannot be written"),
         (["disasm", "code.asm"], "is not a 32-bit hexadecimal word"),
         (["stats", "code.asm", "--set", "MLEN=0"], "MLEN"),
+        (["report", "none", "-o", "r.html"], "no such program folder"),
+        (["report", "program", "-o", "none/r.html"], "cannot be written"),
+        (["report", "code.asm", "--module", "model.py:linear", "-o", "r.html"], "cannot be checked"),
+        (["report", "model.py:linear", "--module", "model.py:linear", "-o", "r.html"], "belongs to"),
+        (["report", "program"], "required: -o"),
     ],
 )
 def test_every_error_is_one_message(shell: Shell, args: list[str], message: str) -> None:

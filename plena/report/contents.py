@@ -1,0 +1,91 @@
+"""What is known of a program for a report, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from plena.backend.assembly import AsmInstruction
+from plena.backend.layout import TensorPlacement
+from plena.backend.loop_tree import static_loops
+from plena.backend.ports import Port, Region
+from plena.backend.statistics import Statistics, Weights, statistics_of
+from plena.backend.stream import Provenance
+from plena.check import CheckReport
+from plena.errors import PlenaError
+from plena.rationale import Rationale
+from plena.size_curve import SizeCurve
+from plena.target import Target
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part of the report that cannot be shown: why, and what to do about it."""
+
+    part: str
+    why: str
+    hint: str = ""
+
+    @staticmethod
+    def because(part: str, error: PlenaError) -> Missing:
+        """The part that an error took away."""
+        why = error.what if error.where is None else f"{error.where}: {error.what}"
+        return Missing(part, why, error.hint or "")
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """A submodule of a model: its path, class and own parameters, for programs that were not made."""
+
+    path: str
+    kind: str
+    parameters: int
+
+
+@dataclass
+class Contents:
+    """A program as far as it is known; `missing` says what is not.
+
+    Attributes:
+        title: the model's name, else that of the folder or file.
+        origin: what the report was made from.
+        timing: the profile that chose; None if nobody knows.
+        curve: measured on the code, if anybody asked for it.
+        failure: why there is no program, if there is none.
+        model, operators: the parts of the model and the calls of each operator, when there is no program.
+    """
+
+    title: str
+    origin: str
+    target: Target = field(default_factory=Target)
+    instructions: Sequence[AsmInstruction] = ()
+    provenance: Sequence[Provenance] = ()
+    useful_macs: Mapping[str, int] | None = None
+    timing: str | None = None
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    placements: tuple[TensorPlacement, ...] = ()
+    memory_map: tuple[Region, ...] = ()
+    hbm_size: int = 0
+    decisions: tuple[str, ...] = ()
+    rationale: Rationale | None = None
+    check: CheckReport | None = None
+    curve: SizeCurve | None = None
+    failure: PlenaError | None = None
+    model: tuple[ModelPart, ...] = ()
+    operators: tuple[tuple[str, int], ...] = ()
+    missing: list[Missing] = field(default_factory=list[Missing])
+
+    def statistics(self) -> Statistics | None:
+        """The counts; None, and an entry in `missing`, if the program cannot be counted."""
+        if not self.instructions:
+            return None
+        try:
+            return statistics_of(self.instructions, self.target, self.provenance or None, self.useful_macs)
+        except PlenaError as error:
+            self.missing.append(Missing.because("counts", error))
+            return None
+
+    def weights(self) -> Weights:
+        """Executions and cycles of every instruction; only for a program with statistics."""
+        return Weights.of(self.instructions, static_loops(self.instructions), self.target)

@@ -1,0 +1,220 @@
+"""From what is known of a program to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from plena.backend.cost_model import PROFILES
+from plena.backend.statistics import Count, Statistics
+from plena.check import CheckReport, Comparison
+from plena.errors import PlenaError
+from plena.rationale import SizePoint, best_by_size
+from plena.report.contents import Contents, Missing
+from plena.report.curve_picture import CurvePicture, curve_picture
+from plena.report.loop_views import loop_views
+from plena.report.memory_pictures import memory_pictures
+
+
+@dataclass(frozen=True)
+class CountRow:
+    """A part of the program in a table; `share` of all cycles in the profile that ranks."""
+
+    name: str
+    count: Count
+    share: float
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """A reference of a check: what was compared, what was demanded, how it went ("" if nothing was demanded)."""
+
+    name: str
+    meaning: str
+    comparison: Comparison | None
+    bound: str
+    verdict: str
+
+
+def page_of(contents: Contents) -> str:
+    """The page as HTML text: style, script and pictures are in it, it loads nothing.
+
+    What turns out not to be known is added to ``contents.missing``.
+    """
+    statistics = contents.statistics()
+    ranking = contents.timing if contents.timing in PROFILES else "transactional"
+    pictures = memory_pictures(contents) if contents.instructions or contents.memory_map else []
+    loops = loop_views(contents, statistics) if statistics else None
+    picture = _curve(contents, statistics, ranking)
+    _note_what_is_missing(contents, picture)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            contents=contents,
+            statistics=statistics,
+            profiles=list(PROFILES),
+            ranking=ranking,
+            modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
+            steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
+            knows_work=bool(statistics and statistics.utilization),
+            loops=loops,
+            source_loops=contents.rationale.loops if contents.rationale else (),
+            curve=picture,
+            pictures=pictures,
+            check=list(_check_rows(contents.check)) if contents.check else [],
+            machine=_flat(contents.target.settings()),
+            missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
+            version=_version(),
+        )
+    )
+
+
+def write_report(contents: Contents, path: Path) -> None:
+    """Write the page; it appears whole or not at all.
+
+    Raises:
+        PlenaError: the file cannot be written.
+    """
+    text = page_of(contents)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PlenaError(f"cannot be written: {error.strerror}", str(path)) from None
+
+
+def _rows(groups: dict[str, Count], unnamed: str, statistics: Statistics, ranking: str) -> list[CountRow]:
+    total = max(statistics.cycles[ranking], 1)
+    return [CountRow(name or unnamed, c, c.cycles[ranking] / total) for name, c in groups.items()]
+
+
+def _curve(contents: Contents, statistics: Statistics | None, timing: str) -> CurvePicture | None:
+    """The measured curve if there is one, else what the compiler predicted and tried."""
+    rationale, measured = contents.rationale, contents.curve
+    if rationale is None and measured is None:
+        return None
+    taken = None if statistics is None else SizePoint(statistics.static, statistics.cycles[timing])
+    made = [
+        (SizePoint(a.static, a.cycles), a.schedule + ("" if a.runs else ", an iteration is too long to run"))
+        for a in (rationale.attempts if rationale else ())
+        if not a.taken
+    ]
+    points = rationale.curve if rationale else ()
+    if measured is not None:
+        points = best_by_size([SizePoint(p.static, p.cycles) for p in measured.predicted])
+        named = [(p, p.name or "in between") for p in measured.points if p.name != "chosen"]
+        made += [
+            (SizePoint(p.static, p.cycles), name if p.exact else f"{name}, estimated") for p, name in named
+        ]
+    budget = rationale.options.get("max_instructions") if rationale else None
+    limit = int(budget) if budget is not None and budget.isdecimal() else None
+    return curve_picture(points, made, taken, limit, timing)
+
+
+def _note_what_is_missing(contents: Contents, curve: CurvePicture | None) -> None:
+    """What a program that was loaded without an error may still lack."""
+    if contents.failure is not None:
+        return
+    known = {m.part for m in contents.missing}
+    if contents.rationale is None and not known & {"choices", "rationale", "manifest"}:
+        why = "the program does not hold what its loops were before they were expanded"
+        contents.missing.append(Missing("choices", why, "Compile the model again."))
+    if (curve is None or not curve.line) and "curve" not in known:
+        why = "no curve of size against cycles was saved"
+        contents.missing.append(Missing("curve", why, "`plena report ... --curve` measures one."))
+    if contents.check is None and not known & {"check", "manifest"}:
+        hint = "`plena report DIR --module model.py:factory` makes one, `plena compile --check` saves one."
+        contents.missing.append(Missing("check", "no comparison with PyTorch was saved", hint))
+
+
+def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
+    bounds = report.thresholds
+    close, cosine = bounds.allclose_share, bounds.cosine
+    demanded = {
+        "machine": "" if bounds.machine is None else f"RMS at most {bounds.machine:.2%}",
+        "quantized": "" if bounds.quantized is None else f"RMS at most {bounds.quantized:.2%}",
+        "float32": ", ".join(
+            [
+                *([] if close is None else [f"close at least {close:.0%}"]),
+                *([] if cosine is None else [f"cosine at least {cosine}"]),
+            ]
+        ),
+        "formats": "",
+    }
+    meanings = {
+        "machine": "what the program should compute, rounding by rounding",
+        "quantized": "the PyTorch module in float32 on rounded weights and inputs",
+        "float32": "the PyTorch module in plain float32",
+        "formats": "quantized against float32: what the number formats alone cost",
+    }
+    failed = {failure.split(":", 1)[0] for failure in report.failures}
+    for name, meaning in meanings.items():
+        comparison: Comparison | None = getattr(report, name)
+        judged = comparison is not None and (demanded[name] or name in failed)
+        verdict = "" if not judged else "failed" if name in failed else "passed"
+        yield CheckRow(name, meaning, comparison, demanded[name], verdict)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("plena.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    environment.filters["rough_percent"] = _rough_percent
+    environment.filters["amount"] = _amount
+    environment.filters["code"] = _code
+    return environment
+
+
+def _code(text: str) -> Markup:
+    """Text whose parts between backticks are code."""
+    parts = str(escape(text)).split("`")
+    closed = len(parts) % 2
+    return Markup(
+        "".join(f"<code>{part}</code>" if n % 2 and closed else part for n, part in enumerate(parts))
+    )
+
+
+def _rough_percent(share: float) -> str:
+    """A share that may be tiny."""
+    if share < 1e-5:
+        return "less than 0.001 %"
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def _amount(number: int) -> str:
+    """A large number in short: 4.19 M."""
+    for unit, name in ((1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}"
+    return str(number)
+
+
+def _flat(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Settings as rows: tables by dotted name."""
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            rows += [(f"{key}.{inner}", text) for inner, text in _flat(value)]
+        else:
+            rows.append((key, str(value)))
+    return rows
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("plena")
