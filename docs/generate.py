@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that show what the compiler does, by running it.
 
-    python docs/generate.py            # write levels.md, errors.md, cli.md, the drawings, README.md's figures
+    python docs/generate.py            # write the pages, the drawings, README.md's figures
     python docs/generate.py --check    # fail if one of them is not current
 
 tests/test_docs.py does the latter.
@@ -348,10 +348,24 @@ def readme_page() -> str:
     return f"{before}<!-- figures -->\n{chr(10).join(lines)}\n<!-- end of figures -->{after}"
 
 
+def explore_page() -> str:
+    """docs/explore.md with the curve of one head."""
+    module, inputs = example("attention").one_head()
+    curve = plena.size_curve(plena.compile(module, inputs, matmul="mm", attention="rows"))
+    lines = ["| | static | dynamic | transactional cycles |", "| --- | --: | --: | --: |"]
+    for point in curve.points:
+        lines.append(f"| {point.name} | {point.static:,} | {point.dynamic:,} | {point.cycles:,} |")
+    text = (DOCS / "explore.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- curve -->\n")
+    _, _, after = rest.partition("<!-- end of curve -->")
+    return f"{before}<!-- curve -->\n{chr(10).join(lines)}\n<!-- end of curve -->{after}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "levels.md": levels_page,
     "errors.md": errors_page,
     "cli.md": cli_page,
+    "explore.md": explore_page,
     "../README.md": readme_page,
     "loop_choice.md": loop_choice.page,
     "assets/loop_curve.svg": lambda: loop_choice.drawing(pictures),

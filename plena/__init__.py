@@ -7,6 +7,7 @@
     program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
     findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
     curve = plena.size_curve(program)                    # how few cycles for how many instructions
+    rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
 """
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from plena.backend.emulator import emulate
     from plena.compiler import compile
     from plena.errors import EmulatorError, PlenaError
+    from plena.exploration import explore
     from plena.foreign import lift, stats
     from plena.optimizer import optimize
     from plena.program import Program
@@ -36,6 +38,7 @@ __all__ = [
     "Target",
     "compile",
     "emulate",
+    "explore",
     "lift",
     "optimize",
     "size_curve",
@@ -50,6 +53,7 @@ _HOMES = {
     "Target": "plena.target",
     "compile": "plena.compiler",
     "emulate": "plena.backend.emulator",
+    "explore": "plena.exploration",
     "lift": "plena.foreign",
     "optimize": "plena.optimizer",
     "size_curve": "plena.size_curve",

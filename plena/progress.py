@@ -42,6 +42,13 @@ def instruction_progress(
 
 
 @contextmanager
+def counting(total: int, what: str, shown: bool | None = None) -> Generator[Callable[[int], None]]:
+    """A callback that moves a bar to how many of `total` things are done; no bar for a single one."""
+    with _bar(what, total, total > 1 if shown is None else shown) as advance_to:
+        yield advance_to
+
+
+@contextmanager
 def _bar(what: str, total: int, shown: bool) -> Generator[Callable[[int], None]]:
     if not shown or not sys.stderr.isatty():
         yield lambda done: None

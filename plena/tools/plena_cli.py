@@ -25,6 +25,7 @@ COMMANDS: tuple[str, ...] = (
     "assemble.DISASM",
     "verify_code.COMMAND",
     "optimize_code.COMMAND",
+    "explore_choices.COMMAND",
 )
 """The subcommands in the order of the help: file in plena/tools/commands and name in it."""
 

@@ -213,6 +213,19 @@ def test_assemble_and_disassemble(shell: Shell) -> None:
             "x.toml: cannot read the settings",
         ),
         (["compile", "model.py:factory", "-o", "out", "--objective", "beauty"], "invalid choice: 'beauty'"),
+        (["explore", "code.asm", "--sweep", "MLEN=16,32", "-o", "out"], "a sweep compiles again"),
+        (["explore", "model.py:linear", "--sweep", "MLEN", "-o", "out"], "--sweep takes KEY=V1,V2,..."),
+        (["explore", "model.py:linear", "--sweep", "MLENN=1", "-o", "out"], "unknown setting `MLENN`"),
+        (["explore", "model.py:linear", "--budgets", "1,few", "-o", "out"], "numbers or `none`, not 'few'"),
+        (["explore", "model.py:linear", "--budgets", "0", "-o", "out"], "must be positive, got 0"),
+        (["explore", "model.py:linear", "--budgets", "9", "--jobs", "0"], "--jobs must be positive"),
+        (
+            ["explore", "model.py:linear", "--budgets", "9", "--max-instructions", "9"],
+            "--max-instructions and --budgets exclude each other",
+        ),
+        (["explore", "program", "--jobs", "2"], "--jobs belongs to a sweep"),
+        (["explore", "model.py:broken"], "undefined_name"),
+        (["explore", "nowhere.asm"], "nowhere.asm: cannot be read"),
         (["stats", "none.asm"], "none.asm: cannot be read: No such file"),
         (["stats", "x.pt"], "x.pt: not a text file"),
         (["asm", "code.mem"], "code.mem:1:1: unknown mnemonic"),
@@ -314,3 +327,35 @@ def test_optimize_a_folder(shell: Shell) -> None:
     assert torch.equal(before.run_saved(), after.run_saved())
     assert after.stats().cycles["transactional"] <= before.stats().cycles["transactional"]
     assert "must be called .asm or .mem" in shell.fails("optimize", "code.asm", *SETTINGS, "-o", "folder")
+
+
+def test_explore_draws_the_curve_of_a_folder_and_of_assembly(shell: Shell) -> None:
+    for name in ("program", "code.asm"):
+        result = shell("explore", name, *SETTINGS, "-o", "curve")
+        assert result.code == 0, result.err
+        assert all(word in result.out for word in ("rolled", "chosen", "expanded", "transactional cycles"))
+        header, *rows = (line.split(",") for line in Path("curve/curve.csv").read_text().splitlines())
+        assert header == ["name", "static", "dynamic", "transactional_cycles", "exact"]
+        assert {"rolled", "chosen", "expanded", ""} == {row[0] for row in rows}
+        assert "</svg>" in Path("curve/curve.svg").read_text()
+    size = shell(
+        "explore", "program", "--objective", "size", "--max-instructions", "2000", "--timing", "pipelined"
+    )
+    assert size.code == 0 and "pipelined cycles" in size.out
+    Path("file").write_text("")
+    assert "file: cannot be made" in shell.fails("explore", "program", "-o", "file", "--plots", "none")
+
+
+def test_explore_sweeps(shell: Shell) -> None:
+    machine = [*SETTINGS, "--set", "VECTOR_SRAM_SIZE=4096", "--jobs", "1"]
+    sweep = ["explore", "model.py:linear", *machine, "--matmul", "mm"]
+    result = shell(*sweep, "--sweep", "BLEN=4,8", "--budgets", "200,none", "-o", "out", "--plots", "png")
+    assert result.code == 0, result.err
+    assert "Pareto" in result.out and "BLEN=8" in result.out
+    lines = Path("out/explore.csv").read_text().splitlines()
+    assert (
+        lines[0].startswith("BLEN,budget,transactional_cycles,pipelined_cycles,static,") and len(lines) == 5
+    )
+    assert Path("out/curve.png").stat().st_size and Path("out/pareto.png").stat().st_size
+    nothing = shell(*sweep, "--budgets", "2")
+    assert nothing.code == 1 and "The smallest has" in nothing.out

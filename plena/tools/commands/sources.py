@@ -72,17 +72,14 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
     from plena.compiler import compile
 
     program = compile(
-        module,
-        inputs,
-        target_of(args),
-        max_instructions=args.max_instructions,
-        objective=args.objective,
-        timing=args.timing,
-        matmul=args.matmul,
-        attention=args.attention,
-        staging=args.staging,
+        module, inputs, target_of(args), max_instructions=args.max_instructions, **schedule_options(args)
     )
     return program, module
+
+
+def schedule_options(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes besides the machine and the budget."""
+    return {name: getattr(args, name) for name in ("objective", "timing", "matmul", "attention", "staging")}
 
 
 def is_model(text: str) -> bool:
