@@ -17,6 +17,8 @@ _KEPT = (
     "scaled_dot_product_attention.default",
     "silu.default",
     "gelu.default",
+    "celu.default",
+    "prelu.default",
     "layer_norm.default",
     "rms_norm.default",
     "softmax.int",

@@ -82,9 +82,25 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
         result = handler(importer, arguments)
         if result is not NotImplemented:
             return result
-    if name in DIRECT:
+    if name in DIRECT and not _unrepresented(node, DIRECT[name], arguments):
         return import_direct(importer, DIRECT[name], arguments)
     return import_opaque(importer, name, arguments)
+
+
+FORWARD_ONLY = {"padding_idx", "scale_grad_by_freq", "sparse", "cudnn_enable"}
+"""Arguments that do not change what an operator computes."""
+
+
+def _unrepresented(node: Node, operation: type[aten.AtenOp], arguments: Mapping[str, Any]) -> list[str]:
+    """Arguments that are not what the schema has by default and for which the op has neither operand nor property."""
+    definition = operation.get_irdl_definition()
+    known = {"self", *FORWARD_ONLY, *(name for name, _ in definition.operands), *definition.properties}
+    schema = node.target._schema  # pyright: ignore[reportAttributeAccessIssue,reportFunctionMemberAccess]
+    return [
+        argument.name
+        for argument in schema.arguments
+        if argument.name not in known and arguments.get(argument.name) != argument.default_value
+    ]
 
 
 def bind_arguments(node: Node) -> dict[str, Any]:

@@ -503,10 +503,31 @@ def _hard(g: GraphImporter, a: Arguments, times_input: bool) -> SSAValue:
     return g.build(aten.MulOp, [x, part]) if times_input else part
 
 
-def _elu(g: GraphImporter, a: Arguments) -> Any:
-    if a["scale"] != 1 or a["input_scale"] != 1:
-        return NotImplemented
-    return g.build(aten.EluOp, [a["self"]], {"alpha": FloatAttr(float(a["alpha"]), f64)})
+def _elu(g: GraphImporter, a: Arguments) -> SSAValue:
+    return elu(g, a["self"], float(a["alpha"]), float(a["scale"]), float(a["input_scale"]))
+
+
+def elu(g: GraphImporter, x: Any, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> SSAValue:
+    """scale * x, and scale * alpha * (e^(input_scale * x) - 1) where x is negative: the scales taken out of the op."""
+    x = scaled(g, g.ssa(x), input_scale)
+    curve = g.build(aten.EluOp, [x], {"alpha": FloatAttr(alpha * input_scale, f64)})
+    return scaled(g, curve, scale / input_scale)
+
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+"""The constants of aten.selu (Klambauer et al., Self-Normalizing Neural Networks)."""
+
+
+def _prelu(g: GraphImporter, a: Arguments) -> SSAValue:
+    """max(x, 0) + weight * min(x, 0), a weight for all or one for each channel, axis 1."""
+    x, weight = g.ssa(a["self"]), g.ssa(a["weight"])
+    rank = len(shape_of(x))
+    if rank > 1:
+        weight = view(g, weight, [1, *shape_of(weight), *[1] * (rank - 2)])
+    positive = g.build(aten.ReluOp, [x])
+    negative = g.build(aten.SubOp, [x, positive])
+    return g.build(aten.AddOp, [positive, g.build(aten.MulOp, [negative, weight])])
 
 
 def _compare(predicate: str) -> Handler:
@@ -726,6 +747,9 @@ SPELLINGS: dict[str, Handler] = {
     "aten.hardsigmoid.default": lambda g, a: _hard(g, a, times_input=False),
     "aten.hardswish.default": lambda g, a: _hard(g, a, times_input=True),
     "aten.elu.default": _elu,
+    "aten.selu.default": lambda g, a: elu(g, a["self"], SELU_ALPHA, SELU_SCALE),
+    "aten.celu.default": lambda g, a: elu(g, a["self"], float(a["alpha"]), input_scale=1.0 / float(a["alpha"])),
+    "aten.prelu.default": _prelu,
     **{
         f"aten.{predicate}.{overload}": _compare(predicate)
         for predicate in ("eq", "ne", "lt", "le", "gt", "ge")

@@ -196,6 +196,8 @@ OPERATORS: dict[str, Any] = {
     "roots": lambda x: torch.sqrt(x * x + 1) * torch.rsqrt(x * x + 1) + torch.reciprocal(x * x + 1),
     "activations": lambda x: F.silu(x) + F.gelu(x) + F.gelu(x, approximate="tanh") + torch.tanh(x),
     "more activations": lambda x: F.relu(x) + F.relu6(x) + F.leaky_relu(x, 0.1) + F.elu(x) + x.sigmoid(),
+    "scaled exponential activations": lambda x: F.selu(x) + F.celu(x, 0.5) + F.celu(x) + F.elu(x, 0.7),
+    "prelu": lambda x: F.prelu(x, torch.tensor([0.3])) + F.prelu(x, torch.tensor([0.1, 0.2, 0.3])),
     "hard activations": lambda x: F.hardswish(x) + F.hardsigmoid(x) + F.hardtanh(x),
     "clamps": lambda x: x.clamp(-0.5, 0.5) + x.clamp_min(0) + x.clamp(max=1),
     "maximum": lambda x: torch.maximum(x, -x) + torch.minimum(x, x * 2),
@@ -257,3 +259,14 @@ def test_embedding_by_run_time_ids() -> None:
     ids = torch.tensor([[1, 9], [0, 3]])
     assert kinds(checked(Apply(lambda w, i: F.embedding(i, w), w=table), ids)) == ["parameter", "embedding"]
     assert "index_select" in kinds(checked(Apply(lambda w, i: w[i], w=table), ids))
+
+
+def test_an_argument_that_an_op_cannot_express_is_not_dropped() -> None:
+    """Attention with dropout has an op, but the op has no dropout."""
+
+    def attention(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
+
+    program = import_module(Apply(attention), (torch.randn(1, 2, 4, 8),))
+    (op,) = [op for op in operations(program) if isinstance(op, aten.OperatorOp)]
+    assert op.operator.data == "aten.scaled_dot_product_attention.default"
