@@ -21,6 +21,7 @@ from plena.program import Program
 from plena.search import Candidate, search
 from plena.staged_data import StagedData
 from plena.target import Target
+from plena.transforms.collection import without_collection
 
 if TYPE_CHECKING:
     from plena.frontend import ImportedProgram
@@ -72,13 +73,14 @@ def compile(
     )
     target = target or Target()
     target.validate()
-    imported = import_module(module, example_inputs)
-    kernels = imported.module
-    target.attach(kernels)
-    run_pipeline(kernels, TENSOR_PIPELINE)
     schedule = Schedule(objective, timing, matmul, attention, staging=staging)
-    chosen = search(kernels, schedule, max_instructions)
-    program = program_of(chosen, imported, module, example_inputs)
+    with without_collection():
+        imported = import_module(module, example_inputs)
+        kernels = imported.module
+        target.attach(kernels)
+        run_pipeline(kernels, TENSOR_PIPELINE)
+        chosen = search(kernels, schedule, max_instructions)
+        program = program_of(chosen, imported, module, example_inputs)
     program.rationale = replace(
         chosen.rationale,
         model=type(module).__name__,

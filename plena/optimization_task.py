@@ -12,13 +12,14 @@ from plena.errors import PlenaError
 from plena.lift.build import module_of
 from plena.lift.code import Code
 from plena.lift.code import Program as Source
-from plena.lift.lifting import code_of_module, lifted_program, without_collection
+from plena.lift.lifting import code_of_module, lifted_program
 from plena.lift.preloaded import Preloaded
 from plena.lift.read import is_affine, program_of_module
 from plena.lift.roll import rolled
 from plena.lift.stores import without_dead_stores
 from plena.lift.tree import LiftedProgram
 from plena.target import Target
+from plena.transforms.collection import without_collection
 from plena.verify.accesses import Cells, cell_accesses
 from plena.verify.footprints import CellSet, cells
 

@@ -17,13 +17,13 @@ from plena.errors import CompileError, VerificationError
 from plena.kernels.schedule import Objective, Timing
 from plena.lift.code import Code
 from plena.lift.code import Program as Source
-from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Declared, Preloaded
 from plena.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops
 from plena.program import Program
 from plena.target import Target
+from plena.transforms.collection import without_collection
 from plena.verify import verify_code
 
 EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)

@@ -13,12 +13,12 @@ from plena.backend.stream import stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import Timing
-from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Declared, Preloaded
 from plena.optimization_task import ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
+from plena.transforms.collection import without_collection
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator
-from contextlib import contextmanager
-
 from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
 
 from plena.backend.assembly import encode
@@ -19,18 +15,7 @@ from plena.lift.resolve import Resolver
 from plena.lift.structure import loop_tree
 from plena.lift.tree import LiftedProgram
 from plena.target import Target
-
-
-@contextmanager
-def without_collection() -> Generator[None]:
-    """Turns the garbage collector off: big programs are millions of live objects and no garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+from plena.transforms.collection import without_collection
 
 
 def check_decodable(code: Code) -> None:

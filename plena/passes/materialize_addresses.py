@@ -11,10 +11,10 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.plan import BlockPlan, LoopCode, UseCode
+from plena.analysis.addressing.kernels import ZERO
+from plena.analysis.addressing.plan import Action, BlockPlan, LoopCode, UseCode
 from plena.analysis.addressing.planner import plan_program
 from plena.analysis.addressing.program import Block, Program
-from plena.analysis.addressing.registers import ZERO, Action
 from plena.analysis.spill_region import SpillMemory, place_regions, reserve
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build

@@ -16,13 +16,13 @@ from plena.errors import PlenaError
 from plena.lift.build import read_at_reset
 from plena.lift.code import Code, opcode
 from plena.lift.execute import SymbolicRun
-from plena.lift.lifting import without_collection
 from plena.lift.preloaded import Preloaded
 from plena.lift.records import layout
 from plena.lift.resolve import Resolver
 from plena.lift.structure import LoopCode, loop_tree
 from plena.lift.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.target import Target
+from plena.transforms.collection import without_collection
 from plena.verify import concrete_kernels as ends
 from plena.verify.accesses import NAMES
 from plena.verify.affine_checks import Undecided, store_shape, violation

@@ -11,7 +11,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.plan import static_cost
 from plena.analysis.addressing.planner import QUICK, Planner, plan_program
 from plena.dialects.plena_isa import GPRegister, RegisterOp, instructions_in
 from plena.errors import CompileError
@@ -64,7 +63,7 @@ def test_costs_what_was_planned(program: Program, registers: int) -> None:
     executed.events()
     assert executed.scalar_instructions == plan.cost
     static = sum(op.SPEC.mnemonic.endswith("_INT") for op in instructions_in(program.module))
-    assert static == static_cost(plan) + before
+    assert static == plan.static + before
 
 
 @given(programs(depth=2), st.integers(8, 15))

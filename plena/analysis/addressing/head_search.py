@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from plena.analysis.addressing.plan import BlockPlan, LoopPlan
 from plena.analysis.addressing.program import Loop, Use
-from plena.analysis.addressing.timeline import Timeline
 from plena.analysis.addressing.values import CONSTANT, REACH, ClassTable, Value
 
 Simulate = Callable[[Sequence[Value], Sequence[Value]], BlockPlan | None]
@@ -30,9 +29,7 @@ class Candidates:
     reads: dict[int, int]
 
 
-def candidates_of(
-    loop: Loop, children: Sequence[LoopPlan], timeline: Timeline, classes: ClassTable
-) -> Candidates:
+def candidates_of(loop: Loop, children: Sequence[LoopPlan], classes: ClassTable) -> Candidates:
     """The candidates of a loop whose inner loops are planned.
 
     Optional are pointers beyond the reach of an immediate from the lowest, then values that stay the same in the loop
@@ -68,7 +65,7 @@ def candidates_of(
         is_known = cls == CONSTANT or cls in exposed
         if value not in chosen and is_known and (not step or (cls, constant + step) in first):
             pinned.append(value)
-    pinned.sort(key=lambda v: first[v] + timeline.end - last[v])
+    pinned.sort(key=lambda v: first[v] + len(loop.body.nodes) - last[v])
     return Candidates(needed, distant + pinned, count)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from plena.analysis.addressing.head_search import HeadSearch, candidates_of, worth
-from plena.analysis.addressing.plan import BlockPlan, LoopCode, LoopPlan
+from plena.analysis.addressing.plan import BlockPlan, LoopPlan
 from plena.analysis.addressing.program import Block, Loop, Program
-from plena.analysis.addressing.registers import OutOfRegistersError
-from plena.analysis.addressing.simulation import Head, Simulation, next_value, timeline_of
+from plena.analysis.addressing.simulation import Head, Simulation, next_value
 from plena.analysis.addressing.values import ClassTable, Value
 from plena.errors import CompileError
 
@@ -92,24 +90,18 @@ class Planner:
         self, block: Block, children: Sequence[LoopPlan], registers: int, loop: Loop | None
     ) -> BlockPlan | None:
         """The best plan of a block whose loops are planned; None when it does not fit."""
-        timeline = timeline_of(block, children, self.classes)
+        simulation = Simulation(block, children, self.classes)
 
         def simulate(head: Sequence[Value], memory: Sequence[Value] = ()) -> BlockPlan | None:
             state = Head()
             if loop is not None:
                 following = [[next_value(v, loop, self.classes) for v in values] for values in (head, memory)]
                 state = Head(tuple(head), tuple(memory), tuple(following[0]), tuple(following[1]))
-            plans: list[BlockPlan] = []
-            for copies in (False, True) if children else (False,):
-                with suppress(OutOfRegistersError):
-                    plans.append(
-                        Simulation(block, children, self.classes, timeline, registers, state, copies).run()
-                    )
-            return min(plans, key=lambda p: p.cost, default=None)
+            return simulation.run(registers, state)
 
         if loop is None:
             return simulate(())
-        candidates = candidates_of(loop, children, timeline, self.classes)
+        candidates = candidates_of(loop, children, self.classes)
         attempts = max(_FEWEST, min(_MOST, self.work // max(1, len(block.nodes))))
         return HeadSearch(simulate, loop, registers, attempts).run(candidates)
 
@@ -138,7 +130,7 @@ class _Narrowing:
         failures = 0
         width = self.children[position].width - 1
         while width > 1 and failures < _PATIENCE and self.attempts > 0:
-            gain = 1 << 30 if self.best is None else _EVICTION_COST * _evicted(self.best, position)
+            gain = 1 << 30 if self.best is None else _EVICTION_COST * self.best.evicted(position)
             narrower = self.planner.loop(inner, width) if gain else None
             if narrower is None or narrower.cost - self.children[position].cost >= gain:
                 break
@@ -154,9 +146,3 @@ class _Narrowing:
             else:
                 failures += 1
             width = min(width, narrower.width) - 1
-
-
-def _evicted(plan: BlockPlan, position: int) -> int:
-    """Values that a loop of a block, the `position`-th, drives out of their registers."""
-    loops = [code for code in plan.code if isinstance(code, LoopCode)]
-    return loops[position].evicted

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
-from plena.analysis.addressing.plan import static_cost
 from plena.analysis.addressing.planner import Planner
 from plena.analysis.addressing.program import Loop as PlannedLoop
 from plena.analysis.addressing.program import Read, Use, make_block
 from plena.analysis.addressing.values import REACH, ClassTable, Value, number
-from plena.analysis.selection.tree import Step
+from plena.analysis.selection.tree import Step, Straight
+
+MEASURED = 160
+"""Instructions of a body whose addresses are planned for an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """A perfect nest around straight code: loops outermost first as (index, trips), then the instructions.
+    """A perfect nest around straight code: loops outermost first as (index, trips), then at least its first `MEASURED`
+    instructions.
 
     `registers` may be used in it, its loop counters among them. `around` is the index of the loop that the nest is
     executed in while its pointers stay in registers; None: it is entered with none of them.
     """
 
     loops: tuple[tuple[Hashable, int], ...]
-    steps: tuple[Step, ...]
+    code: Straight
     registers: int
     around: Hashable = None
 
@@ -59,7 +62,7 @@ class CountedUpdates:
     def nest(self, nest: Nest) -> AddressInstructions | None:
         if nest.registers <= len(nest.loops):
             return None
-        pointers = _pointers(nest.steps)
+        pointers = _pointers(nest.code.steps)
         if not nest.loops:
             return AddressInstructions(len(pointers), len(pointers), 0)
         index, trips = nest.loops[-1]
@@ -118,24 +121,23 @@ def _moves(
 class PlannedUpdates:
     """The address planner itself, on the nest alone; equal nests up to a shift are planned once.
 
-    `limit`: instructions of a body that are planned; the rest of a longer one is taken to cost as much on average.
+    The first instructions of a body are planned; the rest of a longer one is taken to cost as much on average.
     """
 
-    limit: int = 160
     _known: dict[object, AddressInstructions | None] = field(
         default_factory=dict[object, AddressInstructions | None]
     )
 
     def nest(self, nest: Nest) -> AddressInstructions | None:
-        length = len(nest.steps)
-        shape = _canonical(nest if length <= self.limit else replace(nest, steps=nest.steps[: self.limit]))
+        length = nest.code.length
+        shape = _canonical(nest)
         if shape not in self._known:
             self._known[shape] = _planned(shape)
         found = self._known[shape]
-        if found is None or length <= self.limit:
+        if found is None or length <= MEASURED:
             return found
         return AddressInstructions(
-            found.static * length // self.limit, found.dynamic * length // self.limit, found.entry
+            found.static * length // MEASURED, found.dynamic * length // MEASURED, found.entry
         )
 
 
@@ -155,7 +157,7 @@ def _canonical(nest: Nest) -> _Shape:
         keys[nest.around] = _AROUND
     first: dict[frozenset[tuple[int, int]], int] = {}
     steps: list[tuple[tuple[frozenset[tuple[int, int]], int, bool], ...]] = []
-    for step in nest.steps:
+    for step in nest.code.steps[:MEASURED]:
         reads: list[tuple[frozenset[tuple[int, int]], int, bool]] = []
         for a in step.addresses:
             terms = frozenset((keys.setdefault(k, len(keys) + _AROUND + 1), c) for k, c in a.terms)
@@ -192,7 +194,7 @@ def _planned(shape: _Shape) -> AddressInstructions | None:
         return None
     entries = [(e.value, e.after) for e in plan.entries(classes)]
     entry = sum(not shape.around or _next(classes, value) != after for value, after in entries)
-    return AddressInstructions(static_cost(plan.body), plan.cost, entry)
+    return AddressInstructions(plan.body.static, plan.cost, entry)
 
 
 def _read(classes: ClassTable, place: int, read: tuple[frozenset[tuple[int, int]], int, bool]) -> Read:

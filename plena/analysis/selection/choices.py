@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, TypeAlias
 
-from plena.analysis.selection.address_costs import AddressCost, Nest
-from plena.analysis.selection.tree import Loop, Step, copies, flat_steps
+from plena.analysis.selection.address_costs import MEASURED, AddressCost, Nest
+from plena.analysis.selection.tree import Loop, Step, Straight, copies, flat_cycles, flat_steps
 
 Kind: TypeAlias = Literal["keep", "unroll", "expand", "jam"]
 
@@ -103,23 +103,25 @@ def factors(trips: int) -> list[int]:
     return divisors
 
 
-def straight_cost(machine: Machine, steps: Sequence[Step], context: Context) -> tuple[int, int, int] | None:
+def straight_cost(machine: Machine, code: Straight, context: Context) -> tuple[int, int, int] | None:
     """Static instructions, cycles and dynamic instructions of straight code, per iteration of the loop around it."""
     loops = ((context.around, context.trips),) if context.depth else ()
     registers = machine.registers - max(0, context.depth - 1)
-    found = machine.addresses.nest(Nest(loops, tuple(steps), registers, context.beyond))
+    found = machine.addresses.nest(Nest(loops, code, registers, context.beyond))
     if found is None:
         return None
     dynamic = -(-(found.dynamic + found.entry) // context.trips)
-    static = len(steps) + found.static + found.entry
-    return static, sum(s.cycles for s in steps) + dynamic * machine.update, len(steps) + dynamic
+    static = code.length + found.static + found.entry
+    return static, code.cycles + dynamic * machine.update, code.length + dynamic
 
 
 def expanded(machine: Machine, loop: Loop, context: Context) -> Option | None:
     """A loop and all loops inside it as straight code."""
-    if loop.trips * loop.expanded_length() > LONGEST_BODY:
+    length = loop.trips * loop.expanded_length()
+    if length > LONGEST_BODY:
         return None
-    cost = straight_cost(machine, flat_steps([loop]), context)
+    code = Straight(tuple(flat_steps([loop], MEASURED)), length, flat_cycles([loop]))
+    cost = straight_cost(machine, code, context)
     return None if cost is None else Option(*cost, Choice(loop, "expand", loop.trips, flat=True))
 
 
@@ -128,9 +130,10 @@ def unrolled(machine: Machine, loop: Loop, factor: int, context: Context) -> Opt
     length = loop.expanded_length()
     if not 1 <= factor < loop.trips or factor * length > LONGEST_BODY:
         return None
-    steps = copies(flat_steps(loop.parts), loop.index, factor, factor=factor)
+    steps = copies(flat_steps(loop.parts, MEASURED), loop.index, factor, MEASURED, factor=factor)
+    code = Straight(tuple(steps), factor * length, factor * flat_cycles(loop.parts))
     trips, rest = divmod(loop.trips, factor)
-    found = _nest_option(machine, [(loop.index, trips)], steps, context)
+    found = _nest_option(machine, [(loop.index, trips)], code, context)
     if found is None:
         return None
     static, cycles, dynamic = found
@@ -151,20 +154,19 @@ def _share(cost: tuple[int, int, int], trips: int, rest: int, factor: int) -> tu
 def _nest_option(
     machine: Machine,
     loops: list[tuple[Hashable, int]],
-    steps: Sequence[Step],
+    code: Straight,
     context: Context,
     addresses: AddressCost | None = None,
 ) -> tuple[int, int, int] | None:
     """Static instructions, cycles, dynamic instructions of one execution of a nest; loops of one trip are none."""
     kept = tuple((index, trips) for index, trips in loops if trips > 1)
     around = context.around if context.alone else None
-    nest = Nest(kept, tuple(steps), machine.registers - context.depth, around)
+    nest = Nest(kept, code, machine.registers - context.depth, around)
     found = (addresses or machine.addresses).nest(nest)
     if found is None:
         return None
-    static = len(steps) + found.static + found.entry
-    cycles = sum(s.cycles for s in steps)
-    dynamic = len(steps)
+    static = code.length + found.static + found.entry
+    cycles, dynamic = code.cycles, code.length
     iterations = prod(trips for _, trips in kept)
     for _, trips in reversed(kept):
         if dynamic + -(-found.dynamic // iterations) + 1 > machine.limit:
@@ -184,7 +186,7 @@ def jammed(
     inner = outer.inner
     if inner is None:
         return []
-    body = flat_steps(inner.parts)
+    body = flat_steps(inner.parts, LONGEST_BODY)
     rough: list[tuple[int, int, _Jam]] = []
     for swap in (False, True) if permutable else (False,):
         first, second = (inner, outer) if swap else (outer, inner)
@@ -195,12 +197,12 @@ def jammed(
                 if second.trips % inner_factor or factor * inner_factor * len(body) > LONGEST_BODY:
                     continue
                 jam = _Jam(first, second, factor, inner_factor, swap)
-                found = _nest_option(machine, jam.loops, jam.steps(body), context, machine.rough)
+                found = _nest_option(machine, jam.loops, Straight.of(jam.steps(body)), context, machine.rough)
                 if found is not None:
                     rough.append((found[0], found[1], jam))
     options: list[Option] = []
     for jam in _promising(rough):
-        found = _nest_option(machine, jam.loops, jam.steps(body), context)
+        found = _nest_option(machine, jam.loops, Straight.of(jam.steps(body)), context)
         if found is not None:
             choice = Choice(outer, "jam", jam.factor, jam.inner_factor, jam.swap, flat=True)
             options.append(Option(*found, choice))
@@ -226,8 +228,8 @@ class _Jam:
         """The innermost body: the jammed iterations of the outer loop, once per unrolled iteration of the inner."""
         outer_step = self.factor if self.first.trips > self.factor else 0
         inner_step = self.inner_factor if self.second.trips > self.inner_factor else 0
-        together = copies(body, self.first.index, self.factor, factor=outer_step)
-        return copies(together, self.second.index, self.inner_factor, factor=inner_step)
+        together = copies(body, self.first.index, self.factor, LONGEST_BODY, factor=outer_step)
+        return copies(together, self.second.index, self.inner_factor, LONGEST_BODY, factor=inner_step)
 
 
 def _promising(rough: list[tuple[int, int, _Jam]]) -> list[_Jam]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,11 @@ class Frontier:
     cycles: Ints
     dynamic: Ints
     source: Ints
+
+    @cached_property
+    def origins(self) -> list[list[int]]:
+        """`source` as a list, to trace many points back."""
+        return self.source.tolist()
 
     def __len__(self) -> int:
         return len(self.static)

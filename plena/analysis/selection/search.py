@@ -17,7 +17,7 @@ from plena.analysis.selection.choices import (
     straight_options,
 )
 from plena.analysis.selection.frontier import Frontier
-from plena.analysis.selection.tree import Loop, Part, Step
+from plena.analysis.selection.tree import Loop, Part, Step, Straight
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Search:
                     [flat] if flat is not None and not any(o.choice == flat.choice for o in options) else []
                 )
             else:
-                cost = straight_cost(self.machine, part.steps, context)
+                cost = straight_cost(self.machine, Straight.of(part.steps), context)
                 options = [] if cost is None else [Option(*cost, _NOTHING)]
             if not options:
                 return None
@@ -167,7 +167,7 @@ class _Body:
         """What happens to the loops of the body at a point of the last frontier, in order."""
         chosen: list[Choice] = []
         for options, total in zip(reversed(self.parts), reversed(self.sums), strict=True):
-            place, mine = (int(n) for n in total.source[place])
+            place, mine = total.origins[place]
             if options[mine].choice is not _NOTHING:
                 chosen.append(options[mine].choice)
         return chosen[::-1]

@@ -44,6 +44,19 @@ class Step:
     addresses: tuple[Address, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """Straight code: its first instructions, how many there are, and the cycles of all without address updates."""
+
+    steps: tuple[Step, ...]
+    length: int
+    cycles: int
+
+    @staticmethod
+    def of(steps: Sequence[Step]) -> Straight:
+        return Straight(tuple(steps), len(steps), sum(step.cycles for step in steps))
+
+
 @dataclass(frozen=True, eq=False)
 class Code:
     """Instructions without loops between them."""
@@ -86,24 +99,39 @@ class Loop:
 Part: TypeAlias = Code | Loop
 
 
-def flat_steps(parts: Sequence[Part]) -> list[Step]:
-    """The instructions of a sequence with all loops expanded."""
+def flat_steps(parts: Sequence[Part], most: int) -> list[Step]:
+    """The first `most` instructions of a sequence with all loops expanded."""
     steps: list[Step] = []
     for part in parts:
+        if len(steps) >= most:
+            break
         if isinstance(part, Code):
             steps += part.steps
         else:
-            steps += copies(flat_steps(part.parts), part.index, part.trips)
-    return steps
+            body = flat_steps(part.parts, most - len(steps))
+            steps += copies(body, part.index, part.trips, most - len(steps))
+    return steps[:most]
 
 
-def copies(steps: Sequence[Step], index: Hashable, count: int, *, factor: int = 0) -> list[Step]:
-    """`count` iterations after one another: copy t has `factor * index + t` for the index."""
+def flat_cycles(parts: Sequence[Part]) -> int:
+    """Cycles of one execution with all loops expanded, those of address instructions apart."""
+    total = 0
+    for part in parts:
+        if isinstance(part, Code):
+            total += sum(step.cycles for step in part.steps)
+        else:
+            total += part.trips * flat_cycles(part.parts)
+    return total
+
+
+def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, factor: int = 0) -> list[Step]:
+    """The first `most` instructions of `count` iterations: copy t has `factor * index + t` for the index."""
+    needed = min(count, -(-most // max(1, len(steps))))
     return [
         Step(step.cycles, tuple(address.at(index, factor, copy) for address in step.addresses))
-        for copy in range(count)
+        for copy in range(needed)
         for step in steps
-    ]
+    ][:most]
 
 
 def tree_of(module: ModuleOp, target: Target, timing: str) -> tuple[Part, ...]:

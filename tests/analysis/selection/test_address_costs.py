@@ -11,13 +11,13 @@ from plena.analysis.selection.address_costs import (
     Nest,
     PlannedUpdates,
 )
-from plena.analysis.selection.tree import Address, Step
+from plena.analysis.selection.tree import Address, Step, Straight
 
 BOTH = pytest.mark.parametrize("model", [CountedUpdates(), PlannedUpdates()], ids=["counted", "planned"])
 
 
-def steps(*addresses: Address) -> tuple[Step, ...]:
-    return tuple(Step(1, (a,)) for a in addresses)
+def steps(*addresses: Address) -> Straight:
+    return Straight.of([Step(1, (a,)) for a in addresses])
 
 
 def plain(constant: int, **terms: int) -> Address:

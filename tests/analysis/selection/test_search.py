@@ -20,7 +20,7 @@ from plena.analysis.selection.choices import (
     straight_options,
 )
 from plena.analysis.selection.search import Nesting, Point, Search, best
-from plena.analysis.selection.tree import Address, Code, Loop, Part, Step, copies, flat_steps
+from plena.analysis.selection.tree import Address, Code, Loop, Part, Step, Straight, copies, flat_steps
 
 Cost = tuple[int, int, int]
 
@@ -61,7 +61,7 @@ def enumerate_body(m: Machine, parts: tuple[Part, ...], context: Context) -> Ite
             if flat is not None:
                 mine.append((flat.static, flat.cycles, flat.dynamic))
         else:
-            cost = straight_cost(m, part.steps, context)
+            cost = straight_cost(m, Straight.of(part.steps), context)
             mine = [] if cost is None else [cost]
         choices.append(mine)
     for combination in product(*choices):
@@ -167,12 +167,12 @@ def test_a_long_straight_body_can_be_kept_or_expanded() -> None:
 
 def test_copies_substitute_the_index() -> None:
     step = Step(1, (Address(8, (("i", 64), ("j", 4)), False),))
-    assert [s.addresses[0] for s in copies([step], "i", 2, factor=2)] == [
+    assert [s.addresses[0] for s in copies([step], "i", 2, 9, factor=2)] == [
         Address(8, (("i", 128), ("j", 4)), False),
         Address(72, (("i", 128), ("j", 4)), False),
     ]
     loop = Loop(0, 3, "i", (Code((step,)),))
-    assert [s.addresses[0].constant for s in flat_steps([loop])] == [8, 72, 136]
+    assert [s.addresses[0].constant for s in flat_steps([loop], 9)] == [8, 72, 136]
 
 
 @pytest.mark.parametrize(
