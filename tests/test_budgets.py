@@ -46,3 +46,15 @@ def test_linear_layers_reach_their_figures() -> None:
     """The broadcast schedule of a feed-forward projection (issue 5)."""
     linear = recorded("kernels")["linear 64x384 to 1408"]
     assert linear["static"] <= 40 and linear["transactional"] <= 37_051
+
+
+def test_encoders_reach_their_figures() -> None:
+    """Issue 7; the products of a MiniLM layer are 116,391,936 multiply-accumulates, BLEN * MLEN is 256."""
+    counts = recorded("encoders")
+    layer, norm = counts["MiniLM layer, sequence 64"], counts["LayerNorm 64x384"]
+    assert layer["static"] <= 800 and layer["transactional"] <= 220_000
+    assert norm["static"] <= 60 and norm["transactional"] <= 6_500
+    assert counts["LayerNorm 64x384 with gain and bias"]["transactional"] <= 6_500
+    assert counts["SmolVLM2 vision layer, 64 patches of 16x16"]["static"] <= 4_000
+    pipelined = counts["MiniLM layer, sequence 64, pipelined"]["pipelined"]
+    assert 116_391_936 / (256 * pipelined) >= 0.58

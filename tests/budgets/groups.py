@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.budgets import decoders, kernels
+from tests.budgets import decoders, encoders, kernels
 from tests.budgets.case import Case
 
 FOLDER = Path(__file__).parent
 
-GROUPS: dict[str, dict[str, Case]] = {"decoders": decoders.CASES, "kernels": kernels.CASES}
+GROUPS: dict[str, dict[str, Case]] = {
+    "decoders": decoders.CASES,
+    "encoders": encoders.CASES,
+    "kernels": kernels.CASES,
+}
 
 
 def recorded(group: str) -> dict[str, dict[str, int]]:
