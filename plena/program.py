@@ -372,7 +372,7 @@ class Program:
         return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
 
     def preloaded_spans(self) -> dict[str, list[tuple[int, ...]]]:
-        """What the host loads, for lift and verify: memory -> (start, stop) or (start, stop, low, high) of INT SRAM."""
+        """What the host loads, for lift and verify: memory -> (start, stop), in INT SRAM with (low, high, step)."""
         spans: dict[str, list[tuple[int, ...]]] = {m: [] for m in ("hbm", "vector", "fp", "int")}
         if self.constants:
             spans["fp"].append((0, len(self.constants)))
@@ -385,7 +385,8 @@ class Program:
                 spans["hbm"].append(placement.scale_range(self.target))
                 continue
             start, stop = placement.address, placement.address + placement.elements
-            bounds = (0, (placement.limit - 1) * int(placement.scale)) if placement.limit else ()
+            scale = int(placement.scale)
+            bounds = (0, (placement.limit - 1) * scale, max(1, scale)) if placement.limit else ()
             spans[placement.memory].append((start, stop, *bounds))
         return {memory: [s for s in found if s[1] > s[0]] for memory, found in spans.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from math import lcm
+from math import lcm, prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -326,10 +326,16 @@ class KernelContext:
         return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision."""
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision.
+
+        A tensor of another rank, which only the host rearranges, is loaded as rows of its last axis.
+        """
         location = self.locations[value]
         if isinstance(location, HostTensor):
             name = location.source.symbol or f"input{location.source.index}"
+            if len(location.shape) != 2:
+                columns = location.shape[-1] if location.shape else 1
+                location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
             load = self.load if location.source.kind == "input" else self.load_exact
             location = self.locations[value] = load(_identifier(name), location)

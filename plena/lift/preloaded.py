@@ -18,20 +18,21 @@ WORD_LIMIT = 1 << 32
 
 @dataclass(frozen=True)
 class Span:
-    """Cells `start` up to `stop` (not included); their contents lie in `low .. high` (INT SRAM only)."""
+    """Cells `start` up to `stop` (not included); their contents are `low`, `low + step` ... `high` (INT SRAM only)."""
 
     start: int
     stop: int
     low: int = 0
     high: int = WORD_LIMIT - 1
+    step: int = 1
 
 
 Declared: TypeAlias = int | Sequence[int] | Iterable[Sequence[int]] | NDArray[Any] | str
-"""One memory: a size from 0 on, one (start, stop[, low, high]), several of those, the contents, or the text form."""
+"""One memory: a size from 0 on, one (start, stop[, low, high[, step]]), several of those, contents, or text."""
 
 MEMORIES = ("hbm", "matrix", "vector", "fp", "int")
 _ALIASES = {"vram": "vector", "mram": "matrix", "fp_sram": "fp", "int_sram": "int"}
-_SPAN = re.compile(r"(\d+)-(\d+)(?:=(\d+)\.\.(\d+))?\Z")
+_SPAN = re.compile(r"(\d+)-(\d+)(?:=(\d+)\.\.(\d+)(?:/(\d+))?)?\Z")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Preloaded:
     @staticmethod
     def of(declared: Preloaded | Mapping[str, Declared] | str | None) -> Preloaded:
         """Reads a declaration: `{"int": 16, "fp": [(0, 8)], "hbm": 65536}`, `{"int": [(0, 16, 0, 31)]}`, or
-        the text `int:0-16=0..31 fp:0-8 hbm:0-65536`.
+        the text `int:0-16=0..31 fp:0-8 hbm:0-65536`; `int:0-16=0..1984/64` are multiples of 64.
 
         Raises:
             PlenaError: an unknown memory or a malformed span.
@@ -84,7 +85,9 @@ def _from_text(text: str) -> dict[str, list[tuple[int, ...]]]:
         match = _SPAN.match(span)
         if not colon or match is None:
             raise PlenaError(
-                f"cannot read {part!r}", "preloaded", "Write memory:start-stop or int:start-stop=low..high."
+                f"cannot read {part!r}",
+                "preloaded",
+                "Write memory:start-stop or int:start-stop=low..high[/step].",
             )
         found.setdefault(name, []).append(tuple(int(n) for n in match.groups() if n is not None))
     return found
@@ -107,12 +110,13 @@ def _spans(memory: str, what: Declared) -> Iterable[Span]:
     if numbers:
         parts.append(numbers)
     for part in parts:
-        is_range = len(part) in (2, 4) and 0 <= part[0] <= part[1]
-        if not is_range or (len(part) == 4 and not 0 <= part[2] <= part[3] < WORD_LIMIT):
+        is_range = len(part) in (2, 4, 5) and 0 <= part[0] <= part[1]
+        has_bounds = len(part) < 4 or 0 <= part[2] <= part[3] < WORD_LIMIT
+        if not is_range or not has_bounds or (len(part) == 5 and part[4] < 1):
             raise PlenaError(
                 f"{memory}: cannot read {tuple(part)}",
                 "preloaded",
-                "Write (start, stop) or (start, stop, low, high).",
+                "Write (start, stop) or (start, stop, low, high[, step]).",
             )
     return [Span(*part) for part in parts]
 

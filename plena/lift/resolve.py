@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import gcd
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.errors import PlenaError
@@ -52,6 +53,7 @@ class _Writer:
     stop: int
     low: int
     high: int
+    step: int = 1
 
 
 class Resolver:
@@ -70,6 +72,7 @@ class Resolver:
         self.strict, self.keep_forwarded = strict, keep_forwarded
         self.bounds: list[tuple[int, int]] = []
         self.unwritten_reads: list[int] = []
+        self.steps: dict[int, int] = {}
         self.has_loads = False
         self._scopes: list[_Scope] = []
         self._writers: list[_Writer] = []
@@ -88,7 +91,7 @@ class Resolver:
         body = self._walk()
         if self.has_loads and not self.keep_forwarded:
             body = _without_dead_loads(body, lambda pc: self.code.op[pc] == LOAD)
-        return LiftedProgram(self.code, self.run.target, body, self.bounds)
+        return LiftedProgram(self.code, self.run.target, body, self.bounds, self.steps)
 
     def _bound_loads(self) -> None:
         """Finds who writes what to INT SRAM: bounds of loaded numbers that hold if they hold for what is stored."""
@@ -104,6 +107,7 @@ class Resolver:
 
     def _walk(self) -> list[LiftedItem]:
         self.bounds.clear()
+        self.steps.clear()
         self._coverage.clear()
         for span in self.preloaded.of_memory("int"):
             self._coverage.write_span(span.start, span.stop)
@@ -255,7 +259,7 @@ class Resolver:
             number = self._number(pc, address)
         except PlenaError:
             return UNKNOWN
-        low, high = self._contents(number)
+        low, high, _ = self._contents(number)
         return (low if self._coverage.holds(number) else 0, high)
 
     def _bounds_or_all(self, pc: int, value: Value) -> tuple[int, int]:
@@ -278,8 +282,11 @@ class Resolver:
                 raise self._unwritten(pc, address)
             self.unwritten_reads.append(pc)
         self.has_loads = True
-        low, high = self._contents(address)
+        low, high, step = self._contents(address)
         index = self._new_index((low if is_written else 0, high))
+        step = step if is_written else gcd(step, low)
+        if step > 1:
+            self.steps[index] = step
         self._scopes[-1].meaning[number] = symbol(index)
         out.append((pc, address, index))
 
@@ -291,15 +298,19 @@ class Resolver:
             "Declare what the host loads: preloaded int:start-stop.",
         )
 
-    def _contents(self, address: Number) -> tuple[int, int]:
-        """Bounds of the numbers that words at an address may hold."""
+    def _contents(self, address: Number) -> tuple[int, int, int]:
+        """Bounds of the numbers that words at an address may hold, and a divisor of all their differences."""
         low, high = WORD - 1, 0
+        holders: list[_Writer] = []
         first, last = self._range(address)
-        spans = [_Writer(s.start, s.stop, s.low, s.high) for s in self.preloaded.of_memory("int")]
+        spans = [_Writer(s.start, s.stop, s.low, s.high, s.step) for s in self.preloaded.of_memory("int")]
         for writer in (*self._writers, *spans):
             if writer.first <= last and first < writer.stop:
                 low, high = min(low, writer.low), max(high, writer.high)
-        return (low, high) if low <= high else (0, 0)
+                holders.append(writer)
+        if low > high:
+            return 0, 0, 1
+        return low, high, gcd(*(w.step for w in holders), *(w.low - low for w in holders))
 
     def _range(self, number: Number) -> tuple[int, int]:
         if isinstance(number, int):

@@ -48,12 +48,14 @@ class LiftedProgram:
         code: the flat program; instructions refer to it by position.
         body: instructions and loops in order.
         bounds: inclusive bounds of every index and every number loaded at run time, by its number.
+        steps: of numbers loaded at run time that are not all between their bounds: the distance between possible ones.
     """
 
     code: Code
     target: Target
     body: list[LiftedItem]
     bounds: list[tuple[int, int]]
+    steps: dict[int, int] = field(default_factory=dict[int, int])
 
     def range(self, number: Number) -> tuple[int, int]:
         """Smallest and largest value of a number."""

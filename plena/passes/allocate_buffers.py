@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -16,7 +16,7 @@ from plena.backend.number_formats import Mx
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
-from plena.dialects.tile.placements import source_kind
+from plena.dialects.tile.placements import format_key, source_kind
 from plena.errors import CompileError
 from plena.lowering.kernel import round_up
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
@@ -42,7 +42,7 @@ class AllocateBuffers(ModulePass):
     A buffer lives from the first to the last operation (or loop) that uses it; one with placements lives from the
     start (inputs) or to the end (outputs). Anchored buffers get their place first, a group at a time. Constants are
     deduplicated. The plane of MX scales follows the
-    plane of elements in HBM.
+    plane of elements in HBM, where buffers with larger blocks to a scale come first.
 
     Before::
 
@@ -74,7 +74,9 @@ class AllocateBuffers(ModulePass):
         for space in ("vector", "hbm", "matrix", "fp", "int"):
             intervals = [i for i in lives if i.buffer.space == space]
             base = {"hbm": _spare_rows(lives, target) if intervals else 0, "fp": constants}.get(space, 0)
-            used[space] = _first_fit(intervals, _alignment(space, target), base, occupied[space])
+            for part in _apart(intervals, target):
+                base = _first_fit(part, _alignment(space, target), base, occupied[space])
+            used[space] = base
             _check(space, used[space], intervals, target)
         op.attributes[SCALE_PLANE] = IntAttr(scale_plane(used["hbm"], target))
         _check_image(op, used["hbm"], target)
@@ -196,6 +198,25 @@ def _place_groups(lives: list[Interval], target: Target) -> Occupied:
     for group in groups:
         place_group(group, alignments, occupied)
     return occupied
+
+
+def _apart(intervals: list[Interval], target: Target) -> Iterator[list[Interval]]:
+    """The buffers that may mix: in HBM those with as many element bytes per scale byte, the most first.
+
+    Scales lie at the element address divided by that number, so those of a part are all behind those of the one before.
+    """
+    ratios = {i: _ratio(i.buffer, target) for i in intervals}
+    for ratio in sorted({*ratios.values(), 0}, reverse=True):
+        yield [i for i in intervals if ratios[i] == ratio]
+
+
+def _ratio(buffer: BufferOp, target: Target) -> int:
+    """Element bytes per scale byte of what lies in an HBM buffer, 0 elsewhere and without scales."""
+    if buffer.space != "hbm" or buffer.placements is None:
+        return 0
+    (name,) = {format_key(placement) for placement in buffer.placements}
+    number_format = target.precision[name]
+    return number_format.ratio if isinstance(number_format, Mx) else 0
 
 
 def _first_fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ from plena.target import Target
 from plena.verify.checks import Check, CheckKind
 
 Bounds = Sequence[tuple[int, int]]
+Steps = Mapping[int, int]
 
 
 class Undecided(Exception):
@@ -40,23 +41,23 @@ def bounds_of(number: Number, bounds: Bounds) -> tuple[int, int]:
     return low, high
 
 
-def residues(number: Number, modulus: int, bounds: Bounds) -> set[int]:
+def residues(number: Number, modulus: int, bounds: Bounds, steps: Steps) -> set[int]:
     """All values modulo something."""
     if isinstance(number, int):
         return {number % modulus}
     found = {number.constant % modulus}
     for index, coefficient in number.terms:
         low, high = bounds[index]
-        step = coefficient % modulus
-        first = low * step
-        count = min(high - low + 1, modulus)
-        steps = {(first + step * i) % modulus for i in range(count)} if step else {0}
-        found = {(f + s) % modulus for f in found for s in steps}
+        first, distance = low * coefficient, steps.get(index, 1)
+        step = distance * coefficient % modulus
+        count = min((high - low) // distance + 1, modulus) if step else 1
+        reached = {(first + step * i) % modulus for i in range(count)}
+        found = {(f + r) % modulus for f in found for r in reached}
     return found
 
 
 def violation(
-    check: Check, numbers: Sequence[Number], bounds: Bounds, store: StoreShape | None
+    check: Check, numbers: Sequence[Number], bounds: Bounds, steps: Steps, store: StoreShape | None
 ) -> Violation | None:
     """What is wrong with a demand, None if it holds for all index values.
 
@@ -66,7 +67,7 @@ def violation(
     x = numbers[check.number]
     match check.kind:
         case CheckKind.ALIGNED:
-            bad = _unaligned(x, check.modulus, bounds)
+            bad = _unaligned(x, check.modulus, bounds, steps)
             return None if bad is None else Violation(check, f"{bad} is not a multiple of {check.modulus}")
         case CheckKind.BELOW:
             largest = x if isinstance(x, int) else bounds_of(x, bounds)[1]
@@ -74,7 +75,7 @@ def violation(
                 return None
             return Violation(check, f"{_up_to(x, largest)} is out of range, the last is {check.limit - 1}")
         case CheckKind.RESIDUE_BELOW:
-            worst = max(residues(x, check.modulus, bounds))
+            worst = max(residues(x, check.modulus, bounds, steps))
             if worst < check.limit:
                 return None
             return Violation(check, f"offset {worst} in the tile must be below {check.limit}")
@@ -89,16 +90,18 @@ def _up_to(number: Number, largest: int) -> str:
     return f"{largest}" if isinstance(number, int) else f"up to {largest}:"
 
 
-def _unaligned(number: Number, modulus: int, bounds: Bounds) -> int | None:
+def _unaligned(number: Number, modulus: int, bounds: Bounds, steps: Steps) -> int | None:
     """Some value that is not a multiple, None if all are."""
     if isinstance(number, int):
         return number if number % modulus else None
     value = number.constant + sum(c * bounds[i][0] for i, c in number.terms)
     if value % modulus:
         return value
-    for _, coefficient in number.terms:
-        if coefficient % modulus:
-            return value + coefficient
+    for index, coefficient in number.terms:
+        step = coefficient * steps.get(index, 1)
+        low, high = bounds[index]
+        if step % modulus and high - low >= steps.get(index, 1):
+            return value + step
     return None
 
 

@@ -32,7 +32,7 @@ def operand_quirks(program: LiftedProgram) -> Iterator[Quirk]:
 
 
 def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Quirk]:
-    code, target, bounds = program.code, program.target, program.bounds
+    code, target, bounds, steps = program.code, program.target, program.bounds, program.steps
     pc = item[0]
     op = code.op[pc]
     number_format = target.precision[HBM_TYPES[op][code.number(pc, Field.FUNCT1) != 0]]
@@ -43,7 +43,7 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
     off, high, low, scales, stride = item[position : position + 5]
     pitch = stride if code.rs3[pc] == 1 else target.vlen
     for number, name, what in ((off, "off", "an offset"), (pitch, "rstride", "a row pitch")):
-        if any(residues(number, ratio, bounds)):
+        if any(residues(number, ratio, bounds, steps)):
             message = f"{what} that is not a multiple of {ratio} pairs elements with wrong scales"
             yield Quirk(pc, f"{what.split()[-1]}-in-block", message, name)
             return
@@ -52,7 +52,7 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
     rows = target.hbm_v_prefetch_amount if "V" in layout(op).spec.mnemonic[-1] else target.mlen
     starts = {0}
     for number, divisor in ((low, 1), (scales, 1), (off, ratio)):
-        values = {r // divisor for r in residues(number, HBM_WORD * divisor, bounds)}
+        values = {r // divisor for r in residues(number, HBM_WORD * divisor, bounds, steps)}
         starts = {(a + b) % HBM_WORD for a in starts for b in values}
     for start in starts:
         if any((start + row * (pitch // ratio)) % HBM_WORD + scale_bytes > HBM_WORD for row in range(rows)):

@@ -166,7 +166,7 @@ class ProgramCheck:
         return Resolver(run, self.preloaded, strict=False, keep_forwarded=True).program()
 
     def _violations(self, program: LiftedProgram) -> Iterator[tuple[int, Check, str]]:
-        code, bounds = self.code, program.bounds
+        code, bounds, steps = self.code, program.bounds, program.steps
         table = check_table(self.target)
         shapes = {(p, s): store_shape(self.target, p, s) for p in (False, True) for s in (False, True)}
         for item in program.instructions():
@@ -177,7 +177,7 @@ class ProgramCheck:
             for check in table.of(op, rs3):
                 if check.number in failed and isinstance(item[1 + check.number], int):
                     continue
-                problem = violation(check, item[1:], bounds, store)
+                problem = violation(check, item[1:], bounds, steps, store)
                 if problem is not None:
                     failed.add(check.number)
                     yield pc, check, problem.message

@@ -44,3 +44,8 @@ def source_kind(placement: DictionaryAttr) -> str:
     """One of input, output, data and scratch."""
     source = from_attribute(placement.data["source"])
     return source if isinstance(source, str) else next(iter(source))
+
+
+def format_key(placement: DictionaryAttr) -> str:
+    """The key of the number format in the target's settings, or the name of a scalar format."""
+    return from_attribute(placement.data["format"])

@@ -1,0 +1,109 @@
+"""One case: a module, a machine, options; how it is built and printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from plena.target import Target
+from tests.hunt import machines
+from tests.hunt.modules import STEPS, Source, Step, sources
+from tests.properties.test_tensor_modules import Block, configurations, inputs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A module, a machine and options; shown as a program that shows the failure."""
+
+    source: Source
+    settings: dict[str, Any]
+    options: dict[str, Any]
+
+    def module(self) -> nn.Module:
+        """The module with parameters that depend on the case only."""
+        torch.manual_seed(1)
+        names: dict[str, Any] = {"torch": torch, "nn": nn, "F": F}
+        exec(self.source.text, names)
+        return names["Random"]().eval()
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        torch.manual_seed(2)
+        return tuple(
+            torch.randint(limit, shape) if limit else torch.randn(shape)
+            for _, shape, limit in self.source.inputs
+        )
+
+    @property
+    def target(self) -> Target:
+        return Target().with_settings(self.settings)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [
+                "",
+                "import torch",
+                "import torch.nn.functional as F",
+                "from torch import nn",
+                "from tests.hunt.case import Case",
+                "from tests.hunt.modules import Source",
+                "from tests.hunt.verdict import examine",
+                "",
+                'text = """',
+                self.source.text.rstrip(),
+                '"""',
+                f"inputs = {self.source.inputs!r}",
+                f"settings = {self.settings!r}",
+                f"options = {self.options!r}",
+                "examine(Case(Source(text, inputs), settings, options))",
+                "",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class BlockCase:
+    """A transformer block of tests/properties/test_tensor_modules.py, a machine and options."""
+
+    configuration: dict[str, Any]
+    settings: dict[str, Any]
+    options: dict[str, Any]
+
+    def module(self) -> nn.Module:
+        torch.manual_seed(1)
+        return Block(self.configuration).eval()
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        return inputs(self.configuration)
+
+    @property
+    def target(self) -> Target:
+        return Target().with_settings(self.settings)
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            [
+                "",
+                "from tests.hunt.case import BlockCase",
+                "from tests.hunt.verdict import examine",
+                "",
+                f"configuration = {self.configuration!r}",
+                f"settings = {self.settings!r}",
+                f"options = {self.options!r}",
+                "examine(BlockCase(configuration, settings, options))",
+                "",
+            ]
+        )
+
+
+def cases(most: int = 6, steps: tuple[Step, ...] = STEPS) -> st.SearchStrategy[Case]:
+    """Modules of up to `most` steps for random machines."""
+    return st.builds(Case, sources(most, steps), machines.settings(), machines.options)
+
+
+blocks = st.builds(BlockCase, configurations(), machines.settings(), machines.options)
+"""Transformer blocks for random machines."""
