@@ -32,7 +32,7 @@ from plena.kernels.key_value import (
     separated_value_tiles,
 )
 from plena.kernels.operands import is_last_use, like
-from plena.kernels.packing import PACKING_FACTOR, define_tail, packing_tile
+from plena.kernels.packing import PACKING_FACTOR, define_rows, define_tail, packing_tile
 from plena.kernels.tensors import Panel
 from plena.lowering.kernel import ceil_div, round_up
 from plena.target import Target
@@ -126,6 +126,7 @@ class BroadcastAttention:
             panel = like(ctx, "scaled_queries", panel)
         define_tail(ctx, panel, self._read_rows)
         self._scale(ctx.panel(self.op.query), panel, rest)
+        define_rows(ctx, panel, self._read_rows)
         return panel, PACKING_FACTOR * power
 
     def _scale(self, source: Panel, panel: Panel, factor: float) -> None:

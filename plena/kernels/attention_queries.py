@@ -14,7 +14,7 @@ from plena.kernels.attention_heads import HeadPlace
 from plena.kernels.attention_shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext
 from plena.kernels.head_layout import HeadLayout, head_pitch, heads_per_block, require_layout
-from plena.kernels.packing import define_tail
+from plena.kernels.packing import define_rows, define_tail
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.words import lane_masks
 
@@ -96,7 +96,9 @@ class ComputedQueries:
         self.panel, self.shape, self.tiling, self.ctx = panel, shape, tiling, ctx
         self.vlen = ctx.target.vlen
         self.shared = heads_per_block(shape, ctx.target)
-        define_tail(ctx, panel, (shape.batch - 1) * shape.queries + tiling.query_blocks * tiling.query_block)
+        reach = (shape.batch - 1) * shape.queries + tiling.query_blocks * tiling.query_block
+        define_rows(ctx, panel, reach)
+        define_tail(ctx, panel, reach)
         self.copied = self.shared > 1 or shape.scale != 1.0
         if self.copied:
             size = tiling.head_blocks * tiling.query_block * self.vlen

@@ -52,6 +52,8 @@ class KernelContext:
     """Second copies of tensors in vector SRAM for products in pairs (plena.kernels.paired_products)."""
     defined_tails: dict[SSAValue, int] = field(default_factory=dict[SSAValue, int])
     """Rows behind the last column block of a panel that hold zeros."""
+    defined_rows: set[SSAValue] = field(default_factory=set[SSAValue])
+    """Panels whose rows behind the last one are zeroed in every column block."""
     words: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
     """Computed constants by value (see plena.kernels.words)."""
     constant_panels: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])

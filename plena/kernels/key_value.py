@@ -12,6 +12,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.head_layout import HeadLayout, require_layout
+from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.words import lane_masks
 from plena.lowering.kernel import round_up
@@ -138,7 +139,8 @@ def _place(ctx: KernelContext, name: str, tensor: HostTensor) -> Tiles:
 def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: KeyValueShape) -> Tiles:
     """Writes a computed panel to HBM column block by column block: MLEN consecutive rows are a tile.
 
-    The rows that a last tile reads past its sample are the next sample's, the next block's, or written as zeros.
+    The rows that a last tile reads past its sample are the next sample's, the next block's, or written as zeros;
+    so are those between the last sample and the next block, which may hold what is not a number.
     """
     target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
     precision, number_format = _stored_type(ctx, op)
@@ -150,6 +152,7 @@ def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: 
     rows = blocks * physical + tail
     scratch = TensorPlacement(name, "hbm", 0, (rows, vlen), "rows", number_format, Source("scratch"))
     buffer = builder.buffer(name, "hbm", rows * vlen * unit, [scratch])
+    define_rows(ctx, panel, reach)
     with builder.step("store"):
         builder.emit(
             "store_rows",

@@ -81,12 +81,24 @@ def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
         ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing - defined)
 
 
+def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
+    """Zeroes the rows behind the last one of every column block, where NaN may be, if `reach` is more."""
+    missing = panel.physical_rows(ctx.target.vlen) - panel.rows
+    if not missing or reach <= panel.rows or panel.buffer in ctx.defined_rows:
+        return
+    ctx.defined_rows.add(panel.buffer)
+    with ctx.builder.step("zero padding"), ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
+        behind = ctx.builder.view(panel.buffer, block * panel.block + panel.rows * ctx.target.vlen)
+        ctx.builder.emit("zero", dst=behind, rows=missing)
+
+
 def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
     """The packed form of a tensor in vector SRAM, made on first use."""
     known = ctx.packed.get((value, transposed))
     if known is not None:
         return known
     panel = ctx.panel(value)
+    define_rows(ctx, panel, panel.physical_rows(ctx.target.vlen))
     define_tail(ctx, panel)
     target, builder = ctx.target, ctx.builder
     slots, tile = target.broadcast_amount, target.tile

@@ -1,0 +1,93 @@
+"""What `python -m tests.hunt` has found, as small as it can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plena.compiler import compile
+from plena.verify import verify
+from tests.hunt.case import BlockCase, Case
+from tests.hunt.machines import FORMATS
+from tests.hunt.modules import Source
+from tests.hunt.verdict import examine
+
+SMALL = {
+    "MLEN": 16,
+    "VLEN": 16,
+    "HLEN": 4,
+    "MATRIX_SRAM_SIZE": 256,
+    "VECTOR_SRAM_SIZE": 4096,
+    "HBM_SIZE": 1 << 24,
+    "HBM_M_Prefetch_Amount": 16,
+}
+
+
+def case(result: str, *inputs: tuple[int, ...], init: str = "pass", limit: int = 0, **settings: Any) -> Case:
+    """A module with one line; inputs are x0, x1 ..., the last one of integers below a limit if there is one."""
+    ports = [(f"x{n}", shape, 0) for n, shape in enumerate(inputs)]
+    if limit:
+        ports[-1] = (*ports[-1][:2], limit)
+    text = f"""
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {init}
+
+    def forward(self, {", ".join(name for name, _, _ in ports)}):
+        return {result}
+"""
+    return Case(Source(text, tuple(ports)), {**SMALL, **settings}, {})
+
+
+def test_scales_of_blocks_of_different_sizes_lie_apart() -> None:
+    settings = {
+        "MLEN": 64,
+        "VLEN": 64,
+        "HLEN": 16,
+        "HBM_M_Prefetch_Amount": 64,
+        "PRECISION.HBM_M_WEIGHT_TYPE.block": 16,
+        "PRECISION.HBM_V_ACT_TYPE.block": 32,
+    }
+    assert examine(case("x0[:, 0:2:2]", (5, 24), **settings)) == "compiled"
+    settings["PRECISION.HBM_V_ACT_TYPE.ELEM"] = FORMATS["e5m2"]
+    assert examine(
+        case("x0 @ self.w.T", (5, 24), init="self.w = nn.Parameter(torch.randn(9, 24))", **settings)
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "shape"),
+    [
+        ("x0.transpose(2, 3)", (1, 2, 20, 17)),
+        ("x0.reshape(124)", (4, 31)),
+        ("x0.transpose(1, 3), x0 * 1.5", (3, 3, 8, 5)),
+    ],
+)
+def test_rearranged_arguments_are_results(result: str, shape: tuple[int, ...]) -> None:
+    assert examine(case(result, shape)) == "compiled"
+
+
+def test_ids_are_staged_as_multiples_of_a_row() -> None:
+    embedding = case("self.m(x0) / 3", (5,), init="self.m = nn.Embedding(4, 8)", limit=4)
+    program = compile(embedding.module(), embedding.inputs(), embedding.target)
+    assert not [
+        f
+        for f in verify(program.words, program.target, program.preloaded_spans())
+        if f.code == "offset-in-block"
+    ]
+
+
+@pytest.mark.parametrize("size", [2, 16])
+@pytest.mark.parametrize("amount", [1, 4])
+def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: int) -> None:
+    """Norms leave them as they were; products carry them into queries, keys and values."""
+    configuration = {
+        **{"batch": 3, "length": 9, "width": 6, "kv_heads": 2, "heads": 4, "size": size, "mask": "none"},
+        **{"repeat": "expand", "activation": "silu", "bias": True, "head_norm": False, "written": False},
+        **{"rms": False, "gated": True, "norm_first": True},
+    }
+    settings = {**SMALL, "BLEN": 2, "HBM_V_Prefetch_Amount": amount, "HBM_V_Writeback_Amount": amount}
+    for options in ({}, {"matmul": "mm", "attention": "online"}):
+        assert examine(BlockCase(configuration, settings, options)) == "compiled"
