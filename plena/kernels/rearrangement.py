@@ -83,6 +83,13 @@ class _Rearrangement:
         """The factors' distances; those before the last are rows or whole multiples of the last in columns."""
         source = packed_panel(ctx, op, ctx.panel(op.operands[0]))
         columns = shape_of(op.results[0])[1]
+        narrow = min(source.columns, columns)
+        if factors[-1] > narrow:
+            # The last factor covers several rows: they are a factor of their own.
+            if factors[-1] % narrow:
+                raise unsupported(op, "a part of a row that begins in the middle of another has no kernel")
+            factors = (*factors[:-1], factors[-1] // narrow, narrow)
+            order = (*order, len(order))
         permuted = [factors[i] for i in order]
         outer: list[_Factor] = []
         for axis, size in enumerate(factors[:-1]):

@@ -69,6 +69,12 @@ def test_rearranged_arguments_are_results(result: str, shape: tuple[int, ...]) -
     assert examine(case(result, shape)) == "compiled"
 
 
+@pytest.mark.parametrize("shape", [(2, 2, 2, 1), (2, 3, 4, 3)])
+def test_axes_of_rows_are_exchanged_though_the_last_one_stays(shape: tuple[int, ...]) -> None:
+    moved = (shape[1], shape[0], *shape[2:])
+    assert examine(case("(x0 + 1).transpose(0, 1) + x1", shape, moved)) == "compiled"
+
+
 def test_ids_are_staged_as_multiples_of_a_row() -> None:
     embedding = case("self.m(x0) / 3", (5,), init="self.m = nn.Embedding(4, 8)", limit=4)
     program = compile(embedding.module(), embedding.inputs(), embedding.target)
