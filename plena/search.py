@@ -219,12 +219,15 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
 def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileError]) -> list[Candidate]:
     """Attention whose loops over heads are expanded into so many parts that an iteration is short enough."""
     target = Target.from_module(kernels)
-    tunable = [c for c in found if c.tunable]
+    heads = [
+        op.batch.value.data * op.heads.value.data for op in kernels.walk() if isinstance(op, AttentionOp)
+    ]
+    tunable = found if heads else []
     parts, parted = 1, list[Candidate]()
     while tunable and not any(_runs(c, target) for c in tunable):
         shortest = min(tunable, key=lambda c: c.longest_iteration)
         excess = -(-shortest.longest_iteration // target.max_loop_instructions)
-        if shortest.schedule.parts < parts:
+        if shortest.schedule.parts < parts or parts >= max(heads):
             break
         parts = max(parts + 1, shortest.schedule.parts * excess)
         try:
@@ -265,11 +268,9 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
 
 
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
-    """Whether another schedule can matter: kernels heed it, and the first does not run or the search is for cycles."""
-    runs = any(c.longest_iteration <= target.max_loop_instructions for c in candidates)
-    if not candidates[-1].tunable:
-        return option.order == "heads" and not runs
-    return not runs or option.objective == "cycles"
+    """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
+    runs = any(_runs(c, target) for c in candidates)
+    return not runs or (candidates[-1].tunable and option.objective == "cycles")
 
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:

@@ -173,8 +173,15 @@ class GraphImporter:
                 tensor = self.program.state_dict[spec.target]
                 key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride()) if tensor.numel() else (node,)
                 self.values[node] = Parameter(names.setdefault(key, spec.target), tensor)
-            else:
+            elif node in self.plan.constants:
                 self.values[node] = self.plan.constants[node]
+            else:
+                user = next(iter(node.users), node)
+                raise CompileError(
+                    f"{operators.name_of(user)} takes {node.name}, which is no tensor",
+                    source_line(user),
+                    "Compute what depends on it when the module is built.",
+                )
         return inputs
 
     def _import_input(self, node: Node) -> TensorSpec:

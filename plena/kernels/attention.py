@@ -30,6 +30,10 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
     kernel = form(op, shape, ctx)
     kernel.run()
+    if schedule.parts > 1:
+        ctx.decisions.append(
+            f"attention: loops over heads are expanded {schedule.parts} times for the watchdog"
+        )
     ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
 

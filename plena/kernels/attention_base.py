@@ -105,10 +105,6 @@ class AttentionKernel(ABC):
             block=self.result.block,
             vlen=self.vlen,
         )
-        if self.ctx.schedule.parts > 1:
-            self.ctx.decisions.append(
-                f"attention: loops over heads are expanded {self.ctx.schedule.parts} times for the watchdog"
-            )
         for piece in loops.pieces(self.ctx.schedule.parts):
             if self.ctx.schedule.order == "queries":
                 for section in self._in_order():

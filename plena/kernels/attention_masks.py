@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import Float32Type, i1
 from xdsl.ir import Attribute, SSAValue
 
 from plena.backend.layout import MASK_FLOOR
+from plena.backend.number_formats import Mx
 from plena.backend.view import Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp, BandAttr
@@ -203,7 +204,9 @@ class AttentionMasks:
         unit, physical = self.ctx.element_bytes("HBM_V_ACT_TYPE"), self.ctx.physical_rows(1)
         rows = samples * heads * self.key_tiles * physical
         truth = not isinstance(element, Float32Type) or name == "key_padding"
-        buffer = self.builder.buffer(f"{name}_rows", "vector", (rows + self.ctx.row_unit) * self.vlen)
+        exact = not truth and self._is_exact(tensor)
+        loaded = 2 * rows if exact else rows
+        buffer = self.builder.buffer(f"{name}_rows", "vector", (loaded + self.ctx.row_unit) * self.vlen)
         with self.ctx.once(tensor):
             source = self.ctx.place(
                 name,
@@ -213,10 +216,13 @@ class AttentionMasks:
                 (physical, self.key_tiles * self.vlen),
                 scale=-HIDDEN if truth else 1.0,
                 floor=None if truth else MASK_FLOOR,
+                exact=exact,
             )
             self.builder.emit(
-                "load_rows", dst=buffer, src=source, rows=rows, blocks=1, src_row=self.vlen * unit
+                "load_rows", dst=buffer, src=source, rows=loaded, blocks=1, src_row=self.vlen * unit
             )
+            if exact:
+                self._add_rows(buffer, 0, rows, 1, self.builder.view(buffer, rows * self.vlen), self.vlen, 0)
             if truth and element != i1:
                 map_constant(self.ctx, "min", buffer, -HIDDEN, rows, 1, 0)
             if truth:
@@ -227,6 +233,11 @@ class AttentionMasks:
             KeyRows(buffer, heads * head if samples > 1 else 0, head if heads > 1 else 0, tile)
         )
 
+    def _is_exact(self, tensor: HostTensor) -> bool:
+        """Whether a bias is staged with what its format loses of it: an error of a score is one of its exponential."""
+        number_format = self.ctx.target.precision["HBM_V_ACT_TYPE"]
+        return tensor.source.kind == "data" and isinstance(number_format, Mx)
+
     def _place_bias(self, operand: SSAValue) -> None:
         """Matrices [queries, keys]; booleans as 0 and -HIDDEN, which the loaded rows turn into HIDDEN and 0."""
         tensor, element = self._host(operand, "attention bias"), element_type_of(operand)
@@ -235,6 +246,7 @@ class AttentionMasks:
             return
         truth = not isinstance(element, Float32Type)
         self._bias_shape, self._bias_is_truth, self._bias_is_bit = tensor.shape, truth, element == i1
+        self._bias_parts = 2 if not truth and self._is_exact(tensor) else 1
         self.bias = self.ctx.place(
             "bias",
             tensor,
@@ -243,9 +255,11 @@ class AttentionMasks:
             (self.rows.staged, self.key_tiles * self.vlen),
             scale=-HIDDEN if truth else 1.0,
             floor=None if truth else MASK_FLOOR,
+            exact=self._bias_parts > 1,
         )
         size = (self.key_tiles - 1) * self.rows.block + self.rows.loaded
-        self.bias_rows = self.builder.buffer("bias_rows", "vector", size * self.vlen)
+        self._bias_part = size * self.vlen
+        self.bias_rows = self.builder.buffer("bias_rows", "vector", self._bias_parts * self._bias_part)
 
     def _host(self, operand: SSAValue, what: str) -> HostTensor:
         tensor = self.ctx.host(operand)
@@ -267,16 +281,22 @@ class AttentionMasks:
         unit = self.ctx.element_bytes("HBM_V_ACT_TYPE")
         block = self.rows.staged * self.vlen
         offset = matrix * (self.key_tiles * block) + scores.row * self.vlen + scores.first_tile * block
-        self.builder.emit(
-            "load_rows",
-            dst=self.bias_rows,
-            src=self.builder.view(self.bias, offset * unit),
-            rows=scores.rows,
-            blocks=scores.tiles,
-            dst_block=self.rows.block * self.vlen,
-            src_row=self.vlen * unit,
-            src_block=block * unit,
-        )
+        pitch = samples * heads * self.key_tiles * block
+        with self.builder.loop(self._bias_parts) as part:
+            self.builder.emit(
+                "load_rows",
+                dst=self.builder.view(self.bias_rows, part * self._bias_part),
+                src=self.builder.view(self.bias, (offset + part * pitch) * unit),
+                rows=scores.rows,
+                blocks=scores.tiles,
+                dst_block=self.rows.block * self.vlen,
+                src_row=self.vlen * unit,
+                src_block=block * unit,
+            )
+        if self._bias_parts > 1:
+            rest = self.builder.view(self.bias_rows, self._bias_part)
+            row, pitch = self.vlen, self.rows.block * self.vlen
+            self._add_rows(self.bias_rows, pitch, scores.rows, scores.tiles, rest, row, pitch)
         if self._bias_is_truth:
             size = (scores.rows, scores.tiles, self.rows.block * self.vlen)
             if not self._bias_is_bit:

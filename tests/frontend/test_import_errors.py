@@ -103,3 +103,14 @@ def test_wrong_inputs_of_evaluate() -> None:
         program.evaluate(torch.randn(2, 3), torch.randn(2, 3))
     with pytest.raises(CompileError, match=r"is \(2, 4\) torch.float32"):
         program.evaluate(torch.randn(2, 4))
+
+
+def test_objects_that_are_no_tensors() -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.randn(3, generator=torch.Generator().manual_seed(0))
+
+    with pytest.raises(
+        CompileError, match=r"test_import_errors\.py:\d+: aten\.randn\S* takes .*which is no tensor"
+    ):
+        import_module(Model(), (torch.randn(3),))

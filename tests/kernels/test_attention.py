@@ -1,0 +1,75 @@
+"""Attention kernels on the emulator: what the random cases of tests/properties/test_attention.py have found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+from plena.check import Comparison, Thresholds
+from plena.reference import as_tensors
+from tests.kernels.checking import Function, check, machine
+from tests.poison import check_reads_what_is_defined
+
+SMALL = machine(16, MATRIX_SRAM_SIZE=4 * 16)
+
+SCHEDULES = pytest.mark.parametrize("options", [{}, {"matmul": "mm", "objective": "size"}])
+
+
+def heads(*shape: int) -> Tensor:
+    return 0.5 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@SCHEDULES
+@pytest.mark.parametrize("shape", [(1, 2, 70, 70), (1, 1, 1, 70)])
+def test_constant_biases_are_staged_beyond_the_format(
+    shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    """In MX E4M3 alone a bias of 1 is off by up to 0.06, and so is every weight of the softmax."""
+    torch.manual_seed(1)
+    bias, q = torch.randn(shape), heads(1, 2, 70, 32)
+    program = check(lambda q: sdpa(q, q, q, attn_mask=bias), q, error=0.01, **options)
+    with torch.no_grad():
+        keys = Function(lambda q: sdpa(q, q, q, attn_mask=bias))(q)
+    comparison = Comparison.of(as_tensors(program.run(q, progress=False)), [keys], Thresholds())
+    assert comparison.cosine > 0.998
+    check_reads_what_is_defined(program, q)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_run_time_masks_of_hidden_keys(dtype: torch.dtype) -> None:
+    """Two masks through one program; keys that are hidden do not matter."""
+    q, k = heads(2, 2, 9, 32), heads(2, 2, 70, 32)
+    hidden = (torch.arange(70)[None] >= torch.tensor([[70], [11]])).to(dtype)
+
+    class Hiding(nn.Module):
+        def forward(self, q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+            scores = q @ k.mT * 0.25
+            return (scores + mask[:, None, None, :].float() * -1e9).softmax(-1) @ k
+
+    program = check(Hiding(), q, k, hidden, error=0.01)
+    other = k.clone()
+    other[1, :, 11:] = 3.0
+    assert torch.equal(
+        program.run(q, k, hidden, progress=False), program.run(q, other, hidden, progress=False)
+    )
+    check_reads_what_is_defined(program, q, k, hidden)
+
+
+def test_watchdog_in_the_broadcast_schedule() -> None:
+    """Soft-capping makes an iteration of the loop over heads longer than allowed: the loop is expanded."""
+    q, k = heads(1, 8, 60, 4), heads(1, 2, 60, 4)
+
+    def capped(q: Tensor, k: Tensor) -> Tensor:
+        k = k.repeat_interleave(4, 1)
+        return (torch.tanh(q @ k.mT / 60) * 30).softmax(-1) @ k
+
+    target = SMALL.with_settings({"MAX_LOOP_INSTRUCTIONS": 30_000})
+    program = check(capped, q, k, target=target, error=0.02, matmul="broadcast")
+    assert "M_BTMM" in program.stats().opcodes
+    assert any("for the watchdog" in decision for decision in program.decisions)
+    roomy = check(capped, q, k, target=SMALL, error=0.02, matmul="broadcast")
+    assert not any("for the watchdog" in decision for decision in roomy.decisions)
