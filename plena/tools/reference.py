@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from xdsl.ir import Dialect, Operation
 from xdsl.irdl import IRDLOperation, OpDef, OptOperandDef, OptPropertyDef, OptResultDef
+from xdsl.parser import Parser
 from xdsl.passes import ModulePass, get_pass_option_infos
 from xdsl.traits import IsTerminator, Pure
 
 from plena.backend.assembly.instruction import is_omissible
 from plena.backend.cost_model import PROFILES
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, InstructionSpec, Kind, Slot
+from plena.driver import context
+from plena.passes.pipelines import PIPELINES
 from plena.target import Target
 from plena.tools.constraint_text import constraint_text
 from plena.tools.pass_examples import pass_examples, prose
@@ -175,11 +179,23 @@ def passes_page() -> str:
     lines = [
         "# Passes",
         "",
-        "Generated from the pass classes by `plena.tools.reference`; the examples are run as tests.",
+        "Generated from the pass classes by `plena.tools.reference`; the examples are run as tests. `plena-opt` and",
+        "`plena-gui` run passes by these names. First those of the named pipelines (`-p tensor,tile,affine,register`)",
+        "in their order, then the others: `roll-layers` and `select-loops` are part of every compilation too.",
+        "",
     ]
-    for name in PASSES:
+    ordered = dict.fromkeys(name for pipeline in PIPELINES.values() for name in pipeline)
+    names = [*ordered, *sorted(set(PASSES) - set(ordered))]
+    lines += _table(("pass", "pipeline", "what it does"), map(_pass_row, names))
+    for name in names:
         lines += ["", *_pass(name, load_pass(name))]
     return _page(lines)
+
+
+def _pass_row(name: str) -> tuple[str, str, str]:
+    pipelines = ", ".join(pipeline for pipeline, passes in PIPELINES.items() if name in passes)
+    first = re.split(r"\.(?:\s+(?=[A-Z])|$)", " ".join(prose(load_pass(name)).split()), maxsplit=1)[0]
+    return f"[{name}](#{name})", pipelines, _escaped(first)
 
 
 def _pass(name: str, pass_class: type[ModulePass]) -> Iterator[str]:
@@ -195,7 +211,7 @@ def _pass(name: str, pass_class: type[ModulePass]) -> Iterator[str]:
         yield from _table(("option", "type", "default"), rows)
     for example in pass_examples(pass_class):
         for title, text in (("Before", example.before), ("After", example.after)):
-            yield from ("", f"{title}:", "", "```mlir", text.rstrip(), "```")
+            yield from ("", f"{title}:", "", "```mlir", str(Parser(context(), text).parse_module()), "```")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
