@@ -70,3 +70,9 @@ def test_drawings_are_part_of_their_pages(site: Path) -> None:
 def test_linked_code_is_shown(site: Path) -> None:
     assert "sentence" in (site / "source/examples/minilm.html").read_text(encoding="utf-8")
     assert "source/examples/minilm.html" in (site / "minilm.html").read_text(encoding="utf-8")
+
+
+def test_braces_are_text(site: Path) -> None:
+    """A Markdown extension that takes them for attributes would drop the choices of options."""
+    assert "{cycles, size}" in (site / "cli.html").read_text(encoding="utf-8")
+    assert "{batch, transpose_rhs}" in (site / "tensor_level.html").read_text(encoding="utf-8")
