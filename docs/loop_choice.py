@@ -158,8 +158,11 @@ registers, counted exactly, and the best of those wins. That is why the red and 
 ## See it
 
     plena compile examples/attention.py:one_head -o out/one_head --matmul mm --max-instructions 100
-    plena ab examples/attention.py:one_head --matmul mm         # rolled against expanded, step by step
-    plena-opt kernel.mlir --pass-pipeline "select-loops{{max-instructions=100}},set-state,register" -t plena-asm
+    plena report out/one_head -o page.html                    # every loop: what became of it, and why
+    plena ab examples/attention.py:one_head --matmul mm       # rolled against expanded, step by step
+    plena explore out/one_head -o out/curve                   # the curve, counted
+    plena-opt out/one_head/generated_asm_code.asm -t plena-asm \\
+        -p 'lift,roll-loops,select-loops{{max-instructions=60}},set-state,register'
 
 In Python `plena.passes.select_loops.select(module, max_instructions=100)` returns the frontier, the chosen point and
 one `LoopDecision` per loop with its reason. `roll-loops` goes the other way: it finds the loops in straight code.
