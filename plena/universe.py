@@ -40,6 +40,7 @@ PASSES: dict[str, str] = {
     "lift": "Lift",
     "verify-program": "VerifyProgram",
     "roll-loops": "RollLoops",
+    "reroll-loops": "RerollLoops",
     "select-loops": "SelectLoops",
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from plena.analysis.stream import Ints, Stream, weights
+from plena.backend.stream import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.loop import AffineOp, ForOp, YieldOp, linear_of
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction, operand_slots, property_slots
@@ -36,7 +37,8 @@ class _Shape:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, by_origin: bool) -> None:
+        self.by_origin = by_origin
         self.tokens: list[Operation] = []
         self.ids: dict[object, int] = {}
         self.signature: list[int] = []
@@ -64,6 +66,8 @@ class _Reader:
 
     def _push(self, op: Operation, key: object, row: tuple[int, ...], pointers: int) -> None:
         self.tokens.append(op)
+        if self.by_origin:
+            key = key, op.attributes.get(MODULE_ATTRIBUTE), op.attributes.get(STEP_ATTRIBUTE)
         self.signature.append(self.ids.setdefault(key, len(self.ids)))
         self.rows.append(row)
         self.depth.append(len(self.open))
@@ -157,11 +161,12 @@ class _Reader:
         return symbols
 
 
-def read_block(block: Block) -> BlockStream:
+def read_block(block: Block, *, by_origin: bool = False) -> BlockStream:
     """The instructions and loops of a block as tokens; declarations and address arithmetic are none.
 
-    An operation that is neither is a token unlike any other.
+    An operation that is neither is a token unlike any other. `by_origin`: instructions for different modules or steps
+    of the model are different, so that what each of them costs can still be told.
     """
-    reader = _Reader()
+    reader = _Reader(by_origin)
     reader.read(block)
     return reader.finish()

@@ -28,6 +28,7 @@ TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "fuse-elementwise", "
 
 AFFINE_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
+    "reroll-loops",
     "canonicalize-loops",
     "hoist-invariants",
     "set-state",

@@ -51,12 +51,12 @@ class RollLoops(ModulePass):
         roll_module(op)
 
 
-def roll_module(module: ModuleOp) -> None:
+def roll_module(module: ModuleOp, *, by_origin: bool = False) -> None:
     """Rolls every loop body, inner ones first, then the top level of a module."""
     with without_collection():
         for loop in reversed(list(loops_in(module))):
-            roll_block(loop.body.block)
-        roll_block(module.body.block)
+            roll_block(loop.body.block, by_origin=by_origin)
+        roll_block(module.body.block, by_origin=by_origin)
 
 
 __all__ = ["RollLoops", "roll_module"]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IndexType
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from plena.analysis.block_stream import BlockStream, read_block
 from plena.analysis.roll import roll_stream
 from plena.analysis.stream import Node, Repeat, Span
+from plena.backend.stream import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.transforms.cloning import LoopScope, Scope, Substitution
 
 
-def roll_block(block: Block) -> bool:
+def roll_block(block: Block, *, by_origin: bool = False) -> bool:
     """Folds repeated instructions of a block into loops; returns whether it found any.
 
-    Loops that are already there are tokens: they can become part of a loop body, their own bodies stay.
+    Loops that are already there are tokens: they can become part of a loop body, their own bodies stay. `by_origin`:
+    only what serves the same module and step of the model is folded.
     """
-    read = read_block(block)
+    read = read_block(block, by_origin=by_origin)
     nodes = roll_stream(read.stream)
     if not any(isinstance(node, Repeat) for node in nodes):
         return False
@@ -57,9 +59,16 @@ class _Emitter:
             if isinstance(node, Span):
                 self._span(node, scope, levels)
             else:
-                inner = scope.loop(node.count)
+                inner = scope.loop(node.count, self._origin(node))
                 self.nodes(node.body, inner, [*levels, (inner.index, node.period)])
                 inner.close()
+
+    def _origin(self, node: Node) -> dict[str, Attribute]:
+        """What a new loop serves: the module and step of its first instruction."""
+        while not isinstance(node, Span):
+            node = node.body[0]
+        attributes = self.tokens[node.start].attributes
+        return {name: attributes[name] for name in (MODULE_ATTRIBUTE, STEP_ATTRIBUTE) if name in attributes}
 
     def _span(self, span: Span, scope: Scope, levels: list[Step]) -> None:
         around: list[Scope] = [scope]
