@@ -187,7 +187,7 @@ def jammed(
     if inner is None:
         return []
     body = flat_steps(inner.parts, LONGEST_BODY)
-    rough: list[tuple[int, int, _Jam]] = []
+    rough: list[tuple[int, int, _Jam, Straight]] = []
     for swap in (False, True) if permutable else (False,):
         first, second = (inner, outer) if swap else (outer, inner)
         for factor in factors(first.trips):
@@ -197,12 +197,13 @@ def jammed(
                 if second.trips % inner_factor or factor * inner_factor * len(body) > LONGEST_BODY:
                     continue
                 jam = _Jam(first, second, factor, inner_factor, swap)
-                found = _nest_option(machine, jam.loops, Straight.of(jam.steps(body)), context, machine.rough)
+                code = Straight.of(jam.steps(body))
+                found = _nest_option(machine, jam.loops, code, context, machine.rough)
                 if found is not None:
-                    rough.append((found[0], found[1], jam))
+                    rough.append((found[0], found[1], jam, code))
     options: list[Option] = []
-    for jam in _promising(rough):
-        found = _nest_option(machine, jam.loops, Straight.of(jam.steps(body)), context)
+    for _, _, jam, code in _promising(rough):
+        found = _nest_option(machine, jam.loops, code, context)
         if found is not None:
             choice = Choice(outer, "jam", jam.factor, jam.inner_factor, jam.swap, flat=True)
             options.append(Option(*found, choice))
@@ -232,19 +233,19 @@ class _Jam:
         return copies(together, self.second.index, self.inner_factor, LONGEST_BODY, factor=inner_step)
 
 
-def _promising(rough: list[tuple[int, int, _Jam]]) -> list[_Jam]:
+def _promising(rough: list[tuple[int, int, _Jam, Straight]]) -> list[tuple[int, int, _Jam, Straight]]:
     """Combinations worth an exact look: best of their size by the rough cost, then the next best."""
     if len(rough) <= MOST_COMBINATIONS:
-        return [jam for _, _, jam in rough]
+        return rough
     remaining = sorted(rough, key=lambda r: (r[0], r[1]))
-    chosen: list[_Jam] = []
+    chosen: list[tuple[int, int, _Jam, Straight]] = []
     while remaining and len(chosen) < MOST_COMBINATIONS:
         best = 1 << 62
-        later: list[tuple[int, int, _Jam]] = []
+        later: list[tuple[int, int, _Jam, Straight]] = []
         for entry in remaining:
             if entry[1] < best and len(chosen) < MOST_COMBINATIONS:
                 best = entry[1]
-                chosen.append(entry[2])
+                chosen.append(entry)
             else:
                 later.append(entry)
         remaining = later
