@@ -359,6 +359,9 @@ class Program:
         for port, given in zip(self.inputs, inputs, strict=True):
             if not hasattr(given, "shape") or not hasattr(given, "dtype"):
                 raise PlenaError(f"input {port.name} must be a tensor, not {type(given).__name__}", "run")
+            layout = str(getattr(given, "layout", "torch.strided"))
+            if layout != "torch.strided":
+                raise PlenaError(f"input {port.name} is {layout}", "run", "Give it as a dense tensor.")
             if tuple(given.shape) != port.shape or _kind(str(given.dtype)) != _kind(port.dtype):
                 dtype = str(given.dtype).removeprefix("torch.")
                 raise PlenaError(

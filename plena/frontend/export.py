@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
@@ -11,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
 from plena.frontend.fast_paths import FAST_PATHS
+from plena.frontend.locations import line_of
 
 _KEPT = (
     "linear.default",
@@ -39,6 +43,14 @@ def export_module(
     Raises:
         CompileError: torch.export cannot capture the module.
     """
+    if not isinstance(module, ExportedProgram | torch.nn.Module):
+        what = module.__name__ if isinstance(module, type) else type(module).__name__
+        raise CompileError(
+            f"the model must be a torch.nn.Module or an ExportedProgram, not {what}",
+            hint="Make an object of the class."
+            if isinstance(module, type)
+            else "Wrap it in a torch.nn.Module.",
+        )
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
@@ -51,17 +63,30 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
     training = {child: child.training for child in module.modules()}
     module.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             return torch.export.export(module, arguments, keywords, strict=False)
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise CompileError(
             f"torch.export cannot capture {type(module).__name__}: {type(error).__name__}: {first_line}",
+            line_of(error),
             hint="The forward must run on the example inputs and must not branch on tensor values.",
         ) from error
     finally:
         for child, mode in training.items():
             child.training = mode
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without what torch prints and logs about a model that it cannot capture: the error says it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _distinct(inputs: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from traceback import extract_tb
 
 import torch
 from torch.fx import Node
@@ -11,7 +12,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_NOT_MODELS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+_NOT_MODELS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def source_line(node: Node) -> str | None:
@@ -19,6 +20,13 @@ def source_line(node: Node) -> str | None:
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     outside = [(file, line) for file, line in frames if not file.startswith(_NOT_MODELS)]
     return f"{outside[-1][0]}:{outside[-1][1]}" if outside else None
+
+
+def line_of(error: BaseException) -> str | None:
+    """`file:line` of the innermost frame outside torch and the compiler that an error passed through."""
+    frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith((*_NOT_MODELS, "<"))]
+    called = [f for f in frames if f.name == "forward"]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if called else None
 
 
 def module_path(node: Node) -> str | None:

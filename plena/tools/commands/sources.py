@@ -183,10 +183,14 @@ def _guarded(call: Any, path: str, what: str) -> Any:
         return call()
     except PlenaError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if Path(frame.filename).name == Path(path).name]
         where = f"{path}:{own[-1].lineno}" if own else path
         if isinstance(error, SyntaxError) and error.lineno is not None:
             where = f"{error.filename or path}:{error.lineno}"
-        raise PlenaError(f"{what} failed: {type(error).__name__}: {error}", where) from error
+        said = " ".join(str(error).split())
+        name = type(error).__name__
+        raise PlenaError(
+            f"{what} failed: {name}: {said}" if said else f"{what} failed: {name}", where
+        ) from error
