@@ -31,7 +31,7 @@ _KEPT = (
 
 
 def export_module(
-    module: torch.nn.Module | ExportedProgram,
+    module: object,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     importable: Callable[[ExportedProgram], bool],

@@ -24,6 +24,7 @@ from tests.hunt.case import BlockCase, Case
 REFUSALS = (
     "has no kernel",
     "only matrices are rearranged",
+    "do not fit rows of",
     "need HBM_V_KV_TYPE or HBM_V_ACT_TYPE",
     "does not fit in",
     "free tiles",
