@@ -13,13 +13,12 @@ import asyncio
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from xdsl.dialects.builtin import ModuleOp
 
 import plena
@@ -28,7 +27,6 @@ from plena.backend.statistics import statistics_of
 from plena.backend.stream import stream_from_module
 from plena.dialects.tile import BufferOp
 from plena.driver import run_pipeline
-from plena.errors import PlenaError
 from plena.frontend import import_module
 from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import convert
@@ -54,6 +52,7 @@ def example(name: str) -> ModuleType:
 
 
 pictures = loaded(DOCS / "pictures.py")
+mistakes = loaded(DOCS / "mistakes.py")
 loop_choice = loaded(DOCS / "loop_choice.py")
 PICTURES: dict[str, Callable[..., Any]] = pictures.PICTURES
 
@@ -190,99 +189,6 @@ def levels_page() -> str:
     return LEVELS.format(**values)
 
 
-class Unknown(torch.nn.Module):
-    """A model with an operator that no kernel computes."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.special.bessel_j0(x)
-
-
-ROWS = torch.zeros(8, 64)
-LINEAR = torch.nn.Linear(64, 64)
-
-MISTAKES: tuple[tuple[str, str, Callable[[], Any]], ...] = (
-    (
-        "An operator without a kernel",
-        "plena.compile(model, (x,))  # forward: torch.special.bessel_j0(x)",
-        lambda: plena.compile(Unknown(), (ROWS,)),
-    ),
-    (
-        "An option that is none",
-        'plena.compile(model, (x,), objective="beauty")',
-        lambda: plena.compile(LINEAR, (ROWS,), objective="beauty"),  # type: ignore[arg-type]
-    ),
-    (
-        "A budget that cannot be met",
-        'plena.compile(model, (x,), objective="size", max_instructions=5)',
-        lambda: plena.compile(LINEAR, (ROWS,), objective="size", max_instructions=5),
-    ),
-    (
-        "A memory that is too small",
-        'plena.compile(model, (x,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16}))',
-        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16})),
-    ),
-    (
-        "A setting that does not exist",
-        'plena.Target().with_settings({"MLENN": 16})',
-        lambda: plena.Target().with_settings({"MLENN": 16}),
-    ),
-    (
-        "A machine that cannot be",
-        'plena.compile(model, (x,), plena.Target().with_settings({"BLEN": 5}))',
-        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"BLEN": 5})),
-    ),
-    (
-        "Assembly that cannot be read",
-        'plena.stats("S_ADDI_INT gp1, gp0, 262144")',
-        lambda: plena.stats("S_ADDI_INT gp1, gp0, 262144"),
-    ),
-    (
-        "A program that aborts",
-        'plena.emulate("S_ADDI_INT gp1, gp0, 3\\nV_EXP_V gp1, gp1, 0")',
-        lambda: plena.emulate("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp1, 0"),
-    ),
-    (
-        "A folder that is none",
-        'plena.Program.load("nowhere")',
-        lambda: plena.Program.load("nowhere"),
-    ),
-)
-
-ERRORS = """\
-# Errors
-
-Everything that a user can get wrong ends in a `plena.PlenaError`, one text in the form *where: what. What to do.* with
-those parts in `error.where`, `error.what` and `error.hint`. The command line prints it and exits with 1; set
-`PLENA_DEBUG` to see the traceback too. Anything else that is raised is a bug of ours.
-
-| class | raised when |
-| --- | --- |
-{classes}
-
-The messages below are what `docs/generate.py` got when it made these mistakes.
-
-{mistakes}
-"""
-
-
-def errors_page() -> str:
-    """docs/errors.md."""
-    classes = [PlenaError, *PlenaError.__subclasses__()]
-    table = [f"| `{c.__name__}` | {(c.__doc__ or '').splitlines()[0].rstrip('.:')} |" for c in classes]
-    return ERRORS.format(classes="\n".join(table), mistakes="\n\n".join(_mistakes()))
-
-
-def _mistakes() -> Iterator[str]:
-    for title, code, make in MISTAKES:
-        try:
-            make()
-        except PlenaError as error:
-            text = str(error).replace(f"{ROOT}/", "")
-            yield f"## {title}\n\n{fenced(code, 'python')}\n\n{fenced(f'{type(error).__name__}: {text}', 'text')}"
-        else:
-            raise AssertionError(f"{title}: nothing is raised")
-
-
 def cli_page() -> str:
     """docs/cli.md."""
     from plena.tools.plena_cli import commands
@@ -363,7 +269,7 @@ def explore_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "levels.md": levels_page,
-    "errors.md": errors_page,
+    "errors.md": mistakes.page,
     "cli.md": cli_page,
     "explore.md": explore_page,
     "../README.md": readme_page,
