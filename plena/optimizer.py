@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.analysis.selection.apply import apply_choices
+from plena.analysis.selection.search import best
 from plena.backend.assembly import decode, encode
 from plena.backend.statistics import Statistics, statistics_of
 from plena.backend.stream import stream_from_module
@@ -20,14 +23,19 @@ from plena.lift.code import Program as Source
 from plena.lift.preloaded import Declared, Preloaded
 from plena.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
-from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops
+from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops, candidates
 from plena.program import Program
 from plena.target import Target
 from plena.transforms.collection import without_collection
 from plena.verify import verify_code
+from plena.verify.findings import Finding
 
 EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)
 """Affine form to allocated registers."""
+
+
+TRIES = 4
+"""Programs that are lowered at most to find one that is no slower than the given one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ def optimize(
 ) -> Program:
     """A program with the same effect on every memory that minimises an objective; never worse than what it was given.
 
+    Without a budget, cycles are not bought with any number of instructions: a long program becomes as short as it can
+    without taking more cycles.
+
     Registers end up different. When registers do not suffice, spills go to words of INT SRAM and FP SRAM that the
     program does not touch.
 
@@ -79,21 +90,25 @@ def optimize(
     task = Task.of(program, target, declared)
     with without_collection():
         found = list(_candidates(task, objective, timing, max_instructions))
-    best = _best(found, task, objective, timing, max_instructions)
-    _verify(best, task)
+    taken = _best(found, task, objective, timing, max_instructions)
+    _verify(taken, task)
     return Program(
-        words=best.words,
+        words=taken.words,
         target=task.target,
-        module=best.module,
+        module=taken.module,
         timing=timing,
-        decisions=_decisions(found, best, timing),
+        decisions=_decisions(found, taken, timing),
     )
 
 
-def _check_options(objective: str, timing: str, max_instructions: int | None) -> None:
+def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
     for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
         if value not in allowed:
             raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "optimize")
+    if max_instructions is not None and (
+        isinstance(max_instructions, bool) or not isinstance(max_instructions, int)
+    ):
+        raise CompileError(f"max_instructions must be a whole number, not {max_instructions!r}", "optimize")
     if max_instructions is not None and max_instructions < 1:
         raise CompileError(f"max_instructions must be positive, got {max_instructions}", "optimize")
 
@@ -104,15 +119,48 @@ def _candidates(
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
     task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
+    given: Candidate | None = None
     if task.code is not None:
         statistics = statistics_of(decode(task.code.words), task.target)
-        yield Candidate("as given", task.code.words, statistics, None)
+        given = Candidate("as given", task.code.words, statistics, None)
+        yield given
     if size <= LARGE:
         yield from _emitted(task, "loops as given", task.affine.clone())
     run_pipeline(task.affine, ROLLING)
     yield from _emitted(task, "rolled", task.affine.clone())
     choose = SelectLoops(objective, max_instructions, timing)
-    yield from _emitted(task, "chosen", task.affine, lambda module: choose.apply(context(), module))
+    chosen = list(
+        _emitted(task, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
+    )
+    yield from chosen
+    if given is not None and objective == "cycles" and max_instructions is None:
+        limit = given.statistics.cycles[timing]
+        if all(c.statistics.cycles[timing] > limit for c in chosen):
+            yield from _no_slower(task, timing, limit)
+
+
+def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
+    """As small as pays among those that take no more cycles than a long program did; predictions are a little off."""
+    points = candidates(task.affine, timing=timing)
+    goal = limit
+    for _ in range(TRIES):
+        fast = [p for p in points if p.cycles <= goal]
+        if not fast:
+            return
+        point = best(fast, "cycles")
+        found = list(
+            _emitted(
+                task,
+                "no slower",
+                task.affine.clone(),
+                lambda module, point=point: apply_choices(module, point.choices),
+            )
+        )
+        yield from found
+        slowest = max((c.statistics.cycles[timing] for c in found), default=limit + 1)
+        if slowest <= limit:
+            return
+        goal = min(goal - (slowest - limit), point.cycles - 1)
 
 
 def _emitted(
@@ -160,16 +208,23 @@ def _best(
     )
 
 
-def _verify(best: Candidate, task: Task) -> None:
-    errors = [f for f in verify_code(Code(best.words), task.target, task.preloaded) if f.is_error]
+def _verify(taken: Candidate, task: Task) -> None:
+    """Whether the result runs; if not, the error names the line of the given program."""
+    errors = _errors(Code(taken.words), task)
     if errors:
+        if task.code is not None:
+            errors = _errors(task.code, task) or errors
         more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
         raise VerificationError(f"the program would abort: {errors[0]}{more}", "optimize")
 
 
-def _decisions(found: list[Candidate], best: Candidate, timing: Timing) -> tuple[str, ...]:
+def _errors(code: Code, task: Task) -> list[Finding]:
+    return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
+
+
+def _decisions(found: list[Candidate], taken: Candidate, timing: Timing) -> tuple[str, ...]:
     return tuple(
         f"{c.name}: {c.statistics.static} instructions, {c.statistics.cycles[timing]} {timing} cycles"
-        + (", taken" if c is best else "")
+        + (", taken" if c is taken else "")
         for c in found
     )

@@ -74,6 +74,18 @@ def test_size_is_an_objective() -> None:
     assert fast.timing == "pipelined"
 
 
+def test_a_long_program_becomes_short_without_taking_longer() -> None:
+    text = corpus.text("expanded_matmul")
+    before, program = plena.stats(text, target=corpus.TARGET), optimize(text, corpus.TARGET)
+    after = program.stats()
+    assert after.cycles["transactional"] <= before.cycles["transactional"]
+    assert after.static < 0.5 * before.static
+    machines = corpus.machine(), corpus.machine()
+    machines[0].run(text)
+    machines[1].run(program.words)
+    assert_same_memories(machines)
+
+
 def test_modules_of_both_forms_are_taken() -> None:
     text = corpus.text("softmax_rows")
     affine = lift_code(Code.of(text), corpus.TARGET, Preloaded())
@@ -104,14 +116,21 @@ def test_budgets_that_cannot_be_met() -> None:
 
 
 def test_contradictory_options() -> None:
-    for options in ({"objective": "speed"}, {"timing": "real"}, {"max_instructions": 0}):
+    for options in (
+        {"objective": "speed"},
+        {"timing": "real"},
+        {"max_instructions": 0},
+        {"max_instructions": True},
+        {"max_instructions": 5.5},
+    ):
         with pytest.raises(CompileError, match=next(iter(options))):
             optimize("V_EXP_V gp0, gp0, 0", **options)  # type: ignore[arg-type]
 
 
 def test_programs_that_abort() -> None:
-    with pytest.raises(VerificationError, match="unaligned-vram"):
-        optimize("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp0, 0")
+    text = "; nothing\nS_ADDI_INT gp1, gp0, 3\n\nS_ADDI_INT gp2, gp0, 0\nV_EXP_V gp1, gp2, 0"
+    with pytest.raises(VerificationError, match=r"line 5 \(V_EXP_V gp1, gp2, 0\).*unaligned-vram"):
+        optimize(text)
 
 
 def test_what_cannot_be_lifted_names_its_line() -> None:
