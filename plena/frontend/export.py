@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -28,6 +29,8 @@ _KEPT = (
     "softmax.int",
     "matmul.default",
 )
+
+_FOREIGN_OUTPUT = re.compile(r"Found <class '(?P<kind>[^']+)'> in output, which is not a known type")
 
 
 def export_module(
@@ -67,6 +70,12 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
             return torch.export.export(module, arguments, keywords, strict=False)
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        foreign = _FOREIGN_OUTPUT.match(first_line)
+        if foreign is not None:
+            raise CompileError(
+                f"{type(module).__name__} returns a {foreign['kind']}, which is no tensor",
+                hint="Return tensors only; a KV cache is not supported: switch it off (config.use_cache = False).",
+            ) from error
         raise CompileError(
             f"torch.export cannot capture {type(module).__name__}: {type(error).__name__}: {first_line}",
             line_of(error),

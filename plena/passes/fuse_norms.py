@@ -24,10 +24,11 @@ from plena.tensor_rewrites.tracing import trace
 
 @dataclass(frozen=True)
 class Normalized:
-    """x / sqrt(mean(x^2) + eps) over the last axis."""
+    """x / sqrt(mean(x^2) + eps) over the last axis, times a gain if there is one."""
 
     input: SSAValue
     eps: float
+    gain: SSAValue | None = None
 
 
 def _last_axis_mean(value: SSAValue) -> SSAValue | None:
@@ -72,7 +73,7 @@ def _root(value: SSAValue) -> SSAValue | None:
 
 
 def match_normalized(value: SSAValue) -> Normalized | None:
-    """x * (mean(x^2) + eps)^-1/2 in any of its spellings."""
+    """x * (mean(x^2) + eps)^-1/2 in any of its spellings; x may have been multiplied by a gain before."""
     op = value.owner
     if isinstance(op, aten.MulOp):
         pairs = [(op.input, _inverse_root(op.other)), (op.other, _inverse_root(op.input))]
@@ -85,9 +86,23 @@ def match_normalized(value: SSAValue) -> Normalized | None:
             continue
         mean, eps = _plus_number(radicand)
         square = _last_axis_mean(mean)
-        if square is not None and _squared(square) == x:
+        source = _squared(square) if square is not None else None
+        if source is None:
+            continue
+        if source == x:
             return Normalized(x, eps)
+        gain = _factor(x, source)
+        if gain is not None:
+            return Normalized(source, eps, gain)
     return None
+
+
+def _factor(product: SSAValue, value: SSAValue) -> SSAValue | None:
+    """g if the product is g * value with a vector g that nothing else needs."""
+    op = product.owner
+    if not isinstance(op, aten.MulOp) or not product.has_one_use() or value not in op.operands:
+        return None
+    return _vector(op.other if op.input == value else op.input, shape_of(value)[-1])
 
 
 def _centered(value: SSAValue) -> SSAValue | None:
@@ -118,9 +133,9 @@ class FuseNormalization(RewritePattern):
         emitter = Emitter(rewriter, op)
         source = _centered(found.input)
         if source is not None:
-            norm = plena.LayerNormOp(emitter.flat(source), None, None, found.eps)
+            norm = plena.LayerNormOp(emitter.flat(source), found.gain, None, found.eps)
         else:
-            norm = plena.RmsNormOp(emitter.flat(found.input), None, found.eps)
+            norm = plena.RmsNormOp(emitter.flat(found.input), found.gain, found.eps)
         emitter.replace(emitter.add(norm))
 
 

@@ -69,6 +69,15 @@ def test_control_flow_on_values() -> None:
         import_module(Apply(lambda x: x if x.sum() > 0 else -x), (torch.randn(3),))
 
 
+def test_output_that_is_no_tensor() -> None:
+    class Cache:
+        pass
+
+    with pytest.raises(CompileError, match=r"Apply returns a .*Cache, which is no tensor") as error:
+        import_module(Apply(lambda x: (x * 2, Cache())), (torch.randn(3),))
+    assert "use_cache = False" in str(error.value.hint)
+
+
 def test_buffers_changed_by_a_run() -> None:
     class Cache(nn.Module):
         def __init__(self) -> None:

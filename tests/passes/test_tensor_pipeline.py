@@ -33,6 +33,7 @@ NORMS: dict[str, Any] = {
     "rsqrt": lambda g, b, x: rms(x, g),
     "gain behind": lambda g, b, x: rms(x) * g,
     "division by the root": lambda g, b, x: g * (x / torch.sqrt((x * x).mean(dim=-1, keepdim=True) + 1e-5)),
+    "gain first": lambda g, b, x: g * x / torch.sqrt((x * x).mean(dim=-1, keepdim=True) + 1e-5),
     "one over the root": lambda g, b, x: x * (1 / torch.sqrt(x.square().mean(-1, keepdim=True) + 1e-5)) * g,
     "with offset": lambda g, b, x: rms(x) * (1 + g),
     "operator": lambda g, b, x: F.rms_norm(x, (8,), g, 1e-5),

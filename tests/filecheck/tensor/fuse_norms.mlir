@@ -18,6 +18,17 @@ builtin.module {
     %11 = aten.add %9, %10 : (tensor<2x4x8xf32>, tensor<8xf32>) -> tensor<2x4x8xf32>
     func.return %11 : tensor<2x4x8xf32>
   }
+  func.func @gain_first(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+    %0 = aten.parameter @gain : tensor<8xf32>
+    %1 = aten.mul %0, %x : (tensor<8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+    %2 = aten.mul %x, %x : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+    %3 = aten.mean %2 {dim = array<i64: 1>, keepdim = true} : (tensor<4x8xf32>) -> tensor<4x1xf32>
+    %4 = aten.full 1.000000e-05 : f64 : tensor<f32>
+    %5 = aten.add %3, %4 : (tensor<4x1xf32>, tensor<f32>) -> tensor<4x1xf32>
+    %6 = aten.sqrt %5 : (tensor<4x1xf32>) -> tensor<4x1xf32>
+    %7 = aten.div %1, %6 : (tensor<4x8xf32>, tensor<4x1xf32>) -> tensor<4x8xf32>
+    func.return %7 : tensor<4x8xf32>
+  }
   func.func @no_norm_of_another_axis(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
     %0 = aten.mul %x, %x : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
     %1 = aten.mean %0 {dim = array<i64: 0>, keepdim = true} : (tensor<4x8xf32>) -> tensor<1x8xf32>
@@ -35,6 +46,11 @@ builtin.module {
 // CHECK-NEXT:     %3 = plena.layer_norm %0 : tensor<8x8xf32> gain(%1 : tensor<8xf32>) bias(%2 : tensor<8xf32>) {eps = 1.000000e-05 : f64} -> tensor<8x8xf32>
 // CHECK-NEXT:     %4 = plena.reshape %3 : (tensor<8x8xf32>) -> tensor<2x4x8xf32>
 // CHECK-NEXT:     func.return %4 : tensor<2x4x8xf32>
+// CHECK-NEXT:   }
+// CHECK-NEXT:   func.func @gain_first(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+// CHECK-NEXT:     %0 = aten.parameter @gain : tensor<8xf32>
+// CHECK-NEXT:     %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 : f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
+// CHECK-NEXT:     func.return %1 : tensor<4x8xf32>
 // CHECK-NEXT:   }
 // CHECK-NEXT:   func.func @no_norm_of_another_axis(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
 // CHECK-NEXT:     %0 = aten.mul %x, %x : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
