@@ -247,8 +247,11 @@ def _placed_axes(shape: Sequence[int], indices: Sequence[torch.Tensor]) -> list[
 
 
 def _pad(g: GraphImporter, a: Arguments) -> Any:
-    """Constant padding as concatenation with uniform tensors; negative padding cuts."""
-    value, amounts, number = g.ssa(a["self"]), a["pad"], a["value"]
+    return pad(g, g.ssa(a["self"]), a["pad"], a["value"])
+
+
+def pad(g: GraphImporter, value: SSAValue, amounts: Sequence[int], number: float | None = None) -> SSAValue:
+    """Constant padding as concatenation with uniform tensors; negative padding cuts. The last axis comes first."""
     rank = len(shape_of(value))
     for i in range(len(amounts) // 2):
         dim, before, after = rank - 1 - i, amounts[2 * i], amounts[2 * i + 1]
@@ -342,15 +345,22 @@ def _attention(g: GraphImporter, a: Arguments) -> Any:
 
 
 def _convolution(g: GraphImporter, a: Arguments) -> Any:
-    """conv2d and the general convolution with two spatial axes, not transposed."""
+    """Convolutions with one or two spatial axes, not transposed; an op if the kernels are patches of the image."""
+    from plena.frontend import convolution
+
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
-    padding = a["padding"]
-    if len(shape_of(weight)) != 4 or a.get("transposed") or isinstance(padding, str):
+    axes = len(shape_of(weight)) - 2
+    if axes not in (1, 2) or a.get("transposed") or isinstance(a["padding"], str):
         return NotImplemented
-    pairs = {"stride": a["stride"], "padding": padding, "dilation": a["dilation"]}
-    properties = {name: _ints(n * 2 if len(n) == 1 else n) for name, n in pairs.items()}
-    properties["groups"] = IntegerAttr(a["groups"], i64)
-    return g.build(aten.Conv2dOp, [x, weight, [] if a["bias"] is None else [a["bias"]]], properties)
+    pairs = {name: tuple(a[name]) * (axes // len(a[name])) for name in ("stride", "padding", "dilation")}
+    groups, bias = int(a["groups"]), a["bias"]
+    if axes == 2 and (convolution.is_patches(weight, **pairs) or not convolution.has_taps(weight, groups)):
+        properties: dict[str, Attribute] = {name: _ints(n) for name, n in pairs.items()}
+        properties["groups"] = IntegerAttr(groups, i64)
+        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties)
+    if not convolution.has_taps(weight, groups):
+        return NotImplemented
+    return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
 
 
 # Arithmetic.
@@ -723,6 +733,7 @@ SPELLINGS: dict[str, Handler] = {
     "aten.addmm.default": _addmm,
     "aten.baddbmm.default": _addmm,
     "aten.scaled_dot_product_attention.default": _attention,
+    "aten.conv1d.default": _convolution,
     "aten.conv2d.default": _convolution,
     "aten.convolution.default": _convolution,
     "aten.add.Tensor": _binary(aten.AddOp),

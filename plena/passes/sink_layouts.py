@@ -8,6 +8,7 @@ from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import ReturnOp
 from xdsl.ir import BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -97,6 +98,40 @@ class SinkBelowElementwise(RewritePattern):
         core = found.core(emitter)
         result = emitter.add(op.create(operands=[core], result_types=[core.type], properties=op.properties))
         emitter.replace(emitter.view(result, found.layout, shape_of(op.result)))
+
+
+class SinkToResult(RewritePattern):
+    """f(layout(x)) that is returned is layout(f(x)), whatever the layout: the host arranges results."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(
+        self,
+        op: plena.ActivationOp | plena.AddScalarOp | plena.MulScalarOp | plena.ClampOp,
+        rewriter: PatternRewriter,
+    ) -> None:
+        traced = trace(op.input)
+        moves = traced.base != op.input and not traced.layout.repeats and not traced.layout.is_reshape
+        shape = shape_of(traced.base)
+        if (
+            not moves
+            or isinstance(traced.base, BlockArgument)
+            or len(shape) != 2
+            or not _is_returned(op.result)
+        ):
+            return
+        emitter = Emitter(rewriter, op)
+        kernel = op.create(operands=[traced.base], result_types=[traced.base.type], properties=op.properties)
+        emitter.replace(emitter.view(emitter.add(kernel), traced.layout, shape_of(op.result)))
+
+
+def _is_returned(value: SSAValue) -> bool:
+    """Whether a value is only returned, moved or not."""
+    readers = [use.operation for use in value.uses]
+    return all(
+        isinstance(reader, ReturnOp)
+        or (isinstance(reader, plena.ReshapeOp | plena.RearrangeOp) and _is_returned(reader.result))
+        for reader in readers
+    )
 
 
 class SinkBelowRows(RewritePattern):
@@ -258,7 +293,7 @@ class SinkBelowFeatureConcat(RewritePattern):
 
 
 class HoistAboveElementwise(RewritePattern):
-    """layout(f(staged input)) is f(layout(staged input)): the host moves the input's elements for nothing."""
+    """layout(f(x)) is f(layout(x)) where that moves nothing: the host arranges an input, or two layouts cancel."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: plena.RearrangeOp, rewriter: PatternRewriter) -> None:
@@ -266,10 +301,14 @@ class HoistAboveElementwise(RewritePattern):
         if not isinstance(kernel, plena.ActivationOp | plena.AddScalarOp | plena.MulScalarOp | plena.ClampOp):
             return
         traced = trace(kernel.input)
-        if not isinstance(traced.base, BlockArgument) or not op.input.has_one_use():
+        if not op.input.has_one_use():
             return
         composed = apply_layout(traced.layout, op)
         if composed is None or len(composed.axes) != 2 or composed.repeats:
+            return
+        if not isinstance(traced.base, BlockArgument) and (
+            traced.base == kernel.input or not composed.is_reshape
+        ):
             return
         if sunk_view(traced.base, composed) is not None:
             return
@@ -284,6 +323,7 @@ class HoistAboveElementwise(RewritePattern):
 PATTERNS: list[RewritePattern] = [
     ComposeLayouts(),
     SinkBelowElementwise(),
+    SinkToResult(),
     SinkBelowRows(),
     SinkBelowReduction(),
     SinkBelowLinear(),

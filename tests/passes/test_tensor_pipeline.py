@@ -15,7 +15,7 @@ from plena.frontend import materialize
 from tests.frontend.test_import import OPERATORS, Apply
 from tests.passes.tensor_pipeline import lowered, names, only, operations
 
-NO_KERNEL = {"power of a power", "where", "filling", "comparisons", "convolution"}
+NO_KERNEL = {"power of a power", "where", "filling", "comparisons"}
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS.keys() - NO_KERNEL))
