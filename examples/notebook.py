@@ -91,8 +91,10 @@ def _(ir, kernels, mo, run_pipeline):
 
 @app.cell
 def _(ir, mo, run_pipeline, tiles):
+    from plena.passes.pipelines import AFFINE_PIPELINE
+
     affine = tiles.clone()
-    run_pipeline(affine, ("convert-tile-to-isa", "canonicalize-loops", "hoist-invariants"))
+    run_pipeline(affine, AFFINE_PIPELINE[:-1])  # set-state comes after the choice of loops
     mo.vstack([mo.md("## plena_isa, affine form: instructions with addresses in loop indices"), ir(affine)])
     return (affine,)
 
