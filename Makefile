@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow lint format demo demo-attention docs reference site clean
+.PHONY: setup test test-slow hunt lint format demo demo-attention docs reference site clean
 
 setup: $(BIN)/plena-opt
 
@@ -18,6 +18,12 @@ test: setup
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+HOURS ?= 1
+SEED ?= 0
+
+hunt: setup
+	$(BIN)/python -m tests.hunt --hours $(HOURS) --seed $(SEED)
 
 lint: setup
 	$(BIN)/ruff check .

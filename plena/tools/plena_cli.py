@@ -14,6 +14,9 @@ from plena.tools.commands.command import Command
 DEBUG_VARIABLE = "PLENA_DEBUG"
 """Environment variable: when set, errors show their traceback."""
 
+COMPLETION_VARIABLE = "_ARGCOMPLETE"
+"""Environment variable: set by the shell's completion code, which wants completions and no run."""
+
 COMMANDS: tuple[str, ...] = (
     "compile_model.COMMAND",
     "run_program.COMMAND",
@@ -26,6 +29,7 @@ COMMANDS: tuple[str, ...] = (
     "verify_code.COMMAND",
     "optimize_code.COMMAND",
     "explore_choices.COMMAND",
+    "completion.COMMAND",
 )
 """The subcommands in the order of the help: file in plena/tools/commands and name in it."""
 
@@ -91,6 +95,10 @@ def message_of(error: BaseException) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs a subcommand; the exit code is 1 after an error, which is one message on stderr."""
     warnings.showwarning = _show_warning
+    if COMPLETION_VARIABLE in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser())
     try:
         chosen = parser().parse_args(args)
         return chosen.run(chosen)

@@ -111,7 +111,7 @@ def test_examples_in_the_help_parse() -> None:
     parser = plena_cli.parser()
     for command in plena_cli.commands():
         for line in command.examples.splitlines():
-            words = line.replace("'", "").split()
+            words = line.partition(" > ")[0].replace("'", "").split()
             assert words[:2] == ["plena", command.name]
             if "--preloaded" not in line:
                 parser.parse_args(words[1:])

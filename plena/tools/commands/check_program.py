@@ -85,7 +85,7 @@ COMMAND = Command(
     "run a program and compare it with its references",
     """\
 plena check examples/attention.py:one_head
-plena check examples/attention.py:one_head --attention online --inputs random
+plena check examples/attention.py:one_head --attention online
 plena check examples/attention.py:one_head --per-op
 plena check out/one_head --module examples/attention.py:one_head""",
     arguments,
