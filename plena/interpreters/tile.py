@@ -7,7 +7,7 @@ or instructions, so that it can find the errors of every pass below the tile lev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -249,14 +249,14 @@ class TileFunctions(InterpreterFunctions):
         start = floor.rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
         total = exponential(bf16_round(start - maximum)) if op.number("sink") else np.zeros_like(maximum)
-        lanes = np.zeros_like(blocks[0])
         for block in blocks:
             block[:] = exponential(bf16_round(block - maximum[:, None]))
             if op.scratch is None:
                 total = bf16_round(total + block.sum(axis=1))
-            lanes = bf16_round(lanes + block)
         if op.scratch is not None:
-            total = bf16_round(total + lanes.sum(axis=1))
+            chunk = op.number("chunk") or len(blocks)
+            parts = [_lane_sums(blocks[i : i + chunk]) for i in range(0, len(blocks), chunk)]
+            total = bf16_round(total + _lane_sums(parts).sum(axis=1))
         factor = bf16_round(np.float32(1) / total)
         for block in blocks:
             block[:] = bf16_round(block * factor[:, None])
@@ -308,3 +308,11 @@ class TileFunctions(InterpreterFunctions):
         """The column blocks of a panel, as views."""
         vlen, n = self.target.vlen, op.number
         return [x.rows(n("rows"), vlen, vlen, b * n("block")) for b in range(n("blocks"))]
+
+
+def _lane_sums(blocks: Sequence[Floats]) -> Floats:
+    """Blocks added one after another."""
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = bf16_round(total + block)
+    return total

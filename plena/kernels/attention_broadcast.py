@@ -11,7 +11,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.kernels.attention_heads import HeadAxis, HeadLoops, HeadPlace, head_loop
 from plena.kernels.attention_masks import AttentionMasks, QueryRows, Scores
-from plena.kernels.attention_rows import SOFTMAX_FLOOR
+from plena.kernels.attention_rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.attention_sections import (
     Section,
     Visibility,
@@ -193,7 +193,6 @@ class BroadcastAttention:
         self.packed_queries = builder.buffer("packed_queries", "vector", self.head_blocks * packed)
         self.packed_scores = builder.buffer("packed_scores", "vector", self.width * self.key_tiles * packed)
         self.scores = builder.buffer("scores", "vector", (self.key_tiles + 1) * packed)
-        self.scratch = builder.buffer("row_sum", "vector", self.vlen)
         if not self._writes_result():
             self.output = builder.buffer("slot_output", "vector", self.value_blocks * packed)
 
@@ -391,17 +390,19 @@ class BroadcastAttention:
         with builder.step("mask"):
             self._mask(filling, head, pitch)
         sinks = self.masks.sinks
+        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
         with builder.step("softmax"), builder.loop(1 if sinks is None else slots.heads) as slot:
             floor = builder.constant(SOFTMAX_FLOOR) if sinks is None else builder.view(sinks, head + slot)
             builder.emit(
                 "softmax_rows",
                 x=builder.view(self.scores, slot * (slots.tiles * self.tile)),
                 floor=floor,
-                scratch=self.scratch,
+                scratch=scratch,
                 rows=rows if sinks is None else slots.tiles * self.vlen,
                 blocks=tiles,
                 block=pitch,
                 sink=int(sinks is not None),
+                chunk=chunk,
             )
 
     def _is_triangular(self, slots: Slots) -> bool:
@@ -423,6 +424,7 @@ class BroadcastAttention:
             seen = min(ceil_div(view.keys_of(first)[1], self.vlen), section.tiles)
             block = Section(first, 1, 0, seen, seen * self.vlen)
             panel = builder.view(self.scores, number * self.tile)
+            scratch, chunk = row_sum_scratch(builder, seen, self.vlen)
             with builder.step("mask"):
                 self.masks.add(
                     Scores(
@@ -442,10 +444,11 @@ class BroadcastAttention:
                     "softmax_rows",
                     x=panel,
                     floor=builder.constant(SOFTMAX_FLOOR),
-                    scratch=self.scratch,
+                    scratch=scratch,
                     rows=self.vlen,
                     blocks=seen,
                     block=pitch,
+                    chunk=chunk,
                 )
                 if seen < section.tiles:
                     with builder.loop(section.tiles - seen) as tile:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
@@ -13,11 +15,28 @@ from plena.kernels.attention_queries import LeftOperand
 from plena.kernels.attention_residency import Residency
 from plena.kernels.attention_scores import ScoreProducts
 from plena.kernels.attention_shape import AttentionShape
+from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
 
 SOFTMAX_FLOOR = float("-inf")
 """What a running maximum starts from."""
+
+FEW_BLOCKS = 8
+"""So many sums of column blocks a scalar register adds up without losing much."""
+
+
+def row_sum_scratch(builder: TileBuilder, blocks: int, vlen: int) -> tuple[SSAValue, int]:
+    """Rows of vector SRAM in which a softmax adds `blocks` column blocks of a row, and how many it adds at a time.
+
+    bf16 has eight bits: a sum of many numbers of one size is off by as much as the last of them is.
+    """
+    chunk = 0
+    if blocks > FEW_BLOCKS:
+        least = isqrt(blocks - 1) + 1
+        chunk = next(n for n in range(least, blocks + 1) if blocks % n == 0)
+        chunk = chunk if chunk <= 2 * least else least
+    return builder.buffer("row_sum", "vector", (2 if chunk else 1) * vlen), chunk
 
 
 class RowsAttention(AttentionKernel):
@@ -87,6 +106,7 @@ class RowsAttention(AttentionKernel):
                     self.is_last(block.section),
                 )
             )
+        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen) if tiles > FEW_BLOCKS else (None, 0)
         with builder.step("softmax"):
             sinks = self.masks.sinks
             floor = builder.constant(SOFTMAX_FLOOR)
@@ -94,10 +114,12 @@ class RowsAttention(AttentionKernel):
                 "softmax_rows",
                 x=self.scores,
                 floor=floor if sinks is None else builder.view(sinks, block.place.head),
+                scratch=scratch,
                 rows=rows,
                 blocks=tiles,
                 block=self.pitch,
                 sink=int(sinks is not None),
+                chunk=chunk,
             )
         self._values(block)
 

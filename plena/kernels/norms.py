@@ -9,7 +9,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
 from plena.dialects.tile import PanelRows
 from plena.kernels.attention_masks import HIDDEN
-from plena.kernels.attention_rows import SOFTMAX_FLOOR
+from plena.kernels.attention_rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
@@ -165,7 +165,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         ctx.set(op.result, panel)
         return
     hidden = lane_hiding(ctx, 1, parts.rest, HIDDEN) if parts.rest else None
-    scratch = builder.buffer("row", "vector", vlen) if parts.blocks > 1 else None
+    scratch, chunk = row_sum_scratch(builder, parts.blocks, vlen) if parts.blocks > 1 else (None, 0)
     with builder.loop(groups) as g:
         part = g * (parts.blocks * panel.block)
         if hidden is not None:
@@ -180,6 +180,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
             rows=panel.rows,
             blocks=parts.blocks,
             block=panel.block,
+            chunk=chunk,
         )
     ctx.set(op.result, panel)
 

@@ -72,17 +72,42 @@ def _exponentials(ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SS
         kernel.emit("V_EXP_V", dst=at, a=at)
 
 
+def _add_blocks(ctx: Lowering, total: Linear, x: Linear, blocks: int, block: int) -> None:
+    """The row `total` = the sum of two or more blocks of a row."""
+    kernel = ctx.kernel
+    kernel.emit("V_ADD_VV", dst=total, a=x, b=x + block)
+    if blocks > 2:
+        with kernel.loop(blocks - 2) as b:
+            kernel.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
+
+
 def _row_sum(ctx: Lowering, x: Linear, blocks: int, block: int, scratch: Linear, total: SSAValue) -> None:
     """total += the sum over all blocks of a row, added lane by lane before the one reduction."""
     kernel = ctx.kernel
     if blocks == 1:
         kernel.emit("V_RED_SUM", acc=total, a=x)
         return
-    kernel.emit("V_ADD_VV", dst=scratch, a=x, b=x + block)
-    if blocks > 2:
-        with kernel.loop(blocks - 2) as b:
-            kernel.emit("V_ADD_VV", dst=scratch, a=scratch, b=x + (b + 2) * block)
+    _add_blocks(ctx, scratch, x, blocks, block)
     kernel.emit("V_RED_SUM", acc=total, a=scratch)
+
+
+def _chunked_row_sum(
+    ctx: Lowering, x: Linear, blocks: int, block: int, chunk: int, scratch: Linear, total: SSAValue
+) -> None:
+    """As _row_sum, `chunk` blocks at a time: the sums of chunks are added in the second row of `scratch`."""
+    kernel, lanes = ctx.kernel, scratch + ctx.target.vlen
+    whole, rest = divmod(blocks, chunk)
+    _add_blocks(ctx, lanes, x, chunk, block)
+    if whole > 1:
+        with kernel.loop(whole - 1) as c:
+            _add_blocks(ctx, scratch, x + (c + 1) * (chunk * block), chunk, block)
+            kernel.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch)
+    if rest:
+        last = x + whole * chunk * block
+        if rest > 1:
+            _add_blocks(ctx, scratch, last, rest, block)
+        kernel.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch if rest > 1 else last)
+    kernel.emit("V_RED_SUM", acc=total, a=lanes)
 
 
 def _exponentials_and_sum(
@@ -119,7 +144,11 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
             _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
         else:
             _exponentials(ctx, start, blocks, block, maximum)
-            _row_sum(ctx, start, blocks, block, ctx.at(op.scratch), total)
+            scratch, chunk = ctx.at(op.scratch), op.number("chunk")
+            if chunk:
+                _chunked_row_sum(ctx, start, blocks, block, chunk, scratch, total)
+            else:
+                _row_sum(ctx, start, blocks, block, scratch, total)
         kernel.emit("S_RECI_FP", dst=total, a=total)
         with kernel.loop(blocks) as b:
             kernel.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)

@@ -46,6 +46,19 @@ def test_softmax_over_whole_rows(blocks: int, sink: int, scratch: str, target: T
 
 
 @targets
+@pytest.mark.parametrize(("blocks", "chunk"), [(4, 2), (5, 2), (7, 4), (3, 3), (8, 3)])
+def test_softmax_in_chunks(blocks: int, chunk: int, target: Target) -> None:
+    vlen, rows = target.vlen, 3
+    text = f"""
+    %floor = tile.constant [-1.0]
+    %x = tile.buffer @x [{blocks * rows * vlen}] : !tile.buffer<vector>
+    %scratch = tile.buffer @scratch [{2 * vlen}] : !tile.buffer<vector>
+    tile.softmax_rows x(%x : vector) floor(%floor : fp) scratch(%scratch : vector) rows = {rows} blocks = {blocks}
+        block = {rows * vlen} chunk = {chunk}"""
+    run_both(text, target).assert_equal({"x": 2}, skip=["scratch"])
+
+
+@targets
 @pytest.mark.parametrize("sink", [0, 1])
 def test_online_softmax(sink: int, target: Target) -> None:
     vlen, rows = target.vlen, 6

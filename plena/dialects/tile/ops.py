@@ -152,13 +152,14 @@ class MapOp(TileOp):
     "softmax_rows",
     {"x": "vector"},
     {"floor": "fp", "scratch": "vector?"},
-    ("rows", "blocks", "block", "sink"),
+    ("rows", "blocks", "block", "sink", "chunk"),
 )
 class SoftmaxRowsOp(TileOp):
     """x panel = softmax along each row over all blocks, in place: exp(x - max) / sum.
 
-    Blocks are added in the row `scratch` before one reduction, or without it reduced one by one. `floor` is the word
-    that the running maximum starts from; with `sink` it is a score of its own that takes part in
+    Blocks are added in the row `scratch` before one reduction, or without it reduced one by one. With `chunk` (2 to
+    `blocks`) that many are added at a time, then their sums, in two rows of scratch: sums of bf16 numbers lose less so.
+    `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
     the sum and has no value.
     """
 
