@@ -83,7 +83,10 @@ def sunk_view(base: SSAValue, layout: LayoutMap) -> Sunk | None:
 
 
 class SinkBelowElementwise(RewritePattern):
-    """f(layout(x)) is layout(f(x)) for kernels of single elements."""
+    """f(layout(x)) is layout(f(x)) for kernels of single elements.
+
+    Rows stay whole, or f(x) is a result of the program.
+    """
 
     @op_type_rewrite_pattern
     def match_and_rewrite(
@@ -91,7 +94,7 @@ class SinkBelowElementwise(RewritePattern):
         op: plena.ActivationOp | plena.AddScalarOp | plena.MulScalarOp | plena.ClampOp,
         rewriter: PatternRewriter,
     ) -> None:
-        found = sunk(op.input)
+        found = sunk(op.input) or _arranged_by_host(op.input, op.result)
         if found is None:
             return
         emitter = Emitter(rewriter, op)
@@ -100,28 +103,14 @@ class SinkBelowElementwise(RewritePattern):
         emitter.replace(emitter.view(result, found.layout, shape_of(op.result)))
 
 
-class SinkToResult(RewritePattern):
-    """f(layout(x)) that is returned is layout(f(x)), whatever the layout: the host arranges results."""
-
-    @op_type_rewrite_pattern
-    def match_and_rewrite(
-        self,
-        op: plena.ActivationOp | plena.AddScalarOp | plena.MulScalarOp | plena.ClampOp,
-        rewriter: PatternRewriter,
-    ) -> None:
-        traced = trace(op.input)
-        moves = traced.base != op.input and not traced.layout.repeats and not traced.layout.is_reshape
-        shape = shape_of(traced.base)
-        if (
-            not moves
-            or isinstance(traced.base, BlockArgument)
-            or len(shape) != 2
-            or not _is_returned(op.result)
-        ):
-            return
-        emitter = Emitter(rewriter, op)
-        kernel = op.create(operands=[traced.base], result_types=[traced.base.type], properties=op.properties)
-        emitter.replace(emitter.view(emitter.add(kernel), traced.layout, shape_of(op.result)))
+def _arranged_by_host(value: SSAValue, result: SSAValue) -> Sunk | None:
+    """The value as any rearrangement of a computed matrix, if what is made of it is only returned."""
+    traced = trace(value)
+    shape = shape_of(traced.base)
+    moves = traced.base != value and not traced.layout.repeats and not traced.layout.is_reshape
+    if not moves or isinstance(traced.base, BlockArgument) or len(shape) != 2 or not _is_returned(result):
+        return None
+    return Sunk(traced.base, traced.layout, (shape[0], shape[1]), 1)
 
 
 def _is_returned(value: SSAValue) -> bool:
@@ -323,7 +312,6 @@ class HoistAboveElementwise(RewritePattern):
 PATTERNS: list[RewritePattern] = [
     ComposeLayouts(),
     SinkBelowElementwise(),
-    SinkToResult(),
     SinkBelowRows(),
     SinkBelowReduction(),
     SinkBelowLinear(),
