@@ -79,6 +79,9 @@ def test_typing_in_a_page_works(page: Path, tmp_path: Path) -> None:
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
         name = block["file"] or "run.py"
         pieces[name] = f"{pieces[name]}\n\n{block['code']}" if name in pieces else block["code"]
+    if set(pieces) == {"run.py"}:
+        exec(pieces["run.py"], {})  # nothing is declared or imported from files, so no process of its own
+        return
     for name, text in pieces.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     commands = COMMANDS.get(page.name, {})
