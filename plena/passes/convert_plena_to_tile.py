@@ -175,7 +175,12 @@ def _lower(op: Operation, kernels: KernelContext) -> None:
 
 
 def _only_returned(op: RearrangeOp | ReshapeOp) -> bool:
-    return all(isinstance(use.operation, ReturnOp | RearrangeOp | ReshapeOp) for use in op.result.uses)
+    """Whether what is read of it are results alone, perhaps rearranged once more."""
+    users = [use.operation for use in op.result.uses]
+    return all(
+        isinstance(user, ReturnOp) or (isinstance(user, RearrangeOp | ReshapeOp) and _only_returned(user))
+        for user in users
+    )
 
 
 def _is_host(op: RearrangeOp | ReshapeOp, kernels: KernelContext) -> bool:

@@ -75,6 +75,11 @@ def test_axes_of_rows_are_exchanged_though_the_last_one_stays(shape: tuple[int, 
     assert examine(case("(x0 + 1).transpose(0, 1) + x1", shape, moved)) == "compiled"
 
 
+def test_a_reshape_of_a_reshape_that_a_kernel_reads() -> None:
+    for shape in ((1, 1, 1), (2, 3, 4)):
+        assert examine(case("F.relu(F.relu(x0).repeat_interleave(2, -1))", shape)) != "failed"
+
+
 def test_ids_are_staged_as_multiples_of_a_row() -> None:
     embedding = case("self.m(x0) / 3", (5,), init="self.m = nn.Embedding(4, 8)", limit=4)
     program = compile(embedding.module(), embedding.inputs(), embedding.target)
