@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow hunt lint format demo demo-attention docs reference site clean
+.PHONY: setup test test-slow hunt mutants lint format demo demo-attention docs reference site clean
 
 setup: $(BIN)/plena-opt
 
@@ -24,6 +24,9 @@ SEED ?= 0
 
 hunt: setup
 	$(BIN)/python -m tests.hunt --hours $(HOURS) --seed $(SEED)
+
+mutants: setup
+	$(BIN)/python -m tests.mutation
 
 lint: setup
 	$(BIN)/ruff check .

@@ -8,17 +8,37 @@ from affine.uninterpreted import TINY, final_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
+from plena.analysis.dependence import Legality, may_conflict
+from plena.analysis.effects import Effect, EffectTable
 from plena.analysis.loop_nests import inner_of_perfect_nest, loops_in
-from plena.dialects.loop import AffineOp, ForOp, YieldOp
+from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa import Instruction
+from plena.dialects.plena_isa.spec import Memory, Mode
 from plena.target import Target
 from plena.transforms import fuse, interchange, jam
 
 
 def legality(target: Target = TINY) -> Legality:
     return Legality(EffectTable(target))
+
+
+rectangles = st.tuples(
+    st.integers(0, 40), st.integers(1, 4), st.integers(1, 8), st.sampled_from([0, 4, 8, 9])
+)
+
+
+@settings(max_examples=200)
+@given(rectangles, rectangles)
+def test_rectangles_conflict_exactly_where_they_meet(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    cells = [
+        {base + row * pitch + column for row in range(rows) for column in range(width)}
+        for base, rows, width, pitch in (a, b)
+    ]
+    first, second = (
+        Effect(Memory.VECTOR, mode, Linear(base), rows, width, pitch)
+        for mode, (base, rows, width, pitch) in ((Mode.WRITE, a), (Mode.READ, b))
+    )
+    assert may_conflict(first, second) == bool(cells[0] & cells[1])
 
 
 def unchanged(program: Program, change: Callable[[], object]) -> None:
