@@ -1,13 +1,14 @@
-"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases on every run."""
+"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases on every run, `mutants` shrinks nothing."""
 
 from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 _SLOW = [HealthCheck.too_slow]
 
 settings.register_profile("dev", max_examples=40, deadline=None, suppress_health_check=_SLOW)
 settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_check=_SLOW, derandomize=True)
+settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -59,7 +59,7 @@ def is_noticed(mutant: Mutant, root: Path) -> bool:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
             cwd=root,
-            env={**os.environ, "HYPOTHESIS_PROFILE": "ci", "PYTHONPATH": str(root)},
+            env={**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": str(root)},
             capture_output=True,
             text=True,
             check=False,
