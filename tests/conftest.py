@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases on every run, `mutants` shrinks nothing."""
+"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases, `mutants` shrinks nothing."""
 
 from __future__ import annotations
 
