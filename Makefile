@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow hunt mutants lint format demo demo-attention docs reference site clean
+.PHONY: setup test test-slow hunt mutants lint format demo demo-attention bench bench-quick docs reference site clean
 
 setup: $(BIN)/plena-opt
 
@@ -42,6 +42,12 @@ demo: setup
 
 demo-attention: setup
 	$(BIN)/python examples/attention.py
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+bench-quick: setup
+	$(BIN)/python -m benchmarks --quick
 
 reference: setup
 	$(BIN)/python -m plena.tools.reference docs/reference

@@ -267,6 +267,14 @@ def explore_page() -> str:
     return f"{before}<!-- curve -->\n{chr(10).join(lines)}\n<!-- end of curve -->{after}"
 
 
+def benchmark_page() -> str:
+    """docs/benchmark.md: the guarded counts and the last measurements (`make bench` measures again)."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.page import page
+
+    return page()
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "levels.md": levels_page,
     "errors.md": mistakes.page,
@@ -274,6 +282,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "explore.md": explore_page,
     "../README.md": readme_page,
     "loop_choice.md": loop_choice.page,
+    "benchmark.md": benchmark_page,
     "assets/loop_curve.svg": lambda: loop_choice.drawing(pictures),
     **{f"assets/{name}.svg": partial(drawn, name) for name in PICTURES},
 }

@@ -13,12 +13,12 @@ from markupsafe import Markup, escape
 from plena.backend.cost_model import PROFILES
 from plena.backend.statistics import Count, Statistics
 from plena.check import CheckReport, Comparison
-from plena.errors import PlenaError
 from plena.rationale import SizePoint, best_by_size
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views
 from plena.report.memory_pictures import memory_pictures
+from plena.text_files import write_text
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,7 @@ def write_report(contents: Contents, path: Path) -> None:
     Raises:
         PlenaError: the file cannot be written.
     """
-    text = page_of(contents)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise PlenaError(f"cannot be written: {error.strerror}", str(path)) from None
+    write_text(path, page_of(contents))
 
 
 def _rows(groups: dict[str, Count], unnamed: str, statistics: Statistics, ranking: str) -> list[CountRow]:

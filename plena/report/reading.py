@@ -25,6 +25,7 @@ from plena.program_folder import (
 from plena.rationale import Rationale
 from plena.report.contents import Contents, Missing, ModelPart
 from plena.target import Target
+from plena.text_files import read_text
 
 if TYPE_CHECKING:
     from plena.program import Program
@@ -82,7 +83,7 @@ def contents_of_file(path: Path, target: Target, upstream_quirks: bool = False) 
     Raises:
         PlenaError: it cannot be read.
     """
-    text = _text(path)
+    text = read_text(path)
     if path.suffix == ".mem":
         instructions = decode(parse_mem(text, str(path)))
     else:
@@ -220,7 +221,7 @@ class _Reader:
     def manifest(self) -> dict[str, Any]:
         path = self.directory / MANIFEST
         try:
-            document = json.loads(_text(path))
+            document = json.loads(read_text(path))
         except PlenaError as error:
             self.contents.missing.append(Missing.because("manifest", error))
             return {}
@@ -237,8 +238,8 @@ class _Reader:
         """The words, else the assembly: an instruction that no longer decodes is shown as such."""
         words, text = self.directory / WORDS, self.directory / ASM
         readers = (
-            (words, lambda: decode(parse_mem(_text(words), str(words)))),
-            (text, lambda: decode(encode(parse_asm(_text(text), file=str(text))))),
+            (words, lambda: decode(parse_mem(read_text(words), str(words)))),
+            (text, lambda: decode(encode(parse_asm(read_text(text), file=str(text))))),
         )
         for path, read in readers:
             try:
@@ -246,17 +247,3 @@ class _Reader:
             except PlenaError as error:
                 self.contents.missing.append(Missing.because(path.name, error))
         return ()
-
-
-def _text(path: Path) -> str:
-    """A text file.
-
-    Raises:
-        PlenaError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PlenaError(f"cannot be read: {error.strerror}", str(path)) from None
-    except UnicodeDecodeError:
-        raise PlenaError("not a text file", str(path)) from None

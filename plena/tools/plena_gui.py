@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
-from plena.tools.commands.sources import MODEL_HELP, is_model, load_code, load_model, read_text
+from plena.text_files import read_text
+from plena.tools.commands.sources import MODEL_HELP, is_model, load_code, load_model
 from plena.tools.plena_opt import expanded, message_of
 
 if TYPE_CHECKING:

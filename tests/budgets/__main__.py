@@ -1,9 +1,11 @@
-"""`python -m tests.budgets [PART OF A NAME ...]`: count again and rewrite tests/budgets/*.json."""
+"""`python -m tests.budgets [PART OF A NAME ...]`: count again, rewrite tests/budgets/*.json and docs/benchmark.md."""
 
 from __future__ import annotations
 
 import sys
 
+from benchmarks.__main__ import PAGE
+from benchmarks.page import page
 from tests.budgets.groups import GROUPS, record, recorded
 
 
@@ -17,6 +19,7 @@ def main(parts: list[str]) -> None:
             before, counts[name] = counts.get(name), case.counts()
             print(f"{group}: {name}: {counts[name]}" + (f" was {before}" if before != counts[name] else ""))
             record(group, counts)
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 main(sys.argv[1:])

@@ -1,21 +1,49 @@
-"""Decoders whose counts are guarded."""
+"""Models whose counts are guarded: decoder layers, stacks of them."""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+from plena.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import hidden, public
+from tests.models.builders import Built, hidden, public
+
+
+def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
+    """Layers and final norm of a public model, weights as memory happens to be."""
+    return hidden(public(name, count), sequence, batch, weights=False)
+
+
+def machine(mlen: int, blen: int, hlen: int | None = None) -> Target:
+    """Other dimensions, everything else as shipped."""
+    settings: dict[str, Any] = {"MLEN": mlen, "VLEN": mlen, "BLEN": blen, "HBM_M_Prefetch_Amount": mlen}
+    return Target().with_settings(settings | ({"HLEN": hlen} if hlen else {}))
+
+
+CLM = partial(layers, "clm-60m")
+PIPELINED = {"timing": "pipelined"}
 
 CASES: dict[str, Case] = {
-    "CLM-60M layer, sequence 64": Case(lambda: hidden(public("clm-60m", 1), 64, weights=False)),
-    "CLM-60M layer, sequence 64, size": Case(
-        lambda: hidden(public("clm-60m", 1), 64, weights=False), {"objective": "size"}
+    "CLM-60M layer, sequence 64": Case(partial(CLM, 1, 64)),
+    "CLM-60M layer, sequence 64, size": Case(partial(CLM, 1, 64), {"objective": "size"}),
+    "CLM-60M layer, sequence 256": Case(partial(CLM, 1, 256), slow=True),
+    "CLM-60M 8 layers, sequence 64": Case(partial(CLM, 8, 64)),
+    "SmolLM2-135M 30 layers, sequence 64": Case(partial(layers, "smollm2-135m", 30, 64), slow=True),
+    "Llama-3.2-1B layer, sequence 64": Case(partial(layers, "llama-3.2-1b", 1, 64), slow=True),
+    "CLM-60M layer, sequence 128": Case(partial(CLM, 1, 128), slow=True),
+    "CLM-60M layer, sequence 1024": Case(partial(CLM, 1, 1024), slow=True),
+    "CLM-60M layer, batch 2": Case(partial(CLM, 1, 64, 2)),
+    "CLM-60M layer, sequence 64, pipelined": Case(partial(CLM, 1, 64), PIPELINED, slow=True),
+    "CLM-60M layer, sequence 64, pipelined, 2500 instructions": Case(
+        partial(CLM, 1, 64), PIPELINED | {"max_instructions": 2500}, slow=True
     ),
-    "CLM-60M layer, sequence 256": Case(lambda: hidden(public("clm-60m", 1), 256, weights=False), slow=True),
-    "CLM-60M 8 layers, sequence 64": Case(lambda: hidden(public("clm-60m", 8), 64, weights=False)),
-    "SmolLM2-135M 30 layers, sequence 64": Case(
-        lambda: hidden(public("smollm2-135m", 30), 64, weights=False), slow=True
-    ),
-    "Llama-3.2-1B layer, sequence 64": Case(
-        lambda: hidden(public("llama-3.2-1b", 1), 64, weights=False), slow=True
-    ),
+    "CLM-60M layer, sequence 256, pipelined": Case(partial(CLM, 1, 256), PIPELINED, slow=True),
+    "SmolLM2-135M layer, sequence 64": Case(partial(layers, "smollm2-135m", 1, 64), slow=True),
+    "LLaDA-8B layer, sequence 64": Case(partial(layers, "llada-8b", 1, 64), slow=True),
+    "CLM-60M layer, MLEN 16 BLEN 4": Case(partial(CLM, 1, 64), {"target": machine(16, 4, 4)}, slow=True),
+    "CLM-60M layer, MLEN 32 BLEN 4": Case(partial(CLM, 1, 64), {"target": machine(32, 4, 8)}, slow=True),
+    "CLM-60M layer, MLEN 64 BLEN 16": Case(partial(CLM, 1, 64), {"target": machine(64, 16, 16)}, slow=True),
+    "CLM-60M layer, MLEN 128 BLEN 4": Case(partial(CLM, 1, 64), {"target": machine(128, 4, 32)}, slow=True),
+    "CLM-60M layer, MLEN 256 BLEN 64": Case(partial(CLM, 1, 64), {"target": machine(256, 64, 64)}, slow=True),
 }

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.budgets import decoders, encoders, kernels
+from tests.budgets import decoders, encoders, kernels, operators
 from tests.budgets.case import Case
 
 FOLDER = Path(__file__).parent
 
 GROUPS: dict[str, dict[str, Case]] = {
+    "kernels": kernels.CASES,
+    "operators": operators.CASES,
     "decoders": decoders.CASES,
     "encoders": encoders.CASES,
-    "kernels": kernels.CASES,
 }
 
 

@@ -6,8 +6,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from plena.text_files import read_text, write_text
 from plena.tools.commands.command import Command
-from plena.tools.commands.sources import read_text, write_text
 
 
 def asm_arguments(parser: ArgumentParser) -> None:

@@ -6,8 +6,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from plena.errors import PlenaError
+from plena.text_files import write_text
 from plena.tools.commands.command import Command
-from plena.tools.commands.sources import load_code, target_for, write_text
+from plena.tools.commands.sources import load_code, target_for
 from plena.tools.settings import add_target_options
 
 

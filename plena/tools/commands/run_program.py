@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
+from plena.text_files import write_text
 from plena.tools.commands.command import Command
-from plena.tools.commands.sources import write_text
 
 if TYPE_CHECKING:
     from plena.program import Program

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
+from plena.text_files import read_text
 from plena.tools.settings import add_target_options, target_of
 
 if TYPE_CHECKING:
@@ -126,35 +127,6 @@ def load_code(path: Path, upstream_quirks: bool = False) -> Code:
         return Code(decode(words), words, None, None)
     instructions = parse_asm(text, upstream_quirks, str(path))
     return Code(instructions, encode(instructions), text, None)
-
-
-def read_text(path: Path) -> str:
-    """A text file.
-
-    Raises:
-        PlenaError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PlenaError(f"cannot be read: {error.strerror}", str(path)) from None
-    except UnicodeDecodeError as error:
-        raise PlenaError(f"not a text file: byte {error.start} is not UTF-8", str(path)) from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises:
-        PlenaError: it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise PlenaError(f"cannot be written: {error.strerror}", str(path)) from None
 
 
 def target_for(args: Namespace, code: Code) -> Target:

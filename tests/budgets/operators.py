@@ -1,0 +1,91 @@
+"""Single operators whose counts are guarded, at the shipped settings: what the public compiler has figures for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.budgets.case import Case
+from tests.budgets.kernels import linear
+
+
+class Function(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+class GatedMlp(nn.Module):
+    """down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, hidden: int, intermediate: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(hidden, intermediate, bias=False)
+        self.up = nn.Linear(hidden, intermediate, bias=False)
+        self.down = nn.Linear(intermediate, hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(functional.silu(self.gate(x)) * self.up(x))
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A module and its example inputs."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+
+
+def of_module(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Callable[[], Operator]:
+    def made() -> Operator:
+        torch.manual_seed(0)
+        module = build()
+        generator = torch.Generator().manual_seed(1)
+        for parameter in module.parameters():
+            if parameter.ndim == 1:
+                # Gains and biases that cannot be left out.
+                parameter.data = 1.0 + 0.1 * torch.randn(parameter.shape, generator=generator)
+        return Operator(module, tuple(torch.randn(shape, generator=generator) for shape in shapes))
+
+    return made
+
+
+def of_function(function: Callable[..., Tensor], *shapes: tuple[int, ...]) -> Callable[[], Operator]:
+    return of_module(partial(Function, function), *shapes)
+
+
+def rotated(x: Tensor, rotation: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The embedding when the rotated rows are an input, as the public compiler has it."""
+    return x * cos + rotation * sin
+
+
+CASES: dict[str, Case] = {
+    "linear 64x384 to 384": Case(partial(linear, 64, 384, 384)),
+    "linear 64x384 to 384, mm": Case(partial(linear, 64, 384, 384), {"matmul": "mm"}),
+    "linear 64x576 to 1536": Case(partial(linear, 64, 576, 1536)),
+    "linear 64x576 to 1536, mm": Case(partial(linear, 64, 576, 1536), {"matmul": "mm"}),
+    "linear 64x2048 to 2048": Case(partial(linear, 64, 2048, 2048)),
+    "linear 64x2048 to 2048, mm": Case(partial(linear, 64, 2048, 2048), {"matmul": "mm"}),
+    "linear 64x384 to 49152": Case(partial(linear, 64, 384, 49152)),
+    "SwiGLU 64x384x1408": Case(of_module(partial(GatedMlp, 384, 1408), (64, 384))),
+    "RMSNorm 64x384": Case(of_module(partial(nn.RMSNorm, 384, eps=1e-5), (64, 384))),
+    "RMSNorm 64x384, no gain": Case(
+        of_module(partial(nn.RMSNorm, 384, eps=1e-5, elementwise_affine=False), (64, 384))
+    ),
+    "softmax 64x64": Case(of_function(partial(torch.softmax, dim=-1), (64, 64))),
+    "rotary 64x64, rotation given": Case(of_function(rotated, *[(64, 64)] * 4)),
+    "embedding add 64x384": Case(of_function(torch.add, (64, 384), (64, 384))),
+    "patch convolution 16x16 of 128x128 to 768": Case(
+        of_module(partial(nn.Conv2d, 3, 768, 16, 16, bias=False), (1, 3, 128, 128))
+    ),
+}
