@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa.instruction import integer
+from plena.errors import CompileError
 
 _INDEX = IndexType()
 _ONE = IntAttr(1)
@@ -139,6 +140,9 @@ def clone(operations: Iterable[Operation], scope: Scope, substitution: Substitut
 
     `substitution` gives the expressions of the index values defined around them that change; values defined by the
     operations themselves are added to it, so a fresh or shared one is the caller's choice. Attributes are shared.
+
+    Raises:
+        CompileError: an operation with regions that is not a loop.
     """
     indices = substitution.indices
     homes = substitution.homes
@@ -153,6 +157,12 @@ def clone(operations: Iterable[Operation], scope: Scope, substitution: Substitut
             indices[op.index] = Linear(0, ((inner.index, 1),))
             clone(op.operations, inner, substitution)
             inner.close()
+        elif op.regions:
+            raise CompileError(
+                f"{op.name} is not an instruction or a loop",
+                "loop transformation",
+                "Lower the module to plena_isa first (--pass-pipeline affine).",
+            )
         else:
             operands: list[SSAValue] = []
             for value in op.operands:
