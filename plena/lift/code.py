@@ -109,6 +109,8 @@ class Code:
         """
         if isinstance(program, str):
             return Code(encode(parse_asm(program, file=file)), program, file)
+        if not hasattr(program, "__iter__"):
+            raise PlenaError(f"a program is assembly text or a list of words, not {type(program).__name__}")
         if not isinstance(program, np.ndarray) and any(isinstance(i, AsmInstruction) for i in program):
             return Code(encode([i for i in program if isinstance(i, AsmInstruction)]), None, file)
         words = np.asarray(program)

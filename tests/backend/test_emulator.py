@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from plena.backend.assembly import encode, parse_asm
 from plena.backend.emulator import Machine, emulate
@@ -63,7 +64,7 @@ def test_malformed_text_and_words() -> None:
     with pytest.raises(AssemblyError) as caught:
         emulate("S_ADDI_INT gp1, gp0, 7\nS_FLY gp1", target=SMALL)
     assert (caught.value.line, caught.value.column) == (2, 1)
-    for bad in ([1 << 32], [-1], [0.5], np.zeros((2, 2), np.uint32)):
+    for bad in ([1 << 32], [-1], [0.5], np.zeros((2, 2), np.uint32), None, 3):
         with pytest.raises(EmulatorError) as wrong:
             emulate(bad, target=SMALL)  # pyright: ignore[reportArgumentType]
         assert wrong.value.abort_class == "bad-token"
@@ -95,6 +96,17 @@ def test_preloads() -> None:
 def test_vram_bits_are_taken_as_they_are() -> None:
     bits = np.array([0x7FC0, 0xFF81, 0x8000, 0x0001], np.uint16)
     assert emulate([], vram=bits, target=SMALL).vram_bits[0, :4].tolist() == bits.tolist()
+
+
+def test_vram_may_be_a_tensor() -> None:
+    values = torch.tensor([1.5, -2.0], dtype=torch.bfloat16)
+    assert emulate([], vram=values, target=SMALL).vram_bits[0, :2].tolist() == [0x3FC0, 0xC000]
+
+
+@pytest.mark.parametrize("preload", [{"vram": "ab"}, {"fp_sram": ["a"]}, {"int_sram": [0.5]}], ids=str)
+def test_preloads_that_are_no_numbers(preload) -> None:
+    with pytest.raises(PlenaError, match="numbers"):
+        emulate([], target=SMALL, **preload)
 
 
 def test_vram_excess_is_ignored() -> None:

@@ -182,6 +182,10 @@ def as_words(words: Iterable[int] | NDArray[np.uint32]) -> NDArray[np.uint32]:
     Raises:
         EmulatorError: ``bad-token``, a value that is no 32-bit word.
     """
+    if not hasattr(words, "__iter__"):
+        raise EmulatorError(
+            "bad-token", f"a program is assembly text or a list of words, not {type(words).__name__}"
+        )
     array = np.asarray(words if isinstance(words, np.ndarray) else list(words))
     if array.size == 0:
         return np.zeros(0, np.uint32)

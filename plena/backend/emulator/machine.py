@@ -100,7 +100,7 @@ class Machine:
 
     def write_vram(self, address: int, values: ArrayLike) -> None:
         """Write bf16 bits (uint16) or floats to vector memory from an element address; excess is ignored."""
-        array = np.asarray(values).reshape(-1)
+        array = _numbers(values, "vector memory").reshape(-1)
         lanes = bf16_from_bits(array) if array.dtype == np.uint16 else bf16_round(array.astype(np.float32))
         flat = self.state.vram.reshape(-1)
         count = min(lanes.size, flat.size - address)
@@ -150,16 +150,31 @@ class Machine:
 
     def _preload_fp_sram(self, fp_sram: ArrayLike) -> None:
         with np.errstate(over="ignore"):
-            values = np.asarray(fp_sram, dtype=np.float16).reshape(-1)
+            values = _numbers(fp_sram, "FP SRAM").astype(np.float16).reshape(-1)
         _require_room("FP SRAM", values.size, self.state.fp_sram.size, "words")
         self.state.fp_sram[: values.size] = bf16_round(values.astype(np.float32))
 
     def _preload_int_sram(self, int_sram: ArrayLike) -> None:
-        values = np.asarray(int_sram).reshape(-1)
+        values = _numbers(int_sram, "INT SRAM").reshape(-1)
         _require_room("INT SRAM", values.size, self.state.int_sram.size, "words")
         if values.size and values.dtype.kind not in "iu":
             raise PlenaError("INT SRAM takes whole numbers", "emulator")
         self.state.int_sram[: values.size] = values.astype(np.int64) & 0xFFFFFFFF
+
+
+def _numbers(values: Any, memory: str) -> NDArray[Any]:
+    """An array of whatever holds numbers, torch tensors of any type included.
+
+    Raises:
+        PlenaError: it holds something else.
+    """
+    if hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise PlenaError(f"{memory} takes numbers, not {type(values).__name__}", "emulator")
+    return array
 
 
 def _require_room(memory: str, size: int, capacity: int, unit: str) -> None:
