@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
+from plena.text_files import write_text
 from plena.tools.commands.command import Command
 from plena.tools.commands.sources import (
     MODEL_HELP,
@@ -19,7 +20,6 @@ from plena.tools.commands.sources import (
     load_code,
     schedule_options,
     target_for,
-    write_text,
 )
 from plena.tools.settings import setting, target_of
 
