@@ -7,7 +7,7 @@ from typing import Any
 
 from plena.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import Built, hidden, public
+from tests.models.builders import Built, hidden, layer, public
 
 
 def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
@@ -27,6 +27,9 @@ PIPELINED = {"timing": "pipelined"}
 CASES: dict[str, Case] = {
     "CLM-60M layer, sequence 64": Case(partial(CLM, 1, 64)),
     "CLM-60M layer, sequence 64, size": Case(partial(CLM, 1, 64), {"objective": "size"}),
+    "CLM-60M layer alone, sequence 64, size": Case(
+        partial(layer, public("clm-60m", 1), 64), {"objective": "size"}
+    ),
     "CLM-60M layer, sequence 256": Case(partial(CLM, 1, 256), slow=True),
     "CLM-60M 8 layers, sequence 64": Case(partial(CLM, 8, 64)),
     "SmolLM2-135M 30 layers, sequence 64": Case(partial(layers, "smollm2-135m", 30, 64), slow=True),

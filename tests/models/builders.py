@@ -59,6 +59,20 @@ class Hidden(nn.Module):
         return self.model(inputs_embeds=x, attention_mask=mask, use_cache=False).last_hidden_state
 
 
+class Layer(nn.Module):
+    """One decoder layer called by itself: hidden states in and out, no final norm."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.layer = model.layers[0]
+        self.rotary = model.rotary_emb
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = torch.arange(x.shape[1])[None]
+        angles = self.rotary(x, positions)
+        return self.layer(x, attention_mask=None, position_ids=positions, position_embeddings=angles)
+
+
 class Logits(nn.Module):
     """Token ids in, logits out."""
 
@@ -84,6 +98,13 @@ def hidden(shape: dict[str, Any], sequence: int, batch: int = 1, *, weights: boo
         Hidden(_made(classes + "Model", config, weights), bidirectional(shape)).eval(),
         (torch.randn(batch, sequence, shape["hidden"], generator=torch.Generator().manual_seed(1)),),
     )
+
+
+def layer(shape: dict[str, Any], sequence: int) -> Built:
+    """The first layer of a causal family by itself on hidden states [1, sequence, hidden], weights as they happen to be."""
+    built = hidden(shape, sequence, weights=False)
+    assert isinstance(built.module, Hidden)
+    return Built(Layer(built.module.model).eval(), built.inputs)
 
 
 def logits(shape: dict[str, Any], sequence: int, batch: int = 1) -> Built:
