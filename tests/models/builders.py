@@ -101,7 +101,7 @@ def hidden(shape: dict[str, Any], sequence: int, batch: int = 1, *, weights: boo
 
 
 def layer(shape: dict[str, Any], sequence: int) -> Built:
-    """The first layer of a causal family by itself on hidden states [1, sequence, hidden], weights as they happen to be."""
+    """The first layer of a causal family by itself, on hidden states [1, sequence, hidden]; weights as memory is."""
     built = hidden(shape, sequence, weights=False)
     assert isinstance(built.module, Hidden)
     return Built(Layer(built.module.model).eval(), built.inputs)
