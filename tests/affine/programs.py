@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypothesis import strategies as st
 from xdsl.context import Context
@@ -29,11 +29,11 @@ def parse(text: str) -> ModuleOp:
     return module
 
 
-@dataclass(frozen=True)
 class Program:
-    """A module with the text as its repr."""
+    """A module with the text as its repr; not a dataclass, which hypothesis would show field by field."""
 
-    module: ModuleOp = field(repr=False)
+    def __init__(self, module: ModuleOp) -> None:
+        self.module = module
 
     def __repr__(self) -> str:
         return str(self.module)

@@ -15,6 +15,9 @@ from tests.mutation.mutants import Mutant
 
 ROOT = Path(__file__).parents[2]
 
+PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--assert=plain")
+"""Without explanations: of two long sequences that differ, pytest's take minutes."""
+
 FAILED_TESTS = 1
 """pytest's exit code when tests ran and some failed; others mean that they did not run."""
 
@@ -57,7 +60,7 @@ def is_noticed(mutant: Mutant, root: Path) -> bool:
     file.write_text(broken, encoding="utf-8")
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
+            [*PYTEST, *mutant.tests],
             cwd=root,
             env={**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTHONPATH": str(root)},
             capture_output=True,

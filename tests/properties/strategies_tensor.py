@@ -50,11 +50,11 @@ Shape = tuple[int, ...]
 Draw = st.DrawFn
 
 
-@dataclass(frozen=True)
 class Text:
-    """A module that shows as its text."""
+    """A module that shows as its text; not a dataclass, which hypothesis would show field by field."""
 
-    module: ModuleOp
+    def __init__(self, module: ModuleOp) -> None:
+        self.module = module
 
     def __repr__(self) -> str:
         return str(self.module)
