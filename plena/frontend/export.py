@@ -57,7 +57,7 @@ def export_module(
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         return program.run_decompositions(_decompositions())
 
 
