@@ -39,7 +39,7 @@ def plena_backend(
     Args:
         graph: what torch._dynamo captured.
         example_inputs: its first inputs.
-        options: options of `plena.compile` (target, objective, timing, matmul, attention, max_instructions).
+        options: options of `plena.compile` (target, max_instructions, objective, timing, matmul, attention, staging).
         mode: torch.compile's presets for inductor; there are none here.
 
     Raises:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plena.backend.emulator.machine import Machine
 from plena.check import Comparison, Thresholds
 from plena.compiler import compile
 from plena.errors import CompileError
@@ -20,6 +18,7 @@ from plena.target import Target
 from plena.verify import Severity, verify
 from plena.verify.findings import Finding
 from tests.hunt.case import BlockCase, Case
+from tests.poison import HBM_FILL, run_on_garbage
 
 REFUSALS = (
     "has no kernel",
@@ -56,8 +55,8 @@ def examine(case: Case | BlockCase) -> str:
     of_machine = Comparison.of(results, program.machine_reference(*inputs), Thresholds())
     assert of_machine.relative_rms <= 0.002, f"machine reference: {of_machine.relative_rms:.4%}"
     compare_with_torch(program, module, inputs, results)
-    for name, garbage in GARBAGE.items():
-        others = as_tensors(program.results(run_on_garbage(program, inputs, garbage)))
+    for name in HBM_FILL:
+        others = run_on_garbage(program, inputs, name)
         for index, (result, other) in enumerate(zip(results, others, strict=True)):
             same = torch.equal(result.nan_to_num(), other.nan_to_num())
             assert same, f"output {index} hangs on memory that nothing has written ({name})"
@@ -128,49 +127,3 @@ class _Noise(TorchDispatchMode):
         if func.is_view or not isinstance(result, Tensor) or not result.is_floating_point():
             return result
         return result * (1 + (torch.rand(result.shape, generator=self.generator) - 0.5) / 128)
-
-
-NOTHING = 0x7FC0
-"""bf16 NaN."""
-
-LARGE = 0x7E00
-"""bf16 4.3e37."""
-
-GARBAGE = {"NaN": (NOTHING, 0xFF), "large": (LARGE, 0x7E)}
-"""Name -> bf16 bits and HBM bytes that fill what nothing has written."""
-
-
-def run_on_garbage(program: Program, inputs: Sequence[Tensor], garbage: tuple[int, int]) -> Any:
-    """A run in which every memory holds garbage wherever the host loads nothing."""
-    half, byte = garbage
-    target = _exact(program)
-    machine = Machine(target)
-    state = machine.state
-    state.vram_bits[:] = half << 16
-    state.vram_touched[:] = 1
-    state.mram.view(np.uint32)[:] = half << 16
-    state.mram_touched[:] = 1
-    state.fp_sram.view(np.uint32)[:] = half << 16
-    state.int_sram[:] = 0x00FFFF00
-    state.hbm[:] = byte
-    for accumulator in (state.acc_mm, state.acc_v, state.acc_bmm, state.acc_bmv):
-        assert not accumulator.any(), "accumulators are zero at reset"
-    program.stage_inputs(inputs, program.image)
-    image = Machine(
-        target,
-        hbm=program.image.hbm,
-        fp_sram=program.image.fp,
-        int_sram=program.image.integers,
-        vram=program.image.vector if program.image.vector.size else None,
-    )
-    loaded = {
-        "hbm": (machine.hbm, image.hbm),
-        "vector": (machine.vram.reshape(-1), image.vram.reshape(-1)),
-        "fp": (machine.fp_sram, image.fp_sram),
-        "int": (machine.int_sram, image.int_sram),
-    }
-    for memory, spans in program.preloaded_spans().items():
-        into, values = loaded[memory]
-        for start, stop, *_ in spans:
-            into[start:stop] = values[start:stop]
-    return machine.run(program.words)
