@@ -6,7 +6,8 @@ from tests.hunt.writer import Shape, Writer
 
 ALONE = (
     "F.gelu({})", "torch.sigmoid({})", "{}.exp()", "F.softplus({})", "{}.softmax(0)", "{} * {}", "torch.tanh({}) * 2",
-    "1 / (1 + {}.abs())", "F.normalize({}, dim=0)", "{} - {}.mean()", "torch.cumsum({}, 0)", "{}.abs().sqrt()", "-{}.exp()",
+    "1 / (1 + {}.abs())", "F.normalize({}, dim=0)", "{} - {}.mean()", "torch.cumsum({}, 0)",
+    "{}.abs().sqrt()", "-{}.exp()",
 )  # fmt: skip
 
 
