@@ -14,8 +14,10 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
+from plena.frontend.example_inputs import require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.locations import line_of
+from plena.frontend.mutations import refuse_changes_in_place, refuse_counters, watched_attributes
 
 _KEPT = (
     "linear.default",
@@ -46,6 +48,7 @@ def export_module(
     Raises:
         CompileError: torch.export cannot capture the module.
     """
+    require_inputs(args, kwargs)
     if not isinstance(module, ExportedProgram | torch.nn.Module):
         what = module.__name__ if isinstance(module, type) else type(module).__name__
         raise CompileError(
@@ -57,17 +60,41 @@ def export_module(
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
-    with torch.no_grad(), _quiet():
-        return program.run_decompositions(_decompositions())
+    refuse_changes_in_place(program)
+    try:
+        with torch.no_grad(), _quiet():
+            return program.run_decompositions(_decompositions())
+    except Exception as error:
+        raise CompileError(
+            f"torch cannot decompose the graph of {_name_of(module)}: {_told_by(error)}",
+            line_of(error),
+            "Write the forward without operators in place and without control flow on tensor values.",
+        ) from error
+
+
+def _name_of(module: object) -> str:
+    return "the program" if isinstance(module, ExportedProgram) else type(module).__name__
+
+
+def _told_by(error: Exception) -> str:
+    """The type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
+    require_values(module)
     arguments, keywords = _distinct((tuple(args), dict(kwargs)))
     training = {child: child.training for child in module.modules()}
     module.eval()
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(module, arguments, keywords, strict=False)
+            with watched_attributes(module) as watched:
+                program = torch.export.export(module, arguments, keywords, strict=False)
+            if watched.changed:
+                refuse_counters(module, arguments, keywords)
+            return program
+    except CompileError:
+        raise
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         foreign = _FOREIGN_OUTPUT.match(first_line)
@@ -77,7 +104,7 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
                 hint="Return tensors only; a KV cache is not supported: switch it off (config.use_cache = False).",
             ) from error
         raise CompileError(
-            f"torch.export cannot capture {type(module).__name__}: {type(error).__name__}: {first_line}",
+            f"torch.export cannot capture {type(module).__name__}: {_told_by(error)}",
             line_of(error),
             hint="The forward must run on the example inputs and must not branch on tensor values.",
         ) from error

@@ -33,7 +33,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
-from plena.frontend.locations import source_line
+from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.spellings import SPELLINGS
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ DIRECT: dict[str, type[aten.AtenOp]] = {
     op.OVERLOAD: op for op in aten.Aten.operations if issubclass(op, aten.AtenOp) and op.OVERLOAD
 }
 """Operators whose schema is the definition of their op."""
-
-
-def name_of(node: Node) -> str:
-    """The operator's full name, e.g. `aten.linear.default`."""
-    return str(node.target) if not isinstance(node.target, str) else f"{node.op} {node.target}"
 
 
 def all_known(program: ExportedProgram) -> bool:
@@ -160,7 +155,9 @@ def to_attribute(value: Any, constraint: Any = None) -> Attribute:
         except VerifyException:
             continue
         return candidate
-    raise CompileError(f"cannot represent the argument {value!r}")
+    raise CompileError(
+        f"its argument {value!r} cannot be represented", hint="Use numbers, texts and lists of them."
+    )
 
 
 def _candidates(value: Any) -> list[Attribute]:
@@ -200,8 +197,11 @@ def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, An
     results = list(result) if isinstance(result, list | tuple) else [result]
     for single in results:
         if not isinstance(single, torch.Tensor):
-            where = source_line(importer.node)
-            raise CompileError(f"{name} does not return tensors", where, "No kernel can compute it.")
+            raise refusal_at(
+                importer.node,
+                "it returns no tensor",
+                "Read sizes of shapes, not values of tensors, or compute it outside.",
+            )
     operation = aten.OperatorOp.build(
         operands=[tensors],
         properties={"operator": StringAttr(name), "arguments": encoded},

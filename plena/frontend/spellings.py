@@ -320,6 +320,17 @@ def _product(g: GraphImporter, x: SSAValue, y: SSAValue) -> SSAValue:
     return g.build(aten.MatmulOp, [x, y], shape=shape)
 
 
+def _linear(g: GraphImporter, a: Arguments) -> Any:
+    """A weight without an axis of outputs gives one number for each row."""
+    weight = g.ssa(a["weight"])
+    if len(shape_of(weight)) != 1:
+        return NotImplemented
+    bias = [] if a["bias"] is None else [view(g, g.ssa(a["bias"]), (1,))]
+    matrix = view(g, weight, (1, *shape_of(weight)))
+    rows = g.build(aten.LinearOp, [a["input"], matrix, bias], shape=(*shape_of(g.ssa(a["input"]))[:-1], 1))
+    return view(g, rows, g.shape)
+
+
 def _addmm(g: GraphImporter, a: Arguments) -> SSAValue:
     """beta * self + alpha * (first @ second) of addmm and baddbmm."""
     first, second = a.get("mat1", a.get("batch1")), a.get("mat2", a.get("batch2"))
@@ -346,6 +357,17 @@ def _attention(g: GraphImporter, a: Arguments) -> Any:
 
 def _convolution(g: GraphImporter, a: Arguments) -> Any:
     """Convolutions with one or two spatial axes, not transposed; an op if the kernels are patches of the image."""
+    x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
+    axes = len(shape_of(weight)) - 2
+    if len(shape_of(x)) == axes + 1:
+        image = view(g, x, (1, *shape_of(x)))
+        result = _convolution_of(g, {**a, "input": image}, (1, *g.shape))
+        return result if result is NotImplemented else view(g, result, g.shape)
+    return _convolution_of(g, a, g.shape)
+
+
+def _convolution_of(g: GraphImporter, a: Arguments, shape: Sequence[int]) -> Any:
+    """A convolution of a batch of images with a result of this shape."""
     from plena.frontend import convolution
 
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
@@ -357,7 +379,7 @@ def _convolution(g: GraphImporter, a: Arguments) -> Any:
     if axes == 2 and (convolution.is_patches(weight, **pairs) or not convolution.has_taps(weight, groups)):
         properties: dict[str, Attribute] = {name: _ints(n) for name, n in pairs.items()}
         properties["groups"] = IntegerAttr(groups, i64)
-        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties)
+        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties, shape=shape)
     if not convolution.has_taps(weight, groups):
         return NotImplemented
     return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
@@ -726,6 +748,7 @@ SPELLINGS: dict[str, Handler] = {
     ),
     "aten.view_as_complex.default": _view_as_complex,
     "aten.view_as_real.default": _view_as_real,
+    "aten.linear.default": _linear,
     "aten.matmul.default": _matmul,
     "aten.mm.default": _matmul,
     "aten.bmm.default": _matmul,
