@@ -56,6 +56,15 @@ def require_values(module: torch.nn.Module) -> None:
     Raises:
         CompileError: naming the parameter.
     """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise CompileError(
+            "the model is a ScriptModule, which has no Python to capture",
+            "model",
+            "Give the module that was scripted or traced.",
+        )
+    if isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+        name = type(module).__name__
+        raise CompileError(f"the model is a {name}", "model", "Give the module that it wraps: model.module.")
     for kind, named in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in named:
             if torch.nn.parameter.is_lazy(tensor):
@@ -77,7 +86,7 @@ def _require_leaf(leaf: object, place: str) -> None:
             raise CompileError(
                 f"its shape {list(leaf.shape)} is empty", place, "Give a tensor that has elements."
             )
-    elif not (leaf is None or isinstance(leaf, bool | int | float | str | torch.dtype | torch.device)):
+    elif not (leaf is None or isinstance(leaf, bool | int | float | str)):
         hint = "Give a tensor: torch.as_tensor(x)." if hasattr(leaf, "__array__") else "Give a tensor."
         raise CompileError(f"it is {_kind(leaf)}, which is no tensor", place, hint)
 

@@ -53,9 +53,8 @@ def export_module(
         what = module.__name__ if isinstance(module, type) else type(module).__name__
         raise CompileError(
             f"the model must be a torch.nn.Module or an ExportedProgram, not {what}",
-            hint="Make an object of the class."
-            if isinstance(module, type)
-            else "Wrap it in a torch.nn.Module.",
+            "model",
+            "Make an object of the class." if isinstance(module, type) else "Wrap it in a torch.nn.Module.",
         )
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
@@ -67,7 +66,7 @@ def export_module(
     except Exception as error:
         raise CompileError(
             f"torch cannot decompose the graph of {_name_of(module)}: {_told_by(error)}",
-            line_of(error),
+            line_of(error) or _name_of(module),
             "Write the forward without operators in place and without control flow on tensor values.",
         ) from error
 
@@ -101,11 +100,12 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
         if foreign is not None:
             raise CompileError(
                 f"{type(module).__name__} returns a {foreign['kind']}, which is no tensor",
+                "outputs",
                 hint="Return tensors only; a KV cache is not supported: switch it off (config.use_cache = False).",
             ) from error
         raise CompileError(
             f"torch.export cannot capture {type(module).__name__}: {_told_by(error)}",
-            line_of(error),
+            line_of(error) or type(module).__name__,
             hint="The forward must run on the example inputs and must not branch on tensor values.",
         ) from error
     finally:

@@ -225,6 +225,9 @@ class GraphImporter:
         """What the model returns; a constant has the place where it is computed."""
         value = self.values[node]
         self.result_location = location_attributes(self.origins.get(id(value), node))
+        if 0 in self.static_shape(node):
+            hint = "Return tensors that have elements."
+            raise refusal_at(node, f"a result of shape {list(self.static_shape(node))} is empty", hint)
         with blamed_on_node(node):
             return self.ssa(value)
 
@@ -258,6 +261,12 @@ class GraphImporter:
     def value_of(self, argument: Any) -> Any:
         """A node's argument with nodes replaced by their values, also inside lists."""
         if isinstance(argument, Node):
+            if argument.op == "get_attr" and argument not in self.values:
+                raise refusal_at(
+                    self.node,
+                    "it runs one of several graphs at run time",
+                    "Compute both sides and choose with torch.where, or branch on shapes and settings.",
+                )
             return self.values[argument]
         if isinstance(argument, list | tuple):
             return [self.value_of(element) for element in argument]

@@ -20,7 +20,7 @@ def source_line(node: Node) -> str | None:
     """`file:line` of the innermost frame outside torch and the importer that ran the node; in torch.nn if the model is
     one of its modules."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    outside = [(file, line) for file, line in frames if not file.startswith(_NOT_MODELS)]
+    outside = [(file, line) for file, line in frames if not file.startswith((*_NOT_MODELS, "<"))]
     inside = [(file, line) for file, line in frames if file.startswith(_MODULES)]
     found = outside or inside
     return f"{found[-1][0]}:{found[-1][1]}" if found else None

@@ -72,6 +72,7 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
         return torch.zeros(shape)
     arguments = {name: importer.value_of(value) for name, value in bind_arguments(node).items()}
     name = name_of(node)
+    _require_one_dtype(node)
     handler = SPELLINGS.get(name)
     if handler is not None:
         result = handler(importer, arguments)
@@ -80,6 +81,32 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
     if name in DIRECT and not _unrepresented(node, DIRECT[name], arguments):
         return import_direct(importer, DIRECT[name], arguments)
     return import_opaque(importer, name, arguments)
+
+
+PRODUCTS = frozenset(
+    f"aten.{name}.default"
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "conv1d", "conv2d", "convolution"),
+        "scaled_dot_product_attention",
+    )
+)
+"""Operators whose operands have one dtype; capturing a model does not check it, PyTorch does when it runs."""
+
+
+def _require_one_dtype(node: Node) -> None:
+    """Raises OperatorError for products that PyTorch refuses to compute."""
+    if name_of(node) not in PRODUCTS:
+        return
+    given = [arg.meta["val"] for arg in node.args if isinstance(arg, Node)]
+    dtypes = {str(value.dtype) for value in given if isinstance(value, torch.Tensor)} - {"torch.bool"}
+    if name_of(node) != "aten.scaled_dot_product_attention.default":
+        dtypes = {str(value.dtype) for value in given if isinstance(value, torch.Tensor)}
+    if len(dtypes) > 1:
+        raise refusal_at(
+            node,
+            f"its operands differ in dtype, {' and '.join(sorted(dtypes))}",
+            "Convert one of them: x.float(), or module.to(x.dtype).",
+        )
 
 
 FORWARD_ONLY = {"padding_idx", "scale_grad_by_freq", "sparse", "cudnn_enable"}

@@ -28,6 +28,7 @@ from xdsl.ir import Attribute, SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.element_types import is_real
+from plena.frontend.refusals import refusal_at
 
 if TYPE_CHECKING:
     from plena.frontend.importer import GraphImporter
@@ -439,7 +440,11 @@ def _parts(g: GraphImporter, value: Any) -> ComplexPair:
     if isinstance(value, ComplexPair):
         return value
     if not isinstance(value, torch.Tensor) or not value.is_complex():
-        raise NotImplementedError
+        raise refusal_at(
+            g.node,
+            "a complex tensor is multiplied by what is no complex tensor",
+            "Multiply real and imaginary parts: torch.view_as_real(x) gives them.",
+        )
     parts = [value.real.contiguous(), value.imag.contiguous()]
     for part in parts:
         g.name_constant(part)
@@ -664,6 +669,12 @@ def _variance(g: GraphImporter, a: Arguments, root: bool = False) -> SSAValue:
     square = g.build(aten.MulOp, [centered, centered], shape=shape_of(x))
     variance = reduce(g, aten.MeanOp, square, dim, keepdim)
     count = prod(shape_of(x)) // prod(shape_of(mean))
+    if count <= correction:
+        raise refusal_at(
+            g.node,
+            f"the variance of {count} numbers with correction {correction} is not finite",
+            "Reduce over more numbers, or set correction=0.",
+        )
     variance = scaled(g, variance, count / (count - correction))
     return g.build(aten.SqrtOp, [variance]) if root else variance
 

@@ -67,6 +67,32 @@ def _common_factors(
     return (prod(shape) // wide, wide // narrow, narrow), (0, 1, 2)
 
 
+def _split_at_rows(
+    op: Operation, factors: Sequence[int], order: Sequence[int], columns: int, result_columns: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The same movement with every factor inside one row or a number of whole rows, before and after it."""
+    factors, order = tuple(factors), tuple(order)
+    axis = 0
+    while axis < len(factors):
+        permuted = [factors[i] for i in order]
+        strides = (prod(factors[axis + 1 :]), prod(permuted[order.index(axis) + 1 :]))
+        for stride, width in zip(strides, (columns, result_columns), strict=True):
+            if stride < width < stride * factors[axis]:
+                inner = width // stride
+                if width % stride or factors[axis] % inner:
+                    raise refusal(
+                        op,
+                        "a part of a row begins in the middle of another",
+                        "Use sizes of the last axis that divide one another.",
+                    )
+                factors = (*factors[:axis], factors[axis] // inner, inner, *factors[axis + 1 :])
+                order = tuple(n for i in order for n in ((i, i + 1) if i == axis else (i + (i > axis),)))
+                break
+        else:
+            axis += 1
+    return factors, order
+
+
 @dataclass(frozen=True)
 class _Factor:
     """One factor of a rearrangement: its size, and what one step of it means in rows or columns on both sides."""
@@ -92,17 +118,7 @@ class _Rearrangement:
         """The factors' distances; those before the last are rows or whole multiples of the last in columns."""
         source = packed_panel(ctx, op, ctx.panel(op.operands[0]))
         columns = shape_of(op.results[0])[1]
-        narrow = min(source.columns, columns)
-        if factors[-1] > narrow:
-            # The last factor covers several rows: they are a factor of their own.
-            if factors[-1] % narrow:
-                raise refusal(
-                    op,
-                    "a part of a row begins in the middle of another",
-                    "Use sizes of the last axis that divide one another.",
-                )
-            factors = (*factors[:-1], factors[-1] // narrow, narrow)
-            order = (*order, len(order))
+        factors, order = _split_at_rows(op, factors, order, source.columns, columns)
         permuted = [factors[i] for i in order]
         outer: list[_Factor] = []
         for axis, size in enumerate(factors[:-1]):
