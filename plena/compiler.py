@@ -114,19 +114,37 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise CompileError(f"there is no option {name!r}", hint=f"The options are {', '.join(_OPTIONS)}.")
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise CompileError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+            hint = f"The options are {', '.join(_OPTIONS)}."
+            raise CompileError(f"there is no option {name!r}", "options", hint)
+        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
+            choices, default = _CHOICES[name], _CHOICES[name][0]
+            raise CompileError(
+                f"{name} must be one of {', '.join(choices)}, not {_shown(value)}",
+                "options",
+                f"Leave it out for {default!r}, or see docs/index.md for what each does.",
+            )
     target, budget = options.get("target"), options.get("max_instructions")
     if target is not None and not isinstance(target, Target):
         raise CompileError(
             f"target must be a plena.Target, not {type(target).__name__}",
-            hint="Target.from_toml(path) reads a settings file.",
+            "options",
+            "Target.from_toml(path) reads a settings file.",
         )
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise CompileError(f"max_instructions must be a whole number, not {budget!r}")
+        raise CompileError(
+            f"max_instructions must be a whole number, not {_shown(budget)}", "options", _BUDGET
+        )
     if budget is not None and budget < 1:
-        raise CompileError(f"max_instructions must be positive, got {budget}")
+        raise CompileError(f"max_instructions must be positive, got {budget}", "options", _BUDGET)
+
+
+_BUDGET = "Give the static instructions that the program may have at most, or leave it out."
+
+
+def _shown(value: object) -> str:
+    """A value in one short line."""
+    text = repr(value)
+    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def program_of(

@@ -72,6 +72,8 @@ def _split_at_rows(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The same movement with every factor inside one row or a number of whole rows, before and after it."""
     factors, order = tuple(factors), tuple(order)
+    if min(columns, result_columns) == 1 < factors[-1]:
+        factors, order = (*factors, 1), (*order, len(order))
     axis = 0
     while axis < len(factors):
         permuted = [factors[i] for i in order]

@@ -27,7 +27,7 @@ class M(nn.Module):
 
 
 def r(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape)
+    return torch.randn(shape)
 
 
 def i(limit: int, *shape: int) -> torch.Tensor:

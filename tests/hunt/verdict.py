@@ -14,6 +14,7 @@ from plena.compiler import compile
 from plena.errors import CompileError
 from plena.program import Program
 from plena.reference import as_tensors
+from plena.refusals import CompilerBug, OperatorError
 from plena.target import Target
 from plena.verify import Severity, verify
 from plena.verify.findings import Finding
@@ -21,10 +22,6 @@ from tests.hunt.case import BlockCase, Case
 from tests.poison import HBM_FILL, run_on_garbage
 
 REFUSALS = (
-    "has no kernel",
-    "only matrices are rearranged",
-    "do not fit rows of",
-    "need HBM_V_KV_TYPE or HBM_V_ACT_TYPE",
     "does not fit in",
     "free tiles",
     "watchdog",
@@ -46,7 +43,11 @@ def examine(case: Case | BlockCase) -> str:
     module, inputs = case.module(), case.inputs()
     try:
         program = compile(module, inputs, case.target, **case.options)
+    except CompilerBug:
+        raise
     except CompileError as error:
+        if isinstance(error, OperatorError) and error.operator.startswith("plena."):
+            return f"refused: {error.operator.partition(' ')[0]}"
         if any(part in str(error) for part in REFUSALS):
             return f"refused: {next(part for part in REFUSALS if part in str(error))}"
         raise
