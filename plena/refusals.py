@@ -32,7 +32,8 @@ class OperatorError(CompileError):
     operator: str
 
     def __init__(self, operator: str, why: str | None, where: str | None, hint: str) -> None:
-        super().__init__(f"no kernel for {operator}" + (f": {why}" if why else ""), where, hint)
+        what = f"no kernel for {operator}" + (f": {why}" if why else "")
+        super().__init__(what, where or "the forward of the model", hint)
         self.operator = operator
 
 
@@ -53,7 +54,7 @@ def refusal(op: Operation, why: str | None, hint: str) -> OperatorError:
 
 def bug(error: Exception, operator: str, where: str | None) -> CompilerBug:
     """The error for what nobody foresaw at an operator."""
-    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
     hint = (
         "This is a bug of the compiler, please report it; writing this operator in another way may avoid it."
     )

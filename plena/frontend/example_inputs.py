@@ -67,12 +67,6 @@ def require_values(module: torch.nn.Module) -> None:
         raise CompileError(f"the model is a {name}", "model", "Give the module that it wraps: model.module.")
     for kind, named in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in named:
-            if torch.nn.parameter.is_lazy(tensor):
-                raise CompileError(
-                    f"{kind} {name} has no shape yet",
-                    type(module).__name__,
-                    "Call the model once on the inputs.",
-                )
             _require_dense(tensor, f"{kind} {name} of {type(module).__name__}")
 
 
@@ -93,6 +87,8 @@ def _require_leaf(leaf: object, place: str) -> None:
 
 def _require_dense(tensor: torch.Tensor, place: str) -> None:
     """Whether the values of a tensor can be read on the host."""
+    if torch.nn.parameter.is_lazy(tensor):
+        raise CompileError("it has no shape yet", place, "Call the model once on inputs, or give a tensor.")
     if tensor.is_nested:
         raise CompileError("it is a nested tensor", place, "Pad it: torch.nested.to_padded_tensor(x, 0.0).")
     if tensor.layout != torch.strided:

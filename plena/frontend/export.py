@@ -77,7 +77,8 @@ def _name_of(module: object) -> str:
 
 def _told_by(error: Exception) -> str:
     """The type of an error and the first line of its message."""
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    return line if len(line) < 300 else f"{line[:300]} ..."
 
 
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:

@@ -74,7 +74,7 @@ def import_module(
             model changes its own buffers.
     """
     with paused_collection():
-        program = export_module(module, example_inputs, kwargs or {}, operators.all_known)
+        program = export_module(module, example_inputs, {} if kwargs is None else kwargs, operators.all_known)
         return GraphImporter(program).run()
 
 
@@ -347,6 +347,10 @@ class GraphImporter:
 
     def _constant(self, tensor: torch.Tensor) -> SSAValue:
         if id(tensor) not in self.emitted:
+            if tensor.is_meta:
+                raise CompileError(
+                    "a constant is on the meta device and has no values", None, "Make it on the CPU."
+                )
             self.held.append(tensor)
             compact = _without_repetition(tensor)
             value = self.insert(self._constant_op(compact, self.plan.names.get(id(tensor), "constant")))

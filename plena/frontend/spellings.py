@@ -322,14 +322,15 @@ def _product(g: GraphImporter, x: SSAValue, y: SSAValue) -> SSAValue:
 
 
 def _linear(g: GraphImporter, a: Arguments) -> Any:
-    """A weight without an axis of outputs gives one number for each row."""
-    weight = g.ssa(a["weight"])
-    if len(shape_of(weight)) != 1:
+    """A weight without an axis of outputs gives one number for each row; a bias that is no vector of outputs is added."""
+    x, weight, bias = g.ssa(a["input"]), g.ssa(a["weight"]), a["bias"]
+    vector = len(shape_of(weight)) == 1
+    if not vector and (bias is None or shape_of(g.ssa(bias)) == shape_of(weight)[:1]):
         return NotImplemented
-    bias = [] if a["bias"] is None else [view(g, g.ssa(a["bias"]), (1,))]
-    matrix = view(g, weight, (1, *shape_of(weight)))
-    rows = g.build(aten.LinearOp, [a["input"], matrix, bias], shape=(*shape_of(g.ssa(a["input"]))[:-1], 1))
-    return view(g, rows, g.shape)
+    matrix = view(g, weight, (1, *shape_of(weight))) if vector else weight
+    rows = g.build(aten.LinearOp, [x, matrix, []], shape=(*shape_of(x)[:-1], shape_of(matrix)[0]))
+    product = view(g, rows, shape_of(rows)[:-1]) if vector else rows
+    return product if bias is None else g.build(aten.AddOp, [product, bias])
 
 
 def _addmm(g: GraphImporter, a: Arguments) -> SSAValue:

@@ -68,8 +68,6 @@ OPTIONS = (
     "matmul",
     "attention",
     "staging",
-    "unknown",
-    "",
 )
 
 
@@ -99,14 +97,15 @@ def damage_module(pick: Random, module: Any) -> Any:
     if kind == 0 and names:
         setattr(module, pick.choice(names), None)
     elif kind == 1 and names:
-        value = pick.choice(TENSORS)().detach()
+        value = pick.choice(TENSORS)()
         name = pick.choice(names)
         del module._parameters[name]
         setattr(module, name, value)
     elif kind == 2:
-        module.register_buffer("extra", pick.choice(TENSORS)().detach())
+        module.register_buffer("extra", pick.choice(TENSORS)())
     else:
-        module.forward = pick.choice([anything(pick), lambda *a: anything(pick), lambda *a: a, lambda: None])
+        odd = [anything(pick), lambda *a: anything(pick), lambda *a: a, lambda: None]
+        module.__dict__["forward"] = pick.choice(odd)
     return module
 
 

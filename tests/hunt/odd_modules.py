@@ -12,6 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from plena.compiler import compile
+from plena.errors import PlenaError
+from plena.reference import as_tensors
+from plena.refusals import CompilerBug
+
 
 class M(nn.Module):
     """A module of one function and its attributes."""
@@ -20,7 +25,8 @@ class M(nn.Module):
         super().__init__()
         self.function = function
         for name, value in attributes.items():
-            setattr(self, name, value)
+            tensor = isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter)
+            setattr(self, name, nn.Buffer(value) if tensor else value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(self, *args, **kwargs)
@@ -493,7 +499,7 @@ F.conv1d(x, s.w, padding=1) w=r(4, 3, 3); r(3, 8)
 F.scaled_dot_product_attention(x, x, x); r(1, 2, 5, 8)
 F.scaled_dot_product_attention(x, x, x); r(2, 5, 8)
 F.scaled_dot_product_attention(x, x, x); r(5, 8)
-F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.0); r(1, 2, 5, 8)
+F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.1); r(1, 2, 5, 8)
 F.scaled_dot_product_attention(x, x, x, dropout_p=0.5); r(1, 2, 5, 8)
 F.scaled_dot_product_attention(x, y, y); r(1, 2, 5, 8), r(1, 2, 3, 8)
 F.scaled_dot_product_attention(x, y, y, enable_gqa=True); r(1, 4, 5, 8), r(1, 2, 5, 8)
@@ -625,3 +631,39 @@ def build(entry: tuple[str, str]) -> tuple[Any, Any]:
     if len(given) == 1 and isinstance(given[0], tuple) and not isinstance(given[0], torch.Size):
         given = given[0]
     return module, given
+
+
+def examine(entry: tuple[str, str]) -> str:
+    """Compile a module, run it and compare.
+
+    Returns:
+        "compiled" or "refused".
+
+    Raises:
+        AssertionError: it is wrong, or the error does not say where and what to do. Any other is a failure, too.
+    """
+    from tests.hunt.verdict import compare_with_torch
+
+    module, inputs = build(entry)
+    try:
+        program = compile(module, inputs)
+    except CompilerBug:
+        raise
+    except PlenaError as error:
+        assert error.where and error.hint and "\n" not in str(error), str(error)
+        return "refused"
+    if not all(isinstance(x, torch.Tensor) for x in inputs):
+        return "compiled"
+    try:
+        results = as_tensors(program.run(*inputs, progress=False))
+    except PlenaError as error:
+        assert error.where and error.hint, str(error)
+        return "refused"
+    expected = as_tensors(module(*inputs))
+    # Whether results without axes keep their shape is tested where programs are.
+    shaped = [r.reshape(e.shape) if e.ndim == 0 else r for r, e in zip(results, expected, strict=True)]
+    if all(result.ndim for result in expected):
+        compare_with_torch(program, module, inputs, results)
+    for found, wanted in zip(shaped, expected, strict=True):
+        assert found.shape == wanted.shape, f"{found.shape} is not {wanted.shape}"
+    return "compiled"
