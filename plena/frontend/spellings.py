@@ -322,7 +322,7 @@ def _product(g: GraphImporter, x: SSAValue, y: SSAValue) -> SSAValue:
 
 
 def _linear(g: GraphImporter, a: Arguments) -> Any:
-    """A weight without an axis of outputs gives one number for each row; a bias that is no vector of outputs is added."""
+    """A weight without an axis of outputs gives one number a row; a bias that is no vector of outputs is added."""
     x, weight, bias = g.ssa(a["input"]), g.ssa(a["weight"]), a["bias"]
     vector = len(shape_of(weight)) == 1
     if not vector and (bias is None or shape_of(g.ssa(bias)) == shape_of(weight)[:1]):
