@@ -124,6 +124,6 @@ def test_a_machine_that_cannot_be() -> None:
 
 def test_an_operator_without_kernel_is_named_with_its_line() -> None:
     with pytest.raises(PlenaError) as error:
-        plena.compile(Doubled(), (torch.randn(4, 16),), SMALL)
+        plena.compile(Doubled(), (torch.randn(4, 16),), target=SMALL)
     message = str(error.value)
     assert "bessel_j0" in message and "test_compiler.py:" in message and "4x16" in message.replace(", ", "x")

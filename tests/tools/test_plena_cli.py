@@ -254,7 +254,7 @@ def test_an_error_in_the_users_model_names_its_line(shell: Shell) -> None:
 def test_what_names_a_model(shell: Shell) -> None:
     assert is_model("model.py:factory") and is_model("package.models:make")
     assert not is_model("program") and not is_model("model.py") and not is_model("out/a:b/c")
-    module, inputs = load_model("model.py:linear")
+    module, inputs, _ = load_model("model.py:linear")
     assert isinstance(inputs, tuple) and module(*inputs).shape == (4, 16)
 
 
