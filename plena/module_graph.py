@@ -16,7 +16,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
 
-from plena.frontend.folding import evaluate_node, plan_folding
+from plena.frontend.folding import evaluate_node, plan_folding, reads_values
 
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 """What becomes of an operand that passes through HBM."""
@@ -81,9 +81,9 @@ class ModuleGraph:
             node = pending.pop()
             if node not in needed and node not in values:
                 needed.add(node)
-                pending.extend(node.all_input_nodes)
+                pending.extend(node.all_input_nodes if reads_values(node) else ())
         for node in self.graph.nodes:
-            if node in needed and node.name in self.foldable:
+            if node in needed:
                 values[node] = evaluate_node(node, values.__getitem__)
         return {n.name: values[n] for n in wanted if isinstance(values.get(n), torch.Tensor)}
 

@@ -113,6 +113,11 @@ def _is_random(node: Node) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
+def reads_values(node: Node) -> bool:
+    """Whether the node's value depends on more than the shapes of its operands."""
+    return _packet(node) not in _SHAPE_ONLY
+
+
 def evaluate_node(node: Node, value_of: Callable[[Node], Any]) -> Any:
     """The node's value on known inputs; a shape-only operator sees an empty tensor of the right shape."""
 
