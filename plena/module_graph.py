@@ -53,12 +53,6 @@ class ModuleGraph:
         self.module = module
         self.foldable = frozenset(node.name for node in plan_folding(program).foldable)
 
-    @property
-    def parameters(self) -> set[str]:
-        """The names of the parameters that the graph takes."""
-        specs = self.program.graph_signature.input_specs
-        return {spec.target for spec in specs if spec.kind == InputKind.PARAMETER and spec.target is not None}
-
     def outputs(
         self, inputs: Sequence[torch.Tensor], replacement: Replacement | None = None
     ) -> tuple[torch.Tensor, ...]:
@@ -86,6 +80,13 @@ class ModuleGraph:
             if node in needed:
                 values[node] = evaluate_node(node, values.__getitem__)
         return {n.name: values[n] for n in wanted if isinstance(values.get(n), torch.Tensor)}
+
+    def view(self, node: Node, leaf: Node, tensor: torch.Tensor) -> torch.Tensor:
+        """What a node that only moves the elements of `leaf` is if `leaf` is `tensor`."""
+        if node is leaf:
+            return tensor
+        seen = {source: self.view(source, leaf, tensor) for source in node.all_input_nodes}
+        return _call(node, map_arg(node.args, seen.__getitem__), map_arg(node.kwargs, seen.__getitem__))
 
     def _held(self) -> Iterator[tuple[Node, Any]]:
         """The placeholders that are no inputs, with what they stand for."""

@@ -191,10 +191,11 @@ class ModuleReferences:
         data, level = self.staged(), self.imported.module
         rounded = rounded_expressions(self.program, data)
         choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
-        conflicts = choice.conflicts & self.graph.parameters
         uses = Uses()
-        if conflicts:
-            uses = values_by_reader(self.imported, self.program.target, conflicts, rounded, data.tensors)
+        if choice.conflicts:
+            uses = values_by_reader(
+                self.imported, self.graph, self.program.target, choice.conflicts, rounded, data.tensors
+            )
         nodes = self._by_node(choice.tensors)
         sites = rounding_sites(self.graph, level, self.program.target.precision[KEY_VALUE_TYPE])
         return Replacement(nodes, uses.edges, sites, uses.added)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.fx import Node
@@ -18,9 +19,10 @@ from xdsl.ir import Attribute, SSAValue
 from plena.dialects import aten
 from plena.dialects.plena import ParameterOp
 from plena.dialects.plena.staging import StagingAttr
+from plena.frontend import operators
 from plena.frontend.importer import GraphImporter, Parameter
 from plena.frontend.program import ImportedProgram
-from plena.rounding_sites import packet
+from plena.module_graph import ModuleGraph
 from plena.staged_data import symbol_of
 from plena.staged_values import choose
 from plena.target import Target
@@ -31,7 +33,7 @@ class Uses:
     """Values by reader.
 
     Attributes:
-        edges: (reader, placeholder) -> what the reader sees of the parameter.
+        edges: (reader, node) -> what the reader sees of a parameter or constant, or of a view of one.
         added: node name -> what its value lacks.
     """
 
@@ -39,37 +41,85 @@ class Uses:
     added: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
 
+@dataclass(frozen=True)
+class _Use:
+    """A node that reads a tensor of the side table, directly or through nodes that only move its elements."""
+
+    reader: Node
+    argument: Node
+    leaf: Node
+    symbol: str
+
+
 @dataclass
 class _SeparateUses(GraphImporter):
-    """Gives the parameters called `separate` a symbol for each reader."""
+    """Gives the tensors called `separate` a symbol for each reader.
+
+    Attributes:
+        leaves: of the first import.
+        uses: by the new symbol.
+    """
 
     separate: frozenset[str] = frozenset()
-    readers: dict[str, tuple[Node, str]] = field(default_factory=dict[str, tuple[Node, str]])
+    leaves: Mapping[str, str] = field(default_factory=dict[str, str])
+    uses: dict[str, _Use] = field(default_factory=dict[str, _Use])
+    reader: Node | None = None
 
-    def _parameter(self, parameter: Parameter) -> SSAValue:
-        node = getattr(self, "node", None)
-        if parameter.symbol not in self.separate or node is None:
-            return super()._parameter(parameter)
-        symbol = f"{parameter.symbol} of {node.name}"
-        if symbol not in self.emitted:
-            self.readers[symbol] = node, parameter.symbol
-            self.tensors[symbol] = parameter.tensor
-            operation = aten.ParameterOp.build(
-                properties={"symbol": SymbolRefAttr(symbol)},
-                result_types=[self.tensor_type(parameter.tensor, None)],
-            )
-            self.emitted[symbol] = self.insert(operation)
-        return self.emitted[symbol]
+    def value_of(self, argument: Any) -> Any:
+        if not isinstance(argument, Node):
+            return super().value_of(argument)
+        leaf = argument if self.reader is not None else self._leaf(argument)
+        if leaf is None or self._is_view(self.node) and self.reader is None:
+            return super().value_of(argument)
+        if self.leaves.get(argument.name) in self.separate:
+            return self._separate(argument)
+        reader, location = self.node, self.location
+        if self.reader is None:
+            self.reader, self.argument = reader, argument
+        self.node = argument
+        value = operators.import_node(self, argument)
+        self.node, self.location = reader, location
+        if self.reader is reader:
+            self.reader = None
+        return value
+
+    def _leaf(self, node: Node) -> Node | None:
+        """The separate tensor that a node is a view of."""
+        while self.leaves.get(node.name) not in self.separate:
+            if not self._is_view(node):
+                return None
+            node = node.all_input_nodes[0]
+        return node
+
+    def _is_view(self, node: Node) -> bool:
+        """Whether a node only moves the elements of a parameter."""
+        return node.op == "call_function" and node in self.plan.moved
+
+    def _separate(self, leaf: Node) -> SSAValue:
+        reader = self.reader or self.node
+        argument = self.argument if self.reader is not None else leaf
+        name = self.leaves[leaf.name]
+        symbol = f"{name} of {reader.name}"
+        value = self.values[leaf]
+        tensor = value.tensor if isinstance(value, Parameter) else value
+        assert isinstance(tensor, torch.Tensor)
+        self.uses[symbol] = _Use(reader, argument, leaf, name)
+        self.tensors[symbol] = tensor
+        operation = aten.ParameterOp.build(
+            properties={"symbol": SymbolRefAttr(symbol)}, result_types=[self.tensor_type(tensor, None)]
+        )
+        return self.insert(operation)
 
 
 def values_by_reader(
     imported: ImportedProgram,
+    graph: ModuleGraph,
     target: Target,
     separate: Collection[str],
     rounded: Mapping[str, torch.Tensor],
     tensors: Mapping[str, torch.Tensor],
 ) -> Uses:
-    """What each reader of the `separate` parameters sees.
+    """What each reader of the `separate` tensors sees.
 
     Args:
         rounded: the values of staging expressions as the program stages them, by their symbol.
@@ -78,11 +128,11 @@ def values_by_reader(
     from plena.driver import run_pipeline
     from plena.passes.pipelines import TENSOR_PIPELINE
 
-    importer = _SeparateUses(imported.exported, separate=frozenset(separate))
+    importer = _SeparateUses(imported.exported, separate=frozenset(separate), leaves=imported.leaves)
     again = importer.run()
     target.attach(again.module)
     run_pipeline(again.module, TENSOR_PIPELINE)
-    original = {symbol: name for symbol, (_, name) in importer.readers.items()}
+    original = {symbol: use.symbol for symbol, use in importer.uses.items()}
     expressions, values = dict[str, Attribute](), dict[str, torch.Tensor]()
     for expression in _expressions(again.module):
         symbol = symbol_of(_renamed(expression, original))
@@ -92,17 +142,13 @@ def values_by_reader(
     own = {symbol: tensors.get(name, importer.tensors[symbol]) for symbol, name in original.items()}
     choice = choose(expressions, values, {**tensors, **own})
     uses = Uses()
-    placeholders: dict[str, list[str]] = {}
-    for node, symbol in imported.leaves.items():
-        placeholders.setdefault(symbol, []).append(node)
-    for symbol, (reader, name) in importer.readers.items():
+    for symbol, use in importer.uses.items():
         if symbol in choice.tensors:
-            for placeholder in placeholders.get(name, ()):
-                uses.edges[reader.name, placeholder] = choice.tensors[symbol]
+            seen = graph.view(use.argument, use.leaf, choice.tensors[symbol])
+            uses.edges[use.reader.name, use.argument.name] = seen
     for symbol, lacking in choice.offsets:
-        product = _product(importer.readers[symbol][0]) if symbol in importer.readers else None
-        if product is not None:
-            uses.added[product] = lacking
+        if symbol in importer.uses:
+            uses.added[importer.uses[symbol].reader.name] = lacking
     return uses
 
 
@@ -122,12 +168,3 @@ def _renamed(expression: Attribute, names: Mapping[str, str]) -> Attribute:
             return type(expression).new([_renamed(parameter, names) for parameter in expression.parameters])
         case _:
             return expression
-
-
-def _product(reader: Node) -> str | None:
-    """The product at the end of a chain of single readers that only turn the matrix."""
-    while packet(reader) in ("t", "permute", "transpose", "detach", "to", "_to_copy"):
-        if len(reader.users) != 1:
-            return None
-        reader = next(iter(reader.users))
-    return reader.name
