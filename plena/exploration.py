@@ -123,9 +123,7 @@ def compile_case(
     """The row of one case."""
     started = time.perf_counter()
     try:
-        program = compile(
-            module, inputs, kwargs, target=target, max_instructions=case.budget, **options
-        )
+        program = compile(module, inputs, kwargs, target=target, max_instructions=case.budget, **options)
     except PlenaError as error:
         return Row(case.settings, case.budget, seconds=time.perf_counter() - started, problem=str(error))
     stats = program.stats()

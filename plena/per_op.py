@@ -193,7 +193,9 @@ class _Observer:
             TensorSpec(f"tensor_{n}", shape_of(value), torch.float32) for n, value in enumerate(values)
         ]
         extended = replace(self.imported, module=kernels, outputs=[*self.imported.outputs, *further])
-        return program_of(lower_plainly(kernels, self.schedule), extended, self.module, self.args, self.kwargs)
+        return program_of(
+            lower_plainly(kernels, self.schedule), extended, self.module, self.args, self.kwargs
+        )
 
 
 def _main(module: ModuleOp) -> FuncOp:

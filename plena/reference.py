@@ -55,7 +55,9 @@ def check_program(
     """
     source = program.source
     if module is not None and source is None:
-        source = ModuleReferences.of(program, module, signature or CallSignature.positional(len(inputs)), inputs)
+        source = ModuleReferences.of(
+            program, module, signature or CallSignature.positional(len(inputs)), inputs
+        )
     floating, rounded = program.float_reference, program.quantized_reference
     if source is not None:
         floating, rounded = floating or source.float32, rounded or source.quantized
@@ -174,7 +176,9 @@ class ModuleReferences:
         """The tensors that the program took from the module and that are different there now."""
         known = self.imported.tensors
         return [
-            name for name, tensor in self._current().items() if name in known and not _same(tensor, known[name])
+            name
+            for name, tensor in self._current().items()
+            if name in known and not _same(tensor, known[name])
         ]
 
     def _current(self) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ class Doubled(torch.nn.Module):
 
 
 def attention(target: plena.Target = SMALL, **options: Any) -> plena.Program:
-    return plena.compile(Attention(), qkv(1, 32, 16), target, **options)
+    return plena.compile(Attention(), qkv(1, 32, 16), target=target, **options)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_every_schedule_is_right(timing: str, product: str, form: str) -> None:
 def test_nearest_staging_is_closer_to_pytorch_at_the_same_cost(shape: tuple[int, int, int]) -> None:
     inputs = qkv(*shape)
     public, nearest = (
-        plena.compile(Attention(), inputs, SMALL, staging=how) for how in ("public", "nearest")
+        plena.compile(Attention(), inputs, target=SMALL, staging=how) for how in ("public", "nearest")
     )
     assert public.asm == nearest.asm
     reports = [program.check(quiet=True) for program in (public, nearest)]

@@ -133,7 +133,9 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
     demanded = {
         "machine": "" if bounds.machine is None else f"RMS at most {bounds.machine:.2%}",
         "quantized": "" if bounds.quantized is None else f"RMS at most {bounds.quantized:.2%}",
-        "float32": "" if report.added is None else f"added to the formats' cost: at most {report.added.allowed:.2%}",
+        "float32": ""
+        if report.added is None
+        else f"added to the formats' cost: at most {report.added.allowed:.2%}",
         "formats": "",
     }
     meanings = {

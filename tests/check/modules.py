@@ -101,7 +101,13 @@ class Nested(nn.Module):
         self.linear = nn.Linear(32, 32)
 
     def forward(
-        self, batch: dict[str, Tensor], others: list[Tensor], factor: float, *, bias: Tensor, flag: bool = False
+        self,
+        batch: dict[str, Tensor],
+        others: list[Tensor],
+        factor: float,
+        *,
+        bias: Tensor,
+        flag: bool = False,
     ) -> dict[str, Any]:
         y = self.linear(batch["x"]) * factor + others[0] - others[1]
         return {"y": y + bias if flag else y, "count": 2, "nothing": None, "z": batch["z"] + bias}

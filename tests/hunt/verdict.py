@@ -45,7 +45,7 @@ def examine(case: Case | BlockCase) -> str:
     """
     module, inputs = case.module(), case.inputs()
     try:
-        program = compile(module, inputs, case.target, **case.options)
+        program = compile(module, inputs, target=case.target, **case.options)
     except CompileError as error:
         if any(part in str(error) for part in REFUSALS):
             return f"refused: {next(part for part in REFUSALS if part in str(error))}"
