@@ -168,7 +168,7 @@ class Added:
     ) -> Added:
         """Compare outputs; arrays or tensors of any floating or integer type, all of the same shapes."""
         triples = zip(results, quantized, float32, strict=True)
-        each = [_added(*(array_of(x) for x in triple), thresholds) for triple in triples]
+        each = [_added(array_of(x), array_of(y), array_of(z), thresholds) for x, y, z in triples]
         whole = max(each, key=lambda a: _ratio(a.found, a.allowed))
         row = max(each, key=lambda a: _ratio(a.row_found, a.row_allowed))
         return Added(

@@ -98,7 +98,7 @@ class CallSignature:
 
 
 def example_call(
-    module: Any, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
+    module: Any, args: Sequence[Any] | None, kwargs: object
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example call to compile for: an ExportedProgram has one of its own.
 
@@ -107,13 +107,16 @@ def example_call(
     """
     if isinstance(module, ExportedProgram) and not args and not kwargs and module.example_inputs is not None:
         args, kwargs = module.example_inputs
-    if kwargs is not None and not isinstance(kwargs, Mapping):
+    if kwargs is None:
+        kwargs = {}
+    if not isinstance(kwargs, Mapping):
         raise PlenaError(
             f"the keyword arguments must be a dictionary, not {type(kwargs).__name__}",
             "compile",
             'Write plena.compile(module, args, {"name": tensor}).',
         )
-    return tuple(args or ()), dict(kwargs or {})
+    keywords: Mapping[str, Any] = kwargs
+    return tuple(args or ()), dict(keywords)
 
 
 def _positional_names(module: Any, count: int) -> tuple[str, ...]:

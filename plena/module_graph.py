@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind, TensorArgument
 from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
 
 from plena.frontend.folding import evaluate_node, plan_folding, reads_values
 
@@ -58,7 +59,8 @@ class ModuleGraph:
     ) -> tuple[torch.Tensor, ...]:
         """The tensors that the module returns, in the order of the program's outputs; computed in float32."""
         run = _Run(self, replacement or Replacement())
-        results = run.run(*self._arguments(inputs))
+        with torch.no_grad():
+            results = run.run(*self._arguments(inputs), enable_io_processing=False)
         specs = self.program.graph_signature.output_specs
         return tuple(
             value
@@ -128,10 +130,6 @@ class _Run(Interpreter):
         self.foldable = graph.foldable
         self.replacement = replacement
 
-    def run(self, *args: Any) -> Any:
-        with torch.no_grad():
-            return super().run(*args, enable_io_processing=False)
-
     def run_node(self, n: Node) -> Any:
         if n.op != "call_function":
             return super().run_node(n)
@@ -170,7 +168,7 @@ def _call(node: Node, args: Any, kwargs: Any) -> Any:
     if "_assert_tensor_metadata" in str(node.target):
         return None
     assert callable(node.target)
-    args, kwargs = torch.utils._pytree.tree_map(_float32_type, (tuple(args), dict(kwargs)))
+    args, kwargs = pytree.tree_map(_float32_type, (tuple(args), dict(kwargs)))
     with torch.no_grad():
         return node.target(*args, **kwargs)
 

@@ -158,7 +158,7 @@ class _Observer:
     module: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    inputs: tuple[torch.Tensor, ...]
+    inputs: Sequence[torch.Tensor]
     schedule: Schedule
 
     def observe(self, places: Sequence[Place]) -> tuple[Program, dict[Place, torch.Tensor], list[Place]]:

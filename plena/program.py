@@ -505,4 +505,4 @@ def _kind(dtype: str) -> str:
 def _mark(tensor: Any) -> int:
     """A checksum of the values of a tensor."""
     array, _ = source_array(tensor)
-    return crc32(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+    return crc32(np.ascontiguousarray(array).tobytes())

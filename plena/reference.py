@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from plena.frontend.program import ImportedProgram
-    from plena.program import Program, Reference
+    from plena.program import Program
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
 """The format in which keys and values lie in HBM."""
