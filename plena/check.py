@@ -151,8 +151,8 @@ class Added:
         formats: RMS of the quantised reference minus float32.
         found: RMS of the result minus the quantised reference.
         allowed: `Thresholds.share` of `formats`, and `Thresholds.ulps` bf16 steps at the size of the output.
-        row_formats, row_found, row_allowed: the same of a row; the formats' cost is the row's or the output's, whichever
-            is larger, and a row may add `Thresholds.for_rows` as much.
+        row_formats, row_found, row_allowed: the same of a row; the formats' cost is the row's or the output's,
+            whichever is larger, and a row may add `Thresholds.for_rows` as much.
     """
 
     formats: float

@@ -163,8 +163,8 @@ class Program:
         """Run on the emulator.
 
         Args:
-            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also be
-                the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
+            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
+                be the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
             progress: whether to show it; None means when it takes long on a terminal.
 
         Returns:

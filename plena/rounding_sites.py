@@ -29,10 +29,34 @@ _SECOND = {"matmul": 1, "mm": 1, "bmm": 1, "mv": 1, "addmm": 2, "baddbmm": 2}
 """Position of the right-hand side among the arguments."""
 
 _LAYOUT = frozenset(
-    "view reshape _unsafe_view permute transpose t mT numpy_T movedim swapaxes expand unsqueeze squeeze flatten "
-    "unflatten clone contiguous detach alias to _to_copy type_as lift_fresh_copy repeat_interleave".split()
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "permute",
+        "transpose",
+        "t",
+        "mT",
+        "numpy_T",
+        "movedim",
+        "swapaxes",
+        "expand",
+        "unsqueeze",
+        "squeeze",
+        "flatten",
+        "unflatten",
+        "clone",
+        "contiguous",
+        "detach",
+        "alias",
+        "to",
+        "_to_copy",
+        "type_as",
+        "lift_fresh_copy",
+        "repeat_interleave",
+    ]
 )
-_PARTS = frozenset("slice select narrow split split_with_sizes chunk unbind getitem".split())
+_PARTS = frozenset(["slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem"])
 
 
 @dataclass(frozen=True)

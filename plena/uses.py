@@ -69,7 +69,7 @@ class _SeparateUses(GraphImporter):
         if not isinstance(argument, Node):
             return super().value_of(argument)
         leaf = argument if self.reader is not None else self._leaf(argument)
-        if leaf is None or self._is_view(self.node) and self.reader is None:
+        if leaf is None or (self._is_view(self.node) and self.reader is None):
             return super().value_of(argument)
         if self.leaves.get(argument.name) in self.separate:
             return self._separate(argument)

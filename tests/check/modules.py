@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -115,7 +116,7 @@ class Nested(nn.Module):
 
 def mlp(*widths: int) -> nn.Sequential:
     """Linear layers with ReLU between."""
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = pairwise(widths)
     return nn.Sequential(*[part for a, b in pairs for part in (nn.Linear(a, b), nn.ReLU())][:-1])
 
 
