@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 def compile(
     module: Any,
-    example_inputs: Sequence[Any],
-    target: Target | None = None,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     *,
+    target: Target | None = None,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
     timing: Timing = "transactional",
@@ -43,7 +44,9 @@ def compile(
 
     Args:
         module: torch.nn.Module or torch.export.ExportedProgram.
-        example_inputs: tensors that fix shapes and dtypes.
+        example_inputs: the positional arguments of a call, as for torch.export.export: they fix shapes and dtypes of
+            tensors, also in lists and dictionaries, and the values of everything else. An ExportedProgram has its own.
+        kwargs: its keyword arguments.
         target: the machine, shipped settings by default.
         max_instructions: static instructions that the program may have at most.
         objective: what to minimise, "cycles" (under `max_instructions`) or "size".
@@ -59,7 +62,13 @@ def compile(
             met: what, where in the model, and what to do.
     """
     from plena.frontend import import_module
+    from plena.inputs import example_call
 
+    if isinstance(kwargs, Target):
+        raise CompileError(
+            "the third argument is the module's keyword arguments, not the target",
+            hint="Write plena.compile(module, args, target=...).",
+        )
     check_options(
         {
             "target": target,
@@ -74,13 +83,14 @@ def compile(
     target = target or Target()
     target.validate()
     schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    args, keywords = example_call(module, example_inputs, kwargs)
     with without_collection():
-        imported = import_module(module, example_inputs)
+        imported = import_module(module, args, keywords)
         kernels = imported.module
         target.attach(kernels)
         run_pipeline(kernels, TENSOR_PIPELINE)
         chosen = search(kernels, schedule, max_instructions)
-        program = program_of(chosen, imported, module, example_inputs)
+        program = program_of(chosen, imported, module, args, keywords)
     program.rationale = replace(
         chosen.rationale,
         model=type(module).__name__,
@@ -148,11 +158,17 @@ def _shown(value: object) -> str:
 
 
 def program_of(
-    chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
+    chosen: Candidate,
+    imported: ImportedProgram,
+    module: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Program:
-    """The chosen lowering with its tensors and references."""
-    from plena.reference import float_reference, quantized_reference, thresholds_for
+    """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
+    from plena.inputs import CallSignature
+    from plena.reference import ModuleReferences, thresholds_for
 
+    signature = CallSignature.of(args, kwargs or {}, module)
     expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
     constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
     program = Program.from_module(
@@ -166,13 +182,15 @@ def program_of(
         timing=chosen.schedule.timing,
         decisions=chosen.decisions,
         data=StagedData(expressions, imported.tensors, constants),
-        example_inputs=tuple(example_inputs),
+        example_inputs=signature.tensors(args, kwargs or {}),
+        signature=signature,
     )
     program.thresholds = thresholds_for(imported.module)
     _verify(program)
     program.machine_reference = machine_reference(program, chosen.tiles)
-    program.quantized_reference = quantized_reference(program, module, imported.module)
-    program.float_reference = float_reference(module)
+    program.source = ModuleReferences(program, imported, module, signature)
+    program.quantized_reference = program.source.quantized
+    program.float_reference = program.source.float32
     return program
 
 

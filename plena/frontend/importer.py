@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +107,7 @@ class GraphImporter:
         self.builder = Builder(InsertPoint.at_end(self.block))
         self.emitted: dict[int | str, SSAValue] = {}
         self.constants: dict[tuple[object, ...], list[str]] = {}
+        self.symbols: dict[int, str] = {}
         self.held: list[torch.Tensor] = []
         self.origins: dict[int, Node] = {}
         self.location: dict[str, Attribute] = {}
@@ -131,7 +132,17 @@ class GraphImporter:
         main = func.FuncOp("main", types, Region(self.block))
         main.properties["arg_attrs"] = _names(inputs)
         main.properties["res_attrs"] = _names(outputs)
-        return ImportedProgram(ModuleOp([main]), self.tensors, inputs, outputs)
+        return ImportedProgram(
+            ModuleOp([main]), self.tensors, inputs, outputs, self.program, dict(self._leaves())
+        )
+
+    def _leaves(self) -> Iterator[tuple[str, str]]:
+        for node, value in self.values.items():
+            symbol = self.symbols.get(id(value)) if isinstance(value, torch.Tensor) else None
+            if isinstance(value, Parameter):
+                symbol = value.symbol
+            if symbol is not None:
+                yield node.name, symbol
 
     def _drop_unused(self) -> None:
         """Remove parameters, and views of them, that only folded nodes have read."""
@@ -353,7 +364,10 @@ class GraphImporter:
                 )
             self.held.append(tensor)
             compact = _without_repetition(tensor)
-            value = self.insert(self._constant_op(compact, self.plan.names.get(id(tensor), "constant")))
+            constant = self._constant_op(compact, self.plan.names.get(id(tensor), "constant"))
+            if isinstance(constant, aten.ConstantOp):
+                self.symbols[id(tensor)] = constant.symbol.string_value()
+            value = self.insert(constant)
             if compact.shape != tensor.shape:
                 result_type = self.tensor_type(tensor, None)
                 value = self.insert(aten.ExpandOp.build(operands=[value], result_types=[result_type]))

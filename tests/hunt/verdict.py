@@ -42,7 +42,7 @@ def examine(case: Case | BlockCase) -> str:
     """
     module, inputs = case.module(), case.inputs()
     try:
-        program = compile(module, inputs, case.target, **case.options)
+        program = compile(module, inputs, target=case.target, **case.options)
     except CompilerBug:
         raise
     except CompileError as error:
