@@ -29,6 +29,7 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 
 from plena.errors import PlenaError
 from plena.passes.pipelines import PIPELINES
+from plena.tools.ir_strings import require_closed_strings
 from plena.tools.settings import setting
 from plena.tools.shown_warnings import DEBUG_VARIABLE, show_warnings
 
@@ -110,11 +111,11 @@ class PlenaOpt(xDSLOptMain):
                 os.unlink(self.args.output_file)
 
     def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
-        text = chunk.read()
+        text = chunk.read().removeprefix(codecs.BOM_UTF8)
         chunk.close()
-        module = super().parse_chunk(
-            io.BytesIO(text.removeprefix(codecs.BOM_UTF8)), file_extension, start_offset
-        )
+        if file_extension == "mlir":
+            require_closed_strings(text.decode(errors="replace"), self.get_input_name(), start_offset)
+        module = super().parse_chunk(io.BytesIO(text), file_extension, start_offset)
         if module is not None and (self.args.settings is not None or self.args.overrides):
             self._attach_target(module)
         return module

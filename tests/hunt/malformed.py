@@ -1,9 +1,10 @@
-"""`python -m tests.hunt.malformed --count 50000 --seed 7`: damaged inputs to every reader; prints each bare exception once.
+"""`python -m tests.hunt.malformed --count 50000 --seed 7`: damaged inputs; prints each kind of bare exception once.
 
-A bare exception is one that a user cannot act on: from Python anything but a `PlenaError`, from `plena-opt` an "internal
-error". What is damaged: assembly text, machine words, IR text, pass pipelines with their options, settings files and
-program folders. The inputs are slips of the hand on good ones, from equal seeds equal ones; programs that would run long
-are stopped after some instructions. Its finds are tests in tests/damage/test_found.py.
+A bare exception is one that a user cannot act on: from Python anything but a `PlenaError`, from `plena-opt` an
+"internal error", and reading that takes for ever. What is damaged: assembly text, machine words, IR text, pass
+pipelines with their options, settings files and program folders. The inputs are slips of the hand on good ones, from
+equal seeds equal ones; programs that would run long are stopped after some instructions. Its finds are tests in
+tests/damage/test_found.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +43,14 @@ LONG = 100_000
 """Instructions after which a run is stopped."""
 
 
+SLOW = 30
+"""Seconds after which reading an input counts as a bare exception."""
+
+
+class TooSlow(Exception):
+    """Reading a small input takes for ever."""
+
+
 class TooLong(Exception):
     """A program that runs on and on is none of the errors looked for."""
 
@@ -61,9 +71,7 @@ class Makers:
         self.folder = folder
         self.target = plena.Target().with_settings(SMALL)
         self.programs = [
-            p.read_text()
-            for p in sorted((TESTS / "corpus").glob("*.asm"))
-            if p.stat().st_size < SHORT
+            p.read_text() for p in sorted((TESTS / "corpus").glob("*.asm")) if p.stat().st_size < SHORT
         ]
         modules = [p.read_text() for p in sorted((TESTS / "filecheck").rglob("*.mlir"))]
         self.modules = [m for m in modules if len(m) < SHORT]
@@ -126,7 +134,9 @@ class Makers:
     def passes(self, chance: random.Random) -> Attempt:
         """IR or assembly that is right through a pipeline with options of any kind."""
         if chance.random() < 0.4:
-            return self._opt("options", "x.asm", chance.choice(self.programs), "lift," + pipeline(chance), chance)
+            return self._opt(
+                "options", "x.asm", chance.choice(self.programs), "lift," + pipeline(chance), chance
+            )
         return self._opt("options", "x.mlir", chance.choice(self.modules), pipeline(chance), chance)
 
     def _opt(self, kind: str, name: str, text: str, passes: str, chance: random.Random) -> Attempt:
@@ -232,6 +242,8 @@ class Malformed:
 
     def attempt(self, attempt: Attempt) -> None:
         """One input."""
+        signal.signal(signal.SIGALRM, _too_slow)
+        signal.alarm(SLOW)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -247,6 +259,12 @@ class Malformed:
                 print(f"{'#' * 100}\n# {name}\n# {attempt.kind}\n{attempt.shown}", flush=True)
                 traceback.print_exception(error, limit=-4, file=sys.stdout)
             self.found[name] += 1
+        finally:
+            signal.alarm(0)
+
+
+def _too_slow(*_: object) -> None:
+    raise TooSlow
 
 
 def signature(error: BaseException) -> str:
