@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hunt import malformed, odd_modules
+from tests.hunt import malformed_calls, odd_modules
 
 ENTRIES = odd_modules.entries()
 
@@ -25,5 +25,5 @@ def test_all_odd_modules(entry: tuple[str, str]) -> None:
 
 
 def test_malformed_inputs() -> None:
-    outcomes = [malformed.examine(number) for number in (*range(60), 738, 873, 2309)]
+    outcomes = [malformed_calls.examine(number) for number in (*range(60), 738, 873, 2309)]
     assert outcomes.count("compiled") < len(outcomes) / 2

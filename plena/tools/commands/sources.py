@@ -19,6 +19,7 @@ from plena.tools.settings import add_target_options, target_of
 
 if TYPE_CHECKING:
     from plena.backend.assembly import AsmInstruction
+    from plena.lift.code import Code as FlatCode
     from plena.program import Program
     from plena.target import Target
 
@@ -36,6 +37,16 @@ class Code:
     words: Any
     text: str | None
     program: Program | None
+
+    def flat(self, file: str | None = None) -> FlatCode:
+        """What `plena.optimize` and the static check take, without reading the text again.
+
+        Args:
+            file: the name to show in messages.
+        """
+        from plena.lift.code import Code as FlatCode
+
+        return FlatCode(self.words, self.text, file)
 
 
 def add_compile_options(parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.hunt.malformed --count 1000 --seed 7`: malformed arguments of plena.compile, each refused clearly.
+"""`python -m tests.hunt.malformed_calls --count 1000 --seed 7`: malformed arguments of plena.compile, each refused clearly.
 
 A case is a small module with its inputs, one to three of whose parts are exchanged for something that nobody should
 give. It must compile, or raise a PlenaError that says where and what to do; a bare exception, or a CompilerBug, is a
@@ -168,7 +168,7 @@ def examine(number: int) -> str:
 
 def main() -> int:
     """The exit code is 1 if something failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.hunt.malformed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.hunt.malformed_calls", description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="how many cases (default 1,000)")
     parser.add_argument("--seed", type=int, default=0, help="number of the first one (default 0)")
     options = parser.parse_args()
