@@ -10,8 +10,8 @@ from plena.compiler import compile
 from plena.verify import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
-from tests.hunt.modules import Source
 from tests.hunt.verdict import examine
+from tests.hunt.writer import Source
 
 SMALL = {
     "MLEN": 16,
