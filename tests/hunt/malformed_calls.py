@@ -1,4 +1,4 @@
-"""`python -m tests.hunt.malformed_calls --count 1000 --seed 7`: malformed arguments of plena.compile, each refused clearly.
+"""`python -m tests.hunt.malformed_calls --count 1000`: malformed arguments of plena.compile, each refused clearly.
 
 A case is a small module with its inputs, one to three of whose parts are exchanged for something that nobody should
 give. It must compile, or raise a PlenaError that says where and what to do; a bare exception, or a CompilerBug, is a

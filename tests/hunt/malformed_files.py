@@ -1,4 +1,4 @@
-"""`python -m tests.hunt.malformed_files --count 50000 --seed 7`: damaged inputs; prints each kind of bare exception once.
+"""`python -m tests.hunt.malformed_files --count 50000`: damaged inputs; prints each kind of bare exception once.
 
 A bare exception is one that a user cannot act on: from Python anything but a `PlenaError`, from `plena-opt` an
 "internal error", and reading that takes for ever. What is damaged: assembly text, machine words, IR text, pass

@@ -14,7 +14,7 @@ from plena.compiler import compile
 from plena.errors import CompileError, VerificationError
 from plena.program import Program
 from plena.reference import as_tensors
-from plena.refusals import CompilerBug, OperatorError
+from plena.refusals import CompilerBug
 from plena.target import Target
 from plena.verify import Severity, verify
 from plena.verify.findings import Finding

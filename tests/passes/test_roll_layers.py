@@ -89,4 +89,6 @@ def test_a_layer_longer_than_the_watchdog_allows_is_not_looped() -> None:
 
 def test_a_budget_below_the_smallest_program() -> None:
     with pytest.raises(CompileError, match="The smallest has"):
-        plena.compile(stack(32, 32), (torch.randn(4, 16),), target=SMALL, objective="size", max_instructions=20)
+        plena.compile(
+            stack(32, 32), (torch.randn(4, 16),), target=SMALL, objective="size", max_instructions=20
+        )
