@@ -16,6 +16,7 @@ import numpy.typing as npt
 from plena.backend import view as views
 from plena.backend.layout import TensorPlacement, chunks, matrices_of
 from plena.backend.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
+from plena.backend.scalar_codes import scalar_bf16_round
 from plena.backend.view import Array
 from plena.errors import PlenaError
 from plena.target import Target
@@ -133,7 +134,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         seen = bf16_round(matrices)
     elif placement.memory == "fp":
         with np.errstate(over="ignore"):
-            seen = bf16_round(matrices.astype(np.float16).astype(np.float32))
+            seen = scalar_bf16_round(matrices.astype(np.float16).astype(np.float32))
     else:
         seen = matrices
     return views.scatter(placement.view, seen / np.float32(placement.scale), whole)

@@ -16,6 +16,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, im
 from plena.backend import view as views
 from plena.backend.layout import TensorPlacement, chunks, matrices_of
 from plena.backend.number_formats import NumberFormat, bf16_round
+from plena.backend.scalar_codes import scalar_bf16_round
 from plena.backend.view import Array
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
 from plena.dialects.tile.placements import from_attribute
@@ -92,12 +93,12 @@ class TileFunctions(InterpreterFunctions):
             seen = number_format.staged(whole, placement.staging)
             whole[:] = number_format.staged(whole - seen, placement.staging) if placement.residual else seen
         elif placement.memory == "fp":
-            data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
+            data[:] = scalar_bf16_round(data.astype(np.float16).astype(np.float32))
 
     @impl(ConstantOp)
     def run_constant(self, interpreter: Interpreter, op: ConstantOp, args: PythonValues) -> PythonValues:
         values = np.array(op.numbers, np.float16).astype(np.float32)
-        return (Region(bf16_round(values)),)
+        return (Region(scalar_bf16_round(values)),)
 
     @impl(ViewOp)
     def run_view(self, interpreter: Interpreter, op: ViewOp, args: PythonValues) -> PythonValues:

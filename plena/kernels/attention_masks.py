@@ -17,11 +17,12 @@ from plena.dialects.plena import AttentionOp, BandAttr
 from plena.dialects.tensor_shapes import element_type_of
 from plena.kernels.attention_heads import HeadPlace
 from plena.kernels.attention_shape import AttentionShape
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import map_constant
 from plena.kernels.tensors import HostTensor
 from plena.kernels.words import constant_panel
 from plena.lowering.kernel import ceil_div
+from plena.refusals import refusal
 
 HIDDEN = -(2.0**14)
 """Added to the score of a key that is not seen: exact in every MX format, and its exponential vanishes."""
@@ -264,7 +265,11 @@ class AttentionMasks:
     def _host(self, operand: SSAValue, what: str) -> HostTensor:
         tensor = self.ctx.host(operand)
         if tensor is None:
-            raise unsupported(self.op, f"a computed {what} has no kernel")
+            raise refusal(
+                self.op,
+                f"the {what} is computed",
+                f"Make the {what} a parameter, a buffer or an input, or a function of constants.",
+            )
         return tensor
 
     def _place_sinks(self, operand: SSAValue) -> None:

@@ -8,9 +8,10 @@ from plena.backend.layout import Source
 from plena.backend.view import Expand, IsZero, Permute, Reshape
 from plena.dialects.plena import CastOp, ExpandOp, NotOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
+from plena.refusals import refusal
 from plena.staged_data import symbol_of
 
 
@@ -59,5 +60,9 @@ def lower_not(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, NotOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        raise unsupported(op, "a computed mask has no kernel")
+        raise refusal(
+            op,
+            "the mask is computed",
+            "Give the mask as an input of the model, or compute it when the module is built.",
+        )
     ctx.set(op.result, tensor.through(IsZero()))

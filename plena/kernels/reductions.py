@@ -9,12 +9,13 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.plena import ReduceOp
 from plena.kernels.attention_masks import HIDDEN
 from plena.kernels.attention_rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.tensors import Panel
 from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
 from plena.lowering.kernel import ceil_div
+from plena.refusals import refusal
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6
@@ -32,7 +33,11 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
     source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
     parts = parts_of(ctx, op, source, groups)
     if not few(ctx, source.rows, groups):
-        raise unsupported(op, f"{source.rows} x {groups} results are too many for FP SRAM")
+        raise refusal(
+            op,
+            f"{source.rows} x {groups} results are too many for FP SRAM",
+            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+        )
     words = new_words(ctx, source.rows, groups)
     maximum = kind == "max"
     if parts.is_alone:

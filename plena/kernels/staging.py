@@ -7,8 +7,9 @@ from xdsl.ir import Attribute, Operation
 from plena.backend.layout import Source
 from plena.backend.view import Pad
 from plena.dialects.plena import ConcatAttr, FullAttr
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
+from plena.refusals import refusal
 from plena.staged_data import symbol_of
 
 
@@ -26,7 +27,11 @@ def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int,
     sources: list[Source] = []
     for part in parts:
         if not isinstance(part, Attribute) or tensor.view:
-            raise unsupported(op, "a run-time table that is narrower than what it applies to has no kernel")
+            raise refusal(
+                op,
+                "a table from outside is narrower than what it applies to",
+                "Give the table in full width: pad cos with ones and sin with zeros.",
+            )
         sources.append(_named(ctx, ConcatAttr([part, FullAttr(value, (rows, width - columns))], 1)))
     return HostTensor(sources[0], shape, (), shape, stack=tuple(sources) if tensor.stack else ())
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from tests.hunt.kinds import KINDS
 from tests.hunt.search import SHOWN, Found, chunk
 
+MINUTE = 60.0
+"""Seconds between two lines where progress is not shown in place."""
+
 
 @dataclass
 class Hunt:
@@ -24,6 +27,7 @@ class Hunt:
 
     deadline: float
     started: float = field(default_factory=time.monotonic)
+    shown: float = -MINUTE
     outcomes: Counter[str] = field(default_factory=Counter[str])
     known: Counter[str] = field(default_factory=Counter[str])
 
@@ -53,11 +57,15 @@ class Hunt:
         self.take(found)
 
     def show(self) -> None:
-        """The line of progress."""
+        """The line of progress: in place on a terminal, else one a minute."""
+        terminal, now = sys.stderr.isatty(), time.monotonic()
+        if not terminal and now - self.shown < MINUTE:
+            return
+        self.shown = now
         compiled, total = self.outcomes["compiled"], sum(self.outcomes.values())
-        minutes = (time.monotonic() - self.started) / 60
-        line = f"\r{minutes:7.1f} min  {total:,} cases  {compiled:,} compiled  {len(self.known)} failures "
-        print(line, end="", file=sys.stderr, flush=True)
+        minutes = (now - self.started) / 60
+        line = f"{minutes:7.1f} min  {total:,} cases  {compiled:,} compiled  {len(self.known)} failures "
+        print(f"\r{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
 
 
 def together(hunt: Hunt, args: argparse.Namespace) -> int:

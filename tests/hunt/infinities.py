@@ -11,8 +11,8 @@ BEHIND = (
     "{}.softmax(-1)", "{}.amax(-1, keepdim=True)", "{}.amax(-2, keepdim=True)", "F.relu({})", "torch.sigmoid({})",
     "{}.exp()", "{}.clamp(-3, 3)", "{}", "-{}", "{} * 0.5", "{} + 1", "torch.maximum({}, torch.zeros(()))",
     "{}.clamp(min=-2.0)", "torch.tanh({})", "F.log_softmax({}, -1)", "{}.amin(-1, keepdim=True)", "F.gelu({})",
-    "F.silu({})", "1 / {}", "{} - {}.amax(-1, keepdim=True)", "({} > 0).float()",
-    "torch.nan_to_num({})", "{}.isinf().float()",
+    "F.silu({})", "1 / {}", "{} - {}.amax(-1, keepdim=True)", "({} > 0).float()", "torch.nan_to_num({})",
+    "{}.isinf().float()",
 )  # fmt: skip
 
 
