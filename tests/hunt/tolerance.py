@@ -123,7 +123,7 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
             f"element {worst} is {result.flatten()[worst]:.6g}, PyTorch has {exact.flatten()[worst]:.6g}, "
             f"explained {bound.flatten()[worst]:.2g}"
         )
-    row_bound = 3 * in_row + 2 * BF16 * row_size + 0.5 * _of_all(spread)
+    row_bound = 3 * in_row + _of_row(moved.amax(0)) + 2 * BF16 * row_size + 0.5 * _of_all(spread)
     if (row_error > row_bound).any():
         worst = int((row_error - row_bound).flatten().argmax())
         return f"a row is off by {row_error.flatten()[worst]:.3g}, explained {row_bound.flatten()[worst]:.3g}"
@@ -169,7 +169,8 @@ class Rounding(TorchDispatchMode):
         super().__init__()
         random = np.random.default_rng(seed)
         self._formats = [formats[n] for n in random.permutation(len(formats))]
-        self._shift, self._fine = (float(x) for x in random.uniform(1, 2, 2))
+        # Every fourth time on the machine's own grid.
+        self._shift, self._fine = (float(x) for x in random.uniform(1, 2, 2)) if seed % 4 else (1.0, 1.0)
         self._moves = bool(seed % 2)
         self._known: set[int] = set()
         self._kept: list[Tensor] = []
