@@ -75,15 +75,6 @@ def _differ(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a != b) & ~(a.isnan() & b.isnan())
 
 
-def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Tensor]:
-    """The parameters and constants that are staged to HBM, as the machine sees them.
-
-    Of an expression such as a weight times a gain, the weight is chosen such that the expression has the rounded
-    value. A parameter that is staged in two ways has one of the values: see `Choice.conflicts`.
-    """
-    return choose(data.expressions, rounded_expressions(program, data), data.tensors).tensors
-
-
 @dataclass
 class Choice:
     """Values of symbols for which expressions have given values.
