@@ -137,9 +137,15 @@ class AttentionKernel(ABC):
         schedule, target = self.ctx.schedule, self.target
         if schedule.objective == "size":
             return [whole_section(self.needed, target.mlen)]
-        step = target.mlen if self.tile_by_tile else target.blen
+        # Lanes that no product makes would keep the NaN of an earlier query.
+        step = target.mlen if self.tile_by_tile or self.may_be_undefined else target.blen
         self.ctx.sections = max(self.ctx.sections, most_sections(self.needed, target.mlen, step))
         return visible_sections(self.needed, target.mlen, step, schedule.sections)
+
+    @property
+    def may_be_undefined(self) -> bool:
+        """Whether a query may have NaN for a result."""
+        return self.op.empty is not None and self.op.empty.data == "nan"
 
     def _in_order(self) -> list[Section]:
         return self.sections[::-1] if self._descending else self.sections
