@@ -23,7 +23,7 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     target, schedule = ctx.target, ctx.schedule
     product = _product_shape(shape, target.mlen)
     broadcast = schedule.attention != "online" and prefers_broadcast(product, target, schedule)
-    broadcast = broadcast and not _may_be_undefined(op)
+    broadcast = broadcast and not ctx.may_hold_nan
     if broadcast and schedule.matmul == "auto":
         broadcast = broadcast_fits(ctx)
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
@@ -37,11 +37,6 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
         )
     ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
-
-
-def _may_be_undefined(op: AttentionOp) -> bool:
-    """Whether a query may have NaN for a result: the broadcast unit adds up products of different queries."""
-    return op.empty is not None and op.empty.data == "nan"
 
 
 def _mm_form(shape: AttentionShape, ctx: KernelContext) -> type[RowsAttention] | type[OnlineAttention]:

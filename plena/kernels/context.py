@@ -68,6 +68,8 @@ class KernelContext:
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None
     """The index of the repetition that is being lowered."""
+    may_hold_nan: bool = False
+    """Whether some row may be NaN: the broadcast unit would spread it to others."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
