@@ -16,6 +16,7 @@ from xdsl.pattern_rewriter import (
 )
 
 from plena.dialects import aten, plena
+from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
@@ -272,6 +273,11 @@ class AttentionBuilder:
             base = self.emitter.add(
                 plena.ParameterOp(symbol, shape_of(term.base), element_type_of(term.base))
             )
+        if isinstance(owner, aten.FullOp):
+            value, shape_of_it = full_value(base), shape_of(base)
+            assert value is not None
+            uniform = plena.FullAttr(value, shape_of_it)
+            base = self.emitter.add(plena.ParameterOp(uniform, shape_of_it, element_type_of(base)))
         if isinstance(term, Allowed) and term.inverted:
             base = self.emitter.add(plena.NotOp(base))
         return repeated_view(self.emitter, base, layout, shape)
