@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from xdsl.dialects.builtin import Float32Type
@@ -143,16 +144,19 @@ class AttentionMasks:
         self.bias_rows: SSAValue | None = None
         self.sinks: SSAValue | None = None
         self.levels = Levels.of(op)
-        self.start: SSAValue | None = None
-        self.floor = self._floor()
 
-    def _floor(self) -> SSAValue:
+    @cached_property
+    def floor(self) -> SSAValue:
         """What a running maximum starts from: where a row may have no key, above all that hides for good."""
         if self.op.empty is None or self.op.sinks is not None:
             return self.builder.constant(float("-inf"))
-        if self.op.empty.data == "zero":
-            self.start = self.builder.constant(START)
         return word(self.ctx, -(2.0 ** (self.levels.unseen - 1)))
+
+    @cached_property
+    def start(self) -> SSAValue | None:
+        """What a sum of exponentials starts from where a row without a key is zero."""
+        zero = self.op.empty is not None and self.op.empty.data == "zero" and self.op.sinks is None
+        return self.builder.constant(START) if zero else None
 
     @property
     def undefined(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-import warnings
 from dataclasses import dataclass, replace
 from math import prod
 from types import SimpleNamespace

@@ -24,7 +24,12 @@ SMALL = machine(16, MATRIX_SRAM_SIZE=16 * 16)
 
 ROWS: dict[str, Any] = {"matmul": "mm", "attention": "rows"}
 ONLINE: dict[str, Any] = {"matmul": "mm", "attention": "online"}
-FORMS = {"auto": {}, "rows": ROWS, "online": ONLINE, "broadcast": {"matmul": "broadcast"}}
+FORMS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "rows": ROWS,
+    "online": ONLINE,
+    "broadcast": {"matmul": "broadcast"},
+}
 EVERY_FORM = pytest.mark.parametrize("form", FORMS)
 
 ROUNDING = 0.04
@@ -328,7 +333,7 @@ def test_any_mask(case: dict[str, Any]) -> None:
     if case["band"] is not None:
         low, width = case["band"]
         band = band.triu(low).tril(low + width)
-    options = {"target": machine(case["mlen"]), **FORMS[case["form"]]}
+    options: dict[str, Any] = {"target": machine(case["mlen"]), **FORMS[case["form"]]}
     q, k, v = operands(2, case["heads"], queries, keys)
     if case["constant"]:
         agrees(lambda q, k, v: way(q, k, v, seen & band), q, k, v, **options)
