@@ -39,14 +39,12 @@ def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[t
 def rounded(program: Program, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
     """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
 
-    Infinities and what a mask's floor raises keep their value: the program means the original.
+    Infinities keep their value: the program means the original.
     """
     before = tensor.numpy()
     with np.errstate(invalid="ignore", over="ignore"):
         after = quantized(placement, before, program.target)
     kept = ~np.isfinite(before)
-    if placement.floor is not None:
-        kept |= before < placement.floor
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 
 
