@@ -18,7 +18,7 @@ from plena.inputs import CallSignature
 from plena.program import Program
 from plena.reference import ModuleReferences
 from plena.staged_data import StagedData, data_of_module, symbol_of
-from plena.staged_values import distribute, quantized_inputs, quantized_tensors
+from plena.staged_values import choose, distribute, quantized_inputs, rounded_expressions
 
 W = SymbolRefAttr("w")
 MX = SMALL.precision["HBM_M_WEIGHT_TYPE"]
@@ -90,8 +90,10 @@ def test_parameters_staged_in_parts_are_put_together() -> None:
         TensorPlacement(n, "hbm", 0, (8, 16), "rows", "HBM_M_WEIGHT_TYPE", Source("data", symbol=n))
         for n in ("top", "bottom")
     )
+    choice = choose(data.expressions, rounded_expressions(program, data), tensors)
+    assert not choice.conflicts
     torch.testing.assert_close(
-        quantized_tensors(program, data)["w"],
+        choice.tensors["w"],
         torch.from_numpy(MX.quantize(tensors["w"].numpy())),
         rtol=0,
         atol=0,

@@ -76,6 +76,8 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
         StagingWarning: it does not survive the number format.
     """
     array, is_bf16_bits = source_array(values)
+    if is_bf16_bits and any(step.reads_numbers for step in placement.view):
+        array, is_bf16_bits = bf16_from_bits(array), False
     matrices = _apply(placement, array)
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
@@ -163,8 +165,6 @@ def _apply(placement: TensorPlacement, array: Array) -> Array:
 
 
 def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
-    if placement.floor is not None:
-        values = np.maximum(values, np.float32(placement.floor))
     return values if placement.scale == 1.0 else values * np.float32(placement.scale)
 
 

@@ -7,39 +7,16 @@ weights), ``scatter`` writes matrices back into a tensor (outputs). Both work on
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from plena.backend.mask_steps import Biases, Hidden
+from plena.backend.step import Array, Json, Step
 from plena.errors import PlenaError
-
-Array: TypeAlias = npt.NDArray[Any]
-Json: TypeAlias = list[Any]
-
-
-class Step(ABC):
-    """One step of a view."""
-
-    @abstractmethod
-    def apply(self, array: Array) -> Array:
-        """The array after this step."""
-
-    @abstractmethod
-    def scatter(self, array: Array, into: Array) -> Array:
-        """The array before this step, given the array after it; what the step dropped is taken from ``into``."""
-
-    @abstractmethod
-    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape after this step."""
-
-    @abstractmethod
-    def to_json(self) -> Json:
-        """``[name, argument, ...]``."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +149,8 @@ class Expand(Step):
 class IsZero(Step):
     """1 where an element is 0 (or false), 0 elsewhere; ``scatter`` leaves what is not 0 as in ``into``."""
 
+    reads_numbers = True
+
     def apply(self, array: Array) -> Array:
         return (array == 0).astype(array.dtype)
 
@@ -194,6 +173,8 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "pad": Pad,
     "expand": Expand,
     "is_zero": IsZero,
+    "biases": Biases,
+    "hidden": Hidden,
 }
 
 
@@ -251,6 +232,6 @@ def _step_from_json(step: object, where: str) -> Step:
         if all(isinstance(n, int) for n in flat):
             try:
                 return _STEPS[step[0]](*arguments)
-            except TypeError:
+            except (TypeError, ValueError):
                 pass
     raise PlenaError(f"unknown view step {step!r}", where)

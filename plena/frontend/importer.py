@@ -33,7 +33,7 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten
 from plena.errors import CompileError
 from plena.frontend import operators
-from plena.frontend.bands import band_of
+from plena.frontend.bands import mask_properties
 from plena.frontend.element_types import DTYPES, element_type, unsupported_dtype
 from plena.frontend.export import export_module
 from plena.frontend.folding import FoldingPlan, evaluate_node, plan_folding
@@ -389,7 +389,8 @@ class GraphImporter:
             self.tensors[symbol] = tensor
             self.constants.setdefault(_fingerprint(tensor), []).append(symbol)
         return aten.ConstantOp.build(
-            properties={"symbol": SymbolRefAttr(symbol), "band": band_of(tensor)}, result_types=[result_type]
+            properties={"symbol": SymbolRefAttr(symbol), **mask_properties(tensor)},
+            result_types=[result_type],
         )
 
     def _equal_constant(self, tensor: torch.Tensor) -> str | None:

@@ -127,19 +127,46 @@ class PlenaFunctions(InterpreterFunctions):
         if op.softcap is not None:
             cap = op.softcap.value.data
             scores = torch.tanh(scores / cap) * cap
+        masks: list[torch.Tensor] = []
         if op.bias is not None:
             bias = values[op.bias]
-            if bias.dtype == torch.bool:
-                bias = torch.zeros(bias.shape).masked_fill(~bias, float("-inf"))
-            scores = scores + bias
-        scores = scores.masked_fill(~self._allowed(op), float("-inf"))
+            if bias.is_floating_point():
+                scores = scores + bias
+            else:
+                masks.append(bias == 0)
         if op.key_padding is not None:
-            scores = scores.masked_fill((values[op.key_padding] == 0)[:, None, None, :], float("-inf"))
+            masks.append((values[op.key_padding] == 0)[:, None, None, :])
+        scores = self._masked(op, scores, masks)
         if op.sinks is not None:
             sinks = values[op.sinks].reshape(1, heads, 1, 1).expand(batch, -1, op.query_length, 1)
             scores = torch.cat([scores, sinks], dim=-1)
         weights = torch.softmax(scores, dim=-1)[..., : op.key_length]
+        if op.empty is not None and op.empty.data == "zero":
+            weights = weights.masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
         return ((weights @ v).transpose(1, 2).reshape(shape_of(op.result)),)
+
+    def _masked(self, op: plena.AttentionOp, scores: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
+        """The scores after the band and other masks, true where they hide."""
+        infinity = float("-inf")
+        outside = ~self._allowed(op)
+        number = infinity if op.fill is None else op.fill.value.data
+        match "within_band" if op.masked is None else op.masked.data:
+            case "alike":
+                for mask in masks:
+                    outside = outside | mask
+                return scores.where(~outside, scores + number)
+            case "beyond_band":
+                for mask in masks:
+                    scores = scores.masked_fill(mask, infinity)
+                return scores.where(~outside, scores + number)
+            case "added":
+                for mask in (*masks, outside):
+                    scores = scores.where(~mask, scores + number)
+                return scores
+            case _:
+                for mask in masks:
+                    scores = scores.where(~mask, scores + number)
+                return scores.masked_fill(outside, infinity)
 
     def _allowed(self, op: plena.AttentionOp) -> torch.Tensor:
         import torch

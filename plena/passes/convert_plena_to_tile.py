@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from plena.backend.layout import Source, TensorPlacement
 from plena.backend.number_formats import Staging
 from plena.backend.view import Array, Pad, Permute, Reshape, Step
-from plena.dialects.plena import RearrangeOp, ReshapeOp
+from plena.dialects.plena import AttentionOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
@@ -147,6 +147,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
     kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
+    kernels.may_hold_nan = any(_may_be_nan(op) for op in function.walk())
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
         integer = not isinstance(argument.type.element_type, Float32Type)
@@ -162,6 +163,11 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     return Conversion(
         kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections
     )
+
+
+def _may_be_nan(op: Operation) -> bool:
+    """Whether queries without a key make rows of NaN."""
+    return isinstance(op, AttentionOp) and op.empty is not None and op.empty.data == "nan"
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:

@@ -41,6 +41,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects import aten, plena
 from plena.dialects.plena import BandAttr, integer, integers, real
+from plena.dialects.plena.contraction import MASKED
 from plena.dialects.tensor_shapes import shape_of
 
 OPERATIONS = 40
@@ -469,6 +470,7 @@ def plena_attention(draw: Draw, scope: Scope) -> Operation:
     batch, kv_heads, group, queries, keys, size, width = (draw(st.integers(1, 3)) for _ in range(7))
     heads = kv_heads * group
     bias_shape = [1 if draw(st.booleans()) else n for n in (batch, heads, queries)]
+    fill = draw(st.sampled_from([None, -1e4, -1e9]))
     return plena.AttentionOp(
         scope.tensor(batch * queries, heads * size),
         scope.tensor(batch * keys, kv_heads * size),
@@ -482,6 +484,10 @@ def plena_attention(draw: Draw, scope: Scope) -> Operation:
         sinks=scope.maybe(heads),
         softcap=draw(st.none() | positive),
         band=draw(st.none() | bands()),
+        fill=fill,
+        masked=None if fill is None else draw(st.sampled_from(MASKED)),
+        empty=draw(st.sampled_from([None, "zero", "nan"])),
+        moderate=draw(st.booleans()),
     )
 
 
