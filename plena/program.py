@@ -362,7 +362,7 @@ class Program:
             layout = str(getattr(given, "layout", "torch.strided"))
             if layout != "torch.strided":
                 raise PlenaError(f"input {port.name} is {layout}", "run", "Give it as a dense tensor.")
-            if tuple(given.shape) != port.shape or _kind(str(given.dtype)) != _kind(port.dtype):
+            if tuple(given.shape) != port.shape or not _fits(str(given.dtype), port.dtype):
                 dtype = str(given.dtype).removeprefix("torch.")
                 raise PlenaError(
                     f"input {port} was given as {dtype}{list(given.shape)}",
@@ -440,6 +440,8 @@ class RunFigures:
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
 
-def _kind(dtype: str) -> str:
-    """Floating point or not; integer widths and booleans may stand for each other."""
-    return "floating" if "float" in dtype else "integer"
+def _fits(given: str, wanted: str) -> bool:
+    """Widths of floating-point numbers and integers may stand for each other, and booleans for integers."""
+    if "float" in given or "float" in wanted:
+        return "float" in given and "float" in wanted
+    return "bool" in given or "bool" not in wanted

@@ -75,6 +75,8 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
         StagingWarning: it does not survive the number format.
     """
     array, is_bf16_bits = source_array(values)
+    if is_bf16_bits and any(isinstance(step, views.Compare | views.Bits) for step in placement.view):
+        array, is_bf16_bits = bf16_from_bits(array), False
     matrices = _apply(placement, array)
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
@@ -158,7 +160,13 @@ def _apply(placement: TensorPlacement, array: Array) -> Array:
         raise PlenaError(f"a tensor of shape {array.shape}: {error}", f"staging {placement.name}") from None
     if shape != placement.shape:
         raise PlenaError(f"its view gives {shape}, not {placement.shape}", f"staging {placement.name}")
-    return views.apply(placement.view, array)
+    try:
+        return views.apply(placement.view, array)
+    except ValueError as error:
+        hint = (
+            "The program takes it for a mask: compare it in the model, as in `mask != 0`, or give booleans."
+        )
+        raise PlenaError(str(error), f"staging {placement.source}", hint) from None
 
 
 def _scaled(placement: TensorPlacement, values: Float32) -> Float32:

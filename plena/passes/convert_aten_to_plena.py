@@ -26,7 +26,7 @@ from plena.tensor_rewrites.layout_maps import LayoutMap
 from plena.tensor_rewrites.locations import describe
 from plena.tensor_rewrites.rewriting import rewrite_once
 from plena.tensor_rewrites.tracing import is_staged, trace
-from plena.tensor_rewrites.zero_one_masks import emit_zero_one
+from plena.tensor_rewrites.zero_one_masks import emit_number, emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""
@@ -111,7 +111,7 @@ def _boolean(e: Emitter, op: aten.AtenOp) -> bool:
 def _cast(e: Emitter, op: aten.ToOp) -> bool:
     if not isinstance(element_type_of(op.result), Float32Type):
         return _boolean(e, op)
-    number = emit_zero_one(e, op.input)
+    number = emit_number(e, op.input)
     if number is not None:
         e.replace(number)
     return number is not None

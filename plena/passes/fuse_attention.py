@@ -33,6 +33,7 @@ from plena.tensor_rewrites.emission import Emitter
 from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
 from plena.tensor_rewrites.locations import describe
 from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor_rewrites.staged_tests import emit_test
 from plena.tensor_rewrites.tracing import Trace, trace
 
 
@@ -249,8 +250,8 @@ class AttentionBuilder:
             base = self.emitter.add(
                 plena.ParameterOp(symbol, shape_of(term.base), element_type_of(term.base))
             )
-        if isinstance(term, Allowed) and term.inverted:
-            base = self.emitter.add(plena.NotOp(base))
+        for test in term.tests if isinstance(term, Allowed) else ():
+            base = emit_test(self.emitter, base, test)
         return repeated_view(self.emitter, base, layout, shape)
 
 

@@ -566,9 +566,15 @@ def plena_cast(draw: Draw, scope: Scope) -> Operation:
     return plena.CastOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
-def plena_not(draw: Draw, scope: Scope) -> Operation:
+def plena_compare(draw: Draw, scope: Scope) -> Operation:
     element = draw(st.sampled_from([i64, IntegerType(1), f32]))
-    return plena.NotOp(scope.value(tensor_type(element, draw(shapes()))))
+    predicate = draw(st.sampled_from(plena.COMPARISONS))
+    return plena.CompareOp(predicate, scope.value(tensor_type(element, draw(shapes()))), draw(numbers))
+
+
+def plena_bit(draw: Draw, scope: Scope) -> Operation:
+    element = draw(st.sampled_from([i64, IntegerType(1), f32]))
+    return plena.BitOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
 def plena_reshape(draw: Draw, scope: Scope) -> Operation:
@@ -679,7 +685,8 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.DivOp: plena_binary(plena.DivOp),
     plena.ClampOp: plena_clamp,
     plena.CastOp: plena_cast,
-    plena.NotOp: plena_not,
+    plena.CompareOp: plena_compare,
+    plena.BitOp: plena_bit,
     plena.ReshapeOp: plena_reshape,
     plena.RearrangeOp: plena_rearrange,
     plena.SliceOp: plena_slice,

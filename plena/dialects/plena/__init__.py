@@ -17,19 +17,22 @@ from plena.dialects.plena.contraction import (
 )
 from plena.dialects.plena.control import RepeatOp, YieldOp
 from plena.dialects.plena.elementwise import (
+    COMPARISONS,
     ActivationKind,
     ActivationOp,
     AddOp,
     AddScalarOp,
     BinaryOp,
+    BitOp,
     CastOp,
     ClampOp,
+    CompareOp,
     DivOp,
     GateOp,
     MulOp,
     MulScalarOp,
-    NotOp,
     ScalarOp,
+    StagedTestOp,
     SubOp,
     UnaryOp,
 )
@@ -91,7 +94,8 @@ Plena = Dialect(
         MulScalarOp,
         ClampOp,
         CastOp,
-        NotOp,
+        CompareOp,
+        BitOp,
         ReshapeOp,
         RearrangeOp,
         SliceOp,
@@ -123,6 +127,7 @@ Plena = Dialect(
 )
 
 __all__ = [
+    "COMPARISONS",
     "ActivationKind",
     "ActivationOp",
     "AddOp",
@@ -131,8 +136,10 @@ __all__ = [
     "AttentionOp",
     "BandAttr",
     "BinaryOp",
+    "BitOp",
     "CastOp",
     "ClampOp",
+    "CompareOp",
     "ConcatAttr",
     "ConcatOp",
     "DivOp",
@@ -148,7 +155,6 @@ __all__ = [
     "MatvecAttr",
     "MulOp",
     "MulScalarOp",
-    "NotOp",
     "ParameterOp",
     "PatchEmbeddingOp",
     "Plena",
@@ -170,6 +176,7 @@ __all__ = [
     "SliceAttr",
     "SliceOp",
     "SoftmaxOp",
+    "StagedTestOp",
     "StagingAttr",
     "SubOp",
     "SumAttr",
