@@ -15,7 +15,7 @@ import numpy.typing as npt
 from plena.backend import view as views
 from plena.backend.image import Memories, Preload, stage, unstage
 from plena.backend.layout import TensorPlacement
-from plena.backend.ports import Port, Region
+from plena.backend.ports import FixedResult, Port, Region
 from plena.backend.view import Array
 from plena.check import CheckReport, Thresholds
 from plena.errors import PlenaError
@@ -49,7 +49,8 @@ class Program:
     Attributes:
         words: machine code, uint32.
         target: the machine it was compiled for.
-        inputs, outputs: what ``run`` takes and returns.
+        inputs, outputs: the tensors that ``run`` takes and returns.
+        fixed_results: what the model returns beside tensors, None and numbers, with its place among the results.
         placements: where inputs, outputs and data lie; every tensor may have several.
         constants: the FP SRAM words from word 0 on (fp16 in the preload file, bf16 in the machine).
         int_sram: the INT SRAM words from word 0 on, before inputs are staged.
@@ -74,6 +75,7 @@ class Program:
     target: Target
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
+    fixed_results: tuple[FixedResult, ...] = ()
     placements: tuple[TensorPlacement, ...] = ()
     constants: tuple[float, ...] = ()
     int_sram: tuple[int, ...] = ()
@@ -158,7 +160,7 @@ class Program:
             progress: whether to show it; None means when it takes long on a terminal.
 
         Returns:
-            the output tensor, or a tuple of several.
+            the output tensor, or a tuple of several results, None and numbers of the model among them.
 
         Raises:
             PlenaError: inputs that do not fit.
@@ -177,9 +179,11 @@ class Program:
         return self.results(self.execute(self.image, progress))
 
     def results(self, memories: Memories) -> Any:
-        """The output tensor, or a tuple of several, that a run left in the memories."""
-        outputs = tuple(self._output(index, port, memories) for index, port in enumerate(self.outputs))
-        return outputs[0] if len(outputs) == 1 else outputs
+        """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
+        outputs: list[Any] = [self._output(index, port, memories) for index, port in enumerate(self.outputs)]
+        for position, value in self.fixed_results:
+            outputs.insert(position, value)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def emulate(self, *inputs: torch.Tensor, progress: bool | None = None) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
@@ -423,7 +427,7 @@ class Program:
         for placement in self.placements_of("output", index):
             matrices = unstage(placement, result, self.target)
             array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+        return torch.from_numpy(np.array(array)).to(dtype)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.backend.ports import FixedResult
 from plena.errors import CompileError
 
 
@@ -30,12 +31,14 @@ class ImportedProgram:
             model's own tensors, not copies.
         inputs: the tensors that @main takes, in order.
         outputs: the tensors that it returns, in order.
+        fixed_results: what the model returns beside them, None and numbers, with its place among all results.
     """
 
     module: ModuleOp
     tensors: dict[str, torch.Tensor]
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    fixed_results: tuple[FixedResult, ...] = ()
 
     def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         """Raises CompileError unless the tensors are what @main takes."""

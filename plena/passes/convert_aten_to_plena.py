@@ -25,6 +25,7 @@ from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
 from plena.tensor_rewrites.layout_maps import LayoutMap
 from plena.tensor_rewrites.locations import describe
 from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor_rewrites.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
 from plena.tensor_rewrites.tracing import is_staged, trace
 from plena.tensor_rewrites.zero_one_masks import emit_number, emit_zero_one
 
@@ -44,10 +45,8 @@ def _full(e: Emitter, op: aten.FullOp) -> bool:
     """Numbers stay until their readers have taken them; what remains is staged."""
     if any(isinstance(use.operation, aten.AtenOp) for use in op.result.uses):
         return True
-    if not isinstance(element_type_of(op.result), Float32Type):
-        return False
     value = plena.FullAttr(float(op.value.value.data), shape_of(op.result))
-    e.replace(e.add(plena.ParameterOp(value, shape_of(op.result))))
+    e.replace(e.add(plena.ParameterOp(value, shape_of(op.result), element_type_of(op.result))))
     return True
 
 
@@ -104,7 +103,13 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
 
 
 def _boolean(e: Emitter, op: aten.AtenOp) -> bool:
-    """Booleans stay until their readers have made numbers or attention masks of them."""
+    """Booleans stay until their readers have made numbers or attention masks of them; results are the host's."""
+    comparison = comparison_of(op) if isinstance(op, aten.CompareOp | aten.ToOp) else None
+    if comparison is not None and is_argument(comparison[0]) and is_only_tested(comparison[0]):
+        value, test = comparison
+        if shape_of(value) == shape_of(op.results[0]):
+            e.replace(emit_test(e, value, test))
+            return True
     return any(isinstance(use.operation, aten.AtenOp | plena.PlenaOp) for use in op.results[0].uses)
 
 
@@ -274,6 +279,15 @@ def _expand(e: Emitter, op: aten.ExpandOp) -> None:
     e.replace(emit_expand(e, op.input, shape_of(op.result)))
 
 
+def _of_numbers(conversion: Conversion) -> Conversion:
+    """A kernel that moves what the machine computes: real numbers. Integers beyond 256 are no bf16 numbers."""
+
+    def convert(e: Emitter, op: aten.SliceOp | aten.CatOp) -> bool | None:
+        return conversion(e, op) if isinstance(element_type_of(op.result), Float32Type) else False
+
+    return convert
+
+
 def _embedding(e: Emitter, op: aten.EmbeddingOp) -> None:
     e.replace(e.add(plena.EmbeddingOp(op.weight, op.indices)))
 
@@ -328,8 +342,8 @@ CONVERSIONS: dict[type[Operation], Conversion] = {
     aten.ViewOp: _view,
     aten.PermuteOp: _permute,
     aten.ExpandOp: _expand,
-    aten.SliceOp: emit_slice,
-    aten.CatOp: emit_concat,
+    aten.SliceOp: _of_numbers(emit_slice),
+    aten.CatOp: _of_numbers(emit_concat),
     aten.EmbeddingOp: _embedding,
     aten.IndexSelectOp: _index_select,
 }
