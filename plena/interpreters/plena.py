@@ -242,6 +242,12 @@ class PlenaFunctions(InterpreterFunctions):
     def div(self, interpreter: Interpreter, op: plena.DivOp, args: PythonValues) -> PythonValues:
         return (args[0] / _like(*args),)
 
+    @impl(plena.FillInfinityOp)
+    def fill_infinity(
+        self, interpreter: Interpreter, op: plena.FillInfinityOp, args: PythonValues
+    ) -> PythonValues:
+        return (args[0].masked_fill(_like(*args) == 0, op.sign.value.data * float("inf")),)
+
     @impl(plena.AddScalarOp)
     def add_scalar(self, interpreter: Interpreter, op: plena.AddScalarOp, args: PythonValues) -> PythonValues:
         return (args[0] + op.value.value.data,)

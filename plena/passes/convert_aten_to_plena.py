@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from math import inf, isfinite, isnan, prod
+from typing import Any, NoReturn
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, ModuleOp, SymbolRefAttr
@@ -21,6 +21,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
 from plena.tensor_rewrites.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor_rewrites.emission import Emitter
+from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity
 from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
 from plena.tensor_rewrites.layout_maps import LayoutMap
 from plena.tensor_rewrites.locations import describe
@@ -93,9 +94,13 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
     """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y)."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
-    shape = shape_of(op.result)
+    largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
+    if full_value(op.other) == (-inf if largest else inf):
+        e.replace(e.flat(emit_expand(e, op.input, shape)))
+        return True
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
-    largest = isinstance(op, aten.MaximumOp)
+    if holds_infinity(x) or holds_infinity(y):
+        return False
     difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
     step = e.add(plena.ActivationOp("relu", difference))
     e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))
@@ -123,29 +128,53 @@ def _cast(e: Emitter, op: aten.ToOp) -> bool:
 
 
 def _where(e: Emitter, op: aten.WhereOp) -> bool:
-    """A choice by a mask m of the input or a constant one: x * m + y * (1 - m) with m as 0 and 1."""
-    mask = emit_zero_one(e, op.condition)
-    if mask is None:
+    """A choice by a mask m: x * m + y * (1 - m) with m as 0 and 1, of which neither x nor y is infinite where it is not
+    chosen. Infinity as a number is filled in.
+    """
+    mask, rejecting = emit_zero_one(e, op.condition), emit_zero_one(e, op.condition, negated=True)
+    if mask is None or rejecting is None:
         return False
     shape = shape_of(op.result)
-    chosen = right_operand(e, mask, shape)
-    inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(e.flat(mask), -1.0)), 1.0))
-    rejected = right_operand(e, e.reshape(inverse, shape_of(mask)), shape)
-    terms = [
-        _weighted(e, value, weight, shape) for value, weight in ((op.input, chosen), (op.other, rejected))
-    ]
-    known = [term for term in terms if term is not None]
-    if not known:
+    sides = ((op.input, mask), (op.other, rejecting))
+    for (kept, keeping), (filled, _) in (sides, sides[::-1]):
+        number = full_value(filled)
+        if number is not None and not isfinite(number):
+            return _filled(e, kept, keeping, number, shape)
+    terms: list[SSAValue] = []
+    for value, selected in sides:
+        if full_value(value) == 0:
+            continue
+        weight = right_operand(e, selected, shape)
+        finite = finite_where_not(e, e.flat(emit_expand(e, value, shape)), weight)
+        if finite is None:
+            _refuse_infinities(op)
+        terms.append(e.add(plena.MulOp(finite, weight)))
+    if not terms:
         return False
-    e.replace(known[0] if len(known) == 1 else e.add(plena.AddOp(*known)))
+    e.replace(terms[0] if len(terms) == 1 else e.add(plena.AddOp(*terms)))
     return True
 
 
-def _weighted(e: Emitter, value: SSAValue, weight: SSAValue, shape: tuple[int, ...]) -> SSAValue | None:
-    """value * weight as a matrix, None for zeros."""
-    if full_value(value) == 0:
-        return None
-    return e.add(plena.MulOp(e.flat(emit_expand(e, value, shape)), weight))
+def _filled(e: Emitter, value: SSAValue, kept: SSAValue, number: float, shape: tuple[int, ...]) -> bool:
+    """`value` with plus or minus infinity where `kept` is 0; NaN has no kernel."""
+    if isnan(number) or (full_value(value) is not None and not isfinite(full_value(value) or 0.0)):
+        return False
+    keeping = right_operand(e, kept, shape)
+    whole = e.flat(emit_expand(e, value, shape))
+    finite = finite_where_not(e, whole, keeping)
+    if finite is None:
+        _refuse_infinities(e.anchor)
+    e.replace(e.add(plena.FillInfinityOp(finite, keeping, 1 if number > 0 else -1)))
+    return True
+
+
+def _refuse_infinities(op: Operation) -> NoReturn:
+    shapes = ", ".join(_type_text(value) for value in op.operands)
+    raise CompileError(
+        f"aten.where on ({shapes}) leaves out elements that may be infinite or NaN",
+        describe(op),
+        "Choose the operands of what overflows before, as in y / torch.where(mask, x, 1.0).",
+    )
 
 
 # Products.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType, f64, i1
+from xdsl.dialects.builtin import I64, FloatAttr, IntegerAttr, StringAttr, TensorType, f64, i1, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def
 
@@ -139,6 +139,27 @@ class DivOp(BinaryOp):
 
     name = "plena.div"
     assembly_format = _BINARY
+
+
+@irdl_op_definition
+class FillInfinityOp(BinaryOp):
+    """lhs where rhs, a mask of 0 and 1, is 1; infinity with the sign `sign` (1 or -1) where it is 0.
+
+    Elements of lhs that are replaced must not be NaN or the other infinity.
+    """
+
+    name = "plena.fill_infinity"
+    sign = prop_def(IntegerAttr[I64])
+    assembly_format = _BINARY
+
+    def __init__(self, lhs: SSAValue, rhs: SSAValue, sign: int) -> None:
+        PlenaOp.__init__(
+            self, operands=[lhs, rhs], properties={"sign": IntegerAttr(sign, i64)}, result_types=[lhs.type]
+        )
+
+    def verify_(self) -> None:
+        super().verify_()
+        self.require(self.sign.value.data in (1, -1), "sign must be 1 or -1")
 
 
 class ScalarOp(UnaryOp):
