@@ -21,7 +21,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
 from plena.tensor_rewrites.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity
+from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity, holds_only
 from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
 from plena.tensor_rewrites.layout_maps import LayoutMap
 from plena.tensor_rewrites.locations import describe
@@ -161,10 +161,11 @@ def _filled(e: Emitter, value: SSAValue, kept: SSAValue, number: float, shape: t
         return False
     keeping = right_operand(e, kept, shape)
     whole = e.flat(emit_expand(e, value, shape))
-    finite = finite_where_not(e, whole, keeping)
+    sign = 1 if number > 0 else -1
+    finite = whole if holds_only(whole, sign) else finite_where_not(e, whole, keeping)
     if finite is None:
         _refuse_infinities(e.anchor)
-    e.replace(e.add(plena.FillInfinityOp(finite, keeping, 1 if number > 0 else -1)))
+    e.replace(e.add(plena.FillInfinityOp(finite, keeping, sign)))
     return True
 
 

@@ -59,6 +59,20 @@ def may_overflow(value: SSAValue) -> bool:
             return False
 
 
+def holds_only(value: SSAValue, sign: int) -> bool:
+    """Whether all that a tensor holds beside finite numbers is infinity of one sign, filled in and moved."""
+    op = value.owner
+    match op:
+        case _ if not may_overflow(value):
+            return True
+        case plena.FillInfinityOp():
+            return op.sign.value.data == sign and holds_only(op.lhs, sign)
+        case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
+            return all(holds_only(operand, sign) for operand in op.operands)
+        case _:
+            return False
+
+
 def _is_nonnegative(value: SSAValue) -> bool:
     op = value.owner
     match op:

@@ -145,7 +145,7 @@ class DivOp(BinaryOp):
 class FillInfinityOp(BinaryOp):
     """lhs where rhs, a mask of 0 and 1, is 1; infinity with the sign `sign` (1 or -1) where it is 0.
 
-    Elements of lhs that are replaced must not be NaN or the other infinity.
+    Elements of lhs that are replaced must not be NaN or infinity of the other sign.
     """
 
     name = "plena.fill_infinity"
