@@ -566,6 +566,11 @@ def plena_cast(draw: Draw, scope: Scope) -> Operation:
     return plena.CastOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
+def plena_fill_infinity(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(2, 2))
+    return plena.FillInfinityOp(scope.tensor(*shape), scope.tensor(*shape), draw(st.sampled_from([1, -1])))
+
+
 def plena_compare(draw: Draw, scope: Scope) -> Operation:
     element = draw(st.sampled_from([i64, IntegerType(1), f32]))
     predicate = draw(st.sampled_from(plena.COMPARISONS))
@@ -683,6 +688,7 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.SubOp: plena_binary(plena.SubOp),
     plena.MulOp: plena_binary(plena.MulOp),
     plena.DivOp: plena_binary(plena.DivOp),
+    plena.FillInfinityOp: plena_fill_infinity,
     plena.ClampOp: plena_clamp,
     plena.CastOp: plena_cast,
     plena.CompareOp: plena_compare,
