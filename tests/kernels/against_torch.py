@@ -34,7 +34,7 @@ def against_torch(
 ) -> Program:
     """Compiles for the first inputs and runs on all of them."""
     module = (what if isinstance(what, nn.Module) else Function(what)).eval()
-    program = compile(module, inputs[0], target)
+    program = compile(module, inputs[0], target=target)
     for values in inputs:
         with torch.no_grad():
             wanted = module(*values)
