@@ -30,6 +30,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
+from plena.backend.ports import FixedResult
 from plena.dialects import aten
 from plena.errors import CompileError
 from plena.frontend import operators
@@ -112,6 +113,7 @@ class GraphImporter:
         self.origins: dict[int, Node] = {}
         self.location: dict[str, Attribute] = {}
         self.result_location: dict[str, Attribute] = {}
+        self.fixed_results: list[FixedResult] = []
         self._check_mutations()
         self._check_effects()
         inputs = self._import_placeholders()
@@ -133,7 +135,13 @@ class GraphImporter:
         main.properties["arg_attrs"] = _names(inputs)
         main.properties["res_attrs"] = _names(outputs)
         return ImportedProgram(
-            ModuleOp([main]), self.tensors, inputs, outputs, self.program, dict(self._leaves())
+            ModuleOp([main]),
+            self.tensors,
+            inputs,
+            outputs,
+            self.program,
+            dict(self._leaves()),
+            tuple(self.fixed_results),
         )
 
     def _leaves(self) -> Iterator[tuple[str, str]]:
@@ -220,9 +228,11 @@ class GraphImporter:
         specs: list[TensorSpec] = []
         results: list[SSAValue] = []
         names = _output_names(self.program)
-        for spec, node, name in zip(
-            self.program.graph_signature.output_specs, output_node.args[0], names, strict=True
+        for place, (spec, node, name) in enumerate(
+            zip(self.program.graph_signature.output_specs, output_node.args[0], names, strict=True)
         ):
+            if isinstance(spec.arg, ConstantArgument):
+                self.fixed_results.append((place, spec.arg.value))
             if not isinstance(spec.arg, TensorArgument):
                 continue
             value = self._result(node)

@@ -269,6 +269,12 @@ class PlenaFunctions(InterpreterFunctions):
     def div(self, interpreter: Interpreter, op: plena.DivOp, args: PythonValues) -> PythonValues:
         return (args[0] / _like(*args),)
 
+    @impl(plena.FillInfinityOp)
+    def fill_infinity(
+        self, interpreter: Interpreter, op: plena.FillInfinityOp, args: PythonValues
+    ) -> PythonValues:
+        return (args[0].masked_fill(_like(*args) == 0, op.sign.value.data * float("inf")),)
+
     @impl(plena.AddScalarOp)
     def add_scalar(self, interpreter: Interpreter, op: plena.AddScalarOp, args: PythonValues) -> PythonValues:
         return (args[0] + op.value.value.data,)
@@ -286,9 +292,18 @@ class PlenaFunctions(InterpreterFunctions):
     def cast(self, interpreter: Interpreter, op: plena.CastOp, args: PythonValues) -> PythonValues:
         return (args[0].float(),)
 
-    @impl(plena.NotOp)
-    def invert(self, interpreter: Interpreter, op: plena.NotOp, args: PythonValues) -> PythonValues:
-        return (args[0] == 0,)
+    @impl(plena.CompareOp)
+    def compare(self, interpreter: Interpreter, op: plena.CompareOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        number = op.value.value.data
+        if not args[0].is_floating_point() and number.is_integer():
+            number = int(number)
+        return (getattr(torch, op.predicate.data)(args[0], number),)
+
+    @impl(plena.BitOp)
+    def bit(self, interpreter: Interpreter, op: plena.BitOp, args: PythonValues) -> PythonValues:
+        return (args[0] != 0,)
 
     # Layout.
 

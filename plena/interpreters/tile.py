@@ -68,7 +68,7 @@ class TileFunctions(InterpreterFunctions):
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
             unit = max(1, number_format.element_bits // 8)
-        data = np.zeros(-(-op.size.data // unit), np.float32)
+        data: Array = np.zeros(-(-op.size.data // unit), np.int64 if op.space == "int" else np.float32)
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
@@ -77,11 +77,11 @@ class TileFunctions(InterpreterFunctions):
                 self._fill(data[start : start + placement.elements], placement)
         return (Region(data, 0, unit),)
 
-    def _fill(self, data: Floats, placement: TensorPlacement) -> None:
+    def _fill(self, data: Array, placement: TensorPlacement) -> None:
         """What the host stages: the view and scale of the placement, encoded in its format."""
         matrices = views.apply(placement.view, np.asarray(self.source(placement)))
-        values = matrices.astype(np.float32)
-        values = values * np.float32(placement.scale)
+        values = matrices.astype(data.dtype)
+        values = values * data.dtype.type(placement.scale)
         for offset, elements in chunks(placement, values, self.target):
             data[offset : offset + len(elements)] = elements
         if placement.memory == "hbm":

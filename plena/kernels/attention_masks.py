@@ -289,7 +289,7 @@ class AttentionMasks:
             raise refusal(
                 self.op,
                 f"masks of this kind need a format of HBM_V_ACT_TYPE that holds {number:g}",
-                "Set HBM_V_ACT_TYPE to a format with more exponent bits (docs/number_formats.md), or hide keys by -inf.",
+                "Set HBM_V_ACT_TYPE to one with more exponent bits (docs/number_formats.md), or hide keys by -inf.",
             )
         return number
 

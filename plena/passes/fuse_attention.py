@@ -37,6 +37,7 @@ from plena.tensor_rewrites.attention_scores import Attention, Scores, match_atte
 from plena.tensor_rewrites.emission import Emitter
 from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
 from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor_rewrites.staged_tests import emit_test
 from plena.tensor_rewrites.tracing import Trace, trace
 
 
@@ -225,7 +226,8 @@ class AttentionBuilder:
         return band, bias, self._padding(paddings[0]) if paddings else None
 
     def _hiding(self) -> Hiding:
-        masks = Masks(self.scores.terms, *self.scores.shape[-2:], self.empty)
+        queries, keys = self.scores.shape[-2:]
+        masks = Masks(self.scores.terms, queries, keys, self.empty)
         try:
             return masks.hiding(self.scores.sinks is not None)
         except Unclear:
@@ -282,8 +284,8 @@ class AttentionBuilder:
             assert value is not None
             uniform = plena.FullAttr(value, shape_of_it)
             base = self.emitter.add(plena.ParameterOp(uniform, shape_of_it, element_type_of(base)))
-        if isinstance(term, Allowed) and term.inverted:
-            base = self.emitter.add(plena.NotOp(base))
+        for test in term.tests if isinstance(term, Allowed) else ():
+            base = emit_test(self.emitter, base, test)
         return repeated_view(self.emitter, base, layout, shape)
 
 

@@ -156,6 +156,6 @@ def _is_moderate(term: Added) -> bool:
 
 def _leaves_keys(term: Allowed | Added) -> bool:
     constant = _constant(term)
-    if isinstance(term, Allowed) and term.inverted:
+    if isinstance(term, Allowed) and term.tests:
         return False
     return constant is not None and constant.blind is None

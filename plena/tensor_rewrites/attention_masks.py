@@ -11,14 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isinf
 
-from xdsl.dialects.builtin import FloatAttr, IntegerType
+from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.tensor_rewrites.layout_maps import LayoutMap
+from plena.tensor_rewrites.staged_tests import (
+    BITS,
+    IS_ZERO,
+    Test,
+    comparison_of,
+    is_bits,
+    is_boolean,
+    negation,
+    on_bits,
+)
 
 _MASKED = -1e4
 """Additive numbers from here down mean "does not take part" (see plena.frontend.bands)."""
@@ -26,14 +36,11 @@ _MASKED = -1e4
 
 @dataclass(frozen=True)
 class Allowed:
-    """Keys take part where `base` is not zero (or false), with `inverted` where it is.
-
-    `layout` views it in the scores' shape.
-    """
+    """Keys take part where `base` is true after the host's `tests`; `layout` views it in the scores' shape."""
 
     base: SSAValue
     layout: LayoutMap
-    inverted: bool = False
+    tests: tuple[Test, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,14 +76,14 @@ class Hides:
     fill: Fill
 
 
-Test = BandAttr | Allowed
+Condition = BandAttr | Allowed
 """What a boolean is made of."""
 
 Term = Hides | Added
 """What an additive mask is made of."""
 
 
-def hiding(tests: list[Test], fill: Fill) -> list[Term]:
+def hiding(tests: list[Condition], fill: Fill) -> list[Term]:
     """The tests, failing which a key is hidden by `fill`."""
     return [Hides(test, fill) for test in tests]
 
@@ -122,7 +129,7 @@ class Sight:
         return layout
 
 
-def boolean_terms(mask: SSAValue, sight: Sight) -> list[Test]:
+def boolean_terms(mask: SSAValue, sight: Sight) -> list[Condition]:
     """The conjunction that a boolean, or a 0/1 number, stands for."""
     op = mask.owner
     match op:
@@ -135,19 +142,15 @@ def boolean_terms(mask: SSAValue, sight: Sight) -> list[Test]:
             return [t for x in operands for t in boolean_terms(x, sight.broadcast(x, op.result))]
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return boolean_terms(op.input, sight.through(op))
-        case aten.ToOp():
-            return boolean_terms(op.input, sight)
         case aten.LogicalNotOp():
             return _or_itself(negated_terms(op.input, sight), mask, sight)
-        case aten.CompareOp() if is_nonzero_test(op):
-            return boolean_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.CompareOp() if is_zero_test(op):
-            return _or_itself(negated_terms(op.input, sight.broadcast(op.input, op.result)), mask, sight)
+        case aten.ToOp() | aten.CompareOp():
+            return _or_itself(_tested_terms(op, sight, negated=False), mask, sight)
         case _:
             return [Allowed(mask, sight.layout(mask))]
 
 
-def negated_terms(mask: SSAValue, sight: Sight) -> list[Test] | None:
+def negated_terms(mask: SSAValue, sight: Sight) -> list[Condition] | None:
     """The conjunction that `not mask` stands for, None if there is no rule."""
     op = mask.owner
     match op:
@@ -155,18 +158,12 @@ def negated_terms(mask: SSAValue, sight: Sight) -> list[Test] | None:
             return []
         case aten.LogicalNotOp():
             return boolean_terms(op.input, sight)
-        case aten.CompareOp() if is_zero_test(op):
-            return boolean_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.CompareOp() if is_nonzero_test(op):
-            return negated_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.ToOp():
-            return negated_terms(op.input, sight)
-        case aten.SubOp() if full_value(op.input) == 1.0 and holds_zero_one(op.other, staged=True):
-            return boolean_terms(op.other, sight.broadcast(op.other, op.result))
+        case aten.ToOp() | aten.CompareOp():
+            return _tested_terms(op, sight, negated=True)
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return negated_terms(op.input, sight.through(op))
         case _ if isinstance(mask, BlockArgument) or isinstance(op, aten.ConstantOp):
-            return [Allowed(mask, sight.layout(mask), inverted=True)]
+            return [Allowed(mask, sight.layout(mask), (IS_ZERO,))]
         case _:
             return None
 
@@ -205,35 +202,60 @@ def together(inner: list[Term], outer: list[Term]) -> list[Term]:
     return [*inner, *outer]
 
 
-_Comparison = tuple[str, float | None]
-_NONZERO: set[_Comparison] = {("ne", 0.0), ("gt", 0.0), ("ge", 1.0), ("eq", 1.0), ("gt", 0.5), ("ge", 0.5)}
-_ZERO: set[_Comparison] = {("eq", 0.0), ("le", 0.0), ("lt", 1.0), ("ne", 1.0), ("lt", 0.5), ("le", 0.5)}
-"""Comparisons with a number that tell 0 from 1; masks hold nothing else."""
+def _tested_terms(op: aten.ToOp | aten.CompareOp, sight: Sight, *, negated: bool) -> list[Condition] | None:
+    """What a boolean made of numbers stands for: of zeros and ones, or of an argument that the host compares."""
+    comparison = comparison_of(op)
+    if comparison is None:
+        return None
+    value, test = comparison
+    sight = sight.broadcast(value, op.result)
+    match on_bits(test) if is_bits(value) else None:
+        case (False, True):
+            return bit_terms(value, sight, negated=negated)
+        case (True, False):
+            return bit_terms(value, sight, negated=not negated)
+        case (True, True) if not negated:
+            return []
+        case None:
+            return _compared_terms(value, negation(test, value) if negated else test, sight)
+        case _:
+            return None
 
 
-def is_nonzero_test(op: aten.CompareOp) -> bool:
-    """Whether a comparison of a 0/1 mask with a number says that it is 1."""
-    test = (op.predicate.data, full_value(op.other))
-    return test == ("ne", 0.0) or (test in _NONZERO and holds_zero_one(op.input))
+def _compared_terms(value: SSAValue, test: Test | None, sight: Sight) -> list[Condition] | None:
+    op = value.owner
+    match op:
+        case _ if test is None:
+            return None
+        case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
+            return _compared_terms(op.input, test, sight.through(op))
+        case aten.ToOp():
+            return _compared_terms(op.input, test, sight)
+        case _ if isinstance(value, BlockArgument):
+            return [Allowed(value, sight.layout(value), (test,))]
+        case _:
+            return None
 
 
-def is_zero_test(op: aten.CompareOp) -> bool:
-    """Whether a comparison of a 0/1 mask with a number says that it is 0."""
-    test = (op.predicate.data, full_value(op.other))
-    return test == ("eq", 0.0) or (test in _ZERO and holds_zero_one(op.input))
+def bit_terms(value: SSAValue, sight: Sight, *, negated: bool = False) -> list[Condition] | None:
+    """What numbers that are 0 and 1, or have to be (see `is_bits`), stand for where they are 1, or 0 if `negated`."""
+    op = value.owner
+    match op:
+        case _ if is_boolean(value):
+            return negated_terms(value, sight) if negated else boolean_terms(value, sight)
+        case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
+            return bit_terms(op.input, sight.through(op), negated=negated)
+        case aten.ToOp():
+            return bit_terms(op.input, sight, negated=negated)
+        case aten.SubOp() if full_value(op.input) == 1.0:
+            return bit_terms(op.other, sight.broadcast(op.other, op.result), negated=not negated)
+        case _ if isinstance(value, BlockArgument):
+            return [Allowed(value, sight.layout(value), (BITS, IS_ZERO) if negated else (BITS,))]
+        case _:
+            return None
 
 
-def holds_zero_one(value: SSAValue, *, staged: bool = False) -> bool:
-    """Whether a value is an integer or boolean mask, maybe as numbers or in another shape.
-
-    With `staged` also real arguments count: a model that masks by 1 - m has a mask in m.
-    """
-    while isinstance(value.owner, aten.ToOp | aten.ViewOp | aten.ExpandOp | aten.PermuteOp):
-        value = value.owner.input
-    return isinstance(element_type_of(value), IntegerType) or (staged and isinstance(value, BlockArgument))
-
-
-def _or_itself(terms: list[Test] | None, mask: SSAValue, sight: Sight) -> list[Test]:
+def _or_itself(terms: list[Condition] | None, mask: SSAValue, sight: Sight) -> list[Condition]:
     return [Allowed(mask, sight.layout(mask))] if terms is None else terms
 
 
@@ -244,7 +266,7 @@ def _chosen_terms(op: aten.WhereOp, sight: Sight) -> list[Term] | None:
     if (number := masking_number(op.other)) is not None:
         terms, fill = boolean_terms(op.condition, condition), Fill(number, op.result, covers=True)
         inner = sight.broadcast(op.input, op.result)
-        same = isinstance(op.input.owner, aten.SubOp) and negated_terms(op.input, inner) == terms
+        same = isinstance(op.input.owner, aten.SubOp) and bit_terms(op.input, inner, negated=True) == terms
         return [*([] if same else additive_terms(op.input, inner)), *hiding(terms, fill)]
     if (number := masking_number(op.input)) is not None:
         allowed, fill = negated_terms(op.condition, condition), Fill(number, op.result, covers=True)
@@ -258,7 +280,7 @@ def _scaled_terms(op: aten.MulOp, sight: Sight) -> list[Term] | None:
     for factor, value in ((op.input, op.other), (op.other, op.input)):
         number = masking_number(value)
         if number is not None and not isinf(number):
-            tests = negated_terms(factor, sight.broadcast(factor, op.result))
+            tests = bit_terms(factor, sight.broadcast(factor, op.result), negated=True)
             return None if tests is None else hiding(tests, Fill(number, op.result))
     return None
 

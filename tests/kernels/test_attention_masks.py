@@ -59,7 +59,7 @@ def agrees(
     module = function if isinstance(function, nn.Module) else Function(function)
     with torch.no_grad():
         wanted = module(*inputs)
-    program = plena.compile(module, inputs, target, **options)
+    program = plena.compile(module, inputs, target=target, **options)
     found = program.run(*inputs, progress=False)
     assert torch.equal(found.isnan(), wanted.isnan()), "NaN elsewhere"
     found, wanted = found.nan_to_num(0), wanted.nan_to_num(0)
@@ -174,7 +174,7 @@ def test_numbers_that_mean_neither_are_refused() -> None:
         return (scores(q, k) + (1.0 - mask[:, None, None, :].float()) * -1e7).softmax(-1) @ v
 
     with pytest.raises(PlenaError, match="hide keys by -1e\\+07"):
-        plena.compile(Function(attention), (*operands(1, 1, T, T), kept(T, total=T)), SMALL)
+        plena.compile(Function(attention), (*operands(1, 1, T, T), kept(T, total=T)), target=SMALL)
 
 
 def biases() -> dict[str, Tensor]:
@@ -304,7 +304,7 @@ def test_multi_head_attention(kind: str, need_weights: bool) -> None:
     if kind != "queries":
         mask = hidden if kind == "keys" else torch.zeros(hidden.shape).masked_fill(hidden, -INF)
     x = quarters(3, 20, 32)
-    program = plena.compile(module, (x, mask), MACHINES[16])
+    program = plena.compile(module, (x, mask), target=MACHINES[16])
     found, wanted = program.run(x, mask, progress=False), module(x, mask).detach()
     assert wanted.isnan().any() == need_weights
     assert torch.equal(found.isnan(), wanted.isnan())

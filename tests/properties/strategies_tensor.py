@@ -572,9 +572,20 @@ def plena_cast(draw: Draw, scope: Scope) -> Operation:
     return plena.CastOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
-def plena_not(draw: Draw, scope: Scope) -> Operation:
+def plena_fill_infinity(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(2, 2))
+    return plena.FillInfinityOp(scope.tensor(*shape), scope.tensor(*shape), draw(st.sampled_from([1, -1])))
+
+
+def plena_compare(draw: Draw, scope: Scope) -> Operation:
     element = draw(st.sampled_from([i64, IntegerType(1), f32]))
-    return plena.NotOp(scope.value(tensor_type(element, draw(shapes()))))
+    predicate = draw(st.sampled_from(plena.COMPARISONS))
+    return plena.CompareOp(predicate, scope.value(tensor_type(element, draw(shapes()))), draw(numbers))
+
+
+def plena_bit(draw: Draw, scope: Scope) -> Operation:
+    element = draw(st.sampled_from([i64, IntegerType(1), f32]))
+    return plena.BitOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
 def plena_reshape(draw: Draw, scope: Scope) -> Operation:
@@ -683,9 +694,11 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.SubOp: plena_binary(plena.SubOp),
     plena.MulOp: plena_binary(plena.MulOp),
     plena.DivOp: plena_binary(plena.DivOp),
+    plena.FillInfinityOp: plena_fill_infinity,
     plena.ClampOp: plena_clamp,
     plena.CastOp: plena_cast,
-    plena.NotOp: plena_not,
+    plena.CompareOp: plena_compare,
+    plena.BitOp: plena_bit,
     plena.ReshapeOp: plena_reshape,
     plena.RearrangeOp: plena_rearrange,
     plena.SliceOp: plena_slice,
