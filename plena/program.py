@@ -18,7 +18,8 @@ from plena.backend.image import Memories, Preload, source_array, stage, unstage
 from plena.backend.layout import TensorPlacement
 from plena.backend.ports import FixedResult, Port, Region
 from plena.backend.view import Array
-from plena.check import CheckReport, Thresholds
+from plena.check import CheckReport
+from plena.comparison import Thresholds
 from plena.errors import PlenaError
 from plena.progress import instruction_progress, track
 from plena.rationale import Rationale

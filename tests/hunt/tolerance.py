@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plena.backend.number_formats import Mx, NumberFormat
+from plena.plain_torch import plain_torch
 from plena.target import Target
 
 FORMATS = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
@@ -143,7 +144,7 @@ def _of_all(x: Tensor) -> float:
 
 def leaves(module: nn.Module, state: dict[str, Tensor], args: Sequence[Any]) -> list[Any]:
     """What a module returns, flat."""
-    with torch.no_grad():
+    with plain_torch():
         outputs = (
             torch.func.functional_call(module, state, tuple(args), tie_weights=True)
             if state
