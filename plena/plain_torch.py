@@ -7,7 +7,7 @@ attention on the CPU gives NaN below a scale of zero (docs/surprises.md). Module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
-def plain_torch() -> Iterator[None]:
+def plain_torch() -> Generator[None]:
     """No gradients, no fast paths; the state of before comes back."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
