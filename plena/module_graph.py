@@ -18,6 +18,7 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from plena.frontend.folding import evaluate_node, plan_folding, reads_values
+from plena.plain_torch import plain_torch
 
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 """What becomes of an operand that passes through HBM."""
@@ -59,7 +60,7 @@ class ModuleGraph:
     ) -> tuple[torch.Tensor, ...]:
         """The tensors that the module returns, in the order of the program's outputs; computed in float32."""
         run = _Run(self, replacement or Replacement())
-        with torch.no_grad():
+        with plain_torch():
             results = run.run(*self._arguments(inputs), enable_io_processing=False)
         specs = self.program.graph_signature.output_specs
         return tuple(
@@ -169,7 +170,7 @@ def _call(node: Node, args: Any, kwargs: Any) -> Any:
         return None
     assert callable(node.target)
     args, kwargs = pytree.tree_map(_float32_type, (tuple(args), dict(kwargs)))
-    with torch.no_grad():
+    with plain_torch():
         return node.target(*args, **kwargs)
 
 

@@ -17,7 +17,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.interpreter import Interpreter
 from xdsl.ir import Operation, SSAValue
 
-from plena.check import Comparison, Thresholds
+from plena.comparison import Comparison, Thresholds
 from plena.dialects.plena import ParameterOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.driver import run_pipeline
@@ -27,6 +27,7 @@ from plena.inputs import example_call
 from plena.interpreters.rounded_products import rounding_interpreter
 from plena.kernels.schedule import Schedule
 from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.plain_torch import plain_torch
 from plena.reference import KEY_VALUE_TYPE, as_tensors
 from plena.rounding_sites import round_stored
 from plena.staged_data import symbol_of
@@ -278,7 +279,7 @@ class _Parameters:
 
 
 def _run(interpreter: Interpreter, op: Operation, values: Mapping[SSAValue, Any]) -> tuple[Any, ...]:
-    with torch.no_grad():
+    with plain_torch():
         return interpreter.run_op(op, tuple(values[operand] for operand in op.operands))
 
 

@@ -17,8 +17,10 @@ from plena.backend import view as views
 from plena.backend.image import Memories, Preload, source_array, stage, unstage
 from plena.backend.layout import TensorPlacement
 from plena.backend.ports import FixedResult, Port, Region
+from plena.backend.staged_integers import warn_of_rounded_integers
 from plena.backend.view import Array
-from plena.check import CheckReport, Thresholds
+from plena.check import CheckReport
+from plena.comparison import Thresholds
 from plena.errors import PlenaError
 from plena.progress import instruction_progress, track
 from plena.rationale import Rationale
@@ -365,7 +367,11 @@ class Program:
 
         Raises:
             PlenaError: a tensor that does not fit its placement.
+
+        Warns:
+            StagingWarning: numbers that the machine cannot hold.
         """
+        warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
             stage(placement, inputs[placement.source.index], preload, self.target)
 

@@ -34,7 +34,8 @@ import numpy.typing as npt
 from plena.backend.image import Preload
 from plena.backend.layout import TensorPlacement
 from plena.backend.ports import Port, Region, fixed_result_from_json
-from plena.check import CheckReport, Thresholds
+from plena.check import CheckReport
+from plena.comparison import Thresholds
 from plena.errors import PlenaError
 from plena.manifest_schema import check_manifest
 from plena.rationale import Rationale

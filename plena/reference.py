@@ -17,11 +17,13 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from plena.check import CheckReport, Comparison, Thresholds
+from plena.check import CheckReport
+from plena.comparison import Comparison, Thresholds
 from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
 from plena.errors import PlenaError
 from plena.inputs import CallSignature
 from plena.module_graph import ModuleGraph, Replacement
+from plena.plain_torch import plain_torch
 from plena.rounding_sites import rounding_sites
 from plena.staged_data import StagedData, data_of_module
 from plena.staged_values import choose, quantized_inputs, rounded_expressions
@@ -242,7 +244,7 @@ def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     try:
         for child in training:
             child.training = False
-        with torch.no_grad():
+        with plain_torch():
             return module(*args, **kwargs)
     finally:
         for child, mode in training.items():

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plena.check import CheckReport, Comparison, Thresholds
+from plena.check import CheckReport
+from plena.comparison import Comparison, Thresholds
 from plena.errors import PlenaError
 
 LIMITS = Thresholds()

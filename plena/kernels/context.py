@@ -335,7 +335,7 @@ class KernelContext:
         return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision.
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but real inputs to bf16 precision.
 
         A tensor of another rank, which only the host rearranges, is loaded as rows of its last axis.
         """
@@ -346,7 +346,8 @@ class KernelContext:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            load = self.load if location.source.kind == "input" else self.load_exact
+            exact = location.source.kind != "input" or location.counts
+            load = self.load_exact if exact else self.load
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)

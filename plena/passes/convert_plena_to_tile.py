@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, Float32Type, ModuleOp, TensorType
+from xdsl.dialects.builtin import ArrayAttr, Float32Type, IntegerType, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -152,7 +152,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     kernels.may_hold_nan = any(_may_be_nan(op) for op in function.walk())
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
-        integer = not isinstance(argument.type.element_type, Float32Type)
+        element = argument.type.element_type
+        integer = isinstance(element, IntegerType) and element.width.data > 1
         kernels.set(argument, input_tensor(index, argument, integer=integer))
     for op in function.body.block.ops:
         _lower(op, kernels)

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from plena.backend.cost_model import PROFILES
 from plena.backend.statistics import Count, Statistics
-from plena.check import CheckReport, Comparison
+from plena.check import CheckReport
+from plena.comparison import Comparison
 from plena.rationale import SizePoint, best_by_size
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from plena.check import Comparison, Thresholds
+from plena.comparison import Comparison, Thresholds
 from plena.compiler import compile
 from plena.program import Program
 from plena.reference import as_tensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from plena.check import Comparison, Thresholds
+from plena.comparison import Comparison, Thresholds
 from plena.reference import as_tensors
 from tests.poison import check_reads_what_is_defined
 from tests.properties.strategies_attention import Attention, Case, cases
