@@ -102,7 +102,7 @@ class CheckReport:
             yield f"{names} changed after the program was compiled: compile it again"
         for name, comparison, bound in (
             ("machine", self.machine, bounds.machine),
-            ("quantized", self.quantized, bounds.for_quantized(self.formats)),
+            ("quantized", self.quantized, bounds.quantized),
         ):
             if comparison is None:
                 continue
@@ -125,10 +125,9 @@ class CheckReport:
     def __str__(self) -> str:
         rows = [("reference", "relative RMS", "cosine", "close", "largest error", "top-1", "bound")]
         bounds = self.thresholds
-        quantized = bounds.for_quantized(self.formats)
         limits = {
             "machine": "" if bounds.machine is None else f"RMS <= {bounds.machine:.2%}",
-            "quantized": "" if quantized is None else f"RMS <= {quantized:.2%}",
+            "quantized": "" if bounds.quantized is None else f"RMS <= {bounds.quantized:.2%}",
             "float32": "(not judged by itself)",
             "formats": "(the quantized reference against float32: what the number formats alone cost)",
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from math import isfinite
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,18 +14,13 @@ from plena.errors import PlenaError
 Float64: TypeAlias = npt.NDArray[np.float64]
 
 
-BF16_SHARE = 0.15
-"""What the roundings of results to bf16 cost, of what those of the formats cost."""
-
-
 @dataclass(frozen=True)
 class Thresholds:
     """What a result must reach; None prints a figure without judging it.
 
     Args:
         machine: largest relative RMS error of a tensor against the machine reference.
-        quantized: largest relative RMS error of a tensor against the quantised reference, up to twice as large where
-            the module magnifies roundings: see `for_quantized`.
+        quantized: largest relative RMS error of a tensor against the quantised reference.
         rows: how many times as large the relative RMS error of one row may be, of many elements.
         share: largest part of the formats' cost that a program may add to it.
         ulps: bf16 steps that it may add besides.
@@ -51,20 +45,6 @@ class Thresholds:
         """For a model of ``layers`` transformer layers: errors add up."""
         per_stack = 0.03 if layers <= 1 else min(0.03 * layers, 0.06)
         return Thresholds(machine=0.002 * max(1, layers), quantized=per_stack)
-
-    def for_quantized(self, formats: Comparison | None) -> float | None:
-        """The bound against the quantised reference, which rounds what is staged but not what is computed.
-
-        A module that magnifies the roundings of the formats (powers, norms of columns that are nearly equal) magnifies
-        those to bf16 as much. The first have 4 significant bits, the second 8: one costs a sixteenth as much as one of
-        the first, the few of an operator up to `BF16_SHARE`.
-
-        Args:
-            formats: the quantised reference against float32.
-        """
-        if self.quantized is None or formats is None or not isfinite(formats.relative_rms):
-            return self.quantized
-        return max(self.quantized, min(BF16_SHARE * formats.relative_rms, 2 * self.quantized))
 
     def for_rows(self, bound: float, columns: int) -> float:
         """The bound of one row: a mean of few elements scatters more."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import plena
@@ -21,11 +19,6 @@ from plena.reference import as_tensors
 from plena.staged_data import StagedData
 from plena.tools import plena_cli
 from tests.check.modules import MODULES, Biased, Scaled, Tied, WrittenAttention, nested
-from tests.kernels.checking import Function
-
-PLACES = torch.arange(8)
-EMPTY = (PLACES == 3)[:, None].expand(8, 8)
-"""The fourth query sees nothing."""
 
 LIMITS = (0.002, 0.015)
 """Of the machine and the quantised reference."""
@@ -109,45 +102,6 @@ def test_a_program_adds_at_most_half_of_what_the_formats_cost(added: float, pass
     assert "formats cost" in str(report) and "the program adds" in str(report)
 
 
-@pytest.mark.parametrize(
-    ("formats", "found", "passes"),
-    [
-        (0.03, 0.014, True),
-        (0.03, 0.016, False),
-        (0.15, 0.02, True),
-        (0.15, 0.025, False),
-        (0.5, 0.033, False),
-    ],
-)
-def test_what_magnifies_the_formats_roundings_magnifies_those_to_bf16(
-    formats: float, found: float, passes: bool
-) -> None:
-    rng = np.random.default_rng(0)
-    quantized, cost, error = rng.normal(size=(3, 64, 64))
-    exact = quantized + formats * cost
-    report = CheckReport.of([quantized + found * error], None, [quantized], [exact], Thresholds())
-    assert report.passed == passes, str(report)
-
-
-def power(x: Tensor, y: Tensor) -> Tensor:
-    return (x / (y.abs() + 0.5)) ** 4
-
-
-def narrow_norm(x: Tensor) -> Tensor:
-    return F.layer_norm(x[:, 2:8:2], (3,))
-
-
-@pytest.mark.parametrize(("function", "shapes"), [(power, [(13, 80)] * 2), (narrow_norm, [(3, 8)])])
-def test_right_programs_that_magnify_roundings_pass(
-    function: Callable[..., Tensor], shapes: list[tuple[int, ...]]
-) -> None:
-    torch.manual_seed(2)
-    inputs = [torch.randn(shape) for shape in shapes]
-    report = plena.compile(Function(function), inputs).check(quiet=True)
-    assert report.passed and report.quantized is not None, str(report)
-    assert report.quantized.relative_rms > LIMITS[1], "more than the fixed bound"
-
-
 def test_nothing_judged_is_no_pass() -> None:
     x = np.ones((2, 2))
     assert not CheckReport.of([x], None, None, [x], Thresholds()).passed
@@ -157,19 +111,17 @@ def test_nothing_judged_is_no_pass() -> None:
 
 
 def test_a_graph_that_is_not_the_module_is_refused() -> None:
-    factors = [1.0]
-
-    class Outside(nn.Module):
+    class Counting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.linear = nn.Linear(16, 16)
+            self.linear, self.calls = nn.Linear(16, 16), [0]
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.linear(x) * factors[0]
+            self.calls[0] += 1
+            return self.linear(x) * float(self.calls[0])
 
-    program = plena.compile(Outside(), (torch.randn(4, 16),))
-    assert program.check(quiet=True).passed, "as when it was captured"
-    factors[0] = 2.0
+    program = plena.compile(Counting(), (torch.randn(4, 16),))
+    assert program.check(quiet=True).passed, "the first call, as when it was captured"
     with pytest.raises(PlenaError, match="computes something else than the module"):
         program.check(quiet=True)
 
@@ -188,42 +140,6 @@ def test_rows_without_keys_are_nan_in_both_references() -> None:
     torch.testing.assert_close(rounded[:, others], unmasked[:, others])
     same = Comparison.of([exact], [exact], Thresholds())
     assert same.finite and same.relative_rms == 0
-
-
-def test_hand_written_attention_with_empty_rows_passes() -> None:
-    """The row is NaN in the program and in all references, everything else is judged."""
-    mask = (PLACES >= 5)[None, :] | EMPTY
-    program = plena.compile(Masked(WrittenAttention(), mask).eval(), (torch.randn(1, 8, 64),))
-    report = program.check(quiet=True)
-    assert report.passed and report.float32 is not None and report.float32.finite, str(report)
-    (result,) = as_tensors(program.run(*program.example_inputs or (), progress=False))
-    assert torch.equal(result.isnan().all(-1)[0], PLACES == 3) and result.isnan().sum() == 64
-    report = CheckReport.of([result.nan_to_num()], [result], [result], [result], program.thresholds)
-    assert len(report.failures) == 3, "a number where NaN should be"
-    break_weight(program)
-    program.machine_reference = None
-    assert any(failure.startswith("quantized") for failure in program.check(quiet=True).failures)
-
-
-def test_results_without_axes_none_and_integers_pass() -> None:
-    class Results(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = nn.Linear(64, 64)
-
-        def forward(self, x: Tensor, i: Tensor) -> tuple[Any, ...]:
-            y = self.linear(x)
-            return y.square().mean(), None, 3, i, y
-
-    x, i = torch.randn(8, 64), torch.randint(1000, (4,))
-    program = plena.compile(Results(), (x, i))
-    report = program.check(quiet=True)
-    assert report.passed, str(report)
-    scalar, nothing, three, same, _ = program.run(x, i, progress=False)
-    assert scalar.shape == () and nothing is None and three == 3 and torch.equal(same, i)
-    break_weight(program)
-    program.machine_reference = None
-    assert any(failure.startswith("quantized") for failure in program.check(quiet=True).failures)
 
 
 class Masked(nn.Module):
@@ -268,6 +184,9 @@ def test_constants_of_a_half_precision_module_are_staged_as_it_computes_them() -
 
 # What torch's shortcuts compute is no reference.
 
+PLACES = torch.arange(8)
+EMPTY = (PLACES == 3)[:, None].expand(8, 8)
+"""The fourth query sees nothing."""
 ALIBI = -0.5 * (PLACES[:, None] - PLACES[None, :]).abs().float()
 
 SHORTCUTS: dict[str, Callable[[], nn.Module]] = {
