@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from plena.backend.mask_steps import Biases, Hidden
+from plena.backend.mask_steps import Biases, Hidden, Sighted
 from plena.backend.step import Array, Json, Step
 from plena.errors import PlenaError
 
@@ -229,6 +229,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "bits": Bits,
     "biases": Biases,
     "hidden": Hidden,
+    "sighted": Sighted,
 }
 
 

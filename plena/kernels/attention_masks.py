@@ -10,7 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import Float32Type
 from xdsl.ir import SSAValue
 
-from plena.backend.mask_steps import ABSORBING, LOWEST, UNSEEN, Biases, Hidden, level_of
+from plena.backend.mask_steps import ABSORBING, LOWEST, UNSEEN, Biases, Hidden, Sighted, level_of
 from plena.backend.number_formats import Mx
 from plena.backend.view import Expand, Reshape
 from plena.dialects.loop import Linear
@@ -166,6 +166,7 @@ class AttentionMasks:
 
     def load(self) -> None:
         """Emits what happens once, before the loops."""
+        self._require_sight()
         with self.builder.step("load masks"):
             if self.op.band is not None:
                 self._load_band(self.op.band)
@@ -296,7 +297,7 @@ class AttentionMasks:
     def _load_key_padding(self, operand: SSAValue) -> None:
         """Rows of what hides keys; tile padding is hidden too. Where the band decides, a matrix as other masks."""
         tensor = self._host(operand, "key padding mask")
-        matrices = tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys)))
+        matrices = self._sighted(tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys))), real=False)
         if self.levels.empty < 0 and self.op.band is not None:
             if self.op.bias is not None:
                 raise refusal(
@@ -308,6 +309,31 @@ class AttentionMasks:
             return
         self.key_padded = True
         self._load_key_rows("key_padding", [self._hidden(matrices)], exact=False)
+
+    @property
+    def _must_see(self) -> bool:
+        """Whether a query without a key would reach the keys of an attention as NaN."""
+        return bool(self.undefined) and self.op in self.ctx.undefined.reaching_keys
+
+    def _require_sight(self) -> None:
+        """Where no single mask tells which queries see no key, none may be NaN."""
+        masks = [self.op.key_padding is not None, _is_boolean(self.op.bias) or _is_wide(self.op)]
+        if self._must_see and sum(masks) != 1:
+            raise refusal(
+                self.op,
+                "a query without a key is NaN, and a later attention has it among its keys, which are stored in a "
+                "number format without NaN",
+                "Hide keys by a finite number such as -1e9, or join the masks to one by logical_and.",
+            )
+
+    def _sighted(self, mask: HostTensor, *, real: bool) -> HostTensor:
+        """A mask [b, h, s, keys] that refuses queries without a key where they must see one."""
+        if not self._must_see or (real and not _is_wide(self.op)):
+            return mask
+        band = self.op.band
+        bounds = (None, None) if band is None else (band.lower, band.upper)
+        lower, upper = (() if bound is None else (bound,) for bound in bounds)
+        return mask.through(Sighted(lower, upper, self.shape.queries, int(real)))
 
     def _hidden(self, mask: HostTensor) -> HostTensor:
         """What a mask [b, h, s, keys] adds to scores."""
@@ -373,7 +399,7 @@ class AttentionMasks:
 
     def _place_bias(self, operand: SSAValue) -> None:
         """Matrices [queries, keys], or rows of keys if they are the same for all queries."""
-        tensor = self._host(operand, "attention bias")
+        tensor = self._sighted(self._host(operand, "attention bias"), real=not _is_boolean(operand))
         rows_alike = tensor.shape[2] == 1
         exact = False
         if _is_boolean(operand):

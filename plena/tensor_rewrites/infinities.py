@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isinf, prod
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
@@ -39,24 +39,29 @@ def holds_infinity(value: SSAValue) -> bool:
             return False
 
 
-def may_overflow(value: SSAValue) -> bool:
-    """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
-    op = value.owner
+def makes_infinity(op: Operation) -> bool:
+    """Whether an operation may make infinities or NaN of finite numbers of moderate size."""
     match op:
         case plena.FillInfinityOp():
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
         case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
-            return not _is_positive(op.input) or may_overflow(op.input)
+            return not _is_positive(op.input)
         case plena.ActivationOp() if op.kind.data == "sqrt":
-            return not _is_nonnegative(op.input) or may_overflow(op.input)
+            return not _is_nonnegative(op.input)
         case plena.DivOp():
-            return may_overflow(op.lhs) or may_overflow(op.rhs) or not _is_positive(op.rhs)
-        case plena.PlenaOp():
-            return any(may_overflow(operand) for operand in op.operands)
+            return not _is_positive(op.rhs)
         case _:
             return False
+
+
+def may_overflow(value: SSAValue) -> bool:
+    """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
+    op = value.owner
+    if not isinstance(op, plena.PlenaOp):
+        return False
+    return makes_infinity(op) or any(may_overflow(operand) for operand in op.operands)
 
 
 def holds_only(value: SSAValue, sign: int) -> bool:
