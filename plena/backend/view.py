@@ -167,6 +167,7 @@ class Compare(Step):
     number: float
 
     reads_numbers = True
+    makes_booleans = True
 
     def apply(self, array: Array) -> Array:
         return self._of(array)
@@ -200,6 +201,7 @@ class Bits(Step):
     """
 
     reads_numbers = True
+    makes_booleans = True
 
     def apply(self, array: Array) -> Array:
         wrong = (array != 0) & (array != 1)

@@ -392,10 +392,10 @@ class AttentionMasks:
             KeyRows(buffer, heads * head if samples > 1 else 0, head if heads > 1 else 0, tile)
         )
 
-    def _is_exact(self, tensor: HostTensor) -> bool:
+    @property
+    def _is_exact(self) -> bool:
         """Whether a bias is staged with what its format loses of it: an error of a score is one of its exponential."""
-        number_format = self.ctx.target.precision["HBM_V_ACT_TYPE"]
-        return tensor.source.kind == "data" and isinstance(number_format, Mx)
+        return isinstance(self.ctx.target.precision["HBM_V_ACT_TYPE"], Mx)
 
     def _place_bias(self, operand: SSAValue) -> None:
         """Matrices [queries, keys], or rows of keys if they are the same for all queries."""
@@ -407,7 +407,7 @@ class AttentionMasks:
                 tensor, rows_alike = self._for_all_queries(tensor), False
             parts = [self._hidden(tensor)]
         else:
-            exact, wide, shifted = self._is_exact(tensor), _is_wide(self.op), int(self.op.sinks is None)
+            exact, wide, shifted = self._is_exact, _is_wide(self.op), int(self.op.sinks is None)
             if rows_alike and skipped_band(self.op) is not None:
                 tensor, rows_alike = self._for_all_queries(tensor), self.shape.queries == 1
             parts = [tensor.through(Biases(*self._bounds, shifted, int(wide)))]

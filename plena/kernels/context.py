@@ -286,10 +286,12 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        With `exact`, and if it holds integers, to bf16 precision: the sum of its MX form and of what that loses, brought
+        in together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
+        exact = exact or tensor.integer
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -361,7 +363,7 @@ class KernelContext:
             from plena.kernels.words import spread
 
             if value not in self.spread:
-                self.spread[value] = spread(self, location)
+                self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 

@@ -23,6 +23,7 @@ class HostTensor:
     view: tuple[Step, ...] = ()
     source_shape: tuple[int, ...] = ()
     integer: bool = False
+    """Whether it holds integers, which are numbers that a model counts with, and no booleans."""
     stack: tuple[Source, ...] = ()
     """Inside a repetition: the sources of all iterations, placed one behind the other; `source` is the first."""
 
@@ -31,7 +32,8 @@ class HostTensor:
         shape = self.shape
         for step in steps:
             shape = step.result_shape(shape)
-        return replace(self, view=(*self.view, *steps), shape=shape)
+        integer = self.integer and not any(step.makes_booleans for step in steps)
+        return replace(self, view=(*self.view, *steps), shape=shape, integer=integer)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.refusals import UNSUPPORTED, refusal
 from plena.tensor_rewrites.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity, holds_only
+from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity, holds_only, may_overflow
 from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
 from plena.tensor_rewrites.layout_maps import LayoutMap
 from plena.tensor_rewrites.rewriting import rewrite_once
@@ -235,7 +235,14 @@ def _conv2d(e: Emitter, op: aten.Conv2dOp) -> bool:
 
 
 def _softmax(e: Emitter, op: aten.SoftmaxOp) -> None:
+    """Rows of minus infinity alone are NaN; a safe softmax has to have none, for want of a kernel."""
     axis = op.dim.value.data
+    if op.safe is not None and may_overflow(op.input):
+        raise refusal(
+            op,
+            "rows of minus infinity alone become 0 in attention only",
+            "Fill in a finite number such as -1e9, or write torch.softmax where no row is minus infinity alone.",
+        )
     e.replace(_along(e, op.input, axis, lambda x: e.add(plena.SoftmaxOp(x))))
 
 

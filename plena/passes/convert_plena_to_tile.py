@@ -39,6 +39,7 @@ from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Obj
 from plena.kernels.tensors import Panel
 from plena.refusals import place_of
 from plena.target import Target
+from plena.tensor_rewrites.staged_tests import is_boolean
 from plena.tensor_rewrites.undefined_values import makes_undefined_rows, undefined_values
 
 USEFUL_MACS = "plena.useful_macs"
@@ -154,7 +155,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     kernels.undefined = undefined_values(function)
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
-        integer = not isinstance(argument.type.element_type, Float32Type)
+        integer = not isinstance(argument.type.element_type, Float32Type) and not is_boolean(argument)
         kernels.set(argument, input_tensor(index, argument, integer=integer))
     for op in function.body.block.ops:
         _lower(op, kernels)

@@ -26,6 +26,7 @@ from plena.tensor_rewrites.staged_tests import (
     comparison_of,
     is_bits,
     is_boolean,
+    is_only_tested,
     negation,
     on_bits,
 )
@@ -231,7 +232,7 @@ def _compared_terms(value: SSAValue, test: Test | None, sight: Sight) -> list[Co
             return _compared_terms(op.input, test, sight.through(op))
         case aten.ToOp():
             return _compared_terms(op.input, test, sight)
-        case _ if isinstance(value, BlockArgument):
+        case _ if isinstance(value, BlockArgument) and is_only_tested(value):
             return [Allowed(value, sight.layout(value), (test,))]
         case _:
             return None

@@ -47,11 +47,11 @@ def makes_infinity(op: Operation) -> bool:
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
         case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
-            return not _is_positive(op.input)
+            return not is_positive(op.input)
         case plena.ActivationOp() if op.kind.data == "sqrt":
             return not _is_nonnegative(op.input)
         case plena.DivOp():
-            return not _is_positive(op.rhs)
+            return not is_positive(op.rhs)
         case _:
             return False
 
@@ -101,7 +101,7 @@ def _is_nonnegative(value: SSAValue) -> bool:
             return False
 
 
-def _is_positive(value: SSAValue) -> bool:
+def is_positive(value: SSAValue) -> bool:
     """Whether all elements lie above 0 by a margin that bf16 keeps."""
     op = value.owner
     match op:
@@ -111,11 +111,11 @@ def _is_positive(value: SSAValue) -> bool:
             return op.value.value.data > 0 and _is_nonnegative(op.input)
         case plena.AddOp():
             sides = (op.lhs, op.rhs)
-            return all(map(_is_nonnegative, sides)) and any(map(_is_positive, sides))
+            return all(map(_is_nonnegative, sides)) and any(map(is_positive, sides))
         case plena.ActivationOp():
-            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and _is_positive(op.input)
+            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and is_positive(op.input)
         case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp():
-            return _is_positive(op.input)
+            return is_positive(op.input)
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return full.value.value.data > 0
         case _:
@@ -240,12 +240,15 @@ def _whole(e: Emitter, value: SSAValue, like: SSAValue) -> SSAValue:
 
 
 def _one_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
-    """value * selected + (1 - selected); rows and columns meet their like."""
+    """value * selected + (1 - selected); rows and columns meet their like.
+
+    Where it is selected minus zero is added, which leaves both zeros as they are: their reciprocals differ.
+    """
     shape = shape_of(value)
     matrix = shape if len(shape) == 2 else (1, prod(shape))
     if len(shape_of(selected)) == 1 and len(shape) == 1:
         selected = e.reshape(selected, matrix)
-    inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(e.flat(selected), -1.0)), 1.0))
+    inverse = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(selected), -1.0)), -1.0))
     rest = e.reshape(inverse, shape_of(selected))
     product = e.add(plena.MulOp(e.reshape(value, matrix), selected))
     return e.reshape(e.add(plena.AddOp(product, rest)), shape)
