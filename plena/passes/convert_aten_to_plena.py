@@ -90,7 +90,7 @@ def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
 
 
 def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
-    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y)."""
+    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y); y may be infinite at run time."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
     largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
@@ -100,6 +100,14 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
     if holds_infinity(x) or holds_infinity(y):
         return False
+    if may_overflow(x):
+        x, y = y, x
+    if may_overflow(x):
+        raise refusal(
+            op,
+            "both operands may be infinite or NaN",
+            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
+        )
     difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
     step = e.add(plena.ActivationOp("relu", difference))
     e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))

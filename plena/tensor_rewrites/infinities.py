@@ -6,6 +6,7 @@ it would become infinite: divisors, arguments of roots and fills with infinity b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from math import isinf, prod
 
 from xdsl.ir import Operation, SSAValue
@@ -21,22 +22,44 @@ _BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
 
 def holds_infinity(value: SSAValue) -> bool:
     """Whether the model itself puts infinities into a tensor."""
-    op = value.owner
+    return any(_puts_infinity(op) for op in _behind(value, _keeps_infinity))
+
+
+def _puts_infinity(op: Operation) -> bool:
     match op:
         case plena.FillInfinityOp():
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
-        case plena.ActivationOp():
-            return op.kind.data not in _BOUNDED and holds_infinity(op.input)
-        case plena.ClampOp():
-            return op.min is None and holds_infinity(op.input)
-        case plena.SoftmaxOp() | plena.ParameterOp():
-            return False
-        case plena.PlenaOp():
-            return any(holds_infinity(operand) for operand in op.operands)
         case _:
             return False
+
+
+def _keeps_infinity(op: Operation) -> bool:
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data not in _BOUNDED
+        case plena.ClampOp():
+            return op.min is None
+        case plena.SoftmaxOp():
+            return False
+        case _:
+            return True
+
+
+def _behind(value: SSAValue, passes: Callable[[Operation], bool] = lambda _: True) -> Iterator[Operation]:
+    """The operations that a value is made of, each once; not beyond those that let nothing pass."""
+    seen: set[SSAValue] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        op = value.owner
+        if value in seen or not isinstance(op, plena.PlenaOp):
+            continue
+        seen.add(value)
+        yield op
+        if passes(op):
+            waiting.extend(op.operands)
 
 
 def makes_infinity(op: Operation) -> bool:
@@ -58,10 +81,7 @@ def makes_infinity(op: Operation) -> bool:
 
 def may_overflow(value: SSAValue) -> bool:
     """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
-    op = value.owner
-    if not isinstance(op, plena.PlenaOp):
-        return False
-    return makes_infinity(op) or any(may_overflow(operand) for operand in op.operands)
+    return any(makes_infinity(op) for op in _behind(value))
 
 
 def holds_only(value: SSAValue, sign: int) -> bool:
