@@ -20,9 +20,9 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     StringAttr,
+    UnitAttr,
     f64,
     i64,
-    UnitAttr,
 )
 from xdsl.ir import Attribute, SSAValue
 

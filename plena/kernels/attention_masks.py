@@ -297,7 +297,9 @@ class AttentionMasks:
     def _load_key_padding(self, operand: SSAValue) -> None:
         """Rows of what hides keys; tile padding is hidden too. Where the band decides, a matrix as other masks."""
         tensor = self._host(operand, "key padding mask")
-        matrices = self._sighted(tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys))), real=False)
+        matrices = self._sighted(
+            tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys))), real=False
+        )
         if self.levels.empty < 0 and self.op.band is not None:
             if self.op.bias is not None:
                 raise refusal(

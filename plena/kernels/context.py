@@ -286,8 +286,8 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact`, and if it holds integers, to bf16 precision: the sum of its MX form and of what that loses, brought
-        in together.
+        With `exact`, and integers, to bf16 precision: the sum of its MX form and of what that loses, brought in
+        together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen

@@ -153,9 +153,7 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     for block in range(spread.blocks(vlen)):
         first = block * per_block
         out = ctx.builder.view(spread.buffer, block * spread.block)
-        spread_group(
-            ctx, words, first, min(per_block, groups - first), out, masks, 0 if finite else width
-        )
+        spread_group(ctx, words, first, min(per_block, groups - first), out, masks, 0 if finite else width)
     return rows_of(ctx, spread)
 
 
@@ -230,7 +228,9 @@ def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
     name = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
     used_lanes = ctx.constant_rows(f"used_lanes_{name}", used)
     # What is added to used lanes is minus zero: it leaves both zeros as they are, whose reciprocals differ.
-    padding_lanes = ctx.constant_rows(f"padding_lanes_{name}", np.where(used, np.float32(-0.0), np.float32(1)))
+    padding_lanes = ctx.constant_rows(
+        f"padding_lanes_{name}", np.where(used, np.float32(-0.0), np.float32(1))
+    )
     buffer = load_vectors(ctx, "guards", [used_lanes, padding_lanes], exact=False)
     return [PanelRows(buffer, 0, vlen), PanelRows(ctx.builder.view(buffer, len(used)), 0, vlen)]
 

@@ -93,9 +93,7 @@ def spread_group(
     )
 
 
-def _copy_group(
-    ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int
-) -> None:
+def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
     """As `spread_group`, by way of a row written down in FP SRAM."""
     vlen, builder = ctx.target.vlen, ctx.builder
     row = builder.buffer("row_of_words", "fp", vlen)
