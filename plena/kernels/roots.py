@@ -31,7 +31,7 @@ def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
     panel = ctx.panel(op.input)
     finite = not ctx.undefined.of(op.result)
     words = few(ctx, rows, columns) and columns <= min(4, ctx.target.vlen) and panel.is_packed
-    if words and (finite or columns == 1):
+    if words and finite:
         lower_activation(op, as_words(ctx, op, op.input), ctx)
         return
     bounded = panel if not ctx.undefined.of(op.input) else _bounded(ctx, panel)

@@ -12,9 +12,10 @@ from torch.nn import functional
 from plena.compiler import compile
 from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, exact
-from tests.kernels.checking import ATTENTION_ERROR, Function
+from tests.kernels.checking import Function
 
 INF = float("inf")
+ATTENTION_ERROR = 0.05
 EDGES = torch.tensor(
     [[4.0, -1.0, 9.0, 16.0, 0.0, 2.0, -0.0, 1.0], [1.0, 2.0, 3.0, -5.0, 7.0, -8.0, 0.5, -0.0]]
 )
@@ -87,13 +88,10 @@ def test_integers_that_are_numbers() -> None:
     """To bf16, not to the format of activations."""
     i = torch.tensor([[70, 69, 1, 2, 3, 66, 100, 5], [500, 999, 1000, 300, 17, 19, 21, 23]])
     x = torch.zeros(2, 8)
-    for function in (
-        lambda x, i: x + i * 1.0,
-        lambda x, i: x + i / 4,
-        lambda x, i: x + i[0].float(),
-        lambda x, i: x + i[:, :1],
-    ):
+    for function in (lambda x, i: x + i * 1.0, lambda x, i: x + i / 4):
         against_torch(function, (x, i), error=2**-8)
+    for part in (i[1], i[:, 1:2]):
+        against_torch(lambda x, i: x + i.float(), (x, part), error=2**-8)
 
 
 class TwoAttentions(nn.Module):
@@ -189,7 +187,10 @@ def test_safe_softmax() -> None:
 
     against_torch(attention, (q, bias), error=ATTENTION_ERROR)
     with pytest.raises(CompileError, match="become 0 in attention only"):
-        compile(Function(lambda x: torch.ops.aten._safe_softmax(x.masked_fill(x == 0, -INF), -1)), (bias,))
+        compile(
+            Function(lambda x, m: torch.ops.aten._safe_softmax(x.masked_fill(m, -INF), -1)),
+            (q[0, 0], q[0, 0] > 0),
+        )
 
 
 def test_run_time_biases_of_all_sizes_in_one_block() -> None:
@@ -202,4 +203,4 @@ def test_run_time_biases_of_all_sizes_in_one_block() -> None:
         return functional.scaled_dot_product_attention(q, q, q, attn_mask=bias)
 
     program = against_torch(attention, (q, bias), error=ATTENTION_ERROR)
-    assert program.check(q, bias, progress=False).passed
+    assert program.check(q, bias).passed
