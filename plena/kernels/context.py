@@ -25,6 +25,7 @@ from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
 from plena.lowering.kernel import round_up
 from plena.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.target import Target
+from plena.tensor_rewrites.undefined_values import Undefined
 
 if TYPE_CHECKING:
     from plena.kernels.packing import PackedPanel
@@ -71,6 +72,8 @@ class KernelContext:
     """The index of the repetition that is being lowered."""
     may_hold_nan: bool = False
     """Whether some row may be NaN: the broadcast unit would spread it to others."""
+    undefined: Undefined = field(default_factory=Undefined)
+    """Which tensors may hold NaN or infinity."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -88,6 +91,10 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def spreads_nan(self, *values: SSAValue) -> bool:
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
+        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
 
     def place(
         self,
@@ -279,10 +286,12 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        With `exact`, and integers, to bf16 precision: the sum of its MX form and of what that loses, brought in
+        together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
+        exact = exact or tensor.integer
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -355,7 +364,7 @@ class KernelContext:
             from plena.kernels.words import spread
 
             if value not in self.spread:
-                self.spread[value] = spread(self, location)
+                self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 

@@ -37,7 +37,8 @@ class HostTensor:
         shape = self.shape
         for step in steps:
             shape = step.result_shape(shape)
-        return replace(self, view=(*self.view, *steps), shape=shape)
+        integer = self.integer and not any(step.makes_booleans for step in steps)
+        return replace(self, view=(*self.view, *steps), shape=shape, integer=integer)
 
 
 @dataclass(frozen=True)

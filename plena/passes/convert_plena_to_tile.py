@@ -14,7 +14,7 @@ from xdsl.passes import ModulePass
 from plena.backend.layout import Source, TensorPlacement
 from plena.backend.number_formats import Staging
 from plena.backend.view import Array, Pad, Permute, Reshape, Step
-from plena.dialects.plena import AttentionOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
@@ -39,6 +39,7 @@ from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Obj
 from plena.kernels.tensors import Panel
 from plena.refusals import place_of
 from plena.target import Target
+from plena.tensor_rewrites.undefined_values import makes_undefined_rows, undefined_values
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
@@ -149,7 +150,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
     kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
-    kernels.may_hold_nan = any(_may_be_nan(op) for op in function.walk())
+    kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
+    kernels.undefined = undefined_values(function)
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
         element = argument.type.element_type
@@ -166,11 +168,6 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
     return Conversion(
         kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections
     )
-
-
-def _may_be_nan(op: Operation) -> bool:
-    """Whether queries without a key make rows of NaN."""
-    return isinstance(op, AttentionOp) and op.empty is not None and op.empty.data == "nan"
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
