@@ -50,7 +50,7 @@ bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
 
 reference: setup
-	$(BIN)/python -m plena.tools.reference docs/reference
+	$(BIN)/python -m plena.cli.reference docs/reference
 
 docs: reference
 	$(BIN)/python docs/generate.py

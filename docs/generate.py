@@ -22,9 +22,9 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 import plena
-from plena.backend.assembly import print_asm
-from plena.backend.statistics import statistics_of
-from plena.backend.stream import stream_from_module
+from plena.assembly import print_asm
+from plena.assembly.statistics import statistics_of
+from plena.assembly.stream import stream_from_module
 from plena.dialects.tile import BufferOp
 from plena.driver import run_pipeline
 from plena.frontend import import_module
@@ -64,7 +64,7 @@ def drawn(name: str) -> str:
 
 def screen() -> str:
     """docs/assets/gui.svg: plena-gui with the tensor passes chosen. It depends on textual's version too."""
-    from plena.tools.plena_gui import app
+    from plena.cli.plena_gui import app
 
     interface = app(None, "tensor")
 
@@ -191,7 +191,7 @@ def levels_page() -> str:
 
 def cli_page() -> str:
     """docs/cli.md."""
-    from plena.tools.plena_cli import commands
+    from plena.cli.plena_cli import commands
 
     lines = [
         "# Command line",

@@ -108,7 +108,7 @@ def _(mo):
 
 @app.cell
 def _(affine, budget, mo):
-    from plena.analysis.selection.apply import apply_choices
+    from plena.loops.selection.apply import apply_choices
     from plena.passes.select_loops import select
 
     selection = select(affine, max_instructions=budget.value, measure=True)
@@ -144,8 +144,8 @@ def _(chosen, ir, mo, run_pipeline):
 
 @app.cell
 def _(mo, registers):
-    from plena.backend.assembly import encode, print_asm
-    from plena.backend.stream import stream_from_module
+    from plena.assembly import encode, print_asm
+    from plena.assembly.stream import stream_from_module
 
     instructions = stream_from_module(registers).instructions
     assembly, words = print_asm(instructions), encode(instructions)

@@ -20,16 +20,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plena.backend.emulator import emulate
-    from plena.compiler import compile
+    from plena.compiler.compile import compile
+    from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
-    from plena.exploration import explore
-    from plena.foreign import lift, stats
-    from plena.optimizer import optimize
-    from plena.program import Program
-    from plena.size_curve import size_curve
-    from plena.target import Target
-    from plena.verify import verify
+    from plena.machine.target import Target
+    from plena.optimizing.exploration import explore
+    from plena.optimizing.foreign import lift, stats
+    from plena.optimizing.optimizer import optimize
+    from plena.optimizing.size_curve import size_curve
+    from plena.program.program import Program
+    from plena.verification import verify
 
 __all__ = [
     "EmulatorError",
@@ -49,16 +49,16 @@ __all__ = [
 _HOMES = {
     "EmulatorError": "plena.errors",
     "PlenaError": "plena.errors",
-    "Program": "plena.program",
-    "Target": "plena.target",
-    "compile": "plena.compiler",
-    "emulate": "plena.backend.emulator",
-    "explore": "plena.exploration",
-    "lift": "plena.foreign",
-    "optimize": "plena.optimizer",
-    "size_curve": "plena.size_curve",
-    "stats": "plena.foreign",
-    "verify": "plena.verify",
+    "Program": "plena.program.program",
+    "Target": "plena.machine.target",
+    "compile": "plena.compiler.compile",
+    "emulate": "plena.emulator",
+    "explore": "plena.optimizing.exploration",
+    "lift": "plena.optimizing.foreign",
+    "optimize": "plena.optimizing.optimizer",
+    "size_curve": "plena.optimizing.size_curve",
+    "stats": "plena.optimizing.foreign",
+    "verify": "plena.verification",
 }
 
 

@@ -62,7 +62,7 @@ TARGETS: dict[str, str] = {
     "plena-asm": "AssemblyTarget",
     "plena-words": "WordsTarget",
 }
-"""Output name -> its class in plena/backend/emit.py."""
+"""Output name -> its class in plena/assembly/emit.py."""
 
 
 def load_dialect(name: str) -> Dialect:
@@ -77,7 +77,7 @@ def load_pass(name: str) -> type[ModulePass]:
 
 def load_target(name: str) -> type[Target]:
     """The class of one of our output formats."""
-    return getattr(import_module("plena.backend.emit"), TARGETS[name])
+    return getattr(import_module("plena.assembly.emit"), TARGETS[name])
 
 
 PLENA_UNIVERSE = Universe(

@@ -86,7 +86,7 @@ class AtenFunctions(InterpreterFunctions):
         return (self._symbol(op.symbol),)
 
     def _symbol(self, symbol: Attribute) -> torch.Tensor:
-        from plena.frontend.weights import materialize
+        from plena.host.expressions import materialize
 
         return materialize(symbol, self.tensors)
 

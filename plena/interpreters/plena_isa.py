@@ -16,16 +16,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.utils.exceptions import InterpretationError
 
-from plena.backend.assembly import encode
-from plena.backend.assembly.encoding import encode_values
-from plena.backend.emulator import EmulationResult, Machine
-from plena.backend.emulator.state import SCALE, STRIDE, V_MASK
-from plena.backend.stream import instructions_from_module
+from plena.assembly import encode
+from plena.assembly.encoding import encode_values
+from plena.assembly.stream import instructions_from_module
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, Kind, Mode, PlenaRegister, RegisterOp
 from plena.dialects.plena_isa.control import CBreakOp, CLoopEndOp, CLoopStartOp
 from plena.dialects.plena_isa.instruction import REGISTER_OF_KIND
+from plena.emulator import EmulationResult, Machine
+from plena.emulator.state import SCALE, STRIDE, V_MASK
 from plena.interpreters.loop import LoopFunctions
-from plena.target import Target
+from plena.machine.target import Target
 
 STICKY = {"scale": SCALE, "stride": STRIDE, "v_mask": V_MASK}
 """Sticky operands of the affine form and where the machine keeps them."""

@@ -14,16 +14,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
 from plena.backend import view as views
-from plena.backend.layout import TensorPlacement, chunks, matrices_of
-from plena.backend.number_formats import NumberFormat, bf16_round
-from plena.backend.view import Array
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
 from plena.dialects.tile.placements import from_attribute
+from plena.host.layout import TensorPlacement, chunks, matrices_of
+from plena.host.view import Array
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
-from plena.target import Target
+from plena.machine.number_formats import NumberFormat, bf16_round
+from plena.machine.target import Target
 
 
 def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> dict[int, Array]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
-from plena.backend.number_formats import bf16_round
 from plena.dialects.tile import ops
-from plena.target import Target
+from plena.machine.number_formats import bf16_round
+from plena.machine.target import Target
 
 
 @register_impls

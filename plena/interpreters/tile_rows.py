@@ -12,10 +12,10 @@ import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.ir import SSAValue
 
-from plena.backend.number_formats import bf16_round
 from plena.dialects.tile import ElementwiseOp, TileOp, row_ops
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
-from plena.target import Target
+from plena.machine.number_formats import bf16_round
+from plena.machine.target import Target
 
 
 @register_impls

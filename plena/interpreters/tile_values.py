@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plena.backend.number_formats import bf16_round
+from plena.machine.number_formats import bf16_round
 
 Floats = npt.NDArray[np.float32]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import TensorPlacement
 from plena.dialects.loop import Address, Linear, LoopBuilder
 from plena.dialects.tile import TILE_OPS, BufferOp, ConstantOp, TileOp, ViewOp
 from plena.dialects.tile.placements import to_attribute
-from plena.target import Target
+from plena.host.layout import TensorPlacement
+from plena.machine.target import Target
 
 _BY_NAME: dict[str, type[TileOp]] = {op.name.removeprefix("tile."): op for op in TILE_OPS}
 

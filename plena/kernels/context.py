@@ -12,18 +12,18 @@ import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from plena.backend.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
-from plena.backend.number_formats import Mx, NumberFormat
-from plena.backend.view import Array, Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
+from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
+from plena.host.view import Array, Pad, Reshape
+from plena.instructions.kernel import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
-from plena.lowering.kernel import round_up
-from plena.target import Target
+from plena.machine.number_formats import Mx, NumberFormat
+from plena.machine.target import Target
 
 if TYPE_CHECKING:
     from plena.kernels.packing import PackedPanel

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.layout import TensorPlacement
-from plena.backend.view import Reshape
 from plena.dialects.plena import EmbeddingOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.layout import TensorPlacement
+from plena.host.view import Reshape
+from plena.instructions.kernel import round_up
 from plena.kernels.context import KernelContext, kernel_for, unsupported
-from plena.lowering.kernel import round_up
 
 
 @kernel_for(EmbeddingOp)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.view import Pad, Reshape, Slice
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.host.layout import Source, TensorPlacement
+from plena.host.view import Pad, Reshape, Slice
+from plena.instructions.kernel import round_up
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.words import lane_masks
-from plena.lowering.kernel import round_up
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.layout import Source
-from plena.backend.view import Expand, IsZero, Permute, Reshape
 from plena.dialects.plena import CastOp, ExpandOp, NotOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.layout import Source
+from plena.host.staged_data import symbol_of
+from plena.host.view import Expand, IsZero, Permute, Reshape
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
-from plena.staged_data import symbol_of
 
 
 @kernel_for(ParameterOp)

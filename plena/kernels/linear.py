@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.view import Pad, Reshape
+from plena.instructions.kernel import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
@@ -19,8 +20,7 @@ from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 from plena.kernels.weight_stream import WeightStream, resident_tiles
-from plena.lowering.kernel import ceil_div, round_up
-from plena.target import Target
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)

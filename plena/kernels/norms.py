@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Expand, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
 from plena.dialects.tile import PanelRows
-from plena.kernels.attention_masks import HIDDEN
-from plena.kernels.attention_rows import SOFTMAX_FLOOR, row_sum_scratch
+from plena.host.view import Expand, Reshape
+from plena.kernels.attention.masks import HIDDEN
+from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination

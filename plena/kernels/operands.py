@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.backend.view import Expand, Pad, Reshape
 from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
+from plena.host.view import Expand, Pad, Reshape
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.loop import Linear
+from plena.host.view import Array
+from plena.instructions.kernel import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
-from plena.lowering.kernel import ceil_div
 
 PACKING_FACTOR = 16.0
 """Entries of the packing tiles: with the unit's two factors of 0.25 a packed product has no factor left."""

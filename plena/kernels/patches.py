@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.view import Permute, Reshape, Slice
 from plena.dialects.plena import PatchEmbeddingOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.view import Permute, Reshape, Slice
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.selection import value_at

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
-from plena.backend.cost_model import PROFILES
 from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.instructions.kernel import ceil_div
 from plena.kernels.schedule import Schedule
-from plena.lowering.kernel import ceil_div
-from plena.target import Target
+from plena.machine.cost_model import PROFILES
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)

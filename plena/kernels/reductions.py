@@ -7,14 +7,14 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
-from plena.kernels.attention_masks import HIDDEN
-from plena.kernels.attention_rows import SOFTMAX_FLOOR
+from plena.instructions.kernel import ceil_div
+from plena.kernels.attention.masks import HIDDEN
+from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.tensors import Panel
 from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
-from plena.lowering.kernel import ceil_div
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6

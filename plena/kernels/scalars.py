@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Expand
 from plena.dialects.plena import ActivationOp, BinaryOp, UnaryOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.view import Expand
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.operands import as_words
 from plena.kernels.tensors import Words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plena.backend.number_formats import Staging
+from plena.machine.number_formats import Staging
 
 Objective = Literal["cycles", "size"]
 Timing = Literal["transactional", "pipelined"]

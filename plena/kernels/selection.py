@@ -8,8 +8,8 @@ import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.plena import ParameterOp
+from plena.host.view import Array
 from plena.kernels.context import KernelContext
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation

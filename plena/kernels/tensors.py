@@ -7,8 +7,8 @@ from math import prod
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import Source
-from plena.backend.view import Step
+from plena.host.layout import Source
+from plena.host.view import Step
 
 
 @dataclass(frozen=True)

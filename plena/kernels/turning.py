@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.loop import Linear
+from plena.host.view import Array
+from plena.instructions.kernel import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import Panel
-from plena.lowering.kernel import ceil_div
 
 
 def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAValue:

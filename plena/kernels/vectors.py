@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
-from plena.backend.number_formats import Mx
-from plena.backend.view import Pad, Reshape
+from plena.host.view import Pad, Reshape
+from plena.instructions.kernel import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
-from plena.lowering.kernel import ceil_div
+from plena.machine.number_formats import Mx
 
 ACTIVATIONS = "HBM_V_ACT_TYPE"
 

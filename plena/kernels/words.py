@@ -7,10 +7,10 @@ from math import isinf
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
+from plena.host.view import Array
+from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel, Words
-from plena.lowering.context import survives_fp16
 
 LARGEST_POWER = 14
 """2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""

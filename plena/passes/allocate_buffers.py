@@ -10,17 +10,17 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from plena.analysis.buffer_groups import Occupied, groups_of, place_group
-from plena.backend.layout import hbm_alignment, scale_plane
-from plena.backend.number_formats import Mx
+from plena.buffers.groups import Occupied, groups_of, place_group
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.placements import format_key, source_kind
 from plena.errors import CompileError
-from plena.lowering.kernel import round_up
+from plena.host.layout import hbm_alignment, scale_plane
+from plena.instructions.kernel import round_up
+from plena.machine.number_formats import Mx
+from plena.machine.target import Target
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
-from plena.target import Target
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.coloring import Coloring, color
-from plena.analysis.live_cells import Interference, bits, interference_of
 from plena.dialects.plena_isa import (
     ARegister,
     FRegister,
@@ -19,8 +17,10 @@ from plena.dialects.plena_isa import (
     RegisterOp,
 )
 from plena.errors import CompileError
-from plena.transforms.spilling import Spiller
-from plena.transforms.webs import split_webs
+from plena.registers.coloring import Coloring, color
+from plena.registers.live_cells import Interference, bits, interference_of
+from plena.registers.spilling import Spiller
+from plena.registers.webs import split_webs
 
 
 @dataclass(frozen=True)

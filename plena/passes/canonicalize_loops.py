@@ -11,8 +11,8 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
-from plena.transforms.cloning import LoopScope, Scope, Substitution, clone
-from plena.transforms.collection import without_collection
+from plena.gc_pause import without_collection
+from plena.loops.cloning import LoopScope, Scope, Substitution, clone
 
 
 @dataclass(frozen=True)

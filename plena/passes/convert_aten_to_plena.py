@@ -19,14 +19,14 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
-from plena.tensor_rewrites.broadcast_operands import emit_binary, emit_expand, right_operand
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
-from plena.tensor_rewrites.layout_maps import LayoutMap
-from plena.tensor_rewrites.locations import describe
-from plena.tensor_rewrites.rewriting import rewrite_once
-from plena.tensor_rewrites.tracing import is_staged, trace
-from plena.tensor_rewrites.zero_one_masks import emit_zero_one
+from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_conversion import emit_concat, emit_slice
+from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.locations import describe
+from plena.tensor.rewriting import rewrite_once
+from plena.tensor.tracing import is_staged, trace
+from plena.tensor.zero_one_masks import emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""

@@ -10,14 +10,13 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.number_formats import Staging
-from plena.backend.view import Array, Pad, Permute, Reshape, Step
 from plena.dialects.plena import RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp
 from plena.dialects.tile.placements import to_attribute
 from plena.errors import CompileError
+from plena.host.layout import Source, TensorPlacement
+from plena.host.view import Array, Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
     attention,
@@ -36,7 +35,8 @@ from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
 from plena.kernels.tensors import Panel
-from plena.target import Target
+from plena.machine.number_formats import Staging
+from plena.machine.target import Target
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""

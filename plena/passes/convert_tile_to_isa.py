@@ -12,10 +12,10 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.lowering import elementwise, norms, products, reductions, rows, transfers, words
-from plena.lowering.context import LOWERINGS, Lowering
-from plena.lowering.kernel import KernelBuilder
-from plena.target import Target
+from plena.instructions import elementwise, norms, products, reductions, rows, transfers, words
+from plena.instructions.context import LOWERINGS, Lowering
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 
 SCALE_PLANE = "plena.scale_plane"
 """Module attribute: byte address of the plane of MX scales in HBM."""

@@ -18,8 +18,8 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.fold_staging import expression_of
-from plena.tensor_rewrites.emission import location_of
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import location_of
+from plena.tensor.rewriting import rewrite_once
 
 
 class FoldNormGainPattern(RewritePattern):

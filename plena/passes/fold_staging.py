@@ -17,8 +17,8 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.plena import StagingAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.tensor_rewrites.emission import Emitter, location_of
-from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor.emission import Emitter, location_of
+from plena.tensor.rewriting import rewrite
 
 
 def expression_of(value: SSAValue) -> Attribute | None:

@@ -19,7 +19,7 @@ from plena.dialects import aten, plena
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
-from plena.tensor_rewrites.attention_masks import (
+from plena.tensor.attention_masks import (
     Added,
     Allowed,
     Opaque,
@@ -28,12 +28,12 @@ from plena.tensor_rewrites.attention_masks import (
     additive_terms,
     boolean_terms,
 )
-from plena.tensor_rewrites.attention_scores import Attention, Scores, match_attention
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
-from plena.tensor_rewrites.locations import describe
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import Trace, trace
+from plena.tensor.attention_scores import Attention, Scores, match_attention
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import Atom, LayoutMap
+from plena.tensor.locations import describe
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import Trace, trace
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from plena.dialects.tile import (
     ops,
     root_of,
 )
-from plena.lowering.row_plan import plan_rows
-from plena.target import Target
+from plena.instructions.row_plan import plan_rows
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)

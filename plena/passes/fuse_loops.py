@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
 from plena.dialects.loop import AffineOp, ForOp
-from plena.target import Target
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.machine.target import Target
 from plena.transforms import fuse
 
 

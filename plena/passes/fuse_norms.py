@@ -17,9 +17,9 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import trace
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import trace
 
 
 @dataclass(frozen=True)

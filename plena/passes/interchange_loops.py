@@ -8,13 +8,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
-from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
-from plena.target import Target
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.loops.loop_nests import loops_numbered
+from plena.loops.reorder import perfect_inner
+from plena.machine.target import Target
 from plena.transforms import interchange
-from plena.transforms.reorder import perfect_inner
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.lift import Preloaded, lift_module
-from plena.lift.read import is_affine
+from plena.lifting import Preloaded, lift_module
+from plena.lifting.read import is_affine
 
 
 @dataclass(frozen=True)

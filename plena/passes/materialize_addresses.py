@@ -10,16 +10,16 @@ from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.kernels import ZERO
-from plena.analysis.addressing.plan import Action, BlockPlan, LoopCode, UseCode
-from plena.analysis.addressing.planner import plan_program
-from plena.analysis.addressing.program import Block, Program
-from plena.analysis.spill_region import SpillMemory, place_regions, reserve
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
+from plena.registers.addressing.extract import program_of
+from plena.registers.addressing.kernels import ZERO
+from plena.registers.addressing.plan import Action, BlockPlan, LoopCode, UseCode
+from plena.registers.addressing.planner import plan_program
+from plena.registers.addressing.program import Block, Program
+from plena.registers.spill_region import SpillMemory, place_regions, reserve
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class MaterializeAddresses(ModulePass):
 
     A register holds an exact value of a linear expression; making another value costs one instruction if a
     register holds a smaller one with the same variable part. Which values stay is decided by Belady's rule within
-    a block and by search over what a loop carries from one iteration to the next (plena/analysis/addressing).
+    a block and by search over what a loop carries from one iteration to the next (plena/registers/addressing).
     Uses at most `registers` cells at a time, loop counters included.
 
     Before::

@@ -8,8 +8,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_numbered
 from plena.errors import CompileError
+from plena.loops.loop_nests import loops_numbered
 from plena.transforms import peel
 
 

@@ -8,12 +8,12 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa import Instruction
+from plena.gc_pause import without_collection
+from plena.loops.loop_nests import loops_in
 from plena.passes.roll_loops import roll_module
 from plena.transforms import expand
-from plena.transforms.collection import without_collection
 
 
 @dataclass(frozen=True)

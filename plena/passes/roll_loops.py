@@ -8,9 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
-from plena.transforms.collection import without_collection
-from plena.transforms.roll import roll_block
+from plena.gc_pause import without_collection
+from plena.loops.loop_nests import loops_in
+from plena.loops.rolling.apply import roll_block
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
-from plena.analysis.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
-from plena.analysis.selection.apply import apply_choices
-from plena.analysis.selection.choices import Choice, Machine, factors
-from plena.analysis.selection.measured import CHEAP, refine
-from plena.analysis.selection.search import Nesting, Point, Search, best
-from plena.analysis.selection.tree import Loop, tree_of
 from plena.errors import CompileError
-from plena.target import Target
-from plena.transforms.collection import without_collection
+from plena.gc_pause import without_collection
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
+from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.choices import Choice, Machine, factors
+from plena.loops.selection.measured import CHEAP, refine
+from plena.loops.selection.search import Nesting, Point, Search, best
+from plena.loops.selection.tree import Loop, tree_of
+from plena.machine.target import Target
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
@@ -164,8 +164,8 @@ def _unreachable(
 
 def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
     """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
-    from plena.backend.statistics import statistics_of
-    from plena.backend.stream import stream_from_module
+    from plena.assembly.statistics import statistics_of
+    from plena.assembly.stream import stream_from_module
     from plena.driver import run_pipeline
     from plena.passes.pipelines import REGISTER_PIPELINE
 

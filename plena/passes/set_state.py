@@ -10,11 +10,11 @@ from xdsl.dialects.builtin import IndexType, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.base_registers import assign_bases, split_words
-from plena.analysis.sticky_state import Demand, place_settings
 from plena.dialects.loop import AffineOp, Linear, linear_of
 from plena.dialects.plena_isa import ARegister, Instruction, RegisterOp, build, instructions_in
 from plena.errors import CompileError
+from plena.registers.base_registers import assign_bases, split_words
+from plena.registers.sticky_state import Demand, place_settings
 
 RESET = {"C_SET_SCALE_REG": 0, "C_SET_STRIDE_REG": 1, "C_SET_V_MASK_REG": 0}
 """Values at reset of the registers that these instructions set (plena_isa.md section 1.3)."""

@@ -20,10 +20,10 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.canonicalize_layouts import ComposeLayouts
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import apply_layout, is_staged, trace
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import Atom, LayoutMap
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import apply_layout, is_staged, trace
 
 
 @dataclass(frozen=True)

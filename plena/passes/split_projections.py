@@ -16,8 +16,8 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.fold_staging import expression_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite_once
 
 
 class SplitProjection(RewritePattern):

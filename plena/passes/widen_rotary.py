@@ -14,8 +14,8 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)

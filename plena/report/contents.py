@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from plena.backend.assembly import AsmInstruction
-from plena.backend.layout import TensorPlacement
-from plena.backend.loop_tree import static_loops
-from plena.backend.ports import Port, Region
-from plena.backend.statistics import Statistics, Weights, statistics_of
-from plena.backend.stream import Provenance
-from plena.check import CheckReport
+from plena.assembly import AsmInstruction
+from plena.assembly.loop_tree import static_loops
+from plena.assembly.statistics import Statistics, Weights, statistics_of
+from plena.assembly.stream import Provenance
+from plena.checking.comparison import CheckReport
 from plena.errors import PlenaError
-from plena.rationale import Rationale
-from plena.size_curve import SizeCurve
-from plena.target import Target
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port, Region
+from plena.machine.target import Target
+from plena.optimizing.size_curve import SizeCurve
+from plena.program.rationale import Rationale
 
 
 @dataclass(frozen=True)

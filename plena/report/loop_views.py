@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.analysis.loop_origins import common_path
-from plena.backend.assembly import format_instruction
-from plena.backend.cost_model import PROFILES
-from plena.backend.statistics import LoopCount, Statistics, Weights
-from plena.backend.stream import Provenance
+from plena.assembly import format_instruction
+from plena.assembly.statistics import LoopCount, Statistics, Weights
+from plena.assembly.stream import Provenance
+from plena.loops.loop_origins import common_path
+from plena.machine.cost_model import PROFILES
 from plena.report.contents import Contents
 
 MOST_LOOPS = 300

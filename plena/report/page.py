@@ -10,10 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from plena.backend.cost_model import PROFILES
-from plena.backend.statistics import Count, Statistics
-from plena.check import CheckReport, Comparison
-from plena.rationale import SizePoint, best_by_size
+from plena.assembly.statistics import Count, Statistics
+from plena.checking.comparison import CheckReport, Comparison
+from plena.machine.cost_model import PROFILES
+from plena.program.rationale import SizePoint, best_by_size
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from plena.backend.assembly import AsmInstruction, decode, encode, parse_asm, parse_mem
-from plena.backend.layout import TensorPlacement
-from plena.backend.ports import Port, Region
-from plena.check import CheckReport
+from plena.assembly import AsmInstruction, decode, encode, parse_asm, parse_mem
+from plena.checking.comparison import CheckReport
 from plena.errors import PlenaError
-from plena.program_folder import (
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port, Region
+from plena.machine.target import Target
+from plena.program.folder import (
     ASM,
     MANIFEST,
     WORDS,
@@ -22,13 +23,12 @@ from plena.program_folder import (
     read_provenance,
     read_useful_macs,
 )
-from plena.rationale import Rationale
+from plena.program.rationale import Rationale
 from plena.report.contents import Contents, Missing, ModelPart
-from plena.target import Target
 from plena.text_files import read_text
 
 if TYPE_CHECKING:
-    from plena.program import Program
+    from plena.program.program import Program
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ def contents_of_folder(directory: Path) -> Contents:
     Raises:
         PlenaError: there is no such folder, or nothing of a program in it.
     """
-    from plena.program import Program
+    from plena.program.program import Program
 
     if not directory.is_dir():
         raise PlenaError("no such program folder", str(directory), "`plena compile` makes one.")
@@ -100,8 +100,8 @@ def contents_of_file(path: Path, target: Target, upstream_quirks: bool = False) 
 
 def measure_curve(contents: Contents) -> None:
     """Add the curve of size against cycles, measured on the code alone; it takes seconds to minutes."""
-    from plena.program import Program
-    from plena.size_curve import size_curve
+    from plena.optimizing.size_curve import size_curve
+    from plena.program.program import Program
 
     if not contents.instructions:
         return

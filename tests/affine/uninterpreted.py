@@ -12,7 +12,7 @@ from xdsl.ir import Block, SSAValue
 from plena.dialects.loop import AffineOp, ForOp, linear_of
 from plena.dialects.plena_isa import Instruction, Memory, Mode, RegisterOp
 from plena.dialects.plena_isa.registers import PlenaRegister
-from plena.target import Target
+from plena.machine.target import Target
 
 TINY = Target().with_settings(
     {

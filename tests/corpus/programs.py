@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from plena.backend.emulator import Machine
 from plena.target import Target
 

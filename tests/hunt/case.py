@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from plena.target import Target
+from plena.machine.target import Target
 from tests.hunt import machines
 from tests.hunt.modules import STEPS, Source, Step, sources
 from tests.properties.test_tensor_modules import Block, configurations, inputs

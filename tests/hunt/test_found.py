@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from plena.compiler import compile
-from plena.verify import verify
+from plena.compiler.compile import compile
+from plena.verification import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
 from tests.hunt.modules import Source

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plena.check import Comparison, Thresholds
-from plena.compiler import compile
+from plena.checking.comparison import Comparison, Thresholds
+from plena.checking.reference import as_tensors
+from plena.compiler.compile import compile
 from plena.errors import CompileError
-from plena.program import Program
-from plena.reference import as_tensors
-from plena.target import Target
-from plena.verify import Severity, verify
-from plena.verify.findings import Finding
+from plena.machine.target import Target
+from plena.program.program import Program
+from plena.verification import Severity, verify
+from plena.verification.findings import Finding
 from tests.hunt.case import BlockCase, Case
 from tests.poison import HBM_FILL, run_on_garbage
 

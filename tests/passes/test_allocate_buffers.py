@@ -14,9 +14,9 @@ from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ops, root_of
 from plena.driver import run_pipeline
 from plena.errors import CompileError
+from plena.machine.target import Target
 from plena.passes.allocate_buffers import capacity
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
-from plena.target import Target
 from tests.harness_tile import SMALL, parse
 from tests.properties.strategies_isa import Text
 

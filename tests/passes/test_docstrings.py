@@ -9,7 +9,7 @@ from xdsl.parser import Parser
 from xdsl.passes import ModulePass
 from xdsl.universe import Universe
 
-from plena.tools.pass_examples import pass_examples
+from plena.cli.pass_examples import pass_examples
 from plena.universe import PASSES, load_pass
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import AffineOp, ForOp
 from plena.errors import CompileError
+from plena.loops.loop_nests import loops_in
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.fuse_loops import FuseLoops
 from plena.passes.hoist_invariants import HoistInvariants

@@ -14,9 +14,9 @@ from xdsl.dialects.builtin import ModuleOp
 from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import instructions_in
 from plena.errors import CompileError
-from plena.lowering.kernel import KernelBuilder
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 from plena.passes.materialize_addresses import MaterializeAddresses
-from plena.target import Target
 
 
 def materialized(module: ModuleOp, registers: int = 15) -> ModuleOp:

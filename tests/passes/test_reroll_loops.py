@@ -7,8 +7,8 @@ from affine.sequence import executed
 from hypothesis import given, settings
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
-from plena.analysis.loop_nests import loops_in
-from plena.backend.stream import MODULE_ATTRIBUTE
+from plena.assembly.stream import MODULE_ATTRIBUTE
+from plena.loops.loop_nests import loops_in
 from plena.passes.reroll_loops import RerollLoops
 
 SPLIT = """

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa import Instruction
+from plena.loops.loop_nests import loops_in
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.roll_loops import RollLoops
 from plena.passes.unroll_loops import UnrollLoops

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.loop_nests import loops_in
-from plena.analysis.selection.apply import apply_choices
 from plena.errors import CompileError
+from plena.loops.loop_nests import loops_in
+from plena.loops.selection.apply import apply_choices
+from plena.machine.target import Target
 from plena.passes.select_loops import SelectLoops, candidates, lowered_costs, select
-from plena.target import Target
 
 
 @given(programs(shapes=("free", "nest", "pair")), st.sampled_from(("cycles", "size")), st.integers(8, 80))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from plena.backend.assembly import AsmInstruction
+from plena.assembly import AsmInstruction
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import INSTRUCTIONS, OP_OF_MNEMONIC, Instruction, Kind, Mode, RegisterOp
 from plena.dialects.plena_isa.instruction import REGISTER_OF_KIND, operand_slots, property_slots

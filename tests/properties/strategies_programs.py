@@ -17,7 +17,7 @@ from xdsl.ir import Block, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, FRegister, GPRegister, RegisterOp
-from plena.target import Target
+from plena.machine.target import Target
 from tests.properties.strategies_isa import Text
 
 SMALL = Target().with_settings(

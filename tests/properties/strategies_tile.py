@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import DictionaryAttr, ModuleOp, StringAttr
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.view import Permute, Reshape
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.tile import (
     TILE_OPS,
@@ -30,6 +28,8 @@ from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
 from plena.dialects.tile.ops import MAP_KINDS
 from plena.dialects.tile.placements import to_attribute
+from plena.host.layout import Source, TensorPlacement
+from plena.host.view import Permute, Reshape
 from tests.properties.strategies_isa import Text, attributes
 
 KINDS = {"tile.map": MAP_KINDS}

@@ -10,11 +10,11 @@ from register_form.trace import Trace, trace
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.planner import QUICK, Planner, plan_program
 from plena.dialects.plena_isa import GPRegister, RegisterOp, instructions_in
 from plena.errors import CompileError
 from plena.passes.materialize_addresses import MaterializeAddresses
+from plena.registers.addressing.extract import program_of
+from plena.registers.addressing.planner import QUICK, Planner, plan_program
 
 
 def virtual_cells(module: ModuleOp) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from report.samples import Page, checked_program, saved_program
 
-from plena.backend.statistics import statistics_of
-from plena.check import Thresholds
+from plena.assembly.statistics import statistics_of
+from plena.checking.comparison import Thresholds
 from plena.report import page_of
 from plena.report.reading import contents_of_folder, contents_of_program
 

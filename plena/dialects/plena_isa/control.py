@@ -14,7 +14,7 @@ from plena.dialects.plena_isa.registers import PlenaRegister
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, a, gp, immediate
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 
 @irdl_op_definition

@@ -27,7 +27,7 @@ from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister,
 from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Memory, Mode, Slot
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 REGISTER_OF_KIND: dict[Kind, type[PlenaRegister]] = {
     Kind.GP: GPRegister,

@@ -9,7 +9,7 @@ from plena.dialects.plena_isa.instruction import Access, Instruction, instructio
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, gp, immediate, zero
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 
 def _rows(address: Linear, mode: Mode, rows: int, target: Target, pitch: int | None = None) -> Access:

@@ -8,7 +8,7 @@ from plena.dialects.plena_isa.instruction import Access, Instruction, instructio
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, f, gp, immediate
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 
 _FP_BINARY: tuple[Slot, ...] = (f("dst", Field.RD, Mode.WRITE), f("a", Field.RS1), f("b", Field.RS2))

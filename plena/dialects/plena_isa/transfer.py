@@ -11,8 +11,8 @@ from plena.dialects.plena_isa.instruction import Access, Instruction, instructio
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, a, flag, gp
 
 if TYPE_CHECKING:
-    from plena.backend.number_formats import NumberFormat
-    from plena.target import Target
+    from plena.machine.number_formats import NumberFormat
+    from plena.machine.target import Target
 
 _FLAGS = (flag("rstride", Field.RS3), flag("precision", Field.FUNCT1))
 _STICKY = ("scale", "stride")

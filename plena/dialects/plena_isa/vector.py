@@ -8,7 +8,7 @@ from plena.dialects.plena_isa.instruction import Access, Instruction, instructio
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, f, flag, gp
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 _MASK = flag("mask", Field.RS3)
 _MASK_AS_IMMEDIATE = flag("mask", Field.RS3, upstream=Field.IMM18)

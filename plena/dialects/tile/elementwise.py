@@ -165,7 +165,7 @@ class ElementwiseOp(TileOp):
     The body's arguments are one row of each input, what it yields is written to the outputs. `strides` has a row and a
     block stride per panel, outputs first; a row stride of 0 repeats one row, a block stride of 0 one column block. An
     output may be one of the inputs, with the same strides, and otherwise must not overlap them. Rows of `scratch` hold
-    what is needed again later (see plena.lowering.row_plan).
+    what is needed again later (see plena.instructions.row_plan).
     """
 
     name = "tile.elementwise"

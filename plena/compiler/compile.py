@@ -1,0 +1,176 @@
+"""`plena.compile`: from a PyTorch module to a program, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plena.compiler.lowered import constant_words, machine_reference, memory_map_of, placements_of
+from plena.compiler.search import Candidate, search
+from plena.dialects.tile.placements import from_attribute
+from plena.driver import run_pipeline
+from plena.errors import CompileError, VerificationError
+from plena.gc_pause import without_collection
+from plena.host.ports import Port
+from plena.host.staged_data import StagedData
+from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
+from plena.machine.number_formats import Staging
+from plena.machine.target import Target
+from plena.passes.convert_plena_to_tile import USEFUL_MACS
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.program.program import Program
+
+if TYPE_CHECKING:
+    from plena.frontend import ImportedProgram
+
+
+def compile(
+    module: Any,
+    example_inputs: Sequence[Any],
+    target: Target | None = None,
+    *,
+    max_instructions: int | None = None,
+    objective: Objective = "cycles",
+    timing: Timing = "transactional",
+    matmul: MatmulChoice = "auto",
+    attention: AttentionChoice = "auto",
+    staging: Staging = "public",
+) -> Program:
+    """Compiles a PyTorch module for a target.
+
+    Args:
+        module: torch.nn.Module or torch.export.ExportedProgram.
+        example_inputs: tensors that fix shapes and dtypes.
+        target: the machine, shipped settings by default.
+        max_instructions: static instructions that the program may have at most.
+        objective: what to minimise, "cycles" (under `max_instructions`) or "size".
+        timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
+        matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
+        attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
+        staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
+            the same.
+
+    Raises:
+        PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
+            met: what, where in the model, and what to do.
+    """
+    from plena.frontend import import_module
+
+    check_options(
+        {
+            "target": target,
+            "max_instructions": max_instructions,
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            "staging": staging,
+        }
+    )
+    target = target or Target()
+    target.validate()
+    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    with without_collection():
+        imported = import_module(module, example_inputs)
+        kernels = imported.module
+        target.attach(kernels)
+        run_pipeline(kernels, TENSOR_PIPELINE)
+        chosen = search(kernels, schedule, max_instructions)
+        program = program_of(chosen, imported, module, example_inputs)
+    program.rationale = replace(
+        chosen.rationale,
+        model=type(module).__name__,
+        options={
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            "staging": staging,
+            **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
+        },
+    )
+    return program
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "objective": ("cycles", "size"),
+    "timing": ("transactional", "pipelined"),
+    "matmul": ("auto", "mm", "broadcast"),
+    "attention": ("auto", "online", "rows"),
+    "staging": ("public", "nearest"),
+}
+_OPTIONS = ("target", "max_instructions", *_CHOICES)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Whether `compile` has these options with these values.
+
+    Raises:
+        CompileError: which one it has not, and which there are.
+    """
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise CompileError(f"there is no option {name!r}", hint=f"The options are {', '.join(_OPTIONS)}.")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise CompileError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+    target, budget = options.get("target"), options.get("max_instructions")
+    if target is not None and not isinstance(target, Target):
+        raise CompileError(
+            f"target must be a plena.Target, not {type(target).__name__}",
+            hint="Target.from_toml(path) reads a settings file.",
+        )
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+        raise CompileError(f"max_instructions must be a whole number, not {budget!r}")
+    if budget is not None and budget < 1:
+        raise CompileError(f"max_instructions must be positive, got {budget}")
+
+
+def program_of(
+    chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
+) -> Program:
+    """The chosen lowering with its tensors and references."""
+    from plena.checking.reference import float_reference, quantized_reference, thresholds_for
+
+    expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
+    constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
+    program = Program.from_module(
+        chosen.registers,
+        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
+        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        placements=tuple(placements_of(chosen.tiles)),
+        constants=constant_words(chosen.tiles),
+        memory_map=tuple(memory_map_of(chosen.tiles)),
+        useful_macs=from_attribute(chosen.tiles.attributes[USEFUL_MACS]),
+        timing=chosen.schedule.timing,
+        decisions=chosen.decisions,
+        data=StagedData(expressions, imported.tensors, constants),
+        example_inputs=tuple(example_inputs),
+    )
+    program.thresholds = thresholds_for(imported.module)
+    _verify(program)
+    program.machine_reference = machine_reference(program, chosen.tiles)
+    program.quantized_reference = quantized_reference(program, module, imported.module)
+    program.float_reference = float_reference(module)
+    return program
+
+
+def _verify(program: Program) -> None:
+    """The static check of every emitted program: errors are bugs of the compiler, warnings go to its decisions.
+
+    Raises:
+        VerificationError: the program would abort.
+    """
+    from plena.verification import Severity, verify
+
+    findings = verify(program.words, program.target, program.preloaded_spans())
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if errors:
+        listed = "; ".join(str(f) for f in errors[:3])
+        raise VerificationError(
+            f"the compiled program would abort: {listed}", hint="Please report this as a bug."
+        )
+    program.decisions = (*program.decisions, *(str(f) for f in findings))

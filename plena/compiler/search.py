@@ -1,0 +1,367 @@
+"""The search over schedules: every candidate is lowered to registers and counted, the best is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute
+
+from plena.assembly.statistics import Statistics, statistics_of
+from plena.assembly.stream import stream_from_module
+from plena.dialects.plena import AttentionOp, RepeatOp
+from plena.driver import run_pipeline
+from plena.errors import CompileError
+from plena.host.view import Array
+from plena.kernels.schedule import Schedule
+from plena.loops.loop_origins import source_loops
+from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.search import Point
+from plena.machine.target import Target
+from plena.passes.convert_plena_to_tile import Conversion, convert
+from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
+from plena.passes.select_loops import candidates
+from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One lowering: its schedule, the module at the tile level and in registers, and what it costs.
+
+    `point` of `points` says what became of the loops of `lowering`, None that they are as they were. `rationale` is
+    that of the best one of a search.
+    """
+
+    schedule: Schedule
+    tiles: ModuleOp
+    registers: ModuleOp
+    data: Mapping[str, Attribute | Array]
+    statistics: Statistics
+    decisions: tuple[str, ...] = ()
+    tunable: bool = False
+    pairable: bool = False
+    sections: int = 1
+    lowering: _Lowering | None = field(default=None, repr=False)
+    points: tuple[Point, ...] = field(default=(), repr=False)
+    point: Point | None = None
+    rationale: Rationale = field(default_factory=Rationale, repr=False)
+
+    @property
+    def longest_iteration(self) -> int:
+        """Dynamic instructions of one iteration of the longest loop, its C_LOOP_END included."""
+        outermost = (loop for loop in self.statistics.loops if loop.depth == 0)
+        return max((loop.dynamic // loop.trip_count for loop in outermost), default=0)
+
+    def cost(self, *, free: bool) -> tuple[float, int]:
+        """What the objective minimises, then the other figure.
+
+        Cycles under a budget are minimised whatever they cost in instructions (`free`). Without one a program may
+        grow by 1 / GROWTH per cent for each per cent of cycles that it saves.
+        """
+        cycles, static = self.statistics.cycles[self.schedule.timing], self.statistics.static
+        if self.schedule.objective == "size":
+            return static, cycles
+        return (cycles if free else cycles * static**GROWTH), static
+
+
+GROWTH = 0.15
+"""Exponent of the static size in what is minimised without a budget."""
+
+
+EXPANDABLE = 1000
+"""Static instructions above which loops are only expanded if a budget asks for it."""
+
+PROMISING = 2
+"""How many schedules have their loops expanded: the best ones without."""
+
+LARGEST_BLOCK = 256
+"""Query rows at a time beyond which attention gains nothing."""
+
+
+def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
+    """The best lowering of a module of plena kernels, equal layers as a loop if that runs.
+
+    The layer loop only stays when one layer fits the watchdog: an iteration may run so many instructions.
+
+    Raises:
+        CompileError: no candidate fits the memories, the watchdog and the budget.
+    """
+    target = Target.from_module(kernels)
+    rolled = kernels.clone()
+    run_pipeline(rolled, ("roll-layers",))
+    has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
+    found: list[Candidate] = []
+    problems: list[CompileError] = []
+    for variant in (rolled, kernels) if has_layers else (kernels,):
+        found.extend(_candidates(variant, schedule, max_instructions, problems))
+        found.extend(_sectioned(variant, found, max_instructions))
+        found.extend(_paired(variant, found, max_instructions))
+        if any(_runs(c, target) for c in found):
+            break
+    else:
+        found.extend(_parted(kernels, found, problems))
+    running = [c for c in found if _runs(c, target)]
+    fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
+    if running and not fitting and schedule.objective == "cycles":
+        small = search(kernels, replace(schedule, objective="size"), None)
+        running.append(small)
+        fitting = [small] if small.statistics.static <= (max_instructions or 0) else []
+    if fitting:
+        best = min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
+        return replace(
+            best, rationale=_rationale(best, [*running, *(c for c in found if not _runs(c, target))])
+        )
+    if running:
+        smallest = min(c.statistics.static for c in running)
+        raise CompileError(
+            f"no program of at most {max_instructions} instructions was found",
+            hint=f"The smallest has {smallest}.",
+        )
+    if problems:
+        raise problems[0]
+    longest = min(c.longest_iteration for c in found)
+    raise CompileError(
+        f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
+        hint="Compile fewer rows at a time.",
+    )
+
+
+def _runs(candidate: Candidate, target: Target) -> bool:
+    return candidate.longest_iteration <= target.max_loop_instructions
+
+
+def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
+    """What a report says about the choice of the best candidate."""
+    assert best.lowering is not None
+    target, timing = Target.from_module(best.tiles), best.schedule.timing
+    attempts = (
+        Attempt(
+            _described(c.schedule) + (", loops expanded" if c.point is not None else ""),
+            c.statistics.static,
+            c.statistics.cycles[timing],
+            _runs(c, target),
+            c is best,
+        )
+        for c in tried
+    )
+    points = next((c.points for c in tried if c.lowering is best.lowering and c.points), ())
+    return Rationale(
+        attempts=tuple(attempts),
+        curve=best_by_size([SizePoint(p.static, p.cycles) for p in points]),
+        loops=source_loops(best.lowering.affine, None if best.point is None else best.point.choices),
+    )
+
+
+def _described(schedule: Schedule) -> str:
+    """What the search chose in a schedule."""
+    plain = Schedule()
+    chosen = [
+        f.name for f in fields(Schedule) if f.name not in ("objective", "timing", "matmul", "attention")
+    ]
+    words = [
+        f"{name.replace('_', ' ')} {getattr(schedule, name)}"
+        for name in chosen
+        if getattr(schedule, name) != getattr(plain, name)
+    ]
+    return ", ".join(words) or "first schedule"
+
+
+def _candidates(
+    kernels: ModuleOp, schedule: Schedule, max_instructions: int | None, problems: list[CompileError]
+) -> list[Candidate]:
+    """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
+    target = Target.from_module(kernels)
+    lowerings: list[tuple[_Lowering, Candidate]] = []
+    seen: set[str] = set()
+    for option in schedules(kernels, schedule):
+        if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
+            continue
+        try:
+            lowering = _Lowering.of(kernels, option, seen)
+        except CompileError as error:
+            problems.append(error)
+            continue
+        if lowering is not None:
+            lowerings.append((lowering, lowering.candidate(lowering.affine.clone())))
+
+    def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
+        return not _runs(entry[1], target), *entry[1].cost(free=max_instructions is not None)
+
+    found = [candidate for _, candidate in lowerings]
+    for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
+        if max_instructions or plain.statistics.static <= EXPANDABLE:
+            found.extend(_expanded(lowering, max_instructions))
+    return found
+
+
+def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """Under a budget: attention with as many pieces of code for query blocks that see other keys as pay and fit."""
+    target = Target.from_module(kernels)
+    running = [c for c in found if _runs(c, target)]
+    if max_instructions is None or not any(c.sections > 1 for c in running):
+        return []
+    fitting = [c for c in running if c.statistics.static <= max_instructions]
+    best = min(fitting or running, key=lambda c: c.cost(free=True) if fitting else (c.statistics.static, 0))
+    options = dict.fromkeys((running[0].schedule, best.schedule))
+    added: list[Candidate] = []
+    number = best.schedule.sections
+    most = max(c.sections for c in running)
+    while number < most if fitting else number > 1:
+        number = number * 2 if fitting else number // 2
+        tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
+        added.extend(tried)
+        if any(c.statistics.static <= max_instructions for c in tried) != bool(fitting):
+            break
+    return added
+
+
+def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileError]) -> list[Candidate]:
+    """Attention whose loops over heads are expanded into so many parts that an iteration is short enough."""
+    target = Target.from_module(kernels)
+    heads = [
+        op.batch.value.data * op.heads.value.data for op in kernels.walk() if isinstance(op, AttentionOp)
+    ]
+    tunable = found if heads else []
+    parts, parted = 1, list[Candidate]()
+    while tunable and not any(_runs(c, target) for c in tunable):
+        shortest = min(tunable, key=lambda c: c.longest_iteration)
+        excess = -(-shortest.longest_iteration // target.max_loop_instructions)
+        if shortest.schedule.parts < parts or parts >= max(heads):
+            break
+        parts = max(parts + 1, shortest.schedule.parts * excess)
+        try:
+            tunable = [lower_plainly(kernels, replace(shortest.schedule, parts=parts))]
+        except CompileError as error:
+            problems.append(error)
+            break
+        parted.extend(tunable)
+    return parted
+
+
+def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
+    """The schedules that can be lowered: loop orders of attention and sizes of its query block."""
+    yield schedule
+    lengths = [op.query_length for op in kernels.walk() if isinstance(op, AttentionOp)]
+    blen = Target.from_module(kernels).blen
+    block = blen
+    while lengths and block < 2 * max(lengths) and block <= LARGEST_BLOCK:
+        yield replace(schedule, order="queries", query_block=block)
+        block *= 4
+
+
+def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """The best schedule so far with column blocks in pairs: fewer address updates, which only count if pipelined."""
+    choosable = [c for c in found if c.pairable]
+    if (
+        not choosable
+        or choosable[0].schedule.timing != "pipelined"
+        or choosable[0].schedule.objective != "cycles"
+    ):
+        return []
+    best = min(choosable, key=lambda c: c.cost(free=max_instructions is not None))
+    try:
+        return lower(kernels, replace(best.schedule, pairing=True), max_instructions)
+    except CompileError:
+        # Not everything that must lie at one address in two memories fits; the plain schedule did.
+        return []
+
+
+def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
+    """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
+    runs = any(_runs(c, target) for c in candidates)
+    return not runs or (candidates[-1].tunable and option.objective == "cycles")
+
+
+def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
+    """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
+    lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
+    lowered = [lowering.candidate(lowering.affine.clone())]
+    if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
+        lowered.extend(_expanded(lowering, max_instructions))
+    return lowered
+
+
+def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
+    """A copy of the module lowered to allocated registers, loops as they are."""
+    lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
+    return lowering.candidate(lowering.affine.clone())
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    """A module at the tile level and in affine form."""
+
+    schedule: Schedule
+    conversion: Conversion
+    tiles: ModuleOp
+    affine: ModuleOp
+
+    @staticmethod
+    def of(kernels: ModuleOp, schedule: Schedule, seen: set[str] | None = None) -> _Lowering | None:
+        """The module under a schedule; None if its tile level is among those `seen` before."""
+        tiles = kernels.clone()
+        conversion = convert(tiles, schedule)
+        if seen is not None:
+            text = str(tiles)
+            if text in seen:
+                return None
+            seen.add(text)
+        run_pipeline(tiles, TILE_PIPELINE[1:])
+        affine = tiles.clone()
+        run_pipeline(affine, AFFINE_PIPELINE)
+        return _Lowering(schedule, conversion, tiles, affine)
+
+    def candidate(self, module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
+        """A form of the affine module as a candidate; changes it."""
+        run_pipeline(module, REGISTER_PIPELINE)
+        statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
+        conversion = self.conversion
+        return Candidate(
+            self.schedule,
+            self.tiles,
+            module,
+            conversion.data,
+            statistics,
+            (*conversion.decisions, *choices),
+            tunable=conversion.tunable,
+            pairable=conversion.pairable,
+            sections=conversion.sections,
+            lowering=self,
+        )
+
+
+def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
+    """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
+    affine, schedule = lowering.affine, lowering.schedule
+    budget = None if schedule.objective == "size" else max_instructions
+    points = candidates(affine, timing=schedule.timing, max_instructions=budget)
+
+    def apply(point: Point) -> Candidate:
+        module = affine.clone()
+        apply_choices(module, point.choices)
+        choices = tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices)
+        return replace(lowering.candidate(module, choices), points=tuple(points), point=point)
+
+    if schedule.objective == "size":
+        # Short loops can take more instructions than their iterations.
+        if points:
+            yield apply(min(points, key=lambda p: (p.static, p.cycles)))
+        return
+    if max_instructions is None:
+        if points:
+            yield apply(min(points, key=lambda p: p.cycles * p.static**GROWTH))
+        return
+    goal = max_instructions
+    for _ in range(4):
+        fitting = [p for p in points if p.static <= goal]
+        if not fitting:
+            return
+        result = apply(min(fitting, key=lambda p: (p.cycles, p.static)))
+        yield result
+        excess = result.statistics.static - max_instructions
+        if excess <= 0:
+            return
+        goal -= excess

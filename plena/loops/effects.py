@@ -1,0 +1,230 @@
+"""What an instruction or a whole loop touches: rectangles of memories, and cells without addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from plena.dialects.loop import ForOp, Linear, linear_of
+from plena.dialects.plena_isa.instruction import Access, Instruction
+from plena.dialects.plena_isa.registers import FRegister, PlenaRegister
+from plena.dialects.plena_isa.spec import Memory, Mode
+from plena.dialects.plena_isa.transfer import TransferInstruction
+from plena.loops.loop_nests import RUN_TIME_LIMIT
+from plena.machine.target import Target
+
+Resource: TypeAlias = Memory | SSAValue | Attribute
+"""A memory, a virtual register cell (its value) or a machine register (its type: it may be declared twice)."""
+
+WHOLE_CELL = Linear(0)
+"""The place of what has no addresses."""
+
+COARSE_LIMIT = 256
+"""Effects on one resource that a loop may have before they are merged into bounding rectangles."""
+
+ACCUMULATORS = (Memory.ACC_MM, Memory.ACC_V, Memory.ACC_BMM, Memory.ACC_BMV)
+"""Accumulators: zero at reset, each cleared only by its own write-out (plena_isa.md section 1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A rectangle of a resource that is touched: `rows` rows of `width` cells, `pitch` apart, from `base` on.
+
+    `base` None: any part of the resource. `inner` are the values in `base` that belong to one execution of the op
+    (indices of loops inside it, run-time numbers it loads) with their largest values; all other values are those of
+    the surroundings.
+    """
+
+    resource: Resource
+    mode: Mode
+    base: Linear | None = WHOLE_CELL
+    rows: int = 1
+    width: int = 1
+    pitch: int = 0
+    inner: tuple[tuple[SSAValue, int], ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        return Mode.WRITE in self.mode
+
+    @property
+    def reads(self) -> bool:
+        return Mode.READ in self.mode
+
+
+Effects: TypeAlias = dict[Resource, tuple[Effect, ...]]
+
+
+def resource_of_cell(cell: SSAValue) -> Resource:
+    """The resource a register operand stands for."""
+    kind = cell.type
+    return kind if isinstance(kind, PlenaRegister) and kind.is_allocated else cell
+
+
+def is_free(op: Instruction) -> bool:
+    """Whether an instruction does nothing because its destination is f0 (plena_isa.md section 3.5)."""
+    if not op.SPEC.free_if_f0:
+        return False
+    destination = op.operand_named(op.SPEC.slots[0].name)
+    return (
+        destination is not None
+        and isinstance(destination.type, FRegister)
+        and destination.type.is_allocated
+        and destination.type.register_name.data == "f0"
+    )
+
+
+CLEARED_BY: dict[str, Memory] = {
+    "M_MM_WO": Memory.ACC_MM,
+    "M_MV_WO": Memory.ACC_V,
+    "M_BMM_WO": Memory.ACC_BMM,
+    "M_BMV_WO": Memory.ACC_BMV,
+}
+"""The accumulator that each write-out leaves at zero."""
+
+
+def touches_in_order(op: Instruction, target: Target) -> Iterator[Effect]:
+    """The effects of one instruction: what it reads, then what it writes."""
+    if is_free(op):
+        return
+    for slot, value in op.named_operands():
+        if isinstance(value.type, PlenaRegister):
+            yield Effect(resource_of_cell(value), slot.mode)
+    for access in op.accesses(target):
+        yield Effect(access.memory, access.mode, _base(access), access.rows, access.width, access.pitch)
+    if isinstance(op, TransferInstruction):
+        scales = scale_access(op, target)
+        if scales is not None:
+            yield Effect(Memory.HBM, scales.mode, scales.base, scales.rows, scales.width, scales.pitch)
+
+
+def _base(access: Access) -> Linear | None:
+    if access.base is None and not access.memory.is_addressed:
+        return WHOLE_CELL
+    return access.base
+
+
+def scale_access(op: TransferInstruction, target: Target) -> Access | None:
+    """The scale bytes in HBM that a transfer touches, None when its type has none (plena_isa.md section 5.1)."""
+    number_format = op.number_format(target)
+    sram = op.sram_access(target)
+    mode = Mode.WRITE if sram.mode is Mode.READ else Mode.READ
+    row_bytes = number_format.scale_bytes(target.vlen)
+    if not row_bytes:
+        return None
+    base, scale, stride = (op.operand_named(name) for name in ("base", "scale", "stride"))
+    assert base is not None
+    offset = op.address("off")
+    ratio = number_format.ratio
+    strided = op.number("rstride") == 1
+    pitch = Linear(target.vlen) if not strided else None if stride is None else linear_of(stride)
+    if (
+        isinstance(base.type, PlenaRegister)
+        or scale is None
+        or pitch is None
+        or not pitch.is_constant
+        or any(number % ratio for number in (pitch.constant, offset.constant, *(c for _, c in offset.terms)))
+    ):
+        return Access(Memory.HBM, mode, None)
+    start = linear_of(base) + linear_of(scale)
+    start += Linear(offset.constant // ratio, tuple((v, c // ratio) for v, c in offset.terms))
+    rows = sram.rows * sram.width // target.vlen
+    return Access(Memory.HBM, mode, start, rows, row_bytes, pitch.constant // ratio)
+
+
+class EffectTable:
+    """Effects of operations for one target, remembered per operation; discard it when the program changes."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._known: dict[Operation, Effects] = {}
+
+    def of(self, op: Operation) -> Effects:
+        """The effects of one execution of an instruction, or of a loop from first to last iteration."""
+        found = self._known.get(op)
+        if found is None:
+            if isinstance(op, Instruction):
+                found = _grouped(list(touches_in_order(op, self.target)))
+            elif isinstance(op, ForOp):
+                found = self.of_body(op)
+                found = _grouped([_enclosed(e, op.body.block) for group in found.values() for e in group])
+            else:
+                found = {}
+            self._known[op] = found
+        return found
+
+    def of_body(self, loop: ForOp) -> Effects:
+        """The effects of one iteration of a loop; its index and the numbers loaded in it are free values."""
+        return self.of_sequence(loop.operations)
+
+    def of_sequence(self, operations: Sequence[Operation]) -> Effects:
+        """The effects of operations of one block, executed once."""
+        return _grouped([e for op in operations for group in self.of(op).values() for e in group])
+
+    def first_touches(self, operations: Sequence[Operation]) -> dict[Resource, Mode]:
+        """How each resource without addresses is first touched when the operations run once."""
+        first: dict[Resource, Mode] = {}
+        for op in operations:
+            for inner in op.walk():
+                if isinstance(inner, Instruction):
+                    reads = list(touches_in_order(inner, self.target))
+                    for effect in sorted(reads, key=lambda e: not e.reads):
+                        first.setdefault(effect.resource, effect.mode)
+        return first
+
+
+def _enclosed(effect: Effect, body: Block) -> Effect:
+    """The effect as seen from outside a loop: values of its body become values of the execution."""
+    if effect.base is None:
+        return effect
+    known = {value for value, _ in effect.inner}
+    added: list[tuple[SSAValue, int]] = []
+    for value, _ in effect.base.terms:
+        owner = value.owner
+        if value in known:
+            continue
+        if owner is body:
+            loop = body.parent_op()
+            assert isinstance(loop, ForOp)
+            added.append((value, loop.trips - 1))
+        elif isinstance(owner, Operation) and owner.parent is body:
+            added.append((value, RUN_TIME_LIMIT))
+    return replace(effect, inner=(*effect.inner, *added)) if added else effect
+
+
+def _grouped(effects: list[Effect]) -> Effects:
+    """Effects by resource: equal rectangles once, too many of them as bounding rectangles."""
+    merged: dict[tuple[object, ...], Effect] = {}
+    for e in effects:
+        key = (e.resource, e.base, e.rows, e.width, e.pitch, e.inner)
+        old = merged.get(key)
+        merged[key] = e if old is None else replace(old, mode=old.mode | e.mode)
+    groups: dict[Resource, list[Effect]] = {}
+    for e in merged.values():
+        groups.setdefault(e.resource, []).append(e)
+    return {
+        resource: tuple(group if len(group) <= COARSE_LIMIT else _bounding(group))
+        for resource, group in groups.items()
+    }
+
+
+def _bounding(effects: list[Effect]) -> list[Effect]:
+    """One rectangle around all effects whose addresses differ by constants."""
+    families: dict[tuple[object, ...], list[Effect]] = {}
+    for e in effects:
+        variable = None if e.base is None else e.base.variable_part
+        families.setdefault((variable, frozenset(e.inner), e.mode), []).append(e)
+    bounded: list[Effect] = []
+    for family in families.values():
+        first = family[0]
+        if first.base is None:
+            bounded.append(first)
+            continue
+        starts = [e.base.constant for e in family if e.base is not None]
+        ends = [s + (e.rows - 1) * e.pitch + e.width for s, e in zip(starts, family, strict=True)]
+        base = Linear(min(starts), first.base.terms)
+        bounded.append(replace(first, base=base, rows=1, width=max(ends) - min(starts), pitch=0))
+    return bounded

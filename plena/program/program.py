@@ -1,0 +1,445 @@
+"""A compiled program: its code, where its tensors lie, and how to run, measure, check and save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from plena.backend import view as views
+from plena.checking.comparison import CheckReport, Thresholds
+from plena.errors import PlenaError
+from plena.host.image import Memories, Preload, stage, unstage
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port, Region
+from plena.host.view import Array
+from plena.machine.target import Target
+from plena.program.rationale import Rationale
+from plena.progress import instruction_progress, track
+
+if TYPE_CHECKING:
+    import torch
+    from xdsl.dialects.builtin import ModuleOp
+
+    from plena.assembly.statistics import Statistics
+    from plena.assembly.stream import Provenance
+    from plena.emulator import EmulationResult
+    from plena.optimizing.size_curve import SizeCurve
+
+DataSource: TypeAlias = Callable[[str], Any]
+"""Gives the tensor (numpy or torch) that a data placement's symbol names; called when an image is written."""
+
+Reference: TypeAlias = Callable[..., Any]
+"""``reference(*inputs)`` gives the outputs: a tensor or a sequence of tensors."""
+
+HBM_UNIT = 64
+"""HBM sizes are multiples of it (plena_isa.md section 1.2)."""
+
+
+@dataclass(eq=False)
+class Program:
+    """A program for one target.
+
+    Attributes:
+        words: machine code, uint32.
+        target: the machine it was compiled for.
+        inputs, outputs: what ``run`` takes and returns.
+        placements: where inputs, outputs and data lie; every tensor may have several.
+        constants: the FP SRAM words from word 0 on (fp16 in the preload file, bf16 in the machine).
+        int_sram: the INT SRAM words from word 0 on, before inputs are staged.
+        hbm_size: bytes of HBM that the program needs; 0 means as far as its placements reach.
+        memory_map: every buffer.
+        provenance: per instruction, the module path of the model and the kernel step; empty if unknown.
+        useful_macs: multiply-accumulates of the mathematical operations by module path, None if unknown.
+        timing: the profile that the compiler's choices minimised.
+        decisions: what the compiler chose and why, one line each.
+        rationale: what it chose among and what became of its loops; None if unknown.
+        thresholds: what ``check`` demands.
+        data: where parameters and constants come from; None for a loaded program, which has its image.
+        example_inputs: what the compiler was given; saved with the program.
+        machine_reference, quantized_reference, float_reference: what ``check`` compares with.
+        module: the IR in register form.
+        last_run: the counters of the last run.
+        last_check: the outcome of the last check, saved with the program.
+        has_saved_inputs: whether the image of a loaded program still holds the inputs it was saved with.
+    """
+
+    words: npt.NDArray[np.uint32]
+    target: Target
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    placements: tuple[TensorPlacement, ...] = ()
+    constants: tuple[float, ...] = ()
+    int_sram: tuple[int, ...] = ()
+    hbm_size: int = 0
+    memory_map: tuple[Region, ...] = ()
+    provenance: Sequence[Provenance] = ()
+    useful_macs: Mapping[str, int] | None = None
+    timing: str = "transactional"
+    decisions: tuple[str, ...] = ()
+    rationale: Rationale | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    data: DataSource | None = None
+    example_inputs: Sequence[Any] | None = None
+    machine_reference: Reference | None = None
+    quantized_reference: Reference | None = None
+    float_reference: Reference | None = None
+    module: ModuleOp | None = None
+    last_run: RunFigures | None = None
+    last_check: CheckReport | None = None
+    has_saved_inputs: bool = False
+
+    @staticmethod
+    def from_module(module: ModuleOp, **parts: Any) -> Program:
+        """The program of a module in allocated register form; ``parts`` are the other attributes.
+
+        Raises:
+            PlenaError: the module is not in that form, or a value does not fit its instruction field.
+        """
+        from plena.assembly import encode
+        from plena.assembly.stream import stream_from_module
+
+        stream = stream_from_module(module)
+        return Program(
+            words=encode(stream.instructions),
+            target=Target.from_module(module),
+            provenance=tuple(stream.provenance),
+            module=module,
+            **parts,
+        )
+
+    def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
+        """The same tensors and memory image with other code that has the same effect."""
+        other = replace(
+            self, words=words, provenance=(), module=None, rationale=None, last_run=None, last_check=None
+        )
+        if "image" in self.__dict__:
+            other.__dict__["image"] = self.image
+        return other
+
+    @cached_property
+    def asm(self) -> str:
+        """The assembly text; comments say which part of the model follows."""
+        from plena.assembly import decode, format_instruction
+
+        lines = [format_instruction(i) for i in decode(self.words)]
+        if not self.provenance:
+            return "\n".join([*lines, ""])
+        commented: list[str] = []
+        for origin, group in groupby(zip(self.provenance, lines, strict=True), key=lambda pair: pair[0]):
+            name = ": ".join(part for part in origin if part)
+            if name:
+                commented.append(f"; {name}")
+            commented.extend(line for _, line in group)
+        return "\n".join([*commented, ""])
+
+    def stats(self) -> Statistics:
+        """Static and dynamic instructions, cycles under both timing profiles, utilisation; computed once."""
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> Statistics:
+        from plena.assembly import decode
+        from plena.assembly.statistics import statistics_of
+
+        return statistics_of(decode(self.words), self.target, self.provenance or None, self.useful_macs)
+
+    def run(self, *inputs: torch.Tensor, progress: bool | None = None) -> Any:
+        """Run on the emulator.
+
+        Args:
+            inputs: tensors of the shapes of ``self.inputs``; the dtype kind must be the same.
+            progress: whether to show it; None means when it takes long on a terminal.
+
+        Returns:
+            the output tensor, or a tuple of several.
+
+        Raises:
+            PlenaError: inputs that do not fit.
+            EmulatorError: the program aborts.
+        """
+        return self.results(self.emulate(*inputs, progress=progress))
+
+    def run_saved(self, progress: bool | None = None) -> Any:
+        """Run a loaded program on the inputs it was saved with; otherwise as ``run``.
+
+        Raises:
+            PlenaError: it was saved without inputs, or others were run since.
+        """
+        if not self.has_saved_inputs:
+            raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
+        return self.results(self.execute(self.image, progress))
+
+    def results(self, memories: Memories) -> Any:
+        """The output tensor, or a tuple of several, that a run left in the memories."""
+        outputs = tuple(self._output(index, port, memories) for index, port in enumerate(self.outputs))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def emulate(self, *inputs: torch.Tensor, progress: bool | None = None) -> EmulationResult:
+        """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
+        self.require_inputs(inputs)
+        preload = self.image
+        self.has_saved_inputs = False
+        self.stage_inputs(inputs, preload)
+        return self.execute(preload, progress)
+
+    def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
+        """Run on memories as they are.
+
+        Raises:
+            EmulatorError: the program aborts.
+        """
+        from plena.emulator import emulate
+
+        total = self.stats().dynamic
+        with instruction_progress(total, progress) as advance:
+            result = emulate(
+                self.words,
+                hbm=preload.hbm,
+                fp_sram=preload.fp,
+                int_sram=preload.integers,
+                vram=preload.vector if preload.vector.size else None,
+                target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
+                progress=advance,
+            )
+        self.last_run = RunFigures(
+            result.cycles,
+            result.dma_cycles,
+            result.executed,
+            (result.executed_at * result.cycles_at).astype(np.float64),
+            result.dma_cycles_at,
+        )
+        return result
+
+    def trace(self) -> dict[str, Any]:
+        """The last run as a Perfetto / Chrome trace document, by module and kernel step.
+
+        Raises:
+            PlenaError: it has not been run, or nothing says where its instructions come from.
+        """
+        from plena.assembly.trace import trace_of
+
+        if self.last_run is None:
+            raise PlenaError("there is no run to trace", hint="Call run() first.")
+        if not self.provenance:
+            raise PlenaError(
+                "the program does not say where its instructions come from", hint="Compile it again."
+            )
+        return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
+
+    def check(
+        self, *inputs: torch.Tensor, module: torch.nn.Module | None = None, quiet: bool = False
+    ) -> CheckReport:
+        """Run and compare with the references, printing a table.
+
+        Args:
+            inputs: as of ``run``; none means the example inputs.
+            module: the user's module, for a program that was loaded from a folder.
+            quiet: do not print.
+
+        Raises:
+            PlenaError: inputs that do not fit, or no reference at all.
+            EmulatorError: the program aborts.
+        """
+        from plena.checking.reference import check_program
+
+        if not inputs and self.inputs and self.example_inputs is not None:
+            inputs = tuple(self.example_inputs)
+        report = self.last_check = check_program(self, inputs, module)
+        if not quiet:
+            print(report)
+        return report
+
+    def report(self, path: str | Path, *, curve: SizeCurve | None = None) -> None:
+        """Write one self-contained HTML page: modules, loops, memory, choices, and the last check if there was one.
+
+        Args:
+            path: the page; it appears whole or not at all.
+            curve: of ``plena.size_curve``; by default what the compiler predicted and tried.
+
+        Raises:
+            PlenaError: the page cannot be written.
+        """
+        from plena.report import write_report
+        from plena.report.reading import contents_of_program
+
+        contents = contents_of_program(self)
+        contents.curve = curve
+        write_report(contents, Path(path))
+
+    def save(
+        self, directory: str | Path, *, inputs: Sequence[Any] | None = None, share: str | Path | None = None
+    ) -> None:
+        """Write the program folder that the public emulator loads (plena_isa.md section 6.5) with its manifest.
+
+        Args:
+            directory: made if absent; files of an older program in it are replaced.
+            inputs: tensors to put into the memory image; None means the example inputs.
+            share: another program folder whose image holds the same weights: they are not stored again.
+
+        Raises:
+            PlenaError: the folder cannot be written; it then holds no half-written file.
+        """
+        from plena.program.folder import save_program
+
+        save_program(self, Path(directory), inputs, None if share is None else Path(share))
+
+    @staticmethod
+    def load(directory: str | Path) -> Program:
+        """Read a program folder.
+
+        Raises:
+            PlenaError: which file of it is missing, truncated, changed or does not fit the others.
+        """
+        from plena.program.folder import load_program
+
+        return load_program(Path(directory))
+
+    @cached_property
+    def image(self) -> Preload:
+        """The memories before the first instruction, without inputs; staged when first needed."""
+        preload = self.empty_image(np.zeros(self.image_bytes, np.uint8))
+        self.stage_data(preload)
+        return preload
+
+    def empty_image(self, hbm: npt.NDArray[np.uint8]) -> Preload:
+        """Memories with the constants, HBM as given."""
+        fp = np.zeros(self._words("fp", len(self.constants)), np.float16)
+        with np.errstate(over="ignore"):
+            fp[: len(self.constants)] = np.array(self.constants, np.float64).astype(np.float16)
+        integers = np.zeros(self._words("int", len(self.int_sram)), np.uint32)
+        integers[: len(self.int_sram)] = self.int_sram
+        return Preload(hbm, np.zeros(self._words("vector", 0), np.uint16), fp, integers)
+
+    def stage_data(self, preload: Preload) -> None:
+        """Write parameters and constants into an image, one tensor at a time.
+
+        Raises:
+            PlenaError: a tensor that does not fit its placement.
+        """
+        ordered = sorted(self.placements_of("data"), key=lambda p: p.source.symbol)
+        if ordered and self.data is None:
+            raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
+        size = sum(p.elements for p in ordered)
+        symbol, tensor = None, None
+        for placement in track(ordered, "staging weights", size, lambda p: p.elements):
+            assert self.data is not None
+            if placement.source.symbol != symbol:
+                symbol, tensor = placement.source.symbol, self.data(placement.source.symbol)
+            stage(placement, tensor, preload, self.target)
+
+    def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
+        """Write input tensors into an image.
+
+        Raises:
+            PlenaError: a tensor that does not fit its placement.
+        """
+        for placement in self.placements_of("input"):
+            stage(placement, inputs[placement.source.index], preload, self.target)
+
+    def require_inputs(self, inputs: Sequence[Any]) -> None:
+        """Check number, shapes and dtype kinds of input tensors.
+
+        Raises:
+            PlenaError: naming the input.
+        """
+        if len(inputs) != len(self.inputs):
+            ports = "; ".join(str(port) for port in self.inputs) or "none"
+            raise PlenaError(
+                f"the program takes {len(self.inputs)} inputs, not {len(inputs)}",
+                "run",
+                f"It takes: {ports}.",
+            )
+        for port, given in zip(self.inputs, inputs, strict=True):
+            if not hasattr(given, "shape") or not hasattr(given, "dtype"):
+                raise PlenaError(f"input {port.name} must be a tensor, not {type(given).__name__}", "run")
+            layout = str(getattr(given, "layout", "torch.strided"))
+            if layout != "torch.strided":
+                raise PlenaError(f"input {port.name} is {layout}", "run", "Give it as a dense tensor.")
+            if tuple(given.shape) != port.shape or _kind(str(given.dtype)) != _kind(port.dtype):
+                dtype = str(given.dtype).removeprefix("torch.")
+                raise PlenaError(
+                    f"input {port} was given as {dtype}{list(given.shape)}",
+                    "run",
+                    "Programs are compiled for fixed shapes.",
+                )
+
+    def placements_of(self, kind: str, index: int | None = None) -> Iterator[TensorPlacement]:
+        """The placements whose source is an "input", "output" or "data", of one input or output if ``index``."""
+        return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
+
+    def preloaded_spans(self) -> dict[str, list[tuple[int, ...]]]:
+        """What the host loads, for lift and verify: memory -> (start, stop), in INT SRAM with (low, high, step)."""
+        spans: dict[str, list[tuple[int, ...]]] = {m: [] for m in ("hbm", "vector", "fp", "int")}
+        if self.constants:
+            spans["fp"].append((0, len(self.constants)))
+        spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram))
+        for placement in self.placements:
+            if placement.source.kind not in ("input", "data"):
+                continue
+            if placement.memory == "hbm":
+                spans["hbm"].append(placement.hbm_range(self.target))
+                spans["hbm"].append(placement.scale_range(self.target))
+                continue
+            start, stop = placement.address, placement.address + placement.elements
+            scale = int(placement.scale)
+            bounds = (0, (placement.limit - 1) * scale, max(1, scale)) if placement.limit else ()
+            spans[placement.memory].append((start, stop, *bounds))
+        return {memory: [s for s in found if s[1] > s[0]] for memory, found in spans.items()}
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of HBM up to the last one that the host stages."""
+        staged = [p for p in self._hbm_placements() if p.source.kind in ("input", "data")]
+        ends = [end for p in staged for end in (p.hbm_range(self.target)[1], p.scale_range(self.target)[1])]
+        return max(ends, default=0)
+
+    @property
+    def hbm_bytes(self) -> int:
+        """Size of the HBM that the program runs in."""
+        ends = [p.hbm_range(self.target)[1] for p in self._hbm_placements()]
+        scale_ends = [p.scale_range(self.target)[1] for p in self._hbm_placements()]
+        size = max([self.hbm_size, HBM_UNIT, *ends, *scale_ends])
+        return -(-size // HBM_UNIT) * HBM_UNIT
+
+    def _hbm_placements(self) -> Iterator[TensorPlacement]:
+        return (p for p in self.placements if p.memory == "hbm")
+
+    def _words(self, memory: str, least: int) -> int:
+        staged = [p for p in self.placements if p.memory == memory and p.source.kind in ("input", "data")]
+        return max([least, *(p.address + p.elements for p in staged)])
+
+    def _output(self, index: int, port: Port, result: Memories) -> torch.Tensor:
+        import torch
+
+        dtype = getattr(torch, port.dtype)
+        array: Array = np.zeros(port.shape, np.float32 if dtype.is_floating_point else np.int64)
+        for placement in self.placements_of("output", index):
+            matrices = unstage(placement, result, self.target)
+            array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Counters of a run: cycles without DMA waits, DMA waits, executed instructions.
+
+    `cycles_at` and `dma_cycles_at` are what each instruction took of them.
+    """
+
+    cycles: int
+    dma_cycles: int
+    executed: int
+    cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
+
+
+def _kind(dtype: str) -> str:
+    """Floating point or not; integer widths and booleans may stand for each other."""
+    return "floating" if "float" in dtype else "integer"

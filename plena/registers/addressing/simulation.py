@@ -1,0 +1,145 @@
+"""One pass over a block with a given register file: the code for every node, by Belady's rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from plena.registers.addressing.kernels import (
+    I64,
+    MNEMONICS,
+    Code,
+    OutOfRegistersError,
+    Times,
+    lower_reads,
+    simulate,
+)
+from plena.registers.addressing.plan import BlockPlan, LoopPlan
+from plena.registers.addressing.program import Block, Loop, Use
+from plena.registers.addressing.values import ClassTable, Value
+
+
+@dataclass(frozen=True)
+class Head:
+    """The state at the beginning of every iteration: what the registers and memory slots hold, and what they must
+    hold at the end of the iteration so that this is true of the next one."""
+
+    registers: tuple[Value, ...] = ()
+    memory: tuple[Value, ...] = ()
+    next_registers: tuple[Value, ...] = ()
+    next_memory: tuple[Value, ...] = ()
+
+
+class Simulation:
+    """Plans one block; `children` are the plans of its loops in order."""
+
+    def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
+        self.block = block
+        self.children = tuple(children)
+        rows = _Rows(block, self.children, classes)
+        self._local = rows.local
+        self._code = rows.code()
+        self._first, self._time, self._constant, self._exact = rows.reads()
+        self._lower = lower_reads(self._first, self._constant)
+
+    def run(self, capacity: int, head: Head) -> BlockPlan | None:
+        """The cheapest plan in `capacity` registers, None if the block does not fit.
+
+        With loops inside two are tried: a loop walks a pointer that is read again behind it, or a copy.
+        """
+        begin = self._values(head.registers + head.memory)
+        closing = self._values(head.next_registers + head.next_memory)
+        times = Times(
+            self._first,
+            self._time,
+            self._constant,
+            self._exact,
+            self._lower,
+            closing,
+            len(head.registers),
+            len(self.block.nodes),
+        )
+        best: BlockPlan | None = None
+        for copies in range(2 if self.children else 1):
+            try:
+                log = simulate(times, self._code, begin, capacity, copies)
+            except OutOfRegistersError:
+                continue
+            plan = BlockPlan(self.block, self.children, head.registers, head.memory, log)
+            if best is None or plan.cost < best.cost:
+                best = plan
+        return best
+
+    def _values(self, values: Sequence[Value]) -> I64:
+        rows = [(self._local[cls], constant) for cls, constant in values]
+        return np.array(rows, np.int64).reshape(len(rows), 2)
+
+
+class _Rows:
+    """A block in rows of numbers, its classes numbered in their order from 0 = plain number."""
+
+    def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
+        self.nodes: list[tuple[int, int, int, int, int, int, int, int]] = []
+        self.values: list[tuple[int, int, int, int]] = []
+        self.memory: list[tuple[int, int, int]] = []
+        self.times: list[tuple[int, int, int, bool]] = []
+        self.loops = len(children)
+        plans = iter(children)
+        for time, node in enumerate(block.nodes):
+            if isinstance(node, Use):
+                self._use(node, time)
+            else:
+                self._loop(next(plans), time, classes)
+        known = {cls for cls, *_ in self.times} | {n[5] for n in self.nodes if not n[0] and n[5] >= 0} | {0}
+        self.local = {cls: place for place, cls in enumerate(sorted(known))}
+
+    def _use(self, node: Use, time: int) -> None:
+        first = len(self.values)
+        for read in node.reads:
+            cls, constant = read.value
+            self.values.append((cls, constant, read.has_immediate, 0))
+            self.times.append((cls, time, constant, not read.has_immediate))
+        cls, constant = node.defines or (-1, 0)
+        mnemonic = -1 if node.arithmetic is None else MNEMONICS.index(node.arithmetic)
+        self.nodes.append((0, first, len(self.values), 0, 0, cls, constant, mnemonic))
+
+    def _loop(self, plan: LoopPlan, time: int, classes: ClassTable) -> None:
+        first, slot = len(self.values), len(self.memory)
+        for entry in plan.entries(classes):
+            cls, constant = entry.value
+            self.values.append((cls, constant, entry.is_consumed, entry.after[1]))
+            self.times.append((cls, time, constant, True))
+        for place, (cls, constant) in plan.memory_entries(classes):
+            self.memory.append((cls, constant, place))
+            self.times.append((cls, time, constant, True))
+        tracks = sum(1 << track for track in plan.body.tracks)
+        self.nodes.append((1, first, len(self.values), slot, len(self.memory), plan.width, tracks, 0))
+
+    def code(self) -> Code:
+        local = self.local
+        nodes = np.array(self.nodes, np.int64).reshape(len(self.nodes), 8)
+        defining = (nodes[:, 0] == 0) & (nodes[:, 5] >= 0)
+        nodes[defining, 5] = [local[n[5]] for n in self.nodes if not n[0] and n[5] >= 0]
+        values = [(local[cls], constant, flag, after) for cls, constant, flag, after in self.values]
+        memory = [(local[cls], constant, slot) for cls, constant, slot in self.memory]
+        return Code(
+            nodes,
+            np.array(values, np.int64).reshape(len(values), 4),
+            np.array(memory, np.int64).reshape(len(memory), 3),
+            self.loops,
+        )
+
+    def reads(self) -> tuple[I64, I64, I64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+        """Bounds of each class, then times, constants and whether exact, by class and time."""
+        table = np.array([(self.local[cls], *rest) for cls, *rest in self.times], np.int64)
+        table = table.reshape(len(self.times), 4)
+        table = table[np.argsort(table[:, 0], kind="stable")]
+        first = np.searchsorted(table[:, 0], np.arange(len(self.local) + 1)).astype(np.int64)
+        return first, table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0
+
+
+def next_value(value: Value, loop: Loop, classes: ClassTable) -> Value:
+    """What a register must be set to at the end of an iteration to hold `value` in the next one."""
+    return value[0], value[1] + classes.coefficient(value[0], loop.index)

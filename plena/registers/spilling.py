@@ -1,0 +1,199 @@
+"""Takes register cells out of registers: constants are rebuilt before each use, other cells live in a scalar memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.plena_isa import (
+    FRegister,
+    GPRegister,
+    Instruction,
+    Mode,
+    PlenaRegister,
+    RegisterOp,
+    build,
+    instructions_in,
+)
+from plena.registers.spill_region import SpillMemory, reserve
+
+
+class Spiller:
+    """Spills cells of one register file of a module in the register form."""
+
+    def __init__(self, module: ModuleOp, kind: type[PlenaRegister]) -> None:
+        self.module = module
+        self.kind = kind
+        self.memory = SpillMemory.INT if kind is GPRegister else SpillMemory.FP
+        self.load, self.store = ("S_LD_INT", "S_ST_INT") if kind is GPRegister else ("S_LD_FP", "S_ST_FP")
+        self.created: set[SSAValue] = set()
+
+    def spill(self, cells: Iterable[SSAValue]) -> set[SSAValue]:
+        """Removes the cells from all instructions; returns the short-lived cells that took their places."""
+        self.created = set()
+        for cell in cells:
+            recipe = self._recipe(cell)
+            if recipe is not None:
+                self._rebuild(cell, recipe)
+            else:
+                self._to_memory(cell)
+        return self.created
+
+    # -- constants
+
+    def _recipe(self, cell: SSAValue) -> list[Instruction] | None:
+        """The instructions that make a cell's only value out of nothing, None when it is not such a constant."""
+        writers: list[Instruction] = []
+        readers: list[Instruction] = []
+        for op in _users(cell):
+            modes = [mode for value, mode in op.cells() if value is cell]
+            if any(Mode.WRITE in mode for mode in modes):
+                writers.append(op)
+            elif modes:
+                readers.append(op)
+        first = writers[0] if writers else None
+        if first is None or not self._is_constant(first):
+            return None
+        if len(writers) == 2 and writers[0].SPEC.mnemonic != "S_LUI_INT":
+            writers.reverse()
+        whole = len(writers) == 1 and not _is_own(writers[0])
+        if not whole and not (len(writers) == 2 and _is_low_part(writers[1], writers[0], cell)):
+            return None
+        last = writers[-1]
+        return writers if all(_is_after(op, last) for op in readers) else None
+
+    def _is_constant(self, op: Instruction) -> bool:
+        match op.SPEC.mnemonic:
+            case "S_LUI_INT":
+                return True
+            case "S_ADDI_INT":
+                return _is_zero(op.operand_named("a")) or _is_own(op)
+            case "S_ADD_FP":
+                return _is_zero(op.operand_named("a")) and _is_zero(op.operand_named("b"))
+            case "S_LD_FP":
+                return _is_zero(op.operand_named("base")) and self._is_never_stored(op.number("imm"))
+            case _:
+                return False
+
+    def _is_never_stored(self, word: int) -> bool:
+        """Whether no instruction can write a word of FP SRAM."""
+        for op in instructions_in(self.module):
+            if op.SPEC.mnemonic == "V_TOPK":
+                return False
+            if op.SPEC.mnemonic == "S_ST_FP" and (
+                not _is_zero(op.operand_named("base")) or op.number("imm") == word
+            ):
+                return False
+        return True
+
+    def _rebuild(self, cell: SSAValue, recipe: list[Instruction]) -> None:
+        for op in _users(cell):
+            if op in recipe:
+                continue
+            temporary = self._cell(cell)
+            for maker in recipe:
+                _insert_before(op, _rebuilt(maker, cell, temporary))
+            _replace(op, cell, temporary)
+        for maker in recipe:
+            maker.detach()
+            maker.erase()
+
+    # -- memory
+
+    def _to_memory(self, cell: SSAValue) -> None:
+        word = reserve(self.module, self.memory, 1)
+        zero = zero_register(self.module)
+        for op in _users(cell):
+            modes = [mode for value, mode in op.cells() if value is cell]
+            temporary = self._cell(cell)
+            if any(Mode.READ in mode for mode in modes):
+                _insert_before(op, build(self.load, dst=temporary, base=zero, imm=word))
+            if any(Mode.WRITE in mode for mode in modes):
+                _insert_after(op, build(self.store, src=temporary, base=zero, imm=word))
+            _replace(op, cell, temporary)
+
+    def _cell(self, origin: SSAValue) -> SSAValue:
+        op = RegisterOp(self.kind.unallocated())
+        declaration = origin.owner
+        assert isinstance(declaration, Operation)
+        _insert_before(declaration, op)
+        self.created.add(op.cell)
+        return op.cell
+
+
+def zero_register(module: ModuleOp) -> SSAValue:
+    """The cell of gp0, declared if the program does not have it yet."""
+    zero = GPRegister.from_index(0)
+    block = module.body.block
+    for op in block.ops:
+        if isinstance(op, RegisterOp) and op.cell.type == zero:
+            return op.cell
+    declaration = RegisterOp(zero)
+    if block.first_op is None:
+        block.add_op(declaration)
+    else:
+        block.insert_op_before(declaration, block.first_op)
+    return declaration.cell
+
+
+def _users(cell: SSAValue) -> list[Instruction]:
+    """The instructions that name a cell, each once, in no particular order."""
+    found = dict.fromkeys(use.operation for use in cell.uses)
+    return [op for op in found if isinstance(op, Instruction)]
+
+
+def _is_zero(cell: SSAValue | None) -> bool:
+    if cell is None:
+        return False
+    register = cell.type
+    return isinstance(register, GPRegister | FRegister) and register.register_name.data in ("gp0", "f0")
+
+
+def _is_own(op: Instruction) -> bool:
+    """Whether an S_ADDI_INT updates its own destination."""
+    return op.SPEC.mnemonic == "S_ADDI_INT" and op.operand_named("a") is op.operand_named("dst")
+
+
+def _is_low_part(add: Instruction, upper: Instruction, cell: SSAValue) -> bool:
+    """Whether an S_ADDI_INT completes the S_LUI_INT right before it to a 32-bit constant."""
+    return (
+        upper.SPEC.mnemonic == "S_LUI_INT"
+        and add.SPEC.mnemonic == "S_ADDI_INT"
+        and add.operand_named("a") is cell
+        and upper.next_op is add
+    )
+
+
+def _is_after(op: Operation, definition: Operation) -> bool:
+    """Whether an operation, at any depth, comes after another one of an enclosing block."""
+    block = definition.parent_block()
+    inside: Operation | None = op
+    while inside is not None and inside.parent_block() is not block:
+        inside = inside.parent_op()
+    return inside is not None and definition.is_before_in_block(inside)
+
+
+def _rebuilt(maker: Instruction, cell: SSAValue, temporary: SSAValue) -> Instruction:
+    copy = maker.clone()
+    _replace(copy, cell, temporary)
+    return copy
+
+
+def _replace(op: Instruction, cell: SSAValue, by: SSAValue) -> None:
+    for position, value in enumerate(op.operands):
+        if value is cell:
+            op.operands[position] = by
+
+
+def _insert_before(op: Operation, new: Operation) -> None:
+    block = op.parent_block()
+    assert block is not None
+    block.insert_op_before(new, op)
+
+
+def _insert_after(op: Operation, new: Operation) -> None:
+    block = op.parent_block()
+    assert block is not None
+    block.insert_op_after(new, op)

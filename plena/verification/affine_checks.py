@@ -1,0 +1,208 @@
+"""Demands checked on affine operands: exactly, over all index values at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from plena.lifting.ranges import exact
+from plena.lifting.tree import Affine, Number
+from plena.lifting.values import WORD, Value, add, linear, scale
+from plena.machine.target import Target
+from plena.verification.checks import Check, CheckKind
+
+Bounds = Sequence[tuple[int, int]]
+Steps = Mapping[int, int]
+
+
+class Undecided(Exception):
+    """The operand is beyond linear reasoning: the program has to be run."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A demand that fails for some index values."""
+
+    check: Check
+    message: str
+
+
+def bounds_of(number: Number, bounds: Bounds) -> tuple[int, int]:
+    """Smallest and largest value."""
+    if isinstance(number, int):
+        return number, number
+    low = high = number.constant
+    for index, coefficient in number.terms:
+        ends = (bounds[index][0] * coefficient, bounds[index][1] * coefficient)
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def residues(number: Number, modulus: int, bounds: Bounds, steps: Steps) -> set[int]:
+    """All values modulo something."""
+    if isinstance(number, int):
+        return {number % modulus}
+    found = {number.constant % modulus}
+    for index, coefficient in number.terms:
+        low, high = bounds[index]
+        first, distance = low * coefficient, steps.get(index, 1)
+        step = distance * coefficient % modulus
+        count = min((high - low) // distance + 1, modulus) if step else 1
+        reached = {(first + step * i) % modulus for i in range(count)}
+        found = {(f + r) % modulus for f in found for r in reached}
+    return found
+
+
+def violation(
+    check: Check, numbers: Sequence[Number], bounds: Bounds, steps: Steps, store: StoreShape | None
+) -> Violation | None:
+    """What is wrong with a demand, None if it holds for all index values.
+
+    Raises:
+        Undecided: linear reasoning cannot tell.
+    """
+    x = numbers[check.number]
+    match check.kind:
+        case CheckKind.ALIGNED:
+            bad = _unaligned(x, check.modulus, bounds, steps)
+            return None if bad is None else Violation(check, f"{bad} is not a multiple of {check.modulus}")
+        case CheckKind.BELOW:
+            largest = x if isinstance(x, int) else bounds_of(x, bounds)[1]
+            if largest < check.limit:
+                return None
+            return Violation(check, f"{_up_to(x, largest)} is out of range, the last is {check.limit - 1}")
+        case CheckKind.RESIDUE_BELOW:
+            worst = max(residues(x, check.modulus, bounds, steps))
+            if worst < check.limit:
+                return None
+            return Violation(check, f"offset {worst} in the tile must be below {check.limit}")
+        case CheckKind.STRIDED_ROWS:
+            return _strided_rows(check, x, numbers[check.number + 1], bounds)
+        case CheckKind.STORE:
+            assert store is not None
+            return _store(check, numbers, bounds, store)
+
+
+def _up_to(number: Number, largest: int) -> str:
+    return f"{largest}" if isinstance(number, int) else f"up to {largest}:"
+
+
+def _unaligned(number: Number, modulus: int, bounds: Bounds, steps: Steps) -> int | None:
+    """Some value that is not a multiple, None if all are."""
+    if isinstance(number, int):
+        return number if number % modulus else None
+    value = number.constant + sum(c * bounds[i][0] for i, c in number.terms)
+    if value % modulus:
+        return value
+    for index, coefficient in number.terms:
+        step = coefficient * steps.get(index, 1)
+        low, high = bounds[index]
+        if step % modulus and high - low >= steps.get(index, 1):
+            return value + step
+    return None
+
+
+def _value(number: Number) -> Value:
+    return number if isinstance(number, int) else linear(number.constant, number.terms)
+
+
+def _strided_rows(check: Check, x: Number, stride: Number, bounds: Bounds) -> Violation | None:
+    """Row i is at x + i * stride * MLEN modulo 2^32; the lane part of x does not change the row."""
+    for row in range(check.rows):
+        at = exact(add(_value(x), scale(_value(stride), row * check.modulus)), bounds)
+        if at is None:
+            raise Undecided
+        largest = bounds_of(at, bounds)[1]
+        if largest >= check.limit:
+            what = f"row {row} of the block at {_up_to(at, largest)} is out of range, the last is {check.limit - 1}"
+            return Violation(check, what)
+    return None
+
+
+@dataclass(frozen=True)
+class StoreShape:
+    """H_STORE_V with one HBM type: rows, their bytes, and how far apart they are.
+
+    Attributes:
+        pitch: bytes from row to row, None when the stride register says.
+    """
+
+    rows: int
+    row_bytes: int
+    scale_bytes: int
+    ratio: int
+    pitch: int | None
+    hbm_size: int
+
+
+@lru_cache(maxsize=32)
+def store_shape(target: Target, precision: bool, strided: bool) -> StoreShape:
+    """The shape that the flags select."""
+    number_format = target.precision["HBM_V_KV_TYPE" if precision else "HBM_V_ACT_TYPE"]
+    return StoreShape(
+        target.hbm_v_writeback_amount,
+        number_format.element_bytes(target.vlen),
+        number_format.scale_bytes(target.vlen),
+        number_format.ratio,
+        None if strided else target.vlen,
+        target.hbm_size,
+    )
+
+
+def scale_row_offset(row: int, pitch: int, ratio: int) -> int:
+    """Byte offset of a scale row, in binary32 as on the machine (plena_isa.md section 5.1)."""
+    return int(np.float32(row) * np.float32(np.float32(pitch) / np.float32(ratio)))
+
+
+def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: StoreShape) -> Violation | None:
+    """Element rows at base + off + u32(i * pitch), scale rows at base + scale + off // ratio + i * pitch / ratio."""
+    off, high, low, scale_start, stride = numbers[check.number : check.number + 5]
+    start = weighted_sum([(off, 1), (high, WORD), (low, 1)])
+    pitch = shape.pitch if shape.pitch is not None else stride
+    for row in range(shape.rows):
+        moved = exact(scale(_value(pitch), row), bounds)
+        if moved is None:
+            raise Undecided
+        last = bounds_of(weighted_sum([(start, 1), (moved, 1)]), bounds)[1]
+        problem = _past_end(f"row {row}", last, shape.row_bytes, shape.hbm_size)
+        if problem:
+            return Violation(check, problem)
+        if not shape.scale_bytes:
+            continue
+        scales = weighted_sum(
+            [(high, WORD * shape.ratio), (low, shape.ratio), (scale_start, shape.ratio), (off, 1)]
+        )
+        if not isinstance(pitch, int):
+            raise Undecided
+        first = bounds_of(scales, bounds)[1] // shape.ratio
+        last = first + scale_row_offset(row, pitch, shape.ratio)
+        problem = _past_end(f"the scales of row {row}", last, shape.scale_bytes, shape.hbm_size)
+        if problem:
+            return Violation(check, problem)
+    return None
+
+
+def _past_end(what: str, start: int, length: int, size: int) -> str | None:
+    if start + length > 1 << 64:
+        raise Undecided
+    if start + length <= size:
+        return None
+    return f"{what}, {length} bytes at HBM address {start}, reaches past HBM_SIZE = {size}"
+
+
+def weighted_sum(parts: Sequence[tuple[Number, int]]) -> Number:
+    """A weighted sum over the integers."""
+    constant = 0
+    terms: dict[int, int] = {}
+    for number, factor in parts:
+        if isinstance(number, int):
+            constant += number * factor
+            continue
+        constant += number.constant * factor
+        for index, coefficient in number.terms:
+            terms[index] = terms.get(index, 0) + coefficient * factor
+    kept = tuple((i, c) for i, c in terms.items() if c)
+    return Affine(constant, kept) if kept else constant
