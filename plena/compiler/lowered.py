@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from xdsl.dialects.builtin import IntAttr, ModuleOp
 
-from plena.backend import view as views
 from plena.dialects.tile import BufferOp, ConstantOp
 from plena.dialects.tile.placements import from_attribute, source_kind
+from plena.host import view as views
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Region
 from plena.host.view import Array

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from plena.backend import view as views
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round

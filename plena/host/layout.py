@@ -23,8 +23,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from plena.backend import view as views
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.view import Array, View
 from plena.machine.number_formats import PLAIN_BF16, Mx, NumberFormat, Staging
 from plena.machine.target import Target

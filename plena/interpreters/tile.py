@@ -13,9 +13,9 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
-from plena.backend import view as views
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
 from plena.dialects.tile.placements import from_attribute
+from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.interpreters.loop import LoopFunctions

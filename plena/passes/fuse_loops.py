@@ -10,10 +10,10 @@ from xdsl.ir import Block
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp
+from plena.loops import fuse
 from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
 from plena.machine.target import Target
-from plena.transforms import fuse
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.errors import CompileError
+from plena.loops import peel
 from plena.loops.loop_nests import loops_numbered
-from plena.transforms import peel
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from xdsl.passes import ModulePass
 
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
+from plena.loops import expand, unroll
 from plena.loops.loop_nests import loops_numbered
-from plena.transforms import expand, unroll
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from plena.backend import view as views
 from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.image import Memories, Preload, stage, unstage
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port, Region

@@ -1,7 +1,7 @@
 """A machine that knows only effects: values are terms, instructions uninterpreted functions of what they read.
 
 Two programs that leave the same terms everywhere compute the same whatever the instructions mean. It runs a program
-iteration by iteration and shares nothing with plena.analysis.
+iteration by iteration and shares nothing with plena.loops.
 """
 
 from __future__ import annotations

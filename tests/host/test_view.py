@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plena.backend import view as views
 
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.view import Expand, IsZero, Pad, Permute, Reshape, Slice
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))

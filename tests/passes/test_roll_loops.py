@@ -145,7 +145,7 @@ def test_nothing_to_roll_changes_nothing() -> None:
 
 
 def test_trip_counts_fit_the_immediate() -> None:
-    from plena.analysis import roll as rolling
+    from plena.loops.rolling import search as rolling
 
     limit = rolling.TRIP_LIMIT
     try:

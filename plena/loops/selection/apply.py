@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import ForOp
+from plena.loops import expand, interchange, jam, unroll
 from plena.loops.loop_nests import loops_in
 from plena.loops.selection.choices import Choice
-from plena.transforms import expand, interchange, jam, unroll
 
 
 def apply_choices(module: ModuleOp, choices: Iterable[Choice]) -> None:
