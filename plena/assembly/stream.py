@@ -35,10 +35,8 @@ from plena.dialects.plena_isa.instruction import (
     segment_sizes,
 )
 from plena.dialects.plena_isa.registers import PlenaRegister
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.errors import PlenaError
-
-MODULE_ATTRIBUTE = "plena.module"
-STEP_ATTRIBUTE = "plena.step"
 
 LOOP_START = INSTRUCTIONS["C_LOOP_START"]
 LOOP_END = INSTRUCTIONS["C_LOOP_END"]

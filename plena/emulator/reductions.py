@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
-from plena.emulator.compiled import Float, Int, kernel
 from plena.emulator.rounding import round_bits, row_of, set_register
 from plena.emulator.state import F32, I64, U32
 from plena.emulator.vector_unit import head_selected
+from plena.jit import Float, Int, kernel
 
 _WIDTH = 8
 """Lanes that libtorch sums side by side; rows shorter than this are summed one lane at a time."""

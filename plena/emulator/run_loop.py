@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,7 +17,6 @@ from plena.emulator.aborts import (
     OK,
 )
 from plena.emulator.broadcast_unit import m_bmm, m_btmm, m_btmv, write_out_rows
-from plena.emulator.compiled import Int, entry_point, kernel, source_stamp
 from plena.emulator.decoding import FUNCT1, IMM, KERNEL, RD, RS1, RS2, RS3
 from plena.emulator.kernels import Kernel
 from plena.emulator.matrix_unit import m_mm, m_mm_wo, m_mv, m_mv_wo, m_tmm, m_tmv
@@ -62,6 +62,7 @@ from plena.emulator.vector_unit import (
     v_sub_vf_reversed,
     v_sub_vv,
 )
+from plena.jit import Int, entry_point, kernel, source_stamp
 
 Rows: TypeAlias = NDArray[np.int32]
 
@@ -334,4 +335,4 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
     return run
 
 
-run = _make_run(source_stamp())
+run = _make_run(source_stamp(Path(__file__).parent))

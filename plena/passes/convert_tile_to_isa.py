@@ -10,6 +10,7 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp
 from plena.errors import CompileError
 from plena.instructions import elementwise, norms, products, reductions, rows, transfers, words
@@ -22,7 +23,7 @@ SCALE_PLANE = "plena.scale_plane"
 
 _REGISTERED = (elementwise, norms, products, reductions, rows, transfers, words)
 
-_PROVENANCE = ("plena.step", "plena.module")
+_PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def _lower(op: Operation, lowering: Lowering) -> None:
     kernel = lowering.kernel
     if isinstance(op, TileOp):
         kernel.provenance = {name: op.attributes[name] for name in _PROVENANCE if name in op.attributes}
-        kernel.provenance.setdefault("plena.step", StringAttr(op.name.removeprefix("tile.")))
+        kernel.provenance.setdefault(STEP_ATTRIBUTE, StringAttr(op.name.removeprefix("tile.")))
         LOWERINGS[type(op)](op, lowering)
         kernel.provenance = {}
     elif isinstance(op, ForOp):

@@ -14,6 +14,7 @@ from xdsl.passes import ModulePass
 
 from plena.dialects.plena import ParameterOp
 from plena.dialects.plena.control import RepeatOp, YieldOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 
 
 @dataclass(frozen=True)
@@ -274,10 +275,10 @@ def _expression(value: SSAValue) -> Attribute:
 
 def _generalise(op: Operation, second: Operation) -> None:
     """The module path of all iterations: components in which the first two differ become `*`."""
-    here, there = op.attributes.get("plena.module"), second.attributes.get("plena.module")
+    here, there = op.attributes.get(MODULE_ATTRIBUTE), second.attributes.get(MODULE_ATTRIBUTE)
     if not isinstance(here, StringAttr) or not isinstance(there, StringAttr):
         return
     parts, others = here.data.split("."), there.data.split(".")
     if len(parts) == len(others):
         path = ".".join(a if a == b else "*" for a, b in zip(parts, others, strict=True))
-        op.attributes["plena.module"] = StringAttr(path)
+        op.attributes[MODULE_ATTRIBUTE] = StringAttr(path)

@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.dialects import plena
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ def _join(linears: list[plena.LinearOp]) -> None:
 def _joint_location(linears: list[plena.LinearOp]) -> dict[str, Attribute]:
     """The first one's location, its module extended by the last path components of the others."""
     location = {k: v for k, v in linears[0].attributes.items() if k.startswith("plena.")}
-    paths = [linear.attributes.get("plena.module") for linear in linears]
+    paths = [linear.attributes.get(MODULE_ATTRIBUTE) for linear in linears]
     texts = [path.data for path in paths if isinstance(path, StringAttr)]
     stems = {text.rpartition(".")[0] for text in texts}
     leaves = list(dict.fromkeys(text.rpartition(".")[2] for text in texts))
     if len(texts) == len(linears) and len(stems) == 1 and len(leaves) > 1:
         stem = stems.pop()
-        location["plena.module"] = StringAttr(f"{stem}{'.' if stem else ''}{{{','.join(leaves)}}}")
+        location[MODULE_ATTRIBUTE] = StringAttr(f"{stem}{'.' if stem else ''}{{{','.join(leaves)}}}")
     return location

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,10 @@ import torch
 
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.emulator import aborts, run_loop
-from plena.emulator.compiled import source_stamp
 from plena.emulator.kernels import Kernel
 from plena.emulator.reductions import row_sum
 from plena.emulator.rounding import round_bits
+from plena.jit import source_stamp
 from plena.machine.scalar_codes import bf16_bits
 
 
@@ -32,7 +33,8 @@ def test_the_loop_dispatches_every_kernel() -> None:
 
 def test_the_disk_cache_is_keyed_on_all_kernels() -> None:
     run = run_loop.run.py_func  # pyright: ignore[reportFunctionMemberAccess]
-    assert source_stamp() in [cell.cell_contents for cell in run.__closure__]
+    stamp = source_stamp(Path(run_loop.__file__).parent)
+    assert stamp in [cell.cell_contents for cell in run.__closure__]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 40, 64, 100, 128, 333, 512, 1024, 2000, 4096])

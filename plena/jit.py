@@ -1,4 +1,4 @@
-"""How the emulator's kernels are compiled, and the stamp that keys their disk cache."""
+"""How kernels are compiled to machine code, and the stamp that keys their disk cache."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def entry_point(function: F) -> F:
         return kernel(function)
 
 
-def source_stamp() -> int:
-    """A number that changes with any source file of this package.
+def source_stamp(folder: Path) -> int:
+    """A number that changes with any source file of a folder.
 
     Numba keys the cache of a function on its own file and on its closure, not on the files of the kernels that
     are linked into it; an entry point therefore closes over this stamp.
     """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
