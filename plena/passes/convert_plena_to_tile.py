@@ -19,7 +19,6 @@ from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Array, Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
-    attention,
     embedding,
     layout,
     linear,
@@ -30,6 +29,7 @@ from plena.kernels import (
     repeat,
     rotary,
 )
+from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
@@ -43,7 +43,7 @@ USEFUL_MACS = "plena.useful_macs"
 
 _REGISTERED = (
     arithmetic,
-    attention,
+    forms,
     embedding,
     layout,
     linear,

@@ -18,7 +18,7 @@ from plena.errors import SettingsError
 from plena.machine.number_formats import BF16, E8M0, Fp, Int, Mx, Plain
 from plena.machine.target import CONFIG_FIELDS, SHIPPED_LATENCY, SHIPPED_PRECISION, Target
 
-SHIPPED = Path(__file__).parent / "conformance" / "plena_settings.toml"
+SHIPPED = Path(__file__).parents[1] / "conformance" / "plena_settings.toml"
 
 scalars = st.one_of(
     st.builds(Int, st.sampled_from([8, 16, 32])),
