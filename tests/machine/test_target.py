@@ -172,7 +172,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 def test_malformed_module_attributes() -> None:
     for attribute in (StringAttr("shipped"), IntegerAttr(3, i64)):
-        module = ModuleOp([], attributes={"plena.machine.target": attribute})
+        module = ModuleOp([], attributes={"plena.target": attribute})
         with pytest.raises(SettingsError, match=r"plena\.target"):
             Target.from_module(module)
 
