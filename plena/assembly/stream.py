@@ -217,7 +217,7 @@ class _Flattener:
         if number is None:
             if not isinstance(value.type, PlenaRegister):
                 raise _not_register_form(op, f"an operand of {op.name} is of type {value.type}")
-            number = type(value.type).index_by_name().get(value.type.register_name.data)
+            number = value.type.number
             if number is None:
                 raise _not_register_form(op, f"an operand of {op.name} is a virtual register")
             self.numbers[value.type] = number

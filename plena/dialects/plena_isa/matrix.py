@@ -111,7 +111,7 @@ class MMMWOOp(Instruction):
         stride = self.operand_named("stride")
         assert stride is not None
         if isinstance(stride.type, GPRegister):
-            return 1 if stride.type.register_name.data == "gp0" else None
+            return 1 if stride.type.is_zero else None
         expression = linear_of(stride)
         return expression.constant if expression.is_constant else None
 
