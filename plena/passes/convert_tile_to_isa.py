@@ -34,16 +34,15 @@ class ConvertTileToISA(ModulePass):
 
         builtin.module {
           %x = tile.buffer @x [1024] : !tile.buffer<vector> at 4096
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 16 blocks = 1 out_row = 64
-              out_block = 1024 a_row = 64 a_block = 1024
+          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 16 blocks = 1 out_row = 64 out_block = 1024 a_row = 64 a_block = 1024
         }
 
     After::
 
         builtin.module {
-          loop.for %i = 0 to 16 {
-            %0 = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0) attributes {plena.step = "map"}
+          loop.for %0 = 0 to 16 {
+            %1 = loop.affine 4096 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1) attributes {plena.step = "map"}
           } attributes {plena.step = "map"}
         }
     """

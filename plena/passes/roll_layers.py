@@ -42,9 +42,9 @@ class RollLayers(ModulePass):
         builtin.module {
           func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
             %0 = plena.repeat %x {times = 2 : i64, stacked = [[@a, @b]]} : (tensor<4x4xf32>) -> tensor<4x4xf32> {
-            ^bb0(%carried: tensor<4x4xf32>, %w: tensor<4x4xf32>):
-              %1 = plena.linear %carried, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
-              plena.yield %1 : tensor<4x4xf32>
+            ^bb0(%1: tensor<4x4xf32>, %2: tensor<4x4xf32>):
+              %3 = plena.linear %1, %2 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+              plena.yield %3 : tensor<4x4xf32>
             }
             func.return %0 : tensor<4x4xf32>
           }

@@ -52,10 +52,10 @@ class SelectLoops(ModulePass):
 
         builtin.module {
           loop.for %row = 0 to 64 {
-            %x = loop.affine 0 + 64 * %row
-            plena_isa.v_exp_v dst(%x) a(%x)
-            %y = loop.affine 4096 + 64 * %row
-            plena_isa.v_exp_v dst(%y) a(%y)
+            %0 = loop.affine 0 + 64 * %row
+            plena_isa.v_exp_v dst(%0) a(%0)
+            %1 = loop.affine 4096 + 64 * %row
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """

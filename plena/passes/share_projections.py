@@ -26,10 +26,11 @@ class ShareProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> (tensor<4x6xf32>, tensor<4x2xf32>) {
-            %0 = plena.parameter @q : tensor<6x8xf32> %1 = plena.linear %x, %0 {plena.module = "a.q"} :
-            (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32> %2 = plena.parameter @k : tensor<2x8xf32> %3
-            = plena.linear %x, %2 {plena.module = "a.k"} : (tensor<4x8xf32>, tensor<2x8xf32>) ->
-            tensor<4x2xf32> func.return %1, %3 : tensor<4x6xf32>, tensor<4x2xf32>
+            %0 = plena.parameter @q : tensor<6x8xf32>
+            %1 = plena.linear %x, %0 {plena.module = "a.q"} : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            %2 = plena.parameter @k : tensor<2x8xf32>
+            %3 = plena.linear %x, %2 {plena.module = "a.k"} : (tensor<4x8xf32>, tensor<2x8xf32>) -> tensor<4x2xf32>
+            func.return %1, %3 : tensor<4x6xf32>, tensor<4x2xf32>
           }
         }
 
@@ -37,10 +38,10 @@ class ShareProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> (tensor<4x6xf32>, tensor<4x2xf32>) {
-            %0 = plena.parameter @q : tensor<6x8xf32> %1 = plena.parameter @k : tensor<2x8xf32> %2, %3 =
-            plena.projections %x : tensor<4x8xf32> weights(%0, %1 : tensor<6x8xf32>, tensor<2x8xf32>)
-            {plena.module = "a.{q,k}"} -> tensor<4x6xf32>, tensor<4x2xf32> func.return %2, %3 :
-            tensor<4x6xf32>, tensor<4x2xf32>
+            %0 = plena.parameter @q : tensor<6x8xf32>
+            %1 = plena.parameter @k : tensor<2x8xf32>
+            %2, %3 = plena.projections %x : tensor<4x8xf32> weights(%0, %1 : tensor<6x8xf32>, tensor<2x8xf32>) {plena.module = "a.{q,k}"} -> tensor<4x6xf32>, tensor<4x2xf32>
+            func.return %2, %3 : tensor<4x6xf32>, tensor<4x2xf32>
           }
         }
     """
