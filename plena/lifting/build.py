@@ -29,9 +29,10 @@ from plena.dialects.plena_isa.instruction import (
     property_slots,
     segment_sizes,
 )
-from plena.lifting.code import F_REGISTERS, OPCODE_MASK, Code, opcode
+from plena.lifting.code import OPCODE_MASK, Code, opcode
 from plena.lifting.records import layout, transfers_with_scales
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.machine.constants import F_REGISTERS
 
 LOAD, MM_WO = opcode("S_LD_INT"), opcode("M_MM_WO")
 _INDEX = IndexType()

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
 from plena.dialects.plena_isa.spec import Cost, Kind, Mode
+from plena.machine.constants import HBM_WORD
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
-
-HBM_WORD = 64
-"""Bytes of one HBM access."""
 
 _GP_WRITERS = {
     "S_ADD_INT": lambda a, b: a + b,

@@ -8,12 +8,12 @@ from plena.dialects.plena_isa import Field
 from plena.lifting.code import opcode
 from plena.lifting.records import HBM_TYPES, layout
 from plena.lifting.tree import LiftedInstruction, LiftedProgram
+from plena.machine.constants import HBM_WORD
 from plena.verification.affine_checks import bounds_of, residues
 from plena.verification.quirks import Quirk
 
 _MM_WO = opcode("M_MM_WO")
 _STORE = opcode("H_STORE_V")
-HBM_WORD = 64
 
 
 def operand_quirks(program: LiftedProgram) -> Iterator[Quirk]:
