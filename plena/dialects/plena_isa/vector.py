@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, f, flag, gp
+from plena.errors import PlenaError
 
 if TYPE_CHECKING:
     from plena.machine.target import Target
@@ -153,7 +154,10 @@ class VTopkOp(Instruction):
     """The K largest of E logits: softmax weights to FP SRAM, ids to INT SRAM. Policy 0: E, K = 32, 4; 1: 128, 8."""
 
     def accesses(self, target: Target) -> tuple[Access, ...]:
-        experts, k = TOPK_SHAPES[self.number("policy")]
+        policy = self.number("policy")
+        if policy not in TOPK_SHAPES:
+            raise PlenaError(f"V_TOPK knows no policy {policy}", str(self), "It is 0 or 1.")
+        experts, k = TOPK_SHAPES[policy]
         rows = -(-experts // target.vlen)
         return (
             Access(Memory.VECTOR, Mode.READ, self.address("logits"), rows, target.vlen, target.vlen),
