@@ -171,8 +171,9 @@ def program_of(
     signature = CallSignature.of(args, kwargs or {}, module)
     expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
     constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
+    assert chosen.program.module is not None
     program = Program.from_module(
-        chosen.registers,
+        chosen.program.module,
         inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
         outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
         fixed_results=imported.fixed_results,

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields, replace
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
-from plena.assembly.statistics import Statistics, statistics_of
-from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
 from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.driver import run_pipeline
@@ -20,6 +18,7 @@ from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.search import Point
 from plena.machine.target import Target
 from plena.passes.convert_plena_to_tile import Conversion, convert
+from plena.passes.emission import Counted, counted
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
@@ -27,7 +26,7 @@ from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
 
 @dataclass(frozen=True)
 class Candidate:
-    """One lowering: its schedule, the module at the tile level and in registers, and what it costs.
+    """One lowering: its schedule, the module at the tile level, and the program with what it costs.
 
     `point` of `points` says what became of the loops of `lowering`, None that they are as they were. `rationale` is
     that of the best one of a search.
@@ -35,9 +34,8 @@ class Candidate:
 
     schedule: Schedule
     tiles: ModuleOp
-    registers: ModuleOp
+    program: Counted
     data: Mapping[str, Attribute | Array]
-    statistics: Statistics
     decisions: tuple[str, ...] = ()
     tunable: bool = False
     pairable: bool = False
@@ -47,19 +45,13 @@ class Candidate:
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
 
-    @property
-    def longest_iteration(self) -> int:
-        """Dynamic instructions of one iteration of the longest loop, its C_LOOP_END included."""
-        outermost = (loop for loop in self.statistics.loops if loop.depth == 0)
-        return max((loop.dynamic // loop.trip_count for loop in outermost), default=0)
-
     def cost(self, *, free: bool) -> tuple[float, int]:
         """What the objective minimises, then the other figure.
 
         Cycles under a budget are minimised whatever they cost in instructions (`free`). Without one a program may
         grow by 1 / GROWTH per cent for each per cent of cycles that it saves.
         """
-        cycles, static = self.statistics.cycles[self.schedule.timing], self.statistics.static
+        cycles, static = self.program.cycles(self.schedule.timing), self.program.static
         if self.schedule.objective == "size":
             return static, cycles
         return (cycles if free else cycles * static**GROWTH), static
@@ -97,23 +89,22 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         found.extend(_candidates(variant, schedule, max_instructions, problems))
         found.extend(_sectioned(variant, found, max_instructions))
         found.extend(_paired(variant, found, max_instructions))
-        if any(_runs(c, target) for c in found):
+        if any(c.program.runs(target) for c in found):
             break
     else:
         found.extend(_parted(kernels, found, problems))
-    running = [c for c in found if _runs(c, target)]
-    fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
+    running = [c for c in found if c.program.runs(target)]
+    fitting = [c for c in running if max_instructions is None or c.program.static <= max_instructions]
     if running and not fitting and schedule.objective == "cycles":
         small = search(kernels, replace(schedule, objective="size"), None)
         running.append(small)
-        fitting = [small] if small.statistics.static <= (max_instructions or 0) else []
+        fitting = [small] if small.program.static <= (max_instructions or 0) else []
     if fitting:
         best = min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
-        return replace(
-            best, rationale=_rationale(best, [*running, *(c for c in found if not _runs(c, target))])
-        )
+        stuck = [c for c in found if not c.program.runs(target)]
+        return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
-        smallest = min(c.statistics.static for c in running)
+        smallest = min(c.program.static for c in running)
         raise CompileError(
             f"no program of at most {max_instructions} instructions was found",
             "options",
@@ -121,16 +112,12 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         )
     if problems:
         raise problems[0]
-    longest = min(c.longest_iteration for c in found)
+    longest = min(c.program.longest_iteration for c in found)
     raise CompileError(
         f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
         "target",
         "Compile fewer rows at a time.",
     )
-
-
-def _runs(candidate: Candidate, target: Target) -> bool:
-    return candidate.longest_iteration <= target.max_loop_instructions
 
 
 def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
@@ -140,9 +127,9 @@ def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
     attempts = (
         Attempt(
             _described(c.schedule) + (", loops expanded" if c.point is not None else ""),
-            c.statistics.static,
-            c.statistics.cycles[timing],
-            _runs(c, target),
+            c.program.static,
+            c.program.cycles(timing),
+            c.program.runs(target),
             c is best,
         )
         for c in tried
@@ -188,11 +175,11 @@ def _candidates(
             lowerings.append((lowering, lowering.candidate(lowering.affine.clone())))
 
     def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
-        return not _runs(entry[1], target), *entry[1].cost(free=max_instructions is not None)
+        return not entry[1].program.runs(target), *entry[1].cost(free=max_instructions is not None)
 
     found = [candidate for _, candidate in lowerings]
     for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
-        if max_instructions or plain.statistics.static <= EXPANDABLE:
+        if max_instructions or plain.program.static <= EXPANDABLE:
             found.extend(_expanded(lowering, max_instructions))
     return found
 
@@ -200,11 +187,11 @@ def _candidates(
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
     """Under a budget: attention with as many pieces of code for query blocks that see other keys as pay and fit."""
     target = Target.from_module(kernels)
-    running = [c for c in found if _runs(c, target)]
+    running = [c for c in found if c.program.runs(target)]
     if max_instructions is None or not any(c.sections > 1 for c in running):
         return []
-    fitting = [c for c in running if c.statistics.static <= max_instructions]
-    best = min(fitting or running, key=lambda c: c.cost(free=True) if fitting else (c.statistics.static, 0))
+    fitting = [c for c in running if c.program.static <= max_instructions]
+    best = min(fitting or running, key=lambda c: c.cost(free=True) if fitting else (c.program.static, 0))
     options = dict.fromkeys((running[0].schedule, best.schedule))
     added: list[Candidate] = []
     number = best.schedule.sections
@@ -213,7 +200,7 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
         number = number * 2 if fitting else number // 2
         tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
         added.extend(tried)
-        if any(c.statistics.static <= max_instructions for c in tried) != bool(fitting):
+        if any(c.program.static <= max_instructions for c in tried) != bool(fitting):
             break
     return added
 
@@ -226,9 +213,9 @@ def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileErr
     ]
     tunable = found if heads else []
     parts, parted = 1, list[Candidate]()
-    while tunable and not any(_runs(c, target) for c in tunable):
-        shortest = min(tunable, key=lambda c: c.longest_iteration)
-        excess = -(-shortest.longest_iteration // target.max_loop_instructions)
+    while tunable and not any(c.program.runs(target) for c in tunable):
+        shortest = min(tunable, key=lambda c: c.program.longest_iteration)
+        excess = -(-shortest.program.longest_iteration // target.max_loop_instructions)
         if shortest.schedule.parts < parts or parts >= max(heads):
             break
         parts = max(parts + 1, shortest.schedule.parts * excess)
@@ -271,7 +258,7 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
 
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
     """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
-    runs = any(_runs(c, target) for c in candidates)
+    runs = any(c.program.runs(target) for c in candidates)
     return not runs or (candidates[-1].tunable and option.objective == "cycles")
 
 
@@ -280,7 +267,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
     lowering = _Lowering.of(kernels, schedule)
     assert lowering is not None
     lowered = [lowering.candidate(lowering.affine.clone())]
-    if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
+    if max_instructions or lowered[0].program.static <= EXPANDABLE:
         lowered.extend(_expanded(lowering, max_instructions))
     return lowered
 
@@ -318,15 +305,12 @@ class _Lowering:
 
     def candidate(self, module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
         """A form of the affine module as a candidate; changes it."""
-        run_pipeline(module, REGISTER_PIPELINE)
-        statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
         conversion = self.conversion
         return Candidate(
             self.schedule,
             self.tiles,
-            module,
+            counted(module, REGISTER_PIPELINE),
             conversion.data,
-            statistics,
             (*conversion.decisions, *choices),
             tunable=conversion.tunable,
             pairable=conversion.pairable,
@@ -363,7 +347,7 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
             return
         result = apply(min(fitting, key=lambda p: (p.cycles, p.static)))
         yield result
-        excess = result.statistics.static - max_instructions
+        excess = result.program.static - max_instructions
         if excess <= 0:
             return
         goal -= excess

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from plena.assembly import encode
 from plena.assembly.statistics import Count, Statistics
-from plena.assembly.stream import stream_from_module
 from plena.errors import PlenaError
-from plena.passes.pipelines import REGISTER_PIPELINE
+from plena.passes.emission import counted
 
 if TYPE_CHECKING:
     from plena.program.program import Program
@@ -36,7 +35,7 @@ def expanded(program: Program) -> Program:
     Raises:
         PlenaError: it would be longer than 2,000,000 instructions, or cannot be lifted.
     """
-    from plena.driver import context, run_pipeline
+    from plena.driver import context
     from plena.lifting import lift_module
     from plena.passes.unroll_loops import UnrollLoops
 
@@ -52,12 +51,11 @@ def expanded(program: Program) -> Program:
     module = lift_module(program.module)
     program.target.attach(module)
     UnrollLoops(full=True).apply(context(), module)
-    run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    stream = stream_from_module(module)
+    lowered = counted(module)
     return replace(
         program,
-        words=encode(stream.instructions),
-        provenance=tuple(stream.provenance),
+        words=encode(lowered.instructions),
+        provenance=tuple(lowered.provenance),
         module=module,
         decisions=(*program.decisions, "all loops expanded"),
         rationale=None,

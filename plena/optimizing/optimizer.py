@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.assembly import decode, encode
-from plena.assembly.statistics import Statistics, statistics_of
-from plena.assembly.stream import stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
@@ -24,34 +21,18 @@ from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.search import best
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
-from plena.passes.pipelines import REGISTER_PIPELINE
+from plena.passes.emission import Counted, counted
 from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops, candidates
 from plena.program.program import Program
 from plena.verification import verify_code
 from plena.verification.findings import Finding
 
-EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)
-"""Affine form to allocated registers."""
-
-
 TRIES = 4
 """Programs that are lowered at most to find one that is no slower than the given one."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One way to emit the program."""
-
-    name: str
-    words: NDArray[np.uint32]
-    statistics: Statistics
-    module: ModuleOp | None = None
-
-    def runs(self, target: Target) -> bool:
-        """Whether no iteration of a loop is longer than the watchdog allows (plena_isa.md section 4.4)."""
-        return all(
-            loop.dynamic // loop.trip_count <= target.max_loop_instructions for loop in self.statistics.loops
-        )
+Named: TypeAlias = tuple[str, Counted]
+"""One way to emit the program, and what it is called."""
 
 
 def optimize(
@@ -91,9 +72,11 @@ def optimize(
     with without_collection():
         found = list(_candidates(task, objective, timing, max_instructions))
     taken = _best(found, task, objective, timing, max_instructions)
-    _verify(taken, task)
+    # Words as they were given keep the bits that the machine ignores.
+    words = task.code.words if taken.module is None and task.code is not None else encode(taken.instructions)
+    _verify(words, task)
     return Program(
-        words=taken.words,
+        words=words,
         target=task.target,
         module=taken.module,
         timing=timing,
@@ -115,15 +98,14 @@ def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
 
 def _candidates(
     task: Task, objective: Objective, timing: Timing, max_instructions: int | None
-) -> Iterator[Candidate]:
+) -> Iterator[Named]:
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
     task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
-    given: Candidate | None = None
+    given: Counted | None = None
     if task.code is not None:
-        statistics = statistics_of(decode(task.code.words), task.target)
-        given = Candidate("as given", task.code.words, statistics, None)
-        yield given
+        given = Counted.of(decode(task.code.words), task.target)
+        yield "as given", given
     if size <= LARGE:
         yield from _emitted(task, "loops as given", task.affine.clone())
     run_pipeline(task.affine, ROLLING)
@@ -134,12 +116,12 @@ def _candidates(
     )
     yield from chosen
     if given is not None and objective == "cycles" and max_instructions is None:
-        limit = given.statistics.cycles[timing]
-        if all(c.statistics.cycles[timing] > limit for c in chosen):
+        limit = given.cycles(timing)
+        if all(c.cycles(timing) > limit for _, c in chosen):
             yield from _no_slower(task, timing, limit)
 
 
-def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
+def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Named]:
     """As small as pays among those that take no more cycles than a long program did; predictions are a little off."""
     points = candidates(task.affine, timing=timing)
     goal = limit
@@ -157,7 +139,7 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
             )
         )
         yield from found
-        slowest = max((c.statistics.cycles[timing] for c in found), default=limit + 1)
+        slowest = max((c.cycles(timing) for _, c in found), default=limit + 1)
         if slowest <= limit:
             return
         goal = min(goal - (slowest - limit), point.cycles - 1)
@@ -165,29 +147,27 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
 
 def _emitted(
     task: Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
-) -> Iterator[Candidate]:
+) -> Iterator[Named]:
     """A module in affine form as a candidate; none, and a problem, when a pass gives up."""
     try:
         if transform is not None:
             transform(module)
-        run_pipeline(module, EMISSION)
-        stream = stream_from_module(module)
+        lowered = counted(module)
     except CompileError as problem:
         task.problems.append(problem)
         return
-    statistics = statistics_of(stream.instructions, task.target)
-    yield Candidate(name, encode(stream.instructions), statistics, module)
+    yield name, lowered
 
 
 def _best(
-    found: list[Candidate], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
-) -> Candidate:
-    running = [c for c in found if c.runs(task.target)]
-    fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
+    found: list[Named], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+) -> Counted:
+    running = [c for _, c in found if c.runs(task.target)]
+    fitting = [c for c in running if max_instructions is None or c.static <= max_instructions]
     if fitting:
 
-        def cost(candidate: Candidate) -> tuple[int, int]:
-            static, cycles = candidate.statistics.static, candidate.statistics.cycles[timing]
+        def cost(candidate: Counted) -> tuple[int, int]:
+            static, cycles = candidate.static, candidate.cycles(timing)
             return (static, cycles) if objective == "size" else (cycles, static)
 
         return min(fitting, key=cost)
@@ -200,7 +180,7 @@ def _best(
                 "optimize",
             )
         )
-    smallest = min(c.statistics.static for c in running)
+    smallest = min(c.static for c in running)
     raise CompileError(
         f"no program of at most {max_instructions} instructions was found",
         "optimize",
@@ -208,9 +188,9 @@ def _best(
     )
 
 
-def _verify(taken: Candidate, task: Task) -> None:
+def _verify(words: NDArray[np.uint32], task: Task) -> None:
     """Whether the result runs; if not, the error names the line of the given program."""
-    errors = _errors(Code(taken.words), task)
+    errors = _errors(Code(words), task)
     if errors:
         if task.code is not None:
             errors = _errors(task.code, task) or errors
@@ -222,9 +202,9 @@ def _errors(code: Code, task: Task) -> list[Finding]:
     return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
 
 
-def _decisions(found: list[Candidate], taken: Candidate, timing: Timing) -> tuple[str, ...]:
+def _decisions(found: list[Named], taken: Counted, timing: Timing) -> tuple[str, ...]:
     return tuple(
-        f"{c.name}: {c.statistics.static} instructions, {c.statistics.cycles[timing]} {timing} cycles"
+        f"{name}: {c.static} instructions, {c.cycles(timing)} {timing} cycles"
         + (", taken" if c is taken else "")
-        for c in found
+        for name, c in found
     )

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf, log
 from typing import TYPE_CHECKING
 
-from plena.assembly.statistics import Statistics, statistics_of
-from plena.assembly.stream import stream_from_module
+from plena.assembly.statistics import Statistics
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
@@ -16,13 +15,11 @@ from plena.kernels.schedule import Timing
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.optimizing.optimization_task import ROLLING, Task
-from plena.passes.pipelines import REGISTER_PIPELINE
+from plena.passes.emission import counted
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
 
 if TYPE_CHECKING:
-    from xdsl.dialects.builtin import ModuleOp
-
     from plena.loops.selection.search import Point
     from plena.program.program import Program
 
@@ -135,23 +132,13 @@ def _point(name: str, statistics: Statistics, timing: str) -> CurvePoint:
     return CurvePoint(name, statistics.static, statistics.dynamic, statistics.cycles[timing])
 
 
-def _counted(task: Task, module: ModuleOp, name: str, timing: str) -> CurvePoint:
-    """A module in affine form, lowered in place and counted.
-
-    Raises:
-        CompileError: it cannot be lowered.
-    """
-    run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    return _point(name, statistics_of(stream_from_module(module).instructions, task.target), timing)
-
-
 def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> Iterator[CurvePoint]:
     short = [p for p in frontier if p.static <= LONGEST_MEASURED]
     for point in spread(short, samples):
         module = task.affine.clone()
         apply_choices(module, point.choices)
         try:
-            yield _counted(task, module, "", timing)
+            yield _point("", counted(module).statistics, timing)
         except CompileError as problem:
             task.problems.append(problem)
 
@@ -170,7 +157,7 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
     if statistics.dynamic <= longest:
         UnrollLoops(full=True).apply(context(), task.affine)
         try:
-            return _counted(task, task.affine, "expanded", timing)
+            return _point("expanded", counted(task.affine).statistics, timing)
         except CompileError as problem:
             task.problems.append(problem)
     looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in ("C_LOOP_START", "C_LOOP_END"))

@@ -20,6 +20,7 @@ from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search, best
 from plena.loops.selection.tree import Loop, tree_of
 from plena.machine.target import Target
+from plena.passes.emission import counted
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
@@ -118,7 +119,7 @@ def select(
     points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
     point = best(points, objective, max_instructions) if points else None
     if point is not None and measure and point.static <= CHEAP:
-        found = refine(module, points, objective, max_instructions, lambda m: lowered_costs(m, timing))
+        found = refine(module, points, objective, max_instructions, lambda m: _costs(m, timing))
         if found is not None:
             return Selection(found.point, tuple(points), found.static, found.cycles)
     elif point is not None:
@@ -140,7 +141,7 @@ def _unreachable(
             "select-loops",
             "Split the program into more loops.",
         )
-    smallest = refine(module, everything, "size", None, lambda m: lowered_costs(m, timing))
+    smallest = refine(module, everything, "size", None, lambda m: _costs(m, timing))
     size = everything[0].static if smallest is None else smallest.static
     return CompileError(
         f"no program of at most {max_instructions} instructions is reachable",
@@ -149,16 +150,9 @@ def _unreachable(
     )
 
 
-def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
-    """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
-    from plena.assembly.statistics import statistics_of
-    from plena.assembly.stream import stream_from_module
-    from plena.driver import run_pipeline
-    from plena.passes.pipelines import REGISTER_PIPELINE
-
-    run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
-    return statistics.static, statistics.cycles[timing]
+def _costs(module: ModuleOp, timing: str) -> tuple[int, int]:
+    lowered = counted(module)
+    return lowered.static, lowered.cycles(timing)
 
 
 def candidates(

@@ -147,3 +147,12 @@ def test_spills_go_where_the_program_has_nothing() -> None:
     task.reserve_spills()
     assert number_attribute(task.affine, SpillMemory.INT.base_attribute) == 600
     assert number_attribute(task.affine, SpillMemory.FP.base_attribute) == 0
+
+
+def test_the_watchdog_counts_one_execution_of_an_inner_loop() -> None:
+    target = plena.Target().with_settings({"MAX_LOOP_INSTRUCTIONS": 30})
+    body = "V_EXP_V gp3, gp3, 0\nV_RECI_V gp3, gp3, 0\n"
+    inner = f"C_LOOP_START gp2, 3\n{body}C_LOOP_END gp2\n"
+    text = f"S_ADDI_INT gp3, gp0, 64\nC_LOOP_START gp1, 200\n{inner}V_EXP_V gp3, gp3, 0\nC_LOOP_END gp1\n"
+    plena.emulate(text, target=target)  # runs: 200 iterations of 12 instructions
+    assert optimize(text, target, objective="size").stats().static <= 8
