@@ -1,14 +1,27 @@
-"""The options of the tools that choose the machine: --target FILE.toml, --set KEY=VALUE."""
+"""The options of the tools that choose the machine, --target FILE.toml and --set KEY=VALUE, and the program."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
+from plena.options import OPTIONS
 
 if TYPE_CHECKING:
     from plena.machine.target import Target
+
+
+def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
+    """Add options of the table `OPTIONS`."""
+    for name in names:
+        option = OPTIONS[name]
+        flag = f"--{option.hyphenated}"
+        if option.choices:
+            parser.add_argument(flag, choices=option.choices, default=option.default, help=option.help)
+        else:
+            parser.add_argument(flag, type=int, metavar="N", help=option.help)
 
 
 def add_target_options(parser: ArgumentParser) -> None:

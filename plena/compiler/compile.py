@@ -16,9 +16,17 @@ from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.ports import Port
 from plena.host.staged_data import StagedData
-from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
-from plena.machine.number_formats import Staging
+from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
+from plena.options import (
+    OPTIONS,
+    AttentionChoice,
+    MatmulChoice,
+    Objective,
+    Staging,
+    Timing,
+    check_values,
+)
 from plena.passes.convert_plena_to_tile import USEFUL_MACS
 from plena.passes.pipelines import TENSOR_PIPELINE
 from plena.program.program import Program
@@ -106,55 +114,24 @@ def compile(
     return program
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": ("cycles", "size"),
-    "timing": ("transactional", "pipelined"),
-    "matmul": ("auto", "mm", "broadcast"),
-    "attention": ("auto", "online", "rows"),
-    "staging": ("public", "nearest"),
-}
-_OPTIONS = ("target", "max_instructions", *_CHOICES)
-
-
 def check_options(options: Mapping[str, Any]) -> None:
     """Whether `compile` has these options with these values.
 
     Raises:
         CompileError: which one it has not, and which there are.
     """
-    for name, value in options.items():
-        if name not in _OPTIONS:
-            hint = f"The options are {', '.join(_OPTIONS)}."
+    for name in options:
+        if name != "target" and name not in OPTIONS:
+            hint = f"The options are {', '.join(('target', *OPTIONS))}."
             raise CompileError(f"there is no option {name!r}", "options", hint)
-        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
-            choices, default = _CHOICES[name], _CHOICES[name][0]
-            raise CompileError(
-                f"{name} must be one of {', '.join(choices)}, not {_shown(value)}",
-                "options",
-                f"Leave it out for {default!r}, or see docs/index.md for what each does.",
-            )
-    target, budget = options.get("target"), options.get("max_instructions")
+    target = options.get("target")
     if target is not None and not isinstance(target, Target):
         raise CompileError(
             f"target must be a plena.Target, not {type(target).__name__}",
             "options",
             "Target.from_toml(path) reads a settings file.",
         )
-    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise CompileError(
-            f"max_instructions must be a whole number, not {_shown(budget)}", "options", _BUDGET
-        )
-    if budget is not None and budget < 1:
-        raise CompileError(f"max_instructions must be positive, got {budget}", "options", _BUDGET)
-
-
-_BUDGET = "Give the static instructions that the program may have at most, or leave it out."
-
-
-def _shown(value: object) -> str:
-    """A value in one short line."""
-    text = repr(value)
-    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
+    check_values({name: value for name, value in options.items() if name != "target"}, "options")
 
 
 def program_of(

@@ -26,8 +26,9 @@ import numpy as np
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.view import Array, View
-from plena.machine.number_formats import PLAIN_BF16, Mx, NumberFormat, Staging
+from plena.machine.number_formats import PLAIN_BF16, Mx, NumberFormat
 from plena.machine.target import Target
+from plena.options import Staging
 
 Memory: TypeAlias = Literal["hbm", "vector", "fp", "int"]
 Layout: TypeAlias = Literal["rows", "tiled", "column_blocks", "words"]

@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plena.machine.number_formats import Staging
+from plena.options import AttentionChoice, MatmulChoice, Objective, Staging, Timing
 
-Objective = Literal["cycles", "size"]
-Timing = Literal["transactional", "pipelined"]
-MatmulChoice = Literal["auto", "mm", "broadcast"]
-AttentionChoice = Literal["auto", "online", "rows"]
 LoopOrder = Literal["heads", "queries"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,7 @@ from plena.machine.scalar_codes import (
     encode_int,
     encode_nearest,
 )
+from plena.options import Staging
 
 __all__ = [
     "BF16",
@@ -43,7 +44,6 @@ __all__ = [
     "NumberFormat",
     "Plain",
     "Scalar",
-    "Staging",
     "Table",
     "bf16_bits",
     "bf16_from_bits",
@@ -53,10 +53,6 @@ __all__ = [
 ]
 
 Bytes: TypeAlias = NDArray[np.uint8]
-
-Staging: TypeAlias = Literal["public", "nearest"]
-"""How the host rounds a tensor to its type: as the public staging tools do (section 2.5: two fraction bits first, no
-carry into the exponent), or to the nearest code, ties to even."""
 
 Table: TypeAlias = dict[str, "str | int | bool | Table"]
 """A type of the settings file: ``{"format": "Mx", "block": 8, "ELEM": {...}, "SCALE": {...}}``."""

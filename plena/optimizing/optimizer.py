@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from plena.assembly import decode, encode
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import Objective, Timing
 from plena.lifting.code import Code
 from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
@@ -21,8 +20,9 @@ from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.search import best
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
+from plena.options import Objective, Timing, check_values
 from plena.passes.emission import Counted, counted
-from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops, candidates
+from plena.passes.select_loops import SelectLoops, candidates
 from plena.program.program import Program
 from plena.verification import verify_code
 from plena.verification.findings import Finding
@@ -66,7 +66,7 @@ def optimize(
         PlenaError: naming the line of whatever cannot be lifted exactly.
         VerificationError: the program would abort.
     """
-    _check_options(objective, timing, max_instructions)
+    check_values({"objective": objective, "timing": timing, "max_instructions": max_instructions}, "optimize")
     declared = Preloaded.of(preloaded)
     task = Task.of(program, target, declared)
     with without_collection():
@@ -82,18 +82,6 @@ def optimize(
         timing=timing,
         decisions=_decisions(found, taken, timing),
     )
-
-
-def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "optimize")
-    if max_instructions is not None and (
-        isinstance(max_instructions, bool) or not isinstance(max_instructions, int)
-    ):
-        raise CompileError(f"max_instructions must be a whole number, not {max_instructions!r}", "optimize")
-    if max_instructions is not None and max_instructions < 1:
-        raise CompileError(f"max_instructions must be positive, got {max_instructions}", "optimize")
 
 
 def _candidates(

@@ -11,10 +11,10 @@ from plena.assembly.statistics import Statistics
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import Timing
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.optimizing.optimization_task import ROLLING, Task
+from plena.options import Timing
 from plena.passes.emission import counted
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops

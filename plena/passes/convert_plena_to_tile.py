@@ -37,8 +37,8 @@ from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
 from plena.kernels.tensors import Panel
-from plena.machine.number_formats import Staging
 from plena.machine.target import Target
+from plena.options import Staging
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""

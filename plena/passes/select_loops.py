@@ -20,13 +20,11 @@ from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search, best
 from plena.loops.selection.tree import Loop, tree_of
 from plena.machine.target import Target
+from plena.options import check_values
 from plena.passes.emission import counted
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
-
-OBJECTIVES = ("cycles", "size")
-TIMINGS = ("transactional", "pipelined")
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,8 @@ def select(
     Raises:
         CompileError: options out of range, or a budget that cannot be met: it names the smallest size.
     """
-    _check(objective, max_instructions, timing)
+    values = {"objective": objective, "timing": timing, "max_instructions": max_instructions}
+    check_values(values, SelectLoops.name, hyphenated=True)
     points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
     point = best(points, objective, max_instructions) if points else None
     if point is not None and measure and point.static <= CHEAP:
@@ -181,14 +180,6 @@ def nesting_of(loop: Loop, legality: Legality) -> Nesting:
     if legality.can_interchange(loop.op):
         return Nesting(True, ())
     return Nesting(False, tuple(f for f in factors(loop.trips) if legality.can_jam(loop.op, f)))
-
-
-def _check(objective: str, max_instructions: int | None, timing: str) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "select-loops")
-    if max_instructions is not None and max_instructions < 1:
-        raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
 
 
 __all__ = [

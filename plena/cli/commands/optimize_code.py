@@ -7,8 +7,9 @@ from pathlib import Path
 
 from plena.cli.commands.command import Command
 from plena.cli.commands.sources import load_code, target_for
-from plena.cli.settings import add_target_options
+from plena.cli.settings import add_options, add_target_options
 from plena.errors import PlenaError
+from plena.options import CHOOSING
 from plena.text_files import write_text
 
 
@@ -22,11 +23,7 @@ def arguments(parser: ArgumentParser) -> None:
         type=Path,
         help=".asm or .mem, or for a program folder another folder; default: figures only",
     )
-    parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
-    parser.add_argument(
-        "--timing", choices=("transactional", "pipelined"), default="transactional", help="whose cycles count"
-    )
-    parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
+    add_options(parser, CHOOSING)
     parser.add_argument(
         "--preloaded",
         metavar="SPANS",

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from plena.cli.settings import add_target_options, target_of
+from plena.cli.settings import add_options, add_target_options, target_of
 from plena.errors import PlenaError
+from plena.options import OPTIONS
 from plena.text_files import read_text
 
 if TYPE_CHECKING:
@@ -52,26 +53,7 @@ class Code:
 def add_compile_options(parser: ArgumentParser) -> None:
     """Add what `plena.compile` takes, and the machine."""
     add_target_options(parser)
-    parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
-    parser.add_argument(
-        "--timing",
-        choices=("transactional", "pipelined"),
-        default="transactional",
-        help="the profile whose cycles count",
-    )
-    parser.add_argument(
-        "--matmul", choices=("auto", "mm", "broadcast"), default="auto", help="schedule of products"
-    )
-    parser.add_argument(
-        "--attention", choices=("auto", "online", "rows"), default="auto", help="form of the softmax"
-    )
-    parser.add_argument(
-        "--staging",
-        choices=("public", "nearest"),
-        default="public",
-        help="rounding of weights and inputs on their way into HBM",
-    )
-    parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
+    add_options(parser, OPTIONS)
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -95,7 +77,7 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
 
 def schedule_options(args: Namespace) -> dict[str, Any]:
     """What `plena.compile` takes besides the machine and the budget."""
-    return {name: getattr(args, name) for name in ("objective", "timing", "matmul", "attention", "staging")}
+    return {name: getattr(args, name) for name in OPTIONS if name != "max_instructions"}
 
 
 def is_model(text: str) -> bool:
