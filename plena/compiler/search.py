@@ -15,6 +15,7 @@ from plena.errors import CompileError
 from plena.host.view import Array
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.goal import Goal
 from plena.loops.selection.search import Point
 from plena.machine.target import Target
 from plena.passes.convert_plena_to_tile import Conversion, convert
@@ -45,20 +46,15 @@ class Candidate:
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
 
-    def cost(self, *, free: bool) -> tuple[float, int]:
-        """What the objective minimises, then the other figure.
+    @property
+    def static(self) -> int:
+        """Instructions in the text."""
+        return self.program.static
 
-        Cycles under a budget are minimised whatever they cost in instructions (`free`). Without one a program may
-        grow by 1 / GROWTH per cent for each per cent of cycles that it saves.
-        """
-        cycles, static = self.program.cycles(self.schedule.timing), self.program.static
-        if self.schedule.objective == "size":
-            return static, cycles
-        return (cycles if free else cycles * static**GROWTH), static
-
-
-GROWTH = 0.15
-"""Exponent of the static size in what is minimised without a budget."""
+    @property
+    def cycles(self) -> int:
+        """Cycles by the profile of the schedule."""
+        return self.program.cycles(self.schedule.timing)
 
 
 EXPANDABLE = 1000
@@ -80,6 +76,7 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         CompileError: no candidate fits the memories, the watchdog and the budget.
     """
     target = Target.from_module(kernels)
+    goal = Goal(schedule.objective, max_instructions)
     rolled = kernels.clone()
     run_pipeline(rolled, ("roll-layers",))
     has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
@@ -94,17 +91,17 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
     else:
         found.extend(_parted(kernels, found, problems))
     running = [c for c in found if c.program.runs(target)]
-    fitting = [c for c in running if max_instructions is None or c.program.static <= max_instructions]
+    fitting = [c for c in running if goal.fits(c.static)]
     if running and not fitting and schedule.objective == "cycles":
         small = search(kernels, replace(schedule, objective="size"), None)
         running.append(small)
-        fitting = [small] if small.program.static <= (max_instructions or 0) else []
+        fitting = [small] if goal.fits(small.static) else []
     if fitting:
-        best = min(fitting, key=lambda c: c.cost(free=max_instructions is not None))
+        best = goal.best(fitting)
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
-        smallest = min(c.program.static for c in running)
+        smallest = min(c.static for c in running)
         raise CompileError(
             f"no program of at most {max_instructions} instructions was found",
             "options",
@@ -123,12 +120,12 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
 def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
     """What a report says about the choice of the best candidate."""
     assert best.lowering is not None
-    target, timing = Target.from_module(best.tiles), best.schedule.timing
+    target = Target.from_module(best.tiles)
     attempts = (
         Attempt(
             _described(c.schedule) + (", loops expanded" if c.point is not None else ""),
-            c.program.static,
-            c.program.cycles(timing),
+            c.static,
+            c.cycles,
             c.program.runs(target),
             c is best,
         )
@@ -161,6 +158,7 @@ def _candidates(
 ) -> list[Candidate]:
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
+    goal = Goal(schedule.objective, max_instructions)
     lowerings: list[tuple[_Lowering, Candidate]] = []
     seen: set[str] = set()
     for option in schedules(kernels, schedule):
@@ -175,11 +173,11 @@ def _candidates(
             lowerings.append((lowering, lowering.candidate(lowering.affine.clone())))
 
     def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
-        return not entry[1].program.runs(target), *entry[1].cost(free=max_instructions is not None)
+        return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
 
     found = [candidate for _, candidate in lowerings]
     for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
-        if max_instructions or plain.program.static <= EXPANDABLE:
+        if max_instructions or plain.static <= EXPANDABLE:
             found.extend(_expanded(lowering, max_instructions))
     return found
 
@@ -190,8 +188,9 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
     running = [c for c in found if c.program.runs(target)]
     if max_instructions is None or not any(c.sections > 1 for c in running):
         return []
-    fitting = [c for c in running if c.program.static <= max_instructions]
-    best = min(fitting or running, key=lambda c: c.cost(free=True) if fitting else (c.program.static, 0))
+    goal = Goal(running[0].schedule.objective, max_instructions)
+    fitting = [c for c in running if goal.fits(c.static)]
+    best = goal.best(fitting) if fitting else Goal("size").best(running)
     options = dict.fromkeys((running[0].schedule, best.schedule))
     added: list[Candidate] = []
     number = best.schedule.sections
@@ -200,7 +199,7 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
         number = number * 2 if fitting else number // 2
         tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
         added.extend(tried)
-        if any(c.program.static <= max_instructions for c in tried) != bool(fitting):
+        if any(goal.fits(c.static) for c in tried) != bool(fitting):
             break
     return added
 
@@ -248,7 +247,7 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
         or choosable[0].schedule.objective != "cycles"
     ):
         return []
-    best = min(choosable, key=lambda c: c.cost(free=max_instructions is not None))
+    best = Goal("cycles", max_instructions).best(choosable)
     try:
         return lower(kernels, replace(best.schedule, pairing=True), max_instructions)
     except CompileError:
@@ -267,7 +266,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
     lowering = _Lowering.of(kernels, schedule)
     assert lowering is not None
     lowered = [lowering.candidate(lowering.affine.clone())]
-    if max_instructions or lowered[0].program.static <= EXPANDABLE:
+    if max_instructions or lowered[0].static <= EXPANDABLE:
         lowered.extend(_expanded(lowering, max_instructions))
     return lowered
 
@@ -320,7 +319,7 @@ class _Lowering:
 
 
 def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
-    """Loops expanded for cycles. Predicted sizes are near the real ones: a few tighter budgets make up for that."""
+    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
     points = candidates(affine, timing=schedule.timing, max_instructions=budget)
@@ -331,23 +330,14 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
         choices = tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices)
         return replace(lowering.candidate(module, choices), points=tuple(points), point=point)
 
-    if schedule.objective == "size":
-        # Short loops can take more instructions than their iterations.
-        if points:
-            yield apply(min(points, key=lambda p: (p.static, p.cycles)))
-        return
-    if max_instructions is None:
-        if points:
-            yield apply(min(points, key=lambda p: p.cycles * p.static**GROWTH))
-        return
-    goal = max_instructions
-    for _ in range(4):
-        fitting = [p for p in points if p.static <= goal]
+    goal = Goal(schedule.objective, budget)
+    room = budget
+    for _ in range(4 if budget is not None else 1):
+        fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:
             return
-        result = apply(min(fitting, key=lambda p: (p.cycles, p.static)))
+        result = apply(goal.best(fitting))
         yield result
-        excess = result.program.static - max_instructions
-        if excess <= 0:
+        if room is None or budget is None or goal.fits(result.static):
             return
-        goal -= excess
+        room -= result.static - budget

@@ -17,7 +17,7 @@ from plena.lifting.code import Code
 from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.search import best
+from plena.loops.selection.goal import Goal
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.options import Objective, Timing, check_values
@@ -117,7 +117,7 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Named]:
         fast = [p for p in points if p.cycles <= goal]
         if not fast:
             return
-        point = best(fast, "cycles")
+        point = Goal().best(fast)
         found = list(
             _emitted(
                 task,
@@ -151,14 +151,12 @@ def _best(
     found: list[Named], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
 ) -> Counted:
     running = [c for _, c in found if c.runs(task.target)]
-    fitting = [c for c in running if max_instructions is None or c.static <= max_instructions]
+    # A budget that everything keeps: no instruction is saved that costs cycles, so nothing gets slower.
+    room = max((c.static for _, c in found), default=0) if max_instructions is None else max_instructions
+    goal = Goal(objective, room)
+    fitting = [c for c in running if goal.fits(c.static)]
     if fitting:
-
-        def cost(candidate: Counted) -> tuple[int, int]:
-            static, cycles = candidate.static, candidate.cycles(timing)
-            return (static, cycles) if objective == "size" else (cycles, static)
-
-        return min(fitting, key=cost)
+        return min(fitting, key=lambda c: goal.cost(c.static, c.cycles(timing)))
     if not running:
         raise (
             task.problems[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -16,11 +17,12 @@ from plena.loops.selection.address_costs import AddressCost, CountedUpdates, Pla
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.choices import Machine, factors
 from plena.loops.selection.decisions import LoopDecision, loop_decisions
+from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
-from plena.loops.selection.search import Nesting, Point, Search, best
+from plena.loops.selection.search import Nesting, Point, Search
 from plena.loops.selection.tree import Loop, tree_of
 from plena.machine.target import Target
-from plena.options import check_values
+from plena.options import Objective, check_values
 from plena.passes.emission import counted
 
 MARGIN = 0.97
@@ -115,16 +117,17 @@ def select(
     """
     values = {"objective": objective, "timing": timing, "max_instructions": max_instructions}
     check_values(values, SelectLoops.name, hyphenated=True)
+    goal = Goal(cast(Objective, objective), max_instructions)
     points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
-    point = best(points, objective, max_instructions) if points else None
+    point = goal.best(points) if points else None
     if point is not None and measure and point.static <= CHEAP:
-        found = refine(module, points, objective, max_instructions, lambda m: _costs(m, timing))
+        found = refine(module, points, goal, lambda m: _costs(m, timing))
         if found is not None:
             return Selection(found.point, tuple(points), found.static, found.cycles)
     elif point is not None:
         if measure and max_instructions is not None:
             roomy = [p for p in points if p.static <= MARGIN * max_instructions]
-            point = best(roomy or points, objective, max_instructions)
+            point = goal.best(roomy or points)
         return Selection(point, tuple(points), point.static, point.cycles)
     raise _unreachable(module, max_instructions, timing, addresses)
 
@@ -140,7 +143,7 @@ def _unreachable(
             "select-loops",
             "Split the program into more loops.",
         )
-    smallest = refine(module, everything, "size", None, lambda m: _costs(m, timing))
+    smallest = refine(module, everything, Goal("size"), lambda m: _costs(m, timing))
     size = everything[0].static if smallest is None else smallest.static
     return CompileError(
         f"no program of at most {max_instructions} instructions is reachable",

@@ -9,7 +9,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from plena.errors import CompileError
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.search import GROWTH, Point, best
+from plena.loops.selection.goal import Goal
+from plena.loops.selection.search import Point
 
 TRIES = 5
 """Programs that are lowered at most."""
@@ -35,9 +36,7 @@ Raises:
 """
 
 
-def refine(
-    module: ModuleOp, points: Sequence[Point], objective: str, budget: int | None, lower: Lower
-) -> Measured | None:
+def refine(module: ModuleOp, points: Sequence[Point], goal: Goal, lower: Lower) -> Measured | None:
     """The best of a few candidates by real costs; None when none of those tried fits.
 
     Starts at the predicted best; what turns out too long moves the target down.
@@ -47,7 +46,7 @@ def refine(
     """
     done: dict[int, Measured] = {}
     failed: dict[int, CompileError] = {}
-    limit = budget if budget is not None else 1 << 40
+    limit = goal.budget if goal.budget is not None else 1 << 40
     allowed = limit
     for _ in range(TRIES):
         options = [
@@ -55,27 +54,20 @@ def refine(
         ]
         if not options:
             break
-        point = best(options, objective, budget)
+        point = goal.best(options)
         try:
             found = done[point.static] = _measure(module, point, lower)
         except CompileError as error:
             failed[point.static] = error
             continue
         surplus = found.static - point.static
-        if found.static <= limit and (objective == "size" or surplus >= 0):
+        if found.static <= limit and (goal.objective == "size" or surplus >= 0):
             break
         allowed = min(allowed, limit - surplus, point.static - 1) if found.static > limit else limit - surplus
     if failed and not done:
         raise next(iter(failed.values()))
-    fitting = [m for m in done.values() if m.static <= limit]
-    return min(fitting, key=lambda m: _cost(m, objective, budget), default=None)
-
-
-def _cost(measured: Measured, objective: str, budget: int | None) -> tuple[float, int]:
-    cycles, static = measured.cycles, measured.static
-    if objective == "size":
-        return static, cycles
-    return (cycles if budget is not None else cycles * static**GROWTH), static
+    fitting = [m for m in done.values() if goal.fits(m.static)]
+    return goal.best(fitting) if fitting else None
 
 
 def _measure(module: ModuleOp, point: Point, lower: Lower) -> Measured:

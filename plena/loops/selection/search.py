@@ -193,22 +193,3 @@ def _shape(loop: Loop, context: Context) -> object:
         return tuple(step_shape(step) for step in part.steps)
 
     return part_shape(loop)
-
-
-GROWTH = 0.25
-"""Without a budget a program may grow by 1 / GROWTH per cent for each per cent of cycles that it saves."""
-
-
-def best(points: Sequence[Point], objective: str, budget: int | None = None) -> Point:
-    """The point with the fewest cycles, or the smallest one.
-
-    With a budget (which all points fit) cycles are minimised whatever they cost in instructions; without one
-    `cycles * static ** GROWTH` is.
-    """
-
-    def cost(point: Point) -> tuple[float, int]:
-        if objective == "size":
-            return point.static, point.cycles
-        return (point.cycles if budget is not None else point.cycles * point.static**GROWTH), point.static
-
-    return min(points, key=cost)

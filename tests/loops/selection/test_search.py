@@ -19,7 +19,8 @@ from plena.loops.selection.choices import (
     straight_cost,
     straight_options,
 )
-from plena.loops.selection.search import Nesting, Point, Search, best
+from plena.loops.selection.goal import Goal
+from plena.loops.selection.search import Nesting, Point, Search
 from plena.loops.selection.tree import Address, Code, Loop, Part, Step, Straight, copies, flat_steps
 
 Cost = tuple[int, int, int]
@@ -106,7 +107,7 @@ def test_no_combination_is_better(parts: tuple[Part, ...], budget: int, limit: i
     assert bool(found) == bool(fitting)
     if not found:
         return
-    fastest, smallest = best(found, "cycles", budget), best(found, "size")
+    fastest, smallest = Goal("cycles", budget).best(found), Goal("size").best(found)
     assert (fastest.cycles, fastest.static) == min((c[1], c[0]) for c in fitting)
     assert (smallest.static, smallest.cycles) == min((c[0], c[1]) for c in fitting)
     assert all(p.static <= budget for p in found)
@@ -128,7 +129,7 @@ def test_every_loop_is_decided() -> None:
 def test_the_watchdog_splits_what_runs_too_long() -> None:
     body = Code(tuple(Step(1, ()) for _ in range(10)))
     parts: tuple[Part, ...] = (Loop(0, 2, "i", (Loop(1, 50, "j", (body,)), body)),)
-    point = best(Search(machine(300), lambda _: NESTING).frontier(parts), "size")
+    point = Goal("size").best(Search(machine(300), lambda _: NESTING).frontier(parts))
     (choice,) = point.choices
     assert choice.kind == "expand", "one iteration of the outer loop runs more than 300 instructions"
 
@@ -159,9 +160,9 @@ def test_two_hundred_loops_in_five_seconds() -> None:
 def test_a_long_straight_body_can_be_kept_or_expanded() -> None:
     body = Code(tuple(Step(1, ()) for _ in range(1500)))
     parts: tuple[Part, ...] = (Loop(0, 2, "i", (body,)),)
-    kept = best(Search(machine(), lambda _: NESTING).frontier(parts), "size")
+    kept = Goal("size").best(Search(machine(), lambda _: NESTING).frontier(parts))
     assert (kept.static, kept.choices[0].kind) == (1502, "keep")
-    forced = best(Search(machine(1400), lambda _: NESTING).frontier(parts), "size")
+    forced = Goal("size").best(Search(machine(1400), lambda _: NESTING).frontier(parts))
     assert (forced.static, forced.choices[0].kind) == (3000, "expand")
 
 
@@ -189,11 +190,11 @@ def point(static: int, cycles: int) -> Point:
 
 def test_best_breaks_ties_by_the_other_figure() -> None:
     points = [point(10, 100), point(20, 50), point(30, 50)]
-    assert best(points, "cycles", 40) == point(20, 50)
-    assert best(points, "size") == point(10, 100)
+    assert Goal("cycles", 40).best(points) == point(20, 50)
+    assert Goal("size").best(points) == point(10, 100)
 
 
 def test_without_a_budget_growth_must_pay() -> None:
     points = [point(100, 1000), point(110, 960), point(10_000, 900)]
-    assert best(points, "cycles") == point(110, 960)
-    assert best(points, "cycles", 20_000) == point(10_000, 900)
+    assert Goal("cycles").best(points) == point(110, 960)
+    assert Goal("cycles", 20_000).best(points) == point(10_000, 900)
