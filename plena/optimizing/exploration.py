@@ -15,6 +15,7 @@ from typing import Any
 
 from plena.compiler.compile import check_options, compile
 from plena.errors import PlenaError
+from plena.loops.selection.pareto import undominated
 from plena.machine.area import area_of, sram_bits
 from plena.machine.target import Target
 from plena.progress import counting
@@ -143,12 +144,9 @@ def compile_case(
 
 def pareto(rows: Sequence[Row], timing: str) -> list[Row]:
     """The rows that no other one beats in both area and cycles, smallest area first."""
-    ordered = sorted((r for r in rows if r.problem is None), key=lambda r: (r.area, r.cycles[timing]))
-    front: list[Row] = []
-    for row in ordered:
-        if not front or row.cycles[timing] < front[-1].cycles[timing]:
-            front.append(row)
-    return front
+    compiled = [r for r in rows if r.problem is None]
+    front = undominated(([r.area for r in compiled], [r.cycles[timing] for r in compiled]))
+    return [compiled[place] for place in front]
 
 
 def scaled(target: Target, settings: Mapping[str, Any]) -> Target:

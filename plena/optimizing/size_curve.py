@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, log
+from math import log
 from typing import TYPE_CHECKING
 
 from plena.assembly.statistics import Statistics
@@ -13,6 +13,7 @@ from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.pareto import undominated
 from plena.optimizing.optimization_task import ROLLING, Task
 from plena.options import Timing
 from plena.passes.emission import counted
@@ -101,7 +102,7 @@ def size_curve(
     with without_collection():
         run_pipeline(task.affine, ROLLING)
         frontier = candidates(task.affine, timing=timing)
-        measured = list(_improving(sorted(_measured(task, frontier, timing, samples), key=_by_size)))
+        measured = _improving(list(_measured(task, frontier, timing, samples)))
         expanded = _expanded(task, program.stats(), timing, longest_expansion)
     smallest = min((chosen, *measured[:1]), key=_by_size)
     return SizeCurve(
@@ -143,13 +144,10 @@ def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> I
             task.problems.append(problem)
 
 
-def _improving(points: Iterable[CurvePoint]) -> Iterator[CurvePoint]:
-    """Of points by size, those that take fewer cycles than all smaller ones."""
-    fewest: float = inf
-    for point in points:
-        if point.cycles < fewest:
-            fewest = point.cycles
-            yield point
+def _improving(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Those that take fewer cycles than all smaller ones, by size."""
+    front = undominated(([p.static for p in points], [p.cycles for p in points]))
+    return [points[place] for place in front]
 
 
 def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> CurvePoint:

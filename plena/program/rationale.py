@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plena.errors import PlenaError
+from plena.loops.selection.pareto import undominated
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,8 @@ SPACING = 1.02
 
 def best_by_size(points: Sequence[SizePoint]) -> tuple[SizePoint, ...]:
     """The points that no other one beats in both figures, smallest first; where they are dense, some of them."""
-    best: list[SizePoint] = []
-    for point in sorted(points, key=lambda p: (p.static, p.cycles)):
-        if not best or point.cycles < best[-1].cycles:
-            best.append(point)
+    front = undominated(([p.static for p in points], [p.cycles for p in points]))
+    best = [points[place] for place in front]
     kept = best[:1]
     for point in best[1:-1]:
         if point.static >= kept[-1].static * SPACING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from plena.loops.selection.pareto import undominated
 
 Ints: TypeAlias = NDArray[np.int64]
 
@@ -40,9 +41,9 @@ class Frontier:
     @staticmethod
     def of(static: Ints, cycles: Ints, dynamic: Ints, source: Ints, *, watched: bool) -> Frontier:
         """The frontier among points; dynamic instructions count only if `watched` (a watchdog may bite)."""
-        order = np.lexsort((dynamic, cycles, static))
-        static, cycles, dynamic, source = static[order], cycles[order], dynamic[order], source[order]
-        keep = _best_of_three(cycles, dynamic) if watched else _falling(cycles)
+        keep = (
+            undominated((static, cycles, dynamic)) if watched else undominated((static, cycles), (dynamic,))
+        )
         if len(keep) > MOST_POINTS:
             keep = keep[np.unique(np.linspace(0, len(keep) - 1, MOST_POINTS).astype(np.int64))]
         return Frontier(static[keep], cycles[keep], dynamic[keep], source[keep])
@@ -64,27 +65,3 @@ class Frontier:
         cycles = self.cycles[here] + other.cycles[there]
         dynamic = self.dynamic[here] + other.dynamic[there]
         return Frontier.of(static, cycles, dynamic, np.stack([here, there], axis=1), watched=watched)
-
-
-def _falling(cycles: Ints) -> Ints:
-    """Positions of points cheaper in cycles than all before them."""
-    if not len(cycles):
-        return np.zeros(0, np.int64)
-    before = np.concatenate([[np.iinfo(np.int64).max], np.minimum.accumulate(cycles)[:-1]])
-    return np.flatnonzero(cycles < before)
-
-
-def _best_of_three(cycles: Ints, dynamic: Ints) -> Ints:
-    """Positions of points that no earlier point equals or beats in both cycles and dynamic instructions."""
-    kept: list[int] = []
-    stairs: list[tuple[int, int]] = []
-    for place, (c, d) in enumerate(zip(cycles.tolist(), dynamic.tolist(), strict=True)):
-        at = bisect_right(stairs, (c, d))
-        if at and stairs[at - 1][1] <= d:
-            continue
-        after = at
-        while after < len(stairs) and stairs[after][1] >= d:
-            after += 1
-        stairs[at:after] = [(c, d)]
-        kept.append(place)
-    return np.array(kept, np.int64)
