@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 Int: TypeAlias = Any
@@ -38,9 +40,10 @@ def source_stamp() -> int:
     """A number that changes with any source file of this package.
 
     Numba keys the cache of a function on its own file and on its closure, not on the files of the kernels that
-    are linked into it; an entry point therefore closes over this stamp.
+    are linked into it; an entry point therefore closes over this stamp. Numbers that kernels take from a declaration
+    are constants of the machine code too.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(TOPK_SHAPES.items())).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")

@@ -7,15 +7,14 @@ from itertools import islice
 
 import numpy as np
 
-from plena.assembly.stream import REFUSED_WITH_RD
-from plena.dialects.plena_isa import OPCODES, Field, Kind, Mode
+from plena.dialects.plena_isa import OPCODES, Kind, Mode
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram, decode_program
 from plena.emulator.kernels import Kernel
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
 from plena.lifting.build import read_at_reset
-from plena.lifting.code import Code, opcode
+from plena.lifting.code import Code
 from plena.lifting.execute import SymbolicRun
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import layout
@@ -25,15 +24,13 @@ from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
 from plena.verification.accesses import NAMES
-from plena.verification.affine_checks import Undecided, store_shape, violation
+from plena.verification.affine_checks import StoreShape, Undecided, store_of, violation
 from plena.verification.cells import unwritten_reads
 from plena.verification.checks import Check, check_table
 from plena.verification.concrete import run_concretely
 from plena.verification.findings import Finding, Severity
 from plena.verification.operand_quirks import operand_quirks
 from plena.verification.quirks import Quirk, counter_writes, quirks
-
-_STORE = opcode("H_STORE_V")
 
 MOST_FINDINGS = 1000
 """Findings of one kind after which the check stops listing more."""
@@ -87,7 +84,7 @@ class ProgramCheck:
             self._error("hbm-size-not-64", f"HBM_SIZE = {self.target.hbm_size} is not a multiple of 64")
         for pc, op in enumerate(self.code.op):
             spec = OPCODES.get(op)
-            if self.code.rd[pc] and spec is not None and spec.mnemonic in REFUSED_WITH_RD:
+            if self.code.rd[pc] and spec is not None and spec.refuses_rd:
                 self._error("btmm-rd-nonzero", f"the rd field must be 0, it is {self.code.rd[pc]}", pc)
         return not self.found
 
@@ -168,13 +165,15 @@ class ProgramCheck:
     def _violations(self, program: LiftedProgram) -> Iterator[tuple[int, Check, str]]:
         code, bounds, steps = self.code, program.bounds, program.steps
         table = check_table(self.target)
-        shapes = {(p, s): store_shape(self.target, p, s) for p in (False, True) for s in (False, True)}
+        stores: dict[tuple[int, int], StoreShape | None] = {}
         for item in program.instructions():
             pc = item[0]
-            op, rs3 = code.op[pc], code.rs3[pc]
-            store = shapes[code.number(pc, Field.FUNCT1) != 0, rs3 == 1] if op == _STORE else None
+            op, flags = code.op[pc], code.flags[pc]
+            if (op, flags) not in stores:
+                stores[op, flags] = store_of(self.target, layout(op).spec, flags)
+            store = stores[op, flags]
             failed: set[int] = set()
-            for check in table.of(op, rs3):
+            for check in table.of(op, flags):
                 if check.number in failed and isinstance(item[1 + check.number], int):
                     continue
                 problem = violation(check, item[1:], bounds, steps, store)
