@@ -5,10 +5,10 @@ text  --parse_asm-->  [AsmInstruction]  --encode-->  words  --print_mem-->  .mem
 """
 
 from plena.assembly.encoding import Columns, columns, decode, decode_word, encode
-from plena.assembly.instruction import INVALID, AsmInstruction
+from plena.assembly.instruction import INVALID, AsmInstruction, format_instruction
 from plena.assembly.memory_file import parse_mem, print_mem
 from plena.assembly.parser import parse_asm
-from plena.assembly.printer import format_instruction, print_asm
+from plena.assembly.printer import print_asm
 
 __all__ = [
     "INVALID",

@@ -12,6 +12,11 @@ INVALID = InstructionSpec(
 """The declaration that stands for words whose opcode names no instruction."""
 
 
+_PREFIX = {Kind.GP: "gp", Kind.F: "f", Kind.A: "a"}
+
+_TEMPLATES: dict[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class AsmInstruction:
     """An instruction of an assembly text or a machine program.
@@ -39,9 +44,24 @@ class AsmInstruction:
         return hash((self.spec.opcode, self.values, self.word))  # the declaration itself is slow to hash
 
     def __str__(self) -> str:
-        from plena.assembly.printer import format_instruction
-
         return format_instruction(self)
+
+
+def format_instruction(instruction: AsmInstruction) -> str:
+    """The line of one instruction, without a newline; `.word` for a word that has no other form."""
+    spec = instruction.spec
+    template = _TEMPLATES.get(spec.mnemonic)
+    if template is None:
+        template = _TEMPLATES[spec.mnemonic] = _template(spec)
+    if instruction.word is None:
+        return template % instruction.values
+    literal = f".word 0x{instruction.word:08X}"
+    return literal if spec is INVALID else f"{literal} ; {template % instruction.values}"
+
+
+def _template(spec: InstructionSpec) -> str:
+    operands = ", ".join(_PREFIX.get(slot.kind, "") + "%d" for slot in spec.slots)
+    return f"{spec.mnemonic} {operands}" if operands else spec.mnemonic
 
 
 def is_omissible(spec: InstructionSpec, slot: Slot) -> bool:

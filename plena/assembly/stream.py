@@ -35,10 +35,8 @@ from plena.dialects.plena_isa.instruction import (
     segment_sizes,
 )
 from plena.dialects.plena_isa.registers import PlenaRegister
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.errors import PlenaError
-
-MODULE_ATTRIBUTE = "plena.module"
-STEP_ATTRIBUTE = "plena.step"
 
 LOOP_START = INSTRUCTIONS["C_LOOP_START"]
 LOOP_END = INSTRUCTIONS["C_LOOP_END"]
@@ -215,7 +213,7 @@ class _Flattener:
         if number is None:
             if not isinstance(value.type, PlenaRegister):
                 raise _not_register_form(op, f"an operand of {op.name} is of type {value.type}")
-            number = type(value.type).index_by_name().get(value.type.register_name.data)
+            number = value.type.number
             if number is None:
                 raise _not_register_form(op, f"an operand of {op.name} is a virtual register")
             self.numbers[value.type] = number

@@ -6,17 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import lcm
-from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import IntAttr
 
+from plena.buffers.intervals import Interval
 from plena.errors import CompileError
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 
-if TYPE_CHECKING:
-    from plena.passes.allocate_buffers import Interval
-
-Occupied = dict[str, list[tuple[int, int, "Interval"]]]
+Occupied = dict[str, list[tuple[int, int, Interval]]]
 """By memory: what is placed already, as first address, end, life."""
 
 

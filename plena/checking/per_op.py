@@ -27,6 +27,7 @@ from plena.checking.reference import (
     staged_data,
 )
 from plena.dialects.plena import ParameterOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.tensor_shapes import shape_of
 from plena.driver import run_pipeline
 from plena.errors import CompileError
@@ -262,7 +263,7 @@ def _run(interpreter: Interpreter, op: Operation, values: Mapping[SSAValue, Any]
 
 
 def _path(op: Operation) -> str:
-    path = op.attributes.get("plena.module")
+    path = op.attributes.get(MODULE_ATTRIBUTE)
     return path.data if isinstance(path, StringAttr) else ""
 
 

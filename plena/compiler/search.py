@@ -10,12 +10,12 @@ from xdsl.ir import Attribute
 
 from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
+from plena.compiler.loop_origins import source_loops
 from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.host.view import Array
 from plena.kernels.schedule import Schedule
-from plena.loops.loop_origins import source_loops
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.search import Point
 from plena.machine.target import Target

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from plena.emulator.aborts import MRAM_OFFSET, OK, WO_LANE
-from plena.emulator.compiled import Int, kernel
 from plena.emulator.matrix_unit import tile_of
 from plena.emulator.rounding import row_of, rows_of, store_row
 from plena.emulator.state import F32, I64, U8, U32
+from plena.jit import Int, kernel
 
 SCALE = np.float32(0.25)
 """Factor on every broadcast product; no instruction can change it."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from plena.emulator.aborts import MRAM_OFFSET, MRAM_RANGE, OK, WO_LANE
-from plena.emulator.compiled import Int, kernel
 from plena.emulator.rounding import round_bits, row_of, rows_of
 from plena.emulator.state import F32, I64, U8, U32
+from plena.jit import Int, kernel
 
 
 @kernel

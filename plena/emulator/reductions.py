@@ -8,10 +8,10 @@ import numpy as np
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
-from plena.emulator.compiled import Float, Int, kernel
 from plena.emulator.rounding import round_bits, row_of, set_register
 from plena.emulator.state import F32, I64, U32
 from plena.emulator.vector_unit import head_selected
+from plena.jit import Float, Int, kernel
 
 _SHAPES = tuple(TOPK_SHAPES[policy] for policy in range(len(TOPK_SHAPES)))
 """Experts and how many are kept, by policy."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from plena.emulator.aborts import UNALIGNED_VRAM, VRAM_RANGE
-from plena.emulator.compiled import Float, Int, kernel
 from plena.emulator.state import F32, I64, U8, U32
+from plena.jit import Float, Int, kernel
 
 _ONE = np.uint32(1)
 _HALF = np.uint32(16)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.emulator.aborts import (
     BAD_OPCODE,
     BREAK_NO_LOOP,
@@ -16,7 +18,6 @@ from plena.emulator.aborts import (
     OK,
 )
 from plena.emulator.broadcast_unit import m_bmm, m_btmm, m_btmv, write_out_rows
-from plena.emulator.compiled import Int, entry_point, kernel, source_stamp
 from plena.emulator.decoding import FUNCT1, IMM, KERNEL, RD, RS1, RS2, RS3
 from plena.emulator.kernels import Kernel
 from plena.emulator.matrix_unit import m_mm, m_mm_wo, m_mv, m_mv_wo, m_tmm, m_tmv
@@ -62,6 +63,7 @@ from plena.emulator.vector_unit import (
     v_sub_vf_reversed,
     v_sub_vv,
 )
+from plena.jit import Int, entry_point, kernel, source_stamp
 
 Rows: TypeAlias = NDArray[np.int32]
 
@@ -338,4 +340,4 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
     return run
 
 
-run = _make_run(source_stamp())
+run = _make_run(source_stamp(Path(__file__).parent, TOPK_SHAPES))

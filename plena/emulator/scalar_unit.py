@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
-from plena.emulator.compiled import Int, kernel
 from plena.emulator.rounding import set_register
 from plena.emulator.state import F32, I64, U32
+from plena.jit import Int, kernel
 
 
 @kernel

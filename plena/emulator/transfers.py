@@ -10,7 +10,6 @@ from plena.emulator.aborts import (
     MRAM_UNALIGNED,
     OK,
 )
-from plena.emulator.compiled import Int, kernel
 from plena.emulator.kernels import Kernel
 from plena.emulator.rounding import row_of, rows_of, store_row
 from plena.emulator.state import (
@@ -36,6 +35,7 @@ from plena.emulator.transfer_tables import (
     V_ACT,
     TransferTables,
 )
+from plena.jit import Int, kernel
 
 _WORD = 64
 """Bytes of one HBM access."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from plena.emulator.aborts import FP_SRAM_RANGE, OK
-from plena.emulator.compiled import Float, Int, kernel
 from plena.emulator.rounding import row_of, store_row
 from plena.emulator.state import F32, I64, U8, U32
+from plena.jit import Float, Int, kernel
 
 _LOW = np.float32(-88)
 _HIGH = np.float32(88)

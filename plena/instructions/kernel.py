@@ -73,14 +73,4 @@ class KernelBuilder(LoopBuilder):
         return self.cell(ARegister.from_index(0))
 
 
-def ceil_div(total: int, part: int) -> int:
-    """How many parts cover the total."""
-    return -(-total // part)
-
-
-def round_up(total: int, part: int) -> int:
-    """The smallest multiple of `part` that is at least `total`."""
-    return ceil_div(total, part) * part
-
-
-__all__ = ["Address", "KernelBuilder", "ceil_div", "round_up"]
+__all__ = ["Address", "KernelBuilder"]

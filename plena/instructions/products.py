@@ -6,7 +6,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import TileOp
 from plena.dialects.tile.ops import BroadcastMatmulOp, MatmulOp, MatmulPairOp, PackOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 
 
 @lowers(MatmulOp)

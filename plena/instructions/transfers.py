@@ -7,7 +7,8 @@ from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.dialects.tile import TileOp
 from plena.dialects.tile.ops import LoadRowsOp, LoadTilesOp, StoreRowsOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.kernel import Address, ceil_div
+from plena.instructions.kernel import Address
+from plena.integers import ceil_div
 from plena.machine.number_formats import Mx, NumberFormat
 
 

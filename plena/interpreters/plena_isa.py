@@ -109,7 +109,7 @@ class PlenaISAFunctions(InterpreterFunctions):
         register = op.cell.type
         assert isinstance(register, PlenaRegister)
         kind = _KIND_OF_REGISTER[type(register)]
-        number = type(register).index_by_name().get(register.register_name.data)
+        number = register.number
         return (VirtualCell(kind) if number is None else MachineCell(kind, number, self.files[kind]),)
 
     def execute(self, interpreter: Interpreter, op: Instruction, args: PythonValues) -> PythonValues:

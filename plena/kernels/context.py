@@ -6,27 +6,25 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import lcm, prod
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.provenance import MODULE_ATTRIBUTE, SOURCE_ATTRIBUTE
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.view import Array, Pad, Reshape
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
-
-if TYPE_CHECKING:
-    from plena.kernels.packing import PackedPanel
 
 
 @dataclass
@@ -39,7 +37,7 @@ class KernelContext:
     data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
     """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
     packed: dict[tuple[SSAValue, bool], PackedPanel] = field(
-        default_factory=dict[tuple[SSAValue, bool], "PackedPanel"]
+        default_factory=dict[tuple[SSAValue, bool], PackedPanel]
     )
     """Packed forms by tensor and whether the product is transposed."""
     constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
@@ -363,7 +361,7 @@ class KernelContext:
 
     def count_macs(self, macs: int) -> None:
         """Adds multiply-accumulates of the operation being lowered, once for each iteration of a repetition."""
-        module = self.builder.provenance.get("plena.module")
+        module = self.builder.provenance.get(MODULE_ATTRIBUTE)
         name = module.data if isinstance(module, StringAttr) else ""
         self.useful_macs[name] = self.useful_macs.get(name, 0) + macs * self.iterations
 
@@ -398,7 +396,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
     if kernel is None:
         raise unsupported(op, f"{op.name} has no kernel")
     before = ctx.builder.provenance
-    ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
+    ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
     kernel(op, ctx)
     ctx.builder.provenance = before
 
@@ -411,7 +409,7 @@ def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
 
 def unsupported(op: Operation, why: str) -> CompileError:
     """The error for an operation that no kernel can do, at the line of the user's model."""
-    source = op.attributes.get("plena.source")
+    source = op.attributes.get(SOURCE_ATTRIBUTE)
     shapes = ", ".join(str(shape_of(v)) for v in op.operands)
     where = f"{op.name} on {shapes}" + (f" ({source})" if source is not None else "")
     return CompileError(why, where=where)

@@ -8,7 +8,7 @@ from plena.dialects.plena import EmbeddingOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import TensorPlacement
 from plena.host.view import Reshape
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 
 

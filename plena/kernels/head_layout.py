@@ -16,7 +16,7 @@ from plena.dialects.plena import (
     RotaryOp,
 )
 from plena.host.view import Pad, Reshape
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import unsupported
 from plena.kernels.tensors import HostTensor, Panel

@@ -11,7 +11,7 @@ from plena.dialects.plena import AttentionOp
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Pad, Reshape, Slice
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows

@@ -11,7 +11,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.view import Pad, Reshape
-from plena.instructions.kernel import ceil_div, round_up
+from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel

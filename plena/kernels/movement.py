@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ConcatOp, SliceOp
 from plena.dialects.tile import PanelRows
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.selection import selected, spread_out

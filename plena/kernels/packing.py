@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.host.view import Array
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
-from plena.kernels.tensors import Panel
+from plena.kernels.tensors import PackedPanel, Panel
 
 PACKING_FACTOR = 16.0
 """Entries of the packing tiles: with the unit's two factors of 0.25 a packed product has no factor left."""
-
-
-@dataclass(frozen=True)
-class PackedPanel:
-    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
-
-    buffer: SSAValue
-    groups: int
-    blocks: int
-    target_tile: int
-    slots: int
-
-    @property
-    def block(self) -> int:
-        """Elements from one column block to the next."""
-        return self.slots * self.target_tile
-
-    @property
-    def group(self) -> int:
-        """Elements from one group of BROADCAST row blocks to the next."""
-        return self.blocks * self.block
 
 
 def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.tensors import Panel
 from plena.kernels.words import constant_panel

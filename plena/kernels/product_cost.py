@@ -8,7 +8,8 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
 from plena.dialects.plena_isa import INSTRUCTIONS
-from plena.instructions.kernel import ceil_div
+from plena.dialects.provenance import MODULE_ATTRIBUTE
+from plena.integers import ceil_div
 from plena.kernels.schedule import Schedule
 from plena.machine.cost_model import PROFILES
 from plena.machine.target import Target
@@ -50,7 +51,7 @@ def describe_choice(
     op: Operation, shape: ProductShape, broadcast: bool, target: Target, schedule: Schedule
 ) -> str:
     """One line of the report: the choice, both schedules under both profiles, and where the profiles differ."""
-    module = op.attributes.get("plena.module")
+    module = op.attributes.get(MODULE_ATTRIBUTE)
     name = module.data if isinstance(module, StringAttr) else op.name
     if not target.has_broadcast:
         return f"{name}: mm (no broadcast unit)"

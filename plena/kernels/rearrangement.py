@@ -12,7 +12,7 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel

@@ -7,7 +7,7 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, unsupported

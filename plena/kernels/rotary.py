@@ -12,7 +12,7 @@ from plena.dialects.plena import RotaryOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
 from plena.host.view import Array, Expand, Reshape
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for, unsupported
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination

@@ -83,6 +83,27 @@ class Words:
     groups: int
 
 
+@dataclass(frozen=True)
+class PackedPanel:
+    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
+
+    buffer: SSAValue
+    groups: int
+    blocks: int
+    target_tile: int
+    slots: int
+
+    @property
+    def block(self) -> int:
+        """Elements from one column block to the next."""
+        return self.slots * self.target_tile
+
+    @property
+    def group(self) -> int:
+        """Elements from one group of BROADCAST row blocks to the next."""
+        return self.blocks * self.block
+
+
 TensorLocation = HostTensor | Panel | Words
 
 

@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.host.view import Array
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
 from plena.kernels.product_cost import ProductShape, prefers_broadcast

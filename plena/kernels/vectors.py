@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import SSAValue
 
 from plena.host.view import Pad, Reshape
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
 from plena.machine.number_formats import Mx

@@ -94,7 +94,7 @@ class _Reader:
     def _declare(self, op: RegisterOp) -> None:
         kind = op.cell.type
         if isinstance(kind, FRegister):
-            allocated = kind.index_by_name().get(kind.register_name.data)
+            allocated = kind.number
             virtual = 1 + len(self.f_numbers) % (F_REGISTERS - 1)
             self.f_numbers[op.cell] = virtual if allocated is None else allocated
 
@@ -173,7 +173,7 @@ def is_affine(module: ModuleOp) -> bool:
     has_index = False
     for op in instructions_in(module):
         for value in op.operands:
-            if isinstance(value.type, GPRegister) and value.type.register_name.data != "gp0":
+            if isinstance(value.type, GPRegister) and not value.type.is_zero:
                 return False
             has_index = has_index or isinstance(value.type, IndexType)
     return has_index

@@ -84,12 +84,7 @@ def is_free(op: Instruction) -> bool:
     if not op.SPEC.free_if_f0:
         return False
     destination = op.operand_named(op.SPEC.slots[0].name)
-    return (
-        destination is not None
-        and isinstance(destination.type, FRegister)
-        and destination.type.is_allocated
-        and destination.type.register_name.data == "f0"
-    )
+    return destination is not None and isinstance(destination.type, FRegister) and destination.type.is_zero
 
 
 def touches_in_order(op: Instruction, target: Target) -> Iterator[Effect]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-TARGET_ATTRIBUTE = "plena.machine.target"
+TARGET_ATTRIBUTE = "plena.target"
 """Name of the discardable module attribute that carries a target's overrides."""
 
 

@@ -11,28 +11,17 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from plena.buffers.groups import Occupied, groups_of, place_group
+from plena.buffers.intervals import Interval
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.placements import format_key, source_kind
 from plena.errors import CompileError
 from plena.host.layout import hbm_alignment, scale_plane
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.machine.number_formats import Mx
 from plena.machine.target import Target
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A buffer's life in positions of operations, both ends included."""
-
-    buffer: BufferOp
-    start: int
-    end: int
-
-    def overlaps(self, other: Interval) -> bool:
-        return self.start <= other.end and other.start <= self.end
 
 
 @dataclass(frozen=True)

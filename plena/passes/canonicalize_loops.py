@@ -37,8 +37,8 @@ class CanonicalizeLoops(ModulePass):
 
         builtin.module {
           loop.for %i = 0 to 8 {
-            %b = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%b) a(%b)
+            %0 = loop.affine 4096 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
           }
         }
     """

@@ -19,7 +19,6 @@ from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Array, Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
-    attention,
     embedding,
     layout,
     linear,
@@ -30,6 +29,7 @@ from plena.kernels import (
     repeat,
     rotary,
 )
+from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
@@ -43,7 +43,7 @@ USEFUL_MACS = "plena.useful_macs"
 
 _REGISTERED = (
     arithmetic,
-    attention,
+    forms,
     embedding,
     layout,
     linear,
@@ -68,7 +68,7 @@ class ConvertPlenaToTile(ModulePass):
 
         builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}} {
           func.func @main(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
-            %0 = plena.mul_scalar %x, 2.0 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
+            %0 = plena.mul_scalar %x, 2.000000e+00 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
             func.return %0 : tensor<4x64xf32>
           }
         }
@@ -76,19 +76,14 @@ class ConvertPlenaToTile(ModulePass):
     After::
 
         builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}} {
-          %x = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector",
-              address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "bf16",
-              source = {output = 0 : i64}, padded = [4 : i64, 64 : i64]}]
-          %source = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [{name = "input0_hbm",
-              memory = "hbm", address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks",
-              format = "HBM_V_ACT_TYPE", source = {input = 0 : i64}, padded = [4 : i64, 64 : i64]}]
-          %two = tile.constant [2.0]
-          tile.load_rows dst(%x : vector) src(%source : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64
-              src_block = 256 attributes {plena.step = "load"}
-          tile.elementwise rows = 4 blocks = 1 out(%x[64, 256]) in(%x[64, 256]) {
-          ^bb0(%row: !tile.lanes):
-            %0 = tile.lanewise "mul" %row, %two : !tile.buffer<fp>
-            tile.yield %0
+          %0 = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector", address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "bf16", source = {output = 0 : i64}, padded = [4 : i64, 64 : i64]}]
+          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [{name = "input0_hbm", memory = "hbm", address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "HBM_V_ACT_TYPE", source = {input = 0 : i64}, padded = [4 : i64, 64 : i64]}]
+          %2 = tile.constant [2.000000e+00 : f64]
+          tile.load_rows dst(%0 : vector) src(%1 : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64 src_block = 256 attributes {plena.step = "load"}
+          tile.elementwise rows = 4 blocks = 1 out(%0[64, 256]) in(%0[64, 256]) {
+          ^bb0(%3: !tile.lanes):
+            %4 = tile.lanewise "mul" %3, %2 : !tile.buffer<fp>
+            tile.yield %4
           }
         }
     """

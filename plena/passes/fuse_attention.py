@@ -354,14 +354,15 @@ class FuseAttention(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32> %1 = aten.permute %0 {dims =
-            array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32> %2 = aten.view %k :
-            (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32> %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>)
-            -> tensor<2x2x2x16x16xf32> %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
-            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>,
-            tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32> %6 = aten.permute %5 {dims
-            = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %7 = aten.view %6 :
-            (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32> func.return %7 : tensor<2x16x64xf32>
+            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32>
+            %1 = aten.permute %0 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32>
+            %2 = aten.view %k : (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32>
+            %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>) -> tensor<2x2x2x16x16xf32>
+            %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
+            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32>
+            %6 = aten.permute %5 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
+            %7 = aten.view %6 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
+            func.return %7 : tensor<2x16x64xf32>
           }
         }
 
@@ -369,16 +370,14 @@ class FuseAttention(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32> %1 = plena.rearrange %k
-            {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) ->
-            tensor<32x32xf32> %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64:
-            0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32> %3 = plena.attention %0, %1, %2 :
-            tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64,
-            kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
-            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
-            (tensor<32x64xf32>) -> tensor<2x4x16x16xf32> %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>}
-            : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %6 = aten.view %5 : (tensor<2x16x4x16xf32>) ->
-            tensor<2x16x64xf32> func.return %6 : tensor<2x16x64xf32>
+            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32>
+            %1 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
+            %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
+            %3 = plena.attention %0, %1, %2 : tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64, kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
+            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<32x64xf32>) -> tensor<2x4x16x16xf32>
+            %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
+            %6 = aten.view %5 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
+            func.return %6 : tensor<2x16x64xf32>
           }
         }
     """

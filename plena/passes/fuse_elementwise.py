@@ -39,16 +39,16 @@ class FuseElementwise(ModulePass):
         builtin.module {
           %x = tile.buffer @x [4096] : !tile.buffer<vector>
           %y = tile.buffer @y [4096] : !tile.buffer<vector>
-          %c = tile.constant [3.0 : f64]
+          %c = tile.constant [3.000000e+00 : f64]
           tile.elementwise rows = 64 blocks = 1 out(%y[64, 4096]) in(%x[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
+          ^bb0(%a: !tile.lanes):
             %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
             tile.yield %0
           }
           tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%y[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
-            %0 = tile.lanewise "exp" %a
-            tile.yield %0
+          ^bb0(%a_1: !tile.lanes):
+            %1 = tile.lanewise "exp" %a_1
+            tile.yield %1
           }
         }
 
@@ -56,12 +56,12 @@ class FuseElementwise(ModulePass):
 
         builtin.module {
           %x = tile.buffer @x [4096] : !tile.buffer<vector>
-          %c = tile.constant [3.0 : f64]
+          %c = tile.constant [3.000000e+00 : f64]
           tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%x[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
-            %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
-            %1 = tile.lanewise "exp" %0
-            tile.yield %1
+          ^bb0(%0: !tile.lanes):
+            %1 = tile.lanewise "mul" %0, %c : !tile.buffer<fp>
+            %2 = tile.lanewise "exp" %1
+            tile.yield %2
           }
         }
     """

@@ -37,9 +37,9 @@ class FuseLoops(ModulePass):
 
         builtin.module {
           loop.for %i = 0 to 8 {
-            %x = loop.affine 0 + 64 * %i
-            plena_isa.v_exp_v dst(%x) a(%x)
-            plena_isa.v_reci_v dst(%x) a(%x)
+            %0 = loop.affine 0 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
+            plena_isa.v_reci_v dst(%0) a(%0)
           }
         }
     """

@@ -220,8 +220,9 @@ class FuseNorms(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
-            %0 = aten.parameter @g : tensor<8xf32> %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 :
-            f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32> func.return %1 : tensor<4x8xf32>
+            %0 = aten.parameter @g : tensor<8xf32>
+            %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 : f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
+            func.return %1 : tensor<4x8xf32>
           }
         }
     """

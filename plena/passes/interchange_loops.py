@@ -37,8 +37,8 @@ class InterchangeLoops(ModulePass):
         builtin.module {
           loop.for %j = 0 to 8 {
             loop.for %i = 0 to 4 {
-              %x = loop.affine 0 + 512 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x) a(%x)
+              %0 = loop.affine 0 + 512 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%0) a(%0)
             }
           }
         }

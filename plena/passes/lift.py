@@ -40,9 +40,9 @@ class Lift(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 16 {
-            %0 = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0)
+          loop.for %0 = 0 to 16 {
+            %1 = loop.affine 4096 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """

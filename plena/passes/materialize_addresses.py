@@ -101,7 +101,7 @@ def is_materialized(module: ModuleOp) -> bool:
 
 def is_zero(value: SSAValue) -> bool:
     """Whether a value is the zero register."""
-    return isinstance(value.type, GPRegister) and value.type.register_name.data == "gp0"
+    return isinstance(value.type, GPRegister) and value.type.is_zero
 
 
 class _Emitter:

@@ -42,9 +42,9 @@ class RerollLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 6 {
-            %0 = loop.affine 0 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0)
+          loop.for %0 = 0 to 6 {
+            %1 = loop.affine 0 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """

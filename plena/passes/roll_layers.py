@@ -14,6 +14,7 @@ from xdsl.passes import ModulePass
 
 from plena.dialects.plena import ParameterOp
 from plena.dialects.plena.control import RepeatOp, YieldOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class RollLayers(ModulePass):
         builtin.module {
           func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
             %0 = plena.repeat %x {times = 2 : i64, stacked = [[@a, @b]]} : (tensor<4x4xf32>) -> tensor<4x4xf32> {
-            ^bb0(%carried: tensor<4x4xf32>, %w: tensor<4x4xf32>):
-              %1 = plena.linear %carried, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
-              plena.yield %1 : tensor<4x4xf32>
+            ^bb0(%1: tensor<4x4xf32>, %2: tensor<4x4xf32>):
+              %3 = plena.linear %1, %2 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+              plena.yield %3 : tensor<4x4xf32>
             }
             func.return %0 : tensor<4x4xf32>
           }
@@ -274,10 +275,10 @@ def _expression(value: SSAValue) -> Attribute:
 
 def _generalise(op: Operation, second: Operation) -> None:
     """The module path of all iterations: components in which the first two differ become `*`."""
-    here, there = op.attributes.get("plena.module"), second.attributes.get("plena.module")
+    here, there = op.attributes.get(MODULE_ATTRIBUTE), second.attributes.get(MODULE_ATTRIBUTE)
     if not isinstance(here, StringAttr) or not isinstance(there, StringAttr):
         return
     parts, others = here.data.split("."), there.data.split(".")
     if len(parts) == len(others):
         path = ".".join(a if a == b else "*" for a, b in zip(parts, others, strict=True))
-        op.attributes["plena.module"] = StringAttr(path)
+        op.attributes[MODULE_ATTRIBUTE] = StringAttr(path)

@@ -37,10 +37,10 @@ class RollLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 4 {
-            %0 = loop.affine 0 + 64 * %i
-            %1 = loop.affine 4096
-            plena_isa.v_add_vv dst(%0) a(%0) b(%1)
+          loop.for %0 = 0 to 4 {
+            %1 = loop.affine 0 + 64 * %0
+            %2 = loop.affine 4096
+            plena_isa.v_add_vv dst(%1) a(%1) b(%2)
           }
         }
     """

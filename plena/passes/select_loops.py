@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from xdsl.context import Context
@@ -15,7 +14,8 @@ from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
 from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.choices import Choice, Machine, factors
+from plena.loops.selection.choices import Machine, factors
+from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search, best
 from plena.loops.selection.tree import Loop, tree_of
@@ -52,10 +52,10 @@ class SelectLoops(ModulePass):
 
         builtin.module {
           loop.for %row = 0 to 64 {
-            %x = loop.affine 0 + 64 * %row
-            plena_isa.v_exp_v dst(%x) a(%x)
-            %y = loop.affine 4096 + 64 * %row
-            plena_isa.v_exp_v dst(%y) a(%y)
+            %0 = loop.affine 0 + 64 * %row
+            plena_isa.v_exp_v dst(%0) a(%0)
+            %1 = loop.affine 4096 + 64 * %row
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """
@@ -76,19 +76,6 @@ class SelectLoops(ModulePass):
         )
         with without_collection():
             apply_choices(op, selection.point.choices)
-
-
-@dataclass(frozen=True)
-class LoopDecision:
-    """What was decided for one loop: its pre-order number, trip count, the choice and why."""
-
-    loop: int
-    trips: int
-    choice: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"loop {self.loop} ({self.trips} trips): {self.choice}; {self.why}"
 
 
 @dataclass(frozen=True)
@@ -210,41 +197,10 @@ def _check(objective: str, max_instructions: int | None, timing: str) -> None:
         raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
 
 
-def loop_decisions(choices: Iterable[Choice]) -> tuple[LoopDecision, ...]:
-    """One entry per loop, in program order."""
-    return tuple(decision for choice in choices for decision in _decisions(choice))
-
-
-def _decisions(choice: Choice) -> Iterator[LoopDecision]:
-    loop = choice.loop
-    yield LoopDecision(loop.number, loop.trips, str(choice), _reason(choice))
-    if choice.flat:
-        for inside in list(loop.walk())[1:]:
-            kept = choice.kind == "jam" and inside is loop.inner
-            what = "expanded" if not kept else "its body is straight code"
-            yield LoopDecision(inside.number, inside.trips, what, f"follows from loop {loop.number}")
-    for child in choice.children:
-        yield from _decisions(child)
-
-
-def _reason(choice: Choice) -> str:
-    match choice.kind:
-        case "keep":
-            return "unrolling it costs more instructions than it saves cycles under the budget"
-        case "unroll":
-            return f"{choice.factor} iterations share the loop end and the pointer updates"
-        case "expand":
-            return "no loop end, its addresses become constants"
-        case "jam":
-            return "pointers that the inner loop keeps serve several instructions per update"
-
-
 __all__ = [
-    "LoopDecision",
     "SelectLoops",
     "Selection",
     "candidates",
-    "loop_decisions",
     "nesting_of",
     "select",
 ]

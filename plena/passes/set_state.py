@@ -177,8 +177,8 @@ class _Bases:
 
     @staticmethod
     def _number(cell: SSAValue) -> int:
-        assert isinstance(cell.type, ARegister)
-        return cell.type.index_by_name()[cell.type.register_name.data]
+        assert isinstance(cell.type, ARegister) and cell.type.number is not None
+        return cell.type.number
 
     def run(self) -> None:
         """Replaces every base expression by a register."""

@@ -333,9 +333,9 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
-            (tensor<8x64xf32>) -> tensor<32x16xf32> %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 :
-            f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32> func.return %1 : tensor<32x16xf32>
+            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
+            %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 : f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32>
+            func.return %1 : tensor<32x16xf32>
           }
         }
 
@@ -343,9 +343,8 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} :
-            (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32> %1 = plena.rearrange %0 {factors =
-            array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
+            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} : (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32>
+            %1 = plena.rearrange %0 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
             func.return %1 : tensor<32x16xf32>
           }
         }

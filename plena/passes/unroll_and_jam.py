@@ -40,10 +40,10 @@ class UnrollAndJam(ModulePass):
         builtin.module {
           loop.for %i = 0 to 2 {
             loop.for %j = 0 to 8 {
-              %x0 = loop.affine 0 + 1024 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x0) a(%x0)
-              %x1 = loop.affine 512 + 1024 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x1) a(%x1)
+              %0 = loop.affine 0 + 1024 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%0) a(%0)
+              %1 = loop.affine 512 + 1024 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%1) a(%1)
             }
           }
         }

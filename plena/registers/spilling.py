@@ -8,7 +8,6 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena_isa import (
-    FRegister,
     GPRegister,
     Instruction,
     Memory,
@@ -151,7 +150,7 @@ def _is_zero(cell: SSAValue | None) -> bool:
     if cell is None:
         return False
     register = cell.type
-    return isinstance(register, GPRegister | FRegister) and register.register_name.data in ("gp0", "f0")
+    return isinstance(register, PlenaRegister) and register.is_zero
 
 
 def _may_reach(op: Instruction, touch: Touch, word: int) -> bool:

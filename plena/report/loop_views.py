@@ -10,7 +10,7 @@ import numpy as np
 from plena.assembly import format_instruction
 from plena.assembly.statistics import LoopCount, Statistics, Weights
 from plena.assembly.stream import Provenance
-from plena.loops.loop_origins import common_path
+from plena.compiler.loop_origins import common_path
 from plena.machine.cost_model import PROFILES
 from plena.report.contents import Contents
 

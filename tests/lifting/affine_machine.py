@@ -11,6 +11,7 @@ from xdsl.ir import Block, SSAValue
 from plena.assembly import AsmInstruction, encode
 from plena.dialects.loop import AffineOp, ForOp
 from plena.dialects.plena_isa import FRegister, Instruction, Kind, RegisterOp
+from plena.dialects.plena_isa.registers import PlenaRegister
 from plena.emulator import Machine
 from plena.emulator.state import SCALE, STRIDE, V_MASK
 
@@ -35,7 +36,7 @@ class AffineMachine:
         for op in block.ops:
             if isinstance(op, RegisterOp):
                 kind = op.cell.type
-                is_zero = kind.is_allocated and kind.register_name.data in ("gp0", "f0")
+                is_zero = isinstance(kind, PlenaRegister) and kind.is_zero
                 self.cells[op.cell] = 0 if is_zero else len(self._of_kind(FRegister)) + 1
                 assert is_zero or isinstance(kind, FRegister), "integer registers must be gone"
             elif isinstance(op, AffineOp):

@@ -18,7 +18,7 @@ from plena.errors import SettingsError
 from plena.machine.number_formats import BF16, E8M0, Fp, Int, Mx, Plain
 from plena.machine.target import CONFIG_FIELDS, SHIPPED_LATENCY, SHIPPED_PRECISION, Target
 
-SHIPPED = Path(__file__).parent / "conformance" / "plena_settings.toml"
+SHIPPED = Path(__file__).parents[1] / "conformance" / "plena_settings.toml"
 
 scalars = st.one_of(
     st.builds(Int, st.sampled_from([8, 16, 32])),
@@ -172,7 +172,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 def test_malformed_module_attributes() -> None:
     for attribute in (StringAttr("shipped"), IntegerAttr(3, i64)):
-        module = ModuleOp([], attributes={"plena.machine.target": attribute})
+        module = ModuleOp([], attributes={"plena.target": attribute})
         with pytest.raises(SettingsError, match=r"plena\.target"):
             Target.from_module(module)
 

@@ -177,7 +177,7 @@ class Instruction(IRDLOperation, ABC):
         value = self.operand_named(name)
         assert value is not None
         if isinstance(value.type, GPRegister):
-            return self.SPEC.by_name[name].gp0_means if value.type == GPRegister.at(0) else None
+            return self.SPEC.by_name[name].gp0_means if value.type.is_zero else None
         expression = linear_of(value)
         return expression.constant if expression.is_constant else None
 

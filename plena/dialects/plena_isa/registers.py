@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.backend.register_type import RegisterType
+from xdsl.dialects.builtin import IntAttr
 from xdsl.irdl import irdl_attr_definition
 
 
 class PlenaRegister(RegisterType):
-    """A register cell: virtual (no name) or one of a file's registers."""
+    """A register cell: virtual (no number) or one of a file's registers."""
+
+    HAS_ZERO: ClassVar[bool] = True
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
         raise NotImplementedError
+
+    @property
+    def number(self) -> int | None:
+        """The number of an allocated register, None for a virtual one."""
+        index = self.index.data if isinstance(self.index, IntAttr) else -1
+        return index if index >= 0 else None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether this is the register of its file that is zero because nobody writes it: gp0, f0."""
+        return self.HAS_ZERO and self.number == 0
 
     @classmethod
     def at(cls, index: int) -> PlenaRegister:
@@ -68,6 +83,7 @@ class ARegister(PlenaRegister):
     """`a0..a15`, 64-bit HBM byte addresses, zero at reset. The hardware definition has eight."""
 
     name = "plena_isa.a"
+    HAS_ZERO: ClassVar[bool] = False
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.attention.heads import HeadLoops, HeadPlace, head_loop, head_loops
 from plena.kernels.attention.masks import AttentionMasks, QueryRows
 from plena.kernels.attention.queries import queries_of

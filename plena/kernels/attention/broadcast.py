@@ -9,7 +9,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
-from plena.instructions.kernel import ceil_div, round_up
+from plena.integers import ceil_div, round_up
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
 from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch

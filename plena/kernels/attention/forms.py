@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import AttentionOp
-from plena.instructions.kernel import ceil_div, round_up
+from plena.integers import ceil_div, round_up
 from plena.kernels.attention.broadcast import BroadcastAttention, broadcast_fits, longest_filling
 from plena.kernels.attention.online import OnlineAttention
 from plena.kernels.attention.residency import rows_fit

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from plena.dialects.loop import Linear
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.builder import TileBuilder
 

@@ -14,7 +14,7 @@ from plena.dialects.plena import AttentionOp, BandAttr
 from plena.dialects.tensor_shapes import element_type_of
 from plena.host.layout import MASK_FLOOR
 from plena.host.view import Reshape
-from plena.instructions.kernel import ceil_div
+from plena.integers import ceil_div
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import KernelContext, unsupported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
-from plena.instructions.kernel import round_up
+from plena.integers import round_up
 from plena.kernels.attention.base import AttentionKernel, QueryBlock
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.masks import Scores

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from plena.dialects.plena import BandAttr
-from plena.instructions.kernel import ceil_div, round_up
+from plena.integers import ceil_div, round_up
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import frexp
 
 from plena.dialects.plena import AttentionOp
-from plena.instructions.kernel import ceil_div, round_up
+from plena.integers import ceil_div, round_up
 from plena.machine.target import Target
 
 

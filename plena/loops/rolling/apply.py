@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from plena.assembly.stream import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.loops.cloning import LoopScope, Scope, Substitution
 from plena.loops.rolling.block_stream import BlockStream, read_block
 from plena.loops.rolling.search import roll_stream

@@ -8,10 +8,10 @@ import numpy as np
 from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from plena.assembly.stream import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.loop import AffineOp, ForOp, YieldOp, linear_of
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction, operand_slots, property_slots
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.loops.rolling.stream import Ints, Stream, weights
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plena.emulator.compiled import Int, entry_point, kernel
+from plena.jit import Int, entry_point, kernel
 from plena.registers.addressing.values import CONSTANT, REACH, WORD
 
 I64 = NDArray[np.int64]

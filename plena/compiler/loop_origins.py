@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Block
 
-from plena.assembly.stream import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.loop import ForOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.loops.selection.choices import Choice
-from plena.passes.select_loops import LoopDecision, loop_decisions
+from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.program.rationale import SourceLoop
 
 AS_LOWERED = "the program with its loops as they are was the better one"

@@ -1,4 +1,4 @@
-"""How the emulator's kernels are compiled, and the stamp that keys their disk cache."""
+"""How kernels are compiled to machine code, and the stamp that keys their disk cache."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
-
-from plena.dialects.plena_isa.vector import TOPK_SHAPES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,14 +34,13 @@ def entry_point(function: F) -> F:
         return kernel(function)
 
 
-def source_stamp() -> int:
-    """A number that changes with any source file of this package.
+def source_stamp(folder: Path, constants: object = None) -> int:
+    """A number that changes with any source file of a folder, and with constants that its kernels have from elsewhere.
 
     Numba keys the cache of a function on its own file and on its closure, not on the files of the kernels that
-    are linked into it; an entry point therefore closes over this stamp. Numbers that kernels take from a declaration
-    are constants of the machine code too.
+    are linked into it; an entry point therefore closes over this stamp.
     """
-    digest = hashlib.sha256(repr(sorted(TOPK_SHAPES.items())).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    digest = hashlib.sha256(repr(constants).encode())
+    for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
