@@ -52,9 +52,9 @@ class Demand:
     def __str__(self) -> str:
         what = {
             DemandKind.ALIGNED: f"is a multiple of {self.modulus.text}",
-            DemandKind.BELOW: f"< {self.limit.text}",
-            DemandKind.RESIDUE_BELOW: f"modulo {self.modulus.text} < {self.limit.text}",
-            DemandKind.STRIDED_ROWS: f"and the {self.rows.text} rows from it on < {self.limit.text}",
+            DemandKind.BELOW: self.limit.text,
+            DemandKind.RESIDUE_BELOW: f"modulo {self.modulus.text} is below {self.limit.text}",
+            DemandKind.STRIDED_ROWS: f"and {self.rows.text} rows from it on lie in vector SRAM",
             DemandKind.STORE: "and the rows from it on lie in HBM",
         }[self.kind]
         return f"{self.slot} {what}"
@@ -73,7 +73,7 @@ def in_row_of_tile(slot: str) -> Demand:
 def whole_tiles(slot: str, tiles: Size) -> tuple[Demand, Demand]:
     """Whole matrix tiles from the address on exist."""
     limit = Size(
-        f"matrix SRAM - {tiles.text} tiles",
+        f"and {tiles.text} tiles from it on lie in matrix SRAM",
         lambda t, f: (t.matrix_tiles - tiles(t, f)) * t.tile + 1,
     )
     return (
@@ -84,14 +84,13 @@ def whole_tiles(slot: str, tiles: Size) -> tuple[Demand, Demand]:
 
 def rows_in_range(slot: str, rows: Size) -> Demand:
     """Whole vector rows from the address on exist."""
-    limit = Size(
-        f"vector SRAM - {rows.text} rows", lambda t, f: (t.vector_sram_size - rows(t, f)) * t.vlen + 1
-    )
+    text = "lies" if rows is ONE else f"and {rows.text} rows from it on lie"
+    limit = Size(f"{text} in vector SRAM", lambda t, f: (t.vector_sram_size - rows(t, f)) * t.vlen + 1)
     return Demand(DemandKind.BELOW, "vram-range", slot, limit=limit, rows=rows)
 
 
-_VECTOR_END = of_target("vector SRAM", lambda t: t.vector_sram_size * t.vlen)
-_MATRIX_END = of_target("matrix SRAM", lambda t: t.matrix_tiles * t.tile)
+_VECTOR_END = of_target("lies in vector SRAM", lambda t: t.vector_sram_size * t.vlen)
+_MATRIX_END = of_target("lies in matrix SRAM", lambda t: t.matrix_tiles * t.tile)
 
 
 def _words_in_range(touch: Touch) -> Demand:
@@ -100,7 +99,9 @@ def _words_in_range(touch: Touch) -> Demand:
         Memory.FP: ("FP SRAM", lambda t: t.fp_sram_size, "fp-sram-range"),
         Memory.INT: ("INT SRAM", lambda t: t.int_sram_size, "int-sram-range"),
     }[touch.memory]
-    text = name if touch.width is ONE else f"{name} - {touch.width.text} words"
+    text = f"lies in {name}"
+    if touch.width is not ONE:
+        text = f"and {touch.width.text} words from it on lie in {name}"
     limit = Size(text, lambda t, f: size(t) - touch.width(t, f) + 1)
     return Demand(DemandKind.BELOW, code, touch.address, limit=limit)
 

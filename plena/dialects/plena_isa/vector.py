@@ -170,9 +170,17 @@ TOPK_SHAPES: dict[int, tuple[int, int]] = {0: (32, 4), 1: (128, 8)}
 """(experts, chosen) by V_TOPK policy."""
 
 _NONE = (0, 0)
-EXPERTS = Size("E", lambda _, fields: TOPK_SHAPES.get(fields["policy"], _NONE)[0])
-CHOSEN = Size("K", lambda _, fields: TOPK_SHAPES.get(fields["policy"], _NONE)[1])
-_EXPERT_ROWS = Size("E / VLEN", lambda target, fields: -(-EXPERTS(target, fields) // target.vlen))
+
+
+def _shapes(place: int) -> str:
+    return " or ".join(str(shape[place]) for shape in TOPK_SHAPES.values())
+
+
+EXPERTS = Size(_shapes(0), lambda _, fields: TOPK_SHAPES.get(fields["policy"], _NONE)[0])
+CHOSEN = Size(_shapes(1), lambda _, fields: TOPK_SHAPES.get(fields["policy"], _NONE)[1])
+_EXPERT_ROWS = Size(
+    f"({EXPERTS.text}) / VLEN", lambda target, fields: -(-EXPERTS(target, fields) // target.vlen)
+)
 
 
 @instruction(
@@ -190,10 +198,13 @@ _EXPERT_ROWS = Size("E / VLEN", lambda target, fields: -(-EXPERTS(target, fields
     ),
     requirements=(
         requires(
-            "topk-policy", "policy is 0 or 1", lambda _, fields: fields["policy"] in TOPK_SHAPES, "policy"
+            "topk-policy",
+            f"policy is {' or '.join(map(str, TOPK_SHAPES))}",
+            lambda _, fields: fields["policy"] in TOPK_SHAPES,
+            "policy",
         ),
     ),
     work=EXPERTS,
 )
 class VTopkOp(Instruction):
-    """The K largest of E logits: softmax weights to FP SRAM, ids to INT SRAM. Policy 0: E, K = 32, 4; 1: 128, 8."""
+    """The K largest of E logits: softmax weights to FP SRAM, ids to INT SRAM. The policy says how many E and K are."""
