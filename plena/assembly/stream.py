@@ -37,11 +37,10 @@ from plena.dialects.plena_isa.instruction import (
 from plena.dialects.plena_isa.registers import PlenaRegister
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.errors import PlenaError
+from plena.machine.constants import LARGEST_TRIP_COUNT
 
 LOOP_START = INSTRUCTIONS["C_LOOP_START"]
 LOOP_END = INSTRUCTIONS["C_LOOP_END"]
-TRIP_LIMIT = LOOP_START.by_name["count"].field.limit
-"""One past the largest trip count of a hardware loop."""
 
 
 class Provenance(NamedTuple):
@@ -184,9 +183,9 @@ class _Flattener:
     def _loop(self, loop: ForOp, around: Provenance) -> None:
         if loop.counter is None:
             raise _not_register_form(loop, "a loop.for has no counter register")
-        if loop.trips >= TRIP_LIMIT:
+        if loop.trips > LARGEST_TRIP_COUNT:
             raise PlenaError(
-                f"a loop runs {loop.trips} times; the hardware counts to {TRIP_LIMIT - 1}",
+                f"a loop runs {loop.trips} times; the hardware counts to {LARGEST_TRIP_COUNT}",
                 hint="Split the loop.",
             )
         counter = self._number(loop.counter, loop)

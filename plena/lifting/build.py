@@ -30,9 +30,10 @@ from plena.dialects.plena_isa.instruction import (
     property_slots,
     segment_sizes,
 )
-from plena.lifting.code import F_REGISTERS, OPCODE_MASK, Code
+from plena.lifting.code import OPCODE_MASK, Code
 from plena.lifting.records import RecordLayout, layout, opcode_doing, transfers_with_scales
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.machine.constants import F_REGISTERS
 
 LOAD = opcode_doing(Integer.LOAD)
 _INDEX = IndexType()

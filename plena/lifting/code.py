@@ -14,9 +14,9 @@ from plena.assembly import AsmInstruction, decode, encode, parse_asm
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Field, InstructionSpec, Kind
 from plena.errors import PlenaError
+from plena.machine.constants import F_REGISTERS
 
 OPCODE_MASK = 63
-F_REGISTERS = 8
 
 Program = str | Sequence[int] | NDArray[np.integer] | Sequence[AsmInstruction]
 """What a caller may hand over: assembly text, words, or parsed instructions."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from math import gcd
 
 from plena.lifting.symbols import SymbolKind, Symbols
-from plena.lifting.values import WORD, Sum, Value, subtract, symbol, symbols_of
+from plena.lifting.values import Sum, Value, subtract, symbol, symbols_of
+from plena.machine.constants import INT_LIMIT
 
 
 @dataclass
@@ -71,11 +72,11 @@ class IntMemory:
         """Whether two ranges of words may share one."""
         distance = subtract(a, b)
         if isinstance(distance, int):
-            return distance < b_words or distance > WORD - a_words
+            return distance < b_words or distance > INT_LIMIT - a_words
         (a_low, a_high), (b_low, b_high) = self.symbols.bounds(a), self.symbols.bounds(b)
         if a_high + a_words <= b_low or b_high + b_words <= a_low:
             return False
-        divisor = gcd(WORD, *(c for _, c in distance.terms))
+        divisor = gcd(INT_LIMIT, *(c for _, c in distance.terms))
         first = (distance.constant + a_words - 1) % divisor
         return first < a_words + b_words - 1
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import product
 
 from plena.lifting.tree import Affine, Number
-from plena.lifting.values import WORD, Value
+from plena.lifting.values import Value
+from plena.machine.constants import INT_LIMIT
 
 _MOST_CHOICES = 64
 
@@ -30,7 +31,7 @@ def exact(value: Value, bounds: Sequence[tuple[int, int]]) -> Number | None:
         if not span:
             constant += coefficient * low
             continue
-        fitting = [c for c in (coefficient, coefficient - WORD) if abs(c) * span < WORD]
+        fitting = [c for c in (coefficient, coefficient - INT_LIMIT) if abs(c) * span < INT_LIMIT]
         if not fitting:
             return None
         indices.append(index)
@@ -55,8 +56,8 @@ def _fitted(
     for index, coefficient in terms:
         ends = (bounds[index][0] * coefficient, bounds[index][1] * coefficient)
         low, high = low + min(ends), high + max(ends)
-    turns = low // WORD
-    if high - turns * WORD >= WORD:
+    turns = low // INT_LIMIT
+    if high - turns * INT_LIMIT >= INT_LIMIT:
         return None
-    constant -= turns * WORD
+    constant -= turns * INT_LIMIT
     return Affine(constant, terms) if terms else constant

@@ -15,10 +15,10 @@ from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp, linear_of
 from plena.dialects.plena_isa import FRegister, GPRegister, Instruction, Kind, RegisterOp, instructions_in
 from plena.errors import PlenaError
 from plena.lifting.build import RANGE_ATTRIBUTE
-from plena.lifting.code import F_REGISTERS, Code
+from plena.lifting.code import Code
 from plena.lifting.records import layout
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
-from plena.lifting.values import WORD
+from plena.machine.constants import F_REGISTERS, INT_LIMIT
 from plena.machine.target import Target
 
 UNKNOWN_BASE = (0, 0)
@@ -146,8 +146,8 @@ class _Reader:
         high, low = UNKNOWN_BASE
         if isinstance(base.type, IndexType):
             expression = linear_of(base)
-            turns = expression.constant // WORD
-            high, low = turns, self._number(expression - turns * WORD)
+            turns = expression.constant // INT_LIMIT
+            high, low = turns, self._number(expression - turns * INT_LIMIT)
         return [high, low, self._optional(op, "scale"), self._optional(op, "stride")]
 
     def _optional(self, op: Instruction, name: str) -> Number:
@@ -165,7 +165,7 @@ def _range_of(op: Instruction) -> tuple[int, int]:
     if isinstance(declared, ArrayAttr) and all(isinstance(bound, IntAttr) for bound in declared):
         low, high = (bound.data for bound in declared if isinstance(bound, IntAttr))
         return low, high
-    return 0, WORD - 1
+    return 0, INT_LIMIT - 1
 
 
 def is_affine(module: ModuleOp) -> bool:

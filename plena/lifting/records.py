@@ -23,6 +23,7 @@ from plena.dialects.plena_isa.sizes import Size
 from plena.dialects.plena_isa.spec import STICKY
 from plena.dialects.plena_isa.touches import Touch
 from plena.lifting.values import Value
+from plena.machine.constants import INT_LIMIT
 from plena.machine.number_formats import Mx
 from plena.machine.target import Target
 
@@ -77,7 +78,7 @@ class RecordLayout:
         """Bounds of the numbers that `int_write` leaves."""
         assert self.int_write is not None
         below = self.int_write[1].below
-        limit = 1 << 32 if below is None else below(target, self.spec.fields_of(flags))
+        limit = INT_LIMIT if below is None else below(target, self.spec.fields_of(flags))
         return 0, max(0, limit - 1)
 
 

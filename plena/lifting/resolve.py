@@ -16,10 +16,11 @@ from plena.lifting.records import FORWARDED, Record, layout, opcode_doing, other
 from plena.lifting.recurrence import Progression, Unsolved
 from plena.lifting.symbols import SymbolKind
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
-from plena.lifting.values import WORD, Sum, Value, add, linear, substitute, symbol
+from plena.lifting.values import Sum, Value, add, linear, substitute, symbol
+from plena.machine.constants import INT_LIMIT
 
 LOAD, STORE = opcode_doing(Integer.LOAD), opcode_doing(Integer.STORE)
-UNKNOWN = (0, WORD - 1)
+UNKNOWN = (0, INT_LIMIT - 1)
 _MOST_ROUNDS = 8
 
 MOST_PEELED = 16
@@ -100,7 +101,7 @@ class Resolver:
                 break
             self._writers = self._found
         else:
-            self._writers = [_Writer(0, WORD, *UNKNOWN)]
+            self._writers = [_Writer(0, INT_LIMIT, *UNKNOWN)]
         self._found = None
 
     def _walk(self) -> list[LiftedItem]:
@@ -250,7 +251,7 @@ class Resolver:
         else:
             shape, target, flags = layout(op), self.run.target, self.code.flags[pc]
             if shape.unknown:
-                found.append(_Writer(0, WORD, *UNKNOWN))
+                found.append(_Writer(0, INT_LIMIT, *UNKNOWN))
             if shape.int_write is None:
                 return
             address = record[1 + shape.int_write[0]]
@@ -306,7 +307,7 @@ class Resolver:
 
     def _contents(self, address: Number) -> tuple[int, int, int]:
         """Bounds of the numbers that words at an address may hold, and a divisor of all their differences."""
-        low, high = WORD - 1, 0
+        low, high = INT_LIMIT - 1, 0
         holders: list[_Writer] = []
         first, last = self._range(address)
         spans = [_Writer(s.start, s.stop, s.low, s.high, s.step) for s in self.preloaded.of_memory("int")]

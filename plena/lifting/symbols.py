@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from plena.lifting.values import WORD, Sum, Value
+from plena.lifting.values import Sum, Value
+from plena.machine.constants import INT_LIMIT
 
 
 class SymbolKind(Enum):
@@ -67,10 +68,10 @@ class Symbols:
         low = high = value.constant
         for number, coefficient in value.terms:
             if self.kinds[number] is not SymbolKind.INDEX:
-                return 0, WORD - 1
-            signed = coefficient if coefficient < WORD // 2 else coefficient - WORD
+                return 0, INT_LIMIT - 1
+            signed = coefficient if coefficient < INT_LIMIT // 2 else coefficient - INT_LIMIT
             reach = signed * (self.trips[number] - 1)
             low, high = low + min(reach, 0), high + max(reach, 0)
-        if high - low >= WORD or low // WORD != high // WORD:
-            return 0, WORD - 1
-        return low % WORD, high % WORD
+        if high - low >= INT_LIMIT or low // INT_LIMIT != high // INT_LIMIT:
+            return 0, INT_LIMIT - 1
+        return low % INT_LIMIT, high % INT_LIMIT

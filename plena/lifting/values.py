@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-WORD = 1 << 32
-MASK = WORD - 1
+from plena.machine.constants import INT_LIMIT
+
+MASK = INT_LIMIT - 1
 
 
 class Sum:

@@ -15,7 +15,7 @@ from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Access, Instruction
 from plena.dialects.plena_isa.registers import FRegister, PlenaRegister
 from plena.dialects.plena_isa.spec import Memory, Mode
-from plena.loops.loop_nests import RUN_TIME_LIMIT
+from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
 
 
@@ -177,7 +177,7 @@ def _enclosed(effect: Effect, body: Block) -> Effect:
             assert isinstance(loop, ForOp)
             added.append((value, loop.trips - 1))
         elif isinstance(owner, Operation) and owner.parent is body:
-            added.append((value, RUN_TIME_LIMIT))
+            added.append((value, INT_LIMIT - 1))
     return replace(effect, inner=(*effect.inner, *added)) if added else effect
 
 

@@ -8,12 +8,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp
 from plena.errors import CompileError
-
-RUN_TIME_LIMIT = (1 << 32) - 1
-"""Largest value of a number that is known only at run time."""
-
-TRIP_LIMIT = (1 << 22) - 1
-"""Largest trip count of the hardware loop: its immediate has 22 bits (plena_isa.md section 4)."""
+from plena.machine.constants import INT_LIMIT
 
 
 def loops_in(op: Operation) -> Iterator[ForOp]:
@@ -89,4 +84,4 @@ def largest_value(value: SSAValue) -> int:
         loop = owner.parent_op()
         if isinstance(loop, ForOp):
             return loop.trips - 1
-    return RUN_TIME_LIMIT
+    return INT_LIMIT - 1

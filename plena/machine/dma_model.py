@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
 from plena.dialects.plena_isa import INSTRUCTIONS, InstructionSpec, Integer, Memory, Mode
+from plena.machine.constants import HBM_WORD
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
-
-HBM_WORD = 64
-"""Bytes of one HBM access."""
 
 _GP_WRITERS: dict[Integer, Callable[[int, int], int]] = {
     Integer.ADD: lambda a, b: a + b,

@@ -17,6 +17,7 @@ from plena.dialects.plena_isa import (
     RegisterOp,
 )
 from plena.errors import CompileError
+from plena.machine.constants import F_REGISTERS, GP_REGISTERS
 from plena.registers.coloring import Coloring, color
 from plena.registers.live_cells import Interference, bits, interference_of
 from plena.registers.spilling import Spiller
@@ -58,8 +59,8 @@ class AllocateRegisters(ModulePass):
     """
 
     name = "allocate-registers"
-    gp: int = 15
-    f: int = 7
+    gp: int = GP_REGISTERS - 1
+    f: int = F_REGISTERS - 1
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         graph = interference_of(op.body.block)

@@ -14,6 +14,7 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
+from plena.machine.constants import GP_REGISTERS
 from plena.registers.addressing.extract import program_of
 from plena.registers.addressing.kernels import ZERO
 from plena.registers.addressing.plan import Action, BlockPlan, LoopCode, UseCode
@@ -65,7 +66,7 @@ class MaterializeAddresses(ModulePass):
     """
 
     name = "materialize-addresses"
-    registers: int = 15
+    registers: int = GP_REGISTERS - 1
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if is_materialized(op):

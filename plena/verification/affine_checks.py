@@ -11,7 +11,8 @@ from plena.dialects.plena_isa import InstructionSpec
 from plena.dialects.plena_isa.demands import DemandKind
 from plena.lifting.ranges import exact
 from plena.lifting.tree import Affine, Number
-from plena.lifting.values import WORD, Value, add, linear, scale
+from plena.lifting.values import Value, add, linear, scale
+from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
 from plena.verification.checks import Check
 
@@ -164,7 +165,7 @@ def scale_row_offset(row: int, pitch: int, ratio: int) -> int:
 def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: StoreShape) -> Violation | None:
     """Element rows at base + off + u32(i * pitch), scale rows at base + scale + off // ratio + i * pitch / ratio."""
     off, high, low, scale_start, stride = numbers[check.number : check.number + 5]
-    start = weighted_sum([(off, 1), (high, WORD), (low, 1)])
+    start = weighted_sum([(off, 1), (high, INT_LIMIT), (low, 1)])
     pitch = shape.pitch if shape.pitch is not None else stride
     for row in range(shape.rows):
         moved = exact(scale(_value(pitch), row), bounds)
@@ -177,7 +178,7 @@ def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: Store
         if not shape.scale_bytes:
             continue
         scales = weighted_sum(
-            [(high, WORD * shape.ratio), (low, shape.ratio), (scale_start, shape.ratio), (off, 1)]
+            [(high, INT_LIMIT * shape.ratio), (low, shape.ratio), (scale_start, shape.ratio), (off, 1)]
         )
         if not isinstance(pitch, int):
             raise Undecided

@@ -15,6 +15,7 @@ from plena.lifting.ranges import exact
 from plena.lifting.records import layout
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedLoop, LiftedProgram, Number
 from plena.lifting.values import Sum, add, linear, scale
+from plena.machine.constants import INT_LIMIT
 from plena.verification.accesses import ANYWHERE, NAMES, CellAccess, Cells, Memories, cell_accesses
 from plena.verification.affine_checks import weighted_sum
 from plena.verification.footprints import CellSet, Interval, IntervalSet, cells, footprint
@@ -86,7 +87,7 @@ class Footprints:
             return [None]
         bounds = [*self.program.bounds, (0, rows - 1)]
         row = Affine(0, ((len(bounds) - 1, 1),)) if rows > 1 else 0
-        start = weighted_sum([(off, 1), (high, 1 << 32), (low, 1)])
+        start = weighted_sum([(off, 1), (high, INT_LIMIT), (low, 1)])
         elements = weighted_sum([(start, 1), (row, pitch)])
         found = [footprint(elements, number_format.element_bytes(target.vlen), bounds)]
         scale_bytes, ratio = number_format.scale_bytes(target.vlen), number_format.ratio
@@ -94,7 +95,13 @@ class Footprints:
             is_plain = pitch % ratio == 0 and _divides(off, ratio)
             if not is_plain:
                 return [*found, None]
-            parts = [(_divided(off, ratio), 1), (high, 1 << 32), (low, 1), (scales, 1), (row, pitch // ratio)]
+            parts = [
+                (_divided(off, ratio), 1),
+                (high, INT_LIMIT),
+                (low, 1),
+                (scales, 1),
+                (row, pitch // ratio),
+            ]
             found.append(footprint(weighted_sum(parts), scale_bytes, bounds))
         return found
 

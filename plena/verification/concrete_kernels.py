@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.jit import Int, entry_point, kernel
+from plena.machine.constants import INT_LIMIT
 
 I64 = NDArray[np.int64]
 
@@ -73,9 +74,6 @@ class Memory(NamedTuple):
     int: NDArray[np.bool_]
 
 
-_WORD = 1 << 32
-
-
 @kernel
 def _store_problem(shape: I64, off: Int, base: Int, scale: Int, stride: Int, facts: I64) -> Int:
     """Whether some row of H_STORE_V, elements or scales, reaches past the end of HBM."""
@@ -84,7 +82,7 @@ def _store_problem(shape: I64, off: Int, base: Int, scale: Int, stride: Int, fac
     first = base + np.uint64(off)
     scales = base + np.uint64(scale) + np.uint64(off // shape[3])
     for row in range(shape[0]):
-        at = first + np.uint64((row * pitch) & (_WORD - 1))
+        at = first + np.uint64((row * pitch) & (INT_LIMIT - 1))
         length = np.uint64(shape[1])
         if at > size or length > size - at:
             facts[1] = np.int64(at)
@@ -112,7 +110,7 @@ def _fails(check: I64, store: I64, v: I64, base: Int, sticky: I64, facts: I64) -
         return x % modulus >= limit
     if kind == CHECK_STRIDED_ROWS:
         for row in range(check[4]):
-            at = (x - x % modulus + row * v[check[1] + 1] * modulus) & (_WORD - 1)
+            at = (x - x % modulus + row * v[check[1] + 1] * modulus) & (INT_LIMIT - 1)
             facts[1] = at
             if at >= limit or at % modulus != 0:
                 return True
@@ -141,7 +139,7 @@ def _touch(access: I64, v: I64, t: Tables, m: Memory) -> Int:
     for i in range(access[3]):
         cell = first + i
         if access[4] >= 0:
-            cell = ((v[access[2]] - v[access[2]] % unit + i * v[access[4]] * unit) & (_WORD - 1)) // unit
+            cell = ((v[access[2]] - v[access[2]] % unit + i * v[access[4]] * unit) & (INT_LIMIT - 1)) // unit
         if 0 <= cell < size:
             if access[1]:
                 written[cell] = True
@@ -153,7 +151,7 @@ def _touch(access: I64, v: I64, t: Tables, m: Memory) -> Int:
 @entry_point
 def run(t: Tables, m: Memory, allowed: Int, limit: Int, facts: I64, unwritten: I64) -> Int:
     """Runs to the end, a failed demand, an abort or a decision on an unknown number; facts[0] is the pc."""
-    code, mask = t.code, _WORD - 1
+    code, mask = t.code, INT_LIMIT - 1
     gp, known = np.zeros(16, np.int64), np.ones(16, np.bool_)
     high, low, base_known = np.zeros(16, np.int64), np.zeros(16, np.int64), np.ones(16, np.bool_)
     sticky, sticky_known = np.array([0, 1, 0], np.int64), np.ones(3, np.bool_)

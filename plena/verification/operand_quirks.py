@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from plena.dialects.plena_isa import Field
 from plena.lifting.records import layout
 from plena.lifting.tree import LiftedInstruction, LiftedProgram
+from plena.machine.constants import HBM_WORD
 from plena.verification.affine_checks import bounds_of, residues
 from plena.verification.quirks import Quirk
-
-HBM_WORD = 64
 
 
 def operand_quirks(program: LiftedProgram) -> Iterator[Quirk]:

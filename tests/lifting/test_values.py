@@ -9,7 +9,8 @@ from plena.lifting.ranges import exact
 from plena.lifting.recurrence import Progression, Recurrence, Unsolved
 from plena.lifting.symbols import SymbolKind, Symbols
 from plena.lifting.tree import Affine
-from plena.lifting.values import MASK, WORD, Sum, Value, add, linear, scale, substitute, subtract, symbol
+from plena.lifting.values import MASK, Sum, Value, add, linear, scale, substitute, subtract, symbol
+from plena.machine.constants import INT_LIMIT
 
 words = st.integers(0, MASK)
 symbols = st.integers(0, 3)
@@ -37,7 +38,7 @@ def test_substitution(x: Value, y: Value, at: list[int]) -> None:
 
 
 small = st.integers(-40, 40).map(lambda n: n & MASK)
-near = st.one_of(st.integers(0, 200), st.integers(WORD - 200, MASK), words)
+near = st.one_of(st.integers(0, 200), st.integers(INT_LIMIT - 200, MASK), words)
 
 
 @given(

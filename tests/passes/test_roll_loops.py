@@ -147,13 +147,13 @@ def test_nothing_to_roll_changes_nothing() -> None:
 def test_trip_counts_fit_the_immediate() -> None:
     from plena.loops.rolling import search as rolling
 
-    limit = rolling.TRIP_LIMIT
+    limit = rolling.LARGEST_TRIP_COUNT
     try:
-        rolling.TRIP_LIMIT = 5
+        rolling.LARGEST_TRIP_COUNT = 5
         module = parse("\n".join(["plena_isa.c_break"] * 23))
         roll(module)
     finally:
-        rolling.TRIP_LIMIT = limit
+        rolling.LARGEST_TRIP_COUNT = limit
     assert len(executed(module)) == 23
     assert all(loop.trips <= 5 for loop in loops_in(module))
     assert static(module) < 23

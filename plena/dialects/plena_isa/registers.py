@@ -9,6 +9,8 @@ from xdsl.backend.register_type import RegisterType
 from xdsl.dialects.builtin import IntAttr
 from xdsl.irdl import irdl_attr_definition
 
+from plena.machine.constants import A_REGISTERS, F_REGISTERS, GP_REGISTERS
+
 
 class PlenaRegister(RegisterType):
     """A register cell: virtual (no number) or one of a file's registers."""
@@ -48,7 +50,7 @@ class GPRegister(PlenaRegister):
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
-        return _names("gp", 16)
+        return _names("gp", GP_REGISTERS)
 
     @classmethod
     def infinite_register_prefix(cls) -> str:
@@ -56,7 +58,7 @@ class GPRegister(PlenaRegister):
 
     @classmethod
     def allocatable_registers(cls) -> Sequence[GPRegister]:
-        return tuple(cls.from_index(i) for i in range(1, 16))
+        return tuple(cls.from_index(i) for i in range(1, GP_REGISTERS))
 
 
 @irdl_attr_definition
@@ -75,7 +77,7 @@ class FRegister(PlenaRegister):
 
     @classmethod
     def allocatable_registers(cls) -> Sequence[FRegister]:
-        return tuple(cls.from_index(i) for i in range(1, 8))
+        return tuple(cls.from_index(i) for i in range(1, F_REGISTERS))
 
 
 @irdl_attr_definition
@@ -87,7 +89,7 @@ class ARegister(PlenaRegister):
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
-        return _names("a", 16)
+        return _names("a", A_REGISTERS)
 
     @classmethod
     def infinite_register_prefix(cls) -> str:

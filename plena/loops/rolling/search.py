@@ -10,10 +10,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plena.loops.loop_nests import TRIP_LIMIT
 from plena.loops.rolling.collapse import collapse
 from plena.loops.rolling.repeats import Segment, all_runs, linear_hash, mix
 from plena.loops.rolling.stream import Ints, Node, Repeat, Span, Stream, is_exact
+from plena.machine.constants import LARGEST_TRIP_COUNT
 
 PATIENCE = 3
 """How often a stretch between loops is searched anew: the periods of small loops drown in a large stream."""
@@ -225,7 +225,7 @@ class _Roller:
             options = options[allowed]
             if len(options):
                 begin = int(options[np.argmin(cuts[options - segment.offset])])
-                loop = _Loop(begin, period, min(count, TRIP_LIMIT))
+                loop = _Loop(begin, period, min(count, LARGEST_TRIP_COUNT))
                 return loop if self._is_even(loop) else None
             count -= 1
         return None

@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Protocol
 
 from plena.loops.selection.tree import Step, Straight
+from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.planner import Planner
 from plena.registers.addressing.program import Loop as PlannedLoop
 from plena.registers.addressing.program import Read, Use, make_block
-from plena.registers.addressing.values import REACH, ClassTable, Value, number
+from plena.registers.addressing.values import ClassTable, Value, number
 
 MEASURED = 160
 """Instructions of a body whose addresses are planned for an estimate."""
@@ -99,7 +100,7 @@ def _pointers(steps: Sequence[Step]) -> list[Pointer]:
     for terms, constants in offset.items():
         bases = sorted({c for t, c in exact if t == terms} | (set() if terms else {0}))
         for constant in sorted(constants):
-            if not any(0 <= constant - base < REACH for base in bases):
+            if not any(0 <= constant - base < IMMEDIATE_LIMIT for base in bases):
                 bases.append(constant)
                 pointers[terms, constant] = None
     return list(pointers)

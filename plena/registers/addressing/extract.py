@@ -8,8 +8,9 @@ from xdsl.ir import Block as IRBlock
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa import Instruction, RegisterOp
 from plena.errors import CompileError
+from plena.machine.constants import INT_LIMIT
 from plena.registers.addressing.program import Block, Loop, Node, Program, Read, Use, make_block
-from plena.registers.addressing.values import CONSTANT, WORD, ClassTable, Value, number
+from plena.registers.addressing.values import CONSTANT, ClassTable, Value, number
 
 
 def program_of(module: ModuleOp) -> Program:
@@ -68,4 +69,4 @@ def _use(op: Instruction, classes: ClassTable) -> Use:
 
 def _with_gp0(value: Value, means: int) -> Value:
     """A number as a register value where gp0 means another number than 0: 0 needs a register of its own then."""
-    return {(CONSTANT, means): (CONSTANT, 0), (CONSTANT, 0): (CONSTANT, WORD)}.get(value, value)
+    return {(CONSTANT, means): (CONSTANT, 0), (CONSTANT, 0): (CONSTANT, INT_LIMIT)}.get(value, value)

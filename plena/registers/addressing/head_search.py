@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
 from plena.registers.addressing.program import Loop, Use
-from plena.registers.addressing.values import CONSTANT, REACH, ClassTable, Value
+from plena.registers.addressing.values import CONSTANT, ClassTable, Value
 
 Simulate = Callable[[Sequence[Value], Sequence[Value]], BlockPlan | None]
 """Plans a block with these values kept in registers and in memory; None when it does not fit."""
@@ -73,7 +74,7 @@ def _anchors(constants: Sequence[int]) -> list[int]:
     """The lowest constants from which one ADDI reaches the others."""
     anchors: list[int] = []
     for constant in constants:
-        if not anchors or constant - anchors[-1] >= REACH:
+        if not anchors or constant - anchors[-1] >= IMMEDIATE_LIMIT:
             anchors.append(constant)
     return anchors
 

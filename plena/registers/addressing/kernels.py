@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.jit import Int, entry_point, kernel
-from plena.registers.addressing.values import CONSTANT, REACH, WORD
+from plena.machine.constants import IMMEDIATE_LIMIT, INT_LIMIT
+from plena.registers.addressing.values import CONSTANT
 
 I64 = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -187,12 +188,12 @@ def _next_above(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     last = t.first[cls + 1]
     position = _position(t, cls, time)
     for p in range(position, min(position + _LOOKAHEAD, last)):
-        if 0 <= t.constant[p] - constant < REACH:
+        if 0 <= t.constant[p] - constant < IMMEDIATE_LIMIT:
             return t.time[p]
     if position + _LOOKAHEAD < last:
         return NEVER
     for i in range(t.closing.shape[0]):
-        if t.closing[i, 0] == cls and 0 <= t.closing[i, 1] - constant < REACH:
+        if t.closing[i, 0] == cls and 0 <= t.closing[i, 1] - constant < IMMEDIATE_LIMIT:
             return t.end
     return NEVER
 
@@ -200,7 +201,7 @@ def _next_above(t: Times, cls: Int, constant: Int, time: Int) -> Int:
 @kernel
 def _build_cost(constant: Int) -> Int:
     """Instructions that build a number from nothing: one ADDI or LUI, or both."""
-    return 1 if constant < REACH or constant % 4096 == 0 else 2
+    return 1 if constant < IMMEDIATE_LIMIT or constant % 4096 == 0 else 2
 
 
 @kernel
@@ -218,7 +219,7 @@ def _future(f: Registers, t: Times, track: Int, time: Int, incoming: Int, at: In
         exact = _next_exact(t, cls, constant, time)
         f.next_exact[track] = exact
     if cls == CONSTANT:
-        if constant >= REACH:
+        if constant >= IMMEDIATE_LIMIT:
             exact = min(exact, _next_above(t, cls, constant, time))
         return exact, _build_cost(constant)
     alone, lowest = True, 0
@@ -282,14 +283,14 @@ def _find(f: Registers, cls: Int, constant: Int, has_immediate: Int, excluded: I
     track = _leader(f, cls, constant)
     if track >= 0 and not excluded >> track & 1:
         return track
-    if has_immediate and cls == CONSTANT and 0 <= constant < REACH:
+    if has_immediate and cls == CONSTANT and 0 <= constant < IMMEDIATE_LIMIT:
         return ZERO
     for i in range(f.facts[_AGES]):
         track = f.order[i]
         if f.cls[track] != cls or excluded >> track & 1:
             continue
         gap = constant - f.constant[track]
-        if gap == 0 or (has_immediate and 0 < gap < REACH):
+        if gap == 0 or (has_immediate and 0 < gap < IMMEDIATE_LIMIT):
             return track
     return _NONE
 
@@ -380,7 +381,7 @@ def _recipe(f: Registers, cls: Int, constant: Int) -> Any:
     ages = f.facts[_AGES]
     for i in range(ages):
         track = f.order[i]
-        if f.cls[track] == cls and 0 <= constant - f.constant[track] < REACH:
+        if f.cls[track] == cls and 0 <= constant - f.constant[track] < IMMEDIATE_LIMIT:
             return 1, ADDI, track, constant - f.constant[track]
     if cls == CONSTANT and _build_cost(constant) == 1:
         return 1, _BUILD, ZERO, constant
@@ -391,7 +392,7 @@ def _recipe(f: Registers, cls: Int, constant: Int) -> Any:
         track = f.order[i]
         if f.cls[track] == cls:
             gap = constant - f.constant[track]
-            if _leader(f, CONSTANT, abs(gap) % WORD) >= 0:
+            if _leader(f, CONSTANT, abs(gap) % INT_LIMIT) >= 0:
                 return 1, _COMBINE, track, gap
     if cls == CONSTANT:
         return 2, _BUILD, ZERO, constant
@@ -400,12 +401,12 @@ def _recipe(f: Registers, cls: Int, constant: Int) -> Any:
         track = f.order[i]
         if f.cls[track] == cls:
             gap = constant - f.constant[track]
-            this = 1 + _build_cost(abs(gap) % WORD)
+            this = 1 + _build_cost(abs(gap) % INT_LIMIT)
             if this < cost or (this == cost and abs(gap) < abs(number)):
                 cost, source, number = this, track, gap
     if slot >= 0:
         gap = constant - f.saved[cls]
-        this = 2 if 0 <= gap < REACH else 2 + _build_cost(abs(gap) % WORD)
+        this = 2 if 0 <= gap < IMMEDIATE_LIMIT else 2 + _build_cost(abs(gap) % INT_LIMIT)
         if this < cost or (this == cost and abs(gap) < abs(number)):
             cost, kind, source, number = this, _RELOAD, ZERO, gap
     return cost, kind, source, number
@@ -418,7 +419,7 @@ def _create(f: Registers, t: Times, cls: Int, constant: Int, time: Int, locked: 
         _, kind, source, number = _recipe(f, cls, constant)
         if kind == _RELOAD:
             slot, held = f.slot[cls], f.saved[cls]
-            near = 0 <= number < REACH
+            near = 0 <= number < IMMEDIATE_LIMIT
             spare = target if near else _NONE
             if spare < 0:
                 blocked = locked | 1 << target if target >= 0 else locked
@@ -460,7 +461,7 @@ def _create_by_step(
     gap: Int,
 ) -> Int:
     """Makes a value from a track with a number in another one: it lies below, or out of an immediate's reach."""
-    magnitude = abs(gap) % WORD
+    magnitude = abs(gap) % INT_LIMIT
     mnemonic = ADD if gap > 0 else SUB
     if kind == _COMBINE:
         helper = _leader(f, CONSTANT, magnitude)
@@ -489,10 +490,10 @@ def _create_by_step(
 @kernel
 def _build(f: Registers, track: Int, constant: Int) -> None:
     """Emits the one or two instructions that make a number from nothing."""
-    if constant < REACH:
+    if constant < IMMEDIATE_LIMIT:
         _emit(f, ADDI, track, ZERO, ZERO, constant)
         return
-    _emit(f, LUI, track, ZERO, ZERO, constant % WORD >> 12)
+    _emit(f, LUI, track, ZERO, ZERO, constant % INT_LIMIT >> 12)
     if constant % 4096:
         _emit(f, ADDI, track, track, ZERO, constant % 4096)
 
@@ -563,9 +564,13 @@ def _pointer(f: Registers, t: Times, cls: Int, constant: Int, time: Int) -> Int:
     lowest = constant
     position = _position(t, cls, time - 1)
     for p in range(position, min(position + _LOOKAHEAD, t.first[cls + 1])):
-        if constant - REACH < t.constant[p] < lowest:
+        if constant - IMMEDIATE_LIMIT < t.constant[p] < lowest:
             lowest = t.constant[p]
-    if cls == CONSTANT and lowest >= REACH and constant - (lowest - lowest % 4096) < REACH:
+    if (
+        cls == CONSTANT
+        and lowest >= IMMEDIATE_LIMIT
+        and constant - (lowest - lowest % 4096) < IMMEDIATE_LIMIT
+    ):
         lowest -= lowest % 4096
     if lowest == constant or _recipe(f, cls, lowest)[0] <= _recipe(f, cls, constant)[0]:
         return lowest
@@ -648,7 +653,7 @@ def _keeps(f: Registers, t: Times, track: Int, width: Int, time: Int) -> Int:
         return False
     waiting = 0
     for other in range(f.cls.shape[0]):
-        if other != track and f.cls[other] == cls and 0 <= constant - f.constant[other] < REACH:
+        if other != track and f.cls[other] == cls and 0 <= constant - f.constant[other] < IMMEDIATE_LIMIT:
             return False
         waiting += _future(f, t, other, time, -1, 0)[0] < NEVER
     return waiting + width <= f.cls.shape[0]
@@ -738,7 +743,7 @@ def _closable(f: Registers, t: Times, pending: Int) -> Int:
                 elif f.cls[source] != cls:
                     continue
                 has_source = True
-                if 0 <= t.closing[other, 1] - constant < REACH:
+                if 0 <= t.closing[other, 1] - constant < IMMEDIATE_LIMIT:
                     reachable = True
             if not has_source:
                 cost += 1000 if f.slot[cls] < 0 and cls != CONSTANT else 1

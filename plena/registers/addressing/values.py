@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
+from plena.machine.constants import IMMEDIATE_LIMIT, INT_LIMIT
+
 CONSTANT = 0
 """The class of plain numbers."""
-
-REACH = 1 << 18
-"""One past the largest unsigned immediate of S_ADDI_INT and of the offset fields (plena_isa.md section 3.1)."""
-
-WORD = 1 << 32
-"""Integer registers count modulo this."""
 
 Value = tuple[int, int]
 """(class, constant): values of one class differ by a number known at compile time."""
@@ -66,14 +62,14 @@ class ClassTable:
             return value
         rest = self.without(cls, index)
         constant += step * number
-        return (rest, constant % WORD) if rest == CONSTANT else (rest, constant)
+        return (rest, constant % INT_LIMIT) if rest == CONSTANT else (rest, constant)
 
 
 def number(constant: int) -> Value:
     """A plain number as a value, modulo the register width (2^32 itself stays: a zero outside gp0)."""
-    return (CONSTANT, constant if constant == WORD else constant % WORD)
+    return (CONSTANT, constant if constant == INT_LIMIT else constant % INT_LIMIT)
 
 
 def build_cost(constant: int) -> int:
     """Instructions that build a number from nothing: one ADDI or LUI, or both."""
-    return 1 if constant < REACH or constant % 4096 == 0 else 2
+    return 1 if constant < IMMEDIATE_LIMIT or constant % 4096 == 0 else 2
