@@ -7,6 +7,7 @@ added, then those of the sticky state it uses (`RecordLayout`). An S_LD_INT ends
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from plena.dialects.derived import derived, derived_of_targets
 from plena.dialects.plena_isa import (
@@ -64,7 +65,7 @@ class RecordLayout:
     unknown: bool
     state: tuple[str, ...]
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether a record is the operands, the HBM side or the mask, and nothing else changes."""
         return not (self.sum or self.pitch or self.int_write or self.result or self.unknown or self.state)
@@ -111,12 +112,8 @@ def layout(op: int) -> RecordLayout:
         spec.touches is None,
         ()
         if follows
-        else tuple(name for name, register in STICKY.items() if _may_set(spec, register.memory)),
+        else tuple(name for name, register in STICKY.items() if spec.may_write(register.memory)),
     )
-
-
-def _may_set(spec: InstructionSpec, memory: Memory) -> bool:
-    return spec.touches is None or any(t.memory is memory and Mode.WRITE in t.mode for t in spec.touches)
 
 
 @derived_of_targets(32)

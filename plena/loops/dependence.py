@@ -36,13 +36,11 @@ def may_conflict(a: Effect, b: Effect, distances: Distances | None = None) -> bo
     `distances` iterations of the named loops (earlier if negative). Addresses are unsigned and never wrap: two
     rectangles meet where base + row * pitch + column agree.
     """
+    if a.resource != b.resource and a.resource is not EVERYTHING and b.resource is not EVERYTHING:
+        return False
     if not (a.writes or b.writes):
         return False
-    if EVERYTHING in (a.resource, b.resource):
-        return True
-    if a.resource != b.resource:
-        return False
-    if a.base is None or b.base is None:
+    if a.base is None or b.base is None:  # as of what touches everything
         return True
     distances = distances or {}
     constant = a.base.constant - b.base.constant

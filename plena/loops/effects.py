@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TypeAlias
 
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.traits import IsTerminator, get_effects
 
-from plena.dialects.loop import ForOp, Linear
+from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Access, Instruction
 from plena.dialects.plena_isa.registers import FRegister, PlenaRegister
@@ -19,16 +18,17 @@ from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
 
 
-class Unknown(Enum):
-    """The resource of what does not say what it touches."""
+class Everything:
+    """All memories and registers at once."""
 
-    EVERYTHING = "everything"
-    """All memories and registers at once: it conflicts with every other effect."""
+    def __repr__(self) -> str:
+        return "everything"
 
 
-EVERYTHING = Unknown.EVERYTHING
+EVERYTHING = Everything()
+"""The resource of what does not say what it touches: its effect conflicts with every other."""
 
-Resource: TypeAlias = Memory | SSAValue | Attribute | Unknown
+Resource: TypeAlias = Memory | SSAValue | Attribute | Everything
 """A memory, a virtual register cell (its value) or a machine register (its type: it may be declared twice)."""
 
 WHOLE_CELL = Linear(0)
@@ -157,9 +157,14 @@ class EffectTable:
         return first
 
 
+_WITHOUT_EFFECT = (AffineOp, YieldOp, RegisterOp)
+
+
 def touches_nothing(op: Operation) -> bool:
     """Whether an operation that is no instruction certainly has no effect when it runs."""
-    return isinstance(op, RegisterOp) or op.has_trait(IsTerminator) or get_effects(op) == frozenset()
+    if isinstance(op, _WITHOUT_EFFECT):
+        return True
+    return op.has_trait(IsTerminator) or get_effects(op) == frozenset()
 
 
 def _enclosed(effect: Effect, body: Block) -> Effect:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
-from plena.dialects.plena_isa import INSTRUCTIONS, InstructionSpec, Integer, Memory, Mode
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import INSTRUCTIONS, InstructionSpec, Integer, Memory
 from plena.machine.constants import HBM_WORD
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 
-_GP_WRITERS: dict[Integer, Callable[[int, int], int]] = {
+_ARITHMETIC: dict[Integer, Callable[[int, int], int]] = {
     Integer.ADD: lambda a, b: a + b,
-    Integer.ADD_IMMEDIATE: lambda a, b: a + b,
     Integer.SUBTRACT: lambda a, b: a - b,
     Integer.MULTIPLY: lambda a, b: a * b,
 }
@@ -62,7 +62,7 @@ def stream_picoseconds(instructions: Sequence[AsmInstruction], target: Target) -
     memo: dict[tuple[str, int, int, int | None], int] = {}
     for position, instruction in enumerate(instructions):
         if instruction.spec.transfer is not None:
-            precision, rstride = instruction.value("precision"), instruction.value("rstride")
+            precision, rstride = (instruction.values[p] for p in _flag_places(instruction.mnemonic))
             key = (instruction.mnemonic, precision, rstride, strides.stride)
             if key not in memo:
                 memo[key] = transfer_picoseconds(*key, target)
@@ -88,33 +88,38 @@ class _Strides:
         return self.cells[_STRIDE]
 
     def step(self, position: int, instruction: AsmInstruction) -> None:
-        spec, values = instruction.spec, instruction.values
-        match spec.integer:
-            case Integer.SET_STICKY if _sets_stride(spec):
-                self.cells[_STRIDE] = self.cells[values[0]]
-            case Integer.LOOP_START:
-                self.cells.update(dict.fromkeys(self.written_in_loop.get(position, set())))
-            case Integer.LOAD_UPPER:
-                self.cells[values[0]] = values[1] << 12 & 0xFFFFFFFF
-            case Integer.ADD | Integer.ADD_IMMEDIATE | Integer.SUBTRACT | Integer.MULTIPLY as what:
-                a = self.cells[values[1]]
-                b = values[2] if what is Integer.ADD_IMMEDIATE else self.cells[values[2]]
-                if a is None or b is None:
-                    self.cells[values[0]] = None
-                else:
-                    self.cells[values[0]] = _GP_WRITERS[what](a, b) & 0xFFFFFFFF
-            case _:
-                if spec.writes_gp:
-                    self.cells[values[0]] = None
-                if spec.integer is None and _sets_stride(spec):
-                    self.cells[_STRIDE] = None
+        spec, values, cells = instruction.spec, instruction.values, self.cells
+        what = spec.integer
+        if what is None:
+            self._unfollowed(spec, values)
+        elif what is Integer.ADD_IMMEDIATE:
+            a = cells[values[1]]
+            cells[values[0]] = None if a is None else (a + values[2]) & 0xFFFFFFFF
+        elif what is Integer.SET_STICKY:
+            if spec.may_write(Memory.STRIDE):
+                cells[_STRIDE] = cells[values[0]]
+        elif what is Integer.LOOP_START:
+            cells.update(dict.fromkeys(self.written_in_loop.get(position, ())))
+        elif what is Integer.LOAD_UPPER:
+            cells[values[0]] = values[1] << 12 & 0xFFFFFFFF
+        elif what in _ARITHMETIC:
+            a, b = cells[values[1]], cells[values[2]]
+            cells[values[0]] = None if a is None or b is None else _ARITHMETIC[what](a, b) & 0xFFFFFFFF
+        elif spec.writes_gp:
+            cells[values[0]] = None
+
+    def _unfollowed(self, spec: InstructionSpec, values: tuple[int, ...]) -> None:
+        if spec.writes_gp:
+            self.cells[values[0]] = None
+        if spec.may_write(Memory.STRIDE):
+            self.cells[_STRIDE] = None
 
 
-def _sets_stride(spec: InstructionSpec) -> bool:
-    """Whether an instruction may set STRIDE."""
-    return spec.touches is None or any(
-        t.memory is Memory.STRIDE and Mode.WRITE in t.mode for t in spec.touches
-    )
+@derived
+def _flag_places(mnemonic: str) -> tuple[int, int]:
+    """Positions of the precision flag and the pitch flag among the slots of a transfer."""
+    names = [slot.name for slot in INSTRUCTIONS[mnemonic].slots]
+    return names.index("precision"), names.index("rstride")
 
 
 def _written_in_loops(instructions: Sequence[AsmInstruction]) -> dict[int, set[int]]:
@@ -128,7 +133,7 @@ def _written_in_loops(instructions: Sequence[AsmInstruction]) -> dict[int, set[i
             written[position] = set()
         if not opened:
             continue
-        if _sets_stride(spec):
+        if spec.may_write(Memory.STRIDE):
             written[opened[-1]].add(_STRIDE)
         if spec.writes_gp:
             written[opened[-1]].add(instruction.values[0])

@@ -15,10 +15,8 @@ from plena.dialects.plena_isa import (
     INSTRUCTIONS,
     ARegister,
     Instruction,
-    InstructionSpec,
     Integer,
     Memory,
-    Mode,
     RegisterOp,
     build,
     instructions_in,
@@ -83,16 +81,12 @@ class SetState(ModulePass):
             affine.erase()
 
 
-def _may_set(spec: InstructionSpec, memory: Memory) -> bool:
-    return spec.touches is None or any(t.memory is memory and Mode.WRITE in t.mode for t in spec.touches)
-
-
 def _setter(memory: Memory) -> str:
     """The instruction that sets a sticky register."""
     return next(
         spec.mnemonic
         for spec in INSTRUCTIONS.values()
-        if spec.integer is Integer.SET_STICKY and _may_set(spec, memory)
+        if spec.integer is Integer.SET_STICKY and spec.may_write(memory)
     )
 
 
@@ -100,7 +94,7 @@ def _check_setters(module: ModuleOp, memory: Memory) -> None:
     """No instruction may set a sticky register in a way that is not followed here."""
     for op in instructions_in(module):
         spec = op.SPEC
-        if spec.integer is not Integer.SET_STICKY and _may_set(spec, memory):
+        if spec.integer is not Integer.SET_STICKY and spec.may_write(memory):
             why = "does not declare what it touches" if spec.touches is None else "sets it"
             raise CompileError(
                 f"{spec.mnemonic} may change the register {memory.name}, which others use: it {why}",
@@ -127,7 +121,7 @@ def _demand(op: Operation, state: str) -> Demand | None:
     if not isinstance(op, Instruction):
         return None
     register = STICKY[state]
-    if op.SPEC.integer is Integer.SET_STICKY and _may_set(op.SPEC, register.memory):
+    if op.SPEC.integer is Integer.SET_STICKY and op.SPEC.may_write(register.memory):
         (source,) = op.operands
         if not isinstance(source.type, IndexType):
             raise CompileError("the program is in the register form already", "set-state")

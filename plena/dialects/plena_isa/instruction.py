@@ -139,7 +139,7 @@ class Instruction(IRDLOperation, ABC):
 
     def flags(self) -> tuple[int, ...]:
         """The numbers in its flag slots, in order."""
-        return tuple(self.number(slot.name) for slot in self.SPEC.flags)
+        return tuple([self.number(slot.name) for slot in self.SPEC.flags])
 
     def accesses(self, target: Target) -> tuple[Access, ...] | None:
         """The memories it touches (affine form), registers apart; None: not declared, so it may touch everything."""
@@ -147,30 +147,22 @@ class Instruction(IRDLOperation, ABC):
             return None
         shapes = _shapes_for(target).of(self.SPEC, self.flags())
         return tuple(
-            Access(memory, mode, self.whole_address(address), rows, width, pitch)
-            if address is not None and stride is None
-            else self._access_without_address(memory, mode, address, stride, rows, width, target)
-            for memory, mode, address, stride, rows, width, pitch in shapes
+            [
+                known if address is None else self._access(known, address, stride, target)
+                for known, address, stride in shapes
+            ]
         )
 
-    def _access_without_address(
-        self,
-        memory: Memory,
-        mode: Mode,
-        address: str | None,
-        stride: str | None,
-        rows: int,
-        width: int,
-        target: Target,
-    ) -> Access:
-        """State without addresses, or rows whose pitch is in an operand: any row where that is not known."""
-        if address is None or stride is None:
-            return Access(memory, mode)
-        pitch = self.rows_between(stride)
-        if pitch is None:
-            everything = target.vector_sram_size, target.vlen, target.vlen
-            return Access(memory, mode | Mode.READ, Linear(0), *everything)
-        return Access(memory, mode, self.whole_address(address), rows, width, pitch * target.mlen)
+    def _access(self, shape: Access, address: str, stride: str | None, target: Target) -> Access:
+        """A rectangle at its address; any row of the memory where the pitch is in an operand and not known."""
+        base, pitch = self.whole_address(address), shape.pitch
+        if stride is not None:
+            rows = self.rows_between(stride)
+            if rows is None:
+                everything = target.vector_sram_size, target.vlen, target.vlen
+                return Access(shape.memory, shape.mode | Mode.READ, Linear(0), *everything)
+            pitch = rows * target.mlen
+        return Access(shape.memory, shape.mode, base, shape.rows, shape.width, pitch)
 
     def rows_between(self, name: str) -> int | None:
         """The row pitch in a slot if it is known, in rows."""
@@ -254,7 +246,7 @@ def _added_to(mnemonic: str, address: str) -> tuple[str | None, str | None]:
 
 
 class _Shapes:
-    """The declared touches in numbers of one target: memory, mode, address, stride, rows, width, pitch."""
+    """The declared touches in numbers of one target: the access without its base, address slot, stride slot."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -266,17 +258,18 @@ class _Shapes:
         if shapes is None:
             fields = dict(zip((s.name for s in spec.flags), flags, strict=True))
             shapes = self._known[key] = tuple(
-                (
-                    *(touch.memory, touch.mode, touch.address, touch.stride),
-                    *(touch.rows(self.target, fields), touch.width(self.target, fields)),
-                    touch.pitch(self.target, fields) if touch.pitch is not None else 0,
-                )
+                (self._shape(touch, fields), touch.address, touch.stride)
                 for touch in touches_with(spec, fields)
             )
         return shapes
 
+    def _shape(self, touch: Touch, fields: Fields) -> Access:
+        rows, width = touch.rows(self.target, fields), touch.width(self.target, fields)
+        pitch = touch.pitch(self.target, fields) if touch.pitch is not None else 0
+        return Access(touch.memory, touch.mode, None, rows, width, pitch)
 
-_Shape = tuple[Memory, Mode, str | None, str | None, int, int, int]
+
+_Shape = tuple[Access, str | None, str | None]
 
 _last_shapes: list[_Shapes] = []
 forgets(_last_shapes.clear)

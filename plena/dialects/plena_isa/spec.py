@@ -252,6 +252,14 @@ class InstructionSpec:
         return self.touches is None or any(touch.memory in memories for touch in self.touches)
 
     @cached_property
+    def _written(self) -> frozenset[Memory]:
+        return frozenset(touch.memory for touch in self.touches or () if Mode.WRITE in touch.mode)
+
+    def may_write(self, memory: Memory) -> bool:
+        """Whether it may write one memory."""
+        return self.touches is None or memory in self._written
+
+    @cached_property
     def clears(self) -> frozenset[Memory]:
         """The accumulators that it leaves at zero."""
         return frozenset(touch.memory for touch in self.touches or () if touch.clears)
