@@ -28,6 +28,9 @@ from plena.machine.target import Target
 PICOSECONDS = 1000
 """In one cycle."""
 
+MOST_CYCLES = 1 << 62
+"""Cycles of a program from which it is refused: int64 counts them."""
+
 MOST_EXECUTIONS = 1 << 40
 """Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
 
@@ -153,7 +156,10 @@ class Weights:
             magnitude[loop.start + 1 : loop.end + 1] *= loop.trips
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
-        cycles = {profile: executions * _cost(table, profile, target) for profile in PROFILES}
+        costs = {profile: _cost(table, profile, target) for profile in PROFILES}
+        if any((magnitude * cost).sum() > MOST_CYCLES for cost in costs.values()):
+            raise PlenaError("the loops take more cycles than can be counted")
+        cycles = {profile: executions * cost for profile, cost in costs.items()}
         return Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
 
 

@@ -15,7 +15,7 @@ from plena.emulator.program_run import ProgramRun, ProgressCallback
 from plena.emulator.result import EmulationResult
 from plena.emulator.state import State, reset_state
 from plena.errors import EmulatorError, PlenaError
-from plena.machine.scalar_codes import bf16_from_bits, bf16_round
+from plena.machine.scalar_codes import bf16_from_bits, bf16_round, scalar_bf16_round
 from plena.machine.target import Target
 
 Words: TypeAlias = "Sequence[int] | NDArray[np.uint32] | str"
@@ -155,7 +155,7 @@ class Machine:
         with np.errstate(over="ignore"):
             values = _numbers(fp_sram, "FP SRAM").astype(np.float16).reshape(-1)
         _require_room("FP SRAM", values.size, self.state.fp_sram.size, "words")
-        self.state.fp_sram[: values.size] = bf16_round(values.astype(np.float32))
+        self.state.fp_sram[: values.size] = scalar_bf16_round(values.astype(np.float32))
 
     def _preload_int_sram(self, int_sram: ArrayLike) -> None:
         values = _numbers(int_sram, "INT SRAM").reshape(-1)

@@ -111,6 +111,28 @@ def v_red_sum(
 
 
 @kernel
+def _largest_zero(row: F32, vlen: Int) -> Float:
+    """The zero that libtorch's maximum of a row gives when zeros of both signs are largest.
+
+    It compares 8 lanes side by side, then halves; on a tie the later side wins each time. So of every column of 8 its
+    last zero counts, and of the columns the first with a zero in the order 7, 3, 5, 1, 6, 2, 4, 0.
+    """
+    width = _WIDTH if vlen >= _WIDTH else 1
+    for place in range(width):
+        lane = 0
+        for bit in range(3):
+            lane |= (~place >> bit & 1) << (2 - bit)
+        if width == 1:
+            lane = 0
+        last = lane + (vlen - 1 - lane) // width * width
+        while last >= 0:
+            if row[last] == np.float32(0):
+                return row[last]
+            last -= width
+    return np.float32(0)
+
+
+@kernel
 def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> Int:
     """V_RED_MAX: f[acc] = max(f[acc], row). A NaN on one side is ignored; the row wins a tie of zeros."""
     row = row_of(a, vlen, vram.shape[0], facts)
@@ -123,6 +145,8 @@ def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> In
             return OK
         if not value <= largest:
             largest = value
+    if largest == np.float32(0):
+        largest = _largest_zero(vram[row], vlen)
     if not largest < fp[acc]:
         fp[acc] = largest
     return OK

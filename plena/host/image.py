@@ -18,6 +18,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -133,7 +134,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         seen = bf16_round(matrices)
     elif placement.memory == "fp":
         with np.errstate(over="ignore"):
-            seen = bf16_round(matrices.astype(np.float16).astype(np.float32))
+            seen = scalar_bf16_round(matrices.astype(np.float16).astype(np.float32))
     else:
         seen = matrices
     return views.scatter(placement.view, seen / np.float32(placement.scale), whole)

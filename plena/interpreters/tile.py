@@ -24,6 +24,7 @@ from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
 from plena.machine.number_formats import NumberFormat, bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
 
 
@@ -93,12 +94,12 @@ class TileFunctions(InterpreterFunctions):
             seen = number_format.staged(whole, placement.staging)
             whole[:] = number_format.staged(whole - seen, placement.staging) if placement.residual else seen
         elif placement.memory == "fp":
-            data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
+            data[:] = scalar_bf16_round(data.astype(np.float16).astype(np.float32))
 
     @impl(ConstantOp)
     def run_constant(self, interpreter: Interpreter, op: ConstantOp, args: PythonValues) -> PythonValues:
         values = np.array(op.numbers, np.float16).astype(np.float32)
-        return (Region(bf16_round(values)),)
+        return (Region(scalar_bf16_round(values)),)
 
     @impl(ViewOp)
     def run_view(self, interpreter: Interpreter, op: ViewOp, args: PythonValues) -> PythonValues:

@@ -13,9 +13,10 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.provenance import MODULE_ATTRIBUTE, SOURCE_ATTRIBUTE
+from plena.dialects.plena import MatmulOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
+from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
@@ -394,11 +395,19 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
     """Runs the kernel of an operation; what it emits carries the operation's place in the model."""
     kernel = KERNELS.get(type(op))
     if kernel is None:
-        raise unsupported(op, f"{op.name} has no kernel")
+        raise refusal(op, None, _MACHINE_PRODUCTS if isinstance(op, MatmulOp) else UNSUPPORTED)
     before = ctx.builder.provenance
     ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
-    kernel(op, ctx)
+    with blamed_on(op):
+        kernel(op, ctx)
     ctx.builder.provenance = before
+
+
+_MACHINE_PRODUCTS = (
+    "Only attention multiplies two computed tensors: make the right one a parameter or buffer, or write both products "
+    "around a softmax, as scaled_dot_product_attention does."
+)
+"""What to write instead of `plena.matmul`, the one operation without a kernel of its own."""
 
 
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
@@ -407,19 +416,10 @@ def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
     return HostTensor(Source("input", index), shape, (), shape, integer)
 
 
-def unsupported(op: Operation, why: str) -> CompileError:
-    """The error for an operation that no kernel can do, at the line of the user's model."""
-    source = op.attributes.get(SOURCE_ATTRIBUTE)
-    shapes = ", ".join(str(shape_of(v)) for v in op.operands)
-    where = f"{op.name} on {shapes}" + (f" ({source})" if source is not None else "")
-    return CompileError(why, where=where)
-
-
 __all__ = [
     "KERNELS",
     "KernelContext",
     "input_tensor",
     "kernel_for",
     "lower_operation",
-    "unsupported",
 ]

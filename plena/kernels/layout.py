@@ -5,11 +5,12 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import CastOp, ExpandOp, NotOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.host.view import Expand, IsZero, Permute, Reshape
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
 
@@ -59,5 +60,9 @@ def lower_not(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, NotOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        raise unsupported(op, "a computed mask has no kernel")
+        raise refusal(
+            op,
+            "the mask is computed",
+            "Give the mask as an input of the model, or compute it when the module is built.",
+        )
     ctx.set(op.result, tensor.through(IsZero()))

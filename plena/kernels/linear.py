@@ -9,10 +9,11 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.view import Pad, Reshape
 from plena.integers import ceil_div, round_up
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
@@ -118,7 +119,11 @@ def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
     for weight, bias, result in triples:
         staged = ctx.host(weight)
         if staged is None:
-            raise unsupported(op, "a computed weight has no kernel")
+            raise refusal(
+                op,
+                "the weight is computed",
+                "Make the weight a parameter, a buffer or an input, or a function of parameters alone.",
+            )
         layers.append(Layer(staged, None if bias is None else ctx.host(bias), result))
     return layers
 

@@ -6,11 +6,12 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.host.view import Expand, Reshape
 from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
@@ -107,7 +108,11 @@ def _apply_vectors(
     tensors = [ctx.host(value) for _, value in vectors]
     known = [tensor for tensor in tensors if tensor is not None]
     if len(known) < len(tensors):
-        raise unsupported(op, "a computed gain or bias has no kernel")
+        raise refusal(
+            op,
+            "the gain or bias is computed",
+            "Make it a parameter, a buffer or an input, or multiply and add after the norm.",
+        )
     buffer = load_vectors(ctx, "gain", [_repeated(tensor, parts) for tensor in known])
     per_vector = parts.blocks * vlen
     rows = [

@@ -7,10 +7,11 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
+from plena.dialects.refusals import refusal
 from plena.integers import ceil_div
 from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.tensors import Panel
@@ -32,7 +33,11 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
     source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
     parts = parts_of(ctx, op, source, groups)
     if not few(ctx, source.rows, groups):
-        raise unsupported(op, f"{source.rows} x {groups} results are too many for FP SRAM")
+        raise refusal(
+            op,
+            f"{source.rows} x {groups} results are too many for FP SRAM",
+            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+        )
     words = new_words(ctx, source.rows, groups)
     maximum = kind == "max"
     if parts.is_alone:

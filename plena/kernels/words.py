@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isinf
+from math import isfinite
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -22,7 +22,7 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     The preload is fp16 (plena_isa.md section 6.2): what it cannot hold to bf16 precision is a product of what it can,
     computed once at the start.
     """
-    if isinf(value) or survives_fp16(value):
+    if not isfinite(value) or survives_fp16(value):
         return ctx.builder.constant(value)
     known = ctx.words.get(value)
     if known is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdsl.ir import Attribute
 
 from plena.assembly import AsmInstruction, decode, encode, parse_asm
+from plena.assembly.lines import source_lines, statement_of
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Field, InstructionSpec, Kind
 from plena.errors import PlenaError
@@ -117,13 +118,15 @@ class Code:
         return PlenaError(what, self.where(pc), hint)
 
     @staticmethod
-    def of(program: Program, file: str | None = None) -> Code:
-        """The columns of assembly text, words or instructions.
+    def of(program: Program | Code, file: str | None = None) -> Code:
+        """The columns of assembly text, words or instructions; columns are handed back.
 
         Raises:
             AssemblyError: the text cannot be parsed.
             PlenaError: not words.
         """
+        if isinstance(program, Code):
+            return program
         if isinstance(program, str):
             return Code(encode(parse_asm(program, file=file)), program, file)
         if not hasattr(program, "__iter__"):
@@ -151,8 +154,7 @@ class Code:
 
 def statement_lines(text: str) -> list[int]:
     """1-based line of every instruction of an assembly text."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [n for n, line in enumerate(lines, 1) if line.split(";", 1)[0].split("//", 1)[0].strip()]
+    return [n for n, line in enumerate(source_lines(text), 1) if statement_of(line).strip()]
 
 
 @derived

@@ -42,7 +42,7 @@ class Task:
     problems: list[PlenaError] = field(default_factory=list[PlenaError])
 
     @staticmethod
-    def of(program: Source | ModuleOp, target: Target | None, preloaded: Preloaded) -> Task:
+    def of(program: Source | Code | ModuleOp, target: Target | None, preloaded: Preloaded) -> Task:
         """Lifts assembly, words or a module; a module in affine form is copied.
 
         Raises:

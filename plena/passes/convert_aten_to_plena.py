@@ -17,13 +17,12 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
+from plena.dialects.refusals import UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.errors import CompileError
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.emission import Emitter
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
-from plena.tensor.locations import describe
 from plena.tensor.rewriting import rewrite_once
 from plena.tensor.tracing import is_staged, trace
 from plena.tensor.zero_one_masks import emit_zero_one
@@ -344,20 +343,7 @@ class ConvertOperators(RewritePattern):
             return
         conversion = CONVERSIONS.get(type(op))
         if conversion is None or conversion(Emitter(rewriter, op), op) is False:
-            raise unsupported(op)
-
-
-def unsupported(op: aten.AtenOp) -> CompileError:
-    """The error for an operator without kernel: its name, its shapes, the line of the model."""
-    name = op.operator.data if isinstance(op, aten.OperatorOp) else op.OVERLOAD or op.name
-    shapes = ", ".join(_type_text(value) for value in op.operands)
-    results = ", ".join(_type_text(value) for value in op.results)
-    hint = "Replace it in the model by supported operators (docs/tensor_level.md), or compute it outside."
-    return CompileError(f"no kernel for {name} on ({shapes}) -> ({results})", describe(op), hint)
-
-
-def _type_text(value: SSAValue) -> str:
-    return f"{list(shape_of(value))} {element_type_of(value)}"
+            raise refusal(op, None, UNSUPPORTED)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from xdsl.pattern_rewriter import (
 
 from plena.dialects import aten, plena
 from plena.dialects.plena import BandAttr
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.errors import CompileError
 from plena.tensor.attention_masks import (
     Added,
     Allowed,
@@ -31,7 +31,6 @@ from plena.tensor.attention_masks import (
 from plena.tensor.attention_scores import Attention, Scores, match_attention
 from plena.tensor.emission import Emitter
 from plena.tensor.layout_maps import Atom, LayoutMap
-from plena.tensor.locations import describe
 from plena.tensor.rewriting import rewrite
 from plena.tensor.tracing import Trace, trace
 
@@ -180,9 +179,10 @@ class AttentionBuilder:
             atom.source < 0 for axis in (layout.axes[0], layout.axes[2]) for atom in axis
         )
         if layout is None or not one_per_head:
-            raise CompileError(
+            raise refusal(
+                self.emitter.anchor,
                 f"attention sinks of shape {shape_of(self.scores.sinks)} differ between queries",
-                describe(self.emitter.anchor),
+                "Give one sink for each head: a parameter of shape [1, heads, 1, 1].",
             )
         per_head = LayoutMap(layout.factors, (layout.axes[1],))
         return repeated_view(self.emitter, traced.base, per_head, (self.cut.heads,))
@@ -191,7 +191,7 @@ class AttentionBuilder:
 
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
         band: BandAttr | None = None
-        biases: list[Term] = []
+        biases: list[Allowed | Added] = []
         paddings: list[Allowed] = []
         for term in self.scores.terms:
             match term:
@@ -202,10 +202,12 @@ class AttentionBuilder:
                 case _:
                     biases.append(term)
         if len(biases) > 1:
-            raise CompileError(
-                "attention has more than one mask that is neither causal, windowed nor one of keys",
-                describe(self.emitter.anchor),
-                "Combine the masks into one before the attention.",
+            shapes = " and ".join(str(list(shape_of(term.base))) for term in biases)
+            raise refusal(
+                self.emitter.anchor,
+                f"it has {len(biases)} masks or biases that are neither causal, windowed nor one of keys, {shapes}",
+                "Combine them into one tensor that is an input, a buffer or a function of constants. A model that "
+                "makes a mask out of position_ids makes none if it gets attention_mask, too, or no position_ids.",
             )
         bias = self._bias(biases[0]) if biases else None
         return band, bias, self._padding(paddings[0]) if paddings else None
@@ -215,8 +217,10 @@ class AttentionBuilder:
         layout = term.layout.reshaped((batch, heads, *self.scores.shape[-2:]))
         if layout is None:
             shape = term.layout.shape
-            raise CompileError(
-                f"a mask of shape {shape} does not separate samples and heads", describe(self.emitter.anchor)
+            raise refusal(
+                self.emitter.anchor,
+                f"a mask of shape {list(shape)} does not separate samples and heads",
+                "Give it as [batch, heads, queries, keys], with 1 where it is the same for all.",
             )
         return layout
 
@@ -317,9 +321,10 @@ class FuseScaledDotProductAttention(RewritePattern):
         try:
             return additive_terms(mask, sight) if real else boolean_terms(mask, sight)
         except Opaque:
-            raise CompileError(
-                f"the mask of shape {shape_of(mask)} is built in a way the compiler cannot follow",
-                describe(op),
+            raise refusal(
+                op,
+                f"the mask of shape {list(shape_of(mask))} is built in a way the compiler cannot follow",
+                "Give the mask as an input, or build it of comparisons, and, or, not and masked_fill alone.",
             ) from None
 
 

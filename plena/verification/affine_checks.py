@@ -67,6 +67,10 @@ def violation(
         Undecided: linear reasoning cannot tell.
     """
     x = numbers[check.number]
+    lowest = bounds_of(x, bounds)[0]
+    if lowest < 0 and check.kind in (DemandKind.BELOW, DemandKind.STRIDED_ROWS, DemandKind.STORE):
+        # Only IR can say this: a register holds it modulo 2^32, behind the end of every memory.
+        return Violation(check, below_zero(x, lowest))
     match check.kind:
         case DemandKind.ALIGNED:
             bad = _unaligned(x, check.modulus, bounds, steps)
@@ -86,6 +90,11 @@ def violation(
         case DemandKind.STORE:
             assert store is not None
             return _store(check, numbers, bounds, store)
+
+
+def below_zero(number: Number, lowest: int) -> str:
+    """The message about a number whose smallest value is negative."""
+    return f"{lowest} is below zero" if isinstance(number, int) else f"down to {lowest}: it is below zero"
 
 
 def _up_to(number: Number, largest: int) -> str:

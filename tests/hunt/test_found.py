@@ -10,8 +10,8 @@ from plena.compiler.compile import compile
 from plena.verification import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
-from tests.hunt.modules import Source
 from tests.hunt.verdict import examine
+from tests.hunt.writer import Source
 
 SMALL = {
     "MLEN": 16,
@@ -82,7 +82,7 @@ def test_a_reshape_of_a_reshape_that_a_kernel_reads() -> None:
 
 def test_ids_are_staged_as_multiples_of_a_row() -> None:
     embedding = case("self.m(x0) / 3", (5,), init="self.m = nn.Embedding(4, 8)", limit=4)
-    program = compile(embedding.module(), embedding.inputs(), embedding.target)
+    program = compile(embedding.module(), embedding.inputs(), target=embedding.target)
     assert not [
         f
         for f in verify(program.words, program.target, program.preloaded_spans())

@@ -82,11 +82,13 @@ def test_more_layers_cost_hardly_more_instructions(layers: int) -> None:
 def test_a_layer_longer_than_the_watchdog_allows_is_not_looped() -> None:
     x = torch.randn(4, 16)
     target = SMALL.with_settings({"MAX_LOOP_INSTRUCTIONS": 150})
-    program = plena.compile(stack(32, 32, 32), (x,), target, objective="size")
+    program = plena.compile(stack(32, 32, 32), (x,), target=target, objective="size")
     assert program.check(x, quiet=True).passed
     assert all(loop.dynamic // loop.trip_count <= 150 for loop in program.stats().loops if loop.depth == 0)
 
 
 def test_a_budget_below_the_smallest_program() -> None:
     with pytest.raises(CompileError, match="The smallest has"):
-        plena.compile(stack(32, 32), (torch.randn(4, 16),), SMALL, objective="size", max_instructions=20)
+        plena.compile(
+            stack(32, 32), (torch.randn(4, 16),), target=SMALL, objective="size", max_instructions=20
+        )

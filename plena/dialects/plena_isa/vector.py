@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plena.dialects.plena_isa.demands import Caution, requires
 from plena.dialects.plena_isa.instruction import Instruction, instruction
 from plena.dialects.plena_isa.sizes import Fields, Size
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Sense, Slot, f, flag, gp
 from plena.dialects.plena_isa.touches import Touch, reads_rows, state, writes_rows, writes_words
+from plena.errors import PlenaError
+
+if TYPE_CHECKING:
+    from plena.dialects.plena_isa.instruction import Access
+    from plena.machine.target import Target
 
 _MASK = flag("mask", Field.RS3)
 _MASK_AS_IMMEDIATE = flag("mask", Field.RS3, upstream=Field.IMM18)
@@ -208,3 +213,16 @@ _EXPERT_ROWS = Size(
 )
 class VTopkOp(Instruction):
     """The K largest of E logits: softmax weights to FP SRAM, ids to INT SRAM. The policy says how many E and K are."""
+
+    def accesses(self, target: Target) -> tuple[Access, ...] | None:
+        """As declared.
+
+        Raises:
+            PlenaError: there is no such policy.
+        """
+        policy = self.number("policy")
+        if policy not in TOPK_SHAPES:
+            raise PlenaError(
+                f"V_TOPK knows no policy {policy}", str(self), f"It is {' or '.join(map(str, TOPK_SHAPES))}."
+            )
+        return super().accesses(target)

@@ -11,13 +11,14 @@ from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp, BandAttr
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of
 from plena.host.layout import MASK_FLOOR
 from plena.host.view import Reshape
 from plena.integers import ceil_div
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import map_constant
 from plena.kernels.tensors import HostTensor
 from plena.kernels.words import constant_panel
@@ -264,7 +265,11 @@ class AttentionMasks:
     def _host(self, operand: SSAValue, what: str) -> HostTensor:
         tensor = self.ctx.host(operand)
         if tensor is None:
-            raise unsupported(self.op, f"a computed {what} has no kernel")
+            raise refusal(
+                self.op,
+                f"the {what} is computed",
+                f"Make the {what} a parameter, a buffer or an input, or a function of constants.",
+            )
         return tensor
 
     def _place_sinks(self, operand: SSAValue) -> None:
