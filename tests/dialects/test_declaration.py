@@ -13,19 +13,30 @@ import plena
 from plena.assembly import INVALID, decode, encode, parse_asm, print_asm
 from plena.cli.reference import dialects_page, instructions_page
 from plena.dialects.loop import ForOp
-from plena.dialects.plena_isa import Cost, Field, Instruction, Mode, instruction, instructions_in, withdraw
+from plena.dialects.plena_isa import (
+    INSTRUCTIONS,
+    Cost,
+    Field,
+    Instruction,
+    Mode,
+    instruction,
+    instructions_in,
+    withdraw,
+)
 from plena.dialects.plena_isa.demands import aligned
 from plena.dialects.plena_isa.sizes import VLEN, of_target
-from plena.dialects.plena_isa.spec import Memory, f, gp
+from plena.dialects.plena_isa.spec import STICKY, Memory, f, gp
 from plena.dialects.plena_isa.touches import reads_rows, writes_rows, writes_words
 from plena.driver import context, run_pipeline
 from plena.emulator import Machine, aborts, emulates, forget_kernel
 from plena.emulator.rounding import row_of, store_row
-from plena.emulator.state import State
+from plena.emulator.state import State, reset_state
 from plena.errors import AssemblyError, EmulatorError, PlenaError
 from plena.interpreters.plena_isa import run_module
+from plena.lifting.structure import RESET, STATE_SLOTS
 from plena.loops.dependence import Legality
 from plena.loops.effects import EVERYTHING, EffectTable
+from plena.machine.cost_model import PIPELINED, TRANSACTIONAL
 from plena.machine.scalar_codes import bf16_round
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
@@ -303,3 +314,16 @@ def test_a_taken_name_or_opcode_is_refused() -> None:
     for name, opcode in (("V_EXP_V", OPCODE), ("V_ODD", 0x01)):
         with pytest.raises(ValueError, match="declared already"):
             instruction(name, opcode, Cost.ONE, touches=())(type("Odd", (Instruction,), {}))
+
+
+def test_sticky_registers_reset_as_declared() -> None:
+    assert reset_state(TARGET).sticky.tolist() == [register.reset for register in STICKY.values()]
+    assert [RESET[slot] for slot in STATE_SLOTS.values()] == [register.reset for register in STICKY.values()]
+
+
+def test_every_instruction_says_what_it_touches_and_costs() -> None:
+    for spec in INSTRUCTIONS.values():
+        assert spec.touches is not None or not spec.executable, spec.mnemonic
+        assert spec.cost in TRANSACTIONAL and spec.cost in PIPELINED, spec.mnemonic
+        assert all(requirement.code in aborts.CODES for requirement in spec.requirements), spec.mnemonic
+        assert all(demand.code in aborts.CODES for demand in spec.demands), spec.mnemonic

@@ -83,9 +83,9 @@ MUTANTS = (
     ),
     Mutant(
         "mask and stride flags",
-        "plena/passes/set_state.py",
-        'return op.number(flag) == 1 if flag == "rstride" else op.number(flag) != 0',
-        'return op.number(flag) != 0 if flag == "rstride" else op.number(flag) != 1',
+        "plena/dialects/plena_isa/spec.py",
+        "return int(value == 1)",
+        "return int(value != 0)",
         ("tests/passes/test_set_state.py", "tests/properties/test_affine_passes.py"),
     ),
     Mutant(
