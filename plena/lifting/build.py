@@ -197,7 +197,7 @@ class _Builder:
         code, shape = self.program.code, layout(op)
         if shape.transfer:
             has_scale = self.has_scales[op, code.number(pc, Field.FUNCT1) != 0]
-            return ("scale",) * has_scale + ("stride",) * (code.rs3[pc] == 1)
+            return ("scale",) * has_scale + ("stride",) * shape.uses_stride(code.flags[pc])
         return ("v_mask",) if shape.mask is not None and code.field(shape.mask.field)[pc] else ()
 
     def _cell(self, number: int) -> SSAValue:

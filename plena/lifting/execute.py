@@ -184,7 +184,7 @@ class SymbolicRun:
             has_scales = self.scaled[op, code.number(pc, Field.FUNCT1) != 0]
             values += (state[A_HIGH + base], state[A_LOW + base])
             values.append(state[SCALE] if has_scales else 0)
-            values.append(state[STRIDE] if code.rs3[pc] == 1 else 0)
+            values.append(state[STRIDE] if shape.uses_stride(code.flags[pc]) else 0)
         elif shape.mask is not None and code.field(shape.mask.field)[pc]:
             values.append(state[V_MASK])
         return (pc, *values)

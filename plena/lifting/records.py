@@ -70,6 +70,11 @@ class RecordLayout:
         """Whether a record is the operands, the HBM side or the mask, and nothing else changes."""
         return not (self.sum or self.pitch or self.int_write or self.result or self.unknown or self.state)
 
+    def uses_stride(self, flags: int) -> bool:
+        """Whether STRIDE is the row pitch of a transfer with certain flag bits."""
+        slot = self.spec.by_name[STICKY["stride"].flag or ""]
+        return bool(slot.canonical(slot.field.extract(flags)))
+
     def int_words(self, target: Target, flags: int) -> int:
         """Words of INT SRAM that `int_write` covers for certain flag bits."""
         assert self.int_write is not None

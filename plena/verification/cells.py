@@ -82,7 +82,7 @@ class Footprints:
         off, high, low, scales, stride = item[position : position + 5]
         number_format = transfer.number_format(target, code.number(pc, Field.FUNCT1))
         rows = transfer.rows(target)
-        pitch = stride if code.rs3[pc] == 1 else target.vlen
+        pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen
         if not isinstance(pitch, int) or not rows:
             return [None]
         bounds = [*self.program.bounds, (0, rows - 1)]

@@ -38,7 +38,7 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
         return
     position = 1 + shape.addresses.index("off")
     off, high, low, scales, stride = item[position : position + 5]
-    pitch = stride if code.rs3[pc] == 1 else target.vlen
+    pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen
     for number, name, what in ((off, "off", "an offset"), (pitch, "rstride", "a row pitch")):
         if any(residues(number, ratio, bounds, steps)):
             message = f"{what} that is not a multiple of {ratio} pairs elements with wrong scales"

@@ -40,6 +40,7 @@ from plena.machine.cost_model import PIPELINED, TRANSACTIONAL
 from plena.machine.scalar_codes import bf16_round
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
+from plena.passes.set_state import SetState
 
 TARGET = Target().with_settings({"VECTOR_SRAM_SIZE": 64})
 OPCODE = 0x3A
@@ -327,3 +328,12 @@ def test_every_instruction_says_what_it_touches_and_costs() -> None:
         assert spec.cost in TRANSACTIONAL and spec.cost in PIPELINED, spec.mnemonic
         assert all(requirement.code in aborts.CODES for requirement in spec.requirements), spec.mnemonic
         assert all(demand.code in aborts.CODES for demand in spec.demands), spec.mnemonic
+
+
+@pytest.mark.parametrize(("rstride", "is_strided"), [(0, False), (1, True), (2, False)])
+def test_only_one_selects_the_stride_register(rstride: int, is_strided: bool) -> None:
+    text = f"S_ADDI_INT gp1, gp0, 128\nC_SET_STRIDE_REG gp1\nH_PREFETCH_V gp0, gp0, a0, {rstride}, 0"
+    affine = plena.lift(text, TARGET)
+    assert (" stride(" in str(affine)) is is_strided
+    SetState().apply(context(), affine)
+    assert ("c_set_stride_reg" in str(affine)) is is_strided

@@ -86,7 +86,7 @@ MUTANTS = (
         "plena/dialects/plena_isa/spec.py",
         "return int(value == 1)",
         "return int(value != 0)",
-        ("tests/passes/test_set_state.py", "tests/properties/test_affine_passes.py"),
+        ("tests/dialects/test_declaration.py",),
     ),
     Mutant(
         "rounding",

@@ -74,7 +74,7 @@ class TransferInstruction(Instruction):
 
     def _pitch(self, target: Target) -> Linear | None:
         """Bytes from row to row, None while STRIDE says and its content is not known."""
-        if self.number("rstride") != 1:
+        if not self.SPEC.by_name["rstride"].canonical(self.number("rstride")):
             return Linear(target.vlen)
         stride = self.operand_named("stride")
         return None if stride is None else linear_of(stride)
