@@ -39,14 +39,12 @@ def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[t
 def rounded(program: Program, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
     """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
 
-    Infinities and what a mask's floor raises keep their value: the program means the original.
+    Infinities keep their value: the program means the original.
     """
     before = tensor.numpy()
     with np.errstate(invalid="ignore", over="ignore"):
         after = quantized(placement, before, program.target)
     kept = ~np.isfinite(before)
-    if placement.floor is not None:
-        kept |= before < placement.floor
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 
 
@@ -73,15 +71,6 @@ def rounded_expressions(program: Program, data: StagedData) -> dict[str, torch.T
 
 def _differ(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a != b) & ~(a.isnan() & b.isnan())
-
-
-def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Tensor]:
-    """The parameters and constants that are staged to HBM, as the machine sees them.
-
-    Of an expression such as a weight times a gain, the weight is chosen such that the expression has the rounded
-    value. A parameter that is staged in two ways has one of the values: see `Choice.conflicts`.
-    """
-    return choose(data.expressions, rounded_expressions(program, data), data.tensors).tensors
 
 
 @dataclass

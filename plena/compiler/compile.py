@@ -175,6 +175,7 @@ def program_of(
         chosen.registers,
         inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
         outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        fixed_results=imported.fixed_results,
         placements=tuple(placements_of(chosen.tiles)),
         constants=constant_words(chosen.tiles),
         memory_map=tuple(memory_map_of(chosen.tiles)),

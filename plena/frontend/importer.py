@@ -33,7 +33,7 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten
 from plena.errors import CompileError
 from plena.frontend import operators
-from plena.frontend.bands import band_of
+from plena.frontend.bands import mask_properties
 from plena.frontend.element_types import DTYPES, element_type, unsupported_dtype
 from plena.frontend.export import export_module
 from plena.frontend.folding import FoldingPlan, evaluate_node, plan_folding
@@ -41,6 +41,7 @@ from plena.frontend.locations import location_attributes
 from plena.frontend.mutations import STATE
 from plena.frontend.program import ImportedProgram, TensorSpec
 from plena.frontend.refusals import blamed_on_node, refusal_at
+from plena.host.ports import FixedResult
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class GraphImporter:
         self.origins: dict[int, Node] = {}
         self.location: dict[str, Attribute] = {}
         self.result_location: dict[str, Attribute] = {}
+        self.fixed_results: list[FixedResult] = []
         self._check_mutations()
         self._check_effects()
         inputs = self._import_placeholders()
@@ -133,7 +135,13 @@ class GraphImporter:
         main.properties["arg_attrs"] = _names(inputs)
         main.properties["res_attrs"] = _names(outputs)
         return ImportedProgram(
-            ModuleOp([main]), self.tensors, inputs, outputs, self.program, dict(self._leaves())
+            ModuleOp([main]),
+            self.tensors,
+            inputs,
+            outputs,
+            self.program,
+            dict(self._leaves()),
+            tuple(self.fixed_results),
         )
 
     def _leaves(self) -> Iterator[tuple[str, str]]:
@@ -220,9 +228,11 @@ class GraphImporter:
         specs: list[TensorSpec] = []
         results: list[SSAValue] = []
         names = _output_names(self.program)
-        for spec, node, name in zip(
-            self.program.graph_signature.output_specs, output_node.args[0], names, strict=True
+        for place, (spec, node, name) in enumerate(
+            zip(self.program.graph_signature.output_specs, output_node.args[0], names, strict=True)
         ):
+            if isinstance(spec.arg, ConstantArgument):
+                self.fixed_results.append((place, spec.arg.value))
             if not isinstance(spec.arg, TensorArgument):
                 continue
             value = self._result(node)
@@ -389,7 +399,8 @@ class GraphImporter:
             self.tensors[symbol] = tensor
             self.constants.setdefault(_fingerprint(tensor), []).append(symbol)
         return aten.ConstantOp.build(
-            properties={"symbol": SymbolRefAttr(symbol), "band": band_of(tensor)}, result_types=[result_type]
+            properties={"symbol": SymbolRefAttr(symbol), **mask_properties(tensor)},
+            result_types=[result_type],
         )
 
     def _equal_constant(self, tensor: torch.Tensor) -> str | None:

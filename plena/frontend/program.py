@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.errors import CompileError
+from plena.host.ports import FixedResult
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ImportedProgram:
         exported: the graph that was imported.
         leaves: which nodes of that graph `tensors` holds: node name -> symbol, of parameters and of what was computed
             of constants at import. Uniform tensors have no symbol.
+        fixed_results: what the model returns beside them, None and numbers, with its place among all results.
     """
 
     module: ModuleOp
@@ -42,6 +44,7 @@ class ImportedProgram:
     outputs: list[TensorSpec]
     exported: ExportedProgram
     leaves: Mapping[str, str] = field(default_factory=dict[str, str])
+    fixed_results: tuple[FixedResult, ...] = ()
 
     def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         """Raises CompileError unless the tensors are what @main takes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isinf, prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -170,15 +170,34 @@ def _cat(g: GraphImporter, a: Arguments) -> SSAValue:
     tensors = [g.ssa(tensor) for tensor, skip in zip(a["tensors"], empty, strict=True) if not skip]
     if len(tensors) == 1:
         return tensors[0]
-    dim = a["dim"] % len(g.shape)
-    return g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)})
+    return _joined(g, tensors, a["dim"] % len(g.shape))
+
+
+def _joined(g: GraphImporter, tensors: Sequence[SSAValue], dim: int) -> SSAValue:
+    """A concatenation; of parts that are infinite throughout zeros are joined, the infinities are chosen behind."""
+    numbers = [aten.full_value(tensor) for tensor in tensors]
+    infinities = sorted({number for number in numbers if number is not None and isinf(number)})
+    sizes = [shape_of(tensor)[dim] for tensor in tensors]
+    shape = list(shape_of(tensors[0]))
+    shape[dim] = sum(sizes)
+    finite = [
+        g.ssa(torch.zeros(shape_of(tensor))) if number in infinities else tensor
+        for tensor, number in zip(tensors, numbers, strict=True)
+    ]
+    element = element_type_of(tensors[0])
+    value = g.build(aten.CatOp, [finite], {"dim": IntegerAttr(dim, i64)}, shape=shape, element=element)
+    for infinity in infinities:
+        kept = torch.cat([torch.full((size,), n != infinity) for size, n in zip(sizes, numbers, strict=True)])
+        kept = kept.view([-1 if axis == dim else 1 for axis in range(len(shape))])
+        g.name_constant(kept)
+        value = g.build(aten.WhereOp, [kept, value, infinity], shape=shape, element=element)
+    return value
 
 
 def _stack(g: GraphImporter, a: Arguments) -> SSAValue:
     dim = a["dim"] % len(g.shape)
     slices = [*g.shape[:dim], 1, *g.shape[dim + 1 :]]
-    tensors = [view(g, g.ssa(tensor), slices) for tensor in a["tensors"]]
-    return g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)})
+    return _joined(g, [view(g, g.ssa(tensor), slices) for tensor in a["tensors"]], dim)
 
 
 def _index(g: GraphImporter, a: Arguments) -> Any:
@@ -265,9 +284,7 @@ def pad(g: GraphImporter, value: SSAValue, amounts: Sequence[int], number: float
         ]
         tensors = [tensor for part in parts for tensor in part]
         if len(tensors) > 1:
-            shape = list(shape_of(value))
-            shape[dim] = sum(shape_of(tensor)[dim] for tensor in tensors)
-            value = g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)}, shape=shape)
+            value = _joined(g, tensors, dim)
     return value
 
 

@@ -67,6 +67,8 @@ class KernelContext:
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None
     """The index of the repetition that is being lowered."""
+    may_hold_nan: bool = False
+    """Whether some row may be NaN: the broadcast unit would spread it to others."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -94,13 +96,13 @@ class KernelContext:
         padded: tuple[int, int],
         *,
         scale: float = 1.0,
-        floor: float | None = None,
         order: Order = "rows",
         exact: bool = False,
+        also: Sequence[HostTensor] = (),
     ) -> SSAValue:
         """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded.
 
-        With `exact` those of what the format loses of the tensor follow.
+        With `exact` those of what the format loses of the tensor follow, then those of `also`.
         """
         placement = TensorPlacement(
             name=name,
@@ -113,11 +115,15 @@ class KernelContext:
             padded=padded,
             view=tensor.view,
             scale=scale,
-            floor=floor,
             order=order,
         )
-        rest = replace(placement, name=f"{name}_rest", residual=True)
-        return self._place([(tensor, placement), *([(tensor, rest)] if exact else [])])
+        parts = [(tensor, placement)]
+        if exact:
+            parts.append((tensor, replace(placement, name=f"{name}_rest", residual=True)))
+        for n, other in enumerate(also):
+            placed = replace(placement, name=f"{name}_also_{n}", shape=other.shape, view=other.view)
+            parts.append((other, placed))
+        return self._place(parts)
 
     def place_together(
         self,

@@ -9,12 +9,12 @@ from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.host.view import Expand, Reshape
-from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 from plena.kernels.words import lane_hiding, lane_masks, word
@@ -155,11 +155,12 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         copy = [rows_of(ctx, panel)], [rows_of(ctx, source)]
         emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
     if not parts.is_alone:
+        require_finite(op, "the softmax of parts of rows")
         builder.emit(
             "softmax_lane_groups",
             x=panel.buffer,
             scratch=builder.buffer("row", "vector", 2 * vlen),
-            hide=lane_hiding(ctx, parts.per_block, parts.size, HIDDEN),
+            hide=lane_hiding(ctx, parts.per_block, parts.size),
             masks=lane_masks(ctx, parts.per_block, parts.size),
             floor=floor,
             rows=panel.rows,
@@ -169,7 +170,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         )
         ctx.set(op.result, panel)
         return
-    hidden = lane_hiding(ctx, 1, parts.rest, HIDDEN) if parts.rest else None
+    hidden = lane_hiding(ctx, 1, parts.rest) if parts.rest else None
     scratch, chunk = row_sum_scratch(builder, parts.blocks, vlen) if parts.blocks > 1 else (None, 0)
     with builder.loop(groups) as g:
         part = g * (parts.blocks * panel.block)

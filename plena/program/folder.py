@@ -35,7 +35,7 @@ from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
-from plena.host.ports import Port, Region
+from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.machine.target import Target
 from plena.program.manifest_schema import check_manifest
 from plena.program.rationale import Rationale
@@ -108,6 +108,9 @@ def load_program(directory: Path) -> Program:
             target=Target().with_settings(part(manifest, "target", dict, where)),
             inputs=tuple(Port.from_json(p, where) for p in part(manifest, "inputs", list, where)),
             outputs=tuple(Port.from_json(p, where) for p in part(manifest, "outputs", list, where)),
+            fixed_results=tuple(
+                fixed_result_from_json(r, where) for r in part(manifest, "fixed_results", list, where)
+            ),
             placements=tuple(
                 TensorPlacement.from_json(p, where) for p in part(manifest, "placements", list, where)
             ),
@@ -268,6 +271,7 @@ def _manifest(program: Program, has_inputs: bool) -> dict[str, Any]:
         "timing": program.timing,
         "inputs": [port.to_json() for port in program.inputs],
         "outputs": [port.to_json() for port in program.outputs],
+        "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],
         "memory_map": [region.to_json() for region in program.memory_map],

@@ -18,7 +18,7 @@ from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, source_array, stage, unstage
 from plena.host.layout import TensorPlacement
-from plena.host.ports import Port, Region
+from plena.host.ports import FixedResult, Port, Region
 from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.rationale import Rationale
@@ -53,7 +53,8 @@ class Program:
     Attributes:
         words: machine code, uint32.
         target: the machine it was compiled for.
-        inputs, outputs: what ``run`` takes and returns.
+        inputs, outputs: the tensors that ``run`` takes and returns.
+        fixed_results: what the model returns beside tensors, None and numbers, with its place among the results.
         placements: where inputs, outputs and data lie; every tensor may have several.
         constants: the FP SRAM words from word 0 on (fp16 in the preload file, bf16 in the machine).
         int_sram: the INT SRAM words from word 0 on, before inputs are staged.
@@ -80,6 +81,7 @@ class Program:
     target: Target
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
+    fixed_results: tuple[FixedResult, ...] = ()
     placements: tuple[TensorPlacement, ...] = ()
     constants: tuple[float, ...] = ()
     int_sram: tuple[int, ...] = ()
@@ -168,7 +170,7 @@ class Program:
             progress: whether to show it; None means when it takes long on a terminal.
 
         Returns:
-            the output tensor, or a tuple of several.
+            the output tensor, or a tuple of several results, None and numbers of the model among them.
 
         Raises:
             PlenaError: inputs that do not fit.
@@ -187,9 +189,11 @@ class Program:
         return self.results(self.execute(self.image, progress))
 
     def results(self, memories: Memories) -> Any:
-        """The output tensor, or a tuple of several, that a run left in the memories."""
-        outputs = tuple(self._output(index, port, memories) for index, port in enumerate(self.outputs))
-        return outputs[0] if len(outputs) == 1 else outputs
+        """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
+        outputs: list[Any] = [self._output(index, port, memories) for index, port in enumerate(self.outputs)]
+        for position, value in self.fixed_results:
+            outputs.insert(position, value)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
@@ -419,7 +423,7 @@ class Program:
             layout = str(getattr(given, "layout", "torch.strided"))
             if layout != "torch.strided":
                 raise PlenaError(f"input {port.name} is {layout}", "run", "Give it as a dense tensor.")
-            if tuple(given.shape) != port.shape or _kind(str(given.dtype)) != _kind(port.dtype):
+            if tuple(given.shape) != port.shape or not _fits(str(given.dtype), port.dtype):
                 dtype = str(given.dtype).removeprefix("torch.")
                 raise PlenaError(
                     f"input {port} was given as {dtype}{list(given.shape)}",
@@ -480,7 +484,7 @@ class Program:
         for placement in self.placements_of("output", index):
             matrices = unstage(placement, result, self.target)
             array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+        return torch.from_numpy(np.array(array)).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -497,12 +501,14 @@ class RunFigures:
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
 
-def _kind(dtype: str) -> str:
-    """Floating point or not; integer widths and booleans may stand for each other."""
-    return "floating" if "float" in dtype else "integer"
-
-
 def _mark(tensor: Any) -> int:
     """A checksum of the values of a tensor."""
     array, _ = source_array(tensor)
     return crc32(np.ascontiguousarray(array).tobytes())
+
+
+def _fits(given: str, wanted: str) -> bool:
+    """Widths of floating-point numbers and integers may stand for each other, and booleans for integers."""
+    if "float" in given or "float" in wanted:
+        return "float" in given and "float" in wanted
+    return "bool" in given or "bool" not in wanted

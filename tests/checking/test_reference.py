@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
 from plena.checking.reference import ModuleReferences
-from plena.checking.staged_values import distribute, quantized_inputs, quantized_tensors
+from plena.checking.staged_values import choose, distribute, quantized_inputs, rounded_expressions
 from plena.dialects.plena import staging
 from plena.host.call_inputs import CallSignature
 from plena.host.expressions import materialize
@@ -90,8 +90,10 @@ def test_parameters_staged_in_parts_are_put_together() -> None:
         TensorPlacement(n, "hbm", 0, (8, 16), "rows", "HBM_M_WEIGHT_TYPE", Source("data", symbol=n))
         for n in ("top", "bottom")
     )
+    choice = choose(data.expressions, rounded_expressions(program, data), tensors)
+    assert not choice.conflicts
     torch.testing.assert_close(
-        quantized_tensors(program, data)["w"],
+        choice.tensors["w"],
         torch.from_numpy(MX.quantize(tensors["w"].numpy())),
         rtol=0,
         atol=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.hunt import boundary, infinities, integers, scores, selection, sharing
+from tests.hunt import boundary, infinities, integers, repetition, scores, selection, sharing
 from tests.hunt.modules import STEPS, Step
 from tests.hunt.writer import LENGTHS, WIDTHS, Draw, Source, Writer
 
@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[Step, ...]] = {
         sharing.parametrized,
         sharing.of_parameter,
     ),
+    "repetition": (repetition.powers, repetition.layers, repetition.pairs),
     "boundary": (
         boundary.scalar_result,
         boundary.plain_result,
@@ -52,7 +53,7 @@ def sources(draw: Draw, most: int = 6, steps: tuple[Step, ...] = STEPS) -> Sourc
 def special_sources(draw: Draw, most: int = 4, kind: str | None = None) -> Source:
     """Modules of one or two steps of a special kind with up to `most` ordinary ones before, between and behind."""
     kind = kind or draw(st.sampled_from(sorted(KINDS)))
-    steps = draw(st.lists(st.sampled_from(STEPS), max_size=most))
+    steps: list[Step] = draw(st.lists(st.sampled_from(STEPS), max_size=most))
     for _ in range(draw(st.integers(1, 2))):
         steps.insert(draw(st.integers(0, len(steps))), draw(st.sampled_from(KINDS[kind])))
     return _written(draw, steps)

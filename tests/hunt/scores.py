@@ -76,11 +76,11 @@ def added(w: Writer, batch: int, heads: int, queries: int, keys: int) -> str:
 def masked_attention(w: Writer) -> None:
     """Heads of a value with a mask: scaled_dot_product_attention, or written out."""
     found = w.value(3, 3)
-    name, shape = found if found else ("", ())
-    if not found or w.integer(0, 2) == 0:
-        shape = (w.integer(1, 2), w.length(), w.width())
-        name = w.input(shape)
-    batch, queries, width = shape
+    if found and w.integer(0, 2):
+        name, (batch, queries, width) = found
+    else:
+        batch, queries, width = w.integer(1, 2), w.length(), w.width()
+        name = w.input((batch, queries, width))
     keys = queries if w.flag() else w.length()
     source = name if keys == queries else w.like((batch, keys, width))
     heads, size = w.integer(1, 3), int(str(w.one(2, 4, 8, 15, 16)))

@@ -61,7 +61,7 @@ def examine(case: Case | BlockCase) -> str:
         return f"refused: {reason(error)}"
     for variant in range(VARIANTS):
         given = case.inputs(variant)
-        results = as_tensors(program.run(*flat(given), progress=False))
+        results = as_tensors(program.run(*given, progress=False))
         try:
             Expected(module, given, case.target).require(results)
         except Wrong as error:
@@ -96,7 +96,7 @@ def reason(error: CompileError) -> str:
 def opinion(program: Program, inputs: Sequence[Any]) -> str:
     """What `check` says."""
     try:
-        report = program.check(*flat(inputs), quiet=True)
+        report = program.check(*inputs, quiet=True)
     except Exception as error:
         return f"check FAILED with {type(error).__name__}: {error}"
     return f"check FAILED: {'; '.join(report.failures)}" if report.failures else "check passed"

@@ -68,7 +68,6 @@ def placements(draw: st.DrawFn) -> DictionaryAttr:
         padded=draw(st.sampled_from([(), (64, 64)])),
         view=draw(st.sampled_from([(), (Reshape((5, 3)), Permute((1, 0)))])),
         scale=draw(st.sampled_from([1.0, 0.125])),
-        floor=draw(st.sampled_from([None, -128.0])),
     )
     return to_attribute(placement.to_json())
 
