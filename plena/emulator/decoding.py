@@ -70,7 +70,7 @@ def _opcode_tables() -> _OpcodeTables:
         np.zeros(_OPCODES, np.bool_),
         np.zeros(_OPCODES, np.bool_),
         np.zeros(_OPCODES, np.uint32),
-        {column: np.zeros(_OPCODES, np.bool_) for column in (RD, RS1, RS2)},
+        {column: np.zeros(_OPCODES, np.bool_) for column in (RD, RS1, RS2, RS3)},
     )
     for spec in INSTRUCTIONS.values():
         tables.kernel[spec.opcode] = _kernel_of(spec)
