@@ -8,6 +8,7 @@ from math import log
 from typing import TYPE_CHECKING
 
 from plena.assembly.statistics import Statistics
+from plena.assembly.stream import LOOP_END, LOOP_START
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
@@ -158,6 +159,7 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
             return _point("expanded", counted(task.affine).statistics, timing)
         except CompileError as problem:
             task.problems.append(problem)
-    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in ("C_LOOP_START", "C_LOOP_END"))
+    names = (LOOP_START.mnemonic, LOOP_END.mnemonic)
+    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in names)
     length = statistics.dynamic - looping
     return CurvePoint("expanded", length, length, statistics.cycles[timing] - looping, exact=False)
