@@ -12,7 +12,15 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from plena.assembly.encoding import encode_values
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp, linear_of
-from plena.dialects.plena_isa import FRegister, GPRegister, Instruction, Kind, RegisterOp, instructions_in
+from plena.dialects.plena_isa import (
+    FRegister,
+    GPRegister,
+    Instruction,
+    Kind,
+    RegisterOp,
+    instructions_in,
+    is_zero_cell,
+)
 from plena.errors import PlenaError
 from plena.lifting.build import RANGE_ATTRIBUTE
 from plena.lifting.code import Code
@@ -134,7 +142,7 @@ class _Reader:
         means = op.SPEC.by_name[name].gp0_means
         if means is not None:
             return means
-        if str(value.type).endswith("<gp0>"):
+        if is_zero_cell(value):
             return self._number(
                 Linear(next((op.number(s.name) for s in op.SPEC.slots if s.offsets == name), 0))
             )

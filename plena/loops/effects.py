@@ -12,7 +12,7 @@ from xdsl.traits import IsTerminator, get_effects
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Access, Instruction
-from plena.dialects.plena_isa.registers import FRegister, PlenaRegister
+from plena.dialects.plena_isa.registers import PlenaRegister, is_zero_cell
 from plena.dialects.plena_isa.spec import Memory, Mode
 from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
@@ -83,8 +83,7 @@ def is_free(op: Instruction) -> bool:
     """Whether an instruction does nothing because its destination is f0 (plena_isa.md section 3.5)."""
     if not op.SPEC.free_if_f0:
         return False
-    destination = op.operand_named(op.SPEC.slots[0].name)
-    return destination is not None and isinstance(destination.type, FRegister) and destination.type.is_zero
+    return is_zero_cell(op.operand_named(op.SPEC.slots[0].name))
 
 
 def touches_in_order(op: Instruction, target: Target) -> Iterator[Effect]:

@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
-from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
+from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build, is_zero_cell
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
 from plena.machine.constants import GP_REGISTERS
@@ -90,7 +90,9 @@ def is_materialized(module: ModuleOp) -> bool:
             affine = affine or op.counter is None
         elif isinstance(op, Instruction):
             affine = affine or any(isinstance(v.type, IndexType) for v in op.operands)
-            register = register or any(isinstance(v.type, GPRegister) and not is_zero(v) for v in op.operands)
+            register = register or any(
+                isinstance(v.type, GPRegister) and not is_zero_cell(v) for v in op.operands
+            )
     if affine and register:
         raise CompileError(
             "the program mixes address expressions and integer registers",
@@ -98,11 +100,6 @@ def is_materialized(module: ModuleOp) -> bool:
             "lift it to the affine form first",
         )
     return register
-
-
-def is_zero(value: SSAValue) -> bool:
-    """Whether a value is the zero register."""
-    return isinstance(value.type, GPRegister) and value.type.is_zero
 
 
 class _Emitter:

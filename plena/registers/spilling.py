@@ -16,6 +16,7 @@ from plena.dialects.plena_isa import (
     RegisterOp,
     build,
     instructions_in,
+    is_zero_cell,
 )
 from plena.dialects.plena_isa.scalar import SAddFPOp, SAddiIntOp, SLdFPOp, SLuiIntOp
 from plena.dialects.plena_isa.sizes import ONE
@@ -72,11 +73,11 @@ class Spiller:
             case SLuiIntOp():
                 return True
             case SAddiIntOp():
-                return _is_zero(op.operand_named("a")) or _is_own(op)
+                return is_zero_cell(op.operand_named("a")) or _is_own(op)
             case SAddFPOp():
-                return _is_zero(op.operand_named("a")) and _is_zero(op.operand_named("b"))
+                return is_zero_cell(op.operand_named("a")) and is_zero_cell(op.operand_named("b"))
             case SLdFPOp():
-                return _is_zero(op.operand_named("base")) and self._is_never_stored(op.number("imm"))
+                return is_zero_cell(op.operand_named("base")) and self._is_never_stored(op.number("imm"))
             case _:
                 return False
 
@@ -146,19 +147,12 @@ def _users(cell: SSAValue) -> list[Instruction]:
     return [op for op in found if isinstance(op, Instruction)]
 
 
-def _is_zero(cell: SSAValue | None) -> bool:
-    if cell is None:
-        return False
-    register = cell.type
-    return isinstance(register, PlenaRegister) and register.is_zero
-
-
 def _may_reach(op: Instruction, touch: Touch, word: int) -> bool:
     """Whether an instruction in the register form may touch a word: certainly not with another one of its own."""
     immediate = next((s.name for s in op.SPEC.slots if s.offsets == touch.address), None)
     if touch.address is None or immediate is None or touch.width is not ONE:
         return True
-    return not _is_zero(op.operand_named(touch.address)) or op.number(immediate) == word
+    return not is_zero_cell(op.operand_named(touch.address)) or op.number(immediate) == word
 
 
 def _is_own(op: Instruction) -> bool:

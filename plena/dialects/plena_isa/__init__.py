@@ -20,7 +20,7 @@ from plena.dialects.plena_isa.instruction import (
     instructions_in,
     withdraw,
 )
-from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister
+from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister, is_zero_cell
 from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode, Slot
 
 
@@ -58,6 +58,7 @@ __all__ = [
     "control",
     "instruction",
     "instructions_in",
+    "is_zero_cell",
     "matrix",
     "scalar",
     "transfer",

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from xdsl.backend.register_type import RegisterType
 from xdsl.dialects.builtin import IntAttr
+from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_attr_definition
 
 from plena.machine.constants import A_REGISTERS, F_REGISTERS, GP_REGISTERS
@@ -36,6 +37,11 @@ class PlenaRegister(RegisterType):
     def at(cls, index: int) -> PlenaRegister:
         """The allocated register with this number."""
         return _INTERNED[cls][index]
+
+
+def is_zero_cell(cell: SSAValue | None) -> bool:
+    """Whether a value is a cell of gp0 or f0; None is no value."""
+    return cell is not None and isinstance(cell.type, PlenaRegister) and cell.type.is_zero
 
 
 def _names(prefix: str, count: int) -> dict[str, int]:

@@ -11,8 +11,8 @@ from xdsl.ir import Block, Operation
 
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa.instruction import Instruction
-from plena.dialects.plena_isa.registers import FRegister
 from plena.dialects.plena_isa.sizes import NO_FIELDS
+from plena.loops.effects import is_free
 from plena.machine.cost_model import PROFILES, CostFunction
 from plena.machine.target import Target
 
@@ -165,11 +165,7 @@ class _Reader:
     def _step(self, op: Instruction) -> Step:
         addresses: list[Address] = []
         for slot, value in op.named_operands():
-            if (
-                isinstance(value.type, IndexType)
-                and slot.name not in op.SPEC.sticky
-                and slot.name != "base_address"
-            ):
+            if isinstance(value.type, IndexType) and slot.name not in op.SPEC.sticky:
                 expression = op.address(slot.name)
                 has_immediate = op.SPEC.immediate_for(slot.name) is not None
                 addresses.append(Address(expression.constant, expression.terms, has_immediate))
@@ -179,7 +175,5 @@ class _Reader:
 def instruction_cycles(op: Operation, target: Target, cost: CostFunction) -> int:
     """Cycles of one execution of an instruction under a timing profile."""
     assert isinstance(op, Instruction)
-    destination = op.operand_named(op.SPEC.slots[0].name) if op.SPEC.free_if_f0 else None
-    is_f0 = destination is not None and destination.type == FRegister.at(0)
     fields = NO_FIELDS if op.SPEC.work is None else {s.name: op.number(s.name) for s in op.SPEC.flags}
-    return cost(op.SPEC, target, rd=0 if is_f0 else 1, fields=fields)
+    return cost(op.SPEC, target, rd=0 if is_free(op) else 1, fields=fields)
