@@ -6,10 +6,9 @@ words --Code--> LoopCode (structure) --SymbolicRun--> records on symbols --Resol
 from plena.lifting.code import Code, Program
 from plena.lifting.entry import lift_code, lift_module, lifted_program
 from plena.lifting.preloaded import Preloaded, Span
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import LiftedInstruction, LiftedLoop, LiftedProgram, Number
 
 __all__ = [
-    "Affine",
     "Code",
     "LiftedInstruction",
     "LiftedLoop",

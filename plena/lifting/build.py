@@ -32,8 +32,16 @@ from plena.dialects.plena_isa.instruction import (
 )
 from plena.lifting.code import OPCODE_MASK, Code
 from plena.lifting.records import RecordLayout, layout, opcode_doing, transfers_with_scales
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
-from plena.machine.constants import F_REGISTERS
+from plena.lifting.tree import (
+    LiftedInstruction,
+    LiftedItem,
+    LiftedLoop,
+    LiftedProgram,
+    Number,
+    expression_of,
+    number_of,
+)
+from plena.machine.constants import F_REGISTERS, INT_LIMIT
 
 LOAD = opcode_doing(Integer.LOAD)
 _INDEX = IndexType()
@@ -235,14 +243,7 @@ def read_at_reset(code: Code) -> list[int]:
 
 def _wide(high: Number, low: Number) -> Number:
     """high << 32 | low."""
-    high_constant, high_terms = (high, ()) if isinstance(high, int) else (high.constant, high.terms)
-    low_constant, low_terms = (low, ()) if isinstance(low, int) else (low.constant, low.terms)
-    total: dict[int, int] = dict(low_terms)
-    for index, coefficient in high_terms:
-        total[index] = total.get(index, 0) + (coefficient << 32)
-    constant = (high_constant << 32) + low_constant
-    terms = tuple((i, c) for i, c in total.items() if c)
-    return Affine(constant, terms) if terms else constant
+    return number_of(expression_of(low) + expression_of(high) * INT_LIMIT)
 
 
 def _unit(shape: RecordLayout) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plena.lifting.tree import Affine, Number
+from plena.dialects.loop import Linear
+from plena.lifting.tree import Number
 
 _INT_WORDS = 1024
 """Words of INT SRAM (plena_isa.md section 1.4): larger footprints abort on the machine anyway."""
@@ -57,7 +58,7 @@ class Coverage:
             return address in self._written.get((), ())
         return any(self._holds_all(address, terms, written) for terms, written in self._written.items())
 
-    def _holds_all(self, address: Affine, terms: Terms, written: set[int]) -> bool:
+    def _holds_all(self, address: Linear[int], terms: Terms, written: set[int]) -> bool:
         """Whether the words written with some of the address's terms cover all values of its other terms."""
         if not set(terms) <= set(address.terms):
             return False

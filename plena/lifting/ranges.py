@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from plena.lifting.tree import Affine, Number
+from plena.dialects.loop import Linear
+from plena.lifting.tree import Number, number_of
 from plena.lifting.values import Value
 from plena.machine.constants import INT_LIMIT
 
@@ -42,22 +43,16 @@ def exact(value: Value, bounds: Sequence[tuple[int, int]]) -> Number | None:
     if count > _MOST_CHOICES:
         return None
     for signs in product(*choices):
-        number = _fitted(constant, tuple(zip(indices, signs, strict=True)), bounds)
+        number = _fitted(Linear(constant, tuple(zip(indices, signs, strict=True))), bounds)
         if number is not None:
             return number
     return None
 
 
-def _fitted(
-    constant: int, terms: tuple[tuple[int, int], ...], bounds: Sequence[tuple[int, int]]
-) -> Number | None:
+def _fitted(expression: Linear[int], bounds: Sequence[tuple[int, int]]) -> Number | None:
     """The function with these coefficients whose smallest value is in [0, 2^32), if its largest is too."""
-    low = high = constant
-    for index, coefficient in terms:
-        ends = (bounds[index][0] * coefficient, bounds[index][1] * coefficient)
-        low, high = low + min(ends), high + max(ends)
+    low, high = expression.range(bounds)
     turns = low // INT_LIMIT
     if high - turns * INT_LIMIT >= INT_LIMIT:
         return None
-    constant -= turns * INT_LIMIT
-    return Affine(constant, terms) if terms else constant
+    return number_of(expression - turns * INT_LIMIT)

@@ -25,7 +25,7 @@ from plena.errors import PlenaError
 from plena.lifting.build import RANGE_ATTRIBUTE
 from plena.lifting.code import Code
 from plena.lifting.records import layout
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.machine.constants import F_REGISTERS, INT_LIMIT
 from plena.machine.target import Target
 
@@ -165,7 +165,7 @@ class _Reader:
     def _number(self, expression: Linear) -> Number:
         if expression.is_constant:
             return expression.constant
-        return Affine(expression.constant, tuple((self.numbers[v], c) for v, c in expression.terms))
+        return Linear(expression.constant, tuple((self.numbers[v], c) for v, c in expression.terms))
 
 
 def _range_of(op: Instruction) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import Integer
 from plena.errors import PlenaError
 from plena.lifting.coverage import Coverage
@@ -15,7 +16,7 @@ from plena.lifting.ranges import exact
 from plena.lifting.records import FORWARDED, Record, layout, opcode_doing, other_int_users
 from plena.lifting.recurrence import Progression, Unsolved
 from plena.lifting.symbols import SymbolKind
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number, range_of
 from plena.lifting.values import Sum, Value, add, linear, substitute, symbol
 from plena.machine.constants import INT_LIMIT
 
@@ -271,7 +272,7 @@ class Resolver:
 
     def _bounds_or_all(self, pc: int, value: Value) -> tuple[int, int]:
         try:
-            return self._range(self._number(pc, value))
+            return range_of(self._number(pc, value), self.bounds)
         except PlenaError:
             return UNKNOWN
 
@@ -309,7 +310,7 @@ class Resolver:
         """Bounds of the numbers that words at an address may hold, and a divisor of all their differences."""
         low, high = INT_LIMIT - 1, 0
         holders: list[_Writer] = []
-        first, last = self._range(address)
+        first, last = range_of(address, self.bounds)
         spans = [_Writer(s.start, s.stop, s.low, s.high, s.step) for s in self.preloaded.of_memory("int")]
         for writer in (*self._writers, *spans):
             if writer.first <= last and first < writer.stop:
@@ -318,15 +319,6 @@ class Resolver:
         if low > high:
             return 0, 0, 1
         return low, high, gcd(*(w.step for w in holders), *(w.low - low for w in holders))
-
-    def _range(self, number: Number) -> tuple[int, int]:
-        if isinstance(number, int):
-            return number, number
-        low = high = number.constant
-        for index, coefficient in number.terms:
-            ends = [end * coefficient for end in self.bounds[index]]
-            low, high = low + min(ends), high + max(ends)
-        return low, high
 
 
 def _without_dead_loads(body: list[LiftedItem], is_load: Callable[[int], bool]) -> list[LiftedItem]:
@@ -362,7 +354,7 @@ def _without_dead_loads(body: list[LiftedItem], is_load: Callable[[int], bool]) 
 
 
 def _indices(item: LiftedInstruction) -> list[int]:
-    return [index for number in item if isinstance(number, Affine) for index, _ in number.terms]
+    return [index for number in item if isinstance(number, Linear) for index, _ in number.terms]
 
 
 def _loaded(load: LiftedInstruction) -> int:

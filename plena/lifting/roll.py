@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.dialects.derived import derived
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import Integer
 from plena.lifting.build import kept_bits
 from plena.lifting.records import layout, opcode_doing
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.loops.rolling.search import roll_stream
 from plena.loops.rolling.stream import Node, Repeat, Span, Stream, weights
 
@@ -80,7 +81,7 @@ class _Tokens:
                 if type(number) is int:
                     row.append(number)
                 else:
-                    assert isinstance(number, Affine)
+                    assert isinstance(number, Linear)
                     row.append(number.constant)
                     key.append((len(row), self._variable_part(number)))
             self._push(item, tuple(key) if len(key) > 1 else key[0], tuple(row), _pointers(op))
@@ -92,7 +93,7 @@ class _Tokens:
         self.depth.append(len(self.open))
         self.pointers.append(pointers)
 
-    def _variable_part(self, number: Affine) -> object:
+    def _variable_part(self, number: Linear[int]) -> object:
         """Terms by loop level; coefficients of loaded numbers, whose loads are noted apart."""
         levels: list[tuple[int, int]] = []
         loaded: list[tuple[int, int]] = []
@@ -171,9 +172,9 @@ class _Emitter:
             if advances:
                 number = numbers[column]
                 if isinstance(number, int):
-                    numbers[column] = Affine(number, advances)
+                    numbers[column] = Linear(number, advances)
                 else:
-                    numbers[column] = Affine(number.constant, number.terms + advances)
+                    numbers[column] = Linear(number.constant, number.terms + advances)
         return (item[0], *numbers)
 
 

@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import InstructionSpec, Integer, Memory, Mode
 from plena.lifting.records import layout, opcode_doing, other_int_users
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import (
+    LiftedInstruction,
+    LiftedItem,
+    LiftedLoop,
+    LiftedProgram,
+    Number,
+    number_of,
+)
 
 LOAD, STORE = opcode_doing(Integer.LOAD), opcode_doing(Integer.STORE)
 
@@ -108,7 +116,7 @@ class _DeadStores:
         pc, value, address = item
         if not isinstance(address, int) or address in read_next or self._touches_int(rest):
             return None
-        if isinstance(value, Affine) and any(i > loop.index for i, _ in value.terms):
+        if isinstance(value, Linear) and any(i > loop.index for i, _ in value.terms):
             return None
         return (pc, _at_last(value, loop), address)
 
@@ -135,6 +143,4 @@ def _at_last(number: Number, loop: LiftedLoop) -> Number:
     """A number in the last iteration of a loop."""
     if isinstance(number, int):
         return number
-    constant = number.constant + sum(c * (loop.trips - 1) for i, c in number.terms if i == loop.index)
-    terms = tuple((i, c) for i, c in number.terms if i != loop.index)
-    return Affine(constant, terms) if terms else constant
+    return number_of(number.substitute(loop.index, loop.trips - 1))

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from plena.dialects.loop import Linear
 from plena.lifting.code import Code
 from plena.machine.target import Target
 
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """`constant + sum(coefficient * index)` over the integers, always in [0, 2^32); at least one term."""
-
-    constant: int
-    terms: tuple[tuple[int, int], ...]
+Number = int | Linear[int]
+"""Over numbered indices, always in [0, 2^32); a linear expression has at least one term."""
 
 
-Number = int | Affine
+def number_of(expression: Linear[int]) -> Number:
+    """An expression as a number: without terms it is its constant."""
+    return expression if expression.terms else expression.constant
+
+
+def expression_of(number: Number) -> Linear[int]:
+    """Inverse of `number_of`."""
+    return Linear(number) if isinstance(number, int) else number
+
+
+def range_of(number: Number, bounds: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Smallest and largest value of a number, each index lying in its inclusive bounds."""
+    return (number, number) if isinstance(number, int) else number.range(bounds)
+
+
 LiftedInstruction = tuple[int, *tuple[Number, ...]]
 """(pc, number, ...): layout as the records of the symbolic run, see `plena.lift.execute.layout`."""
 
@@ -59,14 +69,7 @@ class LiftedProgram:
 
     def range(self, number: Number) -> tuple[int, int]:
         """Smallest and largest value of a number."""
-        if isinstance(number, int):
-            return number, number
-        low = high = number.constant
-        for index, coefficient in number.terms:
-            first, last = self.bounds[index]
-            ends = (first * coefficient, last * coefficient)
-            low, high = low + min(ends), high + max(ends)
-        return low, high
+        return range_of(number, self.bounds)
 
     def instructions(self) -> Iterator[LiftedInstruction]:
         """Every instruction in order."""

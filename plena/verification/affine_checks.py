@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import InstructionSpec
 from plena.dialects.plena_isa.demands import DemandKind
 from plena.lifting.ranges import exact
-from plena.lifting.tree import Affine, Number
+from plena.lifting.tree import Number, expression_of, number_of, range_of
 from plena.lifting.values import Value, add, linear, scale
 from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
@@ -30,17 +31,6 @@ class Violation:
 
     check: Check
     message: str
-
-
-def bounds_of(number: Number, bounds: Bounds) -> tuple[int, int]:
-    """Smallest and largest value."""
-    if isinstance(number, int):
-        return number, number
-    low = high = number.constant
-    for index, coefficient in number.terms:
-        ends = (bounds[index][0] * coefficient, bounds[index][1] * coefficient)
-        low, high = low + min(ends), high + max(ends)
-    return low, high
 
 
 def residues(number: Number, modulus: int, bounds: Bounds, steps: Steps) -> set[int]:
@@ -67,7 +57,7 @@ def violation(
         Undecided: linear reasoning cannot tell.
     """
     x = numbers[check.number]
-    lowest = bounds_of(x, bounds)[0]
+    lowest = range_of(x, bounds)[0]
     if lowest < 0 and check.kind in (DemandKind.BELOW, DemandKind.STRIDED_ROWS, DemandKind.STORE):
         # Only IR can say this: a register holds it modulo 2^32, behind the end of every memory.
         return Violation(check, below_zero(x, lowest))
@@ -76,7 +66,7 @@ def violation(
             bad = _unaligned(x, check.modulus, bounds, steps)
             return None if bad is None else Violation(check, f"{bad} is not a multiple of {check.modulus}")
         case DemandKind.BELOW:
-            largest = x if isinstance(x, int) else bounds_of(x, bounds)[1]
+            largest = x if isinstance(x, int) else range_of(x, bounds)[1]
             if largest < check.limit:
                 return None
             return Violation(check, f"{_up_to(x, largest)} is out of range, the last is {check.limit - 1}")
@@ -126,7 +116,7 @@ def _strided_rows(check: Check, x: Number, stride: Number, bounds: Bounds) -> Vi
         at = exact(add(_value(x), scale(_value(stride), row * check.modulus)), bounds)
         if at is None:
             raise Undecided
-        largest = bounds_of(at, bounds)[1]
+        largest = range_of(at, bounds)[1]
         if largest >= check.limit:
             what = f"row {row} of the block at {_up_to(at, largest)} is out of range, the last is {check.limit - 1}"
             return Violation(check, what)
@@ -180,7 +170,7 @@ def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: Store
         moved = exact(scale(_value(pitch), row), bounds)
         if moved is None:
             raise Undecided
-        last = bounds_of(weighted_sum([(start, 1), (moved, 1)]), bounds)[1]
+        last = range_of(weighted_sum([(start, 1), (moved, 1)]), bounds)[1]
         problem = _past_end(f"row {row}", last, shape.row_bytes, shape.hbm_size)
         if problem:
             return Violation(check, problem)
@@ -191,7 +181,7 @@ def _store(check: Check, numbers: Sequence[Number], bounds: Bounds, shape: Store
         )
         if not isinstance(pitch, int):
             raise Undecided
-        first = bounds_of(scales, bounds)[1] // shape.ratio
+        first = range_of(scales, bounds)[1] // shape.ratio
         last = first + scale_row_offset(row, pitch, shape.ratio)
         problem = _past_end(f"the scales of row {row}", last, shape.scale_bytes, shape.hbm_size)
         if problem:
@@ -209,14 +199,5 @@ def _past_end(what: str, start: int, length: int, size: int) -> str | None:
 
 def weighted_sum(parts: Sequence[tuple[Number, int]]) -> Number:
     """A weighted sum over the integers."""
-    constant = 0
-    terms: dict[int, int] = {}
-    for number, factor in parts:
-        if isinstance(number, int):
-            constant += number * factor
-            continue
-        constant += number.constant * factor
-        for index, coefficient in number.terms:
-            terms[index] = terms.get(index, 0) + coefficient * factor
-    kept = tuple((i, c) for i, c in terms.items() if c)
-    return Affine(constant, kept) if kept else constant
+    weighted = [expression_of(number) * factor for number, factor in parts]
+    return number_of(Linear.of(sum(x.constant for x in weighted), [t for x in weighted for t in x.terms]))

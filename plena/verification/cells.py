@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import Field
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.ranges import exact
 from plena.lifting.records import layout
-from plena.lifting.tree import Affine, LiftedInstruction, LiftedLoop, LiftedProgram, Number
+from plena.lifting.tree import LiftedInstruction, LiftedLoop, LiftedProgram, Number
 from plena.lifting.values import Sum, add, linear, scale
 from plena.machine.constants import INT_LIMIT
 from plena.verification.accesses import ANYWHERE, NAMES, CellAccess, Cells, Memories, cell_accesses
@@ -86,7 +87,7 @@ class Footprints:
         if not isinstance(pitch, int) or not rows:
             return [None]
         bounds = [*self.program.bounds, (0, rows - 1)]
-        row = Affine(0, ((len(bounds) - 1, 1),)) if rows > 1 else 0
+        row = Linear(0, ((len(bounds) - 1, 1),)) if rows > 1 else 0
         start = weighted_sum([(off, 1), (high, INT_LIMIT), (low, 1)])
         elements = weighted_sum([(start, 1), (row, pitch)])
         found = [footprint(elements, number_format.element_bytes(target.vlen), bounds)]
@@ -190,4 +191,4 @@ def _divides(number: Number, divisor: int) -> bool:
 def _divided(number: Number, divisor: int) -> Number:
     if isinstance(number, int):
         return number // divisor
-    return Affine(number.constant // divisor, tuple((i, c // divisor) for i, c in number.terms))
+    return Linear(number.constant // divisor, tuple((i, c // divisor) for i, c in number.terms))

@@ -6,8 +6,9 @@ from bisect import bisect_right
 
 import numpy as np
 
-from plena.lifting.tree import Number
-from plena.verification.affine_checks import Bounds, bounds_of
+from plena.dialects.loop import Linear
+from plena.lifting.tree import Number, number_of
+from plena.verification.affine_checks import Bounds
 
 Interval = tuple[int, int]
 """Cells from the first up to the second, which is not included."""
@@ -45,14 +46,14 @@ def cells(number: Number, unit: int, width: int, bounds: Bounds) -> list[Interva
     whole = tuple((i, c // unit) for i, c in number.terms if c % unit == 0)
     part = tuple((i, c) for i, c in number.terms if c % unit)
     constant = number.constant
-    low, high = bounds_of(type(number)(constant % unit, part), bounds) if part else (constant % unit,) * 2
+    low, high = Linear(constant % unit, part).range(bounds)
     if low < 0 or high >= unit:
         pieces = footprint(number, 1, bounds)
         if pieces is None:
             return None
         return merged([(a // unit, (b - 1) // unit + width) for a, b in pieces])
     first = constant // unit
-    return footprint(type(number)(first, whole) if whole else first, width, bounds)
+    return footprint(number_of(Linear(first, whole)), width, bounds)
 
 
 def merged(pieces: list[Interval]) -> list[Interval]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from plena.dialects.plena_isa import Field
 from plena.lifting.records import layout
-from plena.lifting.tree import LiftedInstruction, LiftedProgram
+from plena.lifting.tree import LiftedInstruction, LiftedProgram, range_of
 from plena.machine.constants import HBM_WORD
-from plena.verification.affine_checks import bounds_of, residues
+from plena.verification.affine_checks import residues
 from plena.verification.quirks import Quirk
 
 
@@ -44,7 +44,7 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
             message = f"{what} that is not a multiple of {ratio} pairs elements with wrong scales"
             yield Quirk(pc, f"{what.split()[-1]}-in-block", message, name)
             return
-    if not transfer.is_load or not isinstance(pitch, int) or bounds_of(high, bounds)[1] > 0:
+    if not transfer.is_load or not isinstance(pitch, int) or range_of(high, bounds)[1] > 0:
         return
     rows = transfer.rows(target)
     starts = {0}

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import OPCODES, Integer, Kind, Mode
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram, decode_program
@@ -20,7 +21,7 @@ from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import layout, opcode_doing
 from plena.lifting.resolve import Resolver
 from plena.lifting.structure import LoopCode, loop_tree
-from plena.lifting.tree import Affine, LiftedItem, LiftedLoop, LiftedProgram
+from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram, range_of
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
 from plena.verification.accesses import NAMES
@@ -29,7 +30,6 @@ from plena.verification.affine_checks import (
     Undecided,
     Violation,
     below_zero,
-    bounds_of,
     store_of,
     violation,
 )
@@ -132,7 +132,7 @@ class ProgramCheck:
             return False
         loaded = {item[2] for item in program.instructions() if self.code.op[item[0]] == _LOAD}
         return any(
-            isinstance(number, Affine) and any(index in loaded for index, _ in number.terms)
+            isinstance(number, Linear) and any(index in loaded for index, _ in number.terms)
             for item in program.instructions()
             if item[0] in found
             for number in item[1:]
@@ -155,7 +155,7 @@ class ProgramCheck:
             shape = layout(self.code.op[item[0]])
             if shape.spec.transfer is not None and shape.spec.transfer.is_load:
                 position = shape.addresses.index("off")
-                lowest = bounds_of(item[1 + position], program.bounds)[0]
+                lowest = range_of(item[1 + position], program.bounds)[0]
                 if lowest < 0:
                     self._error("hbm-read-range", below_zero(item[1 + position], lowest), item[0], "off")
 

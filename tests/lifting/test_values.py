@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plena.dialects.loop import Linear
 from plena.lifting.ranges import exact
 from plena.lifting.recurrence import Progression, Recurrence, Unsolved
 from plena.lifting.symbols import SymbolKind, Symbols
-from plena.lifting.tree import Affine
 from plena.lifting.values import MASK, Sum, Value, add, linear, scale, substitute, subtract, symbol
 from plena.machine.constants import INT_LIMIT
 
@@ -69,7 +69,7 @@ def _is_linear(table: dict[tuple[int, int], int], trips: tuple[int, int]) -> boo
 
 
 def test_single_valued_indices_fold_into_the_constant() -> None:
-    assert exact(Sum(5, ((0, 7), (1, 3))), [(4, 4), (0, 1)]) == Affine(33, ((1, 3),))
+    assert exact(Sum(5, ((0, 7), (1, 3))), [(4, 4), (0, 1)]) == Linear(33, ((1, 3),))
     assert exact(Sum(5, ((0, 7),)), [(2, 2)]) == 19
 
 
