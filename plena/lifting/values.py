@@ -9,31 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from plena.dialects.loop.linear import Expression, collected
 from plena.machine.constants import INT_LIMIT
 
 MASK = INT_LIMIT - 1
 
 
-class Sum:
+class Sum(Expression[int]):
     """`constant + sum(coefficient * symbol)`, everything modulo 2^32; at least one term, sorted by symbol."""
 
-    __slots__ = ("_hash", "constant", "terms")
-
-    def __init__(self, constant: int, terms: tuple[tuple[int, int], ...]) -> None:
-        self.constant = constant
-        self.terms = terms
-        self._hash = 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sum) and self.constant == other.constant and self.terms == other.terms
-
-    def __hash__(self) -> int:
-        if not self._hash:
-            self._hash = hash((self.constant, self.terms)) or 1
-        return self._hash
-
-    def __repr__(self) -> str:
-        return " + ".join([str(self.constant), *(f"{c}*s{s}" for s, c in self.terms)])
+    __slots__ = ()
 
 
 Value = int | Sum
@@ -46,10 +31,7 @@ def symbol(number: int) -> Sum:
 
 def linear(constant: int, terms: Iterable[tuple[int, int]]) -> Value:
     """The canonical value: repeated symbols added up, everything reduced."""
-    total: dict[int, int] = {}
-    for number, coefficient in terms:
-        total[number] = total.get(number, 0) + coefficient
-    kept = tuple(sorted((s, c & MASK) for s, c in total.items() if c & MASK))
+    kept = tuple(sorted((s, c & MASK) for s, c in collected(terms).items() if c & MASK))
     return Sum(constant & MASK, kept) if kept else constant & MASK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
+from xdsl.utils.disjoint_set import IntDisjointSet
 
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa import Instruction, Mode, PlenaRegister, RegisterOp
@@ -24,7 +25,7 @@ def split_webs(module: ModuleOp, kind: type[PlenaRegister]) -> None:
 class _Webs:
     def __init__(self, kind: type[PlenaRegister]) -> None:
         self.kind = kind
-        self.parent: list[int] = []
+        self.webs = IntDisjointSet(size=0)
         self.cell: list[SSAValue] = []
         self.initial: dict[SSAValue, int] = {}
         """The web of what a cell holds when the program starts."""
@@ -54,9 +55,9 @@ class _Webs:
         exposed = self.block(loop.body.block, current)
         for cell, web in before.items():
             if cell in exposed or cell is counter:
-                self._join(web, current[cell])
+                self.webs.union_left(current[cell], web)
         for cell in exposed - before.keys():
-            self._join(self._reaching(cell, before), current[cell])
+            self.webs.union_left(current[cell], self._reaching(cell, before))
         changed = {cell for cell, web in current.items() if before.get(cell) != web}
         if counter is not None:
             changed.add(counter)
@@ -92,25 +93,15 @@ class _Webs:
         return current[cell]
 
     def _new(self, cell: SSAValue) -> int:
-        self.parent.append(len(self.parent))
         self.cell.append(cell)
-        return len(self.parent) - 1
-
-    def _find(self, web: int) -> int:
-        while self.parent[web] != web:
-            self.parent[web] = self.parent[self.parent[web]]
-            web = self.parent[web]
-        return web
-
-    def _join(self, a: int, b: int) -> None:
-        self.parent[self._find(a)] = self._find(b)
+        return self.webs.add()
 
     def rename(self) -> None:
         """Declares the new cells and puts them in place; the first web of a cell keeps it."""
         names: dict[int, SSAValue] = {}
         kept: set[SSAValue] = set()
         for op, position, web in self.places:
-            root = self._find(web)
+            root = self.webs[web]
             if root not in names:
                 names[root] = self._declare(self.cell[root], kept)
             op.operands[position] = names[root]

@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import IndexType, ModuleOp
 from xdsl.ir import Block, Operation
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.linear import Expression
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.sizes import NO_FIELDS
 from plena.loops.effects import is_free
@@ -19,13 +20,21 @@ from plena.machine.target import Target
 Terms: TypeAlias = tuple[tuple[Hashable, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address operand: `constant + sum(coefficient * index)`; loop indices are hashable keys."""
+class Address(Expression[Hashable]):
+    """An address operand over hashable keys of loops; `has_immediate`: the instruction adds a number to it."""
 
-    constant: int
-    terms: Terms
-    has_immediate: bool
+    __slots__ = ("has_immediate",)
+
+    def __init__(self, constant: int, terms: Terms, has_immediate: bool) -> None:
+        super().__init__(constant, terms)
+        self.has_immediate = has_immediate
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Address) and self.has_immediate == other.has_immediate and super().__eq__(other)
+        )
+
+    __hash__ = Expression[Hashable].__hash__
 
     def at(self, index: Hashable, factor: int, offset: int) -> Address:
         """The address with an index replaced by `factor * index + offset` (factor 0: by a number)."""
