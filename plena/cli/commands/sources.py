@@ -72,10 +72,16 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
     module, inputs = load_model(args.model)
     from plena.compiler.compile import compile
 
-    program = compile(
-        module, inputs, target_of(args), max_instructions=args.max_instructions, **schedule_options(args)
-    )
-    return program, module
+    return compile(module, inputs, target_of(args), **compile_options(args)), module
+
+
+def compile_options(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes besides the machine."""
+    return {
+        "max_instructions": args.max_instructions,
+        "verify_passes": getattr(args, "verify_passes", None),
+        **schedule_options(args),
+    }
 
 
 def schedule_options(args: Namespace) -> dict[str, Any]:
