@@ -1,10 +1,14 @@
-"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases, `mutants` shrinks nothing."""
+"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same cases, `mutants` shrinks nothing.
+
+Modules are verified between passes, unless PLENA_VERIFY_PASSES=0."""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, Phase, settings
+
+os.environ.setdefault("PLENA_VERIFY_PASSES", "1")
 
 _SLOW = [HealthCheck.too_slow]
 

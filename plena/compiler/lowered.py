@@ -65,7 +65,7 @@ def staged_data_of(tiles: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> Stag
     constants: dict[str, Array] = {}
     for op in tiles.body.block.ops:
         if isinstance(op, DataOp):
-            constants[op.symbol.data] = op.matrix.copy()
+            constants[op.symbol.data] = op.value.values.copy()
         elif isinstance(op, BufferOp):
             for placement in op.placements or ():
                 if placement.source.kind.data == "data":

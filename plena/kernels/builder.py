@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Address, Linear, LoopBuilder
-from plena.dialects.tile import TILE_OPS, BufferOp, ConstantOp, DataOp, PlacementAttr, TileOp, ViewOp
+from plena.dialects.tile import (
+    TILE_OPS,
+    BufferOp,
+    ConstantOp,
+    DataOp,
+    MatrixAttr,
+    PlacementAttr,
+    TileOp,
+    ViewOp,
+)
 from plena.host.view import Array
 from plena.machine.target import Target
 
@@ -49,7 +58,7 @@ class TileBuilder(LoopBuilder):
 
     def data(self, name: str, matrix: Array) -> None:
         """Declares a matrix that placements can name as a constant."""
-        self.declare(DataOp.of(name, matrix))
+        self.declare(DataOp(name, MatrixAttr.of(matrix)))
 
     def constant(self, *values: float) -> SSAValue:
         """FP SRAM words with these values; equal ones are shared."""

@@ -23,6 +23,7 @@ from plena.dialects.tile import (
     ElementwiseOp,
     LanesYieldOp,
     LanewiseOp,
+    MatrixAttr,
     PanelRows,
     PlacementAttr,
     TileOp,
@@ -118,10 +119,10 @@ def matrices(draw: st.DrawFn) -> DataOp:
     rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     numbers = st.floats(width=32, allow_nan=False)
     if draw(st.booleans()):
-        return DataOp.of("g", np.full((rows, columns), draw(numbers), np.float32))
+        return DataOp("g", MatrixAttr.of(np.full((rows, columns), draw(numbers), np.float32)))
     count = rows * columns
     values = draw(st.lists(numbers, min_size=count, max_size=count))
-    return DataOp.of("g", np.array(values, np.float32).reshape(rows, columns))
+    return DataOp("g", MatrixAttr.of(np.array(values, np.float32).reshape(rows, columns)))
 
 
 @st.composite

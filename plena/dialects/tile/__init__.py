@@ -15,6 +15,7 @@ from plena.dialects.tile.buffers import (
 )
 from plena.dialects.tile.choices import CHOICES, ChoicesAttr
 from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, PanelRows
+from plena.dialects.tile.matrices import MatrixAttr
 from plena.dialects.tile.operation import TileOp
 from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
 
@@ -29,7 +30,7 @@ TILE_OPS: tuple[type[TileOp], ...] = tuple(
 Tile = Dialect(
     "tile",
     [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
-    [BufferType, ChoicesAttr, LanesType, PlacementAttr, SourceAttr, StepAttr],
+    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
+    "MatrixAttr",
     "PanelRows",
     "PlacementAttr",
     "SourceAttr",

@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-from xdsl.dialects.builtin import (
-    ArrayAttr,
-    BytesAttr,
-    DenseIntOrFPElementsAttr,
-    FloatAttr,
-    IndexType,
-    IntAttr,
-    StringAttr,
-    TensorType,
-    f32,
-    f64,
-)
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
@@ -36,14 +23,11 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.loop import Linear, linear_of
+from plena.dialects.tile.matrices import MatrixAttr
 from plena.dialects.tile.placements import PlacementAttr
 
 SPACES = ("hbm", "matrix", "vector", "fp", "int")
 """Memory spaces; units of addresses and sizes: element-plane bytes, elements, elements, words, words."""
-
-
-SHOWN = 16
-"""Numbers up to which constant data are printed one by one."""
 
 
 @irdl_attr_definition
@@ -216,47 +200,26 @@ class ConstantOp(IRDLOperation):
 class DataOp(IRDLOperation):
     """A matrix that a kernel brings itself (a packing tile, guarding zeros): placements name it as a constant.
 
-    `tile.data @ones dense<1.0> : tensor<4x64xf32>`; more than `SHOWN` different numbers are printed as bytes.
+    `tile.data @ones #tile.matrix<[4, 64] all 1.000000e+00>`.
     """
 
     name = "tile.data"
     symbol = prop_def(StringAttr)
-    value = prop_def(DenseIntOrFPElementsAttr)
+    value = prop_def(MatrixAttr)
 
-    def __init__(self, symbol: str, value: DenseIntOrFPElementsAttr) -> None:
+    def __init__(self, symbol: str, value: MatrixAttr) -> None:
         super().__init__(properties={"symbol": StringAttr(symbol), "value": value})
-
-    @staticmethod
-    def of(symbol: str, matrix: npt.NDArray[np.float32]) -> DataOp:
-        """Declares a float32 matrix."""
-        kind = TensorType(f32, matrix.shape)
-        stored = np.ascontiguousarray(matrix, "<f4").tobytes()
-        return DataOp(symbol, DenseIntOrFPElementsAttr(kind, BytesAttr(stored)))
-
-    @property
-    def matrix(self) -> npt.NDArray[np.float32]:
-        """The matrix; not to be written to."""
-        return np.frombuffer(self.value.data.data, "<f4").reshape(self.value.get_shape())
-
-    def verify_(self) -> None:
-        if self.value.get_element_type() != f32 or not self.value.shape_is_complete:
-            raise VerifyException(f"{self.symbol.data} must be a whole matrix of f32, not {self.value.type}")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" @{self.symbol.data} ")
-        stored = self.value.data.data
-        if len(stored) <= 4 * SHOWN or stored == stored[:4] * (len(stored) // 4):
-            printer.print_attribute(self.value)
-            return
-        printer.print_string(f'dense<"0x{stored.hex().upper()}"> : ')
-        printer.print_attribute(self.value.type)
+        printer.print_attribute(self.value)
 
     @classmethod
     def parse(cls, parser: Parser) -> DataOp:
         symbol = parser.parse_symbol_name().data
         value = parser.parse_attribute()
-        if not isinstance(value, DenseIntOrFPElementsAttr):
-            parser.raise_error("data are a dense attribute")
+        if not isinstance(value, MatrixAttr):
+            parser.raise_error("data are a #tile.matrix<...>")
         return cls(symbol, value)
 
 

@@ -88,7 +88,7 @@ builtin.module {
 
 // CHECK-LABEL: builtin.module
 // CHECK:       tile.buffer @ids [5] : !tile.buffer<int> placements
-// CHECK-SAME:  scale = 6.400000e+01 : f64, limit = 300 : i64
+// CHECK-SAME:  scale 6.400000e+01 : f64 limit 300
 // CHECK:       tile.gather_rows
 // CHECK-SAME:  rows = 5 blocks = 2
 builtin.module {

@@ -60,8 +60,8 @@
 
 // -----
 
-// CHECK: d must be a whole matrix of f32, not tensor<2xf64>
-tile.data @d dense<1.0> : tensor<2xf64>
+// CHECK: 8 bytes are no float32 matrix [3, 1]
+tile.data @d #tile.matrix<[3, 1] "0000807f0000803f">
 
 // -----
 
