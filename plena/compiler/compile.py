@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from plena.compiler.lowered import constant_words, machine_reference, memory_map_of, placements_of
+from plena.compiler.lowered import (
+    constant_words,
+    machine_reference,
+    memory_map_of,
+    placements_of,
+    staged_data_of,
+    useful_macs_of,
+)
 from plena.compiler.search import Candidate, search
-from plena.dialects.tile.placements import from_attribute
-from plena.driver import run_pipeline
+from plena.driver import pipeline_text, run_pipeline, verified_passes
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.ports import Port
-from plena.host.staged_data import StagedData
 from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
-from plena.passes.convert_plena_to_tile import USEFUL_MACS
 from plena.passes.pipelines import TENSOR_PIPELINE
 from plena.program.program import Program
 
@@ -39,6 +41,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    verify_passes: bool | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -56,6 +59,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
             the same.
+        verify_passes: whether to verify modules between passes; None means if the environment variable
+            PLENA_VERIFY_PASSES is set.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -78,13 +83,14 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "verify_passes": verify_passes,
         }
     )
     target = target or Target()
     target.validate()
     schedule = Schedule(objective, timing, matmul, attention, staging=staging)
     args, keywords = example_call(module, example_inputs, kwargs)
-    with without_collection():
+    with without_collection(), verified_passes(verify_passes):
         imported = import_module(module, args, keywords)
         kernels = imported.module
         target.attach(kernels)
@@ -113,7 +119,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "attention": ("auto", "online", "rows"),
     "staging": ("public", "nearest"),
 }
-_OPTIONS = ("target", "max_instructions", *_CHOICES)
+_OPTIONS = ("target", "max_instructions", "verify_passes", *_CHOICES)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -144,6 +150,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise CompileError(
             f"max_instructions must be a whole number, not {_shown(budget)}", "options", _BUDGET
         )
+    if not isinstance(verify := options.get("verify_passes"), bool | None):
+        raise CompileError(
+            f"verify_passes must be True, False or None, not {_shown(verify)}",
+            "options",
+            "None takes what the environment variable PLENA_VERIFY_PASSES says.",
+        )
     if budget is not None and budget < 1:
         raise CompileError(f"max_instructions must be positive, got {budget}", "options", _BUDGET)
 
@@ -169,8 +181,6 @@ def program_of(
     from plena.host.call_inputs import CallSignature
 
     signature = CallSignature.of(args, kwargs or {}, module)
-    expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
-    constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
     program = Program.from_module(
         chosen.registers,
         inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
@@ -179,10 +189,11 @@ def program_of(
         placements=tuple(placements_of(chosen.tiles)),
         constants=constant_words(chosen.tiles),
         memory_map=tuple(memory_map_of(chosen.tiles)),
-        useful_macs=from_attribute(chosen.tiles.attributes[USEFUL_MACS]),
+        useful_macs=useful_macs_of(chosen.tiles),
         timing=chosen.schedule.timing,
         decisions=chosen.decisions,
-        data=StagedData(expressions, imported.tensors, constants),
+        pipeline=pipeline_text((*TENSOR_PIPELINE, *chosen.passes)),
+        data=staged_data_of(chosen.tiles, imported.tensors),
         example_inputs=signature.tensors(args, kwargs or {}),
         signature=signature,
     )

@@ -17,7 +17,9 @@ from plena.dialects.plena import MatmulOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
+from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
@@ -188,12 +190,20 @@ class KernelContext:
         elif last.layout == "column_blocks":
             surplus = -last.padded_matrix[0] % target.hbm_v_prefetch_amount
         if not surplus:
-            return self.builder.buffer(name, "hbm", size, placements)
+            return self.placed_buffer(name, "hbm", size, placements)
         zeros = self.constant_rows(f"guard_{surplus}", np.zeros((surplus, target.vlen), np.float32))
         guard = TensorPlacement(
             f"{name}_guard", "hbm", size, zeros.shape, "rows", last.format, zeros.source, view=zeros.view
         )
-        return self.builder.buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+        return self.placed_buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+
+    def placed_buffer(
+        self, name: str, space: str, size: int, placements: Sequence[TensorPlacement]
+    ) -> SSAValue:
+        """A buffer that the host fills, reads, or leaves to the program; what placements name must be in `data`."""
+        return self.builder.buffer(
+            name, space, size, [placement_attribute(placement, self.data) for placement in placements]
+        )
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
@@ -211,7 +221,7 @@ class KernelContext:
             view=tensor.view,
             limit=limit,
         )
-        return self.builder.buffer(name, memory, placement.elements, [placement])
+        return self.placed_buffer(name, memory, placement.elements, [placement])
 
     def element_bytes(self, format_key: str) -> int:
         """Bytes of HBM per element of a number format."""
@@ -357,8 +367,17 @@ class KernelContext:
         return location
 
     def constant_rows(self, name: str, rows: Array) -> HostTensor:
-        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices."""
-        self.data[name] = rows
+        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices.
+
+        Raises:
+            CompileError: a tensor of the model has that name.
+        """
+        known = self.data.get(name)
+        if isinstance(known, Attribute):
+            raise name_taken(name)
+        if known is None:
+            self.data[name] = rows
+            self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
 
@@ -374,6 +393,14 @@ class KernelContext:
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
         self.locations[value] = location
+
+
+def name_taken(name: str) -> CompileError:
+    """The error for a tensor of the model that is called as a matrix that kernels bring."""
+    return CompileError(
+        f"the model has a parameter or buffer `{name}`, which is the name of a matrix of the compiler",
+        hint="Rename it.",
+    )
 
 
 def _identifier(text: str) -> str:

@@ -153,7 +153,7 @@ def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: 
     tail = round_up(max(0, reach + surplus - physical), max(1, target.hbm_v_writeback_amount))
     rows = blocks * physical + tail
     scratch = TensorPlacement(name, "hbm", 0, (rows, vlen), "rows", number_format, Source("scratch"))
-    buffer = builder.buffer(name, "hbm", rows * vlen * unit, [scratch])
+    buffer = ctx.placed_buffer(name, "hbm", rows * vlen * unit, [scratch])
     define_rows(ctx, panel, reach)
     with builder.step("store"):
         builder.emit(

@@ -60,6 +60,7 @@ def expanded(program: Program) -> Program:
         provenance=tuple(stream.provenance),
         module=module,
         decisions=(*program.decisions, "all loops expanded"),
+        pipeline="",
         rationale=None,
         last_check=None,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
@@ -64,6 +63,7 @@ class Program:
         useful_macs: multiply-accumulates of the mathematical operations by module path, None if unknown.
         timing: the profile that the compiler's choices minimised.
         decisions: what the compiler chose and why, one line each.
+        pipeline: the passes that made it of the imported module, as `plena-opt` takes them; "" if unknown.
         rationale: what it chose among and what became of its loops; None if unknown.
         thresholds: what ``check`` demands.
         data: where parameters and constants come from; None for a loaded program, which has its image.
@@ -91,6 +91,7 @@ class Program:
     useful_macs: Mapping[str, int] | None = None
     timing: str = "transactional"
     decisions: tuple[str, ...] = ()
+    pipeline: str = ""
     rationale: Rationale | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     data: DataSource | None = None
@@ -128,7 +129,14 @@ class Program:
     def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
         """The same tensors and memory image with other code that has the same effect."""
         other = replace(
-            self, words=words, provenance=(), module=None, rationale=None, last_run=None, last_check=None
+            self,
+            words=words,
+            provenance=(),
+            module=None,
+            pipeline="",
+            rationale=None,
+            last_run=None,
+            last_check=None,
         )
         if "image" in self.__dict__:
             other.__dict__["image"] = self.image
@@ -137,18 +145,9 @@ class Program:
     @cached_property
     def asm(self) -> str:
         """The assembly text; comments say which part of the model follows."""
-        from plena.assembly import decode, format_instruction
+        from plena.assembly import decode, print_asm
 
-        lines = [format_instruction(i) for i in decode(self.words)]
-        if not self.provenance:
-            return "\n".join([*lines, ""])
-        commented: list[str] = []
-        for origin, group in groupby(zip(self.provenance, lines, strict=True), key=lambda pair: pair[0]):
-            name = ": ".join(part for part in origin if part)
-            if name:
-                commented.append(f"; {name}")
-            commented.extend(line for _, line in group)
-        return "\n".join([*commented, ""])
+        return print_asm(decode(self.words), self.provenance)
 
     def stats(self) -> Statistics:
         """Static and dynamic instructions, cycles under both timing profiles, utilisation; computed once."""

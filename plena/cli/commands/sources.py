@@ -86,11 +86,16 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
     module, inputs, kwargs = load_model(args.model)
     from plena.compiler.compile import compile
 
-    options = schedule_options(args)
-    program = compile(
-        module, inputs, kwargs, target=target_of(args), max_instructions=args.max_instructions, **options
-    )
-    return program, module
+    return compile(module, inputs, kwargs, target=target_of(args), **compile_options(args)), module
+
+
+def compile_options(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes besides the machine."""
+    return {
+        "max_instructions": args.max_instructions,
+        "verify_passes": getattr(args, "verify_passes", None),
+        **schedule_options(args),
+    }
 
 
 def schedule_options(args: Namespace) -> dict[str, Any]:
