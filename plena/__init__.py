@@ -20,15 +20,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plena.compiler.compile import compile
+    from plena.api.compile import compile
+    from plena.api.exploration import explore
+    from plena.api.optimize import optimize
+    from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
     from plena.machine.target import Target
-    from plena.optimizing.exploration import explore
     from plena.optimizing.foreign import lift, stats
-    from plena.optimizing.optimizer import optimize
     from plena.optimizing.size_curve import size_curve
-    from plena.program.program import Program
     from plena.verification import verify
 
 __all__ = [
@@ -49,13 +49,13 @@ __all__ = [
 _HOMES = {
     "EmulatorError": "plena.errors",
     "PlenaError": "plena.errors",
-    "Program": "plena.program.program",
+    "Program": "plena.api.program",
     "Target": "plena.machine.target",
-    "compile": "plena.compiler.compile",
+    "compile": "plena.api.compile",
     "emulate": "plena.emulator",
-    "explore": "plena.optimizing.exploration",
+    "explore": "plena.api.exploration",
     "lift": "plena.optimizing.foreign",
-    "optimize": "plena.optimizing.optimizer",
+    "optimize": "plena.api.optimize",
     "size_curve": "plena.optimizing.size_curve",
     "stats": "plena.optimizing.foreign",
     "verify": "plena.verification",

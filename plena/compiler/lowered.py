@@ -19,7 +19,7 @@ from plena.passes.convert_tile_to_isa import SCALE_PLANE
 if TYPE_CHECKING:
     import torch
 
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 
 def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
@@ -51,7 +51,7 @@ def memory_map_of(tiles: ModuleOp) -> Iterator[Region]:
             yield Region(op.symbol.data, op.space, op.address.data, op.size.data, role)
 
 
-def machine_reference(program: Program, tiles: ModuleOp) -> Any:
+def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
     """A function of the inputs that interprets the tile level (plena.interpreters.tile)."""
 
     def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields, replace
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
 from plena.dialects.plena import AttentionOp, RepeatOp
@@ -23,6 +22,7 @@ from plena.passes.convert_plena_to_tile import Conversion, convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.statistics.statistics import Statistics, statistics_of
 
 
 @dataclass(frozen=True)

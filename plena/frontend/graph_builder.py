@@ -17,9 +17,9 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten
 from plena.errors import CompileError
 from plena.frontend.bands import mask_properties
-from plena.frontend.element_types import DTYPES, element_type, unsupported_dtype
 from plena.frontend.folding import FoldingPlan, plan_folding
 from plena.frontend.refusals import refusal_at
+from plena.tensor.element_types import DTYPES, element_type, unsupported_dtype
 
 
 @dataclass(frozen=True)

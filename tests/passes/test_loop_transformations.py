@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.errors import CompileError
-from plena.loops.loop_nests import loops_in
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.fuse_loops import FuseLoops
 from plena.passes.hoist_invariants import HoistInvariants

@@ -7,8 +7,8 @@ from affine.sequence import executed
 from hypothesis import given, settings
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.provenance import MODULE_ATTRIBUTE
-from plena.loops.loop_nests import loops_in
 from plena.passes.reroll_loops import RerollLoops
 
 SPLIT = """

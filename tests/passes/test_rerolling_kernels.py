@@ -9,10 +9,10 @@ from affine.sequence import executed
 from torch import nn
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.dialects.loop.nests import loops_in
 from plena.driver import context, run_pipeline
 from plena.frontend import import_module
 from plena.kernels.schedule import Schedule
-from plena.loops.loop_nests import loops_in
 from plena.machine.target import Target
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.convert_plena_to_tile import convert

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.plena_isa import Instruction
-from plena.loops.loop_nests import loops_in
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.roll_loops import RollLoops
 from plena.passes.unroll_loops import UnrollLoops

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.dialects.loop.nests import loops_in
 from plena.errors import CompileError
-from plena.loops.loop_nests import loops_in
 from plena.loops.selection.apply import apply_choices
 from plena.machine.target import Target
 from plena.passes.select_loops import SelectLoops, candidates, lowered_costs, select

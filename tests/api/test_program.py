@@ -7,9 +7,9 @@ import pytest
 import torch
 from program_samples import SMALL, linear_program, lookup_program, weights
 
+from plena.api.program import Program
 from plena.assembly import encode, parse_asm
 from plena.errors import PlenaError
-from plena.program.program import Program
 
 
 class Linear(torch.nn.Module):
