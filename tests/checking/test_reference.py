@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from program_samples import SMALL, linear_program, weights
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
@@ -19,6 +18,7 @@ from plena.host.expressions import materialize
 from plena.host.layout import Source, TensorPlacement
 from plena.host.staged_data import StagedData, data_of_module, symbol_of
 from plena.host.view import Slice
+from tests.program_samples import SMALL, linear_program, weights
 
 W = SymbolRefAttr("w")
 MX = SMALL.precision["HBM_M_WEIGHT_TYPE"]

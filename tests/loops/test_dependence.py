@@ -3,8 +3,6 @@
 import itertools
 from collections.abc import Callable
 
-from affine.programs import Program, parse, programs
-from affine.uninterpreted import TINY, final_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +14,8 @@ from plena.loops import fuse, interchange, jam
 from plena.loops.dependence import Legality, may_conflict
 from plena.loops.effects import Effect, EffectTable
 from plena.machine.target import Target
+from tests.affine.programs import Program, parse, programs
+from tests.affine.uninterpreted import TINY, final_state
 
 
 def legality(target: Target = TINY) -> Legality:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from affine.sequence import executed
 from torch import nn
 from xdsl.dialects.builtin import ModuleOp
 
@@ -20,6 +19,7 @@ from plena.passes.pipelines import AFFINE_PIPELINE, TENSOR_PIPELINE
 from plena.passes.roll_loops import RollLoops
 from plena.passes.select_loops import lowered_costs
 from plena.passes.unroll_loops import UnrollLoops
+from tests.affine.sequence import executed
 
 
 class Attention(nn.Module):
