@@ -24,13 +24,13 @@ from xdsl.dialects.builtin import ModuleOp
 
 import plena
 from plena.assembly import print_asm
-from plena.assembly.statistics import statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.dialects.tile import CHOICES, BufferOp, DataOp
 from plena.driver import run_pipeline
 from plena.frontend import import_module
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
+from plena.statistics.statistics import statistics_of
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent

@@ -23,7 +23,7 @@ from plena.passes.convert_tile_to_isa import SCALE_PLANE
 if TYPE_CHECKING:
     import torch
 
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 
 def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
@@ -90,7 +90,7 @@ def choices_of(tiles: ModuleOp) -> ChoicesAttr:
     return choices
 
 
-def machine_reference(program: Program, tiles: ModuleOp) -> Any:
+def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
     """A function of the inputs that interprets the tile level (plena.interpreters.tile)."""
 
     def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
@@ -26,6 +25,7 @@ from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.statistics.statistics import Statistics, statistics_of
 
 Pass: TypeAlias = str | ModulePass
 """A pass, by its name alone if its options have their default."""

@@ -13,11 +13,10 @@ from plena.dialects.refusals import refusal
 from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Pad, Reshape, Slice
 from plena.integers import round_up
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
-from plena.kernels.words import lane_masks
 
 
 @dataclass(frozen=True)

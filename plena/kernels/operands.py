@@ -10,11 +10,11 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.host.view import Expand, Pad, Reshape
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, lane_masks, spread_group
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import few, lane_masks, new_words, spread_group
+from plena.kernels.words import few, new_words
 
 
 def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:

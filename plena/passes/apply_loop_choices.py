@@ -10,11 +10,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in, loops_numbered, require_affine
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
-from plena.loops.loop_nests import loops_in, loops_numbered, require_affine
 from plena.loops.reorder import perfect_inner
 from plena.loops.selection.apply import apply_changes
 from plena.loops.selection.changes import LoopChange

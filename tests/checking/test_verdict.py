@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import plena
-from plena.checking.comparison import CheckReport, Comparison, Thresholds
+from plena.api.program import Program
 from plena.checking.reference import as_tensors
 from plena.cli import plena_cli
 from plena.errors import PlenaError
 from plena.host.staged_data import StagedData
-from plena.program.program import Program
+from plena.program.comparison import CheckReport, Comparison, Thresholds
 from tests.checking.modules import MODULES, Tied, WrittenAttention, nested
 
 LIMITS = (0.002, 0.015)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from plena.checking.comparison import Comparison, Thresholds
 from plena.checking.reference import as_tensors
+from plena.program.comparison import Comparison, Thresholds
 from tests.kernels.checking import Function, check, machine
 from tests.poison import check_reads_what_is_defined
 

@@ -6,9 +6,9 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
+from plena.dialects.loop.nests import loops_in
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
-from plena.loops.loop_nests import loops_in
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.changes import LoopChange, changes_of
 from plena.passes.apply_loop_choices import ApplyLoopChoices

@@ -18,7 +18,7 @@ from plena.cli.settings import target_of
 from plena.errors import PlenaError
 
 EMITTED = ("aten", "plena", "tile", "affine", "register", "asm")
-"""The levels of plena.compiler.levels, which is imported when needed, and assembly."""
+"""The levels of plena.api.levels, which is imported when needed, and assembly."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -76,10 +76,10 @@ def _print(args: Namespace) -> int:
         program, _ = compile_model(args)
         print(program.pipeline if args.emit is None else program.asm, end="\n" if args.emit is None else "")
         return 0
-    from plena.compiler.levels import module_at
+    from plena.api.levels import module_at
 
-    module, inputs = load_model(args.model)
-    print(module_at(args.emit, module, inputs, target_of(args), **compile_options(args)))
+    module, inputs, kwargs = load_model(args.model)
+    print(module_at(args.emit, module, inputs, kwargs, target=target_of(args), **compile_options(args)))
     return 0
 
 

@@ -19,9 +19,9 @@ from plena.host.view import Expand, Reshape
 from plena.integers import ceil_div
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import HostTensor
-from plena.kernels.words import constant_panel, word
+from plena.kernels.words import word
 from plena.machine.number_formats import Mx
 
 HIDDEN = -(2.0**LOWEST)

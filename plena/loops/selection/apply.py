@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.loops import expand, interchange, jam, unroll
-from plena.loops.loop_nests import loops_in
 from plena.loops.selection.changes import LoopChange, changes_of
 from plena.loops.selection.choices import Choice
 

@@ -1,18 +1,16 @@
-"""A compiled program: its code, where its tensors lie, and how to run, measure, check and save it."""
+"""What a compiled program is: its code, where its tensors lie, and what its memories hold before it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, source_array, stage, unstage
@@ -20,20 +18,18 @@ from plena.host.layout import TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
 from plena.host.view import Array
 from plena.machine.target import Target
+from plena.program.comparison import CheckReport, Thresholds
 from plena.program.rationale import Rationale
 from plena.progress import instruction_progress, track
 
 if TYPE_CHECKING:
     import torch
-    from torch.export import ExportedProgram
     from xdsl.dialects.builtin import ModuleOp
 
-    from plena.assembly.statistics import Statistics
     from plena.assembly.stream import Provenance
-    from plena.checking.reference import ModuleReferences
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
-    from plena.optimizing.size_curve import SizeCurve
+    from plena.statistics.statistics import Statistics
 
 DataSource: TypeAlias = Callable[[str], Any]
 """Gives the tensor (numpy or torch) that a data placement's symbol names; called when an image is written."""
@@ -41,13 +37,32 @@ DataSource: TypeAlias = Callable[[str], Any]
 Reference: TypeAlias = Callable[..., Any]
 """``reference(*inputs)`` gives the outputs: a tensor or a sequence of tensors."""
 
+
+class SourceReferences(Protocol):
+    """What the module that a program was made from says about it (plena.checking.reference)."""
+
+    graph: Any
+
+    def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module in float32."""
+        ...
+
+    def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module on what the machine sees."""
+        ...
+
+    def changed(self) -> list[str]:
+        """The tensors that are different in the module now."""
+        ...
+
+
 HBM_UNIT = 64
 """HBM sizes are multiples of it (plena_isa.md section 1.2)."""
 
 
-@dataclass(eq=False)
-class Program:
-    """A program for one target.
+@dataclass(eq=False, frozen=True)
+class ProgramData:
+    """A program for one target, as every part of the compiler reads it; `plena.Program` is the handle on top.
 
     Attributes:
         words: machine code, uint32.
@@ -97,7 +112,7 @@ class Program:
     data: DataSource | None = None
     example_inputs: Sequence[Any] | None = None
     signature: CallSignature | None = None
-    source: ModuleReferences | None = None
+    source: SourceReferences | None = None
     machine_reference: Reference | None = None
     quantized_reference: Reference | None = None
     float_reference: Reference | None = None
@@ -107,8 +122,8 @@ class Program:
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
-    @staticmethod
-    def from_module(module: ModuleOp, **parts: Any) -> Program:
+    @classmethod
+    def from_module(cls, module: ModuleOp, **parts: Any) -> Self:
         """The program of a module in allocated register form; ``parts`` are the other attributes.
 
         Raises:
@@ -118,7 +133,7 @@ class Program:
         from plena.assembly.stream import stream_from_module
 
         stream = stream_from_module(module)
-        return Program(
+        return cls(
             words=encode(stream.instructions),
             target=Target.from_module(module),
             provenance=tuple(stream.provenance),
@@ -126,7 +141,7 @@ class Program:
             **parts,
         )
 
-    def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
+    def with_words(self, words: npt.NDArray[np.uint32]) -> Self:
         """The same tensors and memory image with other code that has the same effect."""
         other = replace(
             self,
@@ -156,36 +171,9 @@ class Program:
     @cached_property
     def _statistics(self) -> Statistics:
         from plena.assembly import decode
-        from plena.assembly.statistics import statistics_of
+        from plena.statistics.statistics import statistics_of
 
         return statistics_of(decode(self.words), self.target, self.provenance or None, self.useful_macs)
-
-    def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
-        """Run on the emulator.
-
-        Args:
-            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
-                be the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
-            progress: whether to show it; None means when it takes long on a terminal.
-
-        Returns:
-            the output tensor, or a tuple of several results, None and numbers of the model among them.
-
-        Raises:
-            PlenaError: inputs that do not fit.
-            EmulatorError: the program aborts.
-        """
-        return self.results(self.emulate(*inputs, progress=progress, **kwargs))
-
-    def run_saved(self, progress: bool | None = None) -> Any:
-        """Run a loaded program on the inputs it was saved with; otherwise as ``run``.
-
-        Raises:
-            PlenaError: it was saved without inputs, or others were run since.
-        """
-        if not self.has_saved_inputs:
-            raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
-        return self.results(self.execute(self.image, progress))
 
     def results(self, memories: Memories) -> Any:
         """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
@@ -194,17 +182,8 @@ class Program:
             outputs.insert(position, value)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
-        """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
-        inputs = tuple(self.input_tensors(inputs, kwargs))
-        self.require_inputs(inputs)
-        preload = self.image
-        self.has_saved_inputs = False
-        self.stage_inputs(inputs, preload)
-        return self.execute(preload, progress)
-
     def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
-        """Run on memories as they are.
+        """Run on memories as they are, which change.
 
         Raises:
             EmulatorError: the program aborts.
@@ -213,7 +192,7 @@ class Program:
 
         total = self.stats().dynamic
         with instruction_progress(total, progress) as advance:
-            result = emulate(
+            return emulate(
                 self.words,
                 hbm=preload.hbm,
                 fp_sram=preload.fp,
@@ -222,108 +201,6 @@ class Program:
                 target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
                 progress=advance,
             )
-        self.last_run = RunFigures(
-            result.cycles,
-            result.dma_cycles,
-            result.executed,
-            (result.executed_at * result.cycles_at).astype(np.float64),
-            result.dma_cycles_at,
-        )
-        return result
-
-    def trace(self) -> dict[str, Any]:
-        """The last run as a Perfetto / Chrome trace document, by module and kernel step.
-
-        Raises:
-            PlenaError: it has not been run, or nothing says where its instructions come from.
-        """
-        from plena.assembly.trace import trace_of
-
-        if self.last_run is None:
-            raise PlenaError("there is no run to trace", hint="Call run() first.")
-        if not self.provenance:
-            raise PlenaError(
-                "the program does not say where its instructions come from", hint="Compile it again."
-            )
-        return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
-
-    def check(
-        self,
-        *inputs: Any,
-        module: torch.nn.Module | ExportedProgram | None = None,
-        quiet: bool = False,
-        **kwargs: Any,
-    ) -> CheckReport:
-        """Run and compare with the references, printing a table; docs/check.md says what the verdict means.
-
-        Args:
-            inputs, kwargs: as of ``run``; none means the example inputs.
-            module: the user's module, for a program that was loaded from a folder.
-            quiet: do not print.
-
-        Raises:
-            PlenaError: inputs that do not fit, or no reference at all.
-            EmulatorError: the program aborts.
-        """
-        from plena.checking.reference import check_program
-        from plena.host.call_inputs import CallSignature
-
-        signature = self.signature
-        if not inputs and not kwargs and self.inputs and self.example_inputs is not None:
-            tensors = list(self.example_inputs)
-        else:
-            if signature is None and module is not None:
-                signature = CallSignature.of(inputs, kwargs, module)
-            tensors = self.input_tensors(inputs, kwargs, signature)
-        report = self.last_check = check_program(self, tensors, module, signature)
-        if not quiet:
-            print(report)
-        return report
-
-    def report(self, path: str | Path, *, curve: SizeCurve | None = None) -> None:
-        """Write one self-contained HTML page: modules, loops, memory, choices, and the last check if there was one.
-
-        Args:
-            path: the page; it appears whole or not at all.
-            curve: of ``plena.size_curve``; by default what the compiler predicted and tried.
-
-        Raises:
-            PlenaError: the page cannot be written.
-        """
-        from plena.report import write_report
-        from plena.report.reading import contents_of_program
-
-        contents = contents_of_program(self)
-        contents.curve = curve
-        write_report(contents, Path(path))
-
-    def save(
-        self, directory: str | Path, *, inputs: Sequence[Any] | None = None, share: str | Path | None = None
-    ) -> None:
-        """Write the program folder that the public emulator loads (plena_isa.md section 6.5) with its manifest.
-
-        Args:
-            directory: made if absent; files of an older program in it are replaced.
-            inputs: tensors to put into the memory image; None means the example inputs.
-            share: another program folder whose image holds the same weights: they are not stored again.
-
-        Raises:
-            PlenaError: the folder cannot be written; it then holds no half-written file.
-        """
-        from plena.program.folder import save_program
-
-        save_program(self, Path(directory), inputs, None if share is None else Path(share))
-
-    @staticmethod
-    def load(directory: str | Path) -> Program:
-        """Read a program folder.
-
-        Raises:
-            PlenaError: which file of it is missing, truncated, changed or does not fit the others.
-        """
-        from plena.program.folder import load_program
-
-        return load_program(Path(directory))
 
     @cached_property
     def image(self) -> Preload:

@@ -6,24 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from plena.compiler.lowered import (
-    constant_words,
-    machine_reference,
-    memory_map_of,
-    placements_of,
-    staged_data_of,
-    useful_macs_of,
-)
+from plena.api.program import Program
+from plena.compiler.emitted import emitted
 from plena.compiler.search import Candidate, search
-from plena.driver import pipeline_text, run_pipeline, verified_passes
-from plena.errors import CompileError, VerificationError
+from plena.driver import run_pipeline, verified_passes
+from plena.errors import CompileError
 from plena.gc_pause import without_collection
-from plena.host.ports import Port
 from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.program import Program
 
 if TYPE_CHECKING:
     from plena.frontend import ImportedProgram
@@ -177,48 +169,11 @@ def program_of(
     kwargs: Mapping[str, Any] | None = None,
 ) -> Program:
     """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
-    from plena.checking.reference import ModuleReferences, thresholds_for
-    from plena.host.call_inputs import CallSignature
+    from plena.checking.reference import ModuleReferences
 
-    signature = CallSignature.of(args, kwargs or {}, module)
-    program = Program.from_module(
-        chosen.registers,
-        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
-        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
-        fixed_results=imported.fixed_results,
-        placements=tuple(placements_of(chosen.tiles)),
-        constants=constant_words(chosen.tiles),
-        memory_map=tuple(memory_map_of(chosen.tiles)),
-        useful_macs=useful_macs_of(chosen.tiles),
-        timing=chosen.schedule.timing,
-        decisions=chosen.decisions,
-        pipeline=pipeline_text((*TENSOR_PIPELINE, *chosen.passes)),
-        data=staged_data_of(chosen.tiles, imported.tensors),
-        example_inputs=signature.tensors(args, kwargs or {}),
-        signature=signature,
-    )
-    program.thresholds = thresholds_for(imported.module)
-    _verify(program)
-    program.machine_reference = machine_reference(program, chosen.tiles)
-    program.source = ModuleReferences(program, imported, module, signature)
-    program.quantized_reference = program.source.quantized
-    program.float_reference = program.source.float32
+    program = Program.of(emitted(chosen, imported, module, args, kwargs))
+    assert program.signature is not None
+    source = ModuleReferences(program, imported, module, program.signature)
+    program.source = source
+    program.quantized_reference, program.float_reference = source.quantized, source.float32
     return program
-
-
-def _verify(program: Program) -> None:
-    """The static check of every emitted program: errors are bugs of the compiler, warnings go to its decisions.
-
-    Raises:
-        VerificationError: the program would abort.
-    """
-    from plena.verification import Severity, verify
-
-    findings = verify(program.words, program.target, program.preloaded_spans())
-    errors = [f for f in findings if f.severity is Severity.ERROR]
-    if errors:
-        listed = "; ".join(str(f) for f in errors[:3])
-        raise VerificationError(
-            f"the compiled program would abort: {listed}", hint="Please report this as a bug."
-        )
-    program.decisions = (*program.decisions, *(str(f) for f in findings))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from plena.compiler.compile import compile
+from plena.api.compile import compile
 from plena.driver import parsed_pipeline, run_pipeline
 from plena.errors import CompileError
 from plena.machine.target import Target
@@ -21,26 +21,33 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def module_at(
-    level: Level, module: Any, example_inputs: Sequence[Any], target: Target | None = None, **options: Any
+    level: Level,
+    module: Any,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    **options: Any,
 ) -> ModuleOp:
     """The module of a model at a level; the rest of `Program.pipeline` makes the program of it.
 
     Args:
         level: aten as imported; plena after recognising kernels; tile with buffers placed; affine with loops as the
             compiler chose; register with addresses and registers.
-        module, example_inputs, target, options: as of `plena.compile`.
+        module, example_inputs, kwargs, target, options: as of `plena.compile`.
 
     Raises:
         PlenaError: as of `plena.compile`, or an unknown level.
     """
     from plena.frontend import import_module
+    from plena.host.call_inputs import example_call
 
     if level not in LEVELS:
         raise CompileError(f"there is no level {level!r}", hint=f"The levels are {', '.join(LEVELS)}.")
     passes: Sequence[str | ModulePass] = TENSOR_PIPELINE if level == "plena" else ()
     if level not in ("aten", "plena"):
-        passes = _until(level, compile(module, example_inputs, target, **options).pipeline)
-    imported = import_module(module, example_inputs).module
+        passes = _until(level, compile(module, example_inputs, kwargs, target=target, **options).pipeline)
+    imported = import_module(module, *example_call(module, example_inputs, kwargs)).module
     (target or Target()).attach(imported)
     run_pipeline(imported, passes)
     return imported
