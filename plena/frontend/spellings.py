@@ -20,6 +20,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     StringAttr,
+    UnitAttr,
     f64,
     i64,
 )
@@ -712,6 +713,11 @@ def _softmax(g: GraphImporter, a: Arguments) -> SSAValue:
     return g.build(aten.SoftmaxOp, [a["self"]], {"dim": IntegerAttr(dim, i64)})
 
 
+def _safe_softmax(g: GraphImporter, a: Arguments) -> SSAValue:
+    dim = a["dim"] % len(g.shape)
+    return g.build(aten.SoftmaxOp, [a["self"]], {"dim": IntegerAttr(dim, i64), "safe": UnitAttr()})
+
+
 def _native_layer_norm(g: GraphImporter, a: Arguments) -> Any:
     if any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users):
         return NotImplemented
@@ -848,7 +854,7 @@ SPELLINGS: dict[str, Handler] = {
     "aten.norm.ScalarOpt_dim": _vector_norm,
     "aten.softmax.int": _softmax,
     "aten._softmax.default": _softmax,
-    "aten._safe_softmax.default": _softmax,
+    "aten._safe_softmax.default": _safe_softmax,
     "aten.native_layer_norm.default": _native_layer_norm,
 }  # fmt: skip
 """Handlers by overload."""

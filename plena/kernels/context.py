@@ -25,6 +25,7 @@ from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
+from plena.tensor.undefined_values import Undefined
 
 if TYPE_CHECKING:
     from plena.kernels.packing import PackedPanel
@@ -71,6 +72,8 @@ class KernelContext:
     """The index of the repetition that is being lowered."""
     may_hold_nan: bool = False
     """Whether some row may be NaN: the broadcast unit would spread it to others."""
+    undefined: Undefined = field(default_factory=Undefined)
+    """Which tensors may hold NaN or infinity."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -88,6 +91,10 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def spreads_nan(self, *values: SSAValue) -> bool:
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
+        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
 
     def place(
         self,
@@ -279,10 +286,12 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        With `exact`, and integers, to bf16 precision: the sum of its MX form and of what that loses, brought in
+        together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
+        exact = exact or tensor.integer
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -335,7 +344,7 @@ class KernelContext:
         return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision.
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but real inputs to bf16 precision.
 
         A tensor of another rank, which only the host rearranges, is loaded as rows of its last axis.
         """
@@ -346,7 +355,8 @@ class KernelContext:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            load = self.load if location.source.kind == "input" else self.load_exact
+            exact = location.source.kind != "input" or location.counts
+            load = self.load_exact if exact else self.load
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
@@ -354,7 +364,7 @@ class KernelContext:
             from plena.kernels.words import spread
 
             if value not in self.spread:
-                self.spread[value] = spread(self, location)
+                self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 

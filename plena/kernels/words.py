@@ -51,23 +51,35 @@ def new_words(ctx: KernelContext, rows: int, groups: int) -> Words:
     return Words(ctx.builder.buffer("words", "fp", rows * groups), rows, groups)
 
 
-def spread(ctx: KernelContext, words: Words) -> Panel:
+def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
     vlen = ctx.target.vlen
     panel = ctx.new_panel("spread", words.rows, words.groups)
     per_block = min(vlen, words.groups)
-    masks = None if words.groups == 1 else lane_masks(ctx, per_block, 1)
+    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
         groups = min(per_block, words.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks)
+        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
     return panel
 
 
 def spread_group(
-    ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, masks: SSAValue | None
+    ctx: KernelContext,
+    words: Words,
+    first: int,
+    groups: int,
+    out: SSAValue,
+    masks: SSAValue | None,
+    width: int = 0,
 ) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row."""
+    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+
+    With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
+    """
+    if width and groups > 1:
+        _copy_group(ctx, words, first, groups, out, width)
+        return
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
     ctx.builder.emit(
         "spread_words",
@@ -79,6 +91,22 @@ def spread_group(
         groups=groups,
         words_row=words.groups,
     )
+
+
+def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+    """As `spread_group`, by way of a row written down in FP SRAM."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    row = builder.buffer("row_of_words", "fp", vlen)
+
+    def fill(at: SSAValue, source: SSAValue, count: int) -> None:
+        builder.emit("map_words", kind="copy", out=at, a=source, count=count, out_step=1, a_step=0)
+
+    fill(row, builder.constant(0.0), vlen)
+    with builder.loop(words.rows) as r:
+        with builder.loop(groups) as g:
+            source = builder.view(words.buffer, r * words.groups + g + first)
+            fill(builder.view(row, g * width), source, width)
+        builder.emit("splat", dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen)
 
 
 def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from plena.checking.comparison import CheckReport, Thresholds
+from plena.checking.comparison import CheckReport
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
@@ -40,6 +40,7 @@ from plena.machine.target import Target
 from plena.program.manifest_schema import check_manifest
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
 
 if TYPE_CHECKING:

@@ -14,14 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from plena.backend import view as views
-from plena.checking.comparison import CheckReport, Thresholds
+from plena.checking.comparison import CheckReport
 from plena.errors import PlenaError
 from plena.host.image import Memories, Preload, source_array, stage, unstage
 from plena.host.layout import TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
+from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.rationale import Rationale
+from plena.program.thresholds import Thresholds
 from plena.progress import instruction_progress, track
 
 if TYPE_CHECKING:
@@ -365,7 +367,11 @@ class Program:
 
         Raises:
             PlenaError: a tensor that does not fit its placement.
+
+        Warns:
+            StagingWarning: numbers that the machine cannot hold.
         """
+        warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
             stage(placement, inputs[placement.source.index], preload, self.target)
 

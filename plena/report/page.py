@@ -11,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from plena.assembly.statistics import Count, Statistics
-from plena.checking.comparison import CheckReport, Comparison
+from plena.checking.comparison import CheckReport
 from plena.machine.cost_model import PROFILES
 from plena.program.rationale import SizePoint, best_by_size
+from plena.program.thresholds import Comparison
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views
