@@ -10,9 +10,10 @@ import numpy as np
 
 from plena.errors import PlenaError
 from plena.host.image import Preload
-from plena.program.comparison import CheckReport, Thresholds
+from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData, Reference, RunFigures, SourceReferences
 from plena.program.rationale import Rationale
+from plena.program.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import torch

@@ -17,6 +17,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.interpreter import Interpreter
 from xdsl.ir import Operation, SSAValue
 
+from plena.checking.plain_torch import plain_torch
 from plena.checking.reference import KEY_VALUE_TYPE, ModuleReferences, as_tensors
 from plena.checking.rounding_sites import round_stored
 from plena.checking.staged_values import quantized_inputs, rounded_expressions
@@ -32,7 +33,7 @@ from plena.interpreters.rounded_products import rounding_interpreter
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.comparison import Comparison, Thresholds
+from plena.program.thresholds import Comparison, Thresholds
 from plena.tensor.tracing import is_staged
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class _Parameters:
 
 
 def _run(interpreter: Interpreter, op: Operation, values: Mapping[SSAValue, Any]) -> tuple[Any, ...]:
-    with torch.no_grad():
+    with plain_torch():
         return interpreter.run_op(op, tuple(values[operand] for operand in op.operands))
 
 

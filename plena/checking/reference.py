@@ -18,13 +18,15 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.checking.module_graph import ModuleGraph, Replacement
+from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites
 from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
 from plena.checking.uses import Uses, values_by_reader
 from plena.errors import PlenaError
 from plena.host.call_inputs import CallSignature
 from plena.host.staged_data import StagedData, data_of_module
-from plena.program.comparison import CheckReport, Comparison, Thresholds
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
 
 if TYPE_CHECKING:
     from plena.frontend.program import ImportedProgram
@@ -241,7 +243,7 @@ def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     try:
         for child in training:
             child.training = False
-        with torch.no_grad():
+        with plain_torch():
             return module(*args, **kwargs)
     finally:
         for child, mode in training.items():

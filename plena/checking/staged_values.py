@@ -25,15 +25,25 @@ Offset: TypeAlias = tuple[str, torch.Tensor]
 
 
 def quantized_inputs(program: ProgramData, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The inputs as the machine sees them: those parts that are staged to HBM are rounded."""
+    """The inputs as the machine sees them: those parts that are staged to HBM are rounded.
+
+    What is staged together with what its format loses is exact.
+    """
     seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
-    for placement in program.placements_of("input"):
+    placements = tuple(program.placements_of("input"))
+    exact = {_part(placement) for placement in placements if placement.residual}
+    for placement in placements:
         index = placement.source.index
-        if placement.memory == "hbm" and inputs[index].is_floating_point():
+        if placement.memory == "hbm" and _part(placement) not in exact and inputs[index].is_floating_point():
             before = inputs[index].detach().float()
             after = rounded(program, placement, before)
             seen[index] = torch.where(_differ(after, before), after, seen[index])
     return seen
+
+
+def _part(placement: TensorPlacement) -> tuple[object, ...]:
+    """Which part of which tensor is staged, and how."""
+    return placement.source, placement.view, placement.shape, placement.format
 
 
 def rounded(program: ProgramData, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:

@@ -22,8 +22,8 @@ from plena.driver import pipeline_text
 from plena.errors import VerificationError
 from plena.host.ports import Port
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.comparison import Thresholds
 from plena.program.data import ProgramData
+from plena.program.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from plena.frontend import ImportedProgram

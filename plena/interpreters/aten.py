@@ -132,6 +132,14 @@ class AtenFunctions(InterpreterFunctions):
     def run_pow(self, interpreter: Interpreter, op: aten.PowOp, args: PythonValues) -> PythonValues:
         return (args[0] ** args[1],)
 
+    @impl(aten.SoftmaxOp)
+    def run_softmax(self, interpreter: Interpreter, op: aten.SoftmaxOp, args: PythonValues) -> PythonValues:
+        weights = args[0].softmax(op.dim.value.data)
+        if op.safe is not None:
+            empty = (args[0] == float("-inf")).all(op.dim.value.data, keepdim=True)
+            weights = weights.masked_fill(empty, 0.0)
+        return (weights,)
+
     @impl(aten.CompareOp)
     def compare(self, interpreter: Interpreter, op: aten.CompareOp, args: PythonValues) -> PythonValues:
         import torch

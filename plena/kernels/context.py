@@ -28,6 +28,7 @@ from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
+from plena.tensor.undefined_values import Undefined
 
 
 @dataclass
@@ -71,6 +72,8 @@ class KernelContext:
     """The index of the repetition that is being lowered."""
     may_hold_nan: bool = False
     """Whether some row may be NaN: the broadcast unit would spread it to others."""
+    undefined: Undefined = field(default_factory=Undefined)
+    """Which tensors may hold NaN or infinity."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -88,6 +91,10 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def spreads_nan(self, *values: SSAValue) -> bool:
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
+        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
 
     def place(
         self,
@@ -287,10 +294,12 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        With `exact`, and integers, to bf16 precision: the sum of its MX form and of what that loses, brought in
+        together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
+        exact = exact or tensor.integer
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -343,7 +352,7 @@ class KernelContext:
         return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision.
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but real inputs to bf16 precision.
 
         A tensor of another rank, which only the host rearranges, is loaded as rows of its last axis.
         """
@@ -354,13 +363,14 @@ class KernelContext:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            load = self.load if location.source.kind == "input" else self.load_exact
+            exact = location.source.kind != "input" or location.counts
+            load = self.load_exact if exact else self.load
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, Words):
             if value not in self.spread:
-                self.spread[value] = spread(self, location)
+                self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 
@@ -456,23 +466,35 @@ __all__ = [
 ]
 
 
-def spread(ctx: KernelContext, words: Words) -> Panel:
+def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
     vlen = ctx.target.vlen
     panel = ctx.new_panel("spread", words.rows, words.groups)
     per_block = min(vlen, words.groups)
-    masks = None if words.groups == 1 else lane_masks(ctx, per_block, 1)
+    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
         groups = min(per_block, words.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks)
+        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
     return panel
 
 
 def spread_group(
-    ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, masks: SSAValue | None
+    ctx: KernelContext,
+    words: Words,
+    first: int,
+    groups: int,
+    out: SSAValue,
+    masks: SSAValue | None,
+    width: int = 0,
 ) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row."""
+    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+
+    With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
+    """
+    if width and groups > 1:
+        _copy_group(ctx, words, first, groups, out, width)
+        return
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
     ctx.builder.emit(
         "spread_words",
@@ -484,6 +506,22 @@ def spread_group(
         groups=groups,
         words_row=words.groups,
     )
+
+
+def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+    """As `spread_group`, by way of a row written down in FP SRAM."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    row = builder.buffer("row_of_words", "fp", vlen)
+
+    def fill(at: SSAValue, source: SSAValue, count: int) -> None:
+        builder.emit("map_words", kind="copy", out=at, a=source, count=count, out_step=1, a_step=0)
+
+    fill(row, builder.constant(0.0), vlen)
+    with builder.loop(words.rows) as r:
+        with builder.loop(groups) as g:
+            source = builder.view(words.buffer, r * words.groups + g + first)
+            fill(builder.view(row, g * width), source, width)
+        builder.emit("splat", dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen)
 
 
 def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:

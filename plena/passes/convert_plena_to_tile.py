@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     Float32Type,
     IntegerAttr,
+    IntegerType,
     ModuleOp,
     TensorType,
     i64,
@@ -19,7 +20,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import AttentionOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import RearrangeOp, ReshapeOp
 from plena.dialects.refusals import place_of
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
@@ -47,6 +48,7 @@ from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Obj
 from plena.kernels.tensors import Panel
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
+from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
@@ -127,10 +129,12 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
     kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
-    kernels.may_hold_nan = any(_may_be_nan(op) for op in function.walk())
+    kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
+    kernels.undefined = undefined_values(function)
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
-        integer = not isinstance(argument.type.element_type, Float32Type)
+        element = argument.type.element_type
+        integer = isinstance(element, IntegerType) and element.width.data > 1
         kernels.set(argument, input_tensor(index, argument, integer=integer))
     for op in function.body.block.ops:
         _lower(op, kernels)
@@ -148,11 +152,6 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-
-
-def _may_be_nan(op: Operation) -> bool:
-    """Whether queries without a key make rows of NaN."""
-    return isinstance(op, AttentionOp) and op.empty is not None and op.empty.data == "nan"
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:

@@ -16,10 +16,12 @@ from plena.host import view as views
 from plena.host.image import Memories, Preload, source_array, stage, unstage
 from plena.host.layout import TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
+from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.view import Array
 from plena.machine.target import Target
-from plena.program.comparison import CheckReport, Thresholds
+from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
+from plena.program.thresholds import Thresholds
 from plena.progress import instruction_progress, track
 
 if TYPE_CHECKING:
@@ -241,7 +243,11 @@ class ProgramData:
 
         Raises:
             PlenaError: a tensor that does not fit its placement.
+
+        Warns:
+            StagingWarning: numbers that the machine cannot hold.
         """
+        warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
             stage(placement, inputs[placement.source.index], preload, self.target)
 

@@ -36,7 +36,7 @@ from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.machine.target import Target
-from plena.program.comparison import CheckReport, Thresholds
+from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData
 from plena.program.manifest import (
     ASM,
@@ -60,6 +60,7 @@ from plena.program.manifest import (
 )
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
 
 SCALAR_WORDS = 10

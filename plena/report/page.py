@@ -11,8 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from plena.machine.cost_model import PROFILES
-from plena.program.comparison import CheckReport, Comparison
+from plena.program.comparison import CheckReport
 from plena.program.rationale import SizePoint, best_by_size
+from plena.program.thresholds import Comparison
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views

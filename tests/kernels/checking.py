@@ -12,7 +12,7 @@ from plena.api.compile import compile
 from plena.api.program import Program
 from plena.checking.reference import as_tensors
 from plena.machine.target import Target
-from plena.program.comparison import Comparison, Thresholds
+from plena.program.thresholds import Comparison, Thresholds
 
 FUNCTION_ERROR = 0.006
 """Relative RMS error that a few bf16 roundings in a row may cause."""

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.errors import PlenaError
-from plena.program.comparison import CheckReport, Comparison, Thresholds
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
 
 LIMITS = Thresholds()
 

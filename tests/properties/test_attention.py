@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from plena.checking.reference import as_tensors
-from plena.program.comparison import Comparison, Thresholds
+from plena.program.thresholds import Comparison, Thresholds
 from tests.poison import check_reads_what_is_defined
 from tests.properties.strategies_attention import Attention, Case, cases
 

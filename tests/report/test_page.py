@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plena.program.comparison import Thresholds
+from plena.program.thresholds import Thresholds
 from plena.report import page_of
 from plena.report.reading import contents_of_folder, contents_of_program
 from plena.statistics.statistics import statistics_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from xdsl.dialects.builtin import BoolAttr, FloatAttr, IntegerAttr, f64, i64
+from xdsl.dialects.builtin import BoolAttr, FloatAttr, IntegerAttr, UnitAttr, f64, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -84,6 +84,11 @@ def _softmax(g: GraphBuilder, a: Arguments) -> SSAValue:
     return g.build(aten.SoftmaxOp, [a["self"]], {"dim": IntegerAttr(dim, i64)})
 
 
+def _safe_softmax(g: GraphBuilder, a: Arguments) -> SSAValue:
+    dim = a["dim"] % len(g.shape)
+    return g.build(aten.SoftmaxOp, [a["self"]], {"dim": IntegerAttr(dim, i64), "safe": UnitAttr()})
+
+
 def _native_layer_norm(g: GraphBuilder, a: Arguments) -> Any:
     if any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users):
         return NotImplemented
@@ -112,7 +117,7 @@ SPELLINGS: dict[str, Handler] = {
     "aten.norm.ScalarOpt_dim": _vector_norm,
     "aten.softmax.int": _softmax,
     "aten._softmax.default": _softmax,
-    "aten._safe_softmax.default": _softmax,
+    "aten._safe_softmax.default": _safe_softmax,
     "aten.native_layer_norm.default": _native_layer_norm,
 }  # fmt: skip
 """Handlers by overload."""
