@@ -73,7 +73,7 @@ class TileFunctions(InterpreterFunctions):
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
-            elif placement.source.kind != "scratch":
+            elif placement.source.is_staged:
                 start = placement.address // unit
                 self._fill(data[start : start + placement.elements], placement)
         return (Region(data, 0, unit),)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, source_array, stage, unstage
-from plena.host.layout import TensorPlacement
+from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
 from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.view import Array
@@ -313,7 +313,7 @@ class ProgramData:
                     "Programs are compiled for fixed shapes.",
                 )
 
-    def placements_of(self, kind: str, index: int | None = None) -> Iterator[TensorPlacement]:
+    def placements_of(self, kind: SourceKind, index: int | None = None) -> Iterator[TensorPlacement]:
         """The placements whose source is an "input", "output" or "data", of one input or output if ``index``."""
         return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
 
@@ -324,7 +324,7 @@ class ProgramData:
             spans["fp"].append((0, len(self.constants)))
         spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram))
         for placement in self.placements:
-            if placement.source.kind not in ("input", "data"):
+            if not placement.source.is_staged:
                 continue
             if placement.memory == "hbm":
                 spans["hbm"].append(placement.hbm_range(self.target))
@@ -339,7 +339,7 @@ class ProgramData:
     @property
     def image_bytes(self) -> int:
         """Bytes of HBM up to the last one that the host stages."""
-        staged = [p for p in self._hbm_placements() if p.source.kind in ("input", "data")]
+        staged = [p for p in self._hbm_placements() if p.source.is_staged]
         ends = [end for p in staged for end in (p.hbm_range(self.target)[1], p.scale_range(self.target)[1])]
         return max(ends, default=0)
 
@@ -355,7 +355,7 @@ class ProgramData:
         return (p for p in self.placements if p.memory == "hbm")
 
     def _words(self, memory: str, least: int) -> int:
-        staged = [p for p in self.placements if p.memory == memory and p.source.kind in ("input", "data")]
+        staged = [p for p in self.placements if p.memory == memory and p.source.is_staged]
         return max([least, *(p.address + p.elements for p in staged)])
 
     def _output(self, index: int, port: Port, result: Memories) -> torch.Tensor:

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import plena
+from plena.api import exploration
 from plena.api.exploration import Row, pareto, scaled
 from plena.api.plots import curve_figure, pareto_figure, save_figure, sweep_figure
 from plena.errors import CompileError, PlenaError, SettingsError
 from plena.host.ports import Region
-from plena.optimizing import exploration
 from plena.optimizing.area import area_of, sram_bits
 
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
