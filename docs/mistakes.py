@@ -43,8 +43,8 @@ MISTAKES: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ),
     (
         "A memory that is too small",
-        'plena.compile(model, (x,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16}))',
-        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16})),
+        'plena.compile(model, (x,), target=plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16}))',
+        lambda: plena.compile(LINEAR, (ROWS,), target=plena.Target().with_settings({"VECTOR_SRAM_SIZE": 16})),
     ),
     (
         "A setting that does not exist",
@@ -53,8 +53,8 @@ MISTAKES: tuple[tuple[str, str, Callable[[], Any]], ...] = (
     ),
     (
         "A machine that cannot be",
-        'plena.compile(model, (x,), plena.Target().with_settings({"BLEN": 5}))',
-        lambda: plena.compile(LINEAR, (ROWS,), plena.Target().with_settings({"BLEN": 5})),
+        'plena.compile(model, (x,), target=plena.Target().with_settings({"BLEN": 5}))',
+        lambda: plena.compile(LINEAR, (ROWS,), target=plena.Target().with_settings({"BLEN": 5})),
     ),
     (
         "Assembly that cannot be read",

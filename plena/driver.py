@@ -6,7 +6,6 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 
 from xdsl.context import Context
 from xdsl.dialects import get_all_dialects
@@ -14,6 +13,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.exceptions import VerifyException
 
+from plena.dialects.derived import derived
 from plena.errors import CompileError
 from plena.universe import PLENA_UNIVERSE, load_pass
 
@@ -23,7 +23,7 @@ VERIFY_VARIABLE = "PLENA_VERIFY_PASSES"
 _verify: ContextVar[bool | None] = ContextVar("plena_verify_passes", default=None)
 
 
-@cache
+@derived
 def context() -> Context:
     """A context with xDSL's dialects and ours, each loaded when it is first met."""
     ctx = Context()

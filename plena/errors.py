@@ -62,6 +62,10 @@ class AssemblyError(PlenaError):
         self.column = column
 
 
+class AssemblyWarning(UserWarning):
+    """Assembly text has operands without effect, which the public assembler accepts and drops."""
+
+
 class EmulatorError(PlenaError):
     """The program aborts on the machine.
 

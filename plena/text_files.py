@@ -8,13 +8,13 @@ from plena.errors import PlenaError
 
 
 def read_text(path: Path) -> str:
-    """A text file.
+    """A text file, without the byte order mark that some editors put first.
 
     Raises:
         PlenaError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise PlenaError(f"cannot be read: {error.strerror}", str(path)) from None
     except UnicodeDecodeError as error:

@@ -177,7 +177,9 @@ class CompiledGraph:
     def __call__(self, *args: Any) -> Sequence[Any]:
         """Run the program."""
         found = self.program.run(*(args[i].detach() for i in self.free))
-        tensors = iter(found if isinstance(found, tuple) else (found,))
+        tensors = (
+            x for x in (found if isinstance(found, tuple) else (found,)) if isinstance(x, torch.Tensor)
+        )
         dtypes = iter(port.dtype for port in self.program.outputs)
         return [
             next(tensors).to(getattr(torch, next(dtypes))) if computed else value

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.assembly.lines import BYTE_ORDER_MARK
 from plena.errors import AssemblyError
 
 _WORD = re.compile(r"(?:0x)?([0-9a-fA-F]+)\Z")
@@ -20,6 +21,7 @@ def parse_mem(text: str, file: str | None = None) -> NDArray[np.uint32]:
     Raises:
         AssemblyError: a token that is not a hexadecimal number of at most 32 bits, with line and column.
     """
+    text = text.removeprefix(BYTE_ORDER_MARK)
     words: list[int] = []
     known: dict[str, int] = {}
     for token in text.split():

@@ -6,19 +6,25 @@ import difflib
 import re
 from dataclasses import dataclass, field
 
+from plena.assembly.dropped import Dropped, DroppedOperands
 from plena.assembly.encoding import decode_word, encode_values
 from plena.assembly.instruction import AsmInstruction, is_omissible
+from plena.assembly.lines import source_lines, statement_of
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.dialects.plena_isa.spec import InstructionSpec, Kind, Slot
 from plena.errors import AssemblyError
 
 UPSTREAM_OPERANDS = 6
-"""The public assembler reads up to six operands and ignores those that the instruction does not have."""
+"""The public assembler reads up to six operands and ignores those that the instruction has no field for."""
+
+REGISTER_OPERANDS = 3
+"""It reads the first three as a register or a number, each by its prefix; the rest as numbers."""
 
 REGISTERS = 16
 
 _PREFIXES = {"gp": Kind.GP, "f": Kind.F, "a": Kind.A}
-_REGISTER = re.compile(r"(gp|f|a)([0-9]+)\Z")
+_REGISTER = re.compile(r"(gp|f|a)\s*([0-9]+)\Z")
+_NUMBER = re.compile(r"[+-]?[0-9]+\Z")
 _LITERAL = re.compile(r"0x0*([0-9a-fA-F]{1,8})\Z")
 
 
@@ -26,23 +32,25 @@ def parse_asm(text: str, upstream_quirks: bool = False, file: str | None = None)
     """The instructions of an assembly text.
 
     One instruction a line; `//` and `;` start comments; operands are separated by commas. `.word 0x...` is a
-    literal word. A final mask or policy may be left out where the public assembler allows it.
+    literal word. A final mask or policy may be left out where the public assembler allows it. Operands behind the
+    last one, up to the sixth, are dropped as the public assembler does: a literal 0 silently, anything else with an
+    `AssemblyWarning`, one for each instruction and position.
 
     Args:
         upstream_quirks: read the text as the public assembler does: operands that it misplaces or drops have
-            the effect of the word it makes, and operands behind the last (up to six) are ignored.
+            the effect of the word it makes, and a warning says what that is.
         file: the name to show in errors.
 
     Raises:
         AssemblyError: with line and column: unknown mnemonic, wrong register kind, register out of range,
-            missing or surplus operand, an immediate that is negative, not decimal or too large.
+            missing operand, more than six, an immediate that is negative, not decimal or too large.
     """
     reader = _Reader(upstream_quirks)
+    dropped = DroppedOperands(file)
     seen: dict[str, AsmInstruction | None] = {}
+    noted: dict[str, list[Dropped]] = {}
     program: list[AsmInstruction] = []
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(source_lines(text), 1):
         if line in seen:
             instruction = seen[line]
         else:
@@ -50,8 +58,14 @@ def parse_asm(text: str, upstream_quirks: bool = False, file: str | None = None)
                 instruction = seen[line] = reader.line(line)
             except _Fault as fault:
                 raise AssemblyError(fault.what, number, fault.column, fault.hint, file) from None
+            if reader.dropped:
+                noted[line], reader.dropped = reader.dropped, []
         if instruction is not None:
             program.append(instruction)
+        if noted and line in noted:
+            for operand in noted[line]:
+                dropped.add(operand, number)
+    dropped.warn(stacklevel=2)
     return program
 
 
@@ -93,6 +107,8 @@ class _Reader:
         default_factory=dict[tuple[Kind, int], dict[str, int]]
     )
     """Shared by all slots that read alike."""
+    dropped: list[Dropped] = field(default_factory=list[Dropped])
+    """Operands of the last line that have no effect."""
 
     def __post_init__(self) -> None:
         for spec in INSTRUCTIONS.values():
@@ -109,11 +125,7 @@ class _Reader:
 
     def line(self, line: str) -> AsmInstruction | None:
         """The instruction of a line; None for a blank or a comment."""
-        statement = line
-        if (cut := statement.find(";")) >= 0:
-            statement = statement[:cut]
-        if (cut := statement.find("//")) >= 0:
-            statement = statement[:cut]
+        statement = statement_of(line)
         words = statement.split(None, 1)
         if not words:
             return None
@@ -122,8 +134,10 @@ class _Reader:
         if form is None:
             return _other(words[0], operands, statement)
         tokens = operands.split(",") if operands else []
+        surplus: list[str] = []
         if len(tokens) != len(form.known):
             self._check_count(form, tokens, statement)
+            surplus = tokens[len(form.known) :]
         values: list[int] = []
         for position, (token, known) in enumerate(zip(tokens, form.known, strict=False)):
             value = known.get(token)
@@ -135,9 +149,47 @@ class _Reader:
                     raise _Fault(f"{form.spec.mnemonic}: {bad.what}", column, bad.hint) from None
             values.append(value)
         values.extend([0] * (len(form.known) - len(values)))
+        for position in range(len(form.known), len(form.known) + len(surplus)):
+            self._drop(form, values, statement, tokens, position)
         if form.misplaced and any(values[position] for position in form.misplaced):
-            return decode_word(encode_values(form.spec, values, upstream_quirks=True))
+            instruction = decode_word(encode_values(form.spec, values, upstream_quirks=True))
+            self._displace(form, values, instruction, statement, tokens)
+            return instruction
         return AsmInstruction(form.spec, tuple(values))
+
+    def _drop(self, form: _Form, values: list[int], statement: str, tokens: list[str], position: int) -> None:
+        """Notes an operand behind the last one; a third number replaces an immediate in the second place."""
+        spec, token = form.spec, tokens[position].strip()
+        column = _column(statement, tokens, position)
+        if position < REGISTER_OPERANDS and token.startswith(tuple(_PREFIXES)) and not _REGISTER.match(token):
+            raise _Fault(f"{spec.mnemonic}: {_shown(token)} is no operand", column, _usage(spec))
+        replaces = len(spec.slots) == position == 2 and spec.slots[1].kind is Kind.IMMEDIATE
+        if replaces and _NUMBER.match(token):
+            try:
+                replaced, values[1] = values[1], self._operand(spec.slots[1], token)
+            except _BadOperand as bad:
+                raise _Fault(f"{spec.mnemonic}: {bad.what}", column, bad.hint) from None
+            if replaced != values[1]:
+                name = spec.slots[1].name
+                why = (
+                    f"{name} = {replaced} is dropped: the public assembler takes the third operand, "
+                    f"{values[1]}, for {name}"
+                )
+                self.dropped.append(Dropped(spec.mnemonic, 2, _column(statement, tokens, 1), why))
+        elif not token or token.strip("0"):
+            why = f"operand {position + 1}, {_shown(token)}, is dropped: there is no field for it. {_usage(spec)}"
+            self.dropped.append(Dropped(spec.mnemonic, position + 1, column, why))
+
+    def _displace(
+        self, form: _Form, values: list[int], read: AsmInstruction, statement: str, tokens: list[str]
+    ) -> None:
+        """Notes the operands whose value the public assembler puts where the machine does not look for it."""
+        for position in form.misplaced:
+            name, given, effect = form.spec.slots[position].name, values[position], read.values[position]
+            if given != effect:
+                why = f"{name} = {given} has the effect of {effect}: the public assembler misplaces it"
+                column = _column(statement, tokens, position)
+                self.dropped.append(Dropped(form.spec.mnemonic, position + 1, column, why))
 
     def _check_count(self, form: _Form, tokens: list[str], statement: str) -> None:
         spec = form.spec
@@ -148,11 +200,10 @@ class _Reader:
                     raise _Fault(f"{spec.mnemonic}: a comma is missing", column, _usage(spec))
             missing = spec.slots[len(tokens)].name
             raise _Fault(f"{spec.mnemonic}: operand {missing} is missing", _end(statement), _usage(spec))
-        allowed = UPSTREAM_OPERANDS if self.upstream_quirks else len(spec.slots)
-        if len(tokens) > allowed:
+        if len(tokens) > UPSTREAM_OPERANDS:
             raise _Fault(
                 f"{spec.mnemonic}: too many operands ({len(tokens)})",
-                _column(statement, tokens, allowed),
+                _column(statement, tokens, UPSTREAM_OPERANDS),
                 _usage(spec),
             )
 
@@ -161,7 +212,7 @@ class _Reader:
             raise _BadOperand(f"operand {slot.name} is missing")
         if slot.is_register:
             return _register(slot.name, slot.kind, token)
-        if slot.kind is Kind.ZERO and self.upstream_quirks and token.startswith("gp"):
+        if slot.kind is Kind.ZERO and token.startswith("gp"):
             return _register(slot.name, Kind.GP, token)
         if token.startswith("-") and token[1:].isdigit():
             raise _BadOperand(

@@ -18,20 +18,17 @@ from xdsl.interpreter import Interpreter
 from xdsl.ir import Operation, SSAValue
 
 from plena.checking.comparison import Comparison, Thresholds
-from plena.checking.reference import (
-    KEY_VALUE_TYPE,
-    as_tensors,
-    quantized_inputs,
-    quantized_tensors,
-    round_stored,
-    staged_data,
-)
+from plena.checking.reference import KEY_VALUE_TYPE, as_tensors
+from plena.checking.rounding_sites import round_stored
+from plena.checking.staged_values import quantized_inputs, rounded_expressions
 from plena.dialects.plena import ParameterOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.tensor_shapes import shape_of
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.frontend.program import ImportedProgram, TensorSpec
+from plena.host.call_inputs import example_call
+from plena.host.staged_data import symbol_of
 from plena.interpreters.rounded_products import rounding_interpreter
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
@@ -112,6 +109,8 @@ class PerOpReport:
 def check_per_op(
     module: Any,
     example_inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
     inputs: Sequence[torch.Tensor] | None = None,
     target: Target | None = None,
     schedule: Schedule | None = None,
@@ -119,8 +118,8 @@ def check_per_op(
     """Compile a module such that every intermediate tensor can be read back, run it and compare them.
 
     Args:
-        module, example_inputs, target: as of ``plena.compile``.
-        inputs: what to run on, the example inputs by default.
+        module, example_inputs, kwargs, target: as of ``plena.compile``.
+        inputs: the tensors to run on, those of the example by default.
         schedule: of the kernels.
 
     Raises:
@@ -131,18 +130,19 @@ def check_per_op(
 
     target = target or Target()
     target.validate()
-    imported = import_module(module, example_inputs)
+    args, keywords = example_call(module, example_inputs, kwargs)
+    imported = import_module(module, args, keywords)
     target.attach(imported.module)
     run_pipeline(imported.module, TENSOR_PIPELINE)
-    inputs = tuple(example_inputs if inputs is None else inputs)
-    observer = _Observer(imported, module, tuple(example_inputs), inputs, schedule or Schedule())
+    if inputs is None:
+        inputs = as_tensors((args, keywords))
+    observer = _Observer(imported, module, args, keywords, inputs, schedule or Schedule())
     places = [place for place, value in _tensors(imported.module) if _computed(value)]
     program, seen, unseen = observer.observe(places)
-    tensors = {
-        **imported.tensors,
-        **quantized_tensors(program, staged_data(program, module)),
-    }
-    compared = _compare(imported.module, tensors, quantized_inputs(program, inputs), seen, target)
+    assert program.source is not None
+    rounded = rounded_expressions(program, program.source.staged())
+    parameters = _Parameters(rounded, imported.tensors)
+    compared = _compare(imported.module, parameters, quantized_inputs(program, inputs), seen, target)
     ops = _operations(imported.module)
     return PerOpReport(tuple(compared), tuple(_describe(ops[index]) for index, _ in unseen))
 
@@ -157,8 +157,9 @@ class _Observer:
 
     imported: ImportedProgram
     module: Any
-    example_inputs: tuple[Any, ...]
-    inputs: tuple[torch.Tensor, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: Sequence[torch.Tensor]
     schedule: Schedule
 
     def observe(self, places: Sequence[Place]) -> tuple[Program, dict[Place, torch.Tensor], list[Place]]:
@@ -193,7 +194,9 @@ class _Observer:
             TensorSpec(f"tensor_{n}", shape_of(value), torch.float32) for n, value in enumerate(values)
         ]
         extended = replace(self.imported, module=kernels, outputs=[*self.imported.outputs, *further])
-        return program_of(lower_plainly(kernels, self.schedule), extended, self.module, self.example_inputs)
+        return program_of(
+            lower_plainly(kernels, self.schedule), extended, self.module, self.args, self.kwargs
+        )
 
 
 def _main(module: ModuleOp) -> FuncOp:
@@ -230,21 +233,21 @@ def _return_also(module: ModuleOp, values: Sequence[SSAValue]) -> None:
 
 def _compare(
     module: ModuleOp,
-    tensors: Mapping[str, torch.Tensor],
+    parameters: _Parameters,
     inputs: Sequence[torch.Tensor],
     seen: Mapping[Place, torch.Tensor],
     target: Target,
 ) -> Iterator[OperationError]:
     """Interpret operation by operation, on the machine's operands and on exact ones."""
     stored = target.precision[KEY_VALUE_TYPE]
-    interpreter = rounding_interpreter(module, tensors, lambda x: round_stored(x, stored))
+    interpreter = rounding_interpreter(module, parameters.tensors, lambda x: round_stored(x, stored))
     values = [x.float() if x.is_floating_point() else x.long() for x in inputs]
     exact: dict[SSAValue, Any] = dict(zip(_main(module).body.block.args, values, strict=True))
     machine = dict(exact)
     for index, op in enumerate(_operations(module)):
         if isinstance(op, ReturnOp):
             return
-        wanted = _run(interpreter, op, exact)
+        wanted = parameters.value(op) or _run(interpreter, op, exact)
         expected = wanted if isinstance(op, ParameterOp) else _run(interpreter, op, machine)
         for number, value in enumerate(op.results):
             exact[value] = wanted[number]
@@ -255,6 +258,24 @@ def _compare(
                     for reference in (expected[number], wanted[number])
                 )
                 yield OperationError(_path(op), op.name, number, shape_of(value), own, accumulated)
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Parameters as they are staged for each use.
+
+    Attributes:
+        rounded: values of staging expressions by their symbol.
+        tensors: parameters and constants by name.
+    """
+
+    rounded: Mapping[str, torch.Tensor]
+    tensors: Mapping[str, torch.Tensor]
+
+    def value(self, op: Operation) -> tuple[torch.Tensor, ...]:
+        """What a parameter op gives, nothing for others and for what is not rounded."""
+        symbol = symbol_of(op.value) if isinstance(op, ParameterOp) else ""
+        return (self.rounded[symbol],) if symbol in self.rounded else ()
 
 
 def _run(interpreter: Interpreter, op: Operation, values: Mapping[SSAValue, Any]) -> tuple[Any, ...]:

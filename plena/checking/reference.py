@@ -2,69 +2,104 @@
 
 * The *machine reference* computes what the program computes, in its order and with its roundings. It is the
   interpreter of the tile level; the compiler attaches it to the program.
-* The *quantised reference* is the user's module in float32 on the parameters and inputs that the machine sees
-  (MX-rounded as staged), with keys and values rounded as they pass through HBM on their way to matrix SRAM.
+* The *quantised reference* is the user's module in float32, run by torch from the graph that torch.export made of it,
+  on what the machine sees: parameters and inputs MX-rounded as they are staged, each use of a parameter as it is
+  staged for that use, and keys, values and right-hand sides of products rounded as they pass through HBM.
 * The *float reference* is the user's module in float32 on the original inputs.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.checking.comparison import CheckReport, Comparison, Thresholds
+from plena.checking.module_graph import ModuleGraph, Replacement
+from plena.checking.rounding_sites import rounding_sites
+from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
+from plena.checking.uses import Uses, values_by_reader
 from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
 from plena.errors import PlenaError
-from plena.host.image import quantized
+from plena.host.call_inputs import CallSignature
 from plena.host.staged_data import StagedData, data_of_module
-from plena.interpreters.rounded_products import evaluate_rounded
-from plena.machine.number_formats import Mx, NumberFormat
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
-    from xdsl.ir import Attribute
 
-    from plena.dialects.plena import staging
-    from plena.program.program import Program, Reference
+    from plena.frontend.program import ImportedProgram
+    from plena.program.program import Program
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
 """The format in which keys and values lie in HBM."""
 
 
 def check_program(
-    program: Program, inputs: Sequence[torch.Tensor], module: torch.nn.Module | None = None
+    program: Program,
+    inputs: Sequence[torch.Tensor],
+    module: torch.nn.Module | ExportedProgram | None = None,
+    signature: CallSignature | None = None,
 ) -> CheckReport:
     """Run a program and compare it with every reference that there is; see ``Program.check``.
+
+    Args:
+        inputs: the tensors, in the order of the program's inputs.
+        module: of a program that was loaded from a folder.
+        signature: how the module takes them.
 
     Raises:
         PlenaError: there is none.
     """
+    source = program.source
+    if module is not None and source is None:
+        source = ModuleReferences.of(
+            program, module, signature or CallSignature.positional(len(inputs)), inputs
+        )
     floating, rounded = program.float_reference, program.quantized_reference
-    if module is not None:
-        floating = floating or float_reference(module)
-        rounded = rounded or quantized_reference(program, module)
+    if source is not None:
+        floating, rounded = floating or source.float32, rounded or source.quantized
     machine = program.machine_reference
     if floating is None and rounded is None and machine is None:
         raise PlenaError(
             "there is nothing to compare with", "check", "Give the module: program.check(*inputs, module=m)."
         )
     results = as_tensors(program.run(*inputs))
-    wanted = [
+    of_machine, of_formats, exact = (
         None if reference is None else as_tensors(reference(*inputs))
         for reference in (machine, rounded, floating)
-    ]
-    compared = [None if w is None else Comparison.of(results, w, program.thresholds) for w in wanted]
-    formats = None
-    if wanted[1] is not None and wanted[2] is not None:
-        formats = Comparison.of(wanted[1], wanted[2], program.thresholds)
-    return CheckReport(*compared, thresholds=program.thresholds, formats=formats)
+    )
+    if source is not None and exact is not None:
+        _require_same_graph(source, exact, inputs)
+    changed = tuple(program.changed_data())
+    if source is not None:
+        changed = tuple(dict.fromkeys([*changed, *source.changed()]))
+    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+
+
+def _require_same_graph(
+    source: ModuleReferences, exact: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
+) -> None:
+    """What torch.export captured computes what the module computes; else no reference can be trusted.
+
+    Raises:
+        PlenaError: it does not.
+    """
+    captured = source.graph.outputs([x.detach() for x in inputs])
+    found = Comparison.of(captured, exact, Thresholds())
+    if not found.relative_rms <= SAME_GRAPH:
+        raise PlenaError(
+            f"the graph that torch.export made of the module computes something else than the module "
+            f"(relative RMS {found.relative_rms:.2%})",
+            "check",
+            "The forward must not depend on the values of its inputs or on what changes between calls.",
+        )
+
+
+SAME_GRAPH = 1e-3
+"""Largest relative RMS difference between a module and its exported graph, both in float32."""
 
 
 def as_tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
@@ -72,223 +107,146 @@ def as_tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
     return tuple(leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor))
 
 
-def float_reference(module: torch.nn.Module) -> Reference:
-    """The module in float32."""
+class ModuleReferences:
+    """The user's module as reference of a program.
 
-    def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return _call(module, _float_state(module), inputs)
-
-    return reference
-
-
-def quantized_reference(
-    program: Program,
-    module: torch.nn.Module,
-    tensor_level: ModuleOp | None = None,
-) -> Reference:
-    """The module in float32 on what the machine sees.
-
-    Calls of scaled_dot_product_attention get rounded keys and values. A module that writes attention by hand has
-    none; then ``tensor_level`` (IR with ``plena.attention``, its tensors from ``program.data``) is executed
-    instead, with the operands of its products rounded.
+    Args:
+        program: says how tensors are staged.
+        imported: the module at the tensor level, with the graph that it was made of.
+        module: the user's; its parameters are read when a reference runs.
+        signature: how it takes the program's inputs.
     """
 
-    def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        seen = quantized_inputs(program, inputs)
-        data = staged_data(program, module)
-        tensors = quantized_tensors(program, data)
-        rounding = _RoundKeysAndValues(program.target.precision[KEY_VALUE_TYPE])
-        with rounding:
-            outputs = _call(module, {**_float_state(module), **_aliased(module, tensors)}, seen)
-        if tensor_level is None or rounding.calls >= _products(tensor_level):
-            return outputs
-        return evaluate_rounded(tensor_level, {**data.tensors, **tensors}, seen, rounding.round)
+    def __init__(
+        self,
+        program: Program,
+        imported: ImportedProgram,
+        module: torch.nn.Module | ExportedProgram,
+        signature: CallSignature,
+    ) -> None:
+        self.program = program
+        self.imported = imported
+        self.module = module if isinstance(module, torch.nn.Module) else None
+        self.signature = signature
+        self.graph = ModuleGraph(imported.exported, self.module)
 
-    return reference
+    @staticmethod
+    def of(
+        program: Program,
+        module: torch.nn.Module | ExportedProgram,
+        signature: CallSignature,
+        inputs: Sequence[torch.Tensor],
+    ) -> ModuleReferences:
+        """The references of a program that was loaded from a folder: its module is captured again.
 
+        Raises:
+            PlenaError: the module cannot be captured.
+        """
+        from plena.driver import run_pipeline
+        from plena.frontend import import_module
+        from plena.passes.pipelines import TENSOR_PIPELINE
 
-def staged_data(program: Program, module: torch.nn.Module) -> StagedData:
-    """The parameters of a program: its own, or of a program from a folder those of its module."""
-    if isinstance(program.data, StagedData):
-        return program.data
-    return data_of_module(module, {p.source.symbol for p in program.placements_of("data")})
+        args, kwargs = signature.arguments(inputs)
+        imported = import_module(module, args, kwargs)
+        program.target.attach(imported.module)
+        run_pipeline(imported.module, TENSOR_PIPELINE)
+        return ModuleReferences(program, imported, module, signature)
 
+    def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module in float32: itself, or its graph if it is of another precision or no module."""
+        if self.module is None or _other_precision(self.module, inputs):
+            return self.graph.outputs(inputs)
+        args, kwargs = self.signature.arguments(inputs)
+        return as_tensors(_call(self.module, args, kwargs))
 
-def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The inputs as the machine sees them: those parts that are staged to HBM are rounded."""
-    seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
-    for placement in program.placements_of("input"):
-        index = placement.source.index
-        if placement.memory == "hbm" and inputs[index].is_floating_point():
-            before = inputs[index].detach().float().numpy()
-            after = quantized(placement, before, program.target)
-            seen[index] = torch.from_numpy(np.where(after != before, after, seen[index].numpy()))
-    return seen
+    def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module on what the machine sees."""
+        return self.graph.outputs(quantized_inputs(self.program, inputs), self._replacement())
 
+    def staged(self) -> StagedData:
+        """The staging expressions of the program over the tensors that the module has now."""
+        tensors = {**self.imported.tensors, **self._current()}
+        data = self.program.data
+        if not isinstance(data, StagedData):
+            symbols = {placement.source.symbol for placement in self.program.placements_of("data")}
+            data = data_of_module(tensors, symbols)
+        return StagedData(data.expressions, tensors, data.constants)
 
-def quantized_tensors(program: Program, data: StagedData) -> dict[str, torch.Tensor]:
-    """The parameters and constants that are staged to HBM, as the machine sees them.
+    def changed(self) -> list[str]:
+        """The tensors that the program took from the module and that are different there now."""
+        known = self.imported.tensors
+        return [
+            name
+            for name, tensor in self._current().items()
+            if name in known and not _same(tensor, known[name])
+        ]
 
-    Of an expression such as a weight times a gain, the weight is chosen such that the expression has the rounded
-    value.
-    """
-    seen: dict[str, torch.Tensor] = {}
-    placements = tuple(program.placements_of("data"))
-    exact = {placement.source.symbol for placement in placements if placement.residual}
-    for placement in placements:
-        if placement.memory != "hbm" or placement.source.symbol in exact:
-            continue
-        symbol = placement.source.symbol
-        if symbol not in data.expressions:
-            continue
-        overlaid = StagedData(data.expressions, ChainMap(seen, dict(data.tensors)))
-        tensor = data(symbol)
-        if not tensor.is_floating_point():
-            continue
-        before = tensor.numpy()
-        after = quantized(placement, before, program.target)
-        values = np.where(after != before, after, overlaid(symbol).numpy())
-        distribute(data.expressions[symbol], torch.from_numpy(values), data.tensors, seen)
-    return seen
+    def _current(self) -> dict[str, torch.Tensor]:
+        """The tensors of the side table as the module has them now, shaped as there."""
+        known, leaves = self.imported.tensors, self.imported.leaves
+        values = self.graph.constants({node for node, symbol in leaves.items() if symbol in known})
+        found: dict[str, torch.Tensor] = {}
+        for node, value in values.items():
+            shape = known[leaves[node]].shape
+            found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
+        return found
 
+    def _replacement(self) -> Replacement:
+        data, level = self.staged(), self.imported.module
+        rounded = rounded_expressions(self.program, data)
+        choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
+        uses = Uses()
+        if choice.conflicts:
+            uses = values_by_reader(
+                self.imported, self.graph, self.program.target, choice.conflicts, rounded, data.tensors
+            )
+        nodes = self._by_node(choice.tensors)
+        sites = rounding_sites(self.graph, level, self.program.target.precision[KEY_VALUE_TYPE])
+        return Replacement(nodes, uses.edges, sites, uses.added)
 
-def distribute(
-    expression: Attribute,
-    values: torch.Tensor,
-    tensors: Mapping[str, torch.Tensor],
-    into: dict[str, torch.Tensor],
-) -> None:
-    """Choose parameters so that a staging expression has given values; leave alone what none can be chosen for."""
-    from xdsl.dialects.builtin import SymbolRefAttr
-
-    from plena.dialects.plena import staging
-    from plena.host.expressions import materialize
-
-    def value(operand: Attribute) -> torch.Tensor:
-        return materialize(operand, ChainMap(into, dict(tensors)))
-
-    match expression:
-        case SymbolRefAttr():
-            into[expression.string_value()] = values
-        case staging.ReshapeAttr():
-            distribute(expression.operand, values.reshape(value(expression.operand).shape), tensors, into)
-        case staging.RearrangeAttr():
-            factors, order = expression.factors.get_values(), expression.order.get_values()
-            permuted = values.reshape([factors[axis] for axis in order])
-            shape = value(expression.operand).shape
-            restored = permuted.permute(np.argsort(order).tolist()).reshape(shape)
-            distribute(expression.operand, restored, tensors, into)
-        case staging.SliceAttr():
-            whole = value(expression.operand).clone()
-            start, stop, step = (a.value.data for a in (expression.start, expression.stop, expression.step))
-            whole[(*[slice(None)] * expression.axis.value.data, slice(start, stop, step))] = values
-            distribute(expression.operand, whole, tensors, into)
-        case staging.ConcatAttr():
-            axis = expression.axis.value.data
-            sizes = [value(operand).shape[axis] for operand in expression.operands]
-            for operand, part in zip(expression.operands, values.split(sizes, axis), strict=True):
-                distribute(operand, part, tensors, into)
-        case staging.ExpandAttr():
-            shape = value(expression.operand).shape
-            first = values[(0,) * (values.ndim - len(shape))]
-            kept = first[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
-            distribute(expression.operand, kept, tensors, into)
-        case staging.SumAttr():
-            lhs, rhs = _larger_first(expression, value)
-            distribute(lhs, values - value(rhs), tensors, into)
-        case staging.ProductAttr():
-            lhs, rhs = _larger_first(expression, value)
-            factor, weight = value(rhs), value(lhs)
-            quotient = torch.where(factor == 0, weight, values / torch.where(factor == 0, 1.0, factor))
-            distribute(lhs, quotient, tensors, into)
-        case _:
-            pass
+    def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The rounded tensors by the nodes that stand for them, in the nodes' shapes."""
+        shapes = {n.name: tuple(n.meta["val"].shape) for n in self.graph.graph.nodes if _has_shape(n)}
+        return {
+            node: tensors[symbol].expand(shapes[node])
+            for node, symbol in self.imported.leaves.items()
+            if symbol in tensors
+        }
 
 
-def _larger_first(
-    expression: staging.SumAttr | staging.ProductAttr, value: Callable[[Attribute], torch.Tensor]
-) -> tuple[Attribute, Attribute]:
-    """The operands of an expression, the one with more elements first."""
-    lhs, rhs = expression.lhs, expression.rhs
-    return (rhs, lhs) if prod(value(rhs).shape) > prod(value(lhs).shape) else (lhs, rhs)
+def _has_shape(node: Any) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor)
 
 
-class _RoundKeysAndValues(TorchFunctionMode):
-    """Rounds the keys and values of scaled_dot_product_attention to their HBM format, blocks along the head."""
-
-    def __init__(self, number_format: NumberFormat) -> None:
-        super().__init__()
-        self._format = number_format
-        self.calls = 0
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if "scaled_dot_product_attention" in getattr(func, "__name__", str(func)):
-            self.calls += 1
-            given = list(args)
-            for position, name in ((1, "key"), (2, "value")):
-                if position < len(given):
-                    given[position] = self.round(given[position])
-                elif name in kwargs:
-                    kwargs[name] = self.round(kwargs[name])
-            args = tuple(given)
-        return func(*args, **kwargs)
-
-    def round(self, x: torch.Tensor) -> torch.Tensor:
-        return round_stored(x, self._format)
+def _compact(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A tensor that repeats along some axes, without the repetition."""
+    for axis, size in enumerate(shape):
+        value = value.narrow(axis, 0, size)
+    return value
 
 
-def round_stored(x: torch.Tensor, number_format: NumberFormat) -> torch.Tensor:
-    """The values that remain after a store to HBM and a load, blocks along the last axis."""
-    array = x.detach().float().numpy()
-    block = number_format.block if isinstance(number_format, Mx) else 1
-    padded = np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, -array.shape[-1] % block)])
-    rounded = number_format.quantize(padded, machine=True)[..., : array.shape[-1]]
-    return torch.from_numpy(np.ascontiguousarray(rounded)).to(x.dtype)
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride():
+        return True
+    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
-def _call(
-    module: torch.nn.Module, state: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor]
-) -> tuple[torch.Tensor, ...]:
-    """The outputs of a module in evaluation mode with other parameters."""
-    values = [x.detach().float() if x.is_floating_point() else x for x in inputs]
+def _other_precision(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
+    tensors = [*module.parameters(), *module.buffers(), *inputs]
+    return any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors)
+
+
+def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The outputs of a module in evaluation mode."""
     training = {child: child.training for child in module.modules()}
     try:
         for child in training:
             child.training = False
         with torch.no_grad():
-            outputs = torch.func.functional_call(module, dict(state), tuple(values), tie_weights=False)
+            return module(*args, **kwargs)
     finally:
         for child, mode in training.items():
             child.training = mode
-    return as_tensors(outputs)
-
-
-def _float_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {
-        name: tensor.detach().float() if tensor.is_floating_point() else tensor
-        for name, tensor in _named(module)
-    }
-
-
-def _named(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return [
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ]
-
-
-def _aliased(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The rounded tensors under every name that the module has for them: tied weights share storage."""
-    names = dict(_named(module))
-    storage = {_location(names[name]): tensor for name, tensor in tensors.items() if name in names}
-    return {name: storage[_location(t)] for name, t in names.items() if _location(t) in storage}
-
-
-def _location(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
 
 
 def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
@@ -299,8 +257,3 @@ def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
     if any(isinstance(op, LinearOp | ProjectionsOp) for op in tensor_level.walk()):
         return Thresholds.for_layers(len(attentions))
     return Thresholds.for_attention(max(op.key_length for op in attentions))
-
-
-def _products(tensor_level: ModuleOp) -> int:
-    """Products of two computed tensors."""
-    return sum(op.name in ("plena.attention", "plena.matmul") for op in tensor_level.walk())

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
 from plena.cli.commands.command import Command
-
-DEBUG_VARIABLE = "PLENA_DEBUG"
-"""Environment variable: when set, errors show their traceback."""
+from plena.cli.shown_warnings import DEBUG_VARIABLE, show_warnings
 
 COMPLETION_VARIABLE = "_ARGCOMPLETE"
 """Environment variable: set by the shell's completion code, which wants completions and no run."""
@@ -94,7 +91,7 @@ def message_of(error: BaseException) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs a subcommand; the exit code is 1 after an error, which is one message on stderr."""
-    warnings.showwarning = _show_warning
+    show_warnings()
     if COMPLETION_VARIABLE in os.environ:
         import argcomplete
 
@@ -115,14 +112,6 @@ def main(args: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {message_of(error).strip()}", file=sys.stderr)
         return 1
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
-    """Ours as one line; those of libraries are for developers."""
-    from plena.host.image import StagingWarning
-
-    if issubclass(category, StagingWarning) or DEBUG_VARIABLE in os.environ:
-        print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

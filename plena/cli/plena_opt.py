@@ -7,7 +7,9 @@ plena-opt program.asm --upstream-quirks -p lift,roll-loops --target settings.tom
 from __future__ import annotations
 
 import argparse
+import codecs
 import gc
+import io
 import os
 import re
 import sys
@@ -25,12 +27,11 @@ from xdsl.utils.exceptions import (
 )
 from xdsl.xdsl_opt_main import xDSLOptMain
 
+from plena.cli.ir_strings import require_closed_strings
 from plena.cli.settings import setting
+from plena.cli.shown_warnings import DEBUG_VARIABLE, show_warnings
 from plena.errors import PlenaError
 from plena.passes.pipelines import PIPELINES
-
-DEBUG_VARIABLE = "PLENA_DEBUG"
-"""Environment variable: when set, errors show their traceback."""
 
 _TOP_LEVEL_ITEM = re.compile(r"(?:[^,{]|\{[^}]*\}?)+")
 
@@ -110,7 +111,11 @@ class PlenaOpt(xDSLOptMain):
                 os.unlink(self.args.output_file)
 
     def parse_chunk(self, chunk: IO[bytes], file_extension: str, start_offset: int = 0) -> ModuleOp | None:
-        module = super().parse_chunk(chunk, file_extension, start_offset)
+        text = chunk.read().removeprefix(codecs.BOM_UTF8)
+        chunk.close()
+        if file_extension == "mlir":
+            require_closed_strings(text.decode(errors="replace"), self.get_input_name(), start_offset)
+        module = super().parse_chunk(io.BytesIO(text), file_extension, start_offset)
         if module is not None and (self.args.settings is not None or self.args.overrides):
             self._attach_target(module)
         return module
@@ -193,6 +198,7 @@ def _place(error: DiagnosticException) -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the driver; the exit code is 1 after an error, which is one message on stderr."""
+    show_warnings()
     gc.set_threshold(100_000, 50, 100)  # modules are large and acyclic garbage is rare: collect seldom
     try:
         PlenaOpt(args).run()

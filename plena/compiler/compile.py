@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 def compile(
     module: Any,
-    example_inputs: Sequence[Any],
-    target: Target | None = None,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     *,
+    target: Target | None = None,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
     timing: Timing = "transactional",
@@ -46,7 +47,9 @@ def compile(
 
     Args:
         module: torch.nn.Module or torch.export.ExportedProgram.
-        example_inputs: tensors that fix shapes and dtypes.
+        example_inputs: the positional arguments of a call, as for torch.export.export: they fix shapes and dtypes of
+            tensors, also in lists and dictionaries, and the values of everything else. An ExportedProgram has its own.
+        kwargs: its keyword arguments.
         target: the machine, shipped settings by default.
         max_instructions: static instructions that the program may have at most.
         objective: what to minimise, "cycles" (under `max_instructions`) or "size".
@@ -64,7 +67,13 @@ def compile(
             met: what, where in the model, and what to do.
     """
     from plena.frontend import import_module
+    from plena.host.call_inputs import example_call
 
+    if isinstance(kwargs, Target):
+        raise CompileError(
+            "the third argument is the module's keyword arguments, not the target",
+            hint="Write plena.compile(module, args, target=...).",
+        )
     check_options(
         {
             "target": target,
@@ -80,13 +89,14 @@ def compile(
     target = target or Target()
     target.validate()
     schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    args, keywords = example_call(module, example_inputs, kwargs)
     with without_collection(), verified_passes(verify_passes):
-        imported = import_module(module, example_inputs)
+        imported = import_module(module, args, keywords)
         kernels = imported.module
         target.attach(kernels)
         run_pipeline(kernels, TENSOR_PIPELINE)
         chosen = search(kernels, schedule, max_instructions)
-        program = program_of(chosen, imported, module, example_inputs)
+        program = program_of(chosen, imported, module, args, keywords)
     program.rationale = replace(
         chosen.rationale,
         model=type(module).__name__,
@@ -120,33 +130,60 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise CompileError(f"there is no option {name!r}", hint=f"The options are {', '.join(_OPTIONS)}.")
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise CompileError(f"{name} must be one of {', '.join(_CHOICES[name])}, not {value!r}")
+            hint = f"The options are {', '.join(_OPTIONS)}."
+            raise CompileError(f"there is no option {name!r}", "options", hint)
+        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
+            choices, default = _CHOICES[name], _CHOICES[name][0]
+            raise CompileError(
+                f"{name} must be one of {', '.join(choices)}, not {_shown(value)}",
+                "options",
+                f"Leave it out for {default!r}, or see docs/index.md for what each does.",
+            )
     target, budget = options.get("target"), options.get("max_instructions")
     if target is not None and not isinstance(target, Target):
         raise CompileError(
             f"target must be a plena.Target, not {type(target).__name__}",
-            hint="Target.from_toml(path) reads a settings file.",
+            "options",
+            "Target.from_toml(path) reads a settings file.",
         )
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise CompileError(f"max_instructions must be a whole number, not {budget!r}")
+        raise CompileError(
+            f"max_instructions must be a whole number, not {_shown(budget)}", "options", _BUDGET
+        )
     if not isinstance(verify := options.get("verify_passes"), bool | None):
-        raise CompileError(f"verify_passes must be True, False or None, not {verify!r}")
+        raise CompileError(
+            f"verify_passes must be True, False or None, not {_shown(verify)}", "options", "Leave it out."
+        )
     if budget is not None and budget < 1:
-        raise CompileError(f"max_instructions must be positive, got {budget}")
+        raise CompileError(f"max_instructions must be positive, got {budget}", "options", _BUDGET)
+
+
+_BUDGET = "Give the static instructions that the program may have at most, or leave it out."
+
+
+def _shown(value: object) -> str:
+    """A value in one short line."""
+    text = repr(value)
+    return text if len(text) < 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def program_of(
-    chosen: Candidate, imported: ImportedProgram, module: Any, example_inputs: Sequence[Any]
+    chosen: Candidate,
+    imported: ImportedProgram,
+    module: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Program:
-    """The chosen lowering with its tensors and references."""
-    from plena.checking.reference import float_reference, quantized_reference, thresholds_for
+    """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
+    from plena.checking.reference import ModuleReferences, thresholds_for
+    from plena.host.call_inputs import CallSignature
 
+    signature = CallSignature.of(args, kwargs or {}, module)
     program = Program.from_module(
         chosen.registers,
         inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
         outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        fixed_results=imported.fixed_results,
         placements=tuple(placements_of(chosen.tiles)),
         constants=constant_words(chosen.tiles),
         memory_map=tuple(memory_map_of(chosen.tiles)),
@@ -155,13 +192,15 @@ def program_of(
         decisions=chosen.decisions,
         pipeline=pipeline_text((*TENSOR_PIPELINE, *chosen.passes)),
         data=staged_data_of(chosen.tiles, imported.tensors),
-        example_inputs=tuple(example_inputs),
+        example_inputs=signature.tensors(args, kwargs or {}),
+        signature=signature,
     )
     program.thresholds = thresholds_for(imported.module)
     _verify(program)
     program.machine_reference = machine_reference(program, chosen.tiles)
-    program.quantized_reference = quantized_reference(program, module, imported.module)
-    program.float_reference = float_reference(module)
+    program.source = ModuleReferences(program, imported, module, signature)
+    program.quantized_reference = program.source.quantized
+    program.float_reference = program.source.float32
     return program
 
 

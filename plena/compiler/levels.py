@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from plena.compiler.compile import compile
-from plena.driver import parsed_pipeline, run_pipeline
+from plena.driver import parsed_pipeline, run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.machine.target import Target
 from plena.passes.pipelines import BUFFER_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
@@ -21,28 +21,39 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def module_at(
-    level: Level, module: Any, example_inputs: Sequence[Any], target: Target | None = None, **options: Any
+    level: Level,
+    module: Any,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    verify_passes: bool | None = None,
+    **options: Any,
 ) -> ModuleOp:
     """The module of a model at a level; the rest of `Program.pipeline` makes the program of it.
 
     Args:
         level: aten as imported; plena after recognising kernels; tile with buffers placed; affine with loops as the
             compiler chose; register with addresses and registers.
-        module, example_inputs, target, options: as of `plena.compile`.
+        module, example_inputs, kwargs, target, verify_passes, options: as of `plena.compile`.
 
     Raises:
         PlenaError: as of `plena.compile`, or an unknown level.
     """
     from plena.frontend import import_module
+    from plena.host.call_inputs import example_call
 
     if level not in LEVELS:
-        raise CompileError(f"there is no level {level!r}", hint=f"The levels are {', '.join(LEVELS)}.")
+        raise CompileError(f"there is no level {level!r}", "options", f"The levels are {', '.join(LEVELS)}.")
     passes: Sequence[str | ModulePass] = TENSOR_PIPELINE if level == "plena" else ()
     if level not in ("aten", "plena"):
-        passes = _until(level, compile(module, example_inputs, target, **options).pipeline)
-    imported = import_module(module, example_inputs).module
+        options |= {"target": target, "verify_passes": verify_passes}
+        passes = _until(level, compile(module, example_inputs, kwargs, **options).pipeline)
+    args, keywords = example_call(module, example_inputs, kwargs)
+    imported = import_module(module, args, keywords).module
     (target or Target()).attach(imported)
-    run_pipeline(imported, passes)
+    with verified_passes(verify_passes):
+        run_pipeline(imported, passes)
     return imported
 
 

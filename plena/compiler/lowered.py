@@ -108,10 +108,8 @@ def machine_reference(program: Program, tiles: ModuleOp) -> Any:
         outputs: list[torch.Tensor] = []
         for index, port in enumerate(program.outputs):
             placement = next(program.placements_of("output", index))
-            into = np.zeros(port.shape, np.float32)
-            outputs.append(
-                torch.from_numpy(np.ascontiguousarray(views.scatter(placement.view, results[index], into)))
-            )
+            into = np.zeros(port.shape, np.float32 if placement.memory != "int" else np.int64)
+            outputs.append(torch.from_numpy(np.array(views.scatter(placement.view, results[index], into))))
         return tuple(outputs)
 
     return reference

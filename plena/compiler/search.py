@@ -122,14 +122,16 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         smallest = min(c.statistics.static for c in running)
         raise CompileError(
             f"no program of at most {max_instructions} instructions was found",
-            hint=f"The smallest has {smallest}.",
+            "options",
+            f"The smallest has {smallest}.",
         )
     if problems:
         raise problems[0]
     longest = min(c.longest_iteration for c in found)
     raise CompileError(
         f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
-        hint="Compile fewer rows at a time.",
+        "target",
+        "Compile fewer rows at a time.",
     )
 
 

@@ -35,10 +35,48 @@ def _transpose_head(mram: F32, columns: F32, tile: Int, offset: Int, hlen: Int, 
 
 
 @kernel
-def _add_scaled(
-    vram: F32, acc: F32, sums: F32, heads: F32, row: Int, first: Int, step: Int, hlen: Int, mlen: Int
+def _sum_fused(
+    vram: F32, sums: F32, heads: F32, row: Int, first: Int, step: Int, hlen: Int, mlen: Int
 ) -> None:
-    """acc[MLEN] += 0.25 * (HLEN lanes first, first + step, ... of the row @ heads[HLEN, MLEN])."""
+    """sums[MLEN] = the lanes @ heads, every product added before it is rounded.
+
+    float64 holds the product of a bf16 lane and a decoded element exactly, and its sum with a float32 whenever that is
+    not far from a tie: rounding it to float32 is the one rounding of a fused multiply-add.
+    """
+    for c in range(mlen):
+        total = np.float32(0)
+        for d in range(hlen):
+            product = np.float64(vram[row, first + d * step]) * np.float64(heads[d, c])
+            total = np.float32(np.float64(total) + product)
+        sums[c] = total
+
+
+@kernel
+def _any_not_finite(sums: F32, mlen: Int) -> bool:
+    found = False
+    for c in range(mlen):
+        found |= not np.isfinite(sums[c])
+    return found
+
+
+@kernel
+def _add_scaled(
+    vram: F32,
+    acc: F32,
+    sums: F32,
+    heads: F32,
+    row: Int,
+    first: Int,
+    step: Int,
+    hlen: Int,
+    mlen: Int,
+    is_fused: bool,
+) -> None:
+    """acc[MLEN] += 0.25 * (HLEN lanes first, first + step, ... of the row @ heads[HLEN, MLEN]).
+
+    The machine's products of many rows are fused with the addition, which shows where a product alone is beyond the
+    range of float32: then they are summed again in that way.
+    """
     for c in range(mlen):
         sums[c] = np.float32(0)
     unrolled = hlen // 4 * 4
@@ -55,6 +93,8 @@ def _add_scaled(
         a = vram[row, first + d * step]
         for c in range(mlen):
             sums[c] += a * heads[d, c]
+    if is_fused and _any_not_finite(sums, mlen):
+        _sum_fused(vram, sums, heads, row, first, step, hlen, mlen)
     for c in range(mlen):
         acc[c] += SCALE * sums[c]
 
@@ -85,7 +125,7 @@ def m_btmm(
     _transpose_head(mram, columns, tile, offset, hlen, mlen)
     for b in range(acc.shape[0]):
         for r in range(mlen):
-            _add_scaled(vram, acc[b, r], sums, columns, row + r, b * hlen, 1, hlen, mlen)
+            _add_scaled(vram, acc[b, r], sums, columns, row + r, b * hlen, 1, hlen, mlen, True)
     return OK
 
 
@@ -107,7 +147,7 @@ def m_bmm(
     broadcast = acc.shape[0]
     for b in range(broadcast):
         for r in range(mlen):
-            _add_scaled(vram, acc[b, r], sums, heads, row + r, b, broadcast, hlen, mlen)
+            _add_scaled(vram, acc[b, r], sums, heads, row + r, b, broadcast, hlen, mlen, True)
     return OK
 
 
@@ -136,7 +176,7 @@ def m_btmv(
         return -row
     _transpose_head(mram, columns, tile, offset, hlen, mlen)
     for b in range(acc.shape[0]):
-        _add_scaled(vram, acc[b], sums, columns, row, b * hlen, 1, hlen, mlen)
+        _add_scaled(vram, acc[b], sums, columns, row, b * hlen, 1, hlen, mlen, False)
     return OK
 
 

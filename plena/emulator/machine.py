@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plena.assembly import encode, parse_asm
+from plena.dialects.plena_isa import OPCODES, Integer
 from plena.emulator.decoding import DecodedProgram, as_words, decode_program
 from plena.emulator.program_run import ProgramRun, ProgressCallback
 from plena.emulator.result import EmulationResult
 from plena.emulator.state import State, reset_state
 from plena.errors import EmulatorError, PlenaError
-from plena.machine.scalar_codes import bf16_from_bits, bf16_round
+from plena.machine.scalar_codes import bf16_from_bits, bf16_round, scalar_bf16_round
 from plena.machine.target import Target
 
 Words: TypeAlias = "Sequence[int] | NDArray[np.uint32] | str"
@@ -118,9 +119,11 @@ class Machine:
         program = self._decoded.get(word)
         if program is None:
             program = self._decoded[word] = decode_program(as_words([word]), self.target)
-        mnemonic = program.mnemonic(0)
-        if mnemonic in ("C_LOOP_START", "C_LOOP_END", "C_BREAK"):
-            raise PlenaError(f"{mnemonic} cannot be executed alone", "emulator", "Run the whole program.")
+        spec = OPCODES.get(word & 63)
+        if spec is not None and spec.integer in (Integer.LOOP_START, Integer.LOOP_END, Integer.BREAK):
+            raise PlenaError(
+                f"{spec.mnemonic} cannot be executed alone", "emulator", "Run the whole program."
+            )
         ProgramRun(self.state, program, self.target).until_end()
 
     def run(self, words: Words, progress: ProgressCallback | None = None) -> EmulationResult:
@@ -152,7 +155,7 @@ class Machine:
         with np.errstate(over="ignore"):
             values = _numbers(fp_sram, "FP SRAM").astype(np.float16).reshape(-1)
         _require_room("FP SRAM", values.size, self.state.fp_sram.size, "words")
-        self.state.fp_sram[: values.size] = bf16_round(values.astype(np.float32))
+        self.state.fp_sram[: values.size] = scalar_bf16_round(values.astype(np.float32))
 
     def _preload_int_sram(self, int_sram: ArrayLike) -> None:
         values = _numbers(int_sram, "INT SRAM").reshape(-1)

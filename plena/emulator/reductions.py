@@ -6,11 +6,15 @@ import math
 
 import numpy as np
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
 from plena.emulator.rounding import round_bits, row_of, set_register
 from plena.emulator.state import F32, I64, U32
 from plena.emulator.vector_unit import head_selected
 from plena.jit import Float, Int, kernel
+
+_SHAPES = tuple(TOPK_SHAPES[policy] for policy in range(len(TOPK_SHAPES)))
+"""Experts and how many are kept, by policy."""
 
 _WIDTH = 8
 """Lanes that libtorch sums side by side; rows shorter than this are summed one lane at a time."""
@@ -107,6 +111,28 @@ def v_red_sum(
 
 
 @kernel
+def _largest_zero(row: F32, vlen: Int) -> Float:
+    """The zero that libtorch's maximum of a row gives when zeros of both signs are largest.
+
+    It compares 8 lanes side by side, then halves; on a tie the later side wins each time. So of every column of 8 its
+    last zero counts, and of the columns the first with a zero in the order 7, 3, 5, 1, 6, 2, 4, 0.
+    """
+    width = _WIDTH if vlen >= _WIDTH else 1
+    for place in range(width):
+        lane = 0
+        for bit in range(3):
+            lane |= (~place >> bit & 1) << (2 - bit)
+        if width == 1:
+            lane = 0
+        last = lane + (vlen - 1 - lane) // width * width
+        while last >= 0:
+            if row[last] == np.float32(0):
+                return row[last]
+            last -= width
+    return np.float32(0)
+
+
+@kernel
 def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> Int:
     """V_RED_MAX: f[acc] = max(f[acc], row). A NaN on one side is ignored; the row wins a tie of zeros."""
     row = row_of(a, vlen, vram.shape[0], facts)
@@ -119,6 +145,8 @@ def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> In
             return OK
         if not value <= largest:
             largest = value
+    if largest == np.float32(0):
+        largest = _largest_zero(vram[row], vlen)
     if not largest < fp[acc]:
         fp[acc] = largest
     return OK
@@ -148,7 +176,7 @@ def v_topk(
     facts: I64,
 ) -> Int:
     """V_TOPK: ids of the best experts to INT SRAM, their softmax weights to FP SRAM."""
-    experts, kept = (32, 4) if policy == 0 else (128, 8)
+    experts, kept = _SHAPES[policy]
     keys = np.empty(experts, np.int64)
     values = np.empty(experts, np.float32)
     for expert in range(experts):

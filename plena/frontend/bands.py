@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import torch
+from xdsl.dialects.builtin import FloatAttr, UnitAttr, f64
+from xdsl.ir import Attribute
 
 from plena.dialects.plena.masks import BandAttr
+from plena.host.mask_steps import ABSORBING, NEAR
 
 _MASKED = -1e4
-"""Additive entries from here down take a key out of any softmax in practice: e to the -1e4 is zero."""
+"""Additive entries from here down take a key out of a softmax that has others: e to the -1e4 is zero."""
+
+
+def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
+    """What `aten.constant` says of a tensor that may be a mask: `band`, `fill`, `blind` and `wide`."""
+    if (
+        tensor.ndim == 0
+        or tensor.numel() == 0
+        or not (tensor.dtype == torch.bool or tensor.is_floating_point())
+    ):
+        return {}
+    band = band_of(tensor)
+    if tensor.dtype == torch.bool:
+        return {"band": band, "blind": None if bool(tensor.any(-1).all()) else UnitAttr()}
+    highest, lowest = tensor.amax(-1), tensor.amin(-1)
+    moderate = bool((highest.abs() < ABSORBING).all()) and bool((highest - lowest <= NEAR).all())
+    return {
+        "band": band,
+        "fill": None if band is None else FloatAttr(float(tensor.min()), f64),
+        "blind": None if bool((highest > -ABSORBING).all()) else UnitAttr(),
+        "wide": None if moderate else UnitAttr(),
+    }
 
 
 def band_of(mask: torch.Tensor) -> BandAttr | None:
     """The band that a mask [..., S, T] allows, None if it is no band or not the same for all leading axes.
 
-    Boolean masks allow where true; additive ones allow exact zeros and forbid values of at most -1e4. A mask
-    that allows everything is no band either.
+    Boolean masks allow where true; additive ones allow exact zeros and forbid one number of at most -1e4, which has to
+    be infinite, or such that float32 absorbs scores into it, in rows of nothing else. A mask that allows everything is
+    no band either.
     """
     if mask.ndim < 2 or min(mask.shape) == 0:
         return None
@@ -25,7 +50,10 @@ def band_of(mask: torch.Tensor) -> BandAttr | None:
         allowed = plane
     elif mask.is_floating_point():
         allowed = plane == 0
-        if not bool((allowed | (plane <= _MASKED)).all()):
+        lowest = plane.min()
+        if lowest > _MASKED or not bool((allowed | (plane == lowest)).all()):
+            return None
+        if lowest > -ABSORBING and not bool(allowed.any(-1).all()):
             return None
     else:
         return None

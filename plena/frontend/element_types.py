@@ -36,3 +36,12 @@ def torch_dtype(element: Attribute) -> torch.dtype:
 def is_real(tensor_type: Attribute) -> bool:
     """Whether the type is a tensor of floating-point numbers."""
     return isinstance(tensor_type, TensorType) and isinstance(tensor_type.get_element_type(), Float32Type)
+
+
+DTYPES = "Tensors are float32, float16 or bfloat16, ids int64 or int32, masks bool."
+"""What to do about another dtype."""
+
+
+def unsupported_dtype(tensor: torch.Tensor) -> str:
+    """What is wrong with a tensor that has no element type here."""
+    return f"unsupported dtype {tensor.dtype} of shape {list(tensor.shape)}"

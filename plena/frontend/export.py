@@ -14,8 +14,10 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
+from plena.frontend.example_inputs import require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.locations import line_of
+from plena.frontend.mutations import refuse_changes_in_place, refuse_counters, watched_attributes
 
 _KEPT = (
     "linear.default",
@@ -46,39 +48,65 @@ def export_module(
     Raises:
         CompileError: torch.export cannot capture the module.
     """
+    require_inputs(args, kwargs)
     if not isinstance(module, ExportedProgram | torch.nn.Module):
         what = module.__name__ if isinstance(module, type) else type(module).__name__
         raise CompileError(
             f"the model must be a torch.nn.Module or an ExportedProgram, not {what}",
-            hint="Make an object of the class."
-            if isinstance(module, type)
-            else "Wrap it in a torch.nn.Module.",
+            "model",
+            "Make an object of the class." if isinstance(module, type) else "Wrap it in a torch.nn.Module.",
         )
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
-    with torch.no_grad(), _quiet():
-        return program.run_decompositions(_decompositions())
+    refuse_changes_in_place(program)
+    try:
+        with torch.no_grad(), _quiet():
+            return program.run_decompositions(_decompositions())
+    except Exception as error:
+        raise CompileError(
+            f"torch cannot decompose the graph of {_name_of(module)}: {_told_by(error)}",
+            line_of(error) or _name_of(module),
+            "Write the forward without operators in place and without control flow on tensor values.",
+        ) from error
+
+
+def _name_of(module: object) -> str:
+    return "the program" if isinstance(module, ExportedProgram) else type(module).__name__
+
+
+def _told_by(error: Exception) -> str:
+    """The type of an error and the first line of its message."""
+    line = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    return line if len(line) < 300 else f"{line[:300]} ..."
 
 
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
+    require_values(module)
     arguments, keywords = _distinct((tuple(args), dict(kwargs)))
     training = {child: child.training for child in module.modules()}
     module.eval()
     try:
         with torch.no_grad(), _quiet():
-            return torch.export.export(module, arguments, keywords, strict=False)
+            with watched_attributes(module) as watched:
+                program = torch.export.export(module, arguments, keywords, strict=False)
+            if watched.changed:
+                refuse_counters(module, arguments, keywords)
+            return program
+    except CompileError:
+        raise
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         foreign = _FOREIGN_OUTPUT.match(first_line)
         if foreign is not None:
             raise CompileError(
                 f"{type(module).__name__} returns a {foreign['kind']}, which is no tensor",
+                "outputs",
                 hint="Return tensors only; a KV cache is not supported: switch it off (config.use_cache = False).",
             ) from error
         raise CompileError(
-            f"torch.export cannot capture {type(module).__name__}: {type(error).__name__}: {first_line}",
-            line_of(error),
+            f"torch.export cannot capture {type(module).__name__}: {_told_by(error)}",
+            line_of(error) or type(module).__name__,
             hint="The forward must run on the example inputs and must not branch on tensor values.",
         ) from error
     finally:

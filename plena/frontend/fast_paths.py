@@ -34,12 +34,13 @@ def multi_head_attention(
         for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
     )
     added = _additive(mask, mask_type, query.dtype)
-    mixed = scaled_dot_product_attention(q, k, v, attn_mask=added)
+    scores = q @ k.transpose(-1, -2) * (embed_dim // num_head) ** -0.5
+    shares = (scores if added is None else scores + added).softmax(-1)
+    # Queries that see no key are NaN here, where scaled_dot_product_attention would have zeros.
+    mixed = scaled_dot_product_attention(q, k, v) if added is None else shares @ v
     result = linear(mixed.transpose(1, 2).reshape(batch, -1, embed_dim), proj_weight, proj_bias)
     if not need_weights:
         return result, torch.empty(0)
-    scores = q @ k.transpose(-1, -2) * (embed_dim // num_head) ** -0.5
-    shares = (scores if added is None else scores + added).softmax(-1)
     return result, shares.mean(1) if average_attn_weights else shares
 
 

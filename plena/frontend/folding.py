@@ -44,12 +44,14 @@ class FoldingPlan:
         needed: nodes that an output depends on.
         foldable: needed nodes to be evaluated at import.
         constants: buffers and lifted constants by placeholder.
+        moved: parameters and needed nodes that only move their elements.
         names: names of constants by identity of the tensor.
     """
 
     needed: set[Node] = field(default_factory=set[Node])
     foldable: set[Node] = field(default_factory=set[Node])
     constants: dict[Node, torch.Tensor] = field(default_factory=dict[Node, torch.Tensor])
+    moved: set[Node] = field(default_factory=set[Node])
     names: dict[int, str] = field(default_factory=dict[int, str])
 
 
@@ -60,7 +62,7 @@ def plan_folding(program: ExportedProgram) -> FoldingPlan:
     parameters = _placeholders(program, plan, nodes)
     _mark_needed(plan, nodes)
     known = set(plan.constants)
-    moved = set(parameters)
+    plan.moved = moved = set(parameters)
     for node in nodes:
         if node.op != "call_function" or node not in plan.needed:
             continue
@@ -111,6 +113,11 @@ def _packet(node: Node) -> str:
 
 def _is_random(node: Node) -> bool:
     return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def reads_values(node: Node) -> bool:
+    """Whether the node's value depends on more than the shapes of its operands."""
+    return _packet(node) not in _SHAPE_ONLY
 
 
 def evaluate_node(node: Node, value_of: Callable[[Node], Any]) -> Any:

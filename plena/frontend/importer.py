@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,12 +33,15 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten
 from plena.errors import CompileError
 from plena.frontend import operators
-from plena.frontend.bands import band_of
-from plena.frontend.element_types import element_type
+from plena.frontend.bands import mask_properties
+from plena.frontend.element_types import DTYPES, element_type, unsupported_dtype
 from plena.frontend.export import export_module
 from plena.frontend.folding import FoldingPlan, evaluate_node, plan_folding
-from plena.frontend.locations import location_attributes, source_line
+from plena.frontend.locations import location_attributes
+from plena.frontend.mutations import STATE
 from plena.frontend.program import ImportedProgram, TensorSpec
+from plena.frontend.refusals import blamed_on_node, refusal_at
+from plena.host.ports import FixedResult
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def import_module(
             model changes its own buffers.
     """
     with paused_collection():
-        program = export_module(module, example_inputs, kwargs or {}, operators.all_known)
+        program = export_module(module, example_inputs, {} if kwargs is None else kwargs, operators.all_known)
         return GraphImporter(program).run()
 
 
@@ -105,8 +108,12 @@ class GraphImporter:
         self.builder = Builder(InsertPoint.at_end(self.block))
         self.emitted: dict[int | str, SSAValue] = {}
         self.constants: dict[tuple[object, ...], list[str]] = {}
+        self.symbols: dict[int, str] = {}
         self.held: list[torch.Tensor] = []
+        self.origins: dict[int, Node] = {}
         self.location: dict[str, Attribute] = {}
+        self.result_location: dict[str, Attribute] = {}
+        self.fixed_results: list[FixedResult] = []
         self._check_mutations()
         self._check_effects()
         inputs = self._import_placeholders()
@@ -114,7 +121,7 @@ class GraphImporter:
             if node.op == "call_function" and node in self.plan.needed:
                 self.values[node] = self._import_node(node)
             elif node.op not in ("placeholder", "output", "call_function", "get_attr"):
-                raise CompileError(f"cannot import a {node.op} node", source_line(node))
+                raise refusal_at(node, f"a graph with a {node.op} node cannot be imported")
         outputs, results = self._import_outputs()
         self.builder.insert(func.ReturnOp(*results))
         self._drop_unused()
@@ -127,7 +134,23 @@ class GraphImporter:
         main = func.FuncOp("main", types, Region(self.block))
         main.properties["arg_attrs"] = _names(inputs)
         main.properties["res_attrs"] = _names(outputs)
-        return ImportedProgram(ModuleOp([main]), self.tensors, inputs, outputs)
+        return ImportedProgram(
+            ModuleOp([main]),
+            self.tensors,
+            inputs,
+            outputs,
+            self.program,
+            dict(self._leaves()),
+            tuple(self.fixed_results),
+        )
+
+    def _leaves(self) -> Iterator[tuple[str, str]]:
+        for node, value in self.values.items():
+            symbol = self.symbols.get(id(value)) if isinstance(value, torch.Tensor) else None
+            if isinstance(value, Parameter):
+                symbol = value.symbol
+            if symbol is not None:
+                yield node.name, symbol
 
     def _drop_unused(self) -> None:
         """Remove parameters, and views of them, that only folded nodes have read."""
@@ -145,13 +168,15 @@ class GraphImporter:
             if output.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
                 raise CompileError(
                     f"the model changes {output.target} in place",
-                    hint="Buffers that a run updates, such as a KV cache, are not supported; disable the cache.",
+                    hint=STATE,
                 )
 
     def _check_effects(self) -> None:
         for node in self.program.graph_module.graph.nodes:
             if node.target is torch.ops.higher_order.with_effects:
-                raise CompileError(f"operator {node.args[1]} has no kernel", source_line(node))
+                raise refusal_at(
+                    node, f"{node.args[1]} has effects", "Leave printing and the like out of the forward."
+                )
 
     def _import_placeholders(self) -> list[TensorSpec]:
         inputs: list[TensorSpec] = []
@@ -177,9 +202,9 @@ class GraphImporter:
                 self.values[node] = self.plan.constants[node]
             else:
                 user = next(iter(node.users), node)
-                raise CompileError(
-                    f"{operators.name_of(user)} takes {node.name}, which is no tensor",
-                    source_line(user),
+                raise refusal_at(
+                    user,
+                    f"it takes {node.name}, which is no tensor",
                     "Compute what depends on it when the module is built.",
                 )
         return inputs
@@ -188,9 +213,10 @@ class GraphImporter:
         shape = self.static_shape(node)
         value = node.meta["val"]
         if not isinstance(value, torch.Tensor):
-            raise CompileError(f"input {node.name} is not a tensor")
+            raise CompileError("it is not a tensor", f"input {node.name}", "Give a tensor or a number.")
         if 0 in shape:
-            raise CompileError(f"input {node.name} of shape {shape} is empty")
+            hint = "Give a tensor that has elements."
+            raise CompileError(f"its shape {list(shape)} is empty", f"input {node.name}", hint)
         argument = self.block.insert_arg(self.tensor_type(value, node), len(self.block.args))
         argument.name_hint = node.name
         self.values[node] = argument
@@ -202,28 +228,43 @@ class GraphImporter:
         specs: list[TensorSpec] = []
         results: list[SSAValue] = []
         names = _output_names(self.program)
-        for spec, node, name in zip(
-            self.program.graph_signature.output_specs, output_node.args[0], names, strict=True
+        for place, (spec, node, name) in enumerate(
+            zip(self.program.graph_signature.output_specs, output_node.args[0], names, strict=True)
         ):
+            if isinstance(spec.arg, ConstantArgument):
+                self.fixed_results.append((place, spec.arg.value))
             if not isinstance(spec.arg, TensorArgument):
                 continue
-            value = self.ssa(self.values[node])
+            value = self._result(node)
             specs.append(TensorSpec(name, self.static_shape(node), node.meta["val"].dtype))
             results.append(value)
         if not results:
-            raise CompileError("the model returns no tensor")
+            raise CompileError("the model returns no tensor", "outputs", "Return what it computes.")
         return specs, results
+
+    def _result(self, node: Node) -> SSAValue:
+        """What the model returns; a constant has the place where it is computed."""
+        value = self.values[node]
+        self.result_location = location_attributes(self.origins.get(id(value), node))
+        if 0 in self.static_shape(node):
+            hint = "Return tensors that have elements."
+            raise refusal_at(node, f"a result of shape {list(self.static_shape(node))} is empty", hint)
+        with blamed_on_node(node):
+            return self.ssa(value)
 
     # Nodes.
 
     def _import_node(self, node: Node) -> Value:
         self.node = node
         if node in self.plan.foldable:
-            value = evaluate_node(node, self._known_value)
+            with blamed_on_node(node):
+                value = evaluate_node(node, self._known_value)
             self.plan.names[id(value)] = node.name
+            self.origins[id(value)] = node
             return value
         self.location = location_attributes(node)
-        return operators.import_node(self, node)
+        with blamed_on_node(node):
+            return operators.import_node(self, node)
 
     def _known_value(self, node: Node) -> Any:
         value = self.values[node]
@@ -241,6 +282,12 @@ class GraphImporter:
     def value_of(self, argument: Any) -> Any:
         """A node's argument with nodes replaced by their values, also inside lists."""
         if isinstance(argument, Node):
+            if argument.op == "get_attr" and argument not in self.values:
+                raise refusal_at(
+                    self.node,
+                    "it runs one of several graphs at run time",
+                    "Compute both sides and choose with torch.where, or branch on shapes and settings.",
+                )
             return self.values[argument]
         if isinstance(argument, list | tuple):
             return [self.value_of(element) for element in argument]
@@ -302,7 +349,11 @@ class GraphImporter:
             case bool() | int() | float():
                 return self._number(value)
             case _:
-                raise CompileError(f"cannot use {value!r} as a tensor", source_line(self.node))
+                raise refusal_at(
+                    self.node,
+                    f"{type(value).__name__} {value!r} is no tensor",
+                    "Give it tensors and numbers alone.",
+                )
 
     def _parameter(self, parameter: Parameter) -> SSAValue:
         if parameter.symbol not in self.emitted:
@@ -317,9 +368,16 @@ class GraphImporter:
 
     def _constant(self, tensor: torch.Tensor) -> SSAValue:
         if id(tensor) not in self.emitted:
+            if tensor.is_meta:
+                raise CompileError(
+                    "a constant is on the meta device and has no values", None, "Make it on the CPU."
+                )
             self.held.append(tensor)
             compact = _without_repetition(tensor)
-            value = self.insert(self._constant_op(compact, self.plan.names.get(id(tensor), "constant")))
+            constant = self._constant_op(compact, self.plan.names.get(id(tensor), "constant"))
+            if isinstance(constant, aten.ConstantOp):
+                self.symbols[id(tensor)] = constant.symbol.string_value()
+            value = self.insert(constant)
             if compact.shape != tensor.shape:
                 result_type = self.tensor_type(tensor, None)
                 value = self.insert(aten.ExpandOp.build(operands=[value], result_types=[result_type]))
@@ -331,7 +389,9 @@ class GraphImporter:
         if _is_uniform(tensor):
             number = tensor.flatten()[0].item()
             return aten.FullOp.build(
-                properties={"value": _number_attribute(number)}, result_types=[result_type]
+                properties={"value": _number_attribute(number)},
+                result_types=[result_type],
+                attributes=self.result_location,
             )
         symbol = self._equal_constant(tensor)
         if symbol is None:
@@ -339,7 +399,8 @@ class GraphImporter:
             self.tensors[symbol] = tensor
             self.constants.setdefault(_fingerprint(tensor), []).append(symbol)
         return aten.ConstantOp.build(
-            properties={"symbol": SymbolRefAttr(symbol), "band": band_of(tensor)}, result_types=[result_type]
+            properties={"symbol": SymbolRefAttr(symbol), **mask_properties(tensor)},
+            result_types=[result_type],
         )
 
     def _equal_constant(self, tensor: torch.Tensor) -> str | None:
@@ -370,10 +431,10 @@ class GraphImporter:
             return ()
         sizes: list[Any] = list(value.shape)
         if not all(isinstance(size, int) for size in sizes):
-            raise CompileError(
-                f"{operators.name_of(node)} has the dynamic shape {tuple(str(s) for s in value.shape)}",
-                source_line(node),
-                "Export with example inputs and without dynamic_shapes.",
+            raise refusal_at(
+                node,
+                f"it has the dynamic shape [{', '.join(str(s) for s in value.shape)}]",
+                "Export with example inputs and without dynamic_shapes; shapes must not hang on values of tensors.",
             )
         return tuple(value.shape)
 
@@ -381,13 +442,11 @@ class GraphImporter:
         """The IR type of a tensor, an error if its element type is not supported."""
         element = element_type(tensor.dtype)
         if element is None:
+            why, hint = unsupported_dtype(tensor), DTYPES
             origin = node if node is not None else getattr(self, "node", None)
-            what = "a constant" if origin is None else operators.name_of(origin)
-            raise CompileError(
-                f"{what} has shape {tuple(tensor.shape)} and the unsupported dtype {tensor.dtype}",
-                None if origin is None else source_line(origin),
-                "Tensors are float32, float16 or bfloat16, ids int64 or int32, masks bool.",
-            )
+            if origin is None or origin.op == "placeholder":
+                raise CompileError(why, "inputs" if origin is None else f"input {origin.name}", hint)
+            raise refusal_at(origin, why, hint)
         return TensorType(element, tuple(tensor.shape))
 
 

@@ -14,14 +14,18 @@ from xdsl.ir import Attribute
 from plena.dialects.provenance import MODULE_ATTRIBUTE, NODE_ATTRIBUTE, SOURCE_ATTRIBUTE
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_MODULES = str(Path(torch.__file__).parent / "nn" / "modules")
 _NOT_MODELS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def source_line(node: Node) -> str | None:
-    """`file:line` of the innermost frame outside torch and the importer that ran the node."""
+    """`file:line` of the innermost frame outside torch and the importer that ran the node; in torch.nn if the model is
+    one of its modules."""
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
-    outside = [(file, line) for file, line in frames if not file.startswith(_NOT_MODELS)]
-    return f"{outside[-1][0]}:{outside[-1][1]}" if outside else None
+    outside = [(file, line) for file, line in frames if not file.startswith((*_NOT_MODELS, "<"))]
+    inside = [(file, line) for file, line in frames if file.startswith(_MODULES)]
+    found = outside or inside
+    return f"{found[-1][0]}:{found[-1][1]}" if found else None
 
 
 def line_of(error: BaseException) -> str | None:

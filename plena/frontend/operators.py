@@ -33,7 +33,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
-from plena.frontend.locations import source_line
+from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.spellings import SPELLINGS
 
 if TYPE_CHECKING:
@@ -43,11 +43,6 @@ DIRECT: dict[str, type[aten.AtenOp]] = {
     op.OVERLOAD: op for op in aten.Aten.operations if issubclass(op, aten.AtenOp) and op.OVERLOAD
 }
 """Operators whose schema is the definition of their op."""
-
-
-def name_of(node: Node) -> str:
-    """The operator's full name, e.g. `aten.linear.default`."""
-    return str(node.target) if not isinstance(node.target, str) else f"{node.op} {node.target}"
 
 
 def all_known(program: ExportedProgram) -> bool:
@@ -77,6 +72,7 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
         return torch.zeros(shape)
     arguments = {name: importer.value_of(value) for name, value in bind_arguments(node).items()}
     name = name_of(node)
+    _require_one_dtype(node)
     handler = SPELLINGS.get(name)
     if handler is not None:
         result = handler(importer, arguments)
@@ -85,6 +81,32 @@ def import_node(importer: GraphImporter, node: Node) -> Value:
     if name in DIRECT and not _unrepresented(node, DIRECT[name], arguments):
         return import_direct(importer, DIRECT[name], arguments)
     return import_opaque(importer, name, arguments)
+
+
+PRODUCTS = frozenset(
+    f"aten.{name}.default"
+    for name in (
+        *("linear", "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "conv1d", "conv2d", "convolution"),
+        "scaled_dot_product_attention",
+    )
+)
+"""Operators whose operands have one dtype; capturing a model does not check it, PyTorch does when it runs."""
+
+
+def _require_one_dtype(node: Node) -> None:
+    """Raises OperatorError for products that PyTorch refuses to compute."""
+    if name_of(node) not in PRODUCTS:
+        return
+    given = [arg.meta["val"] for arg in node.args if isinstance(arg, Node)]
+    dtypes = {str(value.dtype) for value in given if isinstance(value, torch.Tensor)} - {"torch.bool"}
+    if name_of(node) != "aten.scaled_dot_product_attention.default":
+        dtypes = {str(value.dtype) for value in given if isinstance(value, torch.Tensor)}
+    if len(dtypes) > 1:
+        raise refusal_at(
+            node,
+            f"its operands differ in dtype, {' and '.join(sorted(dtypes))}",
+            "Convert one of them: x.float(), or module.to(x.dtype).",
+        )
 
 
 FORWARD_ONLY = {"padding_idx", "scale_grad_by_freq", "sparse", "cudnn_enable"}
@@ -160,7 +182,9 @@ def to_attribute(value: Any, constraint: Any = None) -> Attribute:
         except VerifyException:
             continue
         return candidate
-    raise CompileError(f"cannot represent the argument {value!r}")
+    raise CompileError(
+        f"its argument {value!r} cannot be represented", hint="Use numbers, texts and lists of them."
+    )
 
 
 def _candidates(value: Any) -> list[Attribute]:
@@ -200,8 +224,11 @@ def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, An
     results = list(result) if isinstance(result, list | tuple) else [result]
     for single in results:
         if not isinstance(single, torch.Tensor):
-            where = source_line(importer.node)
-            raise CompileError(f"{name} does not return tensors", where, "No kernel can compute it.")
+            raise refusal_at(
+                importer.node,
+                "it returns no tensor",
+                "Read sizes of shapes, not values of tensors, or compute it outside.",
+            )
     operation = aten.OperatorOp.build(
         operands=[tensors],
         properties={"operator": StringAttr(name), "arguments": encoded},

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
+from torch.export import ExportedProgram
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.errors import CompileError
+from plena.host.ports import FixedResult
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,19 @@ class ImportedProgram:
             model's own tensors, not copies.
         inputs: the tensors that @main takes, in order.
         outputs: the tensors that it returns, in order.
+        exported: the graph that was imported.
+        leaves: which nodes of that graph `tensors` holds: node name -> symbol, of parameters and of what was computed
+            of constants at import. Uniform tensors have no symbol.
+        fixed_results: what the model returns beside them, None and numbers, with its place among all results.
     """
 
     module: ModuleOp
     tensors: dict[str, torch.Tensor]
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    exported: ExportedProgram
+    leaves: Mapping[str, str] = field(default_factory=dict[str, str])
+    fixed_results: tuple[FixedResult, ...] = ()
 
     def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         """Raises CompileError unless the tensors are what @main takes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isinf, prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,6 +28,7 @@ from xdsl.ir import Attribute, SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.element_types import is_real
+from plena.frontend.refusals import refusal_at
 
 if TYPE_CHECKING:
     from plena.frontend.importer import GraphImporter
@@ -169,15 +170,34 @@ def _cat(g: GraphImporter, a: Arguments) -> SSAValue:
     tensors = [g.ssa(tensor) for tensor, skip in zip(a["tensors"], empty, strict=True) if not skip]
     if len(tensors) == 1:
         return tensors[0]
-    dim = a["dim"] % len(g.shape)
-    return g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)})
+    return _joined(g, tensors, a["dim"] % len(g.shape))
+
+
+def _joined(g: GraphImporter, tensors: Sequence[SSAValue], dim: int) -> SSAValue:
+    """A concatenation; of parts that are infinite throughout zeros are joined, the infinities are chosen behind."""
+    numbers = [aten.full_value(tensor) for tensor in tensors]
+    infinities = sorted({number for number in numbers if number is not None and isinf(number)})
+    sizes = [shape_of(tensor)[dim] for tensor in tensors]
+    shape = list(shape_of(tensors[0]))
+    shape[dim] = sum(sizes)
+    finite = [
+        g.ssa(torch.zeros(shape_of(tensor))) if number in infinities else tensor
+        for tensor, number in zip(tensors, numbers, strict=True)
+    ]
+    element = element_type_of(tensors[0])
+    value = g.build(aten.CatOp, [finite], {"dim": IntegerAttr(dim, i64)}, shape=shape, element=element)
+    for infinity in infinities:
+        kept = torch.cat([torch.full((size,), n != infinity) for size, n in zip(sizes, numbers, strict=True)])
+        kept = kept.view([-1 if axis == dim else 1 for axis in range(len(shape))])
+        g.name_constant(kept)
+        value = g.build(aten.WhereOp, [kept, value, infinity], shape=shape, element=element)
+    return value
 
 
 def _stack(g: GraphImporter, a: Arguments) -> SSAValue:
     dim = a["dim"] % len(g.shape)
     slices = [*g.shape[:dim], 1, *g.shape[dim + 1 :]]
-    tensors = [view(g, g.ssa(tensor), slices) for tensor in a["tensors"]]
-    return g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)})
+    return _joined(g, [view(g, g.ssa(tensor), slices) for tensor in a["tensors"]], dim)
 
 
 def _index(g: GraphImporter, a: Arguments) -> Any:
@@ -264,9 +284,7 @@ def pad(g: GraphImporter, value: SSAValue, amounts: Sequence[int], number: float
         ]
         tensors = [tensor for part in parts for tensor in part]
         if len(tensors) > 1:
-            shape = list(shape_of(value))
-            shape[dim] = sum(shape_of(tensor)[dim] for tensor in tensors)
-            value = g.build(aten.CatOp, [tensors], {"dim": IntegerAttr(dim, i64)}, shape=shape)
+            value = _joined(g, tensors, dim)
     return value
 
 
@@ -320,6 +338,18 @@ def _product(g: GraphImporter, x: SSAValue, y: SSAValue) -> SSAValue:
     return g.build(aten.MatmulOp, [x, y], shape=shape)
 
 
+def _linear(g: GraphImporter, a: Arguments) -> Any:
+    """A weight without an axis of outputs gives one number a row; a bias that is no vector of outputs is added."""
+    x, weight, bias = g.ssa(a["input"]), g.ssa(a["weight"]), a["bias"]
+    vector = len(shape_of(weight)) == 1
+    if not vector and (bias is None or shape_of(g.ssa(bias)) == shape_of(weight)[:1]):
+        return NotImplemented
+    matrix = view(g, weight, (1, *shape_of(weight))) if vector else weight
+    rows = g.build(aten.LinearOp, [x, matrix, []], shape=(*shape_of(x)[:-1], shape_of(matrix)[0]))
+    product = view(g, rows, shape_of(rows)[:-1]) if vector else rows
+    return product if bias is None else g.build(aten.AddOp, [product, bias])
+
+
 def _addmm(g: GraphImporter, a: Arguments) -> SSAValue:
     """beta * self + alpha * (first @ second) of addmm and baddbmm."""
     first, second = a.get("mat1", a.get("batch1")), a.get("mat2", a.get("batch2"))
@@ -346,6 +376,17 @@ def _attention(g: GraphImporter, a: Arguments) -> Any:
 
 def _convolution(g: GraphImporter, a: Arguments) -> Any:
     """Convolutions with one or two spatial axes, not transposed; an op if the kernels are patches of the image."""
+    x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
+    axes = len(shape_of(weight)) - 2
+    if len(shape_of(x)) == axes + 1:
+        image = view(g, x, (1, *shape_of(x)))
+        result = _convolution_of(g, {**a, "input": image}, (1, *g.shape))
+        return result if result is NotImplemented else view(g, result, g.shape)
+    return _convolution_of(g, a, g.shape)
+
+
+def _convolution_of(g: GraphImporter, a: Arguments, shape: Sequence[int]) -> Any:
+    """A convolution of a batch of images with a result of this shape."""
     from plena.frontend import convolution
 
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
@@ -357,7 +398,7 @@ def _convolution(g: GraphImporter, a: Arguments) -> Any:
     if axes == 2 and (convolution.is_patches(weight, **pairs) or not convolution.has_taps(weight, groups)):
         properties: dict[str, Attribute] = {name: _ints(n) for name, n in pairs.items()}
         properties["groups"] = IntegerAttr(groups, i64)
-        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties)
+        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties, shape=shape)
     if not convolution.has_taps(weight, groups):
         return NotImplemented
     return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
@@ -417,7 +458,11 @@ def _parts(g: GraphImporter, value: Any) -> ComplexPair:
     if isinstance(value, ComplexPair):
         return value
     if not isinstance(value, torch.Tensor) or not value.is_complex():
-        raise NotImplementedError
+        raise refusal_at(
+            g.node,
+            "a complex tensor is multiplied by what is no complex tensor",
+            "Multiply real and imaginary parts: torch.view_as_real(x) gives them.",
+        )
     parts = [value.real.contiguous(), value.imag.contiguous()]
     for part in parts:
         g.name_constant(part)
@@ -642,6 +687,12 @@ def _variance(g: GraphImporter, a: Arguments, root: bool = False) -> SSAValue:
     square = g.build(aten.MulOp, [centered, centered], shape=shape_of(x))
     variance = reduce(g, aten.MeanOp, square, dim, keepdim)
     count = prod(shape_of(x)) // prod(shape_of(mean))
+    if count <= correction:
+        raise refusal_at(
+            g.node,
+            f"the variance of {count} numbers with correction {correction} is not finite",
+            "Reduce over more numbers, or set correction=0.",
+        )
     variance = scaled(g, variance, count / (count - correction))
     return g.build(aten.SqrtOp, [variance]) if root else variance
 
@@ -726,6 +777,7 @@ SPELLINGS: dict[str, Handler] = {
     ),
     "aten.view_as_complex.default": _view_as_complex,
     "aten.view_as_real.default": _view_as_real,
+    "aten.linear.default": _linear,
     "aten.matmul.default": _matmul,
     "aten.mm.default": _matmul,
     "aten.bmm.default": _matmul,

@@ -18,6 +18,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -75,6 +76,8 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
         StagingWarning: it does not survive the number format.
     """
     array, is_bf16_bits = source_array(values)
+    if is_bf16_bits and any(step.reads_numbers for step in placement.view):
+        array, is_bf16_bits = bf16_from_bits(array), False
     matrices = _apply(placement, array)
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
@@ -93,7 +96,7 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
 
 
 def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> Array:
-    """The matrices ``placement.shape`` of a tensor as a run left it: float32, or uint32 from INT SRAM.
+    """The matrices ``placement.shape`` of a tensor as a run left it: float32, or int32 from INT SRAM.
 
     Raises:
         PlenaError: the place lies outside the memory.
@@ -106,9 +109,8 @@ def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> A
         case "fp":
             values = bf16_from_bits(_read(memories.fp_sram_bits, placement, placement.address, stop))
         case "int":
-            return matrices_of(
-                placement, _read(memories.int_sram, placement, placement.address, stop), target
-            )
+            words = _read(memories.int_sram, placement, placement.address, stop).view(np.int32)
+            return matrices_of(placement, words, target)
         case "hbm":
             values = _decode_hbm(placement, np.frombuffer(memories.hbm, np.uint8), target)
     return matrices_of(placement, values, target) / np.float32(placement.scale)
@@ -133,7 +135,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         seen = bf16_round(matrices)
     elif placement.memory == "fp":
         with np.errstate(over="ignore"):
-            seen = bf16_round(matrices.astype(np.float16).astype(np.float32))
+            seen = scalar_bf16_round(matrices.astype(np.float16).astype(np.float32))
     else:
         seen = matrices
     return views.scatter(placement.view, seen / np.float32(placement.scale), whole)
@@ -158,25 +160,31 @@ def _apply(placement: TensorPlacement, array: Array) -> Array:
         raise PlenaError(f"a tensor of shape {array.shape}: {error}", f"staging {placement.name}") from None
     if shape != placement.shape:
         raise PlenaError(f"its view gives {shape}, not {placement.shape}", f"staging {placement.name}")
-    return views.apply(placement.view, array)
+    try:
+        return views.apply(placement.view, array)
+    except ValueError as error:
+        hint = (
+            "The program takes it for a mask: compare it in the model, as in `mask != 0`, or give booleans."
+        )
+        raise PlenaError(str(error), f"staging {placement.source}", hint) from None
 
 
 def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
-    if placement.floor is not None:
-        values = np.maximum(values, np.float32(placement.floor))
     return values if placement.scale == 1.0 else values * np.float32(placement.scale)
 
 
 def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint32]:
+    if values.dtype.kind == "f" and not placement.limit and bool((values == np.floor(values)).all()):
+        values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise PlenaError(f"needs integers, not {values.dtype}", f"staging {placement.source}")
     low, high = int(values.min()), int(values.max())
-    limit = placement.limit or 1 << 32
-    if low < 0 or high >= limit:
+    least, limit = (0, placement.limit) if placement.limit else (-(1 << 31), 1 << 31)
+    if low < least or high >= limit:
         raise PlenaError(
-            f"{low if low < 0 else high} is out of range",
+            f"{low if low < least else high} is out of range",
             str(placement.source),
-            f"Values lie in 0..{limit - 1}.",
+            f"Values lie in {least}..{limit - 1}.",
         )
     return (values.astype(np.int64) * int(placement.scale)).astype(np.uint32)
 

@@ -34,10 +34,6 @@ Layout: TypeAlias = Literal["rows", "tiled", "column_blocks", "words"]
 Order: TypeAlias = Literal["rows", "columns"]
 SourceKind: TypeAlias = Literal["input", "output", "data", "scratch"]
 
-MASK_FLOOR = -128.0
-"""What stands for minus infinity in an added mask: its exponential vanishes beside any score, and a block that
-mixes it with small biases keeps them (one MX block has one scale, section 2.5)."""
-
 CHUNK = 1 << 21
 """Elements arranged and encoded at a time."""
 
@@ -78,7 +74,6 @@ class TensorPlacement:
         base: value of the HBM address register that transfers of this tensor use.
         scale_offset: value of SCALE for them: the scale code of the element at byte o lies at
             ``base + scale_offset + o / ratio`` (section 5.1). Unused by formats without scales.
-        floor: values below are raised to it before scaling (masks: minus infinity); None leaves them.
         limit: integers must lie below; 0 means no limit.
         residual: hbm: what the format loses of the tensor instead of the tensor; both added have twice the precision.
         staging: hbm: how the host rounds the tensor, "public" | "nearest" (plena.machine.number_formats).
@@ -98,7 +93,6 @@ class TensorPlacement:
     batch_pitch: int = 0
     base: int = 0
     scale_offset: int = 0
-    floor: float | None = None
     limit: int = 0
     residual: bool = False
     staging: Staging = "public"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from plena.errors import PlenaError
 
@@ -38,6 +38,23 @@ class Port:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype}{list(self.shape)}"
+
+
+FixedResult: TypeAlias = tuple[int, bool | int | float | str | None]
+"""A place among the results of a model, and what it returns there whatever its inputs are."""
+
+
+def fixed_result_from_json(document: object, where: str) -> FixedResult:
+    """A pair in a manifest.
+
+    Raises:
+        PlenaError: not such a pair.
+    """
+    match document:
+        case [int(position), (bool() | int() | float() | str() | None) as value] if position >= 0:
+            return position, value
+        case _:
+            raise PlenaError("a fixed result needs its place and its value", where)
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,13 @@ class StagedData:
         return materialize(self.expressions[symbol], self.tensors)
 
 
-def data_of_module(module: torch.nn.Module, symbols: Iterable[str]) -> StagedData:
-    """The data of a program that was loaded from a folder, from its module; constants of the compiler are left out."""
-    tensors = dict(
-        [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    )
+def data_of_module(tensors: Mapping[str, torch.Tensor], symbols: Iterable[str]) -> StagedData:
+    """The data of a program that was loaded from a folder.
+
+    Args:
+        tensors: of its module: parameters, buffers and what was folded at import.
+        symbols: what its placements name; constants of the compiler are left out.
+    """
     expressions: dict[str, Attribute] = {}
     for symbol in symbols:
         expression = SymbolRefAttr(symbol) if symbol in tensors else _parsed(symbol)

@@ -7,39 +7,17 @@ weights), ``scatter`` writes matrices back into a tensor (outputs). Both work on
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from plena.errors import PlenaError
-
-Array: TypeAlias = npt.NDArray[Any]
-Json: TypeAlias = list[Any]
-
-
-class Step(ABC):
-    """One step of a view."""
-
-    @abstractmethod
-    def apply(self, array: Array) -> Array:
-        """The array after this step."""
-
-    @abstractmethod
-    def scatter(self, array: Array, into: Array) -> Array:
-        """The array before this step, given the array after it; what the step dropped is taken from ``into``."""
-
-    @abstractmethod
-    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape after this step."""
-
-    @abstractmethod
-    def to_json(self) -> Json:
-        """``[name, argument, ...]``."""
+from plena.host.mask_steps import Biases, Hidden
+from plena.host.step import Array, Json, Step
 
 
 @dataclass(frozen=True)
@@ -168,21 +146,75 @@ class Expand(Step):
         return ["expand", list(self.shape)]
 
 
+_COMPARISONS: dict[str, Callable[[Array, float], Array]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
+
+
 @dataclass(frozen=True)
-class IsZero(Step):
-    """1 where an element is 0 (or false), 0 elsewhere; ``scatter`` leaves what is not 0 as in ``into``."""
+class Compare(Step):
+    """Whether elements are eq, ne, lt, le, gt or ge a number.
+
+    ``scatter`` leaves elements of which it is as true as in ``into``; others become the number or a neighbour of it.
+    """
+
+    predicate: str
+    number: float
+
+    reads_numbers = True
 
     def apply(self, array: Array) -> Array:
-        return (array == 0).astype(array.dtype)
+        return self._of(array)
+
+    def _of(self, array: Array) -> Array:
+        if array.dtype.kind == "b":
+            array = array.astype(np.int64)
+        whole = array.dtype.kind in "iu" and float(self.number).is_integer()
+        return _COMPARISONS[self.predicate](array, int(self.number) if whole else self.number)
 
     def scatter(self, array: Array, into: Array) -> Array:
-        return np.where(array != 0, 0, np.where(into == 0, 1, into)).astype(into.dtype)
+        wanted = array != 0
+        near = np.array([self.number, self.number - 1, self.number + 1])
+        truth = _COMPARISONS[self.predicate](near, self.number)
+        changed = np.where(wanted, near[truth.argmax()], near[(~truth).argmax()])
+        return np.where(wanted == self._of(into), into, changed).astype(into.dtype)
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
 
     def to_json(self) -> Json:
-        return ["is_zero"]
+        return ["compare", self.predicate, self.number]
+
+
+@dataclass(frozen=True)
+class Bits(Step):
+    """Zeros and ones as they are.
+
+    Raises:
+        ValueError: another value.
+    """
+
+    reads_numbers = True
+
+    def apply(self, array: Array) -> Array:
+        wrong = (array != 0) & (array != 1)
+        if wrong.any():
+            raise ValueError(f"{array[wrong].flat[0]} is no element of a mask of zeros and ones")
+        return array != 0
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        return array.astype(into.dtype)
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def to_json(self) -> Json:
+        return ["bits"]
 
 
 View: TypeAlias = tuple[Step, ...]
@@ -193,7 +225,10 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "slice": Slice,
     "pad": Pad,
     "expand": Expand,
-    "is_zero": IsZero,
+    "compare": Compare,
+    "bits": Bits,
+    "biases": Biases,
+    "hidden": Hidden,
 }
 
 
@@ -245,12 +280,17 @@ def from_json(steps: object, where: str) -> View:
 
 
 def _step_from_json(step: object, where: str) -> Step:
-    if isinstance(step, list) and step and step[0] in _STEPS:
+    match step:
+        case ["compare", str(predicate), int() | float() as number] if predicate in _COMPARISONS:
+            return Compare(predicate, float(number))
+        case _:
+            pass
+    if isinstance(step, list) and step and step[0] in _STEPS and step[0] != "compare":
         arguments = [tuple(a) if isinstance(a, list) else a for a in step[1:]]
         flat = [n for a in arguments for n in (a if isinstance(a, tuple) else (a,))]
         if all(isinstance(n, int) for n in flat):
             try:
                 return _STEPS[step[0]](*arguments)
-            except TypeError:
+            except (TypeError, ValueError):
                 pass
     raise PlenaError(f"unknown view step {step!r}", where)

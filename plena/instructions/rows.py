@@ -122,6 +122,15 @@ def _exponentials_and_sum(
         kernel.emit("V_RED_SUM", acc=total, a=at)
 
 
+def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, floor: Linear) -> None:
+    """total = 0, or NaN where the maximum is the floor: 0 / (maximum - floor)."""
+    kernel = ctx.kernel
+    kernel.emit("S_LD_FP", dst=total, base=floor)
+    kernel.emit("S_SUB_FP", dst=total, a=maximum, b=total)
+    kernel.emit("S_RECI_FP", dst=total, a=total)
+    kernel.emit("S_MUL_FP", dst=total, a=total, b=kernel.f0)
+
+
 @lowers(ops.SoftmaxRowsOp)
 def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
     assert isinstance(op, ops.SoftmaxRowsOp)
@@ -138,6 +147,10 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
             kernel.emit("S_LD_FP", dst=total, base=floor)
             kernel.emit("S_SUB_FP", dst=total, a=total, b=maximum)
             kernel.emit("S_EXP_FP", dst=total, a=total)
+        elif op.number("undefined"):
+            _nothing_or_undefined(ctx, total, maximum, floor)
+        elif op.start is not None:
+            kernel.emit("S_LD_FP", dst=total, base=ctx.at(op.start))
         else:
             kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
         if op.scratch is None:
@@ -157,10 +170,14 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
 @lowers(ops.ResetStateOp)
 def lower_reset_state(op: TileOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
-    maximum, total, floor = (ctx.at(v) for v in op.operands)
+    assert isinstance(op, ops.ResetStateOp)
+    maximum, total, floor = (ctx.at(v) for v in (op.maximum, op.total, op.floor))
     start = kernel.f_cell()
     kernel.emit("S_LD_FP", dst=start, base=floor)
     nothing = kernel.f0
+    if op.start is not None:
+        nothing = kernel.f_cell()
+        kernel.emit("S_LD_FP", dst=nothing, base=ctx.at(op.start))
     if op.number("sink"):
         nothing = kernel.f_cell()
         kernel.emit("S_EXP_FP", dst=nothing, a=kernel.f0)

@@ -127,19 +127,46 @@ class PlenaFunctions(InterpreterFunctions):
         if op.softcap is not None:
             cap = op.softcap.value.data
             scores = torch.tanh(scores / cap) * cap
+        masks: list[torch.Tensor] = []
         if op.bias is not None:
             bias = values[op.bias]
-            if bias.dtype == torch.bool:
-                bias = torch.zeros(bias.shape).masked_fill(~bias, float("-inf"))
-            scores = scores + bias
-        scores = scores.masked_fill(~self._allowed(op), float("-inf"))
+            if bias.is_floating_point():
+                scores = scores + bias
+            else:
+                masks.append(bias == 0)
         if op.key_padding is not None:
-            scores = scores.masked_fill((values[op.key_padding] == 0)[:, None, None, :], float("-inf"))
+            masks.append((values[op.key_padding] == 0)[:, None, None, :])
+        scores = self._masked(op, scores, masks)
         if op.sinks is not None:
             sinks = values[op.sinks].reshape(1, heads, 1, 1).expand(batch, -1, op.query_length, 1)
             scores = torch.cat([scores, sinks], dim=-1)
         weights = torch.softmax(scores, dim=-1)[..., : op.key_length]
+        if op.empty is not None and op.empty.data == "zero":
+            weights = weights.masked_fill((scores == float("-inf")).all(-1, keepdim=True), 0.0)
         return ((weights @ v).transpose(1, 2).reshape(shape_of(op.result)),)
+
+    def _masked(self, op: plena.AttentionOp, scores: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
+        """The scores after the band and other masks, true where they hide."""
+        infinity = float("-inf")
+        outside = ~self._allowed(op)
+        number = infinity if op.fill is None else op.fill.value.data
+        match "within_band" if op.masked is None else op.masked.data:
+            case "alike":
+                for mask in masks:
+                    outside = outside | mask
+                return scores.where(~outside, scores + number)
+            case "beyond_band":
+                for mask in masks:
+                    scores = scores.masked_fill(mask, infinity)
+                return scores.where(~outside, scores + number)
+            case "added":
+                for mask in (*masks, outside):
+                    scores = scores.where(~mask, scores + number)
+                return scores
+            case _:
+                for mask in masks:
+                    scores = scores.where(~mask, scores + number)
+                return scores.masked_fill(outside, infinity)
 
     def _allowed(self, op: plena.AttentionOp) -> torch.Tensor:
         import torch
@@ -242,6 +269,12 @@ class PlenaFunctions(InterpreterFunctions):
     def div(self, interpreter: Interpreter, op: plena.DivOp, args: PythonValues) -> PythonValues:
         return (args[0] / _like(*args),)
 
+    @impl(plena.FillInfinityOp)
+    def fill_infinity(
+        self, interpreter: Interpreter, op: plena.FillInfinityOp, args: PythonValues
+    ) -> PythonValues:
+        return (args[0].masked_fill(_like(*args) == 0, op.sign.value.data * float("inf")),)
+
     @impl(plena.AddScalarOp)
     def add_scalar(self, interpreter: Interpreter, op: plena.AddScalarOp, args: PythonValues) -> PythonValues:
         return (args[0] + op.value.value.data,)
@@ -259,9 +292,18 @@ class PlenaFunctions(InterpreterFunctions):
     def cast(self, interpreter: Interpreter, op: plena.CastOp, args: PythonValues) -> PythonValues:
         return (args[0].float(),)
 
-    @impl(plena.NotOp)
-    def invert(self, interpreter: Interpreter, op: plena.NotOp, args: PythonValues) -> PythonValues:
-        return (args[0] == 0,)
+    @impl(plena.CompareOp)
+    def compare(self, interpreter: Interpreter, op: plena.CompareOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        number = op.value.value.data
+        if not args[0].is_floating_point() and number.is_integer():
+            number = int(number)
+        return (getattr(torch, op.predicate.data)(args[0], number),)
+
+    @impl(plena.BitOp)
+    def bit(self, interpreter: Interpreter, op: plena.BitOp, args: PythonValues) -> PythonValues:
+        return (args[0] != 0,)
 
     # Layout.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
@@ -49,21 +48,3 @@ def rounding_interpreter(
     interpreter = interpreter_of(module, tensors)
     interpreter.register_implementations(RoundedProducts(PlenaFunctions(tensors), rounded), override=True)
     return interpreter
-
-
-def evaluate_rounded(
-    module: ModuleOp,
-    tensors: Mapping[str, torch.Tensor],
-    inputs: Sequence[torch.Tensor],
-    rounded: Callable[[torch.Tensor], torch.Tensor],
-) -> tuple[torch.Tensor, ...]:
-    """What func.func @main computes with rounded operands; see plena.interpreters.tensor_level.evaluate."""
-    import torch
-
-    interpreter = rounding_interpreter(module, tensors, rounded)
-    main = next(op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "main")
-    values = [
-        x.float() if x.is_floating_point() else x.long() if x.dtype != torch.bool else x for x in inputs
-    ]
-    with torch.no_grad():
-        return interpreter.call_op(main, tuple(values))

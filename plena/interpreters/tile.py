@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, TileOp, ViewOp, ops
 from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
@@ -23,6 +24,7 @@ from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
 from plena.machine.number_formats import NumberFormat, bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
 
 
@@ -67,7 +69,7 @@ class TileFunctions(InterpreterFunctions):
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
             unit = max(1, number_format.element_bits // 8)
-        data = np.zeros(-(-op.size.data // unit), np.float32)
+        data: Array = np.zeros(-(-op.size.data // unit), np.int64 if op.space == "int" else np.float32)
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
@@ -76,13 +78,11 @@ class TileFunctions(InterpreterFunctions):
                 self._fill(data[start : start + placement.elements], placement)
         return (Region(data, 0, unit),)
 
-    def _fill(self, data: Floats, placement: TensorPlacement) -> None:
-        """What the host stages: the view, floor and scale of the placement, encoded in its format."""
+    def _fill(self, data: Array, placement: TensorPlacement) -> None:
+        """What the host stages: the view and scale of the placement, encoded in its format."""
         matrices = views.apply(placement.view, np.asarray(self.source(placement)))
-        values = matrices.astype(np.float32)
-        if placement.floor is not None:
-            values = np.maximum(values, np.float32(placement.floor))
-        values = values * np.float32(placement.scale)
+        values = matrices.astype(data.dtype)
+        values = values * data.dtype.type(placement.scale)
         for offset, elements in chunks(placement, values, self.target):
             data[offset : offset + len(elements)] = elements
         if placement.memory == "hbm":
@@ -92,12 +92,12 @@ class TileFunctions(InterpreterFunctions):
             seen = number_format.staged(whole, placement.staging)
             whole[:] = number_format.staged(whole - seen, placement.staging) if placement.residual else seen
         elif placement.memory == "fp":
-            data[:] = bf16_round(data.astype(np.float16).astype(np.float32))
+            data[:] = scalar_bf16_round(data.astype(np.float16).astype(np.float32))
 
     @impl(ConstantOp)
     def run_constant(self, interpreter: Interpreter, op: ConstantOp, args: PythonValues) -> PythonValues:
         values = np.array(op.numbers, np.float16).astype(np.float32)
-        return (Region(bf16_round(values)),)
+        return (Region(scalar_bf16_round(values)),)
 
     @impl(DataOp)
     def run_data(self, interpreter: Interpreter, op: DataOp, args: PythonValues) -> PythonValues:
@@ -108,7 +108,7 @@ class TileFunctions(InterpreterFunctions):
         return (args[0].at(args[1]),)
 
     def _activations(self, kv: int) -> NumberFormat:
-        return self.target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+        return self.target.precision[ACTIVATIONS[kv != 0]]
 
     def _panels(self, op: TileOp, args: PythonValues) -> Mapping[str, Region]:
         return dict(zip((name for name, _ in op.buffers()), args, strict=True))
@@ -248,11 +248,19 @@ class TileFunctions(InterpreterFunctions):
     def run_softmax_rows(
         self, interpreter: Interpreter, op: ops.SoftmaxRowsOp, args: PythonValues
     ) -> PythonValues:
-        x, floor = args[0], args[1]
-        blocks = self._blocks(x, op)
-        start = floor.rows(1, 1, 1)[0, 0]
+        panels = self._panels(op, args)
+        blocks = self._blocks(panels["x"], op)
+        start = panels["floor"].rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
-        total = exponential(bf16_round(start - maximum)) if op.number("sink") else np.zeros_like(maximum)
+        total = np.zeros_like(maximum)
+        if op.number("sink"):
+            total = exponential(bf16_round(start - maximum))
+        elif op.number("undefined"):
+            above = bf16_round(maximum - start)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                total = bf16_round(bf16_round(np.float32(1) / above) * np.float32(0))
+        elif "start" in panels:
+            total[:] = panels["start"].rows(1, 1, 1)[0, 0]
         for block in blocks:
             block[:] = exponential(bf16_round(block - maximum[:, None]))
             if op.scratch is None:
@@ -270,10 +278,12 @@ class TileFunctions(InterpreterFunctions):
     def run_reset_state(
         self, interpreter: Interpreter, op: ops.ResetStateOp, args: PythonValues
     ) -> PythonValues:
-        maximum, total, floor = args
-        rows = op.number("rows")
-        maximum.rows(1, 1, rows)[:] = floor.rows(1, 1, 1)
-        total.rows(1, 1, rows)[:] = 1.0 if op.number("sink") else 0.0
+        panels, rows = self._panels(op, args), op.number("rows")
+        panels["maximum"].rows(1, 1, rows)[:] = panels["floor"].rows(1, 1, 1)
+        total = panels["total"].rows(1, 1, rows)
+        total[:] = 1.0 if op.number("sink") else 0.0
+        if "start" in panels:
+            total[:] = panels["start"].rows(1, 1, 1)
         return ()
 
     @impl(ops.OnlineSoftmaxOp)

@@ -13,6 +13,7 @@ from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, im
 from xdsl.ir import SSAValue
 
 from plena.dialects.tile import ElementwiseOp, TileOp, row_ops
+from plena.interpreters.row_maximum import row_maximum
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
 from plena.machine.number_formats import bf16_round
 from plena.machine.target import Target
@@ -125,8 +126,9 @@ class RowFunctions(InterpreterFunctions):
             result = _row_sum(_add_blocks(blocks, mask))
         else:
             if mask is not None:
-                blocks[-1] = bf16_round(blocks[-1] + mask)
-            result = np.maximum(np.max(blocks, axis=(0, 2)), _number(panels["floor"]))
+                blocks = [bf16_round(blocks[-1] + mask), *blocks[:-1]]
+            start = np.full(op.number("rows"), _number(panels["floor"]), np.float32)
+            result = row_maximum(blocks, start)
         panels["words"].rows(op.number("rows"), max(1, op.number("words_row")), 1)[:, 0] = result
         return ()
 

@@ -13,6 +13,7 @@ from plena.dialects.plena import (
     BinaryOp,
     ClampOp,
     DivOp,
+    FillInfinityOp,
     GateOp,
     MulOp,
     MulScalarOp,
@@ -36,14 +37,16 @@ from plena.kernels.roots import lower_root
 from plena.kernels.tensors import Panel, Words
 
 _KINDS: dict[type[Operation], str] = {AddOp: "add", SubOp: "sub", MulOp: "mul", DivOp: "div"}
+_FILLS = {1: "fill", -1: "fill_negative"}
 
 
-@kernel_for(AddOp, SubOp, MulOp, DivOp)
+@kernel_for(AddOp, SubOp, MulOp, DivOp, FillInfinityOp)
 def lower_binary(op: Operation, ctx: KernelContext) -> None:
     """One pass over the left operand; the right one is as large, a row, or parts of rows."""
     assert isinstance(op, BinaryOp)
-    kind = _KINDS[type(op)]
-    if isinstance(ctx.locations[op.lhs], Words) and len(shape_of(op.rhs)) == 2:
+    fill = isinstance(op, FillInfinityOp)
+    kind = _FILLS[op.sign.value.data] if fill else _KINDS[type(op)]
+    if not fill and isinstance(ctx.locations[op.lhs], Words) and len(shape_of(op.rhs)) == 2:
         scalars.lower_binary(op, kind, ctx)
         return
     lhs = ctx.panel(op.lhs)
@@ -64,9 +67,9 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
 
 
 def _combine(ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows) -> None:
-    """result = lhs kind right; division multiplies by the reciprocal."""
+    """result = lhs kind right; division multiplies by the reciprocal, infinities come from the one of 0."""
     size = (lhs.rows, lhs.blocks(ctx.target.vlen))
-    guards = guarded(ctx, lhs) if kind == "div" else []
+    guards = guarded(ctx, lhs) if kind in ("div", *_FILLS.values()) else []
     emit_elementwise(
         ctx,
         [rows_of(ctx, result)],
@@ -80,6 +83,12 @@ def _binary(lanes: Lanes, kind: str) -> SSAValue:
     lhs, rhs, *guards = lanes.inputs
     if kind == "div":
         return lanes.apply("mul", reciprocal_of(lanes, rhs, tuple(guards)), lhs)
+    if kind in _FILLS.values():
+        inverse = reciprocal_of(lanes, rhs, tuple(guards))
+        excess = (
+            lanes.apply("add", inverse, -1.0) if kind == "fill" else lanes.apply("reverse_sub", inverse, 1.0)
+        )
+        return lanes.apply("add", lhs, excess)
     return lanes.apply(kind, lhs, rhs)
 
 

@@ -13,7 +13,9 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.provenance import MODULE_ATTRIBUTE, SOURCE_ATTRIBUTE
+from plena.dialects.plena import MatmulOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
+from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
@@ -67,6 +69,8 @@ class KernelContext:
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None
     """The index of the repetition that is being lowered."""
+    may_hold_nan: bool = False
+    """Whether some row may be NaN: the broadcast unit would spread it to others."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -94,13 +98,13 @@ class KernelContext:
         padded: tuple[int, int],
         *,
         scale: float = 1.0,
-        floor: float | None = None,
         order: Order = "rows",
         exact: bool = False,
+        also: Sequence[HostTensor] = (),
     ) -> SSAValue:
         """An HBM buffer that the host fills with the matrices [..., R, C] of a tensor, each padded.
 
-        With `exact` those of what the format loses of the tensor follow.
+        With `exact` those of what the format loses of the tensor follow, then those of `also`.
         """
         placement = TensorPlacement(
             name=name,
@@ -113,11 +117,15 @@ class KernelContext:
             padded=padded,
             view=tensor.view,
             scale=scale,
-            floor=floor,
             order=order,
         )
-        rest = replace(placement, name=f"{name}_rest", residual=True)
-        return self._place([(tensor, placement), *([(tensor, rest)] if exact else [])])
+        parts = [(tensor, placement)]
+        if exact:
+            parts.append((tensor, replace(placement, name=f"{name}_rest", residual=True)))
+        for n, other in enumerate(also):
+            placed = replace(placement, name=f"{name}_also_{n}", shape=other.shape, view=other.view)
+            parts.append((other, placed))
+        return self._place(parts)
 
     def place_together(
         self,
@@ -391,7 +399,8 @@ def name_taken(name: str) -> CompileError:
     """The error for a tensor of the model that is called as a matrix that kernels bring."""
     return CompileError(
         f"the model has a parameter or buffer `{name}`, which is the name of a matrix of the compiler",
-        hint="Rename it.",
+        "model",
+        "Rename it.",
     )
 
 
@@ -420,11 +429,19 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
     """Runs the kernel of an operation; what it emits carries the operation's place in the model."""
     kernel = KERNELS.get(type(op))
     if kernel is None:
-        raise unsupported(op, f"{op.name} has no kernel")
+        raise refusal(op, None, _MACHINE_PRODUCTS if isinstance(op, MatmulOp) else UNSUPPORTED)
     before = ctx.builder.provenance
     ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
-    kernel(op, ctx)
+    with blamed_on(op):
+        kernel(op, ctx)
     ctx.builder.provenance = before
+
+
+_MACHINE_PRODUCTS = (
+    "Only attention multiplies two computed tensors: make the right one a parameter or buffer, or write both products "
+    "around a softmax, as scaled_dot_product_attention does."
+)
+"""What to write instead of `plena.matmul`, the one operation without a kernel of its own."""
 
 
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
@@ -433,19 +450,10 @@ def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
     return HostTensor(Source("input", index), shape, (), shape, integer)
 
 
-def unsupported(op: Operation, why: str) -> CompileError:
-    """The error for an operation that no kernel can do, at the line of the user's model."""
-    source = op.attributes.get(SOURCE_ATTRIBUTE)
-    shapes = ", ".join(str(shape_of(v)) for v in op.operands)
-    where = f"{op.name} on {shapes}" + (f" ({source})" if source is not None else "")
-    return CompileError(why, where=where)
-
-
 __all__ = [
     "KERNELS",
     "KernelContext",
     "input_tensor",
     "kernel_for",
     "lower_operation",
-    "unsupported",
 ]

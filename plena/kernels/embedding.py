@@ -5,11 +5,12 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import EmbeddingOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import TensorPlacement
 from plena.host.view import Reshape
 from plena.integers import round_up
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 
 
 @kernel_for(EmbeddingOp)
@@ -22,11 +23,19 @@ def lower_embedding(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, EmbeddingOp)
     table, ids = ctx.host(op.table), ctx.host(op.ids)
     if table is None or ids is None:
-        raise unsupported(op, "a lookup needs a parameter as its table and ids from outside")
+        raise refusal(
+            op,
+            "the table or the ids are computed",
+            "Look up rows of a parameter or buffer by ids that are an input or constant.",
+        )
     vocabulary, columns = shape_of(op.table)
     count = shape_of(op.result)[0]
     if count > ctx.target.int_sram_size:
-        raise unsupported(op, f"{count} ids do not fit INT SRAM, which has {ctx.target.int_sram_size} words")
+        raise refusal(
+            op,
+            f"{count} ids do not fit INT SRAM, which has {ctx.target.int_sram_size} words",
+            "Use a smaller batch or sequence, or a target with more INT SRAM.",
+        )
     target, vlen = ctx.target, ctx.target.vlen
     unit = ctx.element_bytes("HBM_V_ACT_TYPE")
     rows = ctx.physical_rows(vocabulary + target.hbm_v_prefetch_amount - 1)

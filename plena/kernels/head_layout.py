@@ -15,10 +15,10 @@ from plena.dialects.plena import (
     ReshapeOp,
     RotaryOp,
 )
+from plena.dialects.refusals import refusal
 from plena.host.view import Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.attention.shape import AttentionShape
-from plena.kernels.context import unsupported
 from plena.kernels.tensors import HostTensor, Panel
 from plena.machine.number_formats import Mx
 from plena.machine.target import Target
@@ -86,10 +86,12 @@ def require_layout(op: AttentionOp, panel: Panel, wanted: HeadLayout) -> None:
     found = (panel.groups, panel.group_pitch)
     flat = panel.is_packed and wanted.pitch * wanted.groups == panel.columns
     if found != (wanted.groups, wanted.pitch) and not flat:
-        raise unsupported(
+        raise refusal(
             op,
-            f"the heads of a computed operand lie {panel.columns // wanted.groups} lanes apart, "
+            f"the heads of a computed query, key or value lie {panel.columns // wanted.groups} lanes apart, "
             f"attention needs {wanted.pitch}",
+            "Let a linear layer, a norm of each head or a rotary embedding be what computes it, or use a head size "
+            f"of {wanted.pitch}.",
         )
 
 

@@ -8,10 +8,12 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
+from plena.dialects.refusals import refusal
 from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Pad, Reshape, Slice
 from plena.integers import round_up
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
@@ -177,10 +179,14 @@ def _stored_type(ctx: KernelContext, op: AttentionOp) -> tuple[int, str]:
         CompileError: the target has none.
     """
     precision = ctx.target.precision
-    for bit, key in ((1, "HBM_V_KV_TYPE"), (0, "HBM_V_ACT_TYPE")):
-        if precision[key] == precision["HBM_M_KV_TYPE"]:
-            return bit, key
-    raise unsupported(op, "computed keys and values need HBM_V_KV_TYPE or HBM_V_ACT_TYPE to be HBM_M_KV_TYPE")
+    for bit in (1, 0):
+        if precision[ACTIVATIONS[bit]] == precision["HBM_M_KV_TYPE"]:
+            return bit, ACTIVATIONS[bit]
+    raise refusal(
+        op,
+        "computed keys and values need HBM_V_KV_TYPE or HBM_V_ACT_TYPE to be HBM_M_KV_TYPE",
+        "Make the formats equal in the settings of the target.",
+    )
 
 
 def _store_zeros(ctx: KernelContext, dst: SSAValue, rows: int, row_bytes: int, precision: int) -> None:

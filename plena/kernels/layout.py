@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.dialects.plena import CastOp, ExpandOp, NotOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import BitOp, CastOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
-from plena.host.view import Expand, IsZero, Permute, Reshape
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.host.view import Bits, Compare, Expand, Permute, Reshape
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
 
@@ -54,10 +55,15 @@ def lower_cast(op: Operation, ctx: KernelContext) -> None:
     ctx.set(op.result, ctx.locations[op.input])
 
 
-@kernel_for(NotOp)
-def lower_not(op: Operation, ctx: KernelContext) -> None:
-    assert isinstance(op, NotOp)
+@kernel_for(CompareOp, BitOp)
+def lower_test(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, CompareOp | BitOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        raise unsupported(op, "a computed mask has no kernel")
-    ctx.set(op.result, tensor.through(IsZero()))
+        raise refusal(
+            op,
+            "the mask is computed",
+            "Give the mask as an input of the model, or compute it when the module is built.",
+        )
+    step = Compare(op.predicate.data, op.value.value.data) if isinstance(op, CompareOp) else Bits()
+    ctx.set(op.result, tensor.through(step))

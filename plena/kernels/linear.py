@@ -9,10 +9,11 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.view import Pad, Reshape
 from plena.integers import ceil_div, round_up
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
@@ -62,7 +63,7 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
     n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
     pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
     shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
-    broadcast = prefers_broadcast(shape, target, ctx.schedule)
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan
     ctx.decide(op, shape, broadcast)
     for group in _groups(layers):
         _lower_group(value, x, group, broadcast, ctx)
@@ -118,7 +119,11 @@ def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
     for weight, bias, result in triples:
         staged = ctx.host(weight)
         if staged is None:
-            raise unsupported(op, "a computed weight has no kernel")
+            raise refusal(
+                op,
+                "the weight is computed",
+                "Make the weight a parameter, a buffer or an input, or a function of parameters alone.",
+            )
         layers.append(Layer(staged, None if bias is None else ctx.host(bias), result))
     return layers
 

@@ -6,14 +6,15 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.host.view import Expand, Reshape
-from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 from plena.kernels.words import lane_hiding, lane_masks, word
@@ -107,7 +108,11 @@ def _apply_vectors(
     tensors = [ctx.host(value) for _, value in vectors]
     known = [tensor for tensor in tensors if tensor is not None]
     if len(known) < len(tensors):
-        raise unsupported(op, "a computed gain or bias has no kernel")
+        raise refusal(
+            op,
+            "the gain or bias is computed",
+            "Make it a parameter, a buffer or an input, or multiply and add after the norm.",
+        )
     buffer = load_vectors(ctx, "gain", [_repeated(tensor, parts) for tensor in known])
     per_vector = parts.blocks * vlen
     rows = [
@@ -150,11 +155,12 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         copy = [rows_of(ctx, panel)], [rows_of(ctx, source)]
         emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
     if not parts.is_alone:
+        require_finite(op, "the softmax of parts of rows")
         builder.emit(
             "softmax_lane_groups",
             x=panel.buffer,
             scratch=builder.buffer("row", "vector", 2 * vlen),
-            hide=lane_hiding(ctx, parts.per_block, parts.size, HIDDEN),
+            hide=lane_hiding(ctx, parts.per_block, parts.size),
             masks=lane_masks(ctx, parts.per_block, parts.size),
             floor=floor,
             rows=panel.rows,
@@ -164,7 +170,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         )
         ctx.set(op.result, panel)
         return
-    hidden = lane_hiding(ctx, 1, parts.rest, HIDDEN) if parts.rest else None
+    hidden = lane_hiding(ctx, 1, parts.rest) if parts.rest else None
     scratch, chunk = row_sum_scratch(builder, parts.blocks, vlen) if parts.blocks > 1 else (None, 0)
     with builder.loop(groups) as g:
         part = g * (parts.blocks * panel.block)

@@ -6,10 +6,11 @@ import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.host.view import Expand, Pad, Reshape
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
 from plena.kernels.vectors import load_vectors
@@ -77,7 +78,11 @@ def whole_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
         return ctx.load("operand", tensor, groups=lhs.groups, pitch=lhs.group_pitch)
     panel = ctx.panel(value)
     if not same_layout(lhs, panel):
-        raise unsupported(op, "the operands lie in different lanes: no kernel moves them")
+        raise refusal(
+            op,
+            "the operands lie in different lanes and cannot be moved",
+            "Use a head size that is a power of two, or combine the tensors before they are split into heads.",
+        )
     return panel
 
 
@@ -87,7 +92,11 @@ def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) 
     if tensor is None:
         panel = ctx.panel(value)
         if panel.rows != 1 or not same_layout(lhs, panel):
-            raise unsupported(op, "a computed vector in another layout has no kernel")
+            raise refusal(
+                op,
+                "a computed vector lies in other lanes than the matrix",
+                "Use a head size that is a power of two, or make the vector a parameter or an input.",
+            )
         return repeated_row(panel)
     vlen = ctx.target.vlen
     if not lhs.is_packed:
@@ -106,7 +115,11 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     vlen, groups = ctx.target.vlen, shape_of(value)[-1]
     width = lhs.columns // groups
     if groups > 1 and not lhs.is_packed:
-        raise unsupported(op, "parts of a row with gaps between heads have no kernel")
+        raise refusal(
+            op,
+            "the parts are heads with gaps between them",
+            "Use a head size that is a power of two, or apply this before the tensor is split into heads.",
+        )
     tensor = ctx.host(value)
     if tensor is not None:
         return _staged_parts(ctx, tensor, groups, width)
@@ -129,7 +142,11 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
             )
         return rows_of(ctx, spread)
     if vlen % width:
-        raise unsupported(op, f"parts of {width} columns do not fit rows of {vlen} lanes")
+        raise refusal(
+            op,
+            f"parts of {width} columns do not fit rows of {vlen} lanes",
+            f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
+        )
     spread, per_block = ctx.new_panel("spread", words.rows, lhs.columns), vlen // width
     masks = lane_masks(ctx, min(per_block, groups), width)
     for block in range(spread.blocks(vlen)):
@@ -171,7 +188,11 @@ def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
     panel = ctx.panel(value)
     vlen, groups = ctx.target.vlen, panel.columns
     if not few(ctx, panel.rows, groups) or not panel.is_packed or groups > vlen:
-        raise unsupported(op, f"{panel.rows} x {groups} computed numbers are too many for the scalar unit")
+        raise refusal(
+            op,
+            f"{panel.rows} x {groups} computed numbers are too many for the scalar unit",
+            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+        )
     words = new_words(ctx, panel.rows, groups)
     masks = lane_masks(ctx, groups, 1)
     with ctx.builder.step("to words"), ctx.builder.loop(groups) as g:

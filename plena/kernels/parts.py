@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
+from plena.dialects.refusals import refusal
 from plena.integers import ceil_div
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 from plena.kernels.words import constant_panel
 
@@ -43,12 +44,20 @@ def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> Pa
     if not panel.is_packed:
         whole = panel.groups == groups and panel.group_pitch % vlen == 0
         if not whole:
-            raise unsupported(op, "parts of a row with gaps between heads have no kernel")
+            raise refusal(
+                op,
+                "the parts are heads with gaps between them",
+                "Use a head size that is a power of two, or apply this before the tensor is split into heads.",
+            )
         return Parts(groups, size, 1, panel.group_pitch // vlen, size % vlen)
     if groups == 1 or size % vlen == 0:
         return Parts(groups, size, 1, ceil_div(size, vlen), size % vlen)
     if vlen % size:
-        raise unsupported(op, f"parts of {size} columns do not fit rows of {vlen} lanes")
+        raise refusal(
+            op,
+            f"parts of {size} columns do not fit rows of {vlen} lanes",
+            f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
+        )
     return Parts(groups, size, min(vlen // size, groups), 1, 0)
 
 

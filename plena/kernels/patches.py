@@ -5,9 +5,10 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import PatchEmbeddingOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.view import Permute, Reshape, Slice
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.selection import value_at
 
@@ -18,7 +19,11 @@ def lower_patch_embedding(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, PatchEmbeddingOp)
     image, weight = ctx.host(op.input), ctx.host(op.weight)
     if image is None or weight is None:
-        raise unsupported(op, "patches of a computed image have no kernel")
+        raise refusal(
+            op,
+            "the image is computed",
+            "Give the image as an input of the model, or make the stride smaller than the kernel.",
+        )
     batch, channels, height, width = shape_of(op.input)
     kh, kw = op.kernel.get_values()
     down, across = height // kh, width // kw

@@ -11,9 +11,10 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.integers import ceil_div
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
@@ -38,13 +39,21 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
         ctx.set(op.result, panel)
         return
     if len(shape) != 2 or len(result) != 2:
-        raise unsupported(op, "only matrices are rearranged on the machine")
+        raise refusal(
+            op,
+            "only matrices are rearranged on the machine",
+            "Rearrange what the host stages (inputs and parameters), or results.",
+        )
     if isinstance(op, ReshapeOp):
         factors, order = _common_factors(shape, result)
     else:
         factors, order = tuple(op.factors.get_values()), tuple(op.order.get_values())
     if not factors or order[-1] != len(factors) - 1:
-        raise unsupported(op, "exchanging rows and columns of a computed matrix has no kernel")
+        raise refusal(
+            op,
+            "rows and columns of a computed matrix cannot be exchanged",
+            "Compute it transposed, or transpose inputs, parameters or results, which the host does.",
+        )
     ctx.set(op.result, _Rearrangement.of(op, ctx, factors, order).run())
 
 
@@ -56,6 +65,34 @@ def _common_factors(
     if wide % narrow:
         return (), ()
     return (prod(shape) // wide, wide // narrow, narrow), (0, 1, 2)
+
+
+def _split_at_rows(
+    op: Operation, factors: Sequence[int], order: Sequence[int], columns: int, result_columns: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The same movement with every factor inside one row or a number of whole rows, before and after it."""
+    factors, order = tuple(factors), tuple(order)
+    if min(columns, result_columns) == 1 < factors[-1]:
+        factors, order = (*factors, 1), (*order, len(order))
+    axis = 0
+    while axis < len(factors):
+        permuted = [factors[i] for i in order]
+        strides = (prod(factors[axis + 1 :]), prod(permuted[order.index(axis) + 1 :]))
+        for stride, width in zip(strides, (columns, result_columns), strict=True):
+            if stride < width < stride * factors[axis]:
+                inner = width // stride
+                if width % stride or factors[axis] % inner:
+                    raise refusal(
+                        op,
+                        "a part of a row begins in the middle of another",
+                        "Use sizes of the last axis that divide one another.",
+                    )
+                factors = (*factors[:axis], factors[axis] // inner, inner, *factors[axis + 1 :])
+                order = tuple(n for i in order for n in ((i, i + 1) if i == axis else (i + (i > axis),)))
+                break
+        else:
+            axis += 1
+    return factors, order
 
 
 @dataclass(frozen=True)
@@ -83,13 +120,7 @@ class _Rearrangement:
         """The factors' distances; those before the last are rows or whole multiples of the last in columns."""
         source = packed_panel(ctx, op, ctx.panel(op.operands[0]))
         columns = shape_of(op.results[0])[1]
-        narrow = min(source.columns, columns)
-        if factors[-1] > narrow:
-            # The last factor covers several rows: they are a factor of their own.
-            if factors[-1] % narrow:
-                raise unsupported(op, "a part of a row that begins in the middle of another has no kernel")
-            factors = (*factors[:-1], factors[-1] // narrow, narrow)
-            order = (*order, len(order))
+        factors, order = _split_at_rows(op, factors, order, source.columns, columns)
         permuted = [factors[i] for i in order]
         outer: list[_Factor] = []
         for axis, size in enumerate(factors[:-1]):
@@ -97,7 +128,11 @@ class _Rearrangement:
             after = prod(permuted[order.index(axis) + 1 :])
             rows = [(d // width, d % width) for d, width in ((before, source.columns), (after, columns))]
             if any(row and column for row, column in rows):
-                raise unsupported(op, "a part of a row that begins in the middle of another has no kernel")
+                raise refusal(
+                    op,
+                    "a part of a row begins in the middle of another",
+                    "Use sizes of the last axis that divide one another.",
+                )
             outer.append(_Factor(size, *rows[0], *rows[1]))
         return _Rearrangement(op, ctx, source, columns, factors[-1], tuple(outer))
 
@@ -134,10 +169,18 @@ class _Rearrangement:
         moves = [f for f in self.outer if f.source_column or f.result_column]
         rows_only = [f for f in self.outer if not (f.source_column or f.result_column)]
         if len(moves) != 1:
-            raise unsupported(self.op, "moving parts of rows between several axes has no kernel")
+            raise refusal(
+                self.op,
+                "parts of rows move between several axes",
+                "Rearrange in two steps, with one axis moved in each.",
+            )
         (move,) = moves
         if move.source_column and move.result_column:
-            raise unsupported(self.op, "exchanging parts of rows within rows has no kernel")
+            raise refusal(
+                self.op,
+                "parts of rows are exchanged within rows",
+                "Permute the rows of the weights before it instead, or keep these axes in order.",
+            )
         if move.source_column:
             result = ctx.new_panel("rearranged", total, self.columns)
             for index in range(move.size):
@@ -195,7 +238,11 @@ def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
     axes = [axis for axis, (n, m) in enumerate(zip(shape, result, strict=True)) if n != m]
     last = len(result) - 1
     if len(axes) != 1 or axes[0] not in (last, last - 1):
-        raise unsupported(op, "this repetition of a computed tensor has no kernel")
+        raise refusal(
+            op,
+            "a computed tensor is repeated along several axes, or not along one of the last two",
+            "Repeat along one axis at a time, the last or the one before it, or rely on broadcasting.",
+        )
     panel = ctx.new_panel("expanded", prod(result[:-1]), result[-1])
     vlen, groups = ctx.target.vlen, prod(result[:-2])
     if axes[0] == last:

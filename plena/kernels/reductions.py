@@ -7,12 +7,13 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
+from plena.dialects.refusals import refusal
 from plena.integers import ceil_div
-from plena.kernels.attention.masks import HIDDEN
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
+from plena.kernels.selection import require_finite
 from plena.kernels.tensors import Panel
 from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
 
@@ -32,21 +33,27 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
     source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
     parts = parts_of(ctx, op, source, groups)
     if not few(ctx, source.rows, groups):
-        raise unsupported(op, f"{source.rows} x {groups} results are too many for FP SRAM")
+        raise refusal(
+            op,
+            f"{source.rows} x {groups} results are too many for FP SRAM",
+            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+        )
     words = new_words(ctx, source.rows, groups)
     maximum = kind == "max"
     if parts.is_alone:
         masks = None
         if parts.rest:
-            masks = lane_hiding(ctx, 1, parts.rest, HIDDEN) if maximum else first_lanes(ctx, parts.rest)
+            masks = lane_hiding(ctx, 1, parts.rest) if maximum else first_lanes(ctx, parts.rest)
         with ctx.builder.loop(groups) as g:
             part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))
             _reduce(
                 ctx, maximum, source, part, parts.blocks, ctx.builder.view(words.buffer, g), groups, masks
             )
     else:
+        if not maximum:
+            require_finite(op, "the sum of parts of rows")
         size = (parts.per_block, parts.size)
-        masks = lane_hiding(ctx, *size, HIDDEN) if maximum else lane_masks(ctx, *size)
+        masks = lane_hiding(ctx, *size) if maximum else lane_masks(ctx, *size)
         blocks, vlen = ceil_div(groups, parts.per_block), ctx.target.vlen
         for block in range(blocks):
             first = block * parts.per_block
@@ -112,6 +119,7 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
             "out_block": result.block,
         }
         if kind == "max":
+            require_finite(op, "the maximum over rows")
             scratch, shrink = builder.buffer("row", "vector", vlen), word(ctx, MAXIMUM_SHRINK)
             builder.emit("max_rows", **panels, scratch=scratch, shrink=shrink, steps=MAXIMUM_STEPS)
         else:

@@ -9,11 +9,12 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import RotaryOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
 from plena.host.view import Array, Expand, Reshape
 from plena.integers import ceil_div
-from plena.kernels.context import KernelContext, kernel_for, unsupported
+from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination
 from plena.kernels.staging import continued
@@ -52,10 +53,18 @@ def lower_rotary(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, RotaryOp)
     source, heads, vlen = ctx.panel(op.input), op.heads.value.data, ctx.target.vlen
     if not source.is_packed and source.groups != heads:
-        raise unsupported(op, "the columns of the heads do not lie together")
+        raise refusal(
+            op,
+            "the columns of the heads do not lie together",
+            "Rotate queries and keys before other operations rearrange their heads.",
+        )
     pitch = source.lanes // heads
     if vlen % pitch and pitch % vlen:
-        raise unsupported(op, f"heads {pitch} lanes apart do not fit rows of {vlen} lanes")
+        raise refusal(
+            op,
+            f"heads {pitch} lanes apart do not fit rows of {vlen} lanes",
+            f"Use a head size that divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
+        )
     period, width = shape_of(op.cos)
     result = destination(ctx, op, "rotary", op.input)
     rotation = Rotation(op, source, result, heads, op.head_dim, pitch, width, period)
@@ -64,7 +73,11 @@ def lower_rotary(op: Operation, ctx: KernelContext) -> None:
     elif rotation.interleaved or width <= vlen:
         _by_lanes(rotation, ctx)
     else:
-        raise unsupported(op, f"halves of {width // 2} features are no whole rows of {vlen} lanes")
+        raise refusal(
+            op,
+            f"halves of {width // 2} features are no whole rows of {vlen} lanes",
+            f"Rotate at most {vlen} features of a head, or a multiple of {2 * vlen}.",
+        )
     ctx.set(op.result, result)
 
 
@@ -72,7 +85,11 @@ def _table(rotation: Rotation, ctx: KernelContext, value: SSAValue, width: int, 
     """cos or sin [P, R] in vector SRAM, continued by `rest` to `width` lanes, repeated for heads in one row."""
     tensor = ctx.host(value)
     if tensor is None:
-        raise unsupported(rotation.op, "computed tables have no kernel")
+        raise refusal(
+            rotation.op,
+            "the tables of cosines and sines are computed",
+            "Make them parameters, buffers or inputs, or functions of constants.",
+        )
     repeats = max(1, ctx.target.vlen // rotation.pitch)
     known = ctx.tables.get((tensor, width, repeats))
     if known is None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ActivationOp, BinaryOp, UnaryOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.view import Expand
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.operands import as_words
 from plena.kernels.tensors import Words
 from plena.kernels.words import new_words, word
@@ -111,5 +112,9 @@ def _right(ctx: KernelContext, op: Operation, lhs: Words) -> Words:
         return Words(ctx.place_words("words", tensor.through(Expand(shape)), "fp"), *shape)
     groups = shape_of(value)[1]
     if groups not in (1, lhs.groups):
-        raise unsupported(op, f"{groups} numbers per row do not fit {lhs.groups}")
+        raise refusal(
+            op,
+            f"{groups} numbers per row do not fit {lhs.groups}",
+            "Use as many numbers in each row on both sides, or one.",
+        )
     return as_words(ctx, op, value)

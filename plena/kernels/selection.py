@@ -9,10 +9,12 @@ from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ParameterOp
+from plena.dialects.refusals import refusal
 from plena.host.view import Array
 from plena.kernels.context import KernelContext
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation
+from plena.tensor.infinities import holds_infinity
 
 
 def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: int) -> SSAValue:
@@ -22,8 +24,24 @@ def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: i
     return value
 
 
+def require_finite(op: Operation, doing: str) -> None:
+    """Refuses operands into which the model puts infinities, for kernels that multiply by 0 what they leave out.
+
+    Raises:
+        CompileError: there is one.
+    """
+    if any(holds_infinity(operand) for operand in op.operands):
+        hint = "Fill in a finite number such as -1e9, or do it after this operation."
+        raise refusal(op, f"{doing} of a tensor with infinities has no kernel", hint)
+
+
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:
-    """A panel times the transpose of a constant matrix [N, columns of the panel]."""
+    """A panel times the transpose of a constant matrix [N, columns of the panel].
+
+    Raises:
+        CompileError: the panel may hold infinities, and 0 times infinity is NaN.
+    """
+    require_finite(op, "moving the columns")
     weight = ctx.constant_rows(name, matrix)
     value = value_at(ctx, panel, panel.rows, panel.columns)
     result = ParameterOp(SymbolRefAttr("temporary"), (panel.rows, matrix.shape[0])).result

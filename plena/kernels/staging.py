@@ -5,10 +5,11 @@ from __future__ import annotations
 from xdsl.ir import Attribute, Operation
 
 from plena.dialects.plena import ConcatAttr, FullAttr
+from plena.dialects.refusals import refusal
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.host.view import Pad
-from plena.kernels.context import KernelContext, unsupported
+from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
 
 
@@ -26,7 +27,11 @@ def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int,
     sources: list[Source] = []
     for part in parts:
         if not isinstance(part, Attribute) or tensor.view:
-            raise unsupported(op, "a run-time table that is narrower than what it applies to has no kernel")
+            raise refusal(
+                op,
+                "a table from outside is narrower than what it applies to",
+                "Give the table in full width: pad cos with ones and sin with zeros.",
+            )
         sources.append(_named(ctx, ConcatAttr([part, FullAttr(value, (rows, width - columns))], 1)))
     return HostTensor(sources[0], shape, (), shape, stack=tuple(sources) if tensor.stack else ())
 

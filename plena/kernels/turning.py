@@ -28,6 +28,7 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
     result = builder.buffer(name, "vector", ceil_div(rows, together) * together * vlen)
     weight = constant_tile(ctx, name, np.ascontiguousarray(matrix.T))
     broadcast = prefers_broadcast(ProductShape(rows, 1, 1, 1), target, ctx.schedule)
+    broadcast = broadcast and not ctx.may_hold_nan
     identity = packing_tile(ctx, transposed=True) if broadcast else None
     if identity is None:
         with builder.step(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isinf
+from math import isfinite
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -22,7 +22,7 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     The preload is fp16 (plena_isa.md section 6.2): what it cannot hold to bf16 precision is a product of what it can,
     computed once at the start.
     """
-    if isinf(value) or survives_fp16(value):
+    if not isfinite(value) or survives_fp16(value):
         return ctx.builder.constant(value)
     known = ctx.words.get(value)
     if known is not None:
@@ -88,13 +88,38 @@ def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
     )
 
 
-def lane_hiding(ctx: KernelContext, groups: int, width: int, value: float) -> SSAValue:
-    """Row g is 0 in the lanes of group g of `width` lanes each and `value` elsewhere, in vector SRAM."""
+_LOW = -1.875 * 2.0**127
+"""A number of every MX format whose double is minus infinity."""
+
+
+def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
+    """Row g is 0 in the lanes of group g of `width` lanes each and minus infinity elsewhere, in vector SRAM.
+
+    Any finite number would be larger than those of a row that a model has filled with finfo.min, or with infinity.
+    """
     vlen = ctx.target.vlen
-    rows = np.full((groups, vlen), value, np.float32)
+    name = f"lane_hiding_{groups}_{width}"
+    known = ctx.constant_panels.get(name)
+    if known is not None:
+        return known
+    rows = np.full((groups, vlen), _LOW, np.float32)
     for g in range(groups):
         rows[g, g * width : (g + 1) * width] = 0.0
-    return constant_panel(ctx, f"lane_hiding_{groups}_{width}_{value:g}", rows)
+    hiding = constant_panel(ctx, name, rows)
+    with ctx.builder.prologue():
+        ctx.builder.emit(
+            "map",
+            kind="add",
+            out=hiding,
+            a=hiding,
+            b=hiding,
+            rows=groups,
+            blocks=1,
+            out_row=vlen,
+            a_row=vlen,
+            b_row=vlen,
+        )
+    return hiding
 
 
 def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:

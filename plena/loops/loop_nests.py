@@ -23,10 +23,10 @@ def loops_in(op: Operation) -> Iterator[ForOp]:
 
 
 def loops_numbered(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
-    """The loops with these pre-order numbers; all of them when no number is given.
+    """The loops with these pre-order numbers, outer ones first; all of them when no number is given.
 
     Raises:
-        CompileError: there is no loop with such a number.
+        CompileError: there is no loop with such a number, or one is named twice.
     """
     loops = list(loops_in(op))
     if not numbers:
@@ -37,7 +37,9 @@ def loops_numbered(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
                 f"there is no loop {number}",
                 hint=f"the program has {len(loops)} loops, numbered from 0 in pre-order",
             )
-    return [loops[n] for n in numbers]
+        if numbers.count(number) > 1:
+            raise CompileError(f"loop {number} is named twice", hint="name every loop once")
+    return [loops[n] for n in sorted(numbers)]
 
 
 def require_affine(loop: ForOp) -> None:

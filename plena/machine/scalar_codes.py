@@ -80,6 +80,18 @@ def bf16_round(x: ArrayLike) -> F32:
     return bf16_from_bits(bf16_bits(x))
 
 
+def scalar_bf16_round(x: ArrayLike) -> F32:
+    """Float32 values rounded to bfloat16 as the scalar unit does (section 2.3), FP SRAM preloads among them.
+
+    Differs from `bf16_round` in NaN alone: it keeps the upper 16 bits, made quiet.
+    """
+    rounded = bf16_round(x)
+    bits = np.ascontiguousarray(x, dtype=np.float32).view(np.uint32).reshape(rounded.shape)
+    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    quiet = (bits & np.uint32(0xFFFF0000)) | np.uint32(0x00400000)
+    return np.where(nan, quiet, rounded.view(np.uint32)).view(np.float32)
+
+
 @lru_cache(maxsize=1)
 def _binade_ends() -> U32:
     """By biased exponent: the mantissa from which the binary32 logarithm rounds up to the next integer."""
@@ -181,9 +193,11 @@ def decode_table(scalar: Scalar) -> F32:
         special = e == (1 << scalar.exponent) - 1
         normal = np.ldexp(np.float32(1) + m, np.where(special, 0, e - scalar.bias))
         table = np.where(e == 0, np.ldexp(m, smallest), normal)
-        table = np.where(special, np.where(m == 0, np.inf, np.nan), table)
-        sign = scalar.sign and (codes >> np.uint32(scalar.width - 1)).astype(bool)
-        table = np.where(sign, -table, table).astype(np.float32)
+        sign = (codes >> np.uint32(scalar.width - 1)) if scalar.sign else np.zeros_like(codes)
+        # Infinities and NaNs by their bits: a NaN keeps its mantissa, which arithmetic would make quiet.
+        mantissa = (codes & np.uint32((1 << scalar.mantissa) - 1)) << np.uint32(23 - scalar.mantissa)
+        bits = np.where(special, np.uint32(0x7F800000) | mantissa, table.astype(np.float32).view(np.uint32))
+        table = (bits | sign << np.uint32(31)).astype(np.uint32).view(np.float32)
     table.setflags(write=False)
     return table
 

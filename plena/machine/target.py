@@ -99,6 +99,12 @@ SHIPPED_PRECISION: FrozenMap[NumberFormat] = FrozenMap(
 )
 """The shipped number formats. ``SCALAR_FP`` is a bare scalar type in the settings file, Plain here."""
 
+MOST = 1 << 48
+"""Largest number of the configuration: squares of tile sizes and sums of addresses stay countable."""
+
+MOST_CYCLES = 1 << 20
+"""Longest latency of one instruction."""
+
 _OPTIONAL_LATENCY = frozenset({"VECTOR_LONGEST_OPERATE_CYCLES", "VECTOR_BASIC_CYCLES"})
 
 
@@ -362,8 +368,10 @@ def _config_value(key: str, value: object) -> int:
     low: int = _FIELDS[CONFIG_FIELDS[key]].metadata["low"]
     if isinstance(value, bool) or not isinstance(value, int):
         raise SettingsError(f"must be an integer, not {value!r}", key)
-    if not low <= value < 1 << 63:
+    if value < low:
         raise SettingsError(f"must be at least {low}, not {value}", key)
+    if value > MOST:
+        raise SettingsError(f"must be at most {MOST}, not {value}", key)
     return value
 
 
@@ -380,6 +388,8 @@ def _latency(old: Latency, key: str, value: object) -> Latency:
     for name, cycles in columns.items():
         if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 0:
             raise SettingsError(f"`{name}` must be a number of cycles, not {cycles!r}", key)
+        if cycles > MOST_CYCLES:
+            raise SettingsError(f"`{name}` must be at most {MOST_CYCLES} cycles, not {cycles}", key)
     return Latency(int(str(columns["dc_lib_en"])), int(str(columns["dc_lib_dis"])))
 
 

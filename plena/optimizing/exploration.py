@@ -96,7 +96,7 @@ def explore(
     jobs = min(len(cases), jobs or os.cpu_count() or 1)
     if jobs < 1:
         raise PlenaError("there is nothing to compile", "explore", "Give at least one value and one budget.")
-    source = model if isinstance(model, str) else (model, tuple(example_inputs))
+    source = model if isinstance(model, str) else (model, tuple(example_inputs), {})
     work = [(case, machine, options) for case, machine in cases]
     rows: dict[int, Row] = {}
     with counting(len(cases), "compiling", progress) as advance:
@@ -113,12 +113,17 @@ def explore(
 
 
 def compile_case(
-    module: Any, inputs: Sequence[Any], case: Case, target: Target, options: Mapping[str, Any]
+    module: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    case: Case,
+    target: Target,
+    options: Mapping[str, Any],
 ) -> Row:
     """The row of one case."""
     started = time.perf_counter()
     try:
-        program = compile(module, inputs, target, max_instructions=case.budget, **options)
+        program = compile(module, inputs, kwargs, target=target, max_instructions=case.budget, **options)
     except PlenaError as error:
         return Row(case.settings, case.budget, seconds=time.perf_counter() - started, problem=str(error))
     stats = program.stats()
@@ -169,13 +174,15 @@ def _cases(
             yield Case(chosen, budget), machine
 
 
+_Model = tuple[Any, Sequence[Any], Mapping[str, Any]]
+
 _Work = tuple[Case, Target, Mapping[str, Any]]
 
-_loaded: list[tuple[Any, Sequence[Any]] | PlenaError] = []
+_loaded: list[_Model | PlenaError] = []
 """The model of a worker process, or why there is none."""
 
 
-def _load(source: Any) -> tuple[Any, Sequence[Any]]:
+def _load(source: Any) -> _Model:
     if not isinstance(source, str):
         return source
     from plena.cli.commands.sources import load_model

@@ -55,7 +55,7 @@ class Candidate:
 
 
 def optimize(
-    program: Source | ModuleOp,
+    program: Source | Code | ModuleOp,
     target: Target | None = None,
     *,
     max_instructions: int | None = None,

@@ -9,13 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena_isa import (
-    ARegister,
-    FRegister,
-    GPRegister,
-    PlenaRegister,
-    RegisterOp,
-)
+from plena.dialects.plena_isa import ARegister, FRegister, GPRegister, Instruction, PlenaRegister, RegisterOp
 from plena.errors import CompileError
 from plena.machine.constants import F_REGISTERS, GP_REGISTERS
 from plena.registers.coloring import Coloring, color
@@ -63,6 +57,18 @@ class AllocateRegisters(ModulePass):
     f: int = F_REGISTERS - 1
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for name, count, most in (("gp", self.gp, 15), ("f", self.f, 7)):
+            if not 1 <= count <= most:
+                raise CompileError(f"{name} must be 1 to {most} registers, got {count}", self.name)
+        for inner in op.walk():
+            if isinstance(inner, Instruction) and not all(
+                isinstance(value.type, PlenaRegister) for value in inner.operands
+            ):
+                raise CompileError(
+                    f"{inner.SPEC.mnemonic} has an address expression, not a register",
+                    self.name,
+                    "Run set-state,materialize-addresses before it.",
+                )
         graph = interference_of(op.body.block)
         for kind, first, count in ((GPRegister, 1, self.gp), (FRegister, 1, self.f), (ARegister, 0, 8)):
             allocation = _Allocation(op, kind, [kind.from_index(first + i) for i in range(count)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from math import inf, isfinite, isnan, prod
+from typing import Any, NoReturn
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, ModuleOp, SymbolRefAttr
@@ -17,16 +17,17 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
+from plena.dialects.refusals import UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.errors import CompileError
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.emission import Emitter
+from plena.tensor.infinities import finite_where_not, holds_infinity, holds_only
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
-from plena.tensor.locations import describe
 from plena.tensor.rewriting import rewrite_once
+from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
 from plena.tensor.tracing import is_staged, trace
-from plena.tensor.zero_one_masks import emit_zero_one
+from plena.tensor.zero_one_masks import emit_number, emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""
@@ -44,10 +45,8 @@ def _full(e: Emitter, op: aten.FullOp) -> bool:
     """Numbers stay until their readers have taken them; what remains is staged."""
     if any(isinstance(use.operation, aten.AtenOp) for use in op.result.uses):
         return True
-    if not isinstance(element_type_of(op.result), Float32Type):
-        return False
     value = plena.FullAttr(float(op.value.value.data), shape_of(op.result))
-    e.replace(e.add(plena.ParameterOp(value, shape_of(op.result))))
+    e.replace(e.add(plena.ParameterOp(value, shape_of(op.result), element_type_of(op.result))))
     return True
 
 
@@ -94,9 +93,13 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
     """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y)."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
-    shape = shape_of(op.result)
+    largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
+    if full_value(op.other) == (-inf if largest else inf):
+        e.replace(e.flat(emit_expand(e, op.input, shape)))
+        return True
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
-    largest = isinstance(op, aten.MaximumOp)
+    if holds_infinity(x) or holds_infinity(y):
+        return False
     difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
     step = e.add(plena.ActivationOp("relu", difference))
     e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))
@@ -104,43 +107,73 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
 
 
 def _boolean(e: Emitter, op: aten.AtenOp) -> bool:
-    """Booleans stay until their readers have made numbers or attention masks of them."""
+    """Booleans stay until their readers have made numbers or attention masks of them; results are the host's."""
+    comparison = comparison_of(op) if isinstance(op, aten.CompareOp | aten.ToOp) else None
+    if comparison is not None and is_argument(comparison[0]) and is_only_tested(comparison[0]):
+        value, test = comparison
+        if shape_of(value) == shape_of(op.results[0]):
+            e.replace(emit_test(e, value, test))
+            return True
     return any(isinstance(use.operation, aten.AtenOp | plena.PlenaOp) for use in op.results[0].uses)
 
 
 def _cast(e: Emitter, op: aten.ToOp) -> bool:
     if not isinstance(element_type_of(op.result), Float32Type):
         return _boolean(e, op)
-    number = emit_zero_one(e, op.input)
+    number = emit_number(e, op.input)
     if number is not None:
         e.replace(number)
     return number is not None
 
 
 def _where(e: Emitter, op: aten.WhereOp) -> bool:
-    """A choice by a mask m of the input or a constant one: x * m + y * (1 - m) with m as 0 and 1."""
-    mask = emit_zero_one(e, op.condition)
-    if mask is None:
+    """A choice by a mask m: x * m + y * (1 - m) with m as 0 and 1, of which neither x nor y is infinite where it is not
+    chosen. Infinity as a number is filled in.
+    """
+    mask, rejecting = emit_zero_one(e, op.condition), emit_zero_one(e, op.condition, negated=True)
+    if mask is None or rejecting is None:
         return False
     shape = shape_of(op.result)
-    chosen = right_operand(e, mask, shape)
-    inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(e.flat(mask), -1.0)), 1.0))
-    rejected = right_operand(e, e.reshape(inverse, shape_of(mask)), shape)
-    terms = [
-        _weighted(e, value, weight, shape) for value, weight in ((op.input, chosen), (op.other, rejected))
-    ]
-    known = [term for term in terms if term is not None]
-    if not known:
+    sides = ((op.input, mask), (op.other, rejecting))
+    for (kept, keeping), (filled, _) in (sides, sides[::-1]):
+        number = full_value(filled)
+        if number is not None and not isfinite(number):
+            return _filled(e, kept, keeping, number, shape)
+    terms: list[SSAValue] = []
+    for value, selected in sides:
+        if full_value(value) == 0:
+            continue
+        weight = right_operand(e, selected, shape)
+        finite = finite_where_not(e, e.flat(emit_expand(e, value, shape)), weight)
+        if finite is None:
+            _refuse_infinities(op)
+        terms.append(e.add(plena.MulOp(finite, weight)))
+    if not terms:
         return False
-    e.replace(known[0] if len(known) == 1 else e.add(plena.AddOp(*known)))
+    e.replace(terms[0] if len(terms) == 1 else e.add(plena.AddOp(*terms)))
     return True
 
 
-def _weighted(e: Emitter, value: SSAValue, weight: SSAValue, shape: tuple[int, ...]) -> SSAValue | None:
-    """value * weight as a matrix, None for zeros."""
-    if full_value(value) == 0:
-        return None
-    return e.add(plena.MulOp(e.flat(emit_expand(e, value, shape)), weight))
+def _filled(e: Emitter, value: SSAValue, kept: SSAValue, number: float, shape: tuple[int, ...]) -> bool:
+    """`value` with plus or minus infinity where `kept` is 0; NaN has no kernel."""
+    if isnan(number) or (full_value(value) is not None and not isfinite(full_value(value) or 0.0)):
+        return False
+    keeping = right_operand(e, kept, shape)
+    whole = e.flat(emit_expand(e, value, shape))
+    sign = 1 if number > 0 else -1
+    finite = whole if holds_only(whole, sign) else finite_where_not(e, whole, keeping)
+    if finite is None:
+        _refuse_infinities(e.anchor)
+    e.replace(e.add(plena.FillInfinityOp(finite, keeping, sign)))
+    return True
+
+
+def _refuse_infinities(op: Operation) -> NoReturn:
+    raise refusal(
+        op,
+        "it leaves out elements that may be infinite or NaN",
+        "Choose the operands of what overflows before, as in y / torch.where(mask, x, 1.0).",
+    )
 
 
 # Products.
@@ -274,6 +307,15 @@ def _expand(e: Emitter, op: aten.ExpandOp) -> None:
     e.replace(emit_expand(e, op.input, shape_of(op.result)))
 
 
+def _of_numbers(conversion: Conversion) -> Conversion:
+    """A kernel that moves what the machine computes: real numbers. Integers beyond 256 are no bf16 numbers."""
+
+    def convert(e: Emitter, op: aten.SliceOp | aten.CatOp) -> bool | None:
+        return conversion(e, op) if isinstance(element_type_of(op.result), Float32Type) else False
+
+    return convert
+
+
 def _embedding(e: Emitter, op: aten.EmbeddingOp) -> None:
     e.replace(e.add(plena.EmbeddingOp(op.weight, op.indices)))
 
@@ -328,8 +370,8 @@ CONVERSIONS: dict[type[Operation], Conversion] = {
     aten.ViewOp: _view,
     aten.PermuteOp: _permute,
     aten.ExpandOp: _expand,
-    aten.SliceOp: emit_slice,
-    aten.CatOp: emit_concat,
+    aten.SliceOp: _of_numbers(emit_slice),
+    aten.CatOp: _of_numbers(emit_concat),
     aten.EmbeddingOp: _embedding,
     aten.IndexSelectOp: _index_select,
 }
@@ -344,20 +386,7 @@ class ConvertOperators(RewritePattern):
             return
         conversion = CONVERSIONS.get(type(op))
         if conversion is None or conversion(Emitter(rewriter, op), op) is False:
-            raise unsupported(op)
-
-
-def unsupported(op: aten.AtenOp) -> CompileError:
-    """The error for an operator without kernel: its name, its shapes, the line of the model."""
-    name = op.operator.data if isinstance(op, aten.OperatorOp) else op.OVERLOAD or op.name
-    shapes = ", ".join(_type_text(value) for value in op.operands)
-    results = ", ".join(_type_text(value) for value in op.results)
-    hint = "Replace it in the model by supported operators (docs/tensor_level.md), or compute it outside."
-    return CompileError(f"no kernel for {name} on ({shapes}) -> ({results})", describe(op), hint)
-
-
-def _type_text(value: SSAValue) -> str:
-    return f"{list(shape_of(value))} {element_type_of(value)}"
+            raise refusal(op, None, UNSUPPORTED)
 
 
 @dataclass(frozen=True)

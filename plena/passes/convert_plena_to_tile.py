@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
@@ -18,8 +19,9 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import RearrangeOp, ReshapeOp
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.plena import AttentionOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import place_of
+from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
 from plena.errors import CompileError
 from plena.host.layout import Source, TensorPlacement
@@ -125,6 +127,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
     kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
+    kernels.may_hold_nan = any(_may_be_nan(op) for op in function.walk())
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
         integer = not isinstance(argument.type.element_type, Float32Type)
@@ -145,6 +148,11 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
+
+
+def _may_be_nan(op: Operation) -> bool:
+    """Whether queries without a key make rows of NaN."""
+    return isinstance(op, AttentionOp) and op.empty is not None and op.empty.data == "nan"
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
@@ -177,6 +185,9 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
         # Outputs are read back through the view's inverse, so the steps run from the result to the panel.
         steps.extend(_inverse(op))
         value = op.input
+    if not isinstance(element_type_of(value), Float32Type):
+        _return_integers(value, index, steps, kernels)
+        return
     panel = kernels.panel(value)
     if shape_of(value) != (panel.rows, panel.columns):
         steps.append(Reshape((panel.rows, panel.columns)))
@@ -188,6 +199,24 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
         assert isinstance(buffer, BufferOp)
     output = _output(panel, index, steps, kernels)
     buffer.placements = ArrayAttr([placement_attribute(output, kernels.data)])
+
+
+def _return_integers(value: SSAValue, index: int, steps: list[Step], kernels: KernelContext) -> None:
+    """Integers and booleans pass through INT SRAM, which holds them as they are."""
+    tensor = kernels.host(value)
+    where = place_of(value.owner) if isinstance(value.owner, Operation) else None
+    what = f"result {index}, {prod(shape_of(value))} integers of shape {shape_of(value)},"
+    if tensor is None:
+        raise CompileError(f"{what} would have to be computed", where, "Compute it outside.")
+    tensor = tensor.through(Reshape((prod(tensor.shape),)))
+    if prod(tensor.shape) > kernels.target.int_sram_size:
+        raise CompileError(f"{what} does not fit INT SRAM", where, "Return it outside.")
+    placement = TensorPlacement(
+        f"result_{index}", "int", 0, tensor.shape, "words", "u32", tensor.source, view=tensor.view
+    )
+    view = (*steps, Reshape(tensor.shape))
+    output = replace(placement, name=f"output_{index}", source=Source("output", index), view=view)
+    kernels.placed_buffer(placement.name, "int", placement.elements, [placement, output])
 
 
 def _inverse(op: RearrangeOp | ReshapeOp) -> list[Step]:

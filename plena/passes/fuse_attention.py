@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
+from xdsl.dialects.builtin import Float32Type, ModuleOp, SymbolRefAttr
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -16,23 +16,28 @@ from xdsl.pattern_rewriter import (
 )
 
 from plena.dialects import aten, plena
+from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.errors import CompileError
+from plena.tensor.attention_hiding import Hiding, Masks, Unclear
 from plena.tensor.attention_masks import (
     Added,
     Allowed,
+    Fill,
+    Hides,
     Opaque,
     Sight,
     Term,
     additive_terms,
     boolean_terms,
+    hiding,
 )
 from plena.tensor.attention_scores import Attention, Scores, match_attention
 from plena.tensor.emission import Emitter
 from plena.tensor.layout_maps import Atom, LayoutMap
-from plena.tensor.locations import describe
 from plena.tensor.rewriting import rewrite
+from plena.tensor.staged_tests import emit_test
 from plena.tensor.tracing import Trace, trace
 
 
@@ -119,6 +124,8 @@ class AttentionBuilder:
     emitter: Emitter
     scores: Scores
     cut: Heads
+    empty: str
+    """What its softmax makes of rows of minus infinity, "zero" or "nan"."""
 
     def build(self, query: Trace, key: Trace, value: Trace) -> SSAValue:
         """The attention [batch*S, heads*E] of traced operands [..., S or T, features]."""
@@ -126,6 +133,7 @@ class AttentionBuilder:
         if k.heads != v.heads or self.cut.heads % k.heads != 0 or q.heads != self.cut.heads:
             q, k, v = (self._all_heads(t) for t in (q, k, v))
         band, bias, padding = self._masks()
+        hiding = self._hiding()
         scale = self.scores.scale * query.scale * key.scale
         attention = plena.AttentionOp(
             *(self._rows(t) for t in (q, k, v)),
@@ -138,6 +146,10 @@ class AttentionBuilder:
             bias=bias,
             key_padding=padding,
             sinks=self._sinks(),
+            fill=hiding.fill,
+            masked=hiding.masked,
+            empty=hiding.empty,
+            moderate=hiding.moderate and bias is not None and isinstance(element_type_of(bias), Float32Type),
         )
         return self._scaled(self.emitter.add(attention), value.scale)
 
@@ -180,9 +192,10 @@ class AttentionBuilder:
             atom.source < 0 for axis in (layout.axes[0], layout.axes[2]) for atom in axis
         )
         if layout is None or not one_per_head:
-            raise CompileError(
+            raise refusal(
+                self.emitter.anchor,
                 f"attention sinks of shape {shape_of(self.scores.sinks)} differ between queries",
-                describe(self.emitter.anchor),
+                "Give one sink for each head: a parameter of shape [1, heads, 1, 1].",
             )
         per_head = LayoutMap(layout.factors, (layout.axes[1],))
         return repeated_view(self.emitter, traced.base, per_head, (self.cut.heads,))
@@ -191,32 +204,50 @@ class AttentionBuilder:
 
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
         band: BandAttr | None = None
-        biases: list[Term] = []
+        biases: list[Allowed | Added] = []
         paddings: list[Allowed] = []
         for term in self.scores.terms:
-            match term:
-                case BandAttr():
-                    band = term if band is None else band.intersect(term)
-                case Allowed() if not paddings and self._is_padding(term):
-                    paddings.append(term)
-                case _:
-                    biases.append(term)
+            match term.mask if isinstance(term, Hides) else term:
+                case BandAttr() as found:
+                    band = found if band is None else band.intersect(found)
+                case Allowed() as mask if not paddings and self._is_padding(mask):
+                    paddings.append(mask)
+                case Allowed() | Added() as mask:
+                    biases.append(mask)
         if len(biases) > 1:
-            raise CompileError(
-                "attention has more than one mask that is neither causal, windowed nor one of keys",
-                describe(self.emitter.anchor),
-                "Combine the masks into one before the attention.",
+            shapes = " and ".join(str(list(shape_of(term.base))) for term in biases)
+            raise refusal(
+                self.emitter.anchor,
+                f"it has {len(biases)} masks or biases that are neither causal, windowed nor one of keys, {shapes}",
+                "Combine them into one tensor that is an input, a buffer or a function of constants. A model that "
+                "makes a mask out of position_ids makes none if it gets attention_mask, too, or no position_ids.",
             )
         bias = self._bias(biases[0]) if biases else None
         return band, bias, self._padding(paddings[0]) if paddings else None
+
+    def _hiding(self) -> Hiding:
+        queries, keys = self.scores.shape[-2:]
+        masks = Masks(self.scores.terms, queries, keys, self.empty)
+        try:
+            return masks.hiding(self.scores.sinks is not None)
+        except Unclear:
+            numbers = sorted({term.fill.number for term in self.scores.terms if isinstance(term, Hides)})
+            raise refusal(
+                self.emitter.anchor,
+                f"masks of attention scores {self.scores.shape} hide keys by {', '.join(f'{n:g}' for n in numbers)}: "
+                "queries without any other key would depend on how these add up",
+                "Hide keys by -inf, or combine the masks and hide once by torch.finfo(torch.float32).min.",
+            ) from None
 
     def _axes(self, term: Allowed | Added) -> LayoutMap:
         batch, heads = self.cut.batch, self.cut.heads
         layout = term.layout.reshaped((batch, heads, *self.scores.shape[-2:]))
         if layout is None:
             shape = term.layout.shape
-            raise CompileError(
-                f"a mask of shape {shape} does not separate samples and heads", describe(self.emitter.anchor)
+            raise refusal(
+                self.emitter.anchor,
+                f"a mask of shape {list(shape)} does not separate samples and heads",
+                "Give it as [batch, heads, queries, keys], with 1 where it is the same for all.",
             )
         return layout
 
@@ -230,9 +261,8 @@ class AttentionBuilder:
         layout = LayoutMap(self._axes(term).factors, (batch, keys))
         return self._mask_view(term, layout, (self.cut.batch, self.scores.shape[-1]))
 
-    def _bias(self, term: Term) -> SSAValue:
+    def _bias(self, term: Allowed | Added) -> SSAValue:
         """The mask with axes [b, h, s, T], each of them whole or 1."""
-        assert isinstance(term, Allowed | Added)
         layout = self._axes(term)
         shape = (self.cut.batch, self.cut.heads, *self.scores.shape[-2:])
         axes, sizes = list(layout.axes), list(shape)
@@ -249,8 +279,13 @@ class AttentionBuilder:
             base = self.emitter.add(
                 plena.ParameterOp(symbol, shape_of(term.base), element_type_of(term.base))
             )
-        if isinstance(term, Allowed) and term.inverted:
-            base = self.emitter.add(plena.NotOp(base))
+        if isinstance(owner, aten.FullOp):
+            value, shape_of_it = full_value(base), shape_of(base)
+            assert value is not None
+            uniform = plena.FullAttr(value, shape_of_it)
+            base = self.emitter.add(plena.ParameterOp(uniform, shape_of_it, element_type_of(base)))
+        for test in term.tests if isinstance(term, Allowed) else ():
+            base = emit_test(self.emitter, base, test)
         return repeated_view(self.emitter, base, layout, shape)
 
 
@@ -277,7 +312,7 @@ def _fuse(rewriter: PatternRewriter, op: Operation, attention: Attention, key: T
     query, value = trace(scores.query, scales=True), trace(attention.value, scales=True)
     cut = _heads_of(scores.shape, [query, key, value])
     emitter = Emitter(rewriter, op)
-    result = AttentionBuilder(emitter, scores, cut).build(query, key, value)
+    result = AttentionBuilder(emitter, scores, cut, "nan").build(query, key, value)
     rows, features = scores.shape[-2], shape_of(attention.value)[-1]
     per_head = LayoutMap.of((cut.batch, rows, cut.heads, features)).permuted((0, 2, 1, 3))
     emitter.replace(emitter.view(result, per_head, shape_of(op.results[0])))
@@ -292,7 +327,7 @@ class FuseScaledDotProductAttention(RewritePattern):
         shape = (*shape_of(op.result)[:-1], k[-2])
         terms: list[Term] = []
         if op.is_causal.value.data:
-            terms.append(BandAttr(None, 0))
+            terms.append(Hides(BandAttr(None, 0), Fill(float("-inf"), op.result)))
         if op.attn_mask is not None:
             terms += self._mask_terms(op, op.attn_mask, shape)
         scale = q[-1] ** -0.5 if op.scale is None else op.scale.value.data
@@ -303,23 +338,24 @@ class FuseScaledDotProductAttention(RewritePattern):
         if op.enable_gqa.value.data:
             key, value = (_grouped(t, q[-3]) for t in (key, value))
         cut = _heads_of(shape, [query, key, value])
-        result = AttentionBuilder(emitter, scores, cut).build(query, key, value)
+        result = AttentionBuilder(emitter, scores, cut, "zero").build(query, key, value)
         per_head = LayoutMap.of((cut.batch, shape[-2], cut.heads, shape_of(op.value)[-1]))
         emitter.replace(emitter.view(result, per_head.permuted((0, 2, 1, 3)), shape_of(op.result)))
 
     def _mask_terms(
         self, op: aten.ScaledDotProductAttentionOp, mask: SSAValue, shape: tuple[int, ...]
     ) -> list[Term]:
-        from xdsl.dialects.builtin import Float32Type
-
         sight = Sight().before(lambda layout: layout.expanded(shape))
         real = isinstance(element_type_of(mask), Float32Type)
         try:
-            return additive_terms(mask, sight) if real else boolean_terms(mask, sight)
+            if real:
+                return additive_terms(mask, sight)
+            return hiding(boolean_terms(mask, sight), Fill(float("-inf"), op.result))
         except Opaque:
-            raise CompileError(
-                f"the mask of shape {shape_of(mask)} is built in a way the compiler cannot follow",
-                describe(op),
+            raise refusal(
+                op,
+                f"the mask of shape {list(shape_of(mask))} is built in a way the compiler cannot follow",
+                "Give the mask as an input, or build it of comparisons, and, or, not and masked_fill alone.",
             ) from None
 
 

@@ -78,6 +78,11 @@ class _Run:
     def first(self) -> Sequence[Operation]:
         return self.ops[self.start : self.start + self.period]
 
+    def operands(self, index: int, number: int) -> tuple[SSAValue, ...]:
+        """What an operation of the period has as an operand, by iteration."""
+        first = self.start + index
+        return tuple(self.ops[first + n * self.period].operands[number] for n in range(self.times))
+
     @property
     def end(self) -> int:
         return self.start + self.period * self.times
@@ -216,14 +221,19 @@ def _roll(function: FuncOp, run: _Run) -> None:
     stacked, invariant = _parameters(run)
     types = [initial.type for initial, _ in run.carried]
     block = Block(arg_types=[*types, *(values[0].type for values in stacked)])
+    carried = {initial: argument for (initial, _), argument in zip(run.carried, block.args, strict=False)}
+    arguments = dict(zip(stacked, block.args[len(types) :], strict=True))
     mapping: dict[SSAValue, SSAValue] = {}
-    for (initial, _), argument in zip(run.carried, block.args, strict=False):
-        mapping[initial] = argument
-    for values, argument in zip(stacked, block.args[len(types) :], strict=True):
-        mapping[values[0]] = argument
-    for op in run.first:
+    for index, op in enumerate(run.first):
         copy = op.clone(mapping)
-        _generalise(copy, run.ops[run.start + run.period + run.first.index(op)])
+        for number, operand in enumerate(op.operands):
+            # By position: what one operand carries another one may read unchanged in all iterations.
+            values = run.operands(index, number)
+            if isinstance(operand.owner, ParameterOp):
+                copy.operands[number] = arguments.get(values, operand)
+            elif operand in carried and values[1] is not operand:
+                copy.operands[number] = carried[operand]
+        _generalise(copy, run.ops[run.start + run.period + index])
         block.add_op(copy)
     block.add_op(YieldOp([mapping[value] for _, value in run.carried]))
     expressions = [[_expression(value) for value in values] for values in stacked]
@@ -233,8 +243,9 @@ def _roll(function: FuncOp, run: _Run) -> None:
     for value in invariant:
         parameter = value.owner
         assert isinstance(parameter, ParameterOp)
-        parameter.detach()
-        body.insert_op_before(parameter, repeat)
+        if not parameter.is_before_in_block(repeat):
+            parameter.detach()
+            body.insert_op_before(parameter, repeat)
     shift = (run.times - 1) * run.period
     numbers: Places = {v: (i, n) for i, op in enumerate(run.ops) for n, v in enumerate(op.results)}
     for (_, value), output in zip(run.carried, repeat.outputs, strict=True):
@@ -249,22 +260,19 @@ def _roll(function: FuncOp, run: _Run) -> None:
             op.erase()
 
 
-def _parameters(run: _Run) -> tuple[list[list[SSAValue]], list[SSAValue]]:
+def _parameters(run: _Run) -> tuple[list[tuple[SSAValue, ...]], list[SSAValue]]:
     """Parameters by position in the period: those that differ between iterations, and those that do not."""
-    stacked: list[list[SSAValue]] = []
-    invariant: list[SSAValue] = []
-    known: set[SSAValue] = set()
+    stacked: dict[tuple[SSAValue, ...], None] = {}
+    invariant: dict[SSAValue, None] = {}
     for index, op in enumerate(run.first):
         for number, operand in enumerate(op.operands):
-            if not isinstance(operand.owner, ParameterOp) or operand in known:
-                continue
-            known.add(operand)
-            values = [run.ops[run.start + index + n * run.period].operands[number] for n in range(run.times)]
-            if len({_expression(v) for v in values}) == 1:
-                invariant.append(operand)
-            else:
-                stacked.append(values)
-    return stacked, invariant
+            if isinstance(operand.owner, ParameterOp):
+                values = run.operands(index, number)
+                if len({_expression(v) for v in values}) == 1:
+                    invariant[operand] = None
+                else:
+                    stacked[values] = None
+    return list(stacked), list(invariant)
 
 
 def _expression(value: SSAValue) -> Attribute:

@@ -20,7 +20,8 @@ class VerifyProgram(ModulePass):
     """Checks every address over all loop iterations, loops and immediates; changes nothing.
 
     The errors are exactly the abort conditions of the machine (plena_isa.md section 3.8), in register form and, as far
-    as addresses and loops go, in affine form. What is only suspicious is reported by `plena verify`.
+    as addresses and loops go, in affine form; there an address below zero is one too. What is only suspicious is
+    reported by `plena verify`.
 
     Options:
         preloaded: what the host loads, as `int:start-stop=low..high fp:start-stop hbm:start-stop`; numbers from INT

@@ -35,10 +35,12 @@ from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
-from plena.host.ports import Port, Region
+from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.machine.target import Target
+from plena.program.manifest_schema import check_manifest
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.text_files import read_text
 
 if TYPE_CHECKING:
     from plena.program.program import Program
@@ -106,6 +108,9 @@ def load_program(directory: Path) -> Program:
             target=Target().with_settings(part(manifest, "target", dict, where)),
             inputs=tuple(Port.from_json(p, where) for p in part(manifest, "inputs", list, where)),
             outputs=tuple(Port.from_json(p, where) for p in part(manifest, "outputs", list, where)),
+            fixed_results=tuple(
+                fixed_result_from_json(r, where) for r in part(manifest, "fixed_results", list, where)
+            ),
             placements=tuple(
                 TensorPlacement.from_json(p, where) for p in part(manifest, "placements", list, where)
             ),
@@ -144,7 +149,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a folder, after checking every file that it lists.
 
     Raises:
-        PlenaError: no folder, no manifest, another version, a file missing, truncated or changed.
+        PlenaError: no folder, no manifest, another version, a field that is missing or of the wrong kind, a file
+            missing, truncated or changed.
     """
     path = directory / MANIFEST
     if not directory.is_dir():
@@ -165,6 +171,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             str(path),
             "Compile the program again.",
         )
+    check_manifest(manifest, str(path))
     for name, facts in part(manifest, "files", dict, str(path)).items():
         _check_file(directory / name, facts, str(path))
     return manifest
@@ -264,6 +271,7 @@ def _manifest(program: Program, has_inputs: bool) -> dict[str, Any]:
         "timing": program.timing,
         "inputs": [port.to_json() for port in program.inputs],
         "outputs": [port.to_json() for port in program.outputs],
+        "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],
         "memory_map": [region.to_json() for region in program.memory_map],
@@ -357,7 +365,11 @@ def read_provenance(manifest: Mapping[str, Any], count: int, where: str) -> tupl
     runs = part(manifest, "provenance", list, where)
     origins: list[Provenance] = []
     for number, run in enumerate(runs):
-        following = runs[number + 1][0] if number + 1 < len(runs) else count
+        match runs[number + 1] if number + 1 < len(runs) else [count]:
+            case [int(following), *_]:
+                pass
+            case _:
+                raise PlenaError(f"`provenance[{number + 1}]` is malformed", where)
         match run:
             case [int(start), str(module), str(step)] if start == len(origins) and following <= count:
                 origins.extend([Provenance(module, step)] * (following - start))
@@ -381,24 +393,21 @@ def _read_words(directory: Path) -> npt.NDArray[np.uint32]:
     from plena.assembly import parse_mem
 
     path = directory / WORDS
-    try:
-        return parse_mem(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise PlenaError("not a text file", str(path)) from None
+    return parse_mem(read_text(path), str(path))
 
 
 def _require_consistent(program: Program, directory: Path, where: str) -> None:
     from plena.assembly import encode, parse_asm
 
     path = directory / ASM
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     assembled = encode(parse_asm(text, file=str(path)))
     if not np.array_equal(assembled, program.words):
         differ = [n for n, (a, b) in enumerate(zip(assembled, program.words, strict=False)) if a != b]
         at = differ[0] if differ else min(len(assembled), len(program.words))
         raise PlenaError(f"{ASM} and {WORDS} differ from instruction {at} on", str(directory))
     program.__dict__["asm"] = text
-    size = (directory / HBM_SIZE).read_text(encoding="utf-8").strip()
+    size = read_text(directory / HBM_SIZE).strip()
     if size != str(program.hbm_size):
         raise PlenaError(f"{HBM_SIZE} says {size!r}, the manifest {program.hbm_size}", str(directory))
     for placement in program.placements:

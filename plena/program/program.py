@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,9 @@ import numpy.typing as npt
 from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, stage, unstage
+from plena.host.image import Memories, Preload, source_array, stage, unstage
 from plena.host.layout import TensorPlacement
-from plena.host.ports import Port, Region
+from plena.host.ports import FixedResult, Port, Region
 from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.rationale import Rationale
@@ -24,11 +25,14 @@ from plena.progress import instruction_progress, track
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
     from xdsl.dialects.builtin import ModuleOp
 
     from plena.assembly.statistics import Statistics
     from plena.assembly.stream import Provenance
+    from plena.checking.reference import ModuleReferences
     from plena.emulator import EmulationResult
+    from plena.host.call_inputs import CallSignature
     from plena.optimizing.size_curve import SizeCurve
 
 DataSource: TypeAlias = Callable[[str], Any]
@@ -48,7 +52,8 @@ class Program:
     Attributes:
         words: machine code, uint32.
         target: the machine it was compiled for.
-        inputs, outputs: what ``run`` takes and returns.
+        inputs, outputs: the tensors that ``run`` takes and returns.
+        fixed_results: what the model returns beside tensors, None and numbers, with its place among the results.
         placements: where inputs, outputs and data lie; every tensor may have several.
         constants: the FP SRAM words from word 0 on (fp16 in the preload file, bf16 in the machine).
         int_sram: the INT SRAM words from word 0 on, before inputs are staged.
@@ -62,7 +67,9 @@ class Program:
         rationale: what it chose among and what became of its loops; None if unknown.
         thresholds: what ``check`` demands.
         data: where parameters and constants come from; None for a loaded program, which has its image.
-        example_inputs: what the compiler was given; saved with the program.
+        example_inputs: the tensors that the compiler was given; saved with the program.
+        signature: how the module takes its inputs, if it is not one tensor after the other; not saved.
+        source: the module, from which the two references after the first come.
         machine_reference, quantized_reference, float_reference: what ``check`` compares with.
         module: the IR in register form.
         last_run: the counters of the last run.
@@ -74,6 +81,7 @@ class Program:
     target: Target
     inputs: tuple[Port, ...] = ()
     outputs: tuple[Port, ...] = ()
+    fixed_results: tuple[FixedResult, ...] = ()
     placements: tuple[TensorPlacement, ...] = ()
     constants: tuple[float, ...] = ()
     int_sram: tuple[int, ...] = ()
@@ -88,6 +96,8 @@ class Program:
     thresholds: Thresholds = field(default_factory=Thresholds)
     data: DataSource | None = None
     example_inputs: Sequence[Any] | None = None
+    signature: CallSignature | None = None
+    source: ModuleReferences | None = None
     machine_reference: Reference | None = None
     quantized_reference: Reference | None = None
     float_reference: Reference | None = None
@@ -95,6 +105,7 @@ class Program:
     last_run: RunFigures | None = None
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
+    _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
 
     @staticmethod
     def from_module(module: ModuleOp, **parts: Any) -> Program:
@@ -149,21 +160,22 @@ class Program:
 
         return statistics_of(decode(self.words), self.target, self.provenance or None, self.useful_macs)
 
-    def run(self, *inputs: torch.Tensor, progress: bool | None = None) -> Any:
+    def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
         """Run on the emulator.
 
         Args:
-            inputs: tensors of the shapes of ``self.inputs``; the dtype kind must be the same.
+            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
+                be the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
             progress: whether to show it; None means when it takes long on a terminal.
 
         Returns:
-            the output tensor, or a tuple of several.
+            the output tensor, or a tuple of several results, None and numbers of the model among them.
 
         Raises:
             PlenaError: inputs that do not fit.
             EmulatorError: the program aborts.
         """
-        return self.results(self.emulate(*inputs, progress=progress))
+        return self.results(self.emulate(*inputs, progress=progress, **kwargs))
 
     def run_saved(self, progress: bool | None = None) -> Any:
         """Run a loaded program on the inputs it was saved with; otherwise as ``run``.
@@ -176,12 +188,15 @@ class Program:
         return self.results(self.execute(self.image, progress))
 
     def results(self, memories: Memories) -> Any:
-        """The output tensor, or a tuple of several, that a run left in the memories."""
-        outputs = tuple(self._output(index, port, memories) for index, port in enumerate(self.outputs))
-        return outputs[0] if len(outputs) == 1 else outputs
+        """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
+        outputs: list[Any] = [self._output(index, port, memories) for index, port in enumerate(self.outputs)]
+        for position, value in self.fixed_results:
+            outputs.insert(position, value)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def emulate(self, *inputs: torch.Tensor, progress: bool | None = None) -> EmulationResult:
+    def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
+        inputs = tuple(self.input_tensors(inputs, kwargs))
         self.require_inputs(inputs)
         preload = self.image
         self.has_saved_inputs = False
@@ -233,12 +248,16 @@ class Program:
         return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
 
     def check(
-        self, *inputs: torch.Tensor, module: torch.nn.Module | None = None, quiet: bool = False
+        self,
+        *inputs: Any,
+        module: torch.nn.Module | ExportedProgram | None = None,
+        quiet: bool = False,
+        **kwargs: Any,
     ) -> CheckReport:
-        """Run and compare with the references, printing a table.
+        """Run and compare with the references, printing a table; docs/check.md says what the verdict means.
 
         Args:
-            inputs: as of ``run``; none means the example inputs.
+            inputs, kwargs: as of ``run``; none means the example inputs.
             module: the user's module, for a program that was loaded from a folder.
             quiet: do not print.
 
@@ -247,10 +266,16 @@ class Program:
             EmulatorError: the program aborts.
         """
         from plena.checking.reference import check_program
+        from plena.host.call_inputs import CallSignature
 
-        if not inputs and self.inputs and self.example_inputs is not None:
-            inputs = tuple(self.example_inputs)
-        report = self.last_check = check_program(self, inputs, module)
+        signature = self.signature
+        if not inputs and not kwargs and self.inputs and self.example_inputs is not None:
+            tensors = list(self.example_inputs)
+        else:
+            if signature is None and module is not None:
+                signature = CallSignature.of(inputs, kwargs, module)
+            tensors = self.input_tensors(inputs, kwargs, signature)
+        report = self.last_check = check_program(self, tensors, module, signature)
         if not quiet:
             print(report)
         return report
@@ -331,6 +356,7 @@ class Program:
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol, tensor = placement.source.symbol, self.data(placement.source.symbol)
+                self._marks[symbol] = _mark(tensor)
             stage(placement, tensor, preload, self.target)
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
@@ -341,6 +367,41 @@ class Program:
         """
         for placement in self.placements_of("input"):
             stage(placement, inputs[placement.source.index], preload, self.target)
+
+    def input_tensors(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], signature: CallSignature | None = None
+    ) -> list[Any]:
+        """The tensors of a call, in the order of ``self.inputs``.
+
+        Raises:
+            PlenaError: the call is neither like the module's nor a list of tensors.
+        """
+        import torch
+
+        signature = signature or self.signature
+        flat = not kwargs and all(isinstance(value, torch.Tensor) for value in args)
+        if signature is not None and not (flat and len(args) == len(self.inputs)):
+            found = signature.tensors(args, kwargs)
+            if found is not None:
+                return found
+        names = [port.name for port in self.inputs]
+        rest = names[len(args) :]
+        if kwargs and set(kwargs) == set(rest):
+            return [*args, *(kwargs[name] for name in rest)]
+        if kwargs:
+            raise PlenaError(
+                f"the program has no inputs called {', '.join(kwargs)} after {len(args)} others",
+                "run",
+                f"Call it as the module was called when it was compiled, or with {', '.join(names) or 'nothing'}.",
+            )
+        return list(args)
+
+    def changed_data(self) -> Iterator[str]:
+        """The tensors that are different now from what was written into the image."""
+        for symbol, mark in self._marks.items():
+            assert self.data is not None
+            if _mark(self.data(symbol)) != mark:
+                yield symbol
 
     def require_inputs(self, inputs: Sequence[Any]) -> None:
         """Check number, shapes and dtype kinds of input tensors.
@@ -361,7 +422,7 @@ class Program:
             layout = str(getattr(given, "layout", "torch.strided"))
             if layout != "torch.strided":
                 raise PlenaError(f"input {port.name} is {layout}", "run", "Give it as a dense tensor.")
-            if tuple(given.shape) != port.shape or _kind(str(given.dtype)) != _kind(port.dtype):
+            if tuple(given.shape) != port.shape or not _fits(str(given.dtype), port.dtype):
                 dtype = str(given.dtype).removeprefix("torch.")
                 raise PlenaError(
                     f"input {port} was given as {dtype}{list(given.shape)}",
@@ -422,7 +483,7 @@ class Program:
         for placement in self.placements_of("output", index):
             matrices = unstage(placement, result, self.target)
             array = views.scatter(placement.view, matrices.astype(array.dtype, copy=False), array)
-        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)
+        return torch.from_numpy(np.array(array)).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -439,6 +500,14 @@ class RunFigures:
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
 
 
-def _kind(dtype: str) -> str:
-    """Floating point or not; integer widths and booleans may stand for each other."""
-    return "floating" if "float" in dtype else "integer"
+def _mark(tensor: Any) -> int:
+    """A checksum of the values of a tensor."""
+    array, _ = source_array(tensor)
+    return crc32(np.ascontiguousarray(array).tobytes())
+
+
+def _fits(given: str, wanted: str) -> bool:
+    """Widths of floating-point numbers and integers may stand for each other, and booleans for integers."""
+    if "float" in given or "float" in wanted:
+        return "float" in given and "float" in wanted
+    return "bool" in given or "bool" not in wanted

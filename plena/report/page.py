@@ -130,16 +130,12 @@ def _note_what_is_missing(contents: Contents, curve: CurvePicture | None) -> Non
 
 def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
     bounds = report.thresholds
-    close, cosine = bounds.allclose_share, bounds.cosine
     demanded = {
         "machine": "" if bounds.machine is None else f"RMS at most {bounds.machine:.2%}",
         "quantized": "" if bounds.quantized is None else f"RMS at most {bounds.quantized:.2%}",
-        "float32": ", ".join(
-            [
-                *([] if close is None else [f"close at least {close:.0%}"]),
-                *([] if cosine is None else [f"cosine at least {cosine}"]),
-            ]
-        ),
+        "float32": ""
+        if report.added is None
+        else f"added to the formats' cost: at most {report.added.allowed:.2%}",
         "formats": "",
     }
     meanings = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,12 +117,17 @@ def measure_curve(contents: Contents) -> None:
 
 
 def contents_of_failure(
-    error: PlenaError, module: Any, inputs: Sequence[Any], origin: str, target: Target
+    error: PlenaError,
+    module: Any,
+    inputs: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    origin: str,
+    target: Target,
 ) -> Contents:
     """A model that could not be compiled: the error, its parts, and its operators if it could be read."""
     contents = Contents(type(module).__name__, origin, target, failure=error)
     contents.model = tuple(_model_parts(module))
-    contents.operators = _operators(module, inputs)
+    contents.operators = _operators(module, inputs, kwargs)
     contents.missing.append(Missing.because("program", error))
     return contents
 
@@ -137,13 +142,13 @@ def _model_parts(module: Any) -> list[ModelPart]:
     ]
 
 
-def _operators(module: Any, inputs: Sequence[Any]) -> tuple[tuple[str, int], ...]:
+def _operators(module: Any, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """How often each operator is called, the most frequent first."""
     from plena.dialects.aten import OperatorOp
     from plena.frontend import import_module
 
     try:
-        imported = import_module(module, inputs).module
+        imported = import_module(module, inputs, kwargs).module
     except PlenaError:
         return ()
     names = Counter(

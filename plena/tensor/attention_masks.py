@@ -1,22 +1,34 @@
 """What an attention mask allows: bands around the diagonal, padded keys, and the rest.
 
 Masks are taken apart by rules, each a case of the functions `boolean_terms` (true takes part),
-`negated_terms` and `additive_terms` (added to the scores); a mask is the conjunction of its terms.
+`negated_terms` and `additive_terms` (added to the scores); a mask is the conjunction of its terms. What hides keys
+keeps the number it does so by: rows in which every key is hidden depend on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isinf
 
-from xdsl.dialects.builtin import IntegerType
+from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.staged_tests import (
+    BITS,
+    IS_ZERO,
+    Test,
+    comparison_of,
+    is_bits,
+    is_boolean,
+    negation,
+    on_bits,
+)
 
 _MASKED = -1e4
 """Additive numbers from here down mean "does not take part" (see plena.frontend.bands)."""
@@ -24,14 +36,11 @@ _MASKED = -1e4
 
 @dataclass(frozen=True)
 class Allowed:
-    """Keys take part where `base` is not zero (or false), with `inverted` where it is.
-
-    `layout` views it in the scores' shape.
-    """
+    """Keys take part where `base` is true after the host's `tests`; `layout` views it in the scores' shape."""
 
     base: SSAValue
     layout: LayoutMap
-    inverted: bool = False
+    tests: tuple[Test, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,41 @@ class Added:
     layout: LayoutMap
 
 
-Term = BandAttr | Allowed | Added
+@dataclass(frozen=True)
+class Fill:
+    """The number that masks put in place of scores, or that they add to them.
+
+    Attributes:
+        number: minus infinity, or a number of at most -1e4.
+        at: what has it for elements; masks of one fill have the same.
+        adds: whether it is added to the scores, which a small number does not make vanish.
+        covers: whether it takes the place of what masks further inside have put.
+    """
+
+    number: float
+    at: SSAValue
+    adds: bool = True
+    covers: bool = False
+
+
+@dataclass(frozen=True)
+class Hides:
+    """A mask that hides keys by a number."""
+
+    mask: BandAttr | Allowed
+    fill: Fill
+
+
+Condition = BandAttr | Allowed
+"""What a boolean is made of."""
+
+Term = Hides | Added
+"""What an additive mask is made of."""
+
+
+def hiding(tests: list[Condition], fill: Fill) -> list[Term]:
+    """The tests, failing which a key is hidden by `fill`."""
+    return [Hides(test, fill) for test in tests]
 
 
 class Opaque(Exception):
@@ -86,7 +129,7 @@ class Sight:
         return layout
 
 
-def boolean_terms(mask: SSAValue, sight: Sight) -> list[Term]:
+def boolean_terms(mask: SSAValue, sight: Sight) -> list[Condition]:
     """The conjunction that a boolean, or a 0/1 number, stands for."""
     op = mask.owner
     match op:
@@ -99,19 +142,15 @@ def boolean_terms(mask: SSAValue, sight: Sight) -> list[Term]:
             return [t for x in operands for t in boolean_terms(x, sight.broadcast(x, op.result))]
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return boolean_terms(op.input, sight.through(op))
-        case aten.ToOp():
-            return boolean_terms(op.input, sight)
         case aten.LogicalNotOp():
             return _or_itself(negated_terms(op.input, sight), mask, sight)
-        case aten.CompareOp() if is_nonzero_test(op):
-            return boolean_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.CompareOp() if is_zero_test(op):
-            return _or_itself(negated_terms(op.input, sight.broadcast(op.input, op.result)), mask, sight)
+        case aten.ToOp() | aten.CompareOp():
+            return _or_itself(_tested_terms(op, sight, negated=False), mask, sight)
         case _:
             return [Allowed(mask, sight.layout(mask))]
 
 
-def negated_terms(mask: SSAValue, sight: Sight) -> list[Term] | None:
+def negated_terms(mask: SSAValue, sight: Sight) -> list[Condition] | None:
     """The conjunction that `not mask` stands for, None if there is no rule."""
     op = mask.owner
     match op:
@@ -119,18 +158,12 @@ def negated_terms(mask: SSAValue, sight: Sight) -> list[Term] | None:
             return []
         case aten.LogicalNotOp():
             return boolean_terms(op.input, sight)
-        case aten.CompareOp() if is_zero_test(op):
-            return boolean_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.CompareOp() if is_nonzero_test(op):
-            return negated_terms(op.input, sight.broadcast(op.input, op.result))
-        case aten.ToOp():
-            return negated_terms(op.input, sight)
-        case aten.SubOp() if full_value(op.input) == 1.0 and holds_zero_one(op.other, staged=True):
-            return boolean_terms(op.other, sight.broadcast(op.other, op.result))
+        case aten.ToOp() | aten.CompareOp():
+            return _tested_terms(op, sight, negated=True)
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return negated_terms(op.input, sight.through(op))
         case _ if isinstance(mask, BlockArgument) or isinstance(op, aten.ConstantOp):
-            return [Allowed(mask, sight.layout(mask), inverted=True)]
+            return [Allowed(mask, sight.layout(mask), (IS_ZERO,))]
         case _:
             return None
 
@@ -141,83 +174,121 @@ def additive_terms(mask: SSAValue, sight: Sight) -> list[Term]:
     match op:
         case aten.FullOp() if full_value(mask) == 0:
             return []
-        case aten.ConstantOp(band=BandAttr() as band) if _keeps_plane(mask, sight):
-            return [band]
+        case aten.ConstantOp(band=BandAttr() as band, fill=FloatAttr() as fill) if _keeps_plane(mask, sight):
+            return [Hides(band, Fill(fill.value.data, mask))]
         case aten.AddOp():
             operands = (op.input, op.other)
-            return [t for x in operands for t in additive_terms(x, sight.broadcast(x, op.result))]
+            parts = [additive_terms(x, sight.broadcast(x, op.result)) for x in operands]
+            return together(*parts)
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return additive_terms(op.input, sight.through(op))
         case aten.WhereOp():
-            return _or_itself(_chosen_terms(op, sight), mask, sight, Added)
+            terms = _chosen_terms(op, sight)
+            return [Added(mask, sight.layout(mask))] if terms is None else terms
         case aten.MulOp():
-            return _or_itself(_scaled_terms(op, sight), mask, sight, Added)
+            terms = _scaled_terms(op, sight)
+            return [Added(mask, sight.layout(mask))] if terms is None else terms
         case _:
             return [Added(mask, sight.layout(mask))]
 
 
-_Test = tuple[str, float | None]
-_NONZERO: set[_Test] = {("ne", 0.0), ("gt", 0.0), ("ge", 1.0), ("eq", 1.0), ("gt", 0.5), ("ge", 0.5)}
-_ZERO: set[_Test] = {("eq", 0.0), ("le", 0.0), ("lt", 1.0), ("ne", 1.0), ("lt", 0.5), ("le", 0.5)}
-"""Comparisons with a number that tell 0 from 1; masks hold nothing else."""
+def together(inner: list[Term], outer: list[Term]) -> list[Term]:
+    """The terms of a sum: neither side covers what the other puts."""
+    if inner and len({term.fill.at for term in outer if isinstance(term, Hides)}) == 1:
+        outer = [
+            replace(term, fill=replace(term.fill, covers=False)) if isinstance(term, Hides) else term
+            for term in outer
+        ]
+    return [*inner, *outer]
 
 
-def is_nonzero_test(op: aten.CompareOp) -> bool:
-    """Whether a comparison of a 0/1 mask with a number says that it is 1."""
-    test = (op.predicate.data, full_value(op.other))
-    return test == ("ne", 0.0) or (test in _NONZERO and holds_zero_one(op.input))
+def _tested_terms(op: aten.ToOp | aten.CompareOp, sight: Sight, *, negated: bool) -> list[Condition] | None:
+    """What a boolean made of numbers stands for: of zeros and ones, or of an argument that the host compares."""
+    comparison = comparison_of(op)
+    if comparison is None:
+        return None
+    value, test = comparison
+    sight = sight.broadcast(value, op.result)
+    match on_bits(test) if is_bits(value) else None:
+        case (False, True):
+            return bit_terms(value, sight, negated=negated)
+        case (True, False):
+            return bit_terms(value, sight, negated=not negated)
+        case (True, True) if not negated:
+            return []
+        case None:
+            return _compared_terms(value, negation(test, value) if negated else test, sight)
+        case _:
+            return None
 
 
-def is_zero_test(op: aten.CompareOp) -> bool:
-    """Whether a comparison of a 0/1 mask with a number says that it is 0."""
-    test = (op.predicate.data, full_value(op.other))
-    return test == ("eq", 0.0) or (test in _ZERO and holds_zero_one(op.input))
+def _compared_terms(value: SSAValue, test: Test | None, sight: Sight) -> list[Condition] | None:
+    op = value.owner
+    match op:
+        case _ if test is None:
+            return None
+        case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
+            return _compared_terms(op.input, test, sight.through(op))
+        case aten.ToOp():
+            return _compared_terms(op.input, test, sight)
+        case _ if isinstance(value, BlockArgument):
+            return [Allowed(value, sight.layout(value), (test,))]
+        case _:
+            return None
 
 
-def holds_zero_one(value: SSAValue, *, staged: bool = False) -> bool:
-    """Whether a value is an integer or boolean mask, maybe as numbers or in another shape.
+def bit_terms(value: SSAValue, sight: Sight, *, negated: bool = False) -> list[Condition] | None:
+    """What numbers that are 0 and 1, or have to be (see `is_bits`), stand for where they are 1, or 0 if `negated`."""
+    op = value.owner
+    match op:
+        case _ if is_boolean(value):
+            return negated_terms(value, sight) if negated else boolean_terms(value, sight)
+        case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
+            return bit_terms(op.input, sight.through(op), negated=negated)
+        case aten.ToOp():
+            return bit_terms(op.input, sight, negated=negated)
+        case aten.SubOp() if full_value(op.input) == 1.0:
+            return bit_terms(op.other, sight.broadcast(op.other, op.result), negated=not negated)
+        case _ if isinstance(value, BlockArgument):
+            return [Allowed(value, sight.layout(value), (BITS, IS_ZERO) if negated else (BITS,))]
+        case _:
+            return None
 
-    With `staged` also real arguments count: a model that masks by 1 - m has a mask in m.
-    """
-    while isinstance(value.owner, aten.ToOp | aten.ViewOp | aten.ExpandOp | aten.PermuteOp):
-        value = value.owner.input
-    return isinstance(element_type_of(value), IntegerType) or (staged and isinstance(value, BlockArgument))
 
-
-def _or_itself(
-    terms: list[Term] | None, mask: SSAValue, sight: Sight, kind: type[Allowed | Added] = Allowed
-) -> list[Term]:
-    return [kind(mask, sight.layout(mask))] if terms is None else terms
+def _or_itself(terms: list[Condition] | None, mask: SSAValue, sight: Sight) -> list[Condition]:
+    return [Allowed(mask, sight.layout(mask))] if terms is None else terms
 
 
 def _chosen_terms(op: aten.WhereOp, sight: Sight) -> list[Term] | None:
     """where(c, x, -inf) with any additive x, where(c, -inf, x), where(c, 1 - m, -inf) with c the same as
     m."""
     condition = sight.broadcast(op.condition, op.result)
-    if is_masking_number(op.other):
-        terms = boolean_terms(op.condition, condition)
+    if (number := masking_number(op.other)) is not None:
+        terms, fill = boolean_terms(op.condition, condition), Fill(number, op.result, covers=True)
         inner = sight.broadcast(op.input, op.result)
-        same = isinstance(op.input.owner, aten.SubOp) and negated_terms(op.input, inner) == terms
-        return terms if same else terms + additive_terms(op.input, inner)
-    if is_masking_number(op.input):
-        allowed = negated_terms(op.condition, condition)
+        same = isinstance(op.input.owner, aten.SubOp) and bit_terms(op.input, inner, negated=True) == terms
+        return [*([] if same else additive_terms(op.input, inner)), *hiding(terms, fill)]
+    if (number := masking_number(op.input)) is not None:
+        allowed, fill = negated_terms(op.condition, condition), Fill(number, op.result, covers=True)
         inner = sight.broadcast(op.other, op.result)
-        return None if allowed is None else allowed + additive_terms(op.other, inner)
+        return None if allowed is None else [*additive_terms(op.other, inner), *hiding(allowed, fill)]
     return None
 
 
 def _scaled_terms(op: aten.MulOp, sight: Sight) -> list[Term] | None:
     """(1 - m) * -10000, or m * -10000 for a mask of what takes no part, and the like."""
-    for factor, number in ((op.input, op.other), (op.other, op.input)):
-        if is_masking_number(number):
-            return negated_terms(factor, sight.broadcast(factor, op.result))
+    for factor, value in ((op.input, op.other), (op.other, op.input)):
+        number = masking_number(value)
+        if number is not None and not isinf(number):
+            tests = bit_terms(factor, sight.broadcast(factor, op.result), negated=True)
+            return None if tests is None else hiding(tests, Fill(number, op.result))
     return None
 
 
-def is_masking_number(value: SSAValue) -> bool:
-    """Whether the value is a number so low that it masks."""
+def masking_number(value: SSAValue) -> float | None:
+    """The number that the value is if it is so low that it masks."""
     number = full_value(value)
-    return number is not None and number <= _MASKED
+    return number if number is not None and number <= _MASKED else None
 
 
 def _keeps_plane(constant: SSAValue, sight: Sight) -> bool:

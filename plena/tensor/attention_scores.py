@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
@@ -12,13 +13,17 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.attention_masks import (
+    Fill,
+    Hides,
     Opaque,
     Sight,
     Term,
     additive_terms,
     boolean_terms,
-    is_masking_number,
+    hiding,
+    masking_number,
     negated_terms,
+    together,
 )
 from plena.tensor.tracing import trace
 
@@ -70,14 +75,15 @@ def _match(value: SSAValue, sight: Sight) -> Scores | None:
             return None if inner is None else _reshaped(inner, shape)
         case aten.AddOp():
             return _masked_by_sum(op, sight)
-        case aten.WhereOp() if is_masking_number(op.other):
+        case aten.WhereOp() if (number := masking_number(op.other)) is not None:
             inner = _match(op.input, sight) if shape_of(op.input) == shape_of(value) else None
-            terms = boolean_terms(op.condition, sight.broadcast(op.condition, value))
-            return _with_terms(inner, terms)
-        case aten.WhereOp() if is_masking_number(op.input):
+            tests = boolean_terms(op.condition, sight.broadcast(op.condition, value))
+            return _with_terms(inner, hiding(tests, Fill(number, value, adds=False, covers=True)))
+        case aten.WhereOp() if (number := masking_number(op.input)) is not None:
             inner = _match(op.other, sight) if shape_of(op.other) == shape_of(value) else None
-            terms = negated_terms(op.condition, sight.broadcast(op.condition, value))
-            return None if terms is None else _with_terms(inner, terms)
+            tests = negated_terms(op.condition, sight.broadcast(op.condition, value))
+            fill = Fill(number, value, adds=False, covers=True)
+            return None if tests is None else _with_terms(inner, hiding(tests, fill))
         case aten.MulOp() | aten.DivOp():
             return _capped(op, sight) or _scaled(op, sight)
         case _:
@@ -98,7 +104,8 @@ def _masked_by_sum(op: aten.AddOp, sight: Sight) -> Scores | None:
             continue
         inner = _match(scores, sight)
         if inner is not None:
-            return _with_terms(inner, additive_terms(mask, sight.broadcast(mask, op.result)))
+            added = additive_terms(mask, sight.broadcast(mask, op.result))
+            return replace(inner, terms=tuple(together([*inner.terms], added)))
     return None
 
 
@@ -116,10 +123,18 @@ def _scaled(op: aten.MulOp | aten.DivOp, sight: Sight) -> Scores | None:
         inner = _match(value, sight)
         if inner is None or inner.softcap is not None or (factor < 0 and inner.terms):
             return None
-        if not all(isinstance(term, BandAttr) for term in inner.terms):
+        if not all(isinstance(term, Hides) and isinstance(term.mask, BandAttr) for term in inner.terms):
             return None
-        return replace(inner, scale=inner.scale * (1 / factor if isinstance(op, aten.DivOp) else factor))
+        factor = 1 / factor if isinstance(op, aten.DivOp) else factor
+        return replace(inner, scale=inner.scale * factor, terms=tuple(_times(inner.terms, factor)))
     return None
+
+
+def _times(terms: tuple[Term, ...], factor: float) -> Iterator[Term]:
+    """Terms after scores and masks were multiplied by a positive number."""
+    for term in terms:
+        assert isinstance(term, Hides)
+        yield replace(term, fill=replace(term.fill, number=term.fill.number * factor))
 
 
 def _capped(op: aten.MulOp | aten.DivOp, sight: Sight) -> Scores | None:

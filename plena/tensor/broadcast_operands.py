@@ -3,7 +3,7 @@ number."""
 
 from __future__ import annotations
 
-from math import prod
+from math import copysign, inf, prod
 
 from xdsl.ir import SSAValue
 
@@ -50,7 +50,8 @@ def _with_number(e: Emitter, kind: type[aten.BinaryOp], x: SSAValue, number: flo
     if kind in (aten.AddOp, aten.SubOp):
         number = number if kind is aten.AddOp else -number
         return x if number == 0 else e.add(plena.AddScalarOp(x, number))
-    number = number if kind is aten.MulOp else 1.0 / number
+    if kind is aten.DivOp:
+        number = 1.0 / number if number else copysign(inf, number)
     return x if number == 1 else e.add(plena.MulScalarOp(x, number))
 
 

@@ -7,33 +7,40 @@ from itertools import islice
 
 import numpy as np
 
-from plena.assembly.stream import REFUSED_WITH_RD
-from plena.dialects.plena_isa import OPCODES, Field, Kind, Mode
+from plena.dialects.plena_isa import OPCODES, Integer, Kind, Mode
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram, decode_program
 from plena.emulator.kernels import Kernel
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
 from plena.lifting.build import read_at_reset
-from plena.lifting.code import Code, opcode
+from plena.lifting.code import Code
 from plena.lifting.execute import SymbolicRun
 from plena.lifting.preloaded import Preloaded
-from plena.lifting.records import layout
+from plena.lifting.records import layout, opcode_doing
 from plena.lifting.resolve import Resolver
 from plena.lifting.structure import LoopCode, loop_tree
-from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram
+from plena.lifting.tree import Affine, LiftedItem, LiftedLoop, LiftedProgram
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
 from plena.verification.accesses import NAMES
-from plena.verification.affine_checks import Undecided, store_shape, violation
+from plena.verification.affine_checks import (
+    StoreShape,
+    Undecided,
+    Violation,
+    below_zero,
+    bounds_of,
+    store_of,
+    violation,
+)
 from plena.verification.cells import unwritten_reads
 from plena.verification.checks import Check, check_table
-from plena.verification.concrete import run_concretely
+from plena.verification.concrete import ConcreteResult, run_concretely
 from plena.verification.findings import Finding, Severity
 from plena.verification.operand_quirks import operand_quirks
 from plena.verification.quirks import Quirk, counter_writes, quirks
 
-_STORE = opcode("H_STORE_V")
+_LOAD = opcode_doing(Integer.LOAD)
 
 MOST_FINDINGS = 1000
 """Findings of one kind after which the check stops listing more."""
@@ -87,7 +94,7 @@ class ProgramCheck:
             self._error("hbm-size-not-64", f"HBM_SIZE = {self.target.hbm_size} is not a multiple of 64")
         for pc, op in enumerate(self.code.op):
             spec = OPCODES.get(op)
-            if self.code.rd[pc] and spec is not None and spec.mnemonic in REFUSED_WITH_RD:
+            if self.code.rd[pc] and spec is not None and spec.refuses_rd:
                 self._error("btmm-rd-nonzero", f"the rd field must be 0, it is {self.code.rd[pc]}", pc)
         return not self.found
 
@@ -103,16 +110,33 @@ class ProgramCheck:
             program = self._lifted(tree, impossible)
             violations = list(islice(self._violations(program), MOST_FINDINGS))
         except (PlenaError, Undecided):
-            self.found = [f for f in self.found if not f.is_error]
-            self.seen = {(f.index, f.code, f.operand) for f in self.found}
-            self._concrete(decoded)
+            self._concrete(run_concretely(self.code, decoded, self.target, self.preloaded))
             return
+        unwritten = list(islice(unwritten_reads(program, self.preloaded), MOST_FINDINGS))
+        if self._hang_on_loads(program, {pc for pc, *_ in violations} | {read.pc for read in unwritten}):
+            # Of a number from INT SRAM only bounds are known here: they may hold more than what is ever loaded.
+            result = run_concretely(self.code, decoded, self.target, self.preloaded)
+            if result.status not in (ends.UNKNOWN, ends.EXHAUSTED):
+                self._concrete(result)
+                return
         for pc, check, message in violations:
             self._error(check.code, message, pc, self._operand(pc, check))
-        for read in islice(unwritten_reads(program, self.preloaded), MOST_FINDINGS):
+        for read in unwritten:
             self._warn(Quirk(read.pc, read.code, read.message))
         for quirk in islice(operand_quirks(program), MOST_FINDINGS):
             self._warn(quirk)
+
+    def _hang_on_loads(self, program: LiftedProgram, found: set[int]) -> bool:
+        """Whether an operand of one of these instructions was computed from a number in INT SRAM."""
+        if not found or _LOAD not in self.code.op:
+            return False
+        loaded = {item[2] for item in program.instructions() if self.code.op[item[0]] == _LOAD}
+        return any(
+            isinstance(number, Affine) and any(index in loaded for index, _ in number.terms)
+            for item in program.instructions()
+            if item[0] in found
+            for number in item[1:]
+        )
 
     def run_affine(self, program: LiftedProgram) -> list[Finding]:
         """The errors of a program in affine form: what its addresses decide, and loops that are too long already."""
@@ -120,9 +144,20 @@ class ProgramCheck:
             decoded = decode_program(self.code.words, self.target)
             self._impossible(decoded)
             self._long_loops(program.body)
-            for pc, check, message in islice(self._violations(program), MOST_FINDINGS):
+            for pc, check, message in islice(self._violations(program, decided=False), MOST_FINDINGS):
                 self._error(check.code, message, pc, self._operand(pc, check))
+            self._reads_below_zero(program)
         return self.found
+
+    def _reads_below_zero(self, program: LiftedProgram) -> None:
+        """Offsets of HBM reads that IR has and no register can: the machine would read far behind the tensor."""
+        for item in program.instructions():
+            shape = layout(self.code.op[item[0]])
+            if shape.spec.transfer is not None and shape.spec.transfer.is_load:
+                position = shape.addresses.index("off")
+                lowest = bounds_of(item[1 + position], program.bounds)[0]
+                if lowest < 0:
+                    self._error("hbm-read-range", below_zero(item[1 + position], lowest), item[0], "off")
 
     def _long_loops(self, items: list[LiftedItem]) -> int:
         """The instructions that items execute at least."""
@@ -165,19 +200,27 @@ class ProgramCheck:
         run = SymbolicRun(self.code, tree, self.target, skipped)
         return Resolver(run, self.preloaded, strict=False, keep_forwarded=True).program()
 
-    def _violations(self, program: LiftedProgram) -> Iterator[tuple[int, Check, str]]:
+    def _violations(self, program: LiftedProgram, decided: bool = True) -> Iterator[tuple[int, Check, str]]:
+        """The demands that fail; with `decided` Undecided is raised where linear reasoning cannot tell."""
         code, bounds, steps = self.code, program.bounds, program.steps
         table = check_table(self.target)
-        shapes = {(p, s): store_shape(self.target, p, s) for p in (False, True) for s in (False, True)}
+        stores: dict[tuple[int, int], StoreShape | None] = {}
         for item in program.instructions():
             pc = item[0]
-            op, rs3 = code.op[pc], code.rs3[pc]
-            store = shapes[code.number(pc, Field.FUNCT1) != 0, rs3 == 1] if op == _STORE else None
+            op, flags = code.op[pc], code.flags[pc]
+            if (op, flags) not in stores:
+                stores[op, flags] = store_of(self.target, layout(op).spec, flags)
+            store = stores[op, flags]
             failed: set[int] = set()
-            for check in table.of(op, rs3):
+            for check in table.of(op, flags):
                 if check.number in failed and isinstance(item[1 + check.number], int):
                     continue
-                problem = violation(check, item[1:], bounds, steps, store)
+                try:
+                    problem = violation(check, item[1:], bounds, steps, store)
+                except Undecided:
+                    if decided:
+                        raise
+                    problem = Violation(check, "where it ends up cannot be told: it leaves 0 .. 2^32")
                 if problem is not None:
                     failed.add(check.number)
                     yield pc, check, problem.message
@@ -185,13 +228,14 @@ class ProgramCheck:
     def _operand(self, pc: int, check: Check) -> str:
         return layout(self.code.op[pc]).addresses[check.number]
 
-    def _concrete(self, decoded: DecodedProgram) -> None:
-        """Decides by running the integer part; only the first error can be known then."""
-        result = run_concretely(self.code, decoded, self.target, self.preloaded)
+    def _concrete(self, result: ConcreteResult) -> None:
+        """What a run of the integer part shows instead of all errors so far; only the first can be known then."""
+        self.found = [f for f in self.found if not f.is_error]
+        self.seen = {(f.index, f.code, f.operand) for f in self.found}
         pc, check = result.pc, result.check
         match result.status:
             case ends.ABORTED:
-                self._abort(decoded, pc, result.abort)
+                self._abort(decode_program(self.code.words, self.target), pc, result.abort)
             case ends.WATCHDOG:
                 limit = self.target.max_loop_instructions
                 self._error(

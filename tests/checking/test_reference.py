@@ -7,23 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from program_samples import SMALL, linear_program, weights
-from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr, TensorType, f32
+from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
-from plena.checking.reference import (
-    distribute,
-    float_reference,
-    quantized_inputs,
-    quantized_reference,
-    quantized_tensors,
-)
-from plena.dialects import plena
+from plena.checking.reference import ModuleReferences
+from plena.checking.staged_values import choose, distribute, quantized_inputs, rounded_expressions
 from plena.dialects.plena import staging
+from plena.host.call_inputs import CallSignature
 from plena.host.expressions import materialize
 from plena.host.layout import Source, TensorPlacement
 from plena.host.staged_data import StagedData, data_of_module, symbol_of
 from plena.host.view import Slice
+from plena.program.program import Program
 
 W = SymbolRefAttr("w")
 MX = SMALL.precision["HBM_M_WEIGHT_TYPE"]
@@ -41,6 +36,11 @@ class Attention(torch.nn.Module):
 class HandWritten(Attention):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.softmax(x @ self.k(x).transpose(-1, -2) / 4, -1) @ x
+
+
+def references(program: Program, module: torch.nn.Module, *inputs: torch.Tensor) -> ModuleReferences:
+    """Those of a program that was not compiled here."""
+    return ModuleReferences.of(program, module, CallSignature.of(inputs, {}), inputs)
 
 
 def staged(expression: Attribute, tensors: dict[str, torch.Tensor]) -> StagedData:
@@ -90,8 +90,10 @@ def test_parameters_staged_in_parts_are_put_together() -> None:
         TensorPlacement(n, "hbm", 0, (8, 16), "rows", "HBM_M_WEIGHT_TYPE", Source("data", symbol=n))
         for n in ("top", "bottom")
     )
+    choice = choose(data.expressions, rounded_expressions(program, data), tensors)
+    assert not choice.conflicts
     torch.testing.assert_close(
-        quantized_tensors(program, data)["w"],
+        choice.tensors["w"],
         torch.from_numpy(MX.quantize(tensors["w"].numpy())),
         rtol=0,
         atol=0,
@@ -141,7 +143,9 @@ def test_a_loaded_program_finds_its_parameters_in_the_module(expression: Attribu
 
     module = Layers()
     symbol = symbol_of(expression)
-    data = data_of_module(module, [symbol, "a constant", "#plena.full<1.0 : f64, array<i64: 2>>"])
+    data = data_of_module(
+        dict(module.named_parameters()), [symbol, "a constant", "#plena.full<1.0 : f64, array<i64: 2>>"]
+    )
     want = materialize(expression, dict(module.named_parameters()))
     assert torch.equal(data(symbol), want)
     assert "a constant" not in data.expressions
@@ -160,12 +164,12 @@ def test_keys_and_values_are_rounded_in_the_module() -> None:
     key = seen @ torch.from_numpy(MX.quantize(module.k.weight.detach().numpy())).T
     rounded = torch.from_numpy(MX.quantize(key.detach().numpy(), machine=True))
     want = F.scaled_dot_product_attention(seen, rounded, seen)
-    (found,) = quantized_reference(program, module)(x)
-    torch.testing.assert_close(found, want)
-    assert not torch.allclose(float_reference(module)(x)[0], want, atol=1e-3)
+    found = references(program, module, x)
+    torch.testing.assert_close(found.quantized(x)[0], want)
+    assert not torch.allclose(found.float32(x)[0], want, atol=1e-3)
 
 
-def test_hand_written_attention_goes_through_the_interpreter() -> None:
+def test_hand_written_attention_is_rounded_in_the_module() -> None:
     module, x = HandWritten(), torch.randn(16, 16)
     program = linear_program(None, staged(SymbolRefAttr("k.weight"), {"k.weight": module.k.weight}))
     program.placements = (
@@ -173,23 +177,28 @@ def test_hand_written_attention_goes_through_the_interpreter() -> None:
             "k", "hbm", 0, (16, 16), "tiled", "HBM_M_WEIGHT_TYPE", Source("data", symbol="k.weight")
         ),
     )
-    argument = TensorType(f32, (16, 16))
-    main = func.FuncOp("main", ((argument,), (argument,)))
-    value = main.body.block.args[0]
-    weight = plena.ParameterOp(SymbolRefAttr("k.weight"), (16, 16))
-    key = plena.LinearOp(value, weight.result)
-    attention = plena.AttentionOp(value, key.result, value, batch=1, heads=1, kv_heads=1, scale=0.25)
-    main.body.block.add_ops([weight, key, attention, func.ReturnOp(attention.result)])
-    level = ModuleOp([main])
-    level.verify()
     rounded_weight = torch.from_numpy(MX.quantize(module.k.weight.detach().numpy()))
     rounded_key = torch.from_numpy(MX.quantize((x @ rounded_weight.T).numpy(), machine=True))
-    rounded_value = torch.from_numpy(MX.quantize(x.numpy(), machine=True))
-    want = torch.softmax(x @ rounded_key.T / 4, -1) @ rounded_value
-    (found,) = quantized_reference(program, module, level)(x)
+    want = torch.softmax(x @ rounded_key.T / 4, -1) @ x
+    (found,) = references(program, module, x).quantized(x)
     torch.testing.assert_close(found, want)
-    (unrounded,) = quantized_reference(program, module)(x)
-    assert not torch.allclose(unrounded, want, atol=1e-3)
+    assert not torch.allclose(torch.softmax(x @ (x @ rounded_weight.T).T / 4, -1) @ x, want, atol=1e-3)
+
+
+def test_a_scale_of_the_keys_is_left_out_where_they_are_stored() -> None:
+    class Scaled(Attention):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(x @ (self.k(x) * 0.3).transpose(-1, -2), -1) @ self.k(x)
+
+    module, x = Scaled(), torch.randn(16, 16)
+    program = linear_program(None, StagedData({}, {}))
+    program.placements = ()
+    computed = module.k(x).detach()
+    key = torch.from_numpy(MX.quantize(computed.numpy(), machine=True))
+    scaled = torch.from_numpy(MX.quantize((computed * 0.3).numpy(), machine=True))
+    (found,) = references(program, module, x).quantized(x)
+    torch.testing.assert_close(found, torch.softmax(x @ (key * 0.3).T, -1) @ key)
+    assert not torch.allclose(found, torch.softmax(x @ scaled.T, -1) @ key, atol=1e-3)
 
 
 def test_tied_weights_and_training_mode() -> None:
@@ -215,11 +224,13 @@ def test_tied_weights_and_training_mode() -> None:
     )
     ids = torch.arange(16)
     table = torch.from_numpy(MX.quantize(embedding.weight.detach().numpy()))
-    torch.testing.assert_close(quantized_reference(program, module)(ids)[0], table @ table.T)
+    torch.testing.assert_close(references(program, module, ids).quantized(ids)[0], table @ table.T)
     assert module.training and module.drop.training
 
 
 def test_bf16_modules_are_compared_in_float32() -> None:
     linear = torch.nn.Linear(16, 16, bias=False).bfloat16()
-    (y,) = float_reference(linear)(torch.randn(4, 16, dtype=torch.bfloat16))
+    x = torch.randn(4, 16, dtype=torch.bfloat16)
+    (y,) = references(linear_program(None), linear, x).float32(x)
     assert y.dtype == torch.float32
+    torch.testing.assert_close(y, F.linear(x.float(), linear.weight.float()))

@@ -13,7 +13,6 @@ import torch
 from program_samples import LINEAR, SMALL, linear_program, weights
 
 from plena.assembly import encode, parse_asm, print_mem
-from plena.checking.comparison import Thresholds
 from plena.cli import plena_cli
 from plena.cli.commands.sources import is_model, load_model
 from plena.program.program import Program
@@ -84,10 +83,7 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     monkeypatch.chdir(tmp_path)
-    # One tile of MX operands is less like float32 than the default demands.
-    linear_program(
-        weights(), example_inputs=(X,), thresholds=Thresholds(cosine=0.99, allclose_share=None)
-    ).save("program")
+    linear_program(weights(), example_inputs=(X,)).save("program")
     Path("model.py").write_text(MODEL)
     Path("code.asm").write_text(LINEAR)
     Path("code.mem").write_text(print_mem(encode(parse_asm(LINEAR))))
@@ -254,7 +250,7 @@ def test_an_error_in_the_users_model_names_its_line(shell: Shell) -> None:
 def test_what_names_a_model(shell: Shell) -> None:
     assert is_model("model.py:factory") and is_model("package.models:make")
     assert not is_model("program") and not is_model("model.py") and not is_model("out/a:b/c")
-    module, inputs = load_model("model.py:linear")
+    module, inputs, _ = load_model("model.py:linear")
     assert isinstance(inputs, tuple) and module(*inputs).shape == (4, 16)
 
 

@@ -18,7 +18,7 @@ class Doubled(torch.nn.Module):
 
 
 def attention(target: plena.Target = SMALL, **options: Any) -> plena.Program:
-    return plena.compile(Attention(), qkv(1, 32, 16), target, **options)
+    return plena.compile(Attention(), qkv(1, 32, 16), target=target, **options)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_every_schedule_is_right(timing: str, product: str, form: str) -> None:
 def test_nearest_staging_is_closer_to_pytorch_at_the_same_cost(shape: tuple[int, int, int]) -> None:
     inputs = qkv(*shape)
     public, nearest = (
-        plena.compile(Attention(), inputs, SMALL, staging=how) for how in ("public", "nearest")
+        plena.compile(Attention(), inputs, target=SMALL, staging=how) for how in ("public", "nearest")
     )
     assert public.asm == nearest.asm
     reports = [program.check(quiet=True) for program in (public, nearest)]
@@ -124,6 +124,6 @@ def test_a_machine_that_cannot_be() -> None:
 
 def test_an_operator_without_kernel_is_named_with_its_line() -> None:
     with pytest.raises(PlenaError) as error:
-        plena.compile(Doubled(), (torch.randn(4, 16),), SMALL)
+        plena.compile(Doubled(), (torch.randn(4, 16),), target=SMALL)
     message = str(error.value)
-    assert "bessel_j0" in message and "test_compiler.py:" in message and "4x16" in message.replace(", ", "x")
+    assert "bessel_j0" in message and "test_compile.py:" in message and "4x16" in message.replace(", ", "x")

@@ -73,7 +73,7 @@ def test_plena_opt_makes_the_same_assembly(
     built = make()
     program = plena.compile(built.module, built.inputs, **options)
     assert says in program.pipeline
-    imported = module_at("aten", built.module, built.inputs, options.get("target"))
+    imported = module_at("aten", built.module, built.inputs, target=options.get("target"))
     before, after = tmp_path / "aten.mlir", tmp_path / "program.asm"
     before.write_text(str(imported))
     passes = ["--pass-pipeline", program.pipeline]
@@ -84,9 +84,9 @@ def test_plena_opt_makes_the_same_assembly(
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_text_of_every_level_leads_to_the_program(level: str) -> None:
     built = small_attention()
-    program = plena.compile(built.module, built.inputs, SMALL)
+    program = plena.compile(built.module, built.inputs, target=SMALL)
     passes = parsed_pipeline(program.pipeline)
-    text = str(module_at(level, built.module, built.inputs, SMALL))  # pyright: ignore[reportArgumentType]
+    text = str(module_at(level, built.module, built.inputs, target=SMALL))  # pyright: ignore[reportArgumentType]
     done = {
         "aten": 0,
         "plena": len(TENSOR_PIPELINE),
@@ -141,10 +141,11 @@ def test_a_parameter_that_is_called_like_a_matrix_of_the_compiler(name: str) -> 
             return nn.functional.linear(x, self.weight, self.get_parameter(name))
 
     if name == "plain":
-        program = plena.compile(Named(), (torch.randn(3, 16),), SMALL)
+        program = plena.compile(Named(), (torch.randn(3, 16),), target=SMALL)
         assert "guard_3" in {p.source.symbol for p in program.placements_of("data")}
         return
     with pytest.raises(
-        CompileError, match=r"`guard_3`, which is the name of a matrix of the compiler\. Rename it"
+        CompileError,
+        match=r"parameter or buffer `guard_3`, which is the name of a matrix of the compiler\. Rename it",
     ):
-        plena.compile(Named(), (torch.randn(3, 16),), SMALL)
+        plena.compile(Named(), (torch.randn(3, 16),), target=SMALL)

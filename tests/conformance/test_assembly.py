@@ -23,6 +23,7 @@ def test_text_assembles_to_the_words_and_words_come_back(name: str) -> None:
     assert parse_mem(print_mem(words)).tolist() == words.tolist()
 
 
+@pytest.mark.filterwarnings("ignore::plena.errors.AssemblyWarning")
 @pytest.mark.parametrize("name", TRIED_UPSTREAM)
 def test_upstream_placement_differs_exactly_where_the_public_assembler_does(name: str) -> None:
     case = Case.named(name)

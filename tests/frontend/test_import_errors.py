@@ -48,11 +48,11 @@ def test_operator_of_run_time_integers() -> None:
 def test_unsupported_dtype(dtype: torch.dtype) -> None:
     with pytest.raises(CompileError, match=f"unsupported dtype {dtype}") as caught:
         lower(Apply(lambda x: x.reshape(6)), torch.ones(2, 3).to(dtype))
-    assert "(2, 3)" in str(caught.value)
+    assert "of shape [2, 3]" in str(caught.value)
 
 
 def test_unsupported_dtype_inside() -> None:
-    with pytest.raises(CompileError, match=r"aten\.to\.dtype has shape \(2, 3\).*torch\.float64"):
+    with pytest.raises(CompileError, match=r"aten\.to\.dtype on \(\[2, 3\] f32\).*torch\.float64"):
         lower(Apply(lambda x: x.double().exp().float()), torch.ones(2, 3))
 
 
@@ -93,7 +93,7 @@ def test_buffers_changed_by_a_run() -> None:
 
 
 def test_empty_input_and_no_output() -> None:
-    with pytest.raises(CompileError, match=r"input .* of shape \(0, 3\) is empty"):
+    with pytest.raises(CompileError, match=r"input 0: its shape \[0, 3\] is empty"):
         import_module(Apply(lambda x: x + 1), (torch.randn(0, 3),))
     with pytest.raises(CompileError, match="returns no tensor"):
         import_module(Apply(lambda x: None), (torch.randn(2, 3),))
@@ -120,6 +120,7 @@ def test_objects_that_are_no_tensors() -> None:
             return x + torch.randn(3, generator=torch.Generator().manual_seed(0))
 
     with pytest.raises(
-        CompileError, match=r"test_import_errors\.py:\d+: aten\.randn\S* takes .*which is no tensor"
+        CompileError,
+        match=r"test_import_errors\.py:\d+: no kernel for aten\.randn\S* on .*it takes .*no tensor",
     ):
         import_module(Model(), (torch.randn(3),))

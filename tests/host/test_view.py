@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.view import Expand, IsZero, Pad, Permute, Reshape, Slice
+from plena.host.view import Bits, Compare, Expand, Pad, Permute, Reshape, Slice
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))
 
@@ -59,12 +60,37 @@ def test_text_round_trip(chain: tuple[tuple[int, ...], views.View]) -> None:
 
 def test_where_a_mask_is_zero() -> None:
     mask = np.array([[0, 1, 2], [3, 0, 0]])
-    view = (IsZero(), Reshape((3, 2)))
+    view = (Compare("eq", 0.0), Reshape((3, 2)))
     seen = views.apply(view, mask)
     assert seen.tolist() == [[1, 0], [0, 0], [1, 1]] and views.result_shape(view, mask.shape) == (3, 2)
     np.testing.assert_array_equal(views.scatter(view, seen, mask), mask)
-    assert views.scatter(view, 1 - seen, mask).tolist() == [[1, 0, 0], [0, 1, 1]]
-    assert views.apply(view, mask > 0).dtype == bool
+    assert views.apply(view, mask > 0).tolist() == seen.tolist()
+    assert views.from_json(json.loads(json.dumps(views.to_json(view))), "here") == view
+
+
+@given(
+    st.sampled_from(["eq", "ne", "lt", "le", "gt", "ge"]),
+    st.sampled_from([-1.0, 0.0, 0.5, 1.0, 7.0]),
+    st.lists(st.integers(-9, 9), min_size=1),
+)
+def test_comparisons_are_torchs(predicate: str, number: float, values: list[int]) -> None:
+    """Written back, a truth that has not changed leaves the element, another one gives an element with that truth."""
+    view = (Compare(predicate, number),)
+    for array in (np.array(values), np.array(values, np.float32)):
+        truth = views.apply(view, array)
+        expected = getattr(torch, predicate)(torch.from_numpy(array), number)
+        assert truth.tolist() == expected.tolist()
+        np.testing.assert_array_equal(views.scatter(view, truth, array), array)
+    np.testing.assert_array_equal(views.apply(view, views.scatter(view, ~truth, array)), ~truth)
+
+
+def test_bits() -> None:
+    view = (Bits(),)
+    mask = np.array([[0, 1], [1, 0]])
+    assert views.apply(view, mask).tolist() == [[False, True], [True, False]]
+    np.testing.assert_array_equal(views.scatter(view, views.apply(view, mask), mask), mask)
+    with pytest.raises(ValueError, match="5 is no element of a mask"):
+        views.apply(view, np.array([0, 1, 5]))
     assert views.from_json(views.to_json(view), "here") == view
 
 

@@ -1,21 +1,13 @@
-"""Random small torch modules as Python text: a failing one can be read, shortened and run as it is printed."""
+"""Ordinary steps of random small torch modules: arithmetic, movement, products."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-Shape = tuple[int, ...]
-Draw = st.DrawFn
-
-LARGEST = 4096
-"""Elements of a value."""
-
-WIDTHS = (1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 64, 65, 80)
-LENGTHS = (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 20)
+from tests.hunt.writer import LARGEST, LENGTHS, Shape, Writer
 
 UNARY = (
     "F.relu({})", "F.silu({})", "F.gelu({})", 'F.gelu({}, approximate="tanh")', "torch.sigmoid({})",
@@ -27,93 +19,6 @@ UNARY = (
 BINARY = ("{} + {}", "{} - {}", "{} * {}", "{} / ({}.abs() + 0.5)", "F.silu({}) * {}", "F.gelu({}) * {}")
 
 REDUCTIONS = ("{}.mean({}, keepdim=True)", "{}.sum({}, keepdim=True)", "{}.amax({}, keepdim=True)")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The text of a class `Random`, and the shapes of what its forward takes; a name of integers has a limit."""
-
-    text: str
-    inputs: tuple[tuple[str, Shape, int], ...]
-
-    def __repr__(self) -> str:
-        return f"\n{self.text}# inputs: {self.inputs}\n"
-
-
-@dataclass
-class Writer:
-    """The module under construction: lines of __init__ and forward, values with their shapes."""
-
-    draw: Draw
-    init: list[str] = field(default_factory=list[str])
-    body: list[str] = field(default_factory=list[str])
-    inputs: list[tuple[str, Shape, int]] = field(default_factory=list[tuple[str, Shape, int]])
-    values: dict[str, Shape] = field(default_factory=dict[str, Shape])
-
-    def one(self, *choices: object) -> object:
-        return self.draw(st.sampled_from(choices))
-
-    def integer(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
-
-    def flag(self) -> bool:
-        return self.draw(st.booleans())
-
-    def width(self) -> int:
-        return self.draw(st.sampled_from(WIDTHS))
-
-    def input(self, shape: Shape, limit: int = 0) -> str:
-        name = f"x{len(self.inputs)}"
-        self.inputs.append((name, shape, limit))
-        if not limit:
-            self.values[name] = shape
-        return name
-
-    def child(self, text: str) -> str:
-        name = f"m{len(self.init)}"
-        self.init.append(f"self.{name} = {text}")
-        return f"self.{name}"
-
-    def let(self, text: str, shape: Shape) -> str | None:
-        """A new value, unless it would be too large."""
-        if math.prod(shape) > LARGEST or len(shape) > 4:
-            return None
-        name = f"t{len(self.body)}"
-        self.body.append(f"{name} = {text}")
-        self.values[name] = shape
-        return name
-
-    def value(self, rank: int = 1) -> tuple[str, Shape] | None:
-        """A value of at least this rank; late ones are likelier."""
-        known = [item for item in self.values.items() if len(item[1]) >= rank]
-        if not known:
-            return None
-        return known[-1] if self.flag() else self.draw(st.sampled_from(known))
-
-    def like(self, shape: Shape) -> str:
-        """A value of this very shape, or a new input."""
-        known = [name for name, found in self.values.items() if found == shape]
-        return self.draw(st.sampled_from(known)) if known and self.flag() else self.input(shape)
-
-    def finish(self) -> Source:
-        names = list(self.values)
-        results = [names[-1]]
-        if len(names) > 1 and self.integer(0, 3) == 0:
-            results.append(self.draw(st.sampled_from(names[:-1])))
-        # A module's result may not be an argument as it is.
-        returned = [f"{name} * 1.5" if name.startswith("x") else name for name in results]
-        lines = [
-            "class Random(nn.Module):",
-            "    def __init__(self):",
-            "        super().__init__()",
-            *(f"        {line}" for line in self.init),
-            "",
-            f"    def forward(self, {', '.join(name for name, _, _ in self.inputs)}):",
-            *(f"        {line}" for line in self.body),
-            f"        return {', '.join(returned)}",
-            "",
-        ]
-        return Source("\n".join(lines), tuple(self.inputs))
 
 
 def linear(w: Writer) -> None:
@@ -296,14 +201,4 @@ ARITHMETIC: tuple[Step, ...] = (unary, binary, with_parameter, reduction, softma
 MOVEMENT: tuple[Step, ...] = (transpose, reshape, part, join, expand)
 PRODUCTS: tuple[Step, ...] = (linear, product, attention, embedding)
 STEPS = (*ARITHMETIC, *MOVEMENT, *PRODUCTS, linear, unary)
-
-
-@st.composite
-def sources(draw: Draw, most: int = 6, steps: tuple[Step, ...] = STEPS) -> Source:
-    """Modules of up to `most` steps."""
-    w = Writer(draw)
-    lead = draw(st.lists(st.integers(1, 3), max_size=2))
-    w.input((*lead, draw(st.sampled_from(LENGTHS)), draw(st.sampled_from(WIDTHS))))
-    for step in draw(st.lists(st.sampled_from(steps), min_size=1, max_size=most)):
-        step(w)
-    return w.finish()
+"""Steps that every machine has a kernel for."""

@@ -10,8 +10,8 @@ from plena.compiler.compile import compile
 from plena.verification import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
-from tests.hunt.modules import Source
 from tests.hunt.verdict import examine
+from tests.hunt.writer import Kind, Shape, Source
 
 SMALL = {
     "MLEN": 16,
@@ -24,9 +24,9 @@ SMALL = {
 }
 
 
-def case(result: str, *inputs: tuple[int, ...], init: str = "pass", limit: int = 0, **settings: Any) -> Case:
-    """A module with one line; inputs are x0, x1 ..., the last one of integers below a limit if there is one."""
-    ports = [(f"x{n}", shape, 0) for n, shape in enumerate(inputs)]
+def case(result: str, *inputs: Shape, init: str = "pass", limit: Kind = 0, **settings: Any) -> Case:
+    """A module with one line; inputs are x0, x1 ..., the last one of another kind if there is one."""
+    ports: list[tuple[str, Shape, Kind]] = [(f"x{n}", shape, 0) for n, shape in enumerate(inputs)]
     if limit:
         ports[-1] = (*ports[-1][:2], limit)
     text = f"""
@@ -42,7 +42,7 @@ class Random(nn.Module):
 
 
 def test_scales_of_blocks_of_different_sizes_lie_apart() -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "MLEN": 64,
         "VLEN": 64,
         "HLEN": 16,
@@ -82,7 +82,7 @@ def test_a_reshape_of_a_reshape_that_a_kernel_reads() -> None:
 
 def test_ids_are_staged_as_multiples_of_a_row() -> None:
     embedding = case("self.m(x0) / 3", (5,), init="self.m = nn.Embedding(4, 8)", limit=4)
-    program = compile(embedding.module(), embedding.inputs(), embedding.target)
+    program = compile(embedding.module(), embedding.inputs(), target=embedding.target)
     assert not [
         f
         for f in verify(program.words, program.target, program.preloaded_spans())
@@ -102,3 +102,49 @@ def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: 
     settings = {**SMALL, "BLEN": 2, "HBM_V_Prefetch_Amount": amount, "HBM_V_Writeback_Amount": amount}
     for options in ({}, {"matmul": "mm", "attention": "online"}):
         assert examine(BlockCase(configuration, settings, options)) == "compiled"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "x0 ** 3",
+        "(x0 * x0) * (x0 * x0) * x0",
+        "x0 + x0 + x0",
+        "self.a(self.a(x0) + x0) + x0",
+        "self.a(self.b(x0) + x0) + x0",
+        "self.b(self.a(x0) + self.a(x0).tanh()) + self.a(self.a(x0))",
+    ],
+)
+def test_what_the_first_of_equal_steps_reads_is_not_what_they_carry(result: str) -> None:
+    init = "self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)"
+    assert examine(case(result, (3, 8), init=init)) == "compiled"
+
+
+INFINITE = "(x0 / x1.abs())"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        f"{INFINITE}.abs()",
+        f"F.leaky_relu({INFINITE}, 0.1)",
+        f"F.elu({INFINITE})",
+        f"F.celu({INFINITE})",
+        f"F.selu({INFINITE})",
+        f"{INFINITE}.exp()",
+        f"{INFINITE}.abs().rsqrt()",
+        f"torch.maximum({INFINITE}, x0)",
+        f"torch.minimum({INFINITE}, x0)",
+        f"F.silu({INFINITE})",
+    ],
+)
+@pytest.mark.xfail(strict=True, reason="sums of two halves of a number make NaN of an infinity")
+def test_infinities_that_arise_on_the_machine_stay(result: str) -> None:
+    assert examine(case(result, (3, 8), (3, 8), limit="signs")) == "compiled"
+
+
+@pytest.mark.parametrize(
+    "result", [f"F.relu({INFINITE})", f"torch.tanh({INFINITE})", f"{INFINITE}.softmax(-1)"]
+)
+def test_infinities_that_arise_on_the_machine_vanish(result: str) -> None:
+    assert examine(case(result, (3, 8), (3, 8), limit="signs")) == "compiled"

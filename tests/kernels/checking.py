@@ -48,7 +48,7 @@ def check(
 ) -> Program:
     """Compiles and runs: the machine reference to the bit, PyTorch on what the machine sees within `error`."""
     module = what if isinstance(what, nn.Module) else Function(what)
-    program = compile(module, inputs, target, **options)
+    program = compile(module, inputs, target=target, **options)
     results = as_tensors(program.run(*inputs, progress=False))
     assert program.machine_reference is not None and program.quantized_reference is not None
     for result, expected in zip(results, program.machine_reference(*inputs), strict=True):

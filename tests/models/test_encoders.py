@@ -88,7 +88,7 @@ def test_vision_layers(build: type, image: int, patch: int, settings: dict[str, 
 
 
 def test_images_and_masks_of_another_shape_are_refused() -> None:
-    program = plena.compile(torch.nn.Conv2d(3, 16, 4, 4), (torch.zeros(1, 3, 8, 8),), plena.Target())
+    program = plena.compile(torch.nn.Conv2d(3, 16, 4, 4), (torch.zeros(1, 3, 8, 8),), target=plena.Target())
     with pytest.raises(plena.PlenaError, match=r"float32\[1, 3, 8, 8\] was given as float32\[1, 3, 12, 8\]"):
         program.run(torch.zeros(1, 3, 12, 8))
 

@@ -83,10 +83,10 @@ MUTANTS = (
     ),
     Mutant(
         "mask and stride flags",
-        "plena/passes/set_state.py",
-        'return op.number(flag) == 1 if flag == "rstride" else op.number(flag) != 0',
-        'return op.number(flag) != 0 if flag == "rstride" else op.number(flag) != 1',
-        ("tests/passes/test_set_state.py", "tests/properties/test_affine_passes.py"),
+        "plena/dialects/plena_isa/spec.py",
+        "return int(value == 1)",
+        "return int(value != 0)",
+        ("tests/dialects/test_declaration.py",),
     ),
     Mutant(
         "rounding",
@@ -104,7 +104,7 @@ MUTANTS = (
     ),
     Mutant(
         "buffer lives",
-        "plena/passes/allocate_buffers.py",
+        "plena/buffers/intervals.py",
         "return self.start <= other.end and other.start <= self.end",
         "return self.start < other.end and other.start < self.start",
         ("tests/passes/test_allocate_buffers.py",),

@@ -55,7 +55,7 @@ def test_every_combination_is_a_row_in_order(rows: list[Row]) -> None:
 
 def test_a_row_is_what_compile_gives(rows: list[Row]) -> None:
     target = SMALL.with_settings({"BLEN": 8})
-    program = plena.compile(layer(), (X,), target, max_instructions=200, matmul="mm")
+    program = plena.compile(layer(), (X,), target=target, max_instructions=200, matmul="mm")
     row, stats = rows[3], program.stats()
     assert (row.static, row.dynamic, row.cycles) == (stats.static, stats.dynamic, stats.cycles)
     assert row.area == area_of(target, program.memory_map).total > 0
@@ -155,7 +155,7 @@ def test_the_pareto_front_is_what_nothing_beats() -> None:
 
 
 def test_figures_show_every_machine_and_both_ends(rows: list[Row], tmp_path: Path) -> None:
-    program = plena.compile(layer(), (X,), SMALL, matmul="mm")
+    program = plena.compile(layer(), (X,), target=SMALL, matmul="mm")
     figures = {
         "curve": curve_figure(plena.size_curve(program), "one layer"),
         "sweep": sweep_figure(rows, "transactional"),

@@ -82,11 +82,79 @@ def test_more_layers_cost_hardly_more_instructions(layers: int) -> None:
 def test_a_layer_longer_than_the_watchdog_allows_is_not_looped() -> None:
     x = torch.randn(4, 16)
     target = SMALL.with_settings({"MAX_LOOP_INSTRUCTIONS": 150})
-    program = plena.compile(stack(32, 32, 32), (x,), target, objective="size")
+    program = plena.compile(stack(32, 32, 32), (x,), target=target, objective="size")
     assert program.check(x, quiet=True).passed
     assert all(loop.dynamic // loop.trip_count <= 150 for loop in program.stats().loops if loop.depth == 0)
 
 
 def test_a_budget_below_the_smallest_program() -> None:
     with pytest.raises(CompileError, match="The smallest has"):
-        plena.compile(stack(32, 32), (torch.randn(4, 16),), SMALL, objective="size", max_instructions=20)
+        plena.compile(
+            stack(32, 32), (torch.randn(4, 16),), target=SMALL, objective="size", max_instructions=20
+        )
+
+
+class Reread(nn.Module):
+    """Layers that read, beside what they carry, what the first one starts from."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x
+        for layer in self.layers:
+            h = layer(h) + x
+        return h
+
+
+class SharedWeight(nn.Module):
+    """Layers that have a matrix of their own, and that of the first one."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16, bias=False) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x).relu() + self.layers[0](x).tanh()
+        return x
+
+
+class SharedRow(nn.Module):
+    """Layers that have a row of their own, and that of the first one."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.rows = nn.ParameterList(nn.Parameter(torch.randn(16)) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for row in self.rows:
+            x = torch.tanh(x * row) + self.rows[0]
+        return x
+
+
+class Cubed(nn.Module):
+    def __init__(self, power: int) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x + 1
+        for _ in range(self.power - 1):
+            y = y * (x + 1)
+        return y
+
+
+@pytest.mark.parametrize("module", [Reread, SharedWeight, SharedRow, Cubed])
+@pytest.mark.parametrize("layers", [2, 3, 5])
+def test_what_the_first_layer_starts_from_is_not_what_is_carried(
+    module: type[nn.Module], layers: int
+) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 16) / 2
+    model = module(layers)
+    rolled(model, x)
+    program = plena.compile(model, (x,), target=SMALL)
+    exact, rounded = model(x), program.quantized_reference(x)[0]  # type: ignore[misc]
+    assert (program.run(x) - rounded).norm() <= 0.02 * exact.norm()

@@ -93,6 +93,7 @@ def test_the_assembly_says_what_belongs_to_what() -> None:
 
 
 def test_check_with_the_module(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
     module, x = Linear(weights()), torch.randn(4, 16)
     program = linear_program(weights())
     report = program.check(x, module=module)

@@ -131,7 +131,7 @@ class Case:
 
     def program(self) -> plena.Program:
         """The compiled module."""
-        return plena.compile(Attention(self), self.inputs(), self.target, **self.options)
+        return plena.compile(Attention(self), self.inputs(), target=self.target, **self.options)
 
 
 class Attention(nn.Module):

@@ -41,6 +41,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects import aten, plena
 from plena.dialects.plena import BandAttr, integer, integers, real
+from plena.dialects.plena.contraction import MASKED
 from plena.dialects.tensor_shapes import shape_of
 
 OPERATIONS = 40
@@ -469,6 +470,7 @@ def plena_attention(draw: Draw, scope: Scope) -> Operation:
     batch, kv_heads, group, queries, keys, size, width = (draw(st.integers(1, 3)) for _ in range(7))
     heads = kv_heads * group
     bias_shape = [1 if draw(st.booleans()) else n for n in (batch, heads, queries)]
+    fill = draw(st.sampled_from([None, -1e4, -1e9]))
     return plena.AttentionOp(
         scope.tensor(batch * queries, heads * size),
         scope.tensor(batch * keys, kv_heads * size),
@@ -482,6 +484,10 @@ def plena_attention(draw: Draw, scope: Scope) -> Operation:
         sinks=scope.maybe(heads),
         softcap=draw(st.none() | positive),
         band=draw(st.none() | bands()),
+        fill=fill,
+        masked=None if fill is None else draw(st.sampled_from(MASKED)),
+        empty=draw(st.sampled_from([None, "zero", "nan"])),
+        moderate=draw(st.booleans()),
     )
 
 
@@ -566,9 +572,20 @@ def plena_cast(draw: Draw, scope: Scope) -> Operation:
     return plena.CastOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
-def plena_not(draw: Draw, scope: Scope) -> Operation:
+def plena_fill_infinity(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(2, 2))
+    return plena.FillInfinityOp(scope.tensor(*shape), scope.tensor(*shape), draw(st.sampled_from([1, -1])))
+
+
+def plena_compare(draw: Draw, scope: Scope) -> Operation:
     element = draw(st.sampled_from([i64, IntegerType(1), f32]))
-    return plena.NotOp(scope.value(tensor_type(element, draw(shapes()))))
+    predicate = draw(st.sampled_from(plena.COMPARISONS))
+    return plena.CompareOp(predicate, scope.value(tensor_type(element, draw(shapes()))), draw(numbers))
+
+
+def plena_bit(draw: Draw, scope: Scope) -> Operation:
+    element = draw(st.sampled_from([i64, IntegerType(1), f32]))
+    return plena.BitOp(scope.value(tensor_type(element, draw(shapes()))))
 
 
 def plena_reshape(draw: Draw, scope: Scope) -> Operation:
@@ -677,9 +694,11 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.SubOp: plena_binary(plena.SubOp),
     plena.MulOp: plena_binary(plena.MulOp),
     plena.DivOp: plena_binary(plena.DivOp),
+    plena.FillInfinityOp: plena_fill_infinity,
     plena.ClampOp: plena_clamp,
     plena.CastOp: plena_cast,
-    plena.NotOp: plena_not,
+    plena.CompareOp: plena_compare,
+    plena.BitOp: plena_bit,
     plena.ReshapeOp: plena_reshape,
     plena.RearrangeOp: plena_rearrange,
     plena.SliceOp: plena_slice,

@@ -137,6 +137,7 @@ def test_words_to_text_to_words_is_the_identity(words: list[int]) -> None:
 
 
 @given(asm_programs())
+@pytest.mark.filterwarnings("ignore::plena.errors.AssemblyWarning")
 def test_the_public_assemblers_words_are_read_as_it_wrote_them(program: list[AsmInstruction]) -> None:
     words = encode(program, upstream_quirks=True)
     assert (encode(parse_asm(print_asm(program), upstream_quirks=True)) == words).all()

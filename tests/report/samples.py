@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from program_samples import linear_program, weights
 
-from plena.checking.comparison import Thresholds
 from plena.program.program import Program
 
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))
@@ -18,8 +17,10 @@ X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.flo
 
 def checked_program() -> Program:
     """A linear layer written by hand, with everything that a compiled program knows, checked."""
-    program = linear_program(weights(), example_inputs=(X,), thresholds=Thresholds(cosine=0.99))
-    program.thresholds = Thresholds(cosine=0.99, allclose_share=None)
+    program = linear_program(weights(), example_inputs=(X,))
+    stored = program.target.precision["HBM_M_WEIGHT_TYPE"]
+    seen = torch.from_numpy(stored.quantize(weights())).T
+    program.quantized_reference = lambda x: torch.from_numpy(stored.quantize(x.numpy())) @ seen
     program.float_reference = lambda x: x @ torch.from_numpy(weights()).T
     program.check(quiet=True)
     return program

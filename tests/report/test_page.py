@@ -61,10 +61,10 @@ def test_the_hottest_loop_is_shown_with_its_assembly(page: Page) -> None:
 def test_a_check_that_fails_says_so() -> None:
     program = checked_program()
     assert program.last_check is not None
-    program.last_check = replace(program.last_check, thresholds=Thresholds(cosine=1.0))
+    program.last_check = replace(program.last_check, thresholds=Thresholds(quantized=1e-6))
     page = Page(page_of(contents_of_program(program)))
     assert "FAILED" in page.sections["figures"]
-    assert "cosine similarity" in page.sections["check"] and "failed" in page.sections["check"]
+    assert "quantized: relative RMS error" in page.sections["check"] and "failed" in page.sections["check"]
 
 
 def test_text_of_the_user_is_text() -> None:

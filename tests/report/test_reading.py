@@ -142,7 +142,7 @@ class Unsupported(torch.nn.Module):
 
 def test_a_model_that_was_not_compiled() -> None:
     error = PlenaError("no kernel for `cummax`", "model.py:9", "Leave it to the host.")
-    contents = contents_of_failure(error, Unsupported(), (torch.randn(4, 8),), "model.py:f", Target())
+    contents = contents_of_failure(error, Unsupported(), (torch.randn(4, 8),), {}, "model.py:f", Target())
     page = Page(page_of(contents))
     failure = page.sections["failure"]
     assert (

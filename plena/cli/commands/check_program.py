@@ -40,8 +40,9 @@ def run(args: Namespace) -> int:
         if args.per_op:
             return _per_op(args)
         program, _ = compile_model(args)
-        report = program.check(*_inputs(args, program, program.example_inputs or ()))
+        report = program.check(*_inputs(args, program))
         return 0 if report.passed else 1
+    from plena.host.call_inputs import CallSignature
     from plena.program.program import Program
 
     if args.per_op:
@@ -51,8 +52,12 @@ def run(args: Namespace) -> int:
         raise PlenaError(
             "a program folder does not hold its model", args.model, "Name it: --module model.py:factory."
         )
-    module, example = load_model(args.module)
-    report = program.check(*_inputs(args, program, example), module=module)
+    module, example, kwargs = load_model(args.module)
+    if args.inputs == "example":
+        report = program.check(*example, module=module, **kwargs)
+    else:
+        program.signature = CallSignature.of(example, kwargs, module)
+        report = program.check(*_inputs(args, program), module=module)
     return 0 if report.passed else 1
 
 
@@ -61,20 +66,21 @@ def _per_op(args: Namespace) -> int:
     from plena.checking.per_op import check_per_op
     from plena.kernels.schedule import Schedule
 
-    module, example = load_model(args.model)
+    module, example, kwargs = load_model(args.model)
     schedule = Schedule(args.objective, args.timing, args.matmul, args.attention)
     inputs = None
     if args.inputs != "example":
         program, _ = compile_model(args)
-        inputs = _inputs(args, program, example)
-    report = check_per_op(module, example, inputs, target_of(args), schedule)
+        inputs = _inputs(args, program)
+    report = check_per_op(module, example, kwargs, inputs=inputs, target=target_of(args), schedule=schedule)
     print(report)
     return 0 if report.passed else 1
 
 
-def _inputs(args: Namespace, program: Program, example: Any) -> list[Any]:
+def _inputs(args: Namespace, program: Program) -> list[Any]:
+    """The tensors to run on; none for the example inputs of a program that was compiled."""
     if args.inputs == "example":
-        return list(example)
+        return []
     if args.inputs == "random":
         return random_inputs(program, args.seed)
     return list(read_inputs(program, args.inputs))

@@ -104,7 +104,7 @@ def _program(args: Namespace) -> Program:
     spans = args.preloaded or (code.program.preloaded_spans() if code.program is not None else None)
     args.preloaded = spans
     return optimize(
-        code.words if code.text is None else code.text,
+        code.flat(),
         target_for(args, code),
         max_instructions=args.max_instructions,
         objective=args.objective,

@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
     code = load_code(args.program, args.upstream_quirks)
     target = target_for(args, code)
     better = optimize(
-        code.words if code.text is None or args.upstream_quirks else code.text,
+        code.flat(),
         target=target,
         max_instructions=args.max_instructions,
         objective=args.objective,

@@ -72,11 +72,11 @@ def _compiled(args: Namespace) -> Contents:
     """The model compiled and checked; if that fails, the error with what is known of the model."""
     from plena.report.reading import contents_of_failure, contents_of_program
 
-    module, inputs = load_model(args.model)
+    module, inputs, kwargs = load_model(args.model)
     try:
         program, _ = compile_model(args)
     except PlenaError as error:
-        return contents_of_failure(error, module, inputs, args.model, target_of(args))
+        return contents_of_failure(error, module, inputs, kwargs, args.model, target_of(args))
     program.check(quiet=True)
     return contents_of_program(program, origin=args.model)
 
@@ -90,8 +90,8 @@ def _checked(path: Path, model: str) -> Contents:
     contents = contents_of_folder(path)
     try:
         program = Program.load(path)
-        module, inputs = load_model(model)
-        contents.check = program.check(*inputs, module=module, quiet=True)
+        module, inputs, kwargs = load_model(model)
+        contents.check = program.check(*inputs, module=module, quiet=True, **kwargs)
     except PlenaError as error:
         contents.missing.append(Missing.because("check", error))
     return contents

@@ -19,10 +19,14 @@ from plena.text_files import read_text
 
 if TYPE_CHECKING:
     from plena.assembly import AsmInstruction
+    from plena.lifting.code import Code as FlatCode
     from plena.machine.target import Target
     from plena.program.program import Program
 
-MODEL_HELP = "Python file and function, model.py:factory; the function returns (module, example_inputs)"
+MODEL_HELP = (
+    "Python file and function, model.py:factory; the function returns (module, example_inputs) or (module, "
+    "example_inputs, keyword_arguments)"
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,16 @@ class Code:
     words: Any
     text: str | None
     program: Program | None
+
+    def flat(self, file: str | None = None) -> FlatCode:
+        """What `plena.optimize` and the static check take, without reading the text again.
+
+        Args:
+            file: the name to show in messages.
+        """
+        from plena.lifting.code import Code as FlatCode
+
+        return FlatCode(self.words, self.text, file)
 
 
 def add_compile_options(parser: ArgumentParser) -> None:
@@ -69,10 +83,10 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
     Raises:
         PlenaError: the file or its factory fails, or the model cannot be compiled.
     """
-    module, inputs = load_model(args.model)
+    module, inputs, kwargs = load_model(args.model)
     from plena.compiler.compile import compile
 
-    return compile(module, inputs, target_of(args), **compile_options(args)), module
+    return compile(module, inputs, kwargs, target=target_of(args), **compile_options(args)), module
 
 
 def compile_options(args: Namespace) -> dict[str, Any]:
@@ -95,8 +109,8 @@ def is_model(text: str) -> bool:
     return bool(colon) and name.isidentifier() and (path.endswith(".py") or not Path(text).exists())
 
 
-def load_model(text: str) -> tuple[Any, tuple[Any, ...]]:
-    """The module and the example inputs that ``model.py:factory`` makes.
+def load_model(text: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """The module, the example inputs and keyword arguments that ``model.py:factory`` makes.
 
     Raises:
         PlenaError: there is no such file or function, it fails, or it returns something else.
@@ -108,10 +122,20 @@ def load_model(text: str) -> tuple[Any, tuple[Any, ...]]:
     if not callable(factory):
         raise PlenaError(f"has no function `{name}`", path, "It must return (module, example_inputs).")
     result = _guarded(factory, path, f"{name}()")
-    if not isinstance(result, tuple | list) or len(result) != 2 or not callable(result[0]):
+    if not isinstance(result, tuple | list) or len(result) not in (2, 3) or not _is_model(result[0]):
         raise PlenaError(f"`{name}` must return (module, example_inputs), not {type(result).__name__}", path)
-    module, inputs = result
-    return module, tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+    module, inputs, kwargs = (*result, {})[:3]
+    if not isinstance(kwargs, dict):
+        raise PlenaError(
+            f"`{name}` must return keyword arguments as a dictionary, not {type(kwargs).__name__}", path
+        )
+    return module, tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,), kwargs
+
+
+def _is_model(value: Any) -> bool:
+    from torch.export import ExportedProgram
+
+    return callable(value) or isinstance(value, ExportedProgram)
 
 
 def load_code(path: Path, upstream_quirks: bool = False) -> Code:

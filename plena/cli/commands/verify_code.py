@@ -18,21 +18,23 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="SPANS",
         help="what the host loads, for example 'int:0-16=0..31 fp:0-8 hbm:0-65536'; a folder knows it",
     )
+    parser.add_argument(
+        "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
+    )
     add_target_options(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the findings; exit code 1 if one is an error."""
-    from plena.lifting import Code, Preloaded
+    from plena.lifting import Preloaded
     from plena.verification import verify_code
 
-    code = load_code(args.program)
+    code = load_code(args.program, args.upstream_quirks)
     target, preloaded = target_for(args, code), args.preloaded
     if code.program is not None:
         target = target.with_settings({"HBM_SIZE": code.program.hbm_bytes})
         preloaded = preloaded or code.program.preloaded_spans()
-    program = Code.of(code.words if code.text is None else code.text, str(args.program))
-    findings = verify_code(program, target, Preloaded.of(preloaded))
+    findings = verify_code(code.flat(str(args.program)), target, Preloaded.of(preloaded))
     for finding in findings:
         print(finding)
     errors = sum(finding.is_error for finding in findings)

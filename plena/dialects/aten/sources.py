@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ArrayAttr, FloatAttr, IntegerAttr, StringAttr, SymbolRefAttr, TensorType
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolRefAttr,
+    TensorType,
+    UnitAttr,
+)
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     irdl_op_definition,
@@ -34,12 +42,17 @@ class ConstantOp(AtenOp):
     """A tensor computed once at import (a mask, a rotary table); its data lies beside the module by symbol.
 
     `band` says that the tensor is a mask of that form over its last two axes (queries, keys), the same for
-    all leading axes: true (boolean) or 0 (additive) inside, false or at most -1e4 outside.
+    all leading axes: true (boolean) or 0 (additive) inside, false or the number `fill` (at most -1e4) outside.
+    `blind` says that some row (of the last axis) hides everything, by false or by a number that float32 absorbs
+    scores into; `wide` that it is real and the numbers of some row are more than 512 apart.
     """
 
     name = "aten.constant"
     symbol = prop_def(SymbolRefAttr)
     band = opt_prop_def(BandAttr)
+    fill = opt_prop_def(FloatAttr)
+    blind = opt_prop_def(UnitAttr)
+    wide = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     assembly_format = "$symbol attr-dict `:` type($result)"
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import I64, BoolAttr, DenseArrayBase, FloatAttr, IntegerAttr, TensorType, f64
+from xdsl.dialects.builtin import (
+    I64,
+    BoolAttr,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    UnitAttr,
+    f64,
+)
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -21,6 +31,9 @@ from xdsl.irdl import (
 from plena.dialects.plena.base import PlenaOp, integer, integers, real
 from plena.dialects.plena.masks import BandAttr
 from plena.dialects.tensor_shapes import shape_of
+
+MASKED = ("within_band", "alike", "added", "beyond_band")
+"""How the masks of an attention add a number to scores (see AttentionOp)."""
 
 
 @irdl_op_definition
@@ -136,7 +149,12 @@ class AttentionOp(PlenaOp):
     In this order: scores = query @ key^T * scale; with `softcap` c, scores = c * tanh(scores / c); `bias` [b,
     h, s, T] (b, h, s are whole or 1) is added if real and masks where false if boolean; `band` masks the keys
     outside; `key_padding` [batch, T] masks the keys where it is 0 or false; `sinks` [heads] joins one score
-    per head to the softmax that has no value. A query whose keys are all masked has no defined result.
+    per head to the softmax that has no value.
+
+    Masks exclude keys. With `fill`, a number, only the band does, unless `masked` is something else than
+    "within_band"; other masks add the number to scores: "alike" once for all masks, the band too, "added" for each
+    of them, "beyond_band" the band alone. `empty` is what a query without any key has for a result, "zero" or "nan";
+    without it every query has one. `moderate` says of a real bias that the numbers of a row are at most 512 apart.
     """
 
     name = "plena.attention"
@@ -152,6 +170,10 @@ class AttentionOp(PlenaOp):
     scale = prop_def(FloatAttr)
     softcap = opt_prop_def(FloatAttr)
     band = opt_prop_def(BandAttr)
+    fill = opt_prop_def(FloatAttr)
+    masked = opt_prop_def(StringAttr)
+    empty = opt_prop_def(StringAttr)
+    moderate = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     irdl_options = (*PlenaOp.irdl_options, AttrSizedOperandSegments(as_property=True))
     assembly_format = (
@@ -176,6 +198,10 @@ class AttentionOp(PlenaOp):
         sinks: SSAValue | None = None,
         softcap: float | None = None,
         band: BandAttr | None = None,
+        fill: float | None = None,
+        masked: str | None = None,
+        empty: str | None = None,
+        moderate: bool = False,
     ) -> None:
         optional = [[] if operand is None else [operand] for operand in (bias, key_padding, sinks)]
         super().__init__(
@@ -187,6 +213,10 @@ class AttentionOp(PlenaOp):
                 "scale": FloatAttr(scale, f64),
                 "softcap": None if softcap is None else FloatAttr(softcap, f64),
                 "band": band,
+                "fill": None if fill is None else FloatAttr(fill, f64),
+                "masked": None if masked is None else StringAttr(masked),
+                "empty": None if empty is None else StringAttr(empty),
+                "moderate": UnitAttr() if moderate else None,
             },
             result_types=[real(shape_of(query)[0], shape_of(value)[1] // kv_heads * heads)],
         )
@@ -237,6 +267,11 @@ class AttentionOp(PlenaOp):
             )
         if self.sinks is not None:
             self.require(shape_of(self.sinks) == (heads,), "sinks must have one element per head")
+        self.require((self.fill is None) == (self.masked is None), "`fill` and `masked` belong together")
+        if self.masked is not None:
+            self.require(self.masked.data in MASKED, f"masked must be one of {', '.join(MASKED)}")
+        if self.empty is not None:
+            self.require(self.empty.data in ("zero", "nan"), 'empty must be "zero" or "nan"')
 
 
 @irdl_op_definition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType, f64, i1
+from xdsl.dialects.builtin import I64, FloatAttr, IntegerAttr, StringAttr, TensorType, f64, i1, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def
 
@@ -12,6 +12,8 @@ from plena.dialects.plena.base import PlenaOp, real
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 
 _BINARY = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)"
+
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 ActivationKind = Literal[
     "silu", "gelu_erf", "gelu_tanh", "gelu_quick", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "exp",
@@ -139,6 +141,27 @@ class DivOp(BinaryOp):
     assembly_format = _BINARY
 
 
+@irdl_op_definition
+class FillInfinityOp(BinaryOp):
+    """lhs where rhs, a mask of 0 and 1, is 1; infinity with the sign `sign` (1 or -1) where it is 0.
+
+    Elements of lhs that are replaced must not be NaN or infinity of the other sign.
+    """
+
+    name = "plena.fill_infinity"
+    sign = prop_def(IntegerAttr[I64])
+    assembly_format = _BINARY
+
+    def __init__(self, lhs: SSAValue, rhs: SSAValue, sign: int) -> None:
+        PlenaOp.__init__(
+            self, operands=[lhs, rhs], properties={"sign": IntegerAttr(sign, i64)}, result_types=[lhs.type]
+        )
+
+    def verify_(self) -> None:
+        super().verify_()
+        self.require(self.sign.value.data in (1, -1), "sign must be 1 or -1")
+
+
 class ScalarOp(UnaryOp):
     """A kernel of each element of input [M, N] and one number known at compile time."""
 
@@ -188,21 +211,47 @@ class ClampOp(UnaryOp):
         self.require(self.min is not None or self.max is not None, "needs a bound")
 
 
-@irdl_op_definition
-class NotOp(PlenaOp):
-    """Where a mask of an argument is 0 or false; any shape and element type. The host does it while staging."""
+class StagedTestOp(PlenaOp):
+    """A boolean for each element of an argument, of any shape and element type. The host does it while staging."""
 
-    name = "plena.not"
     input = operand_def(TensorType)
     result = result_def(TensorType)
-    assembly_format = "$input attr-dict `:` functional-type(operands, results)"
-
-    def __init__(self, input: SSAValue) -> None:
-        super().__init__(operands=[input], result_types=[TensorType(i1, shape_of(input))])
 
     def verify_(self) -> None:
         self.require(shape_of(self.input) == shape_of(self.result), "the result must have the input's shape")
         self.require(element_type_of(self.result) == i1, "the result must be boolean")
+
+
+@irdl_op_definition
+class CompareOp(StagedTestOp):
+    """Where elements of an argument are eq, ne, lt, le, gt or ge a number; true is 1, false 0."""
+
+    name = "plena.compare"
+    predicate = prop_def(StringAttr)
+    value = prop_def(FloatAttr)
+    assembly_format = "$predicate $input `,` $value attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, predicate: str, input: SSAValue, value: float) -> None:
+        super().__init__(
+            operands=[input],
+            properties={"predicate": StringAttr(predicate), "value": FloatAttr(value, f64)},
+            result_types=[TensorType(i1, shape_of(input))],
+        )
+
+    def verify_(self) -> None:
+        super().verify_()
+        self.require(self.predicate.data in COMPARISONS, f"predicate must be one of {COMPARISONS}")
+
+
+@irdl_op_definition
+class BitOp(StagedTestOp):
+    """An argument of zeros and ones as a boolean; staging refuses other values."""
+
+    name = "plena.bit"
+    assembly_format = "$input attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, input: SSAValue) -> None:
+        super().__init__(operands=[input], result_types=[TensorType(i1, shape_of(input))])
 
 
 @irdl_op_definition

@@ -41,6 +41,18 @@ class BufferType(ParametrizedAttribute, TypeAttribute):
     def of(space: str) -> BufferType:
         return _BUFFER_TYPES[space]
 
+    @staticmethod
+    def parse_space(parser: AttrParser) -> BufferType:
+        """The type of the memory that is named next.
+
+        Raises:
+            ParseError: there is no such memory.
+        """
+        space = parser.parse_identifier()
+        if space not in _BUFFER_TYPES:
+            parser.raise_error(f"there is no memory {space}: it must be one of {', '.join(_BUFFER_TYPES)}")
+        return _BUFFER_TYPES[space]
+
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
         with parser.in_angle_brackets():

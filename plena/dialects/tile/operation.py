@@ -117,8 +117,7 @@ class TileOp(IRDLOperation, ABC):
                 parser.parse_punctuation("(")
                 unresolved = parser.parse_unresolved_operand()
                 parser.parse_punctuation(":")
-                space = parser.parse_identifier()
-                values[name] = parser.resolve_operand(unresolved, BufferType.of(space))
+                values[name] = parser.resolve_operand(unresolved, BufferType.parse_space(parser))
                 parser.parse_punctuation(")")
                 continue
             parser.parse_punctuation("=")

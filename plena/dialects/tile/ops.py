@@ -151,8 +151,8 @@ class MapOp(TileOp):
 @tile_op(
     "softmax_rows",
     {"x": "vector"},
-    {"floor": "fp", "scratch": "vector?"},
-    ("rows", "blocks", "block", "sink", "chunk"),
+    {"floor": "fp", "scratch": "vector?", "start": "fp?"},
+    ("rows", "blocks", "block", "sink", "chunk", "undefined"),
 )
 class SoftmaxRowsOp(TileOp):
     """x panel = softmax along each row over all blocks, in place: exp(x - max) / sum.
@@ -160,18 +160,22 @@ class SoftmaxRowsOp(TileOp):
     Blocks are added in the row `scratch` before one reduction, or without it reduced one by one. With `chunk` (2 to
     `blocks`) that many are added at a time, then their sums, in two rows of scratch: sums of bf16 numbers lose less so.
     `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
-    the sum and has no value.
+    the sum and has no value. The sum starts from the word `start`, 0 without it. With `undefined` a row of nothing
+    above the floor is NaN.
     """
 
 
 @tile_op(
     "reset_state",
     {"maximum": "fp", "total": "fp"},
-    {"floor": "fp"},
+    {"floor": "fp", "start": "fp?"},
     ("rows", "sink"),
 )
 class ResetStateOp(TileOp):
-    """Online softmax state of `rows` rows: maximum = floor, total = 0, or 1 = exp(floor - maximum) with `sink`."""
+    """Online softmax state of `rows` rows: maximum = floor, total = `start`, 0 without it.
+
+    With `sink` total = 1 = exp(floor - maximum).
+    """
 
 
 @tile_op(

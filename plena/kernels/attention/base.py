@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
@@ -13,7 +13,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.integers import round_up
 from plena.kernels.attention.heads import HeadLoops, HeadPlace, head_loop, head_loops
-from plena.kernels.attention.masks import AttentionMasks, QueryRows
+from plena.kernels.attention.masks import AttentionMasks, QueryRows, skipped_band
 from plena.kernels.attention.queries import queries_of
 from plena.kernels.attention.sections import (
     Section,
@@ -62,6 +62,7 @@ class AttentionKernel(ABC):
         computed = any(ctx.host(v) is None for v in (op.query, op.key, op.value))
         self.shared = heads_per_block(shape, ctx.target) if computed else 1
         self.view = Visibility(shape.queries, shape.keys, self.tiling.query_block, op.band)
+        self.needed = replace(self.view, band=skipped_band(op))
         self.sections = self._sections()
         self.queries = queries_of(op, shape, self.tiling, ctx)
         self.key = self._place_tiles("key", op.key, shape.head_dim)
@@ -135,10 +136,16 @@ class AttentionKernel(ABC):
         """Without skipping, one section; the last tile of keys whole, if code size matters more than cycles."""
         schedule, target = self.ctx.schedule, self.target
         if schedule.objective == "size":
-            return [whole_section(self.view, target.mlen)]
-        step = target.mlen if self.tile_by_tile else target.blen
-        self.ctx.sections = max(self.ctx.sections, most_sections(self.view, target.mlen, step))
-        return visible_sections(self.view, target.mlen, step, schedule.sections)
+            return [whole_section(self.needed, target.mlen)]
+        # Lanes that no product makes would keep the NaN of an earlier query.
+        step = target.mlen if self.tile_by_tile or self.may_be_undefined else target.blen
+        self.ctx.sections = max(self.ctx.sections, most_sections(self.needed, target.mlen, step))
+        return visible_sections(self.needed, target.mlen, step, schedule.sections)
+
+    @property
+    def may_be_undefined(self) -> bool:
+        """Whether a query may have NaN for a result."""
+        return self.op.empty is not None and self.op.empty.data == "nan"
 
     def _in_order(self) -> list[Section]:
         return self.sections[::-1] if self._descending else self.sections

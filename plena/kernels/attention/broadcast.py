@@ -11,8 +11,8 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.integers import ceil_div, round_up
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
-from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores
-from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
+from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores, skipped_band
+from plena.kernels.attention.rows import row_sum_scratch
 from plena.kernels.attention.sections import (
     Section,
     Visibility,
@@ -260,7 +260,8 @@ class BroadcastAttention:
         for first, count, tiles in ((0, full, self.filled_tiles), (full, int(rest > 0), rest)):
             if not count:
                 continue
-            view = Visibility(self.shape.queries, self.shape.keys, rows, self.op.band, first, count)
+            band = skipped_band(self.op)
+            view = Visibility(self.shape.queries, self.shape.keys, rows, band, first, count)
             sections = [whole_section(view, self.vlen)]
             if skips:
                 self.ctx.sections = max(self.ctx.sections, most_sections(view, self.vlen, self.vlen))
@@ -392,12 +393,13 @@ class BroadcastAttention:
         sinks = self.masks.sinks
         scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
         with builder.step("softmax"), builder.loop(1 if sinks is None else slots.heads) as slot:
-            floor = builder.constant(SOFTMAX_FLOOR) if sinks is None else builder.view(sinks, head + slot)
+            floor = self.masks.floor if sinks is None else builder.view(sinks, head + slot)
             builder.emit(
                 "softmax_rows",
                 x=builder.view(self.scores, slot * (slots.tiles * self.tile)),
                 floor=floor,
                 scratch=scratch,
+                start=self.masks.start,
                 rows=rows if sinks is None else slots.tiles * self.vlen,
                 blocks=tiles,
                 block=pitch,
@@ -407,7 +409,7 @@ class BroadcastAttention:
 
     def _is_triangular(self, slots: Slots) -> bool:
         """Whether the query tiles of a filling see differently many tiles of keys, which is worth code for each."""
-        section, band = slots.section, self.op.band
+        section, band = slots.section, skipped_band(self.op)
         once = slots.heads == section.blocks == section.repeats == 1 and section.first_tile == 0
         cut = band is not None and band.upper is not None and self.masks.sinks is None
         if not (once and cut and slots.tiles > 1 and self.ctx.schedule.objective == "cycles"):
@@ -443,8 +445,9 @@ class BroadcastAttention:
                 builder.emit(
                     "softmax_rows",
                     x=panel,
-                    floor=builder.constant(SOFTMAX_FLOOR),
+                    floor=self.masks.floor,
                     scratch=scratch,
+                    start=self.masks.start,
                     rows=self.vlen,
                     blocks=seen,
                     block=pitch,

@@ -23,6 +23,7 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     target, schedule = ctx.target, ctx.schedule
     product = _product_shape(shape, target.mlen)
     broadcast = schedule.attention != "online" and prefers_broadcast(product, target, schedule)
+    broadcast = broadcast and not ctx.may_hold_nan
     if broadcast and schedule.matmul == "auto":
         broadcast = broadcast_fits(ctx)
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)

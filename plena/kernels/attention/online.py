@@ -10,7 +10,6 @@ from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.masks import Scores
 from plena.kernels.attention.queries import LeftOperand
 from plena.kernels.attention.residency import Residency
-from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.attention.scores import ScoreProducts
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import KernelContext
@@ -68,17 +67,20 @@ class OnlineAttention(AttentionKernel):
             builder.emit("zero", dst=builder.view(block.out, column * self.result.block), rows=rows)
         with builder.step("reset state"):
             sinks = self.masks.sinks
-            floor = builder.constant(SOFTMAX_FLOOR)
+            floor = self.masks.floor
             builder.emit(
                 "reset_state",
                 maximum=self.maxima,
                 total=self.totals,
                 floor=floor if sinks is None else builder.view(sinks, block.place.head),
+                start=self.masks.start,
                 rows=rows,
                 sink=int(sinks is not None),
             )
         with builder.loop(block.section.tiles) as tile:
             self._tile(block, x, block.first_tile + tile)
+        if self.masks.undefined:
+            self._undefine()
         with builder.step("final scaling"):
             builder.emit(
                 "scale_rows",
@@ -89,6 +91,21 @@ class OnlineAttention(AttentionKernel):
                 block=self.result.block,
                 invert=1,
             )
+
+    def _undefine(self) -> None:
+        """The sums of rows whose maximum is still the floor become NaN: 0 / (maximum - floor) is added."""
+        none, rows = self.builder.constant(0.0), self.tiling.query_block
+        steps = (
+            ("sub", self.corrections, self.maxima, self.masks.floor, 0),
+            ("reciprocal", self.corrections, self.corrections, None, 0),
+            ("mul", self.corrections, self.corrections, none, 0),
+            ("add", self.totals, self.totals, self.corrections, 1),
+        )
+        with self.builder.step("final scaling"):
+            for kind, out, a, b, b_step in steps:
+                self.builder.emit(
+                    "map_words", kind=kind, out=out, a=a, b=b, count=rows, out_step=1, a_step=1, b_step=b_step
+                )
 
     def _tile(self, block: QueryBlock, x: LeftOperand, tile: Linear) -> None:
         builder, rows = self.builder, self.tiling.query_block

@@ -109,17 +109,19 @@ class RowsAttention(AttentionKernel):
         scratch, chunk = row_sum_scratch(builder, tiles, self.vlen) if tiles > FEW_BLOCKS else (None, 0)
         with builder.step("softmax"):
             sinks = self.masks.sinks
-            floor = builder.constant(SOFTMAX_FLOOR)
+            floor = self.masks.floor
             builder.emit(
                 "softmax_rows",
                 x=self.scores,
                 floor=floor if sinks is None else builder.view(sinks, block.place.head),
                 scratch=scratch,
+                start=self.masks.start,
                 rows=rows,
                 blocks=tiles,
                 block=self.pitch,
                 sink=int(sinks is not None),
                 chunk=chunk,
+                undefined=self.masks.undefined,
             )
         self._values(block)
 

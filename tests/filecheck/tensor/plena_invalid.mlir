@@ -152,9 +152,17 @@ func.func @main(%x: tensor<4x6xf32>, %y: tensor<2x5xf32>) {
 
 // -----
 
-// CHECK: plena.not: the result must be boolean
+// CHECK: plena.compare: the result must be boolean
 func.func @main(%x: tensor<4x6xi64>) {
-  %0 = plena.not %x : (tensor<4x6xi64>) -> tensor<4x6xi64>
+  %0 = plena.compare "eq" %x, 0.0 : f64 : (tensor<4x6xi64>) -> tensor<4x6xi64>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.compare: predicate must be one of
+func.func @main(%x: tensor<4x6xi64>) {
+  %0 = plena.compare "is" %x, 0.0 : f64 : (tensor<4x6xi64>) -> tensor<4x6xi1>
   func.return
 }
 

@@ -38,7 +38,8 @@ builtin.module {
     %times = plena.mul_scalar %x, -2.500000e-01 : f64 : (tensor<4x6xf32>) -> tensor<4x6xf32>
     %clamp = plena.clamp %x {min = 0.000000e+00 : f64, max = 6.000000e+00 : f64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
     %cast = plena.cast %padding : (tensor<2x3xi64>) -> tensor<2x3xf32>
-    %not = plena.not %padding : (tensor<2x3xi64>) -> tensor<2x3xi1>
+    %compare = plena.compare "ne" %padding, 1.0 : f64 : (tensor<2x3xi64>) -> tensor<2x3xi1>
+    %bit = plena.bit %padding : (tensor<2x3xi64>) -> tensor<2x3xi1>
     %reshape = plena.reshape %x : (tensor<4x6xf32>) -> tensor<2x12xf32>
     %moved = plena.rearrange %x {factors = array<i64: 4, 2, 3>, order = array<i64: 1, 0, 2>} : (tensor<4x6xf32>) -> tensor<8x3xf32>
     %part = plena.slice %x {groups = array<i64: 2, 1>, offsets = array<i64: 1, 0>, sizes = array<i64: 1, 3>, strides = array<i64: 1, 2>} : (tensor<4x6xf32>) -> tensor<2x3xf32>
@@ -85,7 +86,8 @@ builtin.module {
 // CHECK-NEXT:     %times = plena.mul_scalar %x, -2.500000e-01 : f64 : (tensor<4x6xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %clamp = plena.clamp %x {min = 0.000000e+00 : f64, max = 6.000000e+00 : f64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %cast = plena.cast %padding : (tensor<2x3xi64>) -> tensor<2x3xf32>
-// CHECK-NEXT:     %not = plena.not %padding : (tensor<2x3xi64>) -> tensor<2x3xi1>
+// CHECK-NEXT:     %compare = plena.compare "ne" %padding, 1.000000e+00 : f64 : (tensor<2x3xi64>) -> tensor<2x3xi1>
+// CHECK-NEXT:     %bit = plena.bit %padding : (tensor<2x3xi64>) -> tensor<2x3xi1>
 // CHECK-NEXT:     %reshape = plena.reshape %x : (tensor<4x6xf32>) -> tensor<2x12xf32>
 // CHECK-NEXT:     %moved = plena.rearrange %x {factors = array<i64: 4, 2, 3>, order = array<i64: 1, 0, 2>} : (tensor<4x6xf32>) -> tensor<8x3xf32>
 // CHECK-NEXT:     %part = plena.slice %x {groups = array<i64: 2, 1>, offsets = array<i64: 1, 0>, sizes = array<i64: 1, 3>, strides = array<i64: 1, 2>} : (tensor<4x6xf32>) -> tensor<2x3xf32>

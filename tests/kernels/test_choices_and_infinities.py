@@ -1,0 +1,197 @@
+"""Choosing by masks reads one side only, infinities stay infinities: against PyTorch, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import pad, sigmoid
+
+from plena.compiler.compile import compile
+from plena.errors import CompileError
+from tests.kernels.against_torch import against_torch, bits, exact
+from tests.kernels.checking import MACHINES, Function
+
+INF = float("inf")
+SOFTMAX_ERROR = 0.01
+
+CHOICES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "quotient": lambda x, y, m: torch.where(m, y / x, 0.0),
+    "turned": lambda x, y, m: torch.where(~m, 2.0, y / x),
+    "filled": lambda x, y, m: (y / x).masked_fill(~m, 0.0),
+    "reciprocal": lambda x, y, m: torch.where(m, 1 / x, y),
+    "root": lambda x, y, m: torch.where(m, torch.rsqrt(x * x), y),
+    "chain": lambda x, y, m: torch.where(m, sigmoid(y / x) * 2 + 1, y),
+    "nested": lambda x, y, m: torch.where(m, torch.where(m, y / x, 3.0) + 1, y),
+    "of infinities": lambda x, y, m: torch.where(m, y.masked_fill(~m, INF), y),
+    "of a difference": lambda x, y, m: torch.where(m, 1 - y / x, 1.0),
+}
+
+
+def inputs(columns: int, *, zeros: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Divisors that are 0 where the mask is false, and with `zeros` also elsewhere."""
+    mask = bits(2, 5, columns)
+    x = exact(2, 5, columns) * mask
+    return x * bits(2, 5, columns, share=0.7, seed=9) if zeros else x, exact(2, 5, columns, seed=3), mask
+
+
+@pytest.mark.parametrize("mlen", MACHINES)
+@pytest.mark.parametrize("choice", CHOICES)
+def test_choices_read_one_side(choice: str, mlen: int) -> None:
+    """Divisions by zero where it counts give infinity."""
+    columns = mlen + 5
+    values = [inputs(columns), inputs(columns, zeros=True)]
+    if choice == "root":
+        values = values[:1]
+    against_torch(CHOICES[choice], *values, target=MACHINES[mlen], error=0.008)
+
+
+def test_choices_by_constant_masks_rows_and_columns() -> None:
+    x, y, mask = inputs(40)
+    against_torch(lambda x, y: torch.where(mask, y / x, 0.0), (x, y))
+    row, column = mask[0, 0], mask[..., :1]
+    against_torch(lambda x, y, m: torch.where(m, y / x, 0.0), (exact(2, 5, 40) * row, y, row))
+    against_torch(lambda x, y, m: torch.where(m, y / x, 0.0), (exact(2, 5, 40) * column, y, column))
+    kept = exact(2, 5, 40) * column
+    against_torch(lambda x, y, m: torch.where(m, y / x.abs().amax(-1, keepdim=True), 0.0), (kept, y, column))
+    # Only the selection keeps infinity out: with another mask in the product it is NaN as in PyTorch.
+    against_torch(lambda x, y, m: (y / x) * m, (x, y, mask))
+
+
+def test_what_a_choice_cannot_leave_out_is_refused() -> None:
+    x, y, mask = inputs(40)
+    for function in (
+        lambda x, y, m: torch.where(m[..., :1], (y / x).sum(-1, keepdim=True), 0.0),
+        lambda x, y, m: torch.where(m, y / x @ torch.ones(40, 40), 0.0),
+    ):
+        with pytest.raises(CompileError, match=r"may be infinite or NaN|no kernel"):
+            compile(Function(function), (x, y, mask))
+
+
+FILLED: dict[str, Callable[[Tensor], Tensor]] = {
+    "returned": lambda x: x,
+    "softmax": lambda x: x.softmax(-1),
+    "scaled softmax": lambda x: (x * 0.125 + 1).softmax(-1),
+    "largest": lambda x: x.amax(-1),
+    "largest of dim": lambda x: x.max(-1, keepdim=True)[0],
+    "exponential": torch.exp,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "clamp": lambda x: x.clamp(min=-3.0),
+    "negated": lambda x: -x,
+    "shifted": lambda x: x - 2.0,
+    "without the largest": lambda x: (x - x.amax(-1, keepdim=True)).exp(),
+}
+EXACT = {"returned", "largest", "largest of dim", "relu", "negated", "shifted"}
+
+
+def hidden(rows: int, columns: int, empty: bool) -> Tensor:
+    mask = bits(2, rows, columns)
+    mask[..., 0] = False
+    if empty:
+        mask[:, 1] = True
+    return mask
+
+
+@pytest.mark.parametrize("mlen", MACHINES)
+@pytest.mark.parametrize("use", FILLED)
+def test_infinities_filled_in(use: str, mlen: int) -> None:
+    """By an argument and by constants, also rows of nothing else: PyTorch's NaN there, and in no other row."""
+    for columns in (mlen, mlen + 5):
+        x, masks = exact(2, 6, columns), [hidden(6, columns, empty) for empty in (False, True)]
+        if use == "without the largest":
+            masks = masks[:1]
+        error = 0.0 if use in EXACT else SOFTMAX_ERROR
+        against_torch(
+            lambda x, m: FILLED[use](x.masked_fill(m, -INF)),
+            *((x, m) for m in masks),
+            target=MACHINES[mlen],
+            error=error,
+        )
+        for mask in masks:
+            against_torch(
+                lambda x, mask=mask: FILLED[use](torch.where(mask, -INF, x)),
+                (x,),
+                target=MACHINES[mlen],
+                error=error,
+            )
+
+
+@pytest.mark.parametrize("mlen", MACHINES)
+@pytest.mark.parametrize("number", [-1e9, torch.finfo(torch.float32).min])
+def test_very_low_numbers_filled_in(number: float, mlen: int) -> None:
+    """A row of nothing else has a uniform softmax, and its largest number is this one."""
+    for columns in (mlen, mlen + 5):
+        x, mask = exact(2, 6, columns), hidden(6, columns, empty=True)
+        for use in ("softmax", "largest"):
+            against_torch(
+                lambda x, m, use=use: FILLED[use](x.masked_fill(m, number)),
+                (x, mask),
+                target=MACHINES[mlen],
+                error=SOFTMAX_ERROR,
+            )
+
+
+def test_weights_of_hidden_rows_chosen_away() -> None:
+    """The NaN of a row without a visible key is not selected."""
+    x, masks = exact(2, 6, 40), [hidden(6, 40, empty) for empty in (True, False)]
+    against_torch(
+        lambda x, m: x.masked_fill(m, -INF).softmax(-1).masked_fill(m, 0.0),
+        *((x, m) for m in masks),
+        error=SOFTMAX_ERROR,
+    )
+
+
+JOINED: dict[str, Callable[[Tensor], Tensor]] = {
+    "behind": lambda x: torch.cat([x, torch.full((2, 6, 3), -INF)], -1),
+    "before": lambda x: torch.cat([torch.full((2, 6, 1), -INF), x], -1),
+    "around": lambda x: pad(x, (2, 3), value=-INF),
+    "largest": lambda x: pad(x, (3, 0), value=INF),
+    "both": lambda x: torch.cat([torch.full((2, 6, 1), INF), x, torch.full((2, 6, 2), -INF)], -1),
+    "rows": lambda x: torch.cat([torch.full((2, 1, x.shape[-1]), -INF), x], 1),
+    "rows and columns": lambda x: pad(x, (0, 1, 1, 0), value=-INF),
+}
+
+
+@pytest.mark.parametrize("mlen", MACHINES)
+@pytest.mark.parametrize("join", JOINED)
+def test_infinities_joined(join: str, mlen: int) -> None:
+    x = exact(2, 6, mlen - 3)
+    against_torch(JOINED[join], (x,), target=MACHINES[mlen], error=0.0)
+    if "both" != join != "largest" and "rows" not in join:
+        softmax = lambda x: JOINED[join](x).softmax(-1)  # noqa: E731
+        against_torch(softmax, (x,), target=MACHINES[mlen], error=SOFTMAX_ERROR)
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_random_fills(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 70))
+    seed, share = data.draw(st.integers(0, 99)), data.draw(st.sampled_from([0.0, 0.3, 0.8, 1.0]))
+    sign = data.draw(st.sampled_from([1, -1]))
+    use = data.draw(st.sampled_from(sorted(EXACT - {"largest", "largest of dim"}) + ["softmax"] * (sign < 0)))
+    shape = data.draw(st.sampled_from([(rows, columns), (1, columns), (rows, 1)]))
+    mask = bits(*shape, share=share, seed=seed)
+    error = 0.0 if use in EXACT else SOFTMAX_ERROR
+    function = lambda x, m: FILLED[use](x.masked_fill(m, sign * INF))  # noqa: E731
+    target = MACHINES[data.draw(st.sampled_from([16, 64]))]
+    x = exact(rows, columns, seed=seed)
+    against_torch(function, (x, mask), (x, ~mask), target=target, error=error)
+
+
+def test_infinities_that_no_kernel_moves_are_refused() -> None:
+    x, mask = exact(2, 6, 64), hidden(6, 64, False)
+    for function in (
+        lambda x, m: torch.cat([x[..., :5], x.masked_fill(m, -INF)], -1),
+        lambda x, m: x.masked_fill(m, -INF).amax(1),
+        lambda x, m: x.masked_fill(m, -INF).view(2, 6, 4, 16).softmax(-1),
+        lambda x, m: torch.maximum(x, x.masked_fill(m, -INF)),
+        lambda x, m: x.masked_fill(m, float("nan")),
+    ):
+        with pytest.raises(CompileError, match=r"infinit|no kernel"):
+            compile(Function(function), (x, mask))
