@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import cast
 
 from xdsl.dialects.builtin import (
     I64,
@@ -99,9 +100,7 @@ class StepAttr(ParametrizedAttribute):
     @property
     def shape(self) -> list[int]:
         """The list of a reshape, expand or permute."""
-        first = self.arguments.data[0]
-        assert isinstance(first, DenseArrayBase)
-        return [int(n) for n in first.get_values()]
+        return list(cast("DenseArrayBase[I64]", self.arguments.data[0]).get_values())
 
 
 def _argument(value: Sequence[int] | int | float | str) -> Attribute:
@@ -122,10 +121,8 @@ def _plain(attribute: Attribute) -> list[int] | int | float | str:
             return attribute.data
         case FloatAttr():
             return attribute.value.data
-        case DenseArrayBase():
-            return [int(n) for n in attribute.get_values()]
         case _:
-            raise TypeError(f"{attribute} is no argument of a step")
+            return list(cast("DenseArrayBase[I64]", attribute).get_values())
 
 
 @irdl_attr_definition
@@ -167,10 +164,16 @@ class SourceAttr(ParametrizedAttribute):
             _print_source(printer, self)
 
     def verify(self) -> None:
-        wanted = {"input": IntAttr, "output": IntAttr, "constant": StringAttr, "scratch": NoneAttr}
+        wanted: dict[str, type[Attribute]] = {
+            "input": IntAttr,
+            "output": IntAttr,
+            "constant": StringAttr,
+            "scratch": NoneAttr,
+        }
         if self.kind.data != "data" and self.kind.data not in wanted:
             raise VerifyException(f"unknown source {self.kind.data}; one of {', '.join(wanted)}, data")
-        if not isinstance(self.value, wanted.get(self.kind.data, Attribute)):
+        expected = wanted.get(self.kind.data)
+        if expected is not None and not isinstance(self.value, expected):
             raise VerifyException(f"source {self.kind.data} does not go with {self.value}")
         if isinstance(self.value, IntAttr) and self.value.data < 0:
             raise VerifyException(f"there is no {self.kind.data} {self.value.data}")
