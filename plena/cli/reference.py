@@ -23,9 +23,9 @@ from plena.cli.constraint_text import constraint_text
 from plena.cli.pass_examples import pass_examples, prose
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, InstructionSpec, Kind, Slot
 from plena.driver import context
-from plena.machine.cost_model import PROFILES
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
+from plena.timing.registry import profiles
 from plena.universe import DIALECTS, PASSES, load_dialect, load_pass
 
 UNITS = {
@@ -75,7 +75,7 @@ def _instruction(op: type[Instruction]) -> Iterator[str]:
     yield ""
     yield _escaped(inspect.getdoc(op) or "")
     yield ""
-    cost = ", ".join(f"{profile} {cycles(spec, Target())}" for profile, cycles in PROFILES.items())
+    cost = ", ".join(f"{p.name} {p.cycles(spec, Target())}" for p in profiles())
     notes = [
         f"Opcode 0x{spec.opcode:02X}",
         f"cost `{spec.cost.value}`",

@@ -12,6 +12,7 @@ from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
 from plena.dialects.plena import AttentionOp, RepeatOp
+from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.host.view import Array
@@ -23,6 +24,7 @@ from plena.passes.convert_plena_to_tile import Conversion, convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.timing.registry import profile_named
 
 
 @dataclass(frozen=True)
@@ -253,12 +255,12 @@ def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
 
 
 def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
-    """The best schedule so far with column blocks in pairs: fewer address updates, which only count if pipelined."""
+    """The best schedule so far with column blocks in pairs, where its fewer address updates count."""
     choosable = [c for c in found if c.pairable]
     if (
         not choosable
-        or choosable[0].schedule.timing != "pipelined"
         or choosable[0].schedule.objective != "cycles"
+        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
     ):
         return []
     best = min(choosable, key=lambda c: c.cost(free=max_instructions is not None))
@@ -267,6 +269,12 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
     except CompileError:
         # Not everything that must lie at one address in two memories fits; the plain schedule did.
         return []
+
+
+def _updates_count(timing: str, target: Target) -> bool:
+    """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
+    product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
+    return product < max(target.mlen, target.blen + 1)
 
 
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
@@ -319,7 +327,9 @@ class _Lowering:
     def candidate(self, module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
         """A form of the affine module as a candidate; changes it."""
         run_pipeline(module, REGISTER_PIPELINE)
-        statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
+        instructions, target = stream_from_module(module).instructions, Target.from_module(module)
+        profiles = [profile_named(self.schedule.timing)]
+        statistics = statistics_of(instructions, target, profiles=profiles)
         conversion = self.conversion
         return Candidate(
             self.schedule,

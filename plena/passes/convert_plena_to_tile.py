@@ -35,10 +35,11 @@ from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
-from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
+from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule
 from plena.kernels.tensors import Panel
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
@@ -92,7 +93,7 @@ class ConvertPlenaToTile(ModulePass):
 
     name = "convert-plena-to-tile"
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0
@@ -106,6 +107,7 @@ class ConvertPlenaToTile(ModulePass):
     )
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        profile_named(self.timing, self.name)
         schedule = Schedule(
             self.objective,
             self.timing,

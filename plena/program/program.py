@@ -23,6 +23,7 @@ from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.rationale import Rationale
 from plena.progress import instruction_progress, track
+from plena.timing.registry import DEFAULT_TIMING, profiles
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
     from plena.optimizing.size_curve import SizeCurve
+    from plena.timing.profile import Profile
 
 DataSource: TypeAlias = Callable[[str], Any]
 """Gives the tensor (numpy or torch) that a data placement's symbol names; called when an image is written."""
@@ -89,7 +91,7 @@ class Program:
     memory_map: tuple[Region, ...] = ()
     provenance: Sequence[Provenance] = ()
     useful_macs: Mapping[str, int] | None = None
-    timing: str = "transactional"
+    timing: str = DEFAULT_TIMING
     decisions: tuple[str, ...] = ()
     rationale: Rationale | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -105,6 +107,9 @@ class Program:
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+    _counted: tuple[tuple[Profile, ...], Statistics] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @staticmethod
     def from_module(module: ModuleOp, **parts: Any) -> Program:
@@ -151,15 +156,17 @@ class Program:
         return "\n".join([*commented, ""])
 
     def stats(self) -> Statistics:
-        """Static and dynamic instructions, cycles under both timing profiles, utilisation; computed once."""
-        return self._statistics
-
-    @cached_property
-    def _statistics(self) -> Statistics:
+        """Static and dynamic instructions, cycles by timing profile, utilisation; computed once."""
         from plena.assembly import decode
         from plena.assembly.statistics import statistics_of
 
-        return statistics_of(decode(self.words), self.target, self.provenance or None, self.useful_macs)
+        registered = profiles()
+        if self._counted is None or self._counted[0] != registered:
+            counted = statistics_of(
+                decode(self.words), self.target, self.provenance or None, self.useful_macs
+            )
+            self._counted = registered, counted
+        return self._counted[1]
 
     def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
         """Run on the emulator.
