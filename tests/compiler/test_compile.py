@@ -126,4 +126,4 @@ def test_an_operator_without_kernel_is_named_with_its_line() -> None:
     with pytest.raises(PlenaError) as error:
         plena.compile(Doubled(), (torch.randn(4, 16),), target=SMALL)
     message = str(error.value)
-    assert "bessel_j0" in message and "test_compiler.py:" in message and "4x16" in message.replace(", ", "x")
+    assert "bessel_j0" in message and "test_compile.py:" in message and "4x16" in message.replace(", ", "x")
