@@ -25,7 +25,8 @@ from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, InstructionSpe
 from plena.driver import context
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
-from plena.timing.registry import profiles
+from plena.timing.profile import Profile, TableProfile
+from plena.timing.registry import profiles, remark_on
 from plena.universe import DIALECTS, PASSES, load_dialect, load_pass
 
 UNITS = {
@@ -49,12 +50,19 @@ def instructions_page() -> str:
         "",
         "Generated from the `plena_isa` dialect by `plena.cli.reference`. Cycles are at the shipped settings;",
         "transfers wait for HBM besides. Fields are bit ranges of the 32-bit word; the opcode is in bits 5..0.",
+        "",
+        *_table(("timing profile", "is", "its cycles"), map(_profile_row, profiles())),
     ]
     for title, ops in _by_unit().items():
         lines += ["", f"## {title}"]
         for op in ops:
             lines += ["", *_instruction(op)]
     return _page(lines)
+
+
+def _profile_row(profile: Profile) -> tuple[str, str, str]:
+    kind = "a table" if isinstance(profile, TableProfile) else "a simulation"
+    return profile.name, kind + remark_on(profile.name), _escaped(profile.summary)
 
 
 def _by_unit() -> dict[str, list[type[Instruction]]]:
