@@ -7,6 +7,7 @@
     program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
     findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
     curve = plena.size_curve(program)                    # how few cycles for how many instructions
+    names = plena.timings()                              # the timing profiles that count cycles
     rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from plena.machine.target import Target
     from plena.optimizing.foreign import lift, stats
     from plena.optimizing.size_curve import size_curve
+    from plena.timing.registry import timings
     from plena.verification import verify
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "optimize",
     "size_curve",
     "stats",
+    "timings",
     "verify",
 ]
 
@@ -56,6 +59,7 @@ _HOMES = {
     "optimize": "plena.api.optimize",
     "size_curve": "plena.optimizing.size_curve",
     "stats": "plena.optimizing.foreign",
+    "timings": "plena.timing.registry",
     "verify": "plena.verification",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from plena.compiler.search import Candidate, search
 from plena.driver import run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule, Timing
+from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.timing.registry import DEFAULT_TIMING, timings
 
 if TYPE_CHECKING:
     from plena.frontend import ImportedProgram
@@ -29,7 +30,7 @@ def compile(
     target: Target | None = None,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
-    timing: Timing = "transactional",
+    timing: str = DEFAULT_TIMING,
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
@@ -45,7 +46,7 @@ def compile(
         target: the machine, shipped settings by default.
         max_instructions: static instructions that the program may have at most.
         objective: what to minimise, "cycles" (under `max_instructions`) or "size".
-        timing: the profile whose cycles count (baselines/timing_profiles.md); both are reported.
+        timing: the profile whose cycles count, one of `plena.timings()`; the cycles of all are reported.
         matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
@@ -104,12 +105,12 @@ def compile(
     return program
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "objective": ("cycles", "size"),
-    "timing": ("transactional", "pipelined"),
-    "matmul": ("auto", "mm", "broadcast"),
-    "attention": ("auto", "online", "rows"),
-    "staging": ("public", "nearest"),
+_CHOICES: dict[str, Callable[[], tuple[str, ...]]] = {
+    "objective": lambda: ("cycles", "size"),
+    "timing": timings,
+    "matmul": lambda: ("auto", "mm", "broadcast"),
+    "attention": lambda: ("auto", "online", "rows"),
+    "staging": lambda: ("public", "nearest"),
 }
 _OPTIONS = ("target", "max_instructions", "verify_passes", *_CHOICES)
 
@@ -124,12 +125,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         if name not in _OPTIONS:
             hint = f"The options are {', '.join(_OPTIONS)}."
             raise CompileError(f"there is no option {name!r}", "options", hint)
-        if name in _CHOICES and not (isinstance(value, str) and value in _CHOICES[name]):
-            choices, default = _CHOICES[name], _CHOICES[name][0]
+        choices = _CHOICES[name]() if name in _CHOICES else ()
+        if choices and not (isinstance(value, str) and value in choices):
             raise CompileError(
                 f"{name} must be one of {', '.join(choices)}, not {_shown(value)}",
                 "options",
-                f"Leave it out for {default!r}, or see docs/index.md for what each does.",
+                f"Leave it out for {choices[0]!r}, or see docs/index.md for what each does.",
             )
     target, budget = options.get("target"), options.get("max_instructions")
     if target is not None and not isinstance(target, Target):

@@ -18,6 +18,7 @@ from plena.errors import PlenaError
 from plena.machine.target import Target
 from plena.optimizing.area import area_of, sram_bits
 from plena.progress import counting
+from plena.timing.registry import DEFAULT_TIMING, homes, register_again
 
 FOLLOWERS: dict[str, str] = {"VLEN": "MLEN", "HBM_M_Prefetch_Amount": "MLEN"}
 """Settings that follow another one unless they are given: VLEN must equal MLEN, a prefetch fills one tile."""
@@ -106,7 +107,7 @@ def explore(
                 rows[place] = compile_case(*loaded, *entry)
                 advance(len(rows))
         else:
-            for place, row in _in_processes(source, work, jobs):
+            for place, row in _in_processes(source, work, jobs, options.get("timing", DEFAULT_TIMING)):
                 rows[place] = row
                 advance(len(rows))
     return [rows[place] for place in range(len(cases))]
@@ -190,12 +191,14 @@ def _load(source: Any) -> _Model:
     return load_model(source)
 
 
-def _start_worker(source: Any) -> None:
+def _start_worker(source: Any, homes: Sequence[str], timing: str) -> None:
     import torch
 
     torch.set_num_threads(1)
     try:
-        _loaded.append(_load(source))
+        loaded = _load(source)
+        register_again(homes, timing)
+        _loaded.append(loaded)
     except PlenaError as error:
         _loaded.append(error)
 
@@ -207,10 +210,13 @@ def _compile_in_worker(entry: _Work) -> Row:
     return compile_case(*loaded, *entry)
 
 
-def _in_processes(source: Any, work: Sequence[_Work], jobs: int) -> Iterator[tuple[int, Row]]:
+def _in_processes(source: Any, work: Sequence[_Work], jobs: int, timing: str) -> Iterator[tuple[int, Row]]:
     """The rows as they become ready, with their places."""
     pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(source,)
+        jobs,
+        multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(source, homes(), timing),
     )
     try:
         futures = _submitted(pool, work)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.api.program import Program
-from plena.kernels.schedule import Objective, Timing
+from plena.kernels.schedule import Objective
 from plena.lifting.code import Code
 from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.machine.target import Target
 from plena.optimizing.optimizer import optimized
+from plena.timing.registry import DEFAULT_TIMING
 
 
 def optimize(
@@ -21,7 +22,7 @@ def optimize(
     *,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
-    timing: Timing = "transactional",
+    timing: str = DEFAULT_TIMING,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
 ) -> Program:
     """A program with the same effect on every memory that minimises an objective; never worse than what it was given.

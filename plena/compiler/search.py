@@ -13,6 +13,7 @@ from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
 from plena.dialects.plena import AttentionOp, RepeatOp
+from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
@@ -26,6 +27,7 @@ from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PI
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
 from plena.statistics.statistics import Statistics, statistics_of
+from plena.timing.registry import profile_named
 
 Pass: TypeAlias = str | ModulePass
 """A pass, by its name alone if its options have their default."""
@@ -259,12 +261,12 @@ def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
 
 
 def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
-    """The best schedule so far with column blocks in pairs: fewer address updates, which only count if pipelined."""
+    """The best schedule so far with column blocks in pairs, where its fewer address updates count."""
     choosable = [c for c in found if c.pairable]
     if (
         not choosable
-        or choosable[0].schedule.timing != "pipelined"
         or choosable[0].schedule.objective != "cycles"
+        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
     ):
         return []
     best = min(choosable, key=lambda c: c.cost(free=max_instructions is not None))
@@ -273,6 +275,12 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
     except CompileError:
         # Not everything that must lie at one address in two memories fits; the plain schedule did.
         return []
+
+
+def _updates_count(timing: str, target: Target) -> bool:
+    """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
+    product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
+    return product < max(target.mlen, target.blen + 1)
 
 
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
@@ -330,12 +338,15 @@ class _Lowering:
         passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
         module = self.affine.clone()
         run_pipeline(module, passes)
+        instructions, target = stream_from_module(module).instructions, Target.from_module(module)
+        profiles = [profile_named(self.schedule.timing)]
+        statistics = statistics_of(instructions, target, profiles=profiles)
         chosen = choices_of(self.tiles)
         return Candidate(
             self.schedule,
             self.tiles,
             module,
-            statistics_of(stream_from_module(module).instructions, Target.from_module(module)),
+            statistics,
             (*self.passes, *passes),
             (*chosen.lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
             tunable=chosen.is_free("order"),

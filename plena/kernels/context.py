@@ -390,7 +390,7 @@ class KernelContext:
         return HostTensor(Source("data", symbol=name), shape, (), shape)
 
     def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
-        """Notes which schedule a product got, its cycles under both profiles, and whether they agree."""
+        """Notes which schedule a product got, its cycles under every timing profile, and whether they agree."""
         self.decisions.append(describe_choice(op, shape, broadcast, self.target, self.schedule))
 
     def count_macs(self, macs: int) -> None:

@@ -20,7 +20,7 @@ Words: TypeAlias = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 
 
 def stats(asm_or_words: Words, target: Target | None = None) -> Statistics:
-    """Static and dynamic instructions and cycles under both timing profiles.
+    """Static and dynamic instructions and cycles by timing profile.
 
     Raises:
         AssemblyError: the text cannot be read.

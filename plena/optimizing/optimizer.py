@@ -15,7 +15,7 @@ from plena.assembly.stream import stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import Objective, Timing
+from plena.kernels.schedule import Objective
 from plena.lifting.code import Code
 from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
@@ -24,9 +24,10 @@ from plena.loops.selection.search import best
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
-from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops, candidates
+from plena.passes.select_loops import OBJECTIVES, SelectLoops, candidates
 from plena.program.data import ProgramData
 from plena.statistics.statistics import Statistics, statistics_of
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 from plena.verification import verify_code
 from plena.verification.findings import Finding
 
@@ -60,7 +61,7 @@ def optimized(
     *,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
-    timing: Timing = "transactional",
+    timing: str = DEFAULT_TIMING,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
 ) -> ProgramData:
     """What `plena.optimize` gives; arguments and errors as there."""
@@ -81,9 +82,9 @@ def optimized(
 
 
 def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "optimize")
+    if objective not in OBJECTIVES:
+        raise CompileError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}", "optimize")
+    profile_named(timing, "optimize")
     if max_instructions is not None and (
         isinstance(max_instructions, bool) or not isinstance(max_instructions, int)
     ):
@@ -93,23 +94,23 @@ def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
 
 
 def _candidates(
-    task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Iterator[Candidate]:
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
     task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
     given: Candidate | None = None
     if task.code is not None:
-        statistics = statistics_of(decode(task.code.words), task.target)
+        statistics = statistics_of(decode(task.code.words), task.target, profiles=[profile_named(timing)])
         given = Candidate("as given", task.code.words, statistics, None)
         yield given
     if size <= LARGE:
-        yield from _emitted(task, "loops as given", task.affine.clone())
+        yield from _emitted(task, timing, "loops as given", task.affine.clone())
     run_pipeline(task.affine, ROLLING)
-    yield from _emitted(task, "rolled", task.affine.clone())
+    yield from _emitted(task, timing, "rolled", task.affine.clone())
     choose = SelectLoops(objective, max_instructions, timing)
     chosen = list(
-        _emitted(task, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
+        _emitted(task, timing, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
     )
     yield from chosen
     if given is not None and objective == "cycles" and max_instructions is None:
@@ -118,7 +119,7 @@ def _candidates(
             yield from _no_slower(task, timing, limit)
 
 
-def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
+def _no_slower(task: Task, timing: str, limit: int) -> Iterator[Candidate]:
     """As small as pays among those that take no more cycles than a long program did; predictions are a little off."""
     points = candidates(task.affine, timing=timing)
     goal = limit
@@ -130,6 +131,7 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
         found = list(
             _emitted(
                 task,
+                timing,
                 "no slower",
                 task.affine.clone(),
                 lambda module, point=point: apply_choices(module, point.choices),
@@ -143,7 +145,11 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
 
 
 def _emitted(
-    task: Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
+    task: Task,
+    timing: str,
+    name: str,
+    module: ModuleOp,
+    transform: Callable[[ModuleOp], None] | None = None,
 ) -> Iterator[Candidate]:
     """A module in affine form as a candidate; none, and a problem, when a pass gives up."""
     try:
@@ -154,12 +160,12 @@ def _emitted(
     except CompileError as problem:
         task.problems.append(problem)
         return
-    statistics = statistics_of(stream.instructions, task.target)
+    statistics = statistics_of(stream.instructions, task.target, profiles=[profile_named(timing)])
     yield Candidate(name, encode(stream.instructions), statistics, module)
 
 
 def _best(
-    found: list[Candidate], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    found: list[Candidate], task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Candidate:
     running = [c for c in found if c.runs(task.target)]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
@@ -201,7 +207,7 @@ def _errors(code: Code, task: Task) -> list[Finding]:
     return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
 
 
-def _decisions(found: list[Candidate], taken: Candidate, timing: Timing) -> tuple[str, ...]:
+def _decisions(found: list[Candidate], taken: Candidate, timing: str) -> tuple[str, ...]:
     return tuple(
         f"{c.name}: {c.statistics.static} instructions, {c.statistics.cycles[timing]} {timing} cycles"
         + (", taken" if c is taken else "")

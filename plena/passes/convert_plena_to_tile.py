@@ -44,11 +44,12 @@ from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
-from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
+from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule
 from plena.kernels.tensors import Panel
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
 from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
@@ -103,7 +104,7 @@ class ConvertPlenaToTile(ModulePass):
 
     name = "convert-plena-to-tile"
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0
@@ -119,6 +120,7 @@ class ConvertPlenaToTile(ModulePass):
         return ConvertPlenaToTile(**{f.name: getattr(schedule, f.name) for f in fields(Schedule)})
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        profile_named(self.timing, self.name)
         convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
 
 

@@ -23,6 +23,7 @@ from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
 from plena.program.thresholds import Thresholds
 from plena.progress import instruction_progress, track
+from plena.timing.registry import DEFAULT_TIMING, profiles
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
     from plena.statistics.statistics import Statistics
+    from plena.timing.profile import Profile
 
 DataSource: TypeAlias = Callable[[str], Any]
 """Gives the tensor (numpy or torch) that a data placement's symbol names; called when an image is written."""
@@ -106,7 +108,7 @@ class ProgramData:
     memory_map: tuple[Region, ...] = ()
     provenance: Sequence[Provenance] = ()
     useful_macs: Mapping[str, int] | None = None
-    timing: str = "transactional"
+    timing: str = DEFAULT_TIMING
     decisions: tuple[str, ...] = ()
     pipeline: str = ""
     rationale: Rationale | None = None
@@ -123,6 +125,9 @@ class ProgramData:
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+    _counted: tuple[tuple[Profile, ...], Statistics] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_module(cls, module: ModuleOp, **parts: Any) -> Self:
@@ -167,15 +172,17 @@ class ProgramData:
         return print_asm(decode(self.words), self.provenance)
 
     def stats(self) -> Statistics:
-        """Static and dynamic instructions, cycles under both timing profiles, utilisation; computed once."""
-        return self._statistics
-
-    @cached_property
-    def _statistics(self) -> Statistics:
+        """Static and dynamic instructions, cycles by timing profile, utilisation; computed once."""
         from plena.assembly import decode
         from plena.statistics.statistics import statistics_of
 
-        return statistics_of(decode(self.words), self.target, self.provenance or None, self.useful_macs)
+        registered = profiles()
+        if self._counted is None or self._counted[0] != registered:
+            counted = statistics_of(
+                decode(self.words), self.target, self.provenance or None, self.useful_macs
+            )
+            self._counted = registered, counted
+        return self._counted[1]
 
     def results(self, memories: Memories) -> Any:
         """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""

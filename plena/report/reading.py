@@ -105,9 +105,7 @@ def measure_curve(contents: Contents) -> None:
         words=encode(contents.instructions), target=contents.target, placements=contents.placements
     )
     try:
-        contents.curve = size_curve(
-            program, timing="pipelined" if contents.timing == "pipelined" else "transactional"
-        )
+        contents.curve = size_curve(program, timing=contents.ranking)
     except PlenaError as error:
         contents.missing.append(Missing.because("curve", error))
 

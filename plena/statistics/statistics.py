@@ -1,13 +1,13 @@
-"""Counts of a flat program: instructions, cycles under both timing profiles, per opcode, loop, module and step.
+"""Counts of a flat program: instructions, cycles by timing profile, per opcode, loop, module and step.
 
 `static` = instruction lines. `dynamic` = each line times the trip counts around it (plena_isa.md section 4; a
 C_LOOP_START counts outside its loop, a C_LOOP_END once an iteration). `cycles` = the same sum weighted by a timing
-profile; DMA waits are apart.
+profile; DMA waits are apart, unless a profile says that it includes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,19 +17,16 @@ from plena.assembly import INVALID, AsmInstruction, Columns, columns
 from plena.assembly.loop_tree import StaticLoop, static_loops
 from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
-from plena.dialects.plena_isa.sizes import Fields
-from plena.dialects.plena_isa.spec import InstructionSpec, Kind
 from plena.errors import PlenaError
-from plena.machine.cost_model import PROFILES
 from plena.machine.target import Target
 from plena.statistics.counts import Count, LoopCount, ProgramCount
 from plena.timing.dma_model import stream_picoseconds
+from plena.timing.profile import Profile
+from plena.timing.registry import profiles as registered
+from plena.timing.run import Run
 
 PICOSECONDS = 1000
 """In one cycle."""
-
-MOST_CYCLES = 1 << 62
-"""Cycles of a program from which it is refused: int64 counts them."""
 
 MOST_EXECUTIONS = 1 << 40
 """Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
@@ -50,18 +47,20 @@ def statistics_of(
     target: Target,
     provenance: Sequence[Provenance] | None = None,
     useful_macs: int | Mapping[str, int] | None = None,
+    profiles: Sequence[Profile] | None = None,
 ) -> Statistics:
     """Counts a flat program.
 
     Args:
         provenance: where each instruction comes from, for the counts by module and by step.
         useful_macs: multiply-accumulates of the mathematical operations, in total or by module path.
+        profiles: whose cycles to count, by default those of all registered profiles. Simulations take time.
 
     Raises:
         PlenaError: loops that are not nested, a loop of 0 trips, more than 2^40 dynamic instructions.
     """
     loops = static_loops(instructions)
-    weights = Weights.of(instructions, loops, target)
+    weights = Weights.of(instructions, loops, target, profiles)
     table = weights.table
     total = _count(weights, np.zeros(len(instructions), np.int64), 1)[0]
     statistics = Statistics(total.static, total.dynamic, total.cycles, total.dma_cycles)
@@ -101,7 +100,12 @@ class Weights:
     dma: NDArray[np.int64]
 
     @staticmethod
-    def of(instructions: Sequence[AsmInstruction], loops: list[StaticLoop], target: Target) -> Weights:
+    def of(
+        instructions: Sequence[AsmInstruction],
+        loops: list[StaticLoop],
+        target: Target,
+        profiles: Sequence[Profile] | None = None,
+    ) -> Weights:
         table = columns(instructions)
         executions = np.ones(len(instructions), np.int64)
         magnitude = np.ones(len(instructions))
@@ -110,38 +114,10 @@ class Weights:
             magnitude[loop.start + 1 : loop.end + 1] *= loop.trips
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
-        costs = {profile: _cost(table, profile, target) for profile in PROFILES}
-        if any((magnitude * cost).sum() > MOST_CYCLES for cost in costs.values()):
-            raise PlenaError("the loops take more cycles than can be counted")
-        cycles = {profile: executions * cost for profile, cost in costs.items()}
+        run = Run(table.opcodes, table.values, executions, loops, target)
+        counted = registered() if profiles is None else profiles
+        cycles = {profile.name: profile.line_cycles(run) for profile in counted}
         return Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
-
-
-def _cost(table: Columns, profile: str, target: Target) -> NDArray[np.int64]:
-    """Cycles of one execution of every instruction."""
-    cost_of = PROFILES[profile]
-    cost = np.zeros(64, np.int64)
-    for opcode, spec in OPCODES.items():
-        cost[opcode] = cost_of(spec, target)
-    cycles = cost[table.opcodes]
-    for opcode, spec in OPCODES.items():
-        if spec.free_if_f0:
-            cycles[(table.opcodes == opcode) & (table.values[:, 0] == 0)] = cost_of(spec, target, rd=0)
-        elif spec.work is not None:
-            _add_work(cycles, table, spec, lambda fields, s=spec: cost_of(s, target, fields=fields))
-    return cycles
-
-
-def _add_work(
-    cycles: NDArray[np.int64], table: Columns, spec: InstructionSpec, cost_of: Callable[[Fields], int]
-) -> None:
-    """Fills in the cycles of an instruction whose cost hangs on its flags."""
-    at = np.flatnonzero(table.opcodes == spec.opcode)
-    places = [position for position, slot in enumerate(spec.slots) if slot.kind is Kind.FLAG]
-    values = table.values[at][:, places]
-    for flags in np.unique(values, axis=0).tolist():
-        chosen = at[(values == flags).all(axis=1)]
-        cycles[chosen] = cost_of({spec.slots[p].name: value for p, value in zip(places, flags, strict=True)})
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from plena.machine.cost_model import PROFILES
 from plena.statistics.counts import Count, ProgramCount
+from plena.timing.registry import DEFAULT_TIMING, remark_on
 
 LOOPS_SHOWN = 12
 """Loops with the most cycles that the table lists."""
@@ -32,7 +32,7 @@ def statistics_tables(statistics: ProgramCount) -> Iterator[Table]:
         yield _loops(statistics)
     for title, groups in (("module", statistics.modules), ("step", statistics.steps)):
         if any(groups):
-            yield _groups(title, groups)
+            yield _groups(title, groups, list(statistics.cycles))
 
 
 def _table(title: str, *names: str) -> Table:
@@ -47,7 +47,7 @@ def _totals(statistics: ProgramCount) -> Table:
     table.add_row("static instructions", f"{statistics.static:,}")
     table.add_row("dynamic instructions", f"{statistics.dynamic:,}")
     for profile, cycles in statistics.cycles.items():
-        table.add_row(f"cycles, {profile}", f"{cycles:,}")
+        table.add_row(f"cycles, {profile}{remark_on(profile)}", f"{cycles:,}")
         table.add_row("  in matrix products", f"{statistics.matrix_share[profile]:.1%}")
         if profile in statistics.utilization:
             table.add_row("  utilization", f"{statistics.utilization[profile]:.3f}")
@@ -64,26 +64,28 @@ def _opcodes(statistics: ProgramCount) -> Table:
 
 
 def _loops(statistics: ProgramCount) -> Table:
-    hottest = sorted(statistics.loops, key=lambda loop: -loop.cycles["transactional"])[:LOOPS_SHOWN]
+    profiles = list(statistics.cycles)
+    ranking = DEFAULT_TIMING if DEFAULT_TIMING in profiles else profiles[0]
+    hottest = sorted(statistics.loops, key=lambda loop: -loop.cycles[ranking])[:LOOPS_SHOWN]
     more = len(statistics.loops) - len(hottest)
     title = f"loops (the {len(hottest)} with most cycles, {more} more)" if more else "loops"
-    table = _table(title, "lines", "trips", "static", "dynamic", *PROFILES, "DMA")
+    table = _table(title, "lines", "trips", "static", "dynamic", *profiles, "DMA")
     for loop in sorted(hottest, key=lambda loop: loop.first_line):
         lines = f"{'  ' * loop.depth}{loop.first_line}-{loop.last_line}"
-        table.add_row(lines, f"{loop.trip_count:,}", *_cells(loop))
+        table.add_row(lines, f"{loop.trip_count:,}", *_cells(loop, profiles))
     return table
 
 
-def _groups(title: str, groups: Mapping[str, Count]) -> Table:
+def _groups(title: str, groups: Mapping[str, Count], profiles: Sequence[str]) -> Table:
     known = any(count.utilization for count in groups.values())
-    names = [f"utilization, {profile}" for profile in PROFILES] if known else []
-    table = _table(f"by {title}", title, "static", "dynamic", *PROFILES, "DMA", *names)
+    names = [f"utilization, {profile}" for profile in profiles] if known else []
+    table = _table(f"by {title}", title, "static", "dynamic", *profiles, "DMA", *names)
     for name, count in groups.items():
-        shares = [f"{count.utilization[p]:.3f}" if p in count.utilization else "" for p in PROFILES]
-        table.add_row(name or "(other)", *_cells(count), *(shares if known else []))
+        shares = [f"{count.utilization[p]:.3f}" if p in count.utilization else "" for p in profiles]
+        table.add_row(name or "(other)", *_cells(count, profiles), *(shares if known else []))
     return table
 
 
-def _cells(count: Count) -> list[str]:
-    numbers = (count.static, count.dynamic, *(count.cycles[p] for p in PROFILES), count.dma_cycles)
+def _cells(count: Count, profiles: Sequence[str]) -> list[str]:
+    numbers = (count.static, count.dynamic, *(count.cycles[p] for p in profiles), count.dma_cycles)
     return [f"{number:,}" for number in numbers]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plena.cli.settings import add_target_options, target_of
 from plena.frontend.model_files import load_model
 from plena.text_files import read_text
+from plena.timing.registry import DEFAULT_TIMING, timings
 
 if TYPE_CHECKING:
     from plena.api.program import Program
@@ -50,8 +51,8 @@ def add_compile_options(parser: ArgumentParser) -> None:
     parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
     parser.add_argument(
         "--timing",
-        choices=("transactional", "pipelined"),
-        default="transactional",
+        choices=timings(),
+        default=DEFAULT_TIMING,
         help="the profile whose cycles count",
     )
     parser.add_argument(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from plena.dialects.plena_isa import INSTRUCTIONS
-from plena.machine.cost_model import PROFILES, pipelined_cycles, transactional_cycles
 from plena.machine.target import Target
+from plena.timing import pipelined, transactional
+from plena.timing.registry import profile_named
 
 SHIPPED = Target()
 
@@ -40,30 +41,30 @@ PIPELINED = {
 @pytest.mark.parametrize(("profile", "table"), [("transactional", TRANSACTIONAL), ("pipelined", PIPELINED)])
 def test_shipped_settings(profile: str, table: dict[int, str]) -> None:
     expected = {mnemonic: cycles for cycles, names in table.items() for mnemonic in names.split()}
-    cost = PROFILES[profile]
+    cost = profile_named(profile).cycles
     assert {mnemonic: cost(spec, SHIPPED) for mnemonic, spec in INSTRUCTIONS.items()} == expected
 
 
 def test_into_f0_is_free_where_the_machine_skips_it() -> None:
-    free = {m for m, spec in INSTRUCTIONS.items() if transactional_cycles(spec, SHIPPED, rd=0) == 0}
+    free = {m for m, spec in INSTRUCTIONS.items() if transactional.PROFILE.cycles(spec, SHIPPED, rd=0) == 0}
     scalar = {f"S_{op}_FP" for op in ("ADD", "SUB", "MAX", "MUL", "EXP", "RECI", "SQRT")}
     assert free == {*TRANSACTIONAL[0].split(), *scalar, "V_RED_SUM", "V_RED_MAX"}
-    assert pipelined_cycles(INSTRUCTIONS["V_RED_SUM"], SHIPPED, rd=0) == 8
+    assert pipelined.PROFILE.cycles(INSTRUCTIONS["V_RED_SUM"], SHIPPED, rd=0) == 8
 
 
 def test_topk_pays_for_every_expert() -> None:
     topk = INSTRUCTIONS["V_TOPK"]
-    assert transactional_cycles(topk, SHIPPED, fields={"policy": 0}) == 4 * 32
-    assert transactional_cycles(topk, SHIPPED, fields={"policy": 1}) == 4 * 128
+    assert transactional.PROFILE.cycles(topk, SHIPPED, fields={"policy": 0}) == 4 * 32
+    assert transactional.PROFILE.cycles(topk, SHIPPED, fields={"policy": 1}) == 4 * 128
 
 
 def test_settings_reach_the_costs() -> None:
     target = SHIPPED.with_settings(
         {"MLEN": 128, "VLEN": 128, "BLEN": 16, "SYSTOLIC_PROCESSING_OVERHEAD": 5, "DC_EN": 0}
     )
-    cost = {m: transactional_cycles(spec, target) for m, spec in INSTRUCTIONS.items()}
+    cost = {m: transactional.PROFILE.cycles(spec, target) for m, spec in INSTRUCTIONS.items()}
     assert (cost["M_MM"], cost["M_MV"], cost["M_BTMV"], cost["S_MAP_V_FP"]) == (133, 128, 6, 256)
     assert (cost["V_MUL_VV"], cost["V_SHFT_V"], cost["V_EXP_V"], cost["V_RED_SUM"]) == (5, 5, 6, 20)
     assert (cost["S_EXP_FP"], cost["S_ADD_FP"], cost["M_MM_WO"]) == (2, 1, 1)
-    assert pipelined_cycles(INSTRUCTIONS["M_BTMM"], target) == 8 * 8 * 16
-    assert pipelined_cycles(INSTRUCTIONS["V_RECI_V"], target) == 1 + 6
+    assert pipelined.PROFILE.cycles(INSTRUCTIONS["M_BTMM"], target) == 8 * 8 * 16
+    assert pipelined.PROFILE.cycles(INSTRUCTIONS["V_RECI_V"], target) == 1 + 6
