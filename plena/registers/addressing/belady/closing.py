@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.belady.contents import emit, find
 from plena.registers.addressing.belady.creation import create
@@ -11,7 +11,7 @@ from plena.registers.addressing.belady.victims import save
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def close(f: Registers, t: Times) -> None:
     """Makes memory and registers hold what the next iteration begins with."""
     time, heads = t.end, t.heads
@@ -34,7 +34,7 @@ def close(f: Registers, t: Times) -> None:
         pending &= ~(1 << track)
 
 
-@kernel
+@compiled
 def _closable(f: Registers, t: Times, pending: Int) -> Int:
     """A pending track whose present content no other pending one is made from; moves one away if needed."""
     best, best_cost = -1, 1 << 30

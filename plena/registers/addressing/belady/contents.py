@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.belady.tables import NONE, ZERO, Registers
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def put(f: Registers, track: Int, cls: Int, constant: Int) -> None:
     """Records that a track now holds a value; class -1: nothing."""
     old, was = f.cls[track], f.constant[track]
@@ -36,7 +36,7 @@ def put(f: Registers, track: Int, cls: Int, constant: Int) -> None:
         f.counts[0].ages += 1
 
 
-@kernel
+@compiled
 def leader(f: Registers, cls: Int, constant: Int) -> Int:
     """The first track with exactly this value."""
     for track in range(f.cls.shape[0]):
@@ -45,7 +45,7 @@ def leader(f: Registers, cls: Int, constant: Int) -> Int:
     return NONE
 
 
-@kernel
+@compiled
 def find(f: Registers, cls: Int, constant: Int, has_immediate: Int, excluded: Int) -> Int:
     """A track that serves a read, the zero register included; `excluded` is a set of tracks."""
     if cls == CONSTANT and constant == 0:
@@ -65,13 +65,13 @@ def find(f: Registers, cls: Int, constant: Int, has_immediate: Int, excluded: In
     return NONE
 
 
-@kernel
+@compiled
 def constant_of(f: Registers, track: Int) -> Int:
     """The constant part of what a track holds; 0 for the zero register."""
     return f.constant[track] if track != ZERO else 0
 
 
-@kernel
+@compiled
 def emit(f: Registers, mnemonic: Int, dst: Int, a: Int, b: Int, imm: Int) -> None:
     """Logs an instruction."""
     action = f.actions[f.counts[0].actions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.machine.constants import IMMEDIATE_LIMIT, INT_LIMIT
 from plena.registers.addressing.belady.contents import emit, leader, put
 from plena.registers.addressing.belady.future import build_cost
@@ -28,7 +28,7 @@ from plena.registers.addressing.belady.victims import choose, evict
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def recipe(f: Registers, cls: Int, constant: Int) -> Any:
     """The cheapest way to make a value: cost in instructions, kind, source track, number (gap or slot)."""
     ages = f.counts[0].ages
@@ -65,7 +65,7 @@ def recipe(f: Registers, cls: Int, constant: Int) -> Any:
     return cost, kind, source, number
 
 
-@kernel
+@compiled
 def create(f: Registers, t: Times, cls: Int, constant: Int, time: Int, locked: Int, target: Int) -> Int:
     """Emits the instructions that make a value, in `target` or (-2) a track chosen by Belady's rule."""
     while True:
@@ -100,7 +100,7 @@ def create(f: Registers, t: Times, cls: Int, constant: Int, time: Int, locked: I
         return target
 
 
-@kernel
+@compiled
 def _create_by_step(
     f: Registers,
     t: Times,
@@ -140,7 +140,7 @@ def _create_by_step(
     return target
 
 
-@kernel
+@compiled
 def _build(f: Registers, track: Int, constant: Int) -> None:
     """Emits the one or two instructions that make a number from nothing."""
     if constant < IMMEDIATE_LIMIT:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from plena.jit import Int, entry_point, kernel
+from plena.jit import Int, compiled, entry_point
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.belady.tables import I64, LOOKAHEAD, NEVER, Registers, Times
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def position_after(t: Times, cls: Int, time: Int) -> Int:
     """The first read of a class after a time."""
     low, high = t.first[cls], t.first[cls + 1]
@@ -25,7 +25,7 @@ def position_after(t: Times, cls: Int, time: Int) -> Int:
     return low
 
 
-@kernel
+@compiled
 def next_exact(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     """The first time after `time` at which exactly this value is read."""
     for p in range(position_after(t, cls, time), t.first[cls + 1]):
@@ -37,7 +37,7 @@ def next_exact(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     return NEVER
 
 
-@kernel
+@compiled
 def next_of_class(t: Times, cls: Int, time: Int) -> Int:
     """The first time after `time` at which any value of a class is read."""
     p = position_after(t, cls, time)
@@ -49,7 +49,7 @@ def next_of_class(t: Times, cls: Int, time: Int) -> Int:
     return NEVER
 
 
-@kernel
+@compiled
 def _next_below(t: Times, cls: Int, time: Int, limit: Int) -> Int:
     """The first time after `time` at which a value of a class below a constant is read."""
     p = position_after(t, cls, time)
@@ -63,7 +63,7 @@ def _next_below(t: Times, cls: Int, time: Int, limit: Int) -> Int:
     return NEVER
 
 
-@kernel
+@compiled
 def _next_above(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     """The first of the next reads of a class that one ADDI reaches from a value; a few are looked at."""
     last = t.first[cls + 1]
@@ -79,13 +79,13 @@ def _next_above(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     return NEVER
 
 
-@kernel
+@compiled
 def build_cost(constant: Int) -> Int:
     """Instructions that build a number from nothing: one ADDI or LUI, or both."""
     return 1 if constant < IMMEDIATE_LIMIT or constant % 4096 == 0 else 2
 
 
-@kernel
+@compiled
 def future(f: Registers, t: Times, track: Int, time: Int, incoming: Int, at: Int) -> Any:
     """(time of the next use, instructions to get the value back) of what a track holds.
 

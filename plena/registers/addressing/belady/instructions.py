@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.belady.contents import constant_of, emit, find, put
 from plena.registers.addressing.belady.creation import create, recipe
@@ -22,7 +22,7 @@ from plena.registers.addressing.belady.victims import choose, evict
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def execute(f: Registers, t: Times, block: BlockTable, node: Any, time: Int, bindings: Records) -> Int:
     """The reads of an instruction, then its result; returns the track of that."""
     first, last = node.first, node.last
@@ -61,7 +61,7 @@ def execute(f: Registers, t: Times, block: BlockTable, node: Any, time: Int, bin
     return track
 
 
-@kernel
+@compiled
 def _first_waiting(block: BlockTable, bindings: Records, first: Int, last: Int) -> Int:
     """The read without a track to serve next: exact ones first, then by value."""
     best = -1
@@ -83,7 +83,7 @@ def _first_waiting(block: BlockTable, bindings: Records, first: Int, last: Int) 
     return best
 
 
-@kernel
+@compiled
 def _pointer(f: Registers, t: Times, cls: Int, constant: Int, time: Int) -> Int:
     """The constant to put into a register for a read with an immediate: the lowest that the next reads share."""
     lowest = constant

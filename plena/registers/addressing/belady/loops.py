@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.belady.contents import emit, find, put
 from plena.registers.addressing.belady.creation import create
@@ -26,7 +26,7 @@ from plena.registers.addressing.belady.victims import evict
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def enter_loop(
     f: Registers, t: Times, block: BlockTable, node: Any, time: Int, copies: Int, tracks: I64
 ) -> Int:
@@ -65,7 +65,7 @@ def enter_loop(
     return evicted
 
 
-@kernel
+@compiled
 def _enter(f: Registers, t: Times, block: BlockTable, node: Any, time: Int, copies: Int, tracks: I64) -> Int:
     """Puts the loop's first values into tracks, each consumed one into a track of its own; returns their set."""
     first, last, group, waiting = node.first, node.last, 0, 0
@@ -94,7 +94,7 @@ def _enter(f: Registers, t: Times, block: BlockTable, node: Any, time: Int, copi
     return group
 
 
-@kernel
+@compiled
 def _keeps(f: Registers, t: Times, track: Int, width: Int, time: Int) -> Int:
     """Whether a value that a loop would use up is better copied.
 
@@ -111,7 +111,7 @@ def _keeps(f: Registers, t: Times, track: Int, width: Int, time: Int) -> Int:
     return waiting + width <= f.cls.shape[0]
 
 
-@kernel
+@compiled
 def _make_room(f: Registers, t: Times, needed: Int, group: Int, time: Int) -> Int:
     """Empties tracks outside `group` until `needed` are free; returns how many values that costs.
 

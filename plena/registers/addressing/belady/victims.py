@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 from plena.registers.addressing.belady.contents import emit, put
 from plena.registers.addressing.belady.future import future, next_of_class
 from plena.registers.addressing.belady.tables import NEVER, STORE, ZERO, OutOfRegistersError, Registers, Times
 from plena.registers.addressing.values import CONSTANT
 
 
-@kernel
+@compiled
 def choose(f: Registers, t: Times, cls: Int, constant: Int, time: Int, locked: Int) -> Int:
     """The track to overwrite for a new value: its home, a dead one, or the one needed last.
 
@@ -41,7 +41,7 @@ def choose(f: Registers, t: Times, cls: Int, constant: Int, time: Int, locked: I
     return best
 
 
-@kernel
+@compiled
 def evict(f: Registers, t: Times, track: Int, time: Int, incoming: Int) -> None:
     """Gives up what a track holds; the only copy of a class that is still needed goes to INT SRAM."""
     cls = f.cls[track]
@@ -59,7 +59,7 @@ def evict(f: Registers, t: Times, track: Int, time: Int, incoming: Int) -> None:
     put(f, track, -1, 0)
 
 
-@kernel
+@compiled
 def save(f: Registers, track: Int) -> None:
     """Stores a track in the slot of its class."""
     cls = f.cls[track]
