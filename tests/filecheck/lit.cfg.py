@@ -21,3 +21,4 @@ config.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), 
 _path = [str(_here.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 config.environment["PYTHONPATH"] = os.pathsep.join(_path)
 config.substitutions.append(("PLENA_ROUNDTRIP", "plena-opt %s --print-op-generic | plena-opt | filecheck %s"))
+config.environment["PYTHONPATH"] = str(_here.parents[1])  # the tree that holds these files, installed or not
