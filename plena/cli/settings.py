@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
-from plena.options import OPTIONS
+from plena.passes.options import OPTIONS
 
 if TYPE_CHECKING:
     from plena.machine.target import Target

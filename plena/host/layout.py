@@ -19,16 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import prod
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
 
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.view import Array, View
+from plena.machine.choices import Staging
 from plena.machine.number_formats import PLAIN_BF16, Mx, NumberFormat
 from plena.machine.target import Target
-from plena.options import Staging
 
 Memory: TypeAlias = Literal["hbm", "vector", "fp", "int"]
 Layout: TypeAlias = Literal["rows", "tiled", "column_blocks", "words"]
@@ -52,7 +52,24 @@ class Source:
     symbol: str = ""
 
     def __str__(self) -> str:
-        return self.symbol if self.kind == "data" else f"{self.kind} {self.index}"
+        match self.kind:
+            case "data":
+                return self.symbol
+            case "input" | "output" | "scratch":
+                return f"{self.kind} {self.index}"
+            case _:
+                assert_never(self.kind)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the host writes it before the program runs."""
+        match self.kind:
+            case "input" | "data":
+                return True
+            case "output" | "scratch":
+                return False
+            case _:
+                assert_never(self.kind)
 
 
 @dataclass(frozen=True)
@@ -365,8 +382,10 @@ def _source_to_json(source: Source) -> Any:
             return {"data": source.symbol}
         case "scratch":
             return "scratch"
-        case _:
+        case "input" | "output":
             return {source.kind: source.index}
+        case _:
+            assert_never(source.kind)
 
 
 def _source_from_json(value: object, where: str) -> Source:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plena.options import AttentionChoice, MatmulChoice, Objective, Staging, Timing
+from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.timing.registry import DEFAULT_TIMING
 
 LoopOrder = Literal["heads", "queries"]
 
@@ -25,7 +26,7 @@ class Schedule:
     """
 
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0

@@ -29,7 +29,7 @@ def range_of(number: Number, bounds: Sequence[tuple[int, int]]) -> tuple[int, in
 
 
 LiftedInstruction = tuple[int, *tuple[Number, ...]]
-"""(pc, number, ...): layout as the records of the symbolic run, see `plena.lift.execute.layout`."""
+"""(pc, number, ...): layout as the records of the symbolic run, see `plena.lifting.records.layout`."""
 
 
 @dataclass(eq=False, slots=True)

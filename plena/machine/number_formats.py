@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plena.errors import PlenaError, SettingsError
+from plena.machine.choices import Staging
 from plena.machine.mx_blocks import block_codes, block_scales, nearest_block_codes
 from plena.machine.scalar_codes import (
     BF16,
@@ -29,7 +30,6 @@ from plena.machine.scalar_codes import (
     encode_int,
     encode_nearest,
 )
-from plena.options import Staging
 
 __all__ = [
     "BF16",
@@ -263,6 +263,17 @@ class Mx(NumberFormat):
         values = self._blocks_of(x)
         codes = nearest_block_codes(values.reshape(-1), self.block, self.elem, self.scale)
         return self._as_bytes(*codes, values.shape)
+
+    def stage(self, x: ArrayLike, staging: Staging) -> tuple[Bytes, Bytes]:
+        """As the encoder, which has no minus zero: y / -0.0 is minus what y / 0.0 is."""
+        elements, scales = super().stage(x, staging)
+        values = np.asarray(x, dtype=np.float32)
+        negative = (values == 0) & np.signbit(values)
+        if self.elem.sign and negative.any():
+            codes = _from_bytes(elements, self.elem.width).copy()
+            codes[negative] |= 1 << (self.elem.width - 1)
+            elements = _to_bytes(codes, self.elem.width)
+        return elements, scales
 
     def _blocks_of(self, x: ArrayLike) -> F32:
         values = np.ascontiguousarray(x, dtype=np.float32)

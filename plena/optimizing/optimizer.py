@@ -1,4 +1,4 @@
-"""`plena.optimize`: any program lifted, rolled, expanded as far as it pays, and emitted again."""
+"""Any program lifted, rolled, expanded as far as it pays, and emitted again; `plena.api.optimize` wraps it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.goal import Goal
+from plena.machine.choices import Objective
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
-from plena.options import Objective, Timing, check_values
 from plena.passes.emission import Counted, counted
+from plena.passes.options import check_values
 from plena.passes.select_loops import SelectLoops, candidates
-from plena.program.program import Program
+from plena.program.data import ProgramData
+from plena.timing.registry import DEFAULT_TIMING
 from plena.verification import verify_code
 from plena.verification.findings import Finding
 
@@ -35,37 +37,16 @@ Named: TypeAlias = tuple[str, Counted]
 """One way to emit the program, and what it is called."""
 
 
-def optimize(
+def optimized(
     program: Source | Code | ModuleOp,
     target: Target | None = None,
     *,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
-    timing: Timing = "transactional",
+    timing: str = DEFAULT_TIMING,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
-) -> Program:
-    """A program with the same effect on every memory that minimises an objective; never worse than what it was given.
-
-    Without a budget, cycles are not bought with any number of instructions: a long program becomes as short as it can
-    without taking more cycles.
-
-    Registers end up different. When registers do not suffice, spills go to words of INT SRAM and FP SRAM that the
-    program does not touch.
-
-    Args:
-        program: assembly text, words, or a module of `plena_isa`, in register or affine form.
-        target: the machine; a module's own, else the shipped settings, if not given.
-        max_instructions: static instructions it may have at most.
-        objective: "cycles" (under `max_instructions`) or "size".
-        timing: the profile whose cycles count.
-        preloaded: what the host loads into INT SRAM, see `Preloaded.of`.
-
-    Raises:
-        AssemblyError: the text cannot be parsed.
-        CompileError: contradictory options, or a budget that cannot be met: it says the smallest size.
-        PlenaError: naming the line of whatever cannot be lifted exactly.
-        VerificationError: the program would abort.
-    """
+) -> ProgramData:
+    """What `plena.optimize` gives; arguments and errors as there."""
     check_values({"objective": objective, "timing": timing, "max_instructions": max_instructions}, "optimize")
     declared = Preloaded.of(preloaded)
     task = Task.of(program, target, declared)
@@ -75,7 +56,7 @@ def optimize(
     # Words as they were given keep the bits that the machine ignores.
     words = task.code.words if taken.module is None and task.code is not None else encode(taken.instructions)
     _verify(words, task)
-    return Program(
+    return ProgramData(
         words=words,
         target=task.target,
         module=taken.module,
@@ -85,31 +66,31 @@ def optimize(
 
 
 def _candidates(
-    task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Iterator[Named]:
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
     task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
     given: Counted | None = None
     if task.code is not None:
-        given = Counted.of(decode(task.code.words), task.target)
+        given = Counted.of(decode(task.code.words), task.target, timing)
         yield "as given", given
     if size <= LARGE:
-        yield from _emitted(task, "loops as given", task.affine.clone())
+        yield from _emitted(task, timing, "loops as given", task.affine.clone())
     run_pipeline(task.affine, ROLLING)
-    yield from _emitted(task, "rolled", task.affine.clone())
+    yield from _emitted(task, timing, "rolled", task.affine.clone())
     choose = SelectLoops(objective, max_instructions, timing)
     chosen = list(
-        _emitted(task, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
+        _emitted(task, timing, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
     )
     yield from chosen
     if given is not None and objective == "cycles" and max_instructions is None:
-        limit = given.cycles(timing)
-        if all(c.cycles(timing) > limit for _, c in chosen):
+        limit = given.cycles
+        if all(c.cycles > limit for _, c in chosen):
             yield from _no_slower(task, timing, limit)
 
 
-def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Named]:
+def _no_slower(task: Task, timing: str, limit: int) -> Iterator[Named]:
     """As small as pays among those that take no more cycles than a long program did; predictions are a little off."""
     points = candidates(task.affine, timing=timing)
     goal = limit
@@ -121,26 +102,31 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Named]:
         found = list(
             _emitted(
                 task,
+                timing,
                 "no slower",
                 task.affine.clone(),
                 lambda module, point=point: apply_choices(module, point.choices),
             )
         )
         yield from found
-        slowest = max((c.cycles(timing) for _, c in found), default=limit + 1)
+        slowest = max((c.cycles for _, c in found), default=limit + 1)
         if slowest <= limit:
             return
         goal = min(goal - (slowest - limit), point.cycles - 1)
 
 
 def _emitted(
-    task: Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
+    task: Task,
+    timing: str,
+    name: str,
+    module: ModuleOp,
+    transform: Callable[[ModuleOp], None] | None = None,
 ) -> Iterator[Named]:
     """A module in affine form as a candidate; none, and a problem, when a pass gives up."""
     try:
         if transform is not None:
             transform(module)
-        lowered = counted(module)
+        lowered = counted(module, timing)
     except CompileError as problem:
         task.problems.append(problem)
         return
@@ -148,7 +134,7 @@ def _emitted(
 
 
 def _best(
-    found: list[Named], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    found: list[Named], task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Counted:
     running = [c for _, c in found if c.runs(task.target)]
     # A budget that everything keeps: no instruction is saved that costs cycles, so nothing gets slower.
@@ -156,7 +142,7 @@ def _best(
     goal = Goal(objective, room)
     fitting = [c for c in running if goal.fits(c.static)]
     if fitting:
-        return min(fitting, key=lambda c: goal.cost(c.static, c.cycles(timing)))
+        return min(fitting, key=lambda c: goal.cost(c.static, c.cycles))
     if not running:
         raise (
             task.problems[0]
@@ -188,9 +174,8 @@ def _errors(code: Code, task: Task) -> list[Finding]:
     return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
 
 
-def _decisions(found: list[Named], taken: Counted, timing: Timing) -> tuple[str, ...]:
+def _decisions(found: list[Named], taken: Counted, timing: str) -> tuple[str, ...]:
     return tuple(
-        f"{name}: {c.static} instructions, {c.cycles(timing)} {timing} cycles"
-        + (", taken" if c is taken else "")
+        f"{name}: {c.static} instructions, {c.cycles} {timing} cycles" + (", taken" if c is taken else "")
         for name, c in found
     )

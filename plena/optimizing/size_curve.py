@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING
 
-from plena.assembly.statistics import Statistics
 from plena.assembly.stream import LOOP_END, LOOP_START
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
@@ -16,14 +15,15 @@ from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.pareto import undominated
 from plena.optimizing.optimization_task import ROLLING, Task
-from plena.options import Timing
 from plena.passes.emission import counted
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
+from plena.statistics.statistics import Statistics
+from plena.timing.registry import profile_named
 
 if TYPE_CHECKING:
     from plena.loops.selection.search import Point
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 LONGEST_MEASURED = 4_000
 """Predicted static instructions up to which a point is lowered to registers and counted."""
@@ -48,7 +48,8 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SizeCurve:
-    """Programs with the same effect, smallest first, cycles by one timing profile, DMA waits apart.
+    """Programs with the same effect, smallest first, cycles by one timing profile, DMA waits apart
+    unless it includes them.
 
     Attributes:
         timing: the profile.
@@ -74,9 +75,9 @@ class SizeCurve:
 
 
 def size_curve(
-    program: Program,
+    program: ProgramData,
     *,
-    timing: Timing | None = None,
+    timing: str | None = None,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
     samples: int = 6,
     longest_expansion: int = LONGEST_EXPANSION,
@@ -93,9 +94,10 @@ def size_curve(
         longest_expansion: dynamic instructions up to which the expanded end is counted, not estimated.
 
     Raises:
-        PlenaError: naming the instruction of whatever cannot be lifted exactly.
+        PlenaError: no such profile is registered, or naming the instruction of whatever cannot be lifted exactly.
     """
-    timing = timing or ("pipelined" if program.timing == "pipelined" else "transactional")
+    timing = timing or program.timing
+    profile_named(timing, "size_curve")
     chosen = _point("chosen", program.stats(), timing)
     declared = Preloaded.of(program.preloaded_spans() if preloaded is None else preloaded)
     task = Task.of(program.words, program.target, declared)
@@ -140,7 +142,7 @@ def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> I
         module = task.affine.clone()
         apply_choices(module, point.choices)
         try:
-            yield _point("", counted(module).statistics, timing)
+            yield _point("", counted(module, timing).statistics, timing)
         except CompileError as problem:
             task.problems.append(problem)
 
@@ -156,10 +158,11 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
     if statistics.dynamic <= longest:
         UnrollLoops(full=True).apply(context(), task.affine)
         try:
-            return _point("expanded", counted(task.affine).statistics, timing)
+            return _point("expanded", counted(task.affine, timing).statistics, timing)
         except CompileError as problem:
             task.problems.append(problem)
-    names = (LOOP_START.mnemonic, LOOP_END.mnemonic)
-    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in names)
-    length = statistics.dynamic - looping
-    return CurvePoint("expanded", length, length, statistics.cycles[timing] - looping, exact=False)
+    profile, target = profile_named(timing), task.target
+    counts = [(spec, statistics.opcodes.get(spec.mnemonic, (0, 0))[1]) for spec in (LOOP_START, LOOP_END)]
+    looping = sum(count * profile.cycles(spec, target) for spec, count in counts)
+    length = statistics.dynamic - sum(count for _, count in counts)
+    return CurvePoint("expanded", length, length, max(0, statistics.cycles[timing] - looping), exact=False)

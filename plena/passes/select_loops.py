@@ -9,6 +9,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.loops.dependence import Legality
@@ -21,9 +22,11 @@ from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search
 from plena.loops.selection.tree import Loop, tree_of
+from plena.machine.choices import Objective
 from plena.machine.target import Target
-from plena.options import Objective, check_values
 from plena.passes.emission import counted
+from plena.passes.options import check_values
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
@@ -64,7 +67,7 @@ class SelectLoops(ModulePass):
     name = "select-loops"
     objective: str = "cycles"
     max_instructions: int | None = None
-    timing: str = "transactional"
+    timing: str = DEFAULT_TIMING
     measure: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
@@ -102,7 +105,7 @@ def select(
     *,
     objective: str = "cycles",
     max_instructions: int | None = None,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     addresses: AddressCost | None = None,
     measure: bool = False,
 ) -> Selection:
@@ -153,28 +156,28 @@ def _unreachable(
 
 
 def _costs(module: ModuleOp, timing: str) -> tuple[int, int]:
-    lowered = counted(module)
-    return lowered.static, lowered.cycles(timing)
+    lowered = counted(module, timing)
+    return lowered.static, lowered.cycles
 
 
 def candidates(
     module: ModuleOp,
     *,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
 ) -> list[Point]:
     """The best programs of every size under the budget, smallest first, costs as predicted."""
-    target = Target.from_module(module)
+    target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
         CountedUpdates(),
         target.max_loop_instructions,
-        target.cycles("SCALAR_INT_BASIC_CYCLES"),
+        *(profile.cycles(INSTRUCTIONS[m], target) for m in ("S_ADDI_INT", "C_LOOP_START", "C_LOOP_END")),
     )
     legality = Legality(EffectTable(target))
     search = Search(machine, lambda loop: nesting_of(loop, legality), max_instructions)
-    return search.frontier(tree_of(module, target, timing))
+    return search.frontier(tree_of(module, target, profile))
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:

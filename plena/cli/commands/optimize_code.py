@@ -9,7 +9,7 @@ from plena.cli.commands.command import Command
 from plena.cli.commands.sources import load_code, target_for
 from plena.cli.settings import add_options, add_target_options
 from plena.errors import PlenaError
-from plena.options import CHOOSING
+from plena.passes.options import CHOOSING
 from plena.text_files import write_text
 
 
@@ -37,9 +37,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Lift, roll, choose, allocate, print before and after."""
+    from plena.api.optimize import optimize
     from plena.assembly import print_mem
-    from plena.assembly.statistics import statistics_of
-    from plena.optimizing.optimizer import optimize
+    from plena.statistics.statistics import statistics_of
 
     code = load_code(args.program, args.upstream_quirks)
     target = target_for(args, code)

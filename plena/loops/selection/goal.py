@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from plena.options import Objective
+from plena.machine.choices import Objective
 
 GROWTH = 0.15
 """Without a budget a program may grow by 1 / GROWTH per cent for each per cent of cycles that it saves.
