@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import ConstantOp, ElementwiseOp, TileOp
+from plena.dialects.tile import ConstantOp, ElementwiseOp
 from plena.errors import CompileError
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.row_plan import Place, plan_of
@@ -23,12 +23,11 @@ _UNARY = {"exp": "V_EXP_V", "reciprocal": "V_RECI_V"}
 
 
 @lowers(ElementwiseOp)
-def lower_elementwise(op: TileOp, ctx: Lowering) -> None:
+def lower_elementwise(op: ElementwiseOp, ctx: Lowering) -> None:
     """One loop when the blocks of every panel follow each other, blocks around rows otherwise.
 
     Words are loaded before the loops; zero is in f0 already.
     """
-    assert isinstance(op, ElementwiseOp)
     kernel, vlen = ctx.kernel, ctx.target.vlen
     panels = {"out": op.out_panels, "in": op.in_panels}
     bases = {kind: [ctx.at(p.buffer) for p in group] for kind, group in panels.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import TileOp
 from plena.dialects.tile.ops import LoadRowsOp, LoadTilesOp, StoreRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.kernel import Address
@@ -38,80 +37,80 @@ def transfer_rows(
 
 
 @lowers(LoadRowsOp)
-def lower_load_rows(op: TileOp, ctx: Lowering) -> None:
+def lower_load_rows(op: LoadRowsOp, ctx: Lowering) -> None:
     """Column blocks outermost, ascending: the surplus rows of a prefetch fall into the next block, loaded later."""
-    target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.number("kv")
+    target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.kv
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     blocks, groups = _merge(
-        op.number("blocks"),
-        ceil_div(op.number("rows"), amount),
-        (op.number("dst_block"), amount * target.vlen),
-        (op.number("src_block"), amount * op.number("src_row")),
+        op.blocks,
+        ceil_div(op.rows, amount),
+        (op.dst_block, amount * target.vlen),
+        (op.src_block, amount * op.src_row),
     )
     with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_PREFETCH_V",
-            {"dst": dst + block * op.number("dst_block") + group * (amount * target.vlen)},
-            src + block * op.number("src_block") + group * (amount * op.number("src_row")),
-            op.number("src_row"),
+            {"dst": dst + block * op.dst_block + group * (amount * target.vlen)},
+            src + block * op.src_block + group * (amount * op.src_row),
+            op.src_row,
             number_format,
             kv,
         )
 
 
 @lowers(StoreRowsOp)
-def lower_store_rows(op: TileOp, ctx: Lowering) -> None:
+def lower_store_rows(op: StoreRowsOp, ctx: Lowering) -> None:
     """The mirror image of loading rows."""
-    target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.number("kv")
+    target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.kv
     number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     blocks, groups = _merge(
-        op.number("blocks"),
-        ceil_div(op.number("rows"), amount),
-        (op.number("src_block"), amount * target.vlen),
-        (op.number("dst_block"), amount * op.number("dst_row")),
+        op.blocks,
+        ceil_div(op.rows, amount),
+        (op.src_block, amount * target.vlen),
+        (op.dst_block, amount * op.dst_row),
     )
     with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_STORE_V",
-            {"src": src + block * op.number("src_block") + group * (amount * target.vlen)},
-            dst + block * op.number("dst_block") + group * (amount * op.number("dst_row")),
-            op.number("dst_row"),
+            {"src": src + block * op.src_block + group * (amount * target.vlen)},
+            dst + block * op.dst_block + group * (amount * op.dst_row),
+            op.dst_row,
             number_format,
             kv,
         )
 
 
 @lowers(LoadTilesOp)
-def lower_load_tiles(op: TileOp, ctx: Lowering) -> None:
+def lower_load_tiles(op: LoadTilesOp, ctx: Lowering) -> None:
     """One prefetch a tile; several tiles a prefetch when the amount covers them and both sides are contiguous.
 
     Tiles ascend, so the surplus tiles of a prefetch are loaded over by the next one.
     """
-    target, kv = ctx.target, op.number("kv")
+    target, kv = ctx.target, op.kv
     number_format = target.precision["HBM_M_KV_TYPE" if kv else "HBM_M_WEIGHT_TYPE"]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     tile_bytes = target.tile * number_format.element_bits // 8
-    row_pitch = op.number("src_row") or tile_bytes // target.mlen
+    row_pitch = op.src_row or tile_bytes // target.mlen
     together = 1
-    contiguous = op.number("dst_inner") == target.tile and op.number("src_inner") == target.mlen * row_pitch
+    contiguous = op.dst_inner == target.tile and op.src_inner == target.mlen * row_pitch
     if contiguous:
-        together = min(target.m_prefetch_tiles, op.number("inner"))
+        together = min(target.m_prefetch_tiles, op.inner)
     outer, inner = _merge(
-        op.number("outer"),
-        ceil_div(op.number("inner"), together),
-        (op.number("dst_outer"), together * op.number("dst_inner")),
-        (op.number("src_outer"), together * op.number("src_inner")),
+        op.outer,
+        ceil_div(op.inner, together),
+        (op.dst_outer, together * op.dst_inner),
+        (op.src_outer, together * op.src_inner),
     )
     with ctx.kernel.loop(outer) as i, ctx.kernel.loop(inner) as j:
         transfer_rows(
             ctx,
             "H_PREFETCH_M",
-            {"dst": dst + i * op.number("dst_outer") + j * (together * op.number("dst_inner"))},
-            src + i * op.number("src_outer") + j * (together * op.number("src_inner")),
+            {"dst": dst + i * op.dst_outer + j * (together * op.dst_inner)},
+            src + i * op.src_outer + j * (together * op.src_inner),
             row_pitch,
             number_format,
             kv,

@@ -17,6 +17,7 @@ from plena.dialects.plena import MatmulOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import LoadRowsOp, PanelRows
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
@@ -294,15 +295,16 @@ class KernelContext:
             source = self.place(
                 f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, exact=copies > 1
             )
-            self.builder.emit(
-                "load_rows",
-                dst=panel.buffer,
-                src=source,
-                rows=physical,
-                blocks=copies * blocks,
-                dst_block=panel.block,
-                src_row=vlen * unit,
-                src_block=physical * vlen * unit,
+            self.builder.insert(
+                LoadRowsOp(
+                    dst=panel.buffer,
+                    src=source,
+                    rows=physical,
+                    blocks=copies * blocks,
+                    dst_block=panel.block,
+                    src_row=vlen * unit,
+                    src_block=physical * vlen * unit,
+                )
             )
             if copies > 1:
                 self._add_rest(panel)
@@ -312,17 +314,12 @@ class KernelContext:
         """panel += the panel that follows it."""
         vlen = self.target.vlen
         rows = panel.blocks(vlen) * panel.physical_rows(vlen)
-        self.builder.emit(
-            "map",
-            kind="add",
-            out=panel.buffer,
-            a=panel.buffer,
-            b=self.builder.view(panel.buffer, rows * vlen),
-            rows=rows,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        self.builder.map(
+            "add",
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(self.builder.view(panel.buffer, rows * vlen), vlen, 0),
+            size=(rows, 1),
         )
 
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:

@@ -7,6 +7,7 @@ from math import isfinite
 import numpy as np
 from xdsl.ir import SSAValue
 
+from plena.dialects.tile import MapWordsOp, PanelRows, SpreadWordsOp
 from plena.host.view import Array
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext
@@ -36,7 +37,9 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     operand = ctx.builder.constant(factor)
     with ctx.builder.prologue(), ctx.builder.step("constants"):
         for _ in range(steps):
-            ctx.builder.emit("map_words", kind="mul", out=result, a=operand, b=step, count=1)
+            ctx.builder.insert(
+                MapWordsOp(kind="mul", out=result, a=operand, b=step, count=1, out_step=0, a_step=0)
+            )
             operand = result
     return result
 
@@ -69,15 +72,16 @@ def spread_group(
 ) -> None:
     """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row."""
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
-    ctx.builder.emit(
-        "spread_words",
-        out=out,
-        scratch=scratch,
-        words=ctx.builder.view(words.buffer, first),
-        masks=masks,
-        rows=words.rows,
-        groups=groups,
-        words_row=words.groups,
+    ctx.builder.insert(
+        SpreadWordsOp(
+            out=out,
+            scratch=scratch,
+            words=ctx.builder.view(words.buffer, first),
+            masks=masks,
+            rows=words.rows,
+            groups=groups,
+            words_row=words.groups,
+        )
     )
 
 
@@ -107,17 +111,12 @@ def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
         rows[g, g * width : (g + 1) * width] = 0.0
     hiding = constant_panel(ctx, name, rows)
     with ctx.builder.prologue():
-        ctx.builder.emit(
-            "map",
-            kind="add",
-            out=hiding,
-            a=hiding,
-            b=hiding,
-            rows=groups,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        ctx.builder.map(
+            "add",
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            size=(groups, 1),
         )
     return hiding
 

@@ -17,23 +17,19 @@ from plena.dialects.tile import (
     AddressOp,
     BufferOp,
     ConstantOp,
+    DeclaredOp,
     ElementwiseOp,
     LanesYieldOp,
     LanewiseOp,
     PanelRows,
-    TileOp,
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
-from plena.dialects.tile.ops import MAP_KINDS
 from plena.dialects.tile.placements import to_attribute
 from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Permute, Reshape
 from tests.properties.strategies_isa import Text, attributes
-
-KINDS = {"tile.map": MAP_KINDS}
-"""Words of operations that do not declare them as KINDS."""
 
 DECLARATIONS = (BufferOp, ConstantOp, ViewOp, AddressOp)
 WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
@@ -101,7 +97,7 @@ def views(draw: st.DrawFn, scope: Scope) -> list[Operation]:
 
 
 @st.composite
-def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Operation]:
+def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list[Operation]:
     """A tile operation with named operands; optional ones are there or not."""
     values: dict[str, SSAValue | int | str | None] = {}
     for name, spaces in op.SPACES.items():
@@ -111,8 +107,8 @@ def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Ope
         if draw(st.booleans()):
             values[name] = draw(NUMBERS)
     for name in op.WORDS:
-        values[name] = draw(st.sampled_from(KINDS.get(op.name) or op.KINDS))
-    return [op.make(attributes=draw(attributes()), **values)]
+        values[name] = draw(st.sampled_from(op.WORDS[name]))
+    return [op.named(values, draw(attributes()))]
 
 
 @st.composite
@@ -175,7 +171,7 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
         return st.sampled_from(every).map(lambda value: [AddressOp(value)])
     if op in WITH_BODY:
         return elementwise(scope)
-    assert issubclass(op, TileOp)
+    assert issubclass(op, DeclaredOp)
     return tile_operations(op, scope)
 
 
