@@ -21,9 +21,11 @@ test-slow: setup
 
 HOURS ?= 1
 SEED ?= 0
+JOBS ?= 2
+MODULES ?= 0
 
 hunt: setup
-	$(BIN)/python -m tests.hunt --hours $(HOURS) --seed $(SEED)
+	$(BIN)/python -m tests.hunt --hours $(HOURS) --seed $(SEED) --jobs $(JOBS) --modules $(MODULES)
 
 mutants: setup
 	$(BIN)/python -m tests.mutation

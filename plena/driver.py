@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 from xdsl.context import Context
 from xdsl.dialects import get_all_dialects
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.dialects.derived import derived
 from plena.universe import PLENA_UNIVERSE, load_pass
 
 
-@cache
+@derived
 def context() -> Context:
     """A context with xDSL's dialects and ours, each loaded when it is first met."""
     ctx = Context()

@@ -34,13 +34,13 @@ def entry_point(function: F) -> F:
         return kernel(function)
 
 
-def source_stamp(folder: Path) -> int:
-    """A number that changes with any source file of a folder.
+def source_stamp(folder: Path, constants: object = None) -> int:
+    """A number that changes with any source file of a folder, and with constants that its kernels have from elsewhere.
 
     Numba keys the cache of a function on its own file and on its closure, not on the files of the kernels that
     are linked into it; an entry point therefore closes over this stamp.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(constants).encode())
     for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")

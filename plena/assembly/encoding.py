@@ -10,14 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly.instruction import INVALID, AsmInstruction
+from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
 from plena.dialects.plena_isa.spec import InstructionSpec, Slot
 from plena.errors import PlenaError
 
 WORD_LIMIT = 1 << 32
 OPCODE_BITS = 6
-SLOTS = max(len(spec.slots) for spec in INSTRUCTIONS.values())
-"""Operand slots of the longest instruction."""
+
+
+@derived
+def most_slots() -> int:
+    """Operand slots of the longest instruction."""
+    return max(len(spec.slots) for spec in INSTRUCTIONS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Columns:
 
     Attributes:
         opcodes: uint8[n]; 0 for words that decode to nothing.
-        values: int64[n, SLOTS]; numbers in slot order, 0 behind the last slot.
+        values: int64[n, most_slots()]; numbers in slot order, 0 behind the last slot.
     """
 
     opcodes: NDArray[np.uint8]
@@ -42,8 +47,8 @@ class _Placement:
 
     @staticmethod
     def of(upstream: bool) -> _Placement:
-        shift = np.zeros((1 << OPCODE_BITS, SLOTS), np.int64)
-        limit = np.ones((1 << OPCODE_BITS, SLOTS), np.int64)
+        shift = np.zeros((1 << OPCODE_BITS, most_slots()), np.int64)
+        limit = np.ones((1 << OPCODE_BITS, most_slots()), np.int64)
         for spec in INSTRUCTIONS.values():
             for position, slot in enumerate(spec.slots):
                 field = (slot.upstream or slot.field) if upstream else slot.field
@@ -52,27 +57,40 @@ class _Placement:
         return _Placement(shift, limit)
 
 
-_LENGTH = np.zeros(1 << OPCODE_BITS, np.int64)
-_DROPPED = np.zeros((1 << OPCODE_BITS, SLOTS), np.bool_)
-for _spec in INSTRUCTIONS.values():
-    _LENGTH[_spec.opcode] = len(_spec.slots)
-    _DROPPED[_spec.opcode, : len(_spec.slots)] = [slot.upstream_drops for slot in _spec.slots]
+@derived
+def _lengths() -> NDArray[np.int64]:
+    """How many slots each opcode has."""
+    lengths = np.zeros(1 << OPCODE_BITS, np.int64)
+    for spec in INSTRUCTIONS.values():
+        lengths[spec.opcode] = len(spec.slots)
+    return lengths
 
-_MACHINE = _Placement.of(upstream=False)
-_UPSTREAM = _Placement.of(upstream=True)
+
+@derived
+def _dropped() -> NDArray[np.bool_]:
+    """The slots that the public assembler throws away, [opcode, slot]."""
+    dropped = np.zeros((1 << OPCODE_BITS, most_slots()), np.bool_)
+    for spec in INSTRUCTIONS.values():
+        dropped[spec.opcode, : len(spec.slots)] = [slot.upstream_drops for slot in spec.slots]
+    return dropped
+
+
+@derived
+def _placement(upstream: bool) -> _Placement:
+    return _Placement.of(upstream)
 
 
 def columns(instructions: Sequence[AsmInstruction]) -> Columns:
     """The opcodes and slot values of a program as arrays."""
     count = len(instructions)
     opcodes = np.fromiter((i.spec.opcode for i in instructions), np.uint8, count)
-    lengths = _LENGTH[opcodes]
+    lengths = _lengths()[opcodes]
     flat = np.fromiter(chain.from_iterable(i.values for i in instructions), np.int64)
     if flat.size != lengths.sum():
         raise PlenaError("an instruction has another number of values than its declaration has slots")
     starts = np.cumsum(lengths) - lengths
-    values = np.zeros((count, SLOTS), np.int64)
-    for position in range(SLOTS):
+    values = np.zeros((count, most_slots()), np.int64)
+    for position in range(values.shape[1]):
         present = lengths > position
         values[present, position] = flat[starts[present] + position]
     return Columns(opcodes, values)
@@ -89,10 +107,10 @@ def encode(instructions: Sequence[AsmInstruction], upstream_quirks: bool = False
         PlenaError: a value does not fit its field, or the public assembler has no form for a literal word.
     """
     table = columns(instructions)
-    placement = _UPSTREAM if upstream_quirks else _MACHINE
+    placement = _placement(upstream_quirks)
     values = table.values
     if upstream_quirks:
-        values = np.where(_DROPPED[table.opcodes], 0, values)
+        values = np.where(_dropped()[table.opcodes], 0, values)
     literal = [position for position, i in enumerate(instructions) if i.word is not None]
     if upstream_quirks and literal:
         raise PlenaError(
@@ -106,7 +124,7 @@ def encode(instructions: Sequence[AsmInstruction], upstream_quirks: bool = False
         position, column = (int(i) for i in np.argwhere(unfit)[0])
         raise _unfit(instructions[position], column, position)
     words = table.opcodes.astype(np.int64)
-    for column in range(SLOTS):
+    for column in range(values.shape[1]):
         words |= values[:, column] << placement.shift[table.opcodes, column]
     for position in literal:
         words[position] = instructions[position].word or 0

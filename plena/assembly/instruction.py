@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Slot
 
-INVALID = InstructionSpec(".word", 0x00, (), Cost.NEVER, "a word that decodes to nothing", executable=False)
+INVALID = InstructionSpec(
+    ".word", 0x00, (), Cost.NEVER, "a word that decodes to nothing", executable=False, touches=()
+)
 """The declaration that stands for words whose opcode names no instruction."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plena.assembly import AsmInstruction
+from plena.dialects.plena_isa import Integer
 from plena.errors import PlenaError
 
 
@@ -32,8 +33,8 @@ def static_loops(instructions: Sequence[AsmInstruction]) -> list[StaticLoop]:
     open_loops: list[tuple[int, int]] = []
     loops: list[StaticLoop] = []
     for position, instruction in enumerate(instructions):
-        mnemonic = instruction.spec.mnemonic
-        if mnemonic == "C_LOOP_START":
+        what = instruction.spec.integer
+        if what is Integer.LOOP_START:
             counter, trips = instruction.values
             if trips == 0:
                 raise PlenaError("a loop of 0 trips aborts", f"instruction {position} ({instruction})")
@@ -42,7 +43,7 @@ def static_loops(instructions: Sequence[AsmInstruction]) -> list[StaticLoop]:
                     f"gp{counter} counts a loop that is still open", f"instruction {position} ({instruction})"
                 )
             open_loops.append((position, counter))
-        elif mnemonic == "C_LOOP_END":
+        elif what is Integer.LOOP_END:
             counter = instruction.values[0]
             if not open_loops or open_loops[-1][1] != counter:
                 raise PlenaError(

@@ -7,7 +7,7 @@ profile; DMA waits are apart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from plena.assembly import INVALID, AsmInstruction, Columns, columns
 from plena.assembly.loop_tree import StaticLoop, static_loops
 from plena.assembly.stream import Provenance
-from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
-from plena.dialects.plena_isa.spec import Cost
+from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
+from plena.dialects.plena_isa.sizes import Fields
+from plena.dialects.plena_isa.spec import InstructionSpec, Kind
 from plena.errors import PlenaError
 from plena.machine.cost_model import PROFILES
 from plena.machine.dma_model import stream_picoseconds
 from plena.machine.target import Target
-
-MATRIX_PRODUCTS = frozenset(m for m in INSTRUCTIONS if m.startswith("M_") and not m.endswith("_WO"))
-"""The instructions that multiply in the matrix unit."""
 
 PICOSECONDS = 1000
 """In one cycle."""
@@ -116,7 +114,7 @@ def statistics_of(
     statistics.opcodes = _opcodes(weights)
     statistics.loops = _loop_counts(weights, loops)
     statistics.loop_starts = len(loops)
-    products = np.isin(table.opcodes, [INSTRUCTIONS[m].opcode for m in MATRIX_PRODUCTS])
+    products = np.isin(table.opcodes, [INSTRUCTIONS[m].opcode for m in matrix_products()])
     for profile, cycles in total.cycles.items():
         inside = int(weights.cycles[profile][products].sum())
         statistics.matrix_share[profile] = inside / cycles if cycles else 0.0
@@ -125,6 +123,15 @@ def statistics_of(
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])
     _utilize(statistics, useful_macs, target)
     return statistics
+
+
+def matrix_products() -> frozenset[str]:
+    """The instructions that multiply in the matrix unit: they read matrix SRAM."""
+    return frozenset(
+        spec.mnemonic
+        for spec in INSTRUCTIONS.values()
+        if any(t.memory is Memory.MATRIX and Mode.READ in t.mode for t in spec.touches or ())
+    )
 
 
 @dataclass(slots=True)
@@ -166,11 +173,21 @@ def _cost(table: Columns, profile: str, target: Target) -> NDArray[np.int64]:
     for opcode, spec in OPCODES.items():
         if spec.free_if_f0:
             cycles[(table.opcodes == opcode) & (table.values[:, 0] == 0)] = cost_of(spec, target, rd=0)
-        elif spec.cost is Cost.TOPK:
-            for policy in range(spec.by_name["policy"].field.limit):
-                chosen = (table.opcodes == opcode) & (table.values[:, 3] == policy)
-                cycles[chosen] = cost_of(spec, target, rs3=policy)
+        elif spec.work is not None:
+            _add_work(cycles, table, spec, lambda fields, s=spec: cost_of(s, target, fields=fields))
     return cycles
+
+
+def _add_work(
+    cycles: NDArray[np.int64], table: Columns, spec: InstructionSpec, cost_of: Callable[[Fields], int]
+) -> None:
+    """Fills in the cycles of an instruction whose cost hangs on its flags."""
+    at = np.flatnonzero(table.opcodes == spec.opcode)
+    places = [position for position, slot in enumerate(spec.slots) if slot.kind is Kind.FLAG]
+    values = table.values[at][:, places]
+    for flags in np.unique(values, axis=0).tolist():
+        chosen = at[(values == flags).all(axis=1)]
+        cycles[chosen] = cost_of({spec.slots[p].name: value for p, value in zip(places, flags, strict=True)})
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:

@@ -133,7 +133,7 @@ class _FlatBuilder:
                 operands.append(self._cell(slot.kind, value))
             elif slot.kind is not Kind.ZERO:
                 properties[slot.name] = integer(value)
-            elif value and spec.mnemonic in REFUSED_WITH_RD:
+            elif value and slot.refused:
                 raise PlenaError(f"{spec.mnemonic} with a nonzero rd field does not load", where)
         if has_segments(spec):
             properties["operandSegmentSizes"] = _register_segments(spec)
@@ -146,10 +146,6 @@ class _FlatBuilder:
             self.declarations.append(declaration)
             cell = self.cells[kind, number] = declaration.cell
         return cell
-
-
-REFUSED_WITH_RD = frozenset({"M_BMM", "M_BTMM"})
-"""Words with a nonzero rd field that the machine refuses to load (plena_isa.md section 3.1)."""
 
 
 def _register_segments(spec: InstructionSpec) -> Attribute:

@@ -37,6 +37,8 @@ UNITS = {
 }
 """Modules of the plena_isa dialect and their titles, in the order of the page."""
 
+_DIALECT = Instruction.__module__.rpartition(".")[0]
+
 _PREFIX = {Kind.GP: "gp", Kind.F: "f", Kind.A: "a"}
 
 
@@ -48,12 +50,21 @@ def instructions_page() -> str:
         "Generated from the `plena_isa` dialect by `plena.cli.reference`. Cycles are at the shipped settings;",
         "transfers wait for HBM besides. Fields are bit ranges of the 32-bit word; the opcode is in bits 5..0.",
     ]
-    for unit, title in UNITS.items():
+    for title, ops in _by_unit().items():
         lines += ["", f"## {title}"]
-        for op in OP_OF_MNEMONIC.values():
-            if op.__module__.rpartition(".")[2] == unit:
-                lines += ["", *_instruction(op)]
+        for op in ops:
+            lines += ["", *_instruction(op)]
     return _page(lines)
+
+
+def _by_unit() -> dict[str, list[type[Instruction]]]:
+    """The instructions under the title of their unit; those that other packages declare come last."""
+    found: dict[str, list[type[Instruction]]] = {title: [] for title in UNITS.values()}
+    for op in OP_OF_MNEMONIC.values():
+        package, _, module = op.__module__.rpartition(".")
+        title = UNITS[module] if package == _DIALECT and module in UNITS else "Others"
+        found.setdefault(title, []).append(op)
+    return found
 
 
 def _instruction(op: type[Instruction]) -> Iterator[str]:
@@ -67,14 +78,31 @@ def _instruction(op: type[Instruction]) -> Iterator[str]:
     cost = ", ".join(f"{profile} {cycles(spec, Target())}" for profile, cycles in PROFILES.items())
     notes = [
         f"Opcode 0x{spec.opcode:02X}",
+        f"cost `{spec.cost.value}`",
         f"cycles: {cost}" if spec.executable else "no emulator executes it",
     ]
     if spec.free_if_f0:
         notes.append("a destination of f0 makes it a free no-op")
     yield "; ".join(notes) + "."
+    yield from _effects(spec)
     if spec.slots:
         yield ""
         yield from _table(("operand", "is", "bits"), (_slot_row(slot) for slot in spec.slots))
+
+
+def _effects(spec: InstructionSpec) -> Iterator[str]:
+    """What it touches besides registers, when it aborts, what the static check warns about."""
+    if spec.touches is None:
+        touched = "not declared, so it counts as touching everything"
+    else:
+        touched = "; ".join(map(str, spec.touches))
+    demanded = "; ".join([*(r.text for r in spec.requirements), *map(str, spec.demands)])
+    warned = ", ".join(dict.fromkeys(caution.code for caution in spec.cautions))
+    rows = [("Touches", touched), ("Demands", demanded), ("Warnings", warned)]
+    for title, text in rows:
+        if text:
+            yield ""
+            yield f"{title}: {_escaped(text)}."
 
 
 def _syntax(spec: InstructionSpec) -> str:
@@ -93,8 +121,10 @@ def _operand_name(slot: Slot) -> str:
 def _slot_row(slot: Slot) -> tuple[str, str, str]:
     mode = f", {'/'.join(flag.name.lower() for flag in slot.mode if flag.name)}" if slot.is_register else ""
     meaning = f"{slot.kind.value}{' register' if slot.is_register else ''}{mode}"
-    if slot.offsets:
-        meaning += f", added to {slot.offsets}"
+    if slot.offsets or slot.adds_to:
+        meaning += f", added to {slot.offsets or slot.adds_to}"
+    if slot.gp0_means is not None:
+        meaning += f"; gp0 means {slot.gp0_means}"
     if slot.upstream_drops:
         meaning += "; dropped by the public assembler"
     elif slot.upstream is not None:

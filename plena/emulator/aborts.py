@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.errors import EmulatorError
 
 OK = 0
@@ -28,9 +29,13 @@ ELEM_WIDTH = 20
 PREFETCH_AMOUNT_ZERO = 21
 STORE_TYPE = 22
 
+_POLICIES = " nor ".join(
+    f"{p} ({experts} experts, {kept} kept)" for p, (experts, kept) in TOPK_SHAPES.items()
+)
+
 _CLASSES: dict[int, tuple[str, str]] = {
     BAD_OPCODE: ("bad-opcode", "opcode {0:#04x} is not implemented"),
-    TOPK_POLICY: ("topk-policy", "V_TOPK policy {0} is neither 0 (32 experts, 4 kept) nor 1 (128, 8)"),
+    TOPK_POLICY: ("topk-policy", f"V_TOPK policy {{0}} is neither {_POLICIES}"),
     FP_INDEX: ("fp-index", "register f{0} does not exist, the last one is f7"),
     UNALIGNED_VRAM: ("unaligned-vram", "vector address {0} is not a multiple of VLEN = {1}"),
     VRAM_RANGE: ("vram-range", "vector address {0} is behind the end of the memory, {1} elements"),
@@ -55,6 +60,9 @@ _CLASSES: dict[int, tuple[str, str]] = {
     PREFETCH_AMOUNT_ZERO: ("prefetch-amount-zero", "HBM_V_Prefetch_Amount is 0"),
     STORE_TYPE: ("store-type", "the machine writes garbage to Plain floats other than bf16"),
 }
+
+CODES: dict[str, int] = {name: code for code, (name, _) in _CLASSES.items()}
+"""The number of every abort class."""
 
 _HINTS: dict[int, str] = {
     LOOP_WATCHDOG: "Move work into an outer loop with more trips.",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
-from plena.dialects.plena_isa.spec import Field, Kind
+from plena.dialects.plena_isa.spec import Field, InstructionSpec, Kind
 from plena.emulator import aborts
+from plena.emulator.extensions import EXTENSIONS
 from plena.emulator.kernels import Kernel
-from plena.emulator.transfer_tables import TYPE_KEYS, can_store, load_width
 from plena.errors import EmulatorError
 from plena.machine.cost_model import transactional_cycles
 from plena.machine.target import Target
@@ -23,7 +23,6 @@ KERNEL, RD, RS1, RS2, RS3, FUNCT1, IMM = range(7)
 
 _OPCODES = 64
 _REGISTER_FIELDS = {Field.RD: RD, Field.RS1: RS1, Field.RS2: RS2, Field.RS3: RS3, Field.FUNCT1: FUNCT1}
-_BROADCAST = ("M_BMM", "M_BTMM", "M_BTMV")
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,36 @@ class _OpcodeTables:
     kernel: NDArray[np.int32]
     wide_immediate: NDArray[np.bool_]
     free_if_f0: NDArray[np.bool_]
+    refused: NDArray[np.bool_]
+    flag_bits: NDArray[np.uint32]
     is_f: dict[int, NDArray[np.bool_]]
 
 
-@lru_cache(maxsize=1)
+def _kernel_of(spec: InstructionSpec) -> Kernel:
+    """The kernel of a declaration; one without a kernel aborts when it is reached."""
+    if not spec.executable:
+        return Kernel.ABORT
+    if spec.semantics in EXTENSIONS:
+        return Kernel.EXTENSION
+    return Kernel.__members__.get(spec.semantics, Kernel.ABORT)
+
+
+@derived
 def _opcode_tables() -> _OpcodeTables:
     tables = _OpcodeTables(
         np.full(_OPCODES, Kernel.ABORT, np.int32),
         np.zeros(_OPCODES, np.bool_),
         np.zeros(_OPCODES, np.bool_),
-        {column: np.zeros(_OPCODES, np.bool_) for column in (RD, RS1, RS2)},
+        np.zeros(_OPCODES, np.bool_),
+        np.zeros(_OPCODES, np.uint32),
+        {column: np.zeros(_OPCODES, np.bool_) for column in (RD, RS1, RS2, RS3)},
     )
     for spec in INSTRUCTIONS.values():
-        if spec.executable:
-            tables.kernel[spec.opcode] = Kernel[spec.mnemonic]
+        tables.kernel[spec.opcode] = _kernel_of(spec)
         tables.free_if_f0[spec.opcode] = spec.free_if_f0
+        tables.flag_bits[spec.opcode] = spec.flag_bits
         for slot in spec.slots:
+            tables.refused[spec.opcode] |= slot.refused
             if slot.field is Field.IMM22:
                 tables.wide_immediate[spec.opcode] = True
             if slot.kind is Kind.F:
@@ -89,17 +102,16 @@ def decode_program(words: NDArray[np.uint32], target: Target) -> DecodedProgram:
         words >> np.uint32(Field.IMM22.lsb),
         words >> np.uint32(Field.IMM18.lsb),
     )
-    _check_load(rows)
-    cycles = _cycles(opcode, rows, target)
+    _check_load(rows, tables.refused[opcode])
+    cycles = _cycles(words & (np.uint32(_RD_AND_OPCODE) | tables.flag_bits[opcode]), target)
     free = tables.free_if_f0[opcode] & (rows[:, RD] == 0)
-    _mark_aborts(rows, opcode, free, tables, target)
+    _mark_aborts(rows, words, free, tables, target)
     rows[free, KERNEL] = Kernel.FREE
     return DecodedProgram(words, rows, cycles)
 
 
-def _check_load(rows: NDArray[np.int32]) -> None:
-    products = (rows[:, KERNEL] == Kernel.M_BMM) | (rows[:, KERNEL] == Kernel.M_BTMM)
-    wrong = np.flatnonzero(products & (rows[:, RD] != 0))
+def _check_load(rows: NDArray[np.int32], refused: NDArray[np.bool_]) -> None:
+    wrong = np.flatnonzero(refused & (rows[:, RD] != 0))
     if wrong.size:
         index = int(wrong[0])
         raise EmulatorError(
@@ -110,62 +122,64 @@ def _check_load(rows: NDArray[np.int32]) -> None:
         )
 
 
-def _cycles(opcode: NDArray[np.int64], rows: NDArray[np.int32], target: Target) -> NDArray[np.int64]:
-    keys = opcode | (rows[:, RD].astype(np.int64) << 6) | (rows[:, RS3].astype(np.int64) << 10)
-    distinct, inverse = np.unique(keys, return_inverse=True)
-    costs = [_instruction_cycles(int(key), target) for key in distinct]
+_RD_AND_OPCODE = 1023
+
+
+def _cycles(words: NDArray[np.uint32], target: Target) -> NDArray[np.int64]:
+    """Cycles of words that are reduced to what has a part in them."""
+    distinct, inverse = np.unique(words, return_inverse=True)
+    costs = [_instruction_cycles(int(word), target) for word in distinct]
     return np.array(costs, np.int64)[inverse.reshape(-1)]
 
 
-def _instruction_cycles(key: int, target: Target) -> int:
-    spec = OPCODES.get(key & (_OPCODES - 1))
-    return transactional_cycles(spec, target, rd=key >> 6 & 15, rs3=key >> 10) if spec else 0
+def _instruction_cycles(word: int, target: Target) -> int:
+    spec = OPCODES.get(word & (_OPCODES - 1))
+    if spec is None:
+        return 0
+    return transactional_cycles(spec, target, rd=Field.RD.extract(word), fields=spec.fields_of(word))
 
 
 def _mark_aborts(
     rows: NDArray[np.int32],
-    opcode: NDArray[np.int64],
+    words: NDArray[np.uint32],
     free: NDArray[np.bool_],
     tables: _OpcodeTables,
     target: Target,
 ) -> None:
     """Turn the instructions that abort whatever the state into Kernel.ABORT."""
-    invalid = rows[:, KERNEL] == Kernel.ABORT
-    _set_abort(rows, invalid, aborts.BAD_OPCODE, opcode)
+    opcode = (words & np.uint32(_OPCODES - 1)).astype(np.int64)
+    _set_abort(rows, rows[:, KERNEL] == Kernel.ABORT, aborts.BAD_OPCODE, opcode)
     for column, is_f in tables.is_f.items():
         _set_abort(rows, is_f[opcode] & (rows[:, column] > 7) & ~free, aborts.FP_INDEX, rows[:, column])
-    _set_abort(rows, (_is(rows, "V_TOPK")) & (rows[:, RS3] > 1), aborts.TOPK_POLICY, rows[:, RS3])
-    _set_abort(rows, _is(rows, "C_LOOP_START") & (rows[:, IMM] == 0), aborts.COUNT_ZERO)
-    _set_abort(rows, _is(rows, "M_BMV"), aborts.M_BMV)
-    width = target.broadcast_amount * target.hlen
-    if width != target.mlen:
-        for mnemonic in _BROADCAST:
-            _set_abort(rows, _is(rows, mnemonic), aborts.BROADCAST_SHAPE, width, target.mlen)
-    if target.hlen == 1:
-        for mnemonic in ("M_BMM", "M_BTMM"):
-            _set_abort(rows, _is(rows, mnemonic), aborts.BROADCAST_HLEN_ONE)
-    for mnemonic, keys in _TRANSFER_KEYS.items():
-        for precision, key in enumerate(keys):
-            chosen = _is(rows, mnemonic) & ((rows[:, FUNCT1] != 0) == bool(precision))
-            number_format = target.precision[key]
-            if width := load_width(number_format):
-                _set_abort(rows, chosen, aborts.ELEM_WIDTH, width)
-            elif mnemonic == "H_STORE_V" and not can_store(number_format):
-                _set_abort(rows, chosen, aborts.STORE_TYPE)
-    if target.hbm_v_prefetch_amount == 0:
-        _set_abort(rows, _is(rows, "H_PREFETCH_V"), aborts.PREFETCH_AMOUNT_ZERO)
+    for number in np.unique(opcode).tolist():
+        spec = OPCODES.get(number)
+        if spec is not None and spec.executable and spec.requirements:
+            _mark_unmet(rows, np.flatnonzero(opcode == number), words, spec, target)
 
 
-_TRANSFER_KEYS = {"H_PREFETCH_M": TYPE_KEYS[:2], "H_PREFETCH_V": TYPE_KEYS[2:], "H_STORE_V": TYPE_KEYS[2:]}
-
-
-def _is(rows: NDArray[np.int32], mnemonic: str) -> NDArray[np.bool_]:
-    return rows[:, KERNEL] == Kernel[mnemonic]
+def _mark_unmet(
+    rows: NDArray[np.int32],
+    at: NDArray[np.intp],
+    words: NDArray[np.uint32],
+    spec: InstructionSpec,
+    target: Target,
+) -> None:
+    """The instructions of one opcode whose flags, immediates or machine do not meet its requirements."""
+    bits = sum((s.field.limit - 1) << s.field.lsb for s in spec.slots if not s.is_register)
+    distinct, inverse = np.unique(words[at] & np.uint32(bits), return_inverse=True)
+    for position, word in enumerate(distinct.tolist()):
+        for requirement in spec.requirements:
+            problem = requirement.problem(target, spec.fields_of(word))
+            if problem is not None:
+                facts = (*problem, 0, 0)[:2]
+                where = at[(inverse.reshape(-1) == position) & (rows[at, KERNEL] != Kernel.ABORT)]
+                _set_abort(rows, where, aborts.CODES[requirement.code], *facts)
+                break
 
 
 def _set_abort(
     rows: NDArray[np.int32],
-    where: NDArray[np.bool_],
+    where: NDArray[np.bool_] | NDArray[np.intp],
     abort: int,
     fact: NDArray[np.integer] | int = 0,
     second: int = 0,

@@ -1,7 +1,7 @@
 """The kernel of every executable instruction, by number.
 
-An instruction's declaration and its kernel meet by mnemonic alone: `decoding` translates opcodes to these numbers
-through the declarations, and `run_loop` branches on them.
+A declaration names its kernel as its semantics (the mnemonic, unless it says otherwise): `decoding` translates opcodes
+to these numbers through the declarations, and `run_loop` branches on them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from enum import IntEnum, auto
 
 
 class Kernel(IntEnum):
-    """Mnemonics, after two kernels that no instruction names."""
+    """Semantics, after three kernels that no instruction names."""
 
     FREE = 0
     """A scalar operation or reduction into f0: counted, costs nothing, does nothing."""
     ABORT = auto()
     """An instruction that decoding already knows to abort when reached."""
+    EXTENSION = auto()
+    """An instruction whose kernel is in `extensions`."""
     M_MM = auto()
     M_TMM = auto()
     M_BMM = auto()

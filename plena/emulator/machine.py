@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from plena.assembly import encode, parse_asm
+from plena.dialects.plena_isa import OPCODES, Integer
 from plena.emulator.decoding import DecodedProgram, as_words, decode_program
 from plena.emulator.program_run import ProgramRun, ProgressCallback
 from plena.emulator.result import EmulationResult
@@ -118,9 +119,11 @@ class Machine:
         program = self._decoded.get(word)
         if program is None:
             program = self._decoded[word] = decode_program(as_words([word]), self.target)
-        mnemonic = program.mnemonic(0)
-        if mnemonic in ("C_LOOP_START", "C_LOOP_END", "C_BREAK"):
-            raise PlenaError(f"{mnemonic} cannot be executed alone", "emulator", "Run the whole program.")
+        spec = OPCODES.get(word & 63)
+        if spec is not None and spec.integer in (Integer.LOOP_START, Integer.LOOP_END, Integer.BREAK):
+            raise PlenaError(
+                f"{spec.mnemonic} cannot be executed alone", "emulator", "Run the whole program."
+            )
         ProgramRun(self.state, program, self.target).until_end()
 
     def run(self, words: Words, progress: ProgressCallback | None = None) -> EmulationResult:

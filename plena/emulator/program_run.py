@@ -11,12 +11,14 @@ import numpy as np
 from plena.dialects.plena_isa import OPCODES
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram
+from plena.emulator.extensions import EXTENSIONS
 from plena.emulator.result import EmulationResult, LoopCount
 from plena.emulator.run_loop import (
     CYCLES,
     DEADLINE,
     DEPTH,
     EXECUTED,
+    EXTENSION,
     MORE,
     MORE_LOOPS,
     NEVER,
@@ -77,6 +79,8 @@ class ProgramRun:
                 return
             if status == MORE_LOOPS:
                 self._grow_loops()
+            elif status == EXTENSION:
+                self._extension()
             elif status != MORE:
                 raise self._abort(status)
             else:
@@ -84,6 +88,15 @@ class ProgramRun:
                 chunk = max(1000, min(chunk * 4, int(chunk * _CHUNK_SECONDS / seconds)))
                 if progress is not None:
                     progress(self._position(EXECUTED), self._position(CYCLES))
+
+    def _extension(self) -> None:
+        """Executes the instruction at the pc by its own kernel and goes on behind it."""
+        word = int(self._program.words[self._position(PC)])
+        spec = OPCODES[word & 63]
+        status = EXTENSIONS[spec.semantics](self._state, spec.fields_of(word))
+        if status != aborts.OK:
+            raise self._abort(status)
+        self._progress.position[PC] += 1
 
     def _position(self, which: int) -> int:
         return int(self._progress.position[which])

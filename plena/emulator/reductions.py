@@ -6,11 +6,15 @@ import math
 
 import numpy as np
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
 from plena.emulator.rounding import round_bits, row_of, set_register
 from plena.emulator.state import F32, I64, U32
 from plena.emulator.vector_unit import head_selected
 from plena.jit import Float, Int, kernel
+
+_SHAPES = tuple(TOPK_SHAPES[policy] for policy in range(len(TOPK_SHAPES)))
+"""Experts and how many are kept, by policy."""
 
 _WIDTH = 8
 """Lanes that libtorch sums side by side; rows shorter than this are summed one lane at a time."""
@@ -172,7 +176,7 @@ def v_topk(
     facts: I64,
 ) -> Int:
     """V_TOPK: ids of the best experts to INT SRAM, their softmax weights to FP SRAM."""
-    experts, kept = (32, 4) if policy == 0 else (128, 8)
+    experts, kept = _SHAPES[policy]
     keys = np.empty(experts, np.int64)
     values = np.empty(experts, np.float32)
     for expert in range(experts):

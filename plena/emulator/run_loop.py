@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.emulator.aborts import (
     BAD_OPCODE,
     BREAK_NO_LOOP,
@@ -71,8 +72,9 @@ PC, EXECUTED, CYCLES, DEPTH, DEADLINE = range(5)
 
 NEVER = 1 << 62
 
-MORE, MORE_LOOPS = -1, -2
-"""Results of ``run`` besides an abort code: the limit was reached; the loop stack is full."""
+MORE, MORE_LOOPS, EXTENSION = -1, -2, -3
+"""Results of ``run`` besides an abort code: the limit was reached; the loop stack is full; the instruction at the pc
+was counted and is to be executed by its kernel in `extensions`."""
 
 
 class Progress(NamedTuple):
@@ -123,7 +125,8 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
         """Run until the end of the program, an abort, or ``limit`` executed instructions in all.
 
         Returns:
-            OK at the end, MORE or MORE_LOOPS to be called again, or the abort code with the pc at the culprit.
+            OK at the end, MORE or MORE_LOOPS to be called again, EXTENSION to be called again behind the pc, or the
+            abort code with the pc at the culprit.
         """
         pc, executed, cycles = p.position[PC], p.position[EXECUTED], p.position[CYCLES]
         depth, deadline = p.position[DEPTH], p.position[DEADLINE]
@@ -321,6 +324,8 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
                 status = v_topk(
                     vram, bits, s.fp_sram, s.int_sram, out_bits, out, d, a, b, masked, vlen, facts
                 )
+            elif k == Kernel.EXTENSION:
+                status = EXTENSION
             else:
                 facts[0] = k
                 status = BAD_OPCODE
@@ -335,4 +340,4 @@ def _make_run(stamp: int) -> Callable[[Rows, I64, State, Progress, int], int]:
     return run
 
 
-run = _make_run(source_stamp(Path(__file__).parent))
+run = _make_run(source_stamp(Path(__file__).parent, TOPK_SHAPES))

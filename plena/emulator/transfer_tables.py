@@ -8,15 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.machine.mx_blocks import scale_exponents
 from plena.machine.number_formats import Mx, NumberFormat, Plain
-from plena.machine.scalar_codes import BF16, Fp, Int, Scalar, bf16_from_bits, code_table, decode_table
+from plena.machine.scalar_codes import Fp, Int, bf16_from_bits, code_table, decode_table
 from plena.machine.target import Target
+from plena.machine.transferable import can_store, refused_width
 
 M_WEIGHT, M_KV, V_ACT, V_KV = 0, 1, 2, 3
 """Positions of the types in every table: the precision flag is the offset within each pair."""
 
-TYPE_KEYS = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
+TYPE_KEYS = (*WEIGHTS, *ACTIVATIONS)
 
 BLOCK, ELEMENT_BYTES, SCALE_BYTES, RATIO = 0, 1, 2, 3
 """Columns of ``TransferTables.layout``; block, scale bytes and ratio are 0, 0 and 1 for Plain."""
@@ -38,21 +40,6 @@ class TransferTables(NamedTuple):
     inverse: NDArray[np.float32]
 
 
-def load_width(number_format: NumberFormat) -> int:
-    """The width in bits that keeps a type from being transferred at all; 0 if it can be."""
-    scalars: list[Scalar] = [number_format.element]
-    if isinstance(number_format, Mx):
-        scalars.append(number_format.scale)
-    return next((s.width for s in scalars if s.width not in (8, 16)), 0)
-
-
-def can_store(number_format: NumberFormat) -> bool:
-    """False for the Plain floats whose store conversion is wrong on the machine (section 2.2)."""
-    return not (isinstance(number_format, Plain) and isinstance(number_format.data_type, Fp)) or (
-        number_format.data_type == BF16
-    )
-
-
 def transfer_tables(target: Target) -> TransferTables:
     """The tables of a target's four HBM types."""
     return _tables(tuple(target.precision[key] for key in TYPE_KEYS))
@@ -70,7 +57,7 @@ def _tables(formats: tuple[NumberFormat, ...]) -> TransferTables:
         inverse=np.ones((count, 1 << 15), np.float32),
     )
     for index, number_format in enumerate(formats):
-        if load_width(number_format):
+        if refused_width(number_format):
             continue
         if isinstance(number_format, Mx):
             _fill_mx(tables, index, number_format)

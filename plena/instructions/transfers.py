@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plena.dialects.loop import Linear
+from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.dialects.tile.ops import LoadRowsOp, LoadTilesOp, StoreRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.kernel import Address
@@ -40,7 +41,7 @@ def transfer_rows(
 def lower_load_rows(op: LoadRowsOp, ctx: Lowering) -> None:
     """Column blocks outermost, ascending: the surplus rows of a prefetch fall into the next block, loaded later."""
     target, amount, kv = ctx.target, ctx.target.hbm_v_prefetch_amount, op.kv
-    number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+    number_format = target.precision[ACTIVATIONS[kv != 0]]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     blocks, groups = _merge(
         op.blocks,
@@ -64,7 +65,7 @@ def lower_load_rows(op: LoadRowsOp, ctx: Lowering) -> None:
 def lower_store_rows(op: StoreRowsOp, ctx: Lowering) -> None:
     """The mirror image of loading rows."""
     target, amount, kv = ctx.target, ctx.target.hbm_v_writeback_amount, op.kv
-    number_format = target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+    number_format = target.precision[ACTIVATIONS[kv != 0]]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     blocks, groups = _merge(
         op.blocks,
@@ -91,7 +92,7 @@ def lower_load_tiles(op: LoadTilesOp, ctx: Lowering) -> None:
     Tiles ascend, so the surplus tiles of a prefetch are loaded over by the next one.
     """
     target, kv = ctx.target, op.kv
-    number_format = target.precision["HBM_M_KV_TYPE" if kv else "HBM_M_WEIGHT_TYPE"]
+    number_format = target.precision[WEIGHTS[kv != 0]]
     dst, src = ctx.at(op.operands[0]), ctx.at(op.operands[1])
     tile_bytes = target.tile * number_format.element_bits // 8
     row_pitch = op.src_row or tile_bytes // target.mlen

@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import InterpretationError
 from plena.assembly import encode
 from plena.assembly.encoding import encode_values
 from plena.assembly.stream import instructions_from_module
+from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, Kind, Mode, PlenaRegister, RegisterOp
 from plena.dialects.plena_isa.control import CBreakOp, CLoopEndOp, CLoopStartOp
 from plena.dialects.plena_isa.instruction import REGISTER_OF_KIND
@@ -180,10 +181,15 @@ def _u32(index: int) -> int:
     return index & WORD
 
 
-for _op in OP_OF_MNEMONIC.values():
-    if _op not in FLAT_LOOPS:
-        setattr(PlenaISAFunctions, f"run_{_op.__name__}", impl(_op)(PlenaISAFunctions.execute))
-register_impls(PlenaISAFunctions)
+@derived
+def _functions() -> type[PlenaISAFunctions]:
+    """The functions of every instruction that is declared."""
+    methods = {
+        f"run_{op.__name__}": impl(op)(PlenaISAFunctions.execute)
+        for op in OP_OF_MNEMONIC.values()
+        if op not in FLAT_LOOPS
+    }
+    return register_impls(type("AllFunctions", (PlenaISAFunctions,), methods))
 
 
 def run_module(
@@ -209,7 +215,7 @@ def run_module(
     machine = Machine(target or Target.from_module(module), hbm, fp_sram, int_sram, vram)
     if any(isinstance(op, FLAT_LOOPS) for op in module.walk()):
         return machine.run(encode(instructions_from_module(module)))
-    functions = PlenaISAFunctions(machine)
+    functions = _functions()(machine)
     interpreter = Interpreter(module)
     interpreter.register_implementations(LoopFunctions())
     interpreter.register_implementations(functions)

@@ -13,6 +13,7 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.tile import (
     BroadcastMatmulOp,
     BufferOp,
@@ -120,7 +121,7 @@ class TileFunctions(InterpreterFunctions):
         return (args[0].at(args[1]),)
 
     def _activations(self, kv: int) -> NumberFormat:
-        return self.target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+        return self.target.precision[ACTIVATIONS[kv != 0]]
 
     def _panels(self, op: TileOp, args: PythonValues) -> Mapping[str, Region]:
         return dict(zip((name for name, _ in op.buffers()), args, strict=True))

@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.refusals import refusal
 from plena.dialects.tile import LoadTilesOp, PanelRows, StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement
@@ -177,9 +178,9 @@ def _stored_type(ctx: KernelContext, op: AttentionOp) -> tuple[int, str]:
         CompileError: the target has none.
     """
     precision = ctx.target.precision
-    for bit, key in ((1, "HBM_V_KV_TYPE"), (0, "HBM_V_ACT_TYPE")):
-        if precision[key] == precision["HBM_M_KV_TYPE"]:
-            return bit, key
+    for bit in (1, 0):
+        if precision[ACTIVATIONS[bit]] == precision["HBM_M_KV_TYPE"]:
+            return bit, ACTIVATIONS[bit]
     raise refusal(
         op,
         "computed keys and values need HBM_V_KV_TYPE or HBM_V_ACT_TYPE to be HBM_M_KV_TYPE",

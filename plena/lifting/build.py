@@ -8,6 +8,7 @@ import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, IndexType, IntAttr, ModuleOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
+from plena.dialects.derived import derived
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.plena_isa import (
     INSTRUCTIONS,
@@ -16,10 +17,10 @@ from plena.dialects.plena_isa import (
     FRegister,
     GPRegister,
     Instruction,
+    Integer,
     Kind,
     Mode,
     RegisterOp,
-    Slot,
     build,
 )
 from plena.dialects.plena_isa.instruction import (
@@ -29,12 +30,12 @@ from plena.dialects.plena_isa.instruction import (
     property_slots,
     segment_sizes,
 )
-from plena.lifting.code import OPCODE_MASK, Code, opcode
-from plena.lifting.records import layout, transfers_with_scales
+from plena.lifting.code import OPCODE_MASK, Code
+from plena.lifting.records import RecordLayout, layout, opcode_doing, transfers_with_scales
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.machine.constants import F_REGISTERS
 
-LOAD, MM_WO = opcode("S_LD_INT"), opcode("M_MM_WO")
+LOAD = opcode_doing(Integer.LOAD)
 _INDEX = IndexType()
 RANGE_ATTRIBUTE = "plena.range"
 """On S_LD_INT in affine form: bounds of the loaded number, `[low, high]`."""
@@ -112,7 +113,7 @@ class _Builder:
         if shape.transfer:
             count = len(shape.addresses)
             numbers = (*numbers[:count], _wide(numbers[count], numbers[count + 1]), *numbers[count + 2 :])
-        is_unit_stride = op == MM_WO and numbers[1] == 1
+        is_unit_stride = shape.pitch is not None and numbers[shape.pitch[0]] == _unit(shape)
         key = (int(code.words[pc]) & kept_bits(op), is_unit_stride)
         template = self.templates.get(key)
         if template is None:
@@ -177,16 +178,16 @@ class _Builder:
         names = [*shape.addresses]
         if shape.transfer:
             names += ["base", "scale", "stride"]
-        elif shape.mask and code.rs3[pc]:
+        elif "v_mask" in present:
             names.append("v_mask")
         places = [position.get(name, -1) for name in names]
-        if is_unit_stride:
-            operands[position["stride"]] = self._zero()
-            places[1] = -1
+        if is_unit_stride and shape.pitch is not None:
+            operands[position[shape.addresses[shape.pitch[0]]]] = self._zero()
+            places[shape.pitch[0]] = -1
         properties: dict[str, Attribute] = {}
         for slot in property_slots(spec):
             is_folded = slot.kind is Kind.IMMEDIATE
-            properties[slot.name] = integer(0 if is_folded else _flag(slot, code.number(pc, slot.field)))
+            properties[slot.name] = integer(0 if is_folded else slot.canonical(code.number(pc, slot.field)))
         if has_segments(spec):
             properties["operandSegmentSizes"] = segment_sizes(tuple(segments))
         return _Template(OP_OF_MNEMONIC[spec.mnemonic], operands, tuple(places), properties)
@@ -196,8 +197,8 @@ class _Builder:
         code, shape = self.program.code, layout(op)
         if shape.transfer:
             has_scale = self.has_scales[op, code.number(pc, Field.FUNCT1) != 0]
-            return ("scale",) * has_scale + ("stride",) * (code.rs3[pc] == 1)
-        return ("v_mask",) if shape.mask and code.rs3[pc] else ()
+            return ("scale",) * has_scale + ("stride",) * shape.uses_stride(code.flags[pc])
+        return ("v_mask",) if shape.mask is not None and code.field(shape.mask.field)[pc] else ()
 
     def _cell(self, number: int) -> SSAValue:
         """The cell of an f register."""
@@ -244,23 +245,17 @@ def _wide(high: Number, low: Number) -> Number:
     return Affine(constant, terms) if terms else constant
 
 
-def _flag(slot: Slot, value: int) -> int:
-    """A flag in its canonical form: the machine tests for nonzero, the row pitch of transfers for 1."""
-    if slot.name == "rstride":
-        return int(value == 1)
-    return value if slot.name == "policy" else int(value != 0)
+def _unit(shape: RecordLayout) -> int | None:
+    """The row pitch that the register gp0 stands for."""
+    assert shape.pitch is not None
+    return shape.spec.by_name[shape.addresses[shape.pitch[0]]].gp0_means
 
 
-_KEPT: dict[int, int] = {}
-
-
+@derived
 def kept_bits(op: int) -> int:
     """The bits of a word that are not addresses: opcode, f registers, flags; for M_MM_WO nothing more."""
-    bits = _KEPT.get(op)
-    if bits is None:
-        bits = OPCODE_MASK
-        for slot in layout(op).spec.slots:
-            if slot.kind in (Kind.F, Kind.FLAG):
-                bits |= (slot.field.limit - 1) << slot.field.lsb
-        _KEPT[op] = bits
+    bits = OPCODE_MASK
+    for slot in layout(op).spec.slots:
+        if slot.kind in (Kind.F, Kind.FLAG):
+            bits |= (slot.field.limit - 1) << slot.field.lsb
     return bits

@@ -12,6 +12,7 @@ from xdsl.ir import Attribute
 
 from plena.assembly import AsmInstruction, decode, encode, parse_asm
 from plena.assembly.lines import source_lines, statement_of
+from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Field, InstructionSpec, Kind
 from plena.errors import PlenaError
 from plena.machine.constants import F_REGISTERS
@@ -53,7 +54,7 @@ class Code:
         self.rd, self.rs1, self.rs2, self.rs3 = (
             self._column(words, f) for f in (Field.RD, Field.RS1, Field.RS2, Field.RS3)
         )
-        wide = np.isin(words & OPCODE_MASK, _IMM22_OPCODES)
+        wide = np.isin(words & OPCODE_MASK, _wide_immediates())
         self.imm = np.where(wide, words >> Field.IMM22.lsb, words >> Field.IMM18.lsb).tolist()
 
     @staticmethod
@@ -65,7 +66,7 @@ class Code:
 
     def field(self, bits: Field) -> list[int]:
         """The decoded column of a register field."""
-        return {Field.RD: self.rd, Field.RS1: self.rs1, Field.RS2: self.rs2, Field.RS3: self.rs3}[bits]
+        return self._columns[bits]
 
     def spec(self, pc: int) -> InstructionSpec | None:
         """The declaration of an instruction, None for a word that decodes to nothing."""
@@ -79,6 +80,22 @@ class Code:
     def lines(self) -> Sequence[int] | None:
         """1-based line of every instruction, None for machine words."""
         return self.line_numbers if self.text is None else statement_lines(self.text)
+
+    @cached_property
+    def _columns(self) -> dict[Field, list[int]]:
+        funct1 = self._column(self.words.astype(np.int64), Field.FUNCT1)
+        return {
+            Field.RD: self.rd,
+            Field.RS1: self.rs1,
+            Field.RS2: self.rs2,
+            Field.RS3: self.rs3,
+            Field.FUNCT1: funct1,
+        }
+
+    @cached_property
+    def flags(self) -> list[int]:
+        """The bits of every word that flags are in, where they are (`InstructionSpec.flag_bits`)."""
+        return (self.words & _flag_bits()[self.words & np.uint32(OPCODE_MASK)]).tolist()
 
     def line(self, pc: int) -> int | None:
         """1-based line of an instruction in the text, None for words."""
@@ -140,9 +157,20 @@ def statement_lines(text: str) -> list[int]:
     return [n for n, line in enumerate(source_lines(text), 1) if statement_of(line).strip()]
 
 
-_IMM22_OPCODES = np.array(
-    [s.opcode for s in INSTRUCTIONS.values() if any(slot.field is Field.IMM22 for slot in s.slots)]
-)
+@derived
+def _wide_immediates() -> NDArray[np.int64]:
+    """The opcodes with the longer immediate."""
+    wide = [s.opcode for s in INSTRUCTIONS.values() if any(slot.field is Field.IMM22 for slot in s.slots)]
+    return np.array(wide, np.int64)
+
+
+@derived
+def _flag_bits() -> NDArray[np.uint32]:
+    """`InstructionSpec.flag_bits` by opcode."""
+    bits = np.zeros(OPCODE_MASK + 1, np.uint32)
+    for spec in INSTRUCTIONS.values():
+        bits[spec.opcode] = spec.flag_bits
+    return bits
 
 
 def opcode(mnemonic: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
 
 from plena.assembly import encode
-from plena.assembly.stream import REFUSED_WITH_RD, attributes_of, stream_from_module
+from plena.assembly.stream import attributes_of, stream_from_module
 from plena.dialects.plena_isa import Instruction
 from plena.gc_pause import without_collection
 from plena.lifting.build import module_of
@@ -28,7 +28,7 @@ def check_decodable(code: Code) -> None:
         spec = code.spec(pc)
         if spec is None:
             raise code.error(pc, "the word decodes to no instruction")
-        if spec.mnemonic in REFUSED_WITH_RD and code.rd[pc]:
+        if spec.refuses_rd and code.rd[pc]:
             raise code.error(pc, f"{spec.mnemonic} with a nonzero rd field does not load")
     for pc in code.bad_f_registers():
         raise code.error(pc, "it names an f register above f7")

@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Set
 from dataclasses import dataclass, field
 
-from plena.dialects.plena_isa import INSTRUCTIONS, Field
-from plena.lifting.code import Code, opcode
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import OPCODES, Field, Integer
+from plena.lifting.code import Code
 from plena.lifting.int_memory import Frame, IntMemory
-from plena.lifting.records import FORWARDED, TOPK_WORDS, Record, layout, transfers_with_scales
+from plena.lifting.records import FORWARDED, Record, RecordLayout, layout, transfers_with_scales
 from plena.lifting.recurrence import Progression, Recurrence, Unsolved
 from plena.lifting.structure import (
     A_HIGH,
     A_LOW,
     RESET,
     SCALE,
+    STATE_SLOTS,
     STRIDE,
     V_MASK,
     LoopCode,
     register_name,
+    sets_state,
 )
 from plena.lifting.symbols import SymbolKind, Symbols
 from plena.lifting.values import MASK, Value, add, linear, scale, substitute, subtract, symbol, symbols_of
@@ -60,24 +63,36 @@ class LoopRun:
         return min(settle, self.code.trips)
 
 
-_INTEGER = (
-    *("S_ADDI_INT", "S_ADD_INT", "S_SUB_INT", "S_MUL_INT", "S_LUI_INT", "S_LD_INT", "S_ST_INT"),
-    *("C_SET_ADDR_REG", "C_SET_SCALE_REG", "C_SET_STRIDE_REG", "C_SET_V_MASK_REG"),
-)
-_FREE = frozenset(s.opcode for s in INSTRUCTIONS.values() if s.free_if_f0)
-_MEMORY = 100
-ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, SET_SCALE, SET_STRIDE, SET_MASK = range(len(_INTEGER))
+_MEMORY = 0
+ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, SET_STATE = range(1, 10)
+_KIND_OF = {
+    Integer.ADD_IMMEDIATE: ADDI,
+    Integer.ADD: ADD,
+    Integer.SUBTRACT: SUB,
+    Integer.MULTIPLY: MUL,
+    Integer.LOAD_UPPER: LUI,
+    Integer.LOAD: LOAD,
+    Integer.STORE: STORE,
+    Integer.SET_BASE: ADDRESS,
+    Integer.SET_STICKY: SET_STATE,
+}
 
 
+@derived
 def _kinds() -> list[int]:
+    """What the run does for an opcode: `_MEMORY` leaves a record."""
     kinds = [_MEMORY] * 64
-    for kind, mnemonic in enumerate(_INTEGER):
-        kinds[opcode(mnemonic)] = kind
+    for op, spec in OPCODES.items():
+        if spec.integer in _KIND_OF:
+            kinds[op] = _KIND_OF[spec.integer]
     return kinds
 
 
-_KINDS = _kinds()
-_TOPK, _MM_WO, _BTMV, _BMV = (opcode(m) for m in ("V_TOPK", "M_MM_WO", "M_BTMV", "M_BMV"))
+@derived
+def _free() -> frozenset[int]:
+    """The opcodes that do nothing with a destination of f0."""
+    return frozenset(op for op, spec in OPCODES.items() if spec.free_if_f0)
+
 
 _MOST_RUNS = 6
 
@@ -124,7 +139,7 @@ class SymbolicRun:
         self._straight(pc, run.code.end, run.body)
 
     def _straight(self, start: int, end: int, body: list[Record | LoopRun]) -> None:
-        code, state, kinds, free, skipped = self.code, self.state, _KINDS, _FREE, self.skipped
+        code, state, kinds, free, skipped = self.code, self.state, _kinds(), _free(), self.skipped
         ops, rds, rs1s, rs2s, imms = code.op, code.rd, code.rs1, code.rs2, code.imm
         for pc in range(start, end):
             op = ops[pc]
@@ -153,7 +168,8 @@ class SymbolicRun:
             elif kind == ADDRESS:
                 state[A_HIGH + rds[pc]], state[A_LOW + rds[pc]] = state[rs1s[pc]], state[rs2s[pc]]
             else:
-                state[(SCALE, STRIDE, V_MASK)[kind - SET_SCALE]] = state[rds[pc]]
+                for slot in sets_state()[op]:
+                    state[slot] = state[rds[pc]]
 
     def _record(self, pc: int, op: int) -> Record:
         code, state = self.code, self.state
@@ -161,25 +177,44 @@ class SymbolicRun:
         values: list[Value] = [state[code.field(f)[pc]] for f in shape.fields]
         if shape.offset >= 0 and code.imm[pc]:
             values[shape.offset] = add(values[shape.offset], code.imm[pc])
+        if not shape.is_plain:
+            self._change(pc, shape, values)
         if shape.transfer:
             base = code.rs2[pc]
             has_scales = self.scaled[op, code.number(pc, Field.FUNCT1) != 0]
             values += (state[A_HIGH + base], state[A_LOW + base])
             values.append(state[SCALE] if has_scales else 0)
-            values.append(state[STRIDE] if code.rs3[pc] == 1 else 0)
-        elif shape.mask:
-            if code.rs3[pc]:
-                values.append(state[V_MASK])
-        elif op == _MM_WO:
-            if not code.rs1[pc] or self.target.blen == 1:
-                values[1] = 1
-        elif op == _TOPK:
-            words = TOPK_WORDS.get(code.rs3[pc], 0)
-            self._track(values[2])
-            self.memory.clobber(values[2], words)
-        elif op in (_BTMV, _BMV):
-            values[1], values[0] = add(values[1], values[0]), 0
+            values.append(state[STRIDE] if shape.uses_stride(code.flags[pc]) else 0)
+        elif shape.mask is not None and code.field(shape.mask.field)[pc]:
+            values.append(state[V_MASK])
         return (pc, *values)
+
+    def _change(self, pc: int, shape: RecordLayout, values: list[Value]) -> None:
+        """What the special operands of an instruction stand for, and what it does to the integer state."""
+        if shape.pitch is not None:
+            place, rows = shape.pitch
+            means = shape.spec.by_name[shape.addresses[place]].gp0_means
+            if rows(self.target) == 1:
+                values[place] = 1
+            elif means is not None and not self.code.field(shape.fields[place])[pc]:
+                values[place] = means
+        if shape.sum is not None:
+            added, address = shape.sum
+            values[address], values[added] = add(values[address], values[added]), 0
+        if shape.int_write is not None:
+            address = values[shape.int_write[0]]
+            self._track(address)
+            self.memory.clobber(address, shape.int_words(self.target, self.code.flags[pc]))
+        if shape.unknown:
+            self.memory.clobber(self._unfollowed(pc, shape), 1)
+        for name in shape.state:
+            self.state[STATE_SLOTS[name]] = self._unfollowed(pc, shape)
+        if shape.result:
+            self.state[self.code.rd[pc]] = self._unfollowed(pc, shape)
+
+    def _unfollowed(self, pc: int, shape: RecordLayout) -> Value:
+        reason = f"{shape.spec.mnemonic} makes a number that is not linear"
+        return symbol(self.symbols.opaque(pc, reason))
 
     def _product(self, pc: int, x: Value, y: Value) -> Value:
         if isinstance(y, int):

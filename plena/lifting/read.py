@@ -117,10 +117,11 @@ class _Reader:
         numbers = [self._address(op, name) for name in shape.addresses]
         if shape.transfer:
             numbers += self._state_of_transfer(op)
-        elif shape.mask and op.number("mask"):
+        elif shape.mask is not None and op.number(shape.mask.name):
             numbers.append(self._optional(op, "v_mask"))
-        elif op.SPEC.mnemonic in ("M_BTMV", "M_BMV"):
-            numbers[:2] = [0, self._number(op.address("mat") + op.address("off"))]
+        if shape.sum is not None:
+            added, address = shape.sum
+            numbers[added], numbers[address] = 0, self._number(op.whole_address(shape.addresses[address]))
         if op.results:
             numbers.append(self._new(op.results[0], _range_of(op)))
         return (position, *numbers)
@@ -130,8 +131,9 @@ class _Reader:
         assert value is not None
         if isinstance(value.type, IndexType):
             return self._number(op.address(name))
-        if name == "stride":
-            return 1
+        means = op.SPEC.by_name[name].gp0_means
+        if means is not None:
+            return means
         if str(value.type).endswith("<gp0>"):
             return self._number(
                 Linear(next((op.number(s.name) for s in op.SPEC.slots if s.offsets == name), 0))

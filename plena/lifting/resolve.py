@@ -6,22 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import gcd
 
-from plena.dialects.plena_isa.vector import TOPK_SHAPES
+from plena.dialects.plena_isa import Integer
 from plena.errors import PlenaError
-from plena.lifting.code import opcode
 from plena.lifting.coverage import Coverage
 from plena.lifting.execute import LoopRun, SymbolicRun
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.ranges import exact
-from plena.lifting.records import FORWARDED, TOPK_WORDS, Record
+from plena.lifting.records import FORWARDED, Record, layout, opcode_doing, other_int_users
 from plena.lifting.recurrence import Progression, Unsolved
 from plena.lifting.symbols import SymbolKind
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.lifting.values import Sum, Value, add, linear, substitute, symbol
 from plena.machine.constants import INT_LIMIT
 
-LOAD, STORE, TOPK = opcode("S_LD_INT"), opcode("S_ST_INT"), opcode("V_TOPK")
-EXPERTS = {policy: experts for policy, (experts, _) in TOPK_SHAPES.items()}
+LOAD, STORE = opcode_doing(Integer.LOAD), opcode_doing(Integer.STORE)
 UNKNOWN = (0, INT_LIMIT - 1)
 _MOST_ROUNDS = 8
 
@@ -120,7 +118,7 @@ class Resolver:
 
     def _body(self, run: LoopRun, out: list[LiftedItem]) -> None:
         op = self.code.op
-        special = (LOAD, STORE, TOPK)
+        special = {LOAD, STORE, *other_int_users()}
         for item in run.body:
             if isinstance(item, LoopRun):
                 self._loop(item, out)
@@ -229,10 +227,12 @@ class Resolver:
         if op == LOAD:
             self._load(record, out)
             return
-        words = TOPK_WORDS.get(self.code.rs3[pc], 0) if op == TOPK else 1
         instruction = self._instruction(record)
-        address = instruction[3] if op == TOPK else instruction[2]
-        self._coverage.write(address, words)
+        if op == STORE:
+            self._coverage.write(instruction[2], 1)
+        elif (written := layout(op).int_write) is not None:
+            words = layout(op).int_words(self.run.target, self.code.flags[pc])
+            self._coverage.write(instruction[1 + written[0]], words)
         out.append(instruction)
 
     def _collect(self, record: Record, found: list[_Writer]) -> None:
@@ -246,11 +246,17 @@ class Resolver:
                     self._new_index(self._bounds_of_load(pc, record[1]))
                 )
             return
-        policy = self.code.rs3[pc]
-        address = record[3] if op == TOPK else record[2]
+        if op == STORE:
+            address, words, contents = record[2], 1, self._bounds_or_all(pc, record[1])
+        else:
+            shape, target, flags = layout(op), self.run.target, self.code.flags[pc]
+            if shape.unknown:
+                found.append(_Writer(0, INT_LIMIT, *UNKNOWN))
+            if shape.int_write is None:
+                return
+            address = record[1 + shape.int_write[0]]
+            words, contents = shape.int_words(target, flags), shape.int_numbers(target, flags)
         first, last = self._bounds_or_all(pc, address)
-        words = TOPK_WORDS.get(policy, 0) if op == TOPK else 1
-        contents = (0, EXPERTS.get(policy, 1) - 1) if op == TOPK else self._bounds_or_all(pc, record[1])
         found.append(_Writer(first, last + words, *contents))
         if (first, last) != UNKNOWN:
             self._coverage.write(self._number(pc, address), words)

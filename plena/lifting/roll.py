@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import Integer
 from plena.lifting.build import kept_bits
-from plena.lifting.code import opcode
-from plena.lifting.records import layout
+from plena.lifting.records import layout, opcode_doing
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.loops.rolling.search import roll_stream
 from plena.loops.rolling.stream import Node, Repeat, Span, Stream, weights
 
-LOAD = opcode("S_LD_INT")
+LOAD = opcode_doing(Integer.LOAD)
 
 
 def rolled(program: LiftedProgram) -> LiftedProgram:
@@ -32,7 +32,7 @@ def rolled(program: LiftedProgram) -> LiftedProgram:
     return LiftedProgram(program.code, program.target, body, emitter.bounds)
 
 
-@cache
+@derived
 def _pointers(op: int) -> int:
     """The addresses of an instruction that take no immediate."""
     shape = layout(op)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from plena.lifting.code import opcode
-from plena.lifting.records import TOPK_WORDS
+from plena.dialects.plena_isa import InstructionSpec, Integer, Memory, Mode
+from plena.lifting.records import layout, opcode_doing, other_int_users
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 
-LOAD, STORE, TOPK = opcode("S_LD_INT"), opcode("S_ST_INT"), opcode("V_TOPK")
+LOAD, STORE = opcode_doing(Integer.LOAD), opcode_doing(Integer.STORE)
 
 
 def without_dead_stores(program: LiftedProgram) -> LiftedProgram:
@@ -55,9 +55,20 @@ class _DeadStores:
             if item[2] not in live:
                 return False
             live.discard(item[2])
-        elif op == TOPK and isinstance(item[3], int):
-            live.difference_update(range(item[3], item[3] + TOPK_WORDS.get(code.rs3[item[0]], 0)))
+        elif op in other_int_users():
+            self._pass_other(item, live)
         return True
+
+    def _pass_other(self, item: LiftedInstruction, live: set[int]) -> None:
+        """What an instruction that nobody follows overwrites is not read later, but everything that it may read is."""
+        shape, target = layout(self.program.code.op[item[0]]), self.program.target
+        if shape.int_write is not None:
+            address = item[1 + shape.int_write[0]]
+            if isinstance(address, int):
+                words = shape.int_words(target, self.program.code.flags[item[0]])
+                live.difference_update(range(address, address + words))
+        if reads_int(shape.spec):
+            live.update(range(target.int_sram_size))
 
     def _loop(self, loop: LiftedLoop, live: set[int]) -> tuple[list[LiftedItem], LiftedLoop, set[int]]:
         """The stores that move behind a loop, the loop, and what is read before it or in it."""
@@ -84,7 +95,9 @@ class _DeadStores:
     def _has_int(self, loop: LiftedLoop) -> bool:
         op = self.program.code.op
         return any(
-            self._has_int(item) if isinstance(item, LiftedLoop) else op[item[0]] in (LOAD, STORE, TOPK)
+            self._has_int(item)
+            if isinstance(item, LiftedLoop)
+            else op[item[0]] in {LOAD, STORE, *other_int_users()}
             for item in loop.body
         )
 
@@ -106,11 +119,16 @@ class _DeadStores:
             if isinstance(item, LiftedLoop):
                 if self._touches_int(item.body):
                     return True
-            elif code.op[item[0]] in (LOAD, TOPK) or (
+            elif code.op[item[0]] in {LOAD, *other_int_users()} or (
                 code.op[item[0]] == STORE and not isinstance(item[2], int)
             ):
                 return True
         return False
+
+
+def reads_int(spec: InstructionSpec) -> bool:
+    """Whether an instruction may read words of INT SRAM."""
+    return spec.touches is None or any(t.memory is Memory.INT and Mode.READ in t.mode for t in spec.touches)
 
 
 def _at_last(number: Number, loop: LiftedLoop) -> Number:

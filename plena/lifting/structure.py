@@ -5,35 +5,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from plena.dialects.plena_isa import INSTRUCTIONS, Field, Kind, Mode
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import OPCODES, Integer, Mode
+from plena.dialects.plena_isa.spec import STICKY
 from plena.errors import PlenaError
-from plena.lifting.code import Code, opcode
+from plena.lifting.code import Code
+from plena.lifting.records import layout, opcode_doing
 
 A_HIGH, A_LOW, SCALE, STRIDE, V_MASK, SLOTS = 16, 32, 48, 49, 50, 51
 """Integer state: gp0..gp15 at 0, the halves of a0..a15, then the sticky registers."""
 
+STATE_SLOTS = {"scale": SCALE, "stride": STRIDE, "v_mask": V_MASK}
+
 RESET: list[int] = [0] * SLOTS
-RESET[STRIDE] = 1
+for _name, _slot in STATE_SLOTS.items():
+    RESET[_slot] = STICKY[_name].reset
 
-START, END = opcode("C_LOOP_START"), opcode("C_LOOP_END")
-_STATE = {
-    opcode("C_SET_SCALE_REG"): SCALE,
-    opcode("C_SET_STRIDE_REG"): STRIDE,
-    opcode("C_SET_V_MASK_REG"): V_MASK,
-}
-_SET_ADDRESS = opcode("C_SET_ADDR_REG")
+START, END = opcode_doing(Integer.LOOP_START), opcode_doing(Integer.LOOP_END)
+_BREAK, _SET_ADDRESS = opcode_doing(Integer.BREAK), opcode_doing(Integer.SET_BASE)
 
 
-def _writes_gp() -> list[bool]:
+@derived
+def writes_gp() -> list[bool]:
+    """Whether an opcode writes a gp register."""
     table = [False] * 64
-    for spec in INSTRUCTIONS.values():
-        table[spec.opcode] = any(
-            s.kind is Kind.GP and Mode.WRITE in s.mode and s.field is Field.RD for s in spec.slots
-        )
+    for op, spec in OPCODES.items():
+        table[op] = spec.writes_gp
     return table
 
 
-WRITES_GP = _writes_gp()
+@derived
+def sets_state() -> dict[int, tuple[int, ...]]:
+    """The sticky registers that an opcode sets, with the copy of a gp register or with what nobody follows."""
+    found: dict[int, tuple[int, ...]] = {}
+    for op, spec in OPCODES.items():
+        names = layout(op).state
+        if spec.integer is Integer.SET_STICKY:
+            set_here = {t.memory for t in spec.touches or () if Mode.WRITE in t.mode}
+            names = tuple(name for name, register in STICKY.items() if register.memory in set_here)
+        if names:
+            found[op] = tuple(STATE_SLOTS[name] for name in names)
+    return found
 
 
 @dataclass(eq=False)
@@ -86,28 +98,28 @@ def loop_tree(code: Code) -> LoopCode:
     """
     root = LoopCode(-1, len(code), -1, 1)
     open_loops = [root]
-    break_opcode = opcode("C_BREAK")
+    table, state = writes_gp(), sets_state()
     for pc, op in enumerate(code.op):
         if op == START:
             open_loops.append(_open(code, pc, open_loops))
         elif op == END:
             _close(code, pc, open_loops)
-        elif op == break_opcode:
+        elif op == _BREAK:
             raise code.error(
                 pc,
                 "C_BREAK cannot be lifted",
                 "It pops a loop and goes on with the next instruction; remove it.",
             )
-        elif WRITES_GP[op]:
+        elif table[op]:
             register = code.rd[pc]
             for loop in open_loops:
                 if loop.counter == register:
                     raise _counter_write(code, pc, loop)
             open_loops[-1].written.add(register)
-        elif op in _STATE:
-            open_loops[-1].written.add(_STATE[op])
         elif op == _SET_ADDRESS:
             open_loops[-1].written.update((A_HIGH + code.rd[pc], A_LOW + code.rd[pc]))
+        if op in state:
+            open_loops[-1].written.update(state[op])
     if len(open_loops) > 1:
         raise code.error(open_loops[-1].start, "the loop is never closed", "Add its C_LOOP_END.")
     return root

@@ -14,7 +14,7 @@ from plena.dialects.plena_isa.spec import Mode
 from plena.loops.diophantine import may_be_zero
 from plena.loops.effects import (
     ACCUMULATORS,
-    CLEARED_BY,
+    EVERYTHING,
     Effect,
     Effects,
     EffectTable,
@@ -36,9 +36,11 @@ def may_conflict(a: Effect, b: Effect, distances: Distances | None = None) -> bo
     `distances` iterations of the named loops (earlier if negative). Addresses are unsigned and never wrap: two
     rectangles meet where base + row * pitch + column agree.
     """
-    if a.resource != b.resource or not (a.writes or b.writes):
+    if a.resource != b.resource and a.resource is not EVERYTHING and b.resource is not EVERYTHING:
         return False
-    if a.base is None or b.base is None:
+    if not (a.writes or b.writes):
+        return False
+    if a.base is None or b.base is None:  # as of what touches everything
         return True
     distances = distances or {}
     constant = a.base.constant - b.base.constant
@@ -74,7 +76,12 @@ def _changes(value: SSAValue, distances: Distances) -> bool:
 def conflicting(
     a: Effects, b: Effects, distances: Distances | None = None, ignored: frozenset[Resource] = frozenset()
 ) -> bool:
-    """Whether any effect of `a` may conflict with any effect of `b`, resources in `ignored` left out."""
+    """Whether any effect of `a` may conflict with any effect of `b`, resources in `ignored` left out.
+
+    What touches everything conflicts with whatever touches anything.
+    """
+    if (EVERYTHING in a and b) or (EVERYTHING in b and a):
+        return True
     pairs = 0
     for resource, mine in a.items():
         theirs = b.get(resource)
@@ -183,12 +190,14 @@ class Legality:
         begins and its last touch in the body is its write-out.
         """
         operations = loop.operations
+        touched = self.effects.of_body(loop)
+        if EVERYTHING in touched:
+            return frozenset()
         result: set[Resource] = {
             resource
             for resource, mode in self.effects.first_touches(operations).items()
             if mode is Mode.WRITE and not _is_addressed(resource)
         }
-        touched = self.effects.of_body(loop)
         for accumulator in ACCUMULATORS:
             if accumulator not in touched or not self._leaves_clear(operations, accumulator):
                 continue
@@ -204,7 +213,9 @@ class Legality:
                 if inside is not None:
                     return inside
             elif isinstance(op, Instruction) and accumulator in self.effects.of(op):
-                return CLEARED_BY.get(op.SPEC.mnemonic) is accumulator
+                return accumulator in op.SPEC.clears
+            elif EVERYTHING in self.effects.of(op):
+                return False
         return None
 
     def is_clear_before(self, op: Operation, accumulator: Resource) -> bool:

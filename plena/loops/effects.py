@@ -7,16 +7,28 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.traits import IsTerminator, get_effects
 
-from plena.dialects.loop import ForOp, Linear, linear_of
+from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
+from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Access, Instruction
 from plena.dialects.plena_isa.registers import FRegister, PlenaRegister
 from plena.dialects.plena_isa.spec import Memory, Mode
-from plena.dialects.plena_isa.transfer import TransferInstruction
 from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
 
-Resource: TypeAlias = Memory | SSAValue | Attribute
+
+class Everything:
+    """All memories and registers at once."""
+
+    def __repr__(self) -> str:
+        return "everything"
+
+
+EVERYTHING = Everything()
+"""The resource of what does not say what it touches: its effect conflicts with every other."""
+
+Resource: TypeAlias = Memory | SSAValue | Attribute | Everything
 """A memory, a virtual register cell (its value) or a machine register (its type: it may be declared twice)."""
 
 WHOLE_CELL = Linear(0)
@@ -55,6 +67,9 @@ class Effect:
         return Mode.READ in self.mode
 
 
+ANYTHING = Effect(EVERYTHING, Mode.UPDATE, None)
+"""The effect of an operation whose effects are not declared."""
+
 Effects: TypeAlias = dict[Resource, tuple[Effect, ...]]
 
 
@@ -72,15 +87,6 @@ def is_free(op: Instruction) -> bool:
     return destination is not None and isinstance(destination.type, FRegister) and destination.type.is_zero
 
 
-CLEARED_BY: dict[str, Memory] = {
-    "M_MM_WO": Memory.ACC_MM,
-    "M_MV_WO": Memory.ACC_V,
-    "M_BMM_WO": Memory.ACC_BMM,
-    "M_BMV_WO": Memory.ACC_BMV,
-}
-"""The accumulator that each write-out leaves at zero."""
-
-
 def touches_in_order(op: Instruction, target: Target) -> Iterator[Effect]:
     """The effects of one instruction: what it reads, then what it writes."""
     if is_free(op):
@@ -88,46 +94,18 @@ def touches_in_order(op: Instruction, target: Target) -> Iterator[Effect]:
     for slot, value in op.named_operands():
         if isinstance(value.type, PlenaRegister):
             yield Effect(resource_of_cell(value), slot.mode)
-    for access in op.accesses(target):
+    accesses = op.accesses(target)
+    if accesses is None:
+        yield ANYTHING
+        return
+    for access in accesses:
         yield Effect(access.memory, access.mode, _base(access), access.rows, access.width, access.pitch)
-    if isinstance(op, TransferInstruction):
-        scales = scale_access(op, target)
-        if scales is not None:
-            yield Effect(Memory.HBM, scales.mode, scales.base, scales.rows, scales.width, scales.pitch)
 
 
 def _base(access: Access) -> Linear | None:
     if access.base is None and not access.memory.is_addressed:
         return WHOLE_CELL
     return access.base
-
-
-def scale_access(op: TransferInstruction, target: Target) -> Access | None:
-    """The scale bytes in HBM that a transfer touches, None when its type has none (plena_isa.md section 5.1)."""
-    number_format = op.number_format(target)
-    sram = op.sram_access(target)
-    mode = Mode.WRITE if sram.mode is Mode.READ else Mode.READ
-    row_bytes = number_format.scale_bytes(target.vlen)
-    if not row_bytes:
-        return None
-    base, scale, stride = (op.operand_named(name) for name in ("base", "scale", "stride"))
-    assert base is not None
-    offset = op.address("off")
-    ratio = number_format.ratio
-    strided = op.number("rstride") == 1
-    pitch = Linear(target.vlen) if not strided else None if stride is None else linear_of(stride)
-    if (
-        isinstance(base.type, PlenaRegister)
-        or scale is None
-        or pitch is None
-        or not pitch.is_constant
-        or any(number % ratio for number in (pitch.constant, offset.constant, *(c for _, c in offset.terms)))
-    ):
-        return Access(Memory.HBM, mode, None)
-    start = linear_of(base) + linear_of(scale)
-    start += Linear(offset.constant // ratio, tuple((v, c // ratio) for v, c in offset.terms))
-    rows = sram.rows * sram.width // target.vlen
-    return Access(Memory.HBM, mode, start, rows, row_bytes, pitch.constant // ratio)
 
 
 class EffectTable:
@@ -138,7 +116,10 @@ class EffectTable:
         self._known: dict[Operation, Effects] = {}
 
     def of(self, op: Operation) -> Effects:
-        """The effects of one execution of an instruction, or of a loop from first to last iteration."""
+        """The effects of one execution of an instruction, or of a loop from first to last iteration.
+
+        An operation that does not declare its effects touches everything.
+        """
         found = self._known.get(op)
         if found is None:
             if isinstance(op, Instruction):
@@ -146,8 +127,10 @@ class EffectTable:
             elif isinstance(op, ForOp):
                 found = self.of_body(op)
                 found = _grouped([_enclosed(e, op.body.block) for group in found.values() for e in group])
-            else:
+            elif touches_nothing(op):
                 found = {}
+            else:
+                found = _grouped([ANYTHING])
             self._known[op] = found
         return found
 
@@ -160,7 +143,10 @@ class EffectTable:
         return _grouped([e for op in operations for group in self.of(op).values() for e in group])
 
     def first_touches(self, operations: Sequence[Operation]) -> dict[Resource, Mode]:
-        """How each resource without addresses is first touched when the operations run once."""
+        """How each resource without addresses is first touched when the operations run once.
+
+        Operations other than instructions and loops are left out: ask `of_sequence` whether one touches everything.
+        """
         first: dict[Resource, Mode] = {}
         for op in operations:
             for inner in op.walk():
@@ -169,6 +155,16 @@ class EffectTable:
                     for effect in sorted(reads, key=lambda e: not e.reads):
                         first.setdefault(effect.resource, effect.mode)
         return first
+
+
+_WITHOUT_EFFECT = (AffineOp, YieldOp, RegisterOp)
+
+
+def touches_nothing(op: Operation) -> bool:
+    """Whether an operation that is no instruction certainly has no effect when it runs."""
+    if isinstance(op, _WITHOUT_EFFECT):
+        return True
+    return op.has_trait(IsTerminator) or get_effects(op) == frozenset()
 
 
 def _enclosed(effect: Effect, body: Block) -> Effect:

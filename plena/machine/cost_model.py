@@ -1,93 +1,110 @@
-"""Cycles of one instruction under the two published timing profiles; DMA waits are never part of them."""
+"""Cycles of one instruction under the two published timing profiles; DMA waits are never part of them.
+
+A profile is a table from cost keys to formulas. An instruction's declaration names its key, and the number that the
+formula takes besides the settings if there is one (`InstructionSpec.work`: the experts that V_TOPK ranks).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from plena.dialects.plena_isa.sizes import NO_FIELDS, Fields
 from plena.dialects.plena_isa.spec import Cost, InstructionSpec
 from plena.machine.target import Target
 
 CostFunction: TypeAlias = Callable[..., int]
 
-TOPK_EXPERTS = {0: 32, 1: 128}
-"""Experts that V_TOPK ranks, by policy (plena_isa.md section 3.5)."""
+Formula: TypeAlias = Callable[[Target, int], int]
+"""Cycles of a cost key for a target; the number is `InstructionSpec.work`, 1 without."""
 
-_LATENCY_KEY = {
-    Cost.V_ADD: "VECTOR_ADD_CYCLES",
-    Cost.V_MUL: "VECTOR_MUL_CYCLES",
-    Cost.V_EXP: "VECTOR_EXP_CYCLES",
-    Cost.V_RECI: "VECTOR_RECI_CYCLES",
-    Cost.V_MAX: "VECTOR_MAX_CYCLES",
-    Cost.V_SUM: "VECTOR_SUM_CYCLES",
-    Cost.S_FP: "SCALAR_FP_BASIC_CYCLES",
-    Cost.S_EXP: "SCALAR_FP_EXP_CYCLES",
-    Cost.S_RECI: "SCALAR_FP_RECI_CYCLES",
-    Cost.S_SQRT: "SCALAR_FP_SQRT_CYCLES",
-    Cost.S_INT: "SCALAR_INT_BASIC_CYCLES",
+
+def _latency(key: str, issue: int = 0) -> Formula:
+    return lambda target, _: issue + target.cycles(key)
+
+
+def _cycles(cycles: int) -> Formula:
+    return lambda _, __: cycles
+
+
+_LATENCIES: dict[Cost, Formula] = {
+    Cost.V_ADD: _latency("VECTOR_ADD_CYCLES"),
+    Cost.V_MUL: _latency("VECTOR_MUL_CYCLES"),
+    Cost.V_EXP: _latency("VECTOR_EXP_CYCLES"),
+    Cost.V_RECI: _latency("VECTOR_RECI_CYCLES"),
+    Cost.V_MAX: _latency("VECTOR_MAX_CYCLES"),
+    Cost.V_RED_MAX: _latency("VECTOR_MAX_CYCLES"),
+    Cost.V_SUM: _latency("VECTOR_SUM_CYCLES"),
+    Cost.S_FP: _latency("SCALAR_FP_BASIC_CYCLES"),
+    Cost.S_EXP: _latency("SCALAR_FP_EXP_CYCLES"),
+    Cost.S_RECI: _latency("SCALAR_FP_RECI_CYCLES"),
+    Cost.S_SQRT: _latency("SCALAR_FP_SQRT_CYCLES"),
+    Cost.S_INT: _latency("SCALAR_INT_BASIC_CYCLES"),
+    Cost.ONE: _cycles(1),
+    Cost.NEVER: _cycles(0),
 }
+"""What both profiles take from the latency table of the target."""
 
-_MATRIX_PIPELINED: dict[str, Callable[[Target], int]] = {
-    "M_MM": lambda t: t.blen,
-    "M_TMM": lambda t: t.blen,
-    "M_BMM": lambda t: (t.mlen // t.blen) ** 2 * t.blen,
-    "M_BTMM": lambda t: (t.mlen // t.blen) ** 2 * t.blen,
-    "M_MV": lambda t: 1 + t.blen,
-    "M_TMV": lambda t: 1 + t.blen,
-    "M_BMV": lambda t: 1 + t.blen,
-    "M_BTMV": lambda t: 1 + t.blen,
+
+def _systolic(target: Target, rows: int) -> int:
+    return target.cycles("SYSTOLIC_PROCESSING_OVERHEAD") + rows
+
+
+TRANSACTIONAL: Mapping[Cost, Formula] = {
+    **_LATENCIES,
+    Cost.TILE_PRODUCT: lambda t, _: _systolic(t, t.mlen),
+    Cost.BROADCAST_PRODUCT: lambda t, _: _systolic(t, t.mlen),
+    Cost.BROADCAST_ROW_PRODUCT: lambda t, _: _systolic(t, 1),
+    Cost.ROW_PRODUCT: lambda t, _: t.mlen,
+    Cost.TWO_VLEN: lambda t, _: 2 * t.vlen,
+    Cost.TOPK: lambda t, experts: t.cycles("VECTOR_MAX_CYCLES") * experts,
+    Cost.HBM: _cycles(0),
 }
+"""What the public emulator charges (plena_isa.md section 3.3); 0 for DMA, whose time depends on HBM."""
 
-_VECTOR_PIPELINED: dict[str, Callable[[Target], int]] = {
-    "V_EXP_V": lambda t: 1 + t.cycles("VECTOR_EXP_CYCLES"),
-    "V_RECI_V": lambda t: 1 + t.cycles("VECTOR_EXP_CYCLES"),
-    "V_RED_MAX": lambda t: 1 + t.cycles("VECTOR_MAX_CYCLES"),
-    "V_TOPK": lambda t: 1 + t.cycles("VECTOR_MAX_CYCLES"),
+PIPELINED: Mapping[Cost, Formula] = {
+    **_LATENCIES,
+    Cost.TILE_PRODUCT: lambda t, _: t.blen,
+    Cost.BROADCAST_PRODUCT: lambda t, _: (t.mlen // t.blen) ** 2 * t.blen,
+    Cost.BROADCAST_ROW_PRODUCT: lambda t, _: 1 + t.blen,
+    Cost.ROW_PRODUCT: lambda t, _: 1 + t.blen,
+    Cost.V_EXP: _latency("VECTOR_EXP_CYCLES", issue=1),
+    Cost.V_RECI: _latency("VECTOR_EXP_CYCLES", issue=1),
+    Cost.V_RED_MAX: _latency("VECTOR_MAX_CYCLES", issue=1),
+    Cost.TOPK: _latency("VECTOR_MAX_CYCLES", issue=1),
+    Cost.TWO_VLEN: _cycles(1),
+    Cost.S_INT: _cycles(1),
+    Cost.HBM: _cycles(1),
 }
-
-_PIPELINED = _MATRIX_PIPELINED | _VECTOR_PIPELINED
-
-_ISSUE_ONLY = (Cost.ONE, Cost.TWO_VLEN, Cost.HBM, Cost.S_INT)
+"""Steady-state issue cycles of the analytic model."""
 
 
-def transactional_cycles(spec: InstructionSpec, target: Target, *, rd: int = 1, rs3: int = 0) -> int:
-    """Cycles the public emulator charges (plena_isa.md section 3.3); 0 for DMA, whose time depends on HBM.
+def _work(spec: InstructionSpec, target: Target, fields: Fields) -> int:
+    if spec.work is None:
+        return 1
+    return spec.work(target, {slot.name: fields.get(slot.name, 0) for slot in spec.flags})
+
+
+def transactional_cycles(
+    spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
+) -> int:
+    """Cycles under the transactional profile.
 
     Args:
         rd: the destination field: scalar FP operations and reductions into f0 are free no-ops.
-        rs3: the policy field of V_TOPK.
+        fields: the numbers in flag slots, 0 where not given.
     """
     if spec.free_if_f0 and rd == 0:
         return 0
-    match spec.cost:
-        case Cost.ONE:
-            return 1
-        case Cost.SYSTOLIC_MLEN:
-            return target.cycles("SYSTOLIC_PROCESSING_OVERHEAD") + target.mlen
-        case Cost.SYSTOLIC_ONE:
-            return target.cycles("SYSTOLIC_PROCESSING_OVERHEAD") + 1
-        case Cost.MLEN:
-            return target.mlen
-        case Cost.TWO_VLEN:
-            return 2 * target.vlen
-        case Cost.TOPK:
-            return target.cycles("VECTOR_MAX_CYCLES") * TOPK_EXPERTS.get(rs3, 0)
-        case Cost.HBM | Cost.NEVER:
-            return 0
-        case _:
-            return target.cycles(_LATENCY_KEY[spec.cost])
+    return TRANSACTIONAL[spec.cost](target, _work(spec, target, fields))
 
 
-def pipelined_cycles(spec: InstructionSpec, target: Target, *, rd: int = 1, rs3: int = 0) -> int:
-    """Steady-state issue cycles of the analytic model; every instruction takes its slot, also into f0."""
-    del rd, rs3
-    if spec.mnemonic in _PIPELINED:
-        return _PIPELINED[spec.mnemonic](target)
-    if spec.cost in _ISSUE_ONLY:
-        return 1
-    if spec.cost is Cost.NEVER:
-        return 0
-    return target.cycles(_LATENCY_KEY[spec.cost])
+def pipelined_cycles(
+    spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
+) -> int:
+    """Cycles under the pipelined profile; every instruction takes its slot, also into f0."""
+    del rd
+    return PIPELINED[spec.cost](target, _work(spec, target, fields))
 
 
 PROFILES: dict[str, CostFunction] = {

@@ -5,23 +5,23 @@ Assumes rows that start on 64-byte words; the emulator counts the words really t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
-from plena.dialects.plena_isa.spec import Cost, Kind, Mode
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import INSTRUCTIONS, InstructionSpec, Integer, Memory
 from plena.machine.constants import HBM_WORD
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 
-_GP_WRITERS = {
-    "S_ADD_INT": lambda a, b: a + b,
-    "S_ADDI_INT": lambda a, b: a + b,
-    "S_SUB_INT": lambda a, b: a - b,
-    "S_MUL_INT": lambda a, b: a * b,
+_ARITHMETIC: dict[Integer, Callable[[int, int], int]] = {
+    Integer.ADD: lambda a, b: a + b,
+    Integer.SUBTRACT: lambda a, b: a - b,
+    Integer.MULTIPLY: lambda a, b: a * b,
 }
 
 
@@ -44,31 +44,25 @@ def transfer_picoseconds(
     mnemonic: str, precision: int, rstride: int, stride: int | None, target: Target
 ) -> int:
     """Time of one H_* instruction; `stride` is the content of STRIDE, None if not known."""
-    pitch = stride if rstride == 1 else target.vlen
-    match mnemonic:
-        case "H_PREFETCH_M":
-            number_format = target.precision["HBM_M_KV_TYPE" if precision else "HBM_M_WEIGHT_TYPE"]
-            return load_picoseconds(number_format, target.m_prefetch_tiles * target.mlen, pitch, target)
-        case "H_PREFETCH_V":
-            number_format = target.precision["HBM_V_KV_TYPE" if precision else "HBM_V_ACT_TYPE"]
-            return load_picoseconds(number_format, target.hbm_v_prefetch_amount, pitch, target)
-        case "H_STORE_V":
-            number_format = target.precision["HBM_V_KV_TYPE" if precision else "HBM_V_ACT_TYPE"]
-            return store_picoseconds(number_format, target.hbm_v_writeback_amount, target)
-        case _:
-            return 0
+    transfer = INSTRUCTIONS[mnemonic].transfer
+    if transfer is None:
+        return 0
+    number_format, rows = transfer.number_format(target, precision), transfer.rows(target)
+    if not transfer.is_load:
+        return store_picoseconds(number_format, rows, target)
+    return load_picoseconds(number_format, rows, stride if rstride == 1 else target.vlen, target)
 
 
 def stream_picoseconds(instructions: Sequence[AsmInstruction], target: Target) -> NDArray[np.int64]:
     """Time of one execution of every instruction of a flat program, int64[n]; 0 where it is no transfer."""
     times = np.zeros(len(instructions), np.int64)
-    if not any(i.spec.cost is Cost.HBM for i in instructions):
+    if not any(i.spec.transfer is not None for i in instructions):
         return times
     strides = _Strides(_written_in_loops(instructions))
     memo: dict[tuple[str, int, int, int | None], int] = {}
     for position, instruction in enumerate(instructions):
-        if instruction.spec.cost is Cost.HBM:
-            rstride, precision = instruction.values[3:5]
+        if instruction.spec.transfer is not None:
+            precision, rstride = (instruction.values[p] for p in _flag_places(instruction.mnemonic))
             key = (instruction.mnemonic, precision, rstride, strides.stride)
             if key not in memo:
                 memo[key] = transfer_picoseconds(*key, target)
@@ -94,23 +88,38 @@ class _Strides:
         return self.cells[_STRIDE]
 
     def step(self, position: int, instruction: AsmInstruction) -> None:
-        values = instruction.values
-        match instruction.mnemonic:
-            case "C_SET_STRIDE_REG":
-                self.cells[_STRIDE] = self.cells[values[0]]
-            case "C_LOOP_START":
-                self.cells.update(dict.fromkeys(self.written_in_loop.get(position, set())))
-            case "S_LUI_INT":
-                self.cells[values[0]] = values[1] << 12 & 0xFFFFFFFF
-            case "S_ADD_INT" | "S_ADDI_INT" | "S_SUB_INT" | "S_MUL_INT" as mnemonic:
-                a = self.cells[values[1]]
-                b = values[2] if mnemonic == "S_ADDI_INT" else self.cells[values[2]]
-                known = a is not None and b is not None
-                self.cells[values[0]] = _GP_WRITERS[mnemonic](a, b) & 0xFFFFFFFF if known else None
-            case "S_LD_INT" | "C_LOOP_END":
-                self.cells[values[0]] = None
-            case _:
-                pass
+        spec, values, cells = instruction.spec, instruction.values, self.cells
+        what = spec.integer
+        if what is None:
+            self._unfollowed(spec, values)
+        elif what is Integer.ADD_IMMEDIATE:
+            a = cells[values[1]]
+            cells[values[0]] = None if a is None else (a + values[2]) & 0xFFFFFFFF
+        elif what is Integer.SET_STICKY:
+            if spec.may_write(Memory.STRIDE):
+                cells[_STRIDE] = cells[values[0]]
+        elif what is Integer.LOOP_START:
+            cells.update(dict.fromkeys(self.written_in_loop.get(position, ())))
+        elif what is Integer.LOAD_UPPER:
+            cells[values[0]] = values[1] << 12 & 0xFFFFFFFF
+        elif what in _ARITHMETIC:
+            a, b = cells[values[1]], cells[values[2]]
+            cells[values[0]] = None if a is None or b is None else _ARITHMETIC[what](a, b) & 0xFFFFFFFF
+        elif spec.writes_gp:
+            cells[values[0]] = None
+
+    def _unfollowed(self, spec: InstructionSpec, values: tuple[int, ...]) -> None:
+        if spec.writes_gp:
+            self.cells[values[0]] = None
+        if spec.may_write(Memory.STRIDE):
+            self.cells[_STRIDE] = None
+
+
+@derived
+def _flag_places(mnemonic: str) -> tuple[int, int]:
+    """Positions of the precision flag and the pitch flag among the slots of a transfer."""
+    names = [slot.name for slot in INSTRUCTIONS[mnemonic].slots]
+    return names.index("precision"), names.index("rstride")
 
 
 def _written_in_loops(instructions: Sequence[AsmInstruction]) -> dict[int, set[int]]:
@@ -118,18 +127,17 @@ def _written_in_loops(instructions: Sequence[AsmInstruction]) -> dict[int, set[i
     written: dict[int, set[int]] = {}
     opened: list[int] = []
     for position, instruction in enumerate(instructions):
-        mnemonic = instruction.mnemonic
-        if mnemonic == "C_LOOP_START":
+        spec = instruction.spec
+        if spec.integer is Integer.LOOP_START:
             opened.append(position)
             written[position] = set()
         if not opened:
             continue
-        if mnemonic == "C_SET_STRIDE_REG":
+        if spec.may_write(Memory.STRIDE):
             written[opened[-1]].add(_STRIDE)
-        slots = instruction.spec.slots
-        if slots and slots[0].kind is Kind.GP and Mode.WRITE in slots[0].mode:
+        if spec.writes_gp:
             written[opened[-1]].add(instruction.values[0])
-        if mnemonic == "C_LOOP_END":
+        if spec.integer is Integer.LOOP_END:
             inner = opened.pop()
             if opened:
                 written[opened[-1]] |= written[inner]

@@ -20,7 +20,7 @@ from plena.lifting.stores import without_dead_stores
 from plena.lifting.tree import LiftedProgram
 from plena.machine.target import Target
 from plena.registers.spill_region import SpillMemory
-from plena.verification.accesses import Cells, cell_accesses
+from plena.verification.accesses import ANYWHERE, Cells, cell_accesses
 from plena.verification.footprints import CellSet, cells
 
 ROLLING: tuple[str, ...] = ("roll-loops", "canonicalize-loops", "hoist-invariants")
@@ -76,11 +76,12 @@ class Task:
             taken.add([(s.start, s.stop) for s in self.preloaded.of_memory(name)])
             code = self.lifted.code
             for item in self.lifted.instructions():
-                for access in cell_accesses(self.target, code.op[item[0]], code.rs3[item[0]]):
+                for access in cell_accesses(self.target, code.op[item[0]], code.flags[item[0]]):
                     if access.cells is which:
-                        taken.add(
-                            cells(item[1 + access.number], 1, access.count, self.lifted.bounds) or [(0, size)]
-                        )
+                        pieces = None
+                        if access.number != ANYWHERE:
+                            pieces = cells(item[1 + access.number], 1, access.count, self.lifted.bounds)
+                        taken.add(pieces or [(0, size)])
             first, length = taken.longest_gap()
             if length:
                 self.affine.attributes[memory.base_attribute] = integer(first)

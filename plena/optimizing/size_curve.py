@@ -8,7 +8,7 @@ from math import inf, log
 from typing import TYPE_CHECKING
 
 from plena.assembly.statistics import Statistics, statistics_of
-from plena.assembly.stream import stream_from_module
+from plena.assembly.stream import LOOP_END, LOOP_START, stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
@@ -173,6 +173,7 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
             return _counted(task, task.affine, "expanded", timing)
         except CompileError as problem:
             task.problems.append(problem)
-    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in ("C_LOOP_START", "C_LOOP_END"))
+    names = (LOOP_START.mnemonic, LOOP_END.mnemonic)
+    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in names)
     length = statistics.dynamic - looping
     return CurvePoint("expanded", length, length, statistics.cycles[timing] - looping, exact=False)

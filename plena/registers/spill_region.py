@@ -47,8 +47,6 @@ class SpillMemory(Enum):
 _ROOM = 64
 """Words at the end of a memory that are looked at before another place is searched."""
 
-_TOUCHING = frozenset({"S_LD_FP", "S_ST_FP", "S_MAP_V_FP", "V_TOPK", "S_LD_INT", "S_ST_INT"})
-
 
 def place_regions(module: ModuleOp) -> None:
     """Moves the region of each memory away from the words that a program in the affine form uses itself.
@@ -59,8 +57,8 @@ def place_regions(module: ModuleOp) -> None:
     target = Target.from_module(module)
     used: dict[Memory, list[tuple[int, int]]] = {m.memory: [] for m in SpillMemory}
     for op in instructions_in(module):
-        if op.SPEC.mnemonic in _TOUCHING:
-            for access in op.accesses(target):
+        if op.SPEC.may_touch(*used):
+            for access in op.accesses(target) or ():
                 if access.memory in used and access.base is not None:
                     words = _words(access)
                     if words is not None:
@@ -106,8 +104,16 @@ def reserve(module: ModuleOp, memory: SpillMemory, words: int) -> int:
     """Takes `words` more words of the region, records that on the module and returns the first one.
 
     Raises:
-        CompileError: the memory has no room for them.
+        CompileError: the memory has no room for them, or an instruction may touch any of its words.
     """
+    for op in instructions_in(module) if words else ():
+        if op.SPEC.touches is None:
+            raise CompileError(
+                f"registers do not fit, and {op.SPEC.mnemonic} does not declare what it touches: it may use the words "
+                f"of {memory.value[1]} they would be kept in",
+                "register allocation",
+                "Declare its `touches`.",
+            )
     size = memory.size(Target.from_module(module))
     base = number_attribute(module, memory.base_attribute)
     end = number_attribute(module, memory.end_attribute)

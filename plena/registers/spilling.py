@@ -10,12 +10,16 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.plena_isa import (
     GPRegister,
     Instruction,
+    Memory,
     Mode,
     PlenaRegister,
     RegisterOp,
     build,
     instructions_in,
 )
+from plena.dialects.plena_isa.scalar import SAddFPOp, SAddiIntOp, SLdFPOp, SLuiIntOp
+from plena.dialects.plena_isa.sizes import ONE
+from plena.dialects.plena_isa.touches import Touch
 from plena.registers.spill_region import SpillMemory, reserve
 
 
@@ -55,7 +59,7 @@ class Spiller:
         first = writers[0] if writers else None
         if first is None or not self._is_constant(first):
             return None
-        if len(writers) == 2 and writers[0].SPEC.mnemonic != "S_LUI_INT":
+        if len(writers) == 2 and not isinstance(writers[0], SLuiIntOp):
             writers.reverse()
         whole = len(writers) == 1 and not _is_own(writers[0])
         if not whole and not (len(writers) == 2 and _is_low_part(writers[1], writers[0], cell)):
@@ -64,14 +68,14 @@ class Spiller:
         return writers if all(_is_after(op, last) for op in readers) else None
 
     def _is_constant(self, op: Instruction) -> bool:
-        match op.SPEC.mnemonic:
-            case "S_LUI_INT":
+        match op:
+            case SLuiIntOp():
                 return True
-            case "S_ADDI_INT":
+            case SAddiIntOp():
                 return _is_zero(op.operand_named("a")) or _is_own(op)
-            case "S_ADD_FP":
+            case SAddFPOp():
                 return _is_zero(op.operand_named("a")) and _is_zero(op.operand_named("b"))
-            case "S_LD_FP":
+            case SLdFPOp():
                 return _is_zero(op.operand_named("base")) and self._is_never_stored(op.number("imm"))
             case _:
                 return False
@@ -79,12 +83,11 @@ class Spiller:
     def _is_never_stored(self, word: int) -> bool:
         """Whether no instruction can write a word of FP SRAM."""
         for op in instructions_in(self.module):
-            if op.SPEC.mnemonic == "V_TOPK":
+            if op.SPEC.touches is None:
                 return False
-            if op.SPEC.mnemonic == "S_ST_FP" and (
-                not _is_zero(op.operand_named("base")) or op.number("imm") == word
-            ):
-                return False
+            for touch in op.SPEC.touches:
+                if touch.memory is Memory.FP and Mode.WRITE in touch.mode and _may_reach(op, touch, word):
+                    return False
         return True
 
     def _rebuild(self, cell: SSAValue, recipe: list[Instruction]) -> None:
@@ -150,16 +153,24 @@ def _is_zero(cell: SSAValue | None) -> bool:
     return isinstance(register, PlenaRegister) and register.is_zero
 
 
+def _may_reach(op: Instruction, touch: Touch, word: int) -> bool:
+    """Whether an instruction in the register form may touch a word: certainly not with another one of its own."""
+    immediate = next((s.name for s in op.SPEC.slots if s.offsets == touch.address), None)
+    if touch.address is None or immediate is None or touch.width is not ONE:
+        return True
+    return not _is_zero(op.operand_named(touch.address)) or op.number(immediate) == word
+
+
 def _is_own(op: Instruction) -> bool:
     """Whether an S_ADDI_INT updates its own destination."""
-    return op.SPEC.mnemonic == "S_ADDI_INT" and op.operand_named("a") is op.operand_named("dst")
+    return isinstance(op, SAddiIntOp) and op.operand_named("a") is op.operand_named("dst")
 
 
 def _is_low_part(add: Instruction, upper: Instruction, cell: SSAValue) -> bool:
     """Whether an S_ADDI_INT completes the S_LUI_INT right before it to a 32-bit constant."""
     return (
-        upper.SPEC.mnemonic == "S_LUI_INT"
-        and add.SPEC.mnemonic == "S_ADDI_INT"
+        isinstance(upper, SLuiIntOp)
+        and isinstance(add, SAddiIntOp)
         and add.operand_named("a") is cell
         and upper.next_op is add
     )

@@ -1,15 +1,18 @@
 """Which cells an instruction reads and writes, in coarse units: vector rows, matrix tiles, words.
 
-Partial writes of a row count as writes of the row. HBM is handled apart (`plena.verify.cells`).
+Partial writes of a row count as writes of the row. HBM is handled apart (`plena.verification.cells`). An instruction
+that does not declare what it touches may write every cell, and what it reads is not known.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 
-from plena.dialects.plena_isa.vector import TOPK_SHAPES
+from plena.dialects.derived import derived_of_targets
+from plena.dialects.plena_isa import Memory, Mode
+from plena.dialects.plena_isa.instruction import touches_with
+from plena.dialects.plena_isa.touches import Touch
 from plena.lifting.records import layout
 from plena.machine.target import Target
 
@@ -31,10 +34,23 @@ NAMES = {
 }
 """What a cell is called, and the code of the warning about reading one that nothing wrote."""
 
+_CELLS_OF = {
+    Memory.VECTOR: Cells.VECTOR,
+    Memory.MATRIX: Cells.MATRIX,
+    Memory.FP: Cells.FP,
+    Memory.INT: Cells.INT,
+}
+
+ANYWHERE = -1
+"""In place of the position of an address: any cell."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellAccess:
-    """`count` cells from `number // unit` on; `stride` is the number that spaces them, -1 for adjacent ones."""
+    """`count` cells from `number // unit` on; `stride` is the number that spaces them, -1 for adjacent ones.
+
+    `number` is a position in the record of the instruction, or `ANYWHERE`.
+    """
 
     cells: Cells
     is_write: bool
@@ -58,50 +74,36 @@ class Memories:
         )
 
 
-@lru_cache(maxsize=1024)
-def cell_accesses(target: Target, op: int, rs3: int) -> tuple[CellAccess, ...]:
-    """The accesses of an opcode, reads before writes; `rs3` is the policy of V_TOPK."""
+@derived_of_targets(1024)
+def cell_accesses(target: Target, op: int, flags: int) -> tuple[CellAccess, ...]:
+    """The accesses of an opcode with certain flag bits (`InstructionSpec.flag_bits`), reads before writes."""
     shape = layout(op)
-    at = {name: position for position, name in enumerate(shape.addresses)}
-    rows, tiles, fp, ints = Cells.VECTOR, Cells.MATRIX, Cells.FP, Cells.INT
-    match shape.spec.mnemonic:
-        case "M_MM" | "M_TMM" | "M_MV" | "M_TMV" | "M_BMM" | "M_BTMM" | "M_BTMV" as mnemonic:
-            count = target.blen if mnemonic in ("M_MM", "M_TMM") else 1
-            count = target.mlen if mnemonic in ("M_BMM", "M_BTMM") else count
-            return (CellAccess(tiles, False, at["mat"]), CellAccess(rows, False, at["vec"], count))
-        case "M_MM_WO":
-            return (CellAccess(rows, True, at["dst"], target.blen, at["stride"]),)
-        case "M_MV_WO":
-            return (CellAccess(rows, True, at["dst"]),)
-        case "M_BMM_WO":
-            return (CellAccess(rows, True, at["dst"], target.broadcast_amount * target.mlen),)
-        case "M_BMV_WO":
-            return (CellAccess(rows, True, at["dst"], target.broadcast_amount),)
-        case "S_LD_FP":
-            return (CellAccess(fp, False, at["base"]),)
-        case "S_ST_FP":
-            return (CellAccess(fp, True, at["base"]),)
-        case "S_LD_INT":
-            return (CellAccess(ints, False, at["base"]),)
-        case "S_ST_INT":
-            return (CellAccess(ints, True, at["base"]),)
-        case "S_MAP_V_FP":
-            return (CellAccess(fp, False, at["base"], target.vlen), CellAccess(rows, True, at["dst"]))
-        case "V_TOPK":
-            experts, kept = TOPK_SHAPES.get(rs3, (1, 1))
-            return (
-                CellAccess(rows, False, at["logits"], -(-experts // target.vlen)),
-                CellAccess(ints, True, at["int_base"], kept),
-                CellAccess(fp, True, at["fp_base"], kept),
-            )
-        case "H_PREFETCH_M":
-            return (CellAccess(tiles, True, at["dst"], target.m_prefetch_tiles),)
-        case "H_PREFETCH_V":
-            return (CellAccess(rows, True, at["dst"], target.hbm_v_prefetch_amount),)
-        case "H_STORE_V":
-            return (CellAccess(rows, False, at["src"], target.hbm_v_writeback_amount),)
-        case mnemonic if mnemonic.startswith("V_"):
-            reads = [CellAccess(rows, False, at[name]) for name in ("a", "b") if name in at]
-            return (*reads, *([CellAccess(rows, True, at["dst"])] if "dst" in at else []))
-        case _:
-            return ()
+    spec, fields = shape.spec, shape.spec.fields_of(flags)
+    if spec.touches is None:
+        return tuple(CellAccess(cells, True, ANYWHERE) for cells in Cells)
+    units = Memories.of(target).units
+    found: list[CellAccess] = []
+    for touch in touches_with(spec, fields):
+        if touch.memory not in _CELLS_OF or touch.address is None:
+            continue
+        cells = _CELLS_OF[touch.memory]
+        rows, width = touch.rows(target, fields), touch.width(target, fields)
+        count = (
+            rows * -(-width // units[cells]) if cells is not Cells.MATRIX else max(1, width // units[cells])
+        )
+        for mode in touch.mode & Mode.READ, touch.mode & Mode.WRITE:
+            if mode:
+                found.append(
+                    CellAccess(
+                        cells,
+                        mode is Mode.WRITE,
+                        shape.addresses.index(touch.address),
+                        count,
+                        _position(touch, shape.addresses),
+                    )
+                )
+    return tuple(sorted(found, key=lambda access: access.is_write))
+
+
+def _position(touch: Touch, addresses: tuple[str, ...]) -> int:
+    return -1 if touch.stride is None else addresses.index(touch.stride)

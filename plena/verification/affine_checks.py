@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
+from plena.dialects.plena_isa import InstructionSpec
+from plena.dialects.plena_isa.demands import DemandKind
 from plena.lifting.ranges import exact
 from plena.lifting.tree import Affine, Number
 from plena.lifting.values import Value, add, linear, scale
 from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
-from plena.verification.checks import Check, CheckKind
+from plena.verification.checks import Check
 
 Bounds = Sequence[tuple[int, int]]
 Steps = Mapping[int, int]
@@ -67,26 +68,26 @@ def violation(
     """
     x = numbers[check.number]
     lowest = bounds_of(x, bounds)[0]
-    if lowest < 0 and check.kind in (CheckKind.BELOW, CheckKind.STRIDED_ROWS, CheckKind.STORE):
+    if lowest < 0 and check.kind in (DemandKind.BELOW, DemandKind.STRIDED_ROWS, DemandKind.STORE):
         # Only IR can say this: a register holds it modulo 2^32, behind the end of every memory.
         return Violation(check, below_zero(x, lowest))
     match check.kind:
-        case CheckKind.ALIGNED:
+        case DemandKind.ALIGNED:
             bad = _unaligned(x, check.modulus, bounds, steps)
             return None if bad is None else Violation(check, f"{bad} is not a multiple of {check.modulus}")
-        case CheckKind.BELOW:
+        case DemandKind.BELOW:
             largest = x if isinstance(x, int) else bounds_of(x, bounds)[1]
             if largest < check.limit:
                 return None
             return Violation(check, f"{_up_to(x, largest)} is out of range, the last is {check.limit - 1}")
-        case CheckKind.RESIDUE_BELOW:
+        case DemandKind.RESIDUE_BELOW:
             worst = max(residues(x, check.modulus, bounds, steps))
             if worst < check.limit:
                 return None
             return Violation(check, f"offset {worst} in the tile must be below {check.limit}")
-        case CheckKind.STRIDED_ROWS:
+        case DemandKind.STRIDED_ROWS:
             return _strided_rows(check, x, numbers[check.number + 1], bounds)
-        case CheckKind.STORE:
+        case DemandKind.STORE:
             assert store is not None
             return _store(check, numbers, bounds, store)
 
@@ -134,7 +135,7 @@ def _strided_rows(check: Check, x: Number, stride: Number, bounds: Bounds) -> Vi
 
 @dataclass(frozen=True)
 class StoreShape:
-    """H_STORE_V with one HBM type: rows, their bytes, and how far apart they are.
+    """A store with one HBM type: rows, their bytes, and how far apart they are.
 
     Attributes:
         pitch: bytes from row to row, None when the stride register says.
@@ -148,16 +149,19 @@ class StoreShape:
     hbm_size: int
 
 
-@lru_cache(maxsize=32)
-def store_shape(target: Target, precision: bool, strided: bool) -> StoreShape:
-    """The shape that the flags select."""
-    number_format = target.precision["HBM_V_KV_TYPE" if precision else "HBM_V_ACT_TYPE"]
+def store_of(target: Target, spec: InstructionSpec, flags: int) -> StoreShape | None:
+    """The shape that the flag bits of a store select, None for what does not store to HBM."""
+    transfer = spec.transfer
+    if transfer is None or transfer.is_load:
+        return None
+    fields = spec.fields_of(flags)
+    number_format = transfer.number_format(target, fields["precision"])
     return StoreShape(
-        target.hbm_v_writeback_amount,
+        transfer.rows(target),
         number_format.element_bytes(target.vlen),
         number_format.scale_bytes(target.vlen),
         number_format.ratio,
-        None if strided else target.vlen,
+        None if spec.by_name["rstride"].canonical(fields["rstride"]) else target.vlen,
         target.hbm_size,
     )
 

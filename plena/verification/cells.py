@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plena.dialects.plena_isa import Field
-from plena.lifting.code import opcode
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.ranges import exact
-from plena.lifting.records import HBM_TYPES, layout
+from plena.lifting.records import layout
 from plena.lifting.tree import Affine, LiftedInstruction, LiftedLoop, LiftedProgram, Number
 from plena.lifting.values import Sum, add, linear, scale
 from plena.machine.constants import INT_LIMIT
-from plena.verification.accesses import NAMES, CellAccess, Cells, Memories, cell_accesses
+from plena.verification.accesses import ANYWHERE, NAMES, CellAccess, Cells, Memories, cell_accesses
 from plena.verification.affine_checks import weighted_sum
 from plena.verification.footprints import CellSet, Interval, IntervalSet, cells, footprint
 
@@ -48,7 +47,7 @@ class Footprints:
 
     def accesses_of(self, pc: int) -> tuple[CellAccess, ...]:
         """What the instruction at a position reads and writes, HBM apart."""
-        key = (self.code.op[pc], self.code.rs3[pc])
+        key = (self.code.op[pc], self.code.flags[pc])
         accesses = self._accesses.get(key)
         if accesses is None:
             accesses = self._accesses[key] = cell_accesses(self.target, *key)
@@ -56,6 +55,8 @@ class Footprints:
 
     def pieces(self, access: CellAccess, item: LiftedInstruction) -> list[Interval] | None:
         """The cells of an access over all iterations; None for any cells."""
+        if access.number == ANYWHERE:
+            return None
         number = item[1 + access.number]
         unit, bounds = self.units[access.cells], self.program.bounds
         if access.stride < 0:
@@ -74,15 +75,14 @@ class Footprints:
         """The element bytes and the scale bytes of a transfer; None for any bytes."""
         pc = item[0]
         code, target = self.code, self.target
-        is_store = code.op[pc] == _STORE
-        position = 1 + layout(code.op[pc]).addresses.index("off")
+        shape = layout(code.op[pc])
+        transfer = shape.spec.transfer
+        assert transfer is not None
+        position = 1 + shape.addresses.index("off")
         off, high, low, scales, stride = item[position : position + 5]
-        precision = code.number(pc, Field.FUNCT1) != 0
-        number_format = target.precision[HBM_TYPES[code.op[pc]][precision]]
-        rows = target.hbm_v_writeback_amount if is_store else target.hbm_v_prefetch_amount
-        if code.op[pc] == _LOAD_M:
-            rows = target.m_prefetch_tiles * target.mlen
-        pitch = stride if code.rs3[pc] == 1 else target.vlen
+        number_format = transfer.number_format(target, code.number(pc, Field.FUNCT1))
+        rows = transfer.rows(target)
+        pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen
         if not isinstance(pitch, int) or not rows:
             return [None]
         bounds = [*self.program.bounds, (0, rows - 1)]
@@ -134,17 +134,21 @@ class _Walk:
 
     def _write(self, item: LiftedInstruction) -> None:
         pc = item[0]
-        op = self.code.op[pc]
+        shape = layout(self.code.op[pc])
         for access in self.footprints.accesses_of(pc):
             if access.is_write:
                 self.written[access.cells].add(self.footprints.pieces(access, item))
-        if op == _STORE and self.hbm is not None:
+        if self.hbm is None:
+            return
+        if shape.unknown:
+            self.hbm.add(None)
+        if shape.spec.transfer is not None and not shape.spec.transfer.is_load:
             for pieces in self.footprints.hbm_pieces(item):
                 self.hbm.add(pieces)
 
     def _read(self, item: LiftedInstruction) -> Iterator[UnwrittenRead]:
         pc = item[0]
-        op = self.code.op[pc]
+        transfer = layout(self.code.op[pc]).spec.transfer
         for access in self.footprints.accesses_of(pc):
             if access.is_write:
                 continue
@@ -153,7 +157,8 @@ class _Walk:
             if missing is not None and (pc, code) not in self.seen:
                 self.seen.add((pc, code))
                 yield UnwrittenRead(pc, code, f"it reads {what} {missing}, which nothing has written")
-        if op in _LOADS and self.hbm is not None and (pc, "unwritten-hbm") not in self.seen:
+        is_load = transfer is not None and transfer.is_load
+        if is_load and self.hbm is not None and (pc, "unwritten-hbm") not in self.seen:
             for pieces in self.footprints.hbm_pieces(item):
                 missing = self.hbm.first_missing(pieces)
                 if missing is not None:
@@ -162,10 +167,6 @@ class _Walk:
                         pc, "unwritten-hbm", f"it reads HBM byte {missing}, which nothing has written"
                     )
                     return
-
-
-_STORE, _LOAD_M, _LOAD_V = opcode("H_STORE_V"), opcode("H_PREFETCH_M"), opcode("H_PREFETCH_V")
-_LOADS = frozenset({_LOAD_M, _LOAD_V})
 
 
 def _flat(loop: LiftedLoop) -> Iterator[LiftedInstruction]:

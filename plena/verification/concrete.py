@@ -10,23 +10,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.dialects.plena_isa import OPCODES, Field
+from plena.dialects.plena_isa import OPCODES, Field, Integer
+from plena.dialects.plena_isa.demands import DemandKind
+from plena.dialects.plena_isa.spec import STICKY
 from plena.emulator.decoding import DecodedProgram
 from plena.emulator.kernels import Kernel
 from plena.lifting.code import Code
 from plena.lifting.preloaded import Preloaded
-from plena.lifting.records import layout
+from plena.lifting.records import RecordLayout, layout
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as k
-from plena.verification.accesses import Cells, Memories, cell_accesses
-from plena.verification.affine_checks import store_shape
-from plena.verification.checks import Check, CheckKind, check_table
+from plena.verification.accesses import ANYWHERE, CellAccess, Cells, Memories, cell_accesses
+from plena.verification.affine_checks import store_of
+from plena.verification.checks import Check, check_table
 from plena.verification.concrete_kernels import (
     ABORT,
     ABORTED,
     ADD,
     ADDI,
     ADDRESS,
+    ANYTHING,
     BREAK,
     END,
     FAILED_CHECK,
@@ -36,12 +39,14 @@ from plena.verification.concrete_kernels import (
     MOST_NUMBERS,
     MUL,
     ONE,
+    PLAIN,
+    RESULT,
     START,
     STATE,
     STORE,
     SUB,
-    SUM_OF_RD_AND_RS1,
-    TOPK,
+    SUM,
+    SUM_FACTOR,
     UNKNOWN,
     ZERO,
     Memory,
@@ -53,32 +58,26 @@ STEP_LIMIT = 300_000_000
 """Instructions after which the run gives up: some seconds."""
 
 _CHECKS = {
-    CheckKind.ALIGNED: k.CHECK_ALIGNED,
-    CheckKind.BELOW: k.CHECK_BELOW,
-    CheckKind.RESIDUE_BELOW: k.CHECK_RESIDUE_BELOW,
-    CheckKind.STRIDED_ROWS: k.CHECK_STRIDED_ROWS,
-    CheckKind.STORE: k.CHECK_STORE,
+    DemandKind.ALIGNED: k.CHECK_ALIGNED,
+    DemandKind.BELOW: k.CHECK_BELOW,
+    DemandKind.RESIDUE_BELOW: k.CHECK_RESIDUE_BELOW,
+    DemandKind.STRIDED_ROWS: k.CHECK_STRIDED_ROWS,
+    DemandKind.STORE: k.CHECK_STORE,
 }
 _FIXED = {
-    Kernel.S_ADDI_INT: ADDI,
-    Kernel.S_ADD_INT: ADD,
-    Kernel.S_SUB_INT: SUB,
-    Kernel.S_MUL_INT: MUL,
-    Kernel.S_LUI_INT: LUI,
-    Kernel.S_LD_INT: LOAD,
-    Kernel.S_ST_INT: STORE,
-    Kernel.C_SET_ADDR_REG: ADDRESS,
-    Kernel.C_SET_SCALE_REG: STATE,
-    Kernel.C_SET_STRIDE_REG: STATE,
-    Kernel.C_SET_V_MASK_REG: STATE,
-    Kernel.C_LOOP_START: START,
-    Kernel.C_LOOP_END: END,
-    Kernel.C_BREAK: BREAK,
-    Kernel.FREE: FREE,
-    Kernel.ABORT: ABORT,
-    Kernel.V_TOPK: TOPK,
+    Integer.ADD_IMMEDIATE: ADDI,
+    Integer.ADD: ADD,
+    Integer.SUBTRACT: SUB,
+    Integer.MULTIPLY: MUL,
+    Integer.LOAD_UPPER: LUI,
+    Integer.LOAD: LOAD,
+    Integer.STORE: STORE,
+    Integer.SET_BASE: ADDRESS,
+    Integer.SET_STICKY: STATE,
+    Integer.LOOP_START: START,
+    Integer.LOOP_END: END,
+    Integer.BREAK: BREAK,
 }
-_STATE_OF = {Kernel.C_SET_SCALE_REG: 0, Kernel.C_SET_STRIDE_REG: 1, Kernel.C_SET_V_MASK_REG: 2}
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class ConcreteResult:
     unwritten: dict[int, tuple[Cells, int]]
 
 
-_COLUMN = {Field.RD: 1, Field.RS1: 2, Field.RS2: 3}
+_COLUMN = {Field.RD: 1, Field.RS1: 2, Field.RS2: 3, Field.RS3: 6}
 _STORED = {Cells.VECTOR: 0, Cells.MATRIX: 1, Cells.FP: 2, Cells.INT: 3}
 
 
@@ -116,52 +115,58 @@ class _Assembler:
         self.columns: dict[str, list[tuple[int, ...]]] = {
             name: [] for name in ("checks", "accesses", "offset", "fields", "store", "check", "access")
         }
-        self.rows = np.zeros((len(code), 6), np.int64)
+        self.rows = np.zeros((len(code), 7), np.int64)
         self.rows[:, 1], self.rows[:, 2], self.rows[:, 3] = code.rd, code.rs1, code.rs2
-        self.rows[:, 4] = code.imm
+        self.rows[:, 4], self.rows[:, 6] = code.imm, code.rs3
+        opcodes = np.array(code.op, np.int64)
+        for op, spec in OPCODES.items():
+            if spec.integer is not None:
+                self.rows[opcodes == op, 0] = _FIXED[spec.integer]
+            else:
+                changes = RESULT * spec.writes_gp + ANYTHING * bool(layout(op).state)
+                self.rows[opcodes == op, 0] = PLAIN + changes
+            if spec.integer is Integer.SET_STICKY:
+                self.rows[opcodes == op, 4] = _sticky_number(op)
         kernels = decoded.rows[:, 0]
-        for kernel_number, what in _FIXED.items():
-            self.rows[kernels == kernel_number, 0] = what
-        for kernel_number, state in _STATE_OF.items():
-            self.rows[kernels == kernel_number, 4] = state
+        self.rows[kernels == Kernel.FREE, 0] = FREE
+        self.rows[kernels == Kernel.ABORT, 0] = ABORT
         is_abort = self.rows[:, 0] == ABORT
         self.rows[is_abort, 4] = decoded.rows[is_abort, 6]
         for pc in np.flatnonzero(~is_abort & (self.rows[:, 0] != FREE)).tolist():
             self.rows[pc, 5] = self._shape(code, pc)
 
     def _shape(self, code: Code, pc: int) -> int:
-        op, rs3 = code.op[pc], code.rs3[pc]
-        precision = code.number(pc, Field.FUNCT1) != 0
-        is_unit_stride = OPCODES[op].mnemonic == "M_MM_WO" and (not code.rs1[pc] or self.target.blen == 1)
-        key = (op, rs3, precision, is_unit_stride)
+        op, flags = code.op[pc], code.flags[pc]
+        is_unit_stride = False
+        if (pitch := layout(op).pitch) is not None:
+            place, rows = pitch
+            is_unit_stride = not code.field(layout(op).fields[place])[pc] or rows(self.target) == 1
+        key = (op, flags, is_unit_stride)
         shape = self.shape_of.get(key)
         if shape is None:
             shape = self.shape_of[key] = len(self.shape_of)
-            self._add(op, rs3, precision, is_unit_stride)
+            self._add(op, flags, is_unit_stride)
         return shape
 
-    def _add(self, op: int, rs3: int, precision: bool, is_unit_stride: bool) -> None:
+    def _add(self, op: int, flags: int, is_unit_stride: bool) -> None:
         columns, target = self.columns, self.target
         shape = layout(op)
-        checks = check_table(target).of(op, rs3)
+        checks = check_table(target).of(op, flags)
         columns["checks"].append((len(columns["check"]), len(checks)))
         columns["check"] += [(_CHECKS[c.kind], c.number, c.modulus, c.limit, c.rows) for c in checks]
         self.checks += checks
-        accesses = cell_accesses(target, op, rs3)
+        accesses = _accesses(target, op, flags)
         columns["accesses"].append((len(columns["access"]), len(accesses)))
         columns["access"] += [(_STORED[a.cells], a.is_write, a.number, a.count, a.stride) for a in accesses]
         fields = [_COLUMN[f] for f in shape.fields]
-        if is_unit_stride:
-            fields[1] = ONE
-        if shape.spec.mnemonic == "M_BTMV":
-            fields[:2] = [ZERO, SUM_OF_RD_AND_RS1]
+        if is_unit_stride and shape.pitch is not None:
+            fields[shape.pitch[0]] = ONE
+        if shape.sum is not None:
+            added, address = shape.sum
+            fields[address], fields[added] = SUM + SUM_FACTOR * fields[added] + fields[address], ZERO
         columns["fields"].append(tuple(fields + [ZERO] * (MOST_NUMBERS - len(fields))))
         columns["offset"].append((shape.offset,))
-        store = store_shape(target, precision, rs3 == 1)
-        pitch = -1 if store.pitch is None else store.pitch
-        columns["store"].append(
-            (store.rows, store.row_bytes, store.scale_bytes, store.ratio, pitch, store.hbm_size)
-        )
+        columns["store"].append(_store_columns(target, shape, flags))
 
     def tables(self) -> Tables:
         widths = {
@@ -184,6 +189,30 @@ class _Assembler:
             units=np.array(memories.units, np.int64),
             **arrays,
         )
+
+
+def _accesses(target: Target, op: int, flags: int) -> tuple[CellAccess, ...]:
+    """The accesses whose place is known: for others one whole memory is touched."""
+    sizes = Memories.of(target).sizes
+    return tuple(
+        CellAccess(a.cells, a.is_write, MOST_NUMBERS, sizes[a.cells]) if a.number == ANYWHERE else a
+        for a in cell_accesses(target, op, flags)
+    )
+
+
+def _store_columns(target: Target, shape: RecordLayout, flags: int) -> tuple[int, ...]:
+    store = store_of(target, shape.spec, flags)
+    if store is None:
+        return (0,) * 6
+    pitch = -1 if store.pitch is None else store.pitch
+    return store.rows, store.row_bytes, store.scale_bytes, store.ratio, pitch, store.hbm_size
+
+
+def _sticky_number(op: int) -> int:
+    """Where the run keeps the register that an instruction sets."""
+    memories = [register.memory for register in STICKY.values()]
+    (number,) = (memories.index(t.memory) for t in OPCODES[op].touches or () if t.memory in memories)
+    return number
 
 
 def run_concretely(

@@ -20,13 +20,18 @@ MOST_NUMBERS = 4
 DONE, FAILED_CHECK, ABORTED, UNKNOWN, EXHAUSTED, WATCHDOG, END_UNMATCHED, BREAK_NO_LOOP = range(8)
 """How a run ends."""
 
-PLAIN, ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, STATE, START, END, BREAK, FREE, ABORT, TOPK = range(16)
+PLAIN, ADDI, ADD, SUB, MUL, LUI, LOAD, STORE, ADDRESS, STATE, START, END, BREAK, FREE, ABORT = range(15)
 """What an instruction is to the run."""
+
+RESULT, ANYTHING = 16, 32
+"""Added to PLAIN: a number that is not known is left in rd; the sticky registers may be changed."""
 
 CHECK_ALIGNED, CHECK_BELOW, CHECK_RESIDUE_BELOW, CHECK_STRIDED_ROWS, CHECK_STORE = range(5)
 
-SUM_OF_RD_AND_RS1, ONE, ZERO = 9, -1, -2
-"""Sources of numbers that are not registers."""
+SUM, SUM_FACTOR, ONE, ZERO = 64, 8, -1, -2
+"""Sources of numbers that are not registers; SUM + SUM_FACTOR * a + b adds the registers named in columns a and b."""
+
+_INT = 3
 
 _SCALE, _STRIDE = 0, 1
 
@@ -35,14 +40,14 @@ class Tables(NamedTuple):
     """A program for the compiled run.
 
     Attributes:
-        code: `[n, 6]` what, rd, rs1, rs2, immediate, shape.
+        code: `[n, 7]` what, rd, rs1, rs2, immediate, shape, rs3.
         checks, accesses: `[shapes, 2]` first and count in `check` and `access`; a shape is what instructions have in
             common that differ only in registers and immediates.
         offset: `[shapes, 1]` the number that the immediate is added to, -1 without.
         fields: `[shapes, 4]` the column of `code` that names the register of every number, or a special source.
         store: `[shapes, 6]` as StoreShape, pitch -1 for that of the register.
         check: `[checks, 5]` kind, number, modulus, limit, rows.
-        access: `[accesses, 5]` cells, is write, number, count, stride.
+        access: `[accesses, 5]` cells, is write, number (MOST_NUMBERS: 0), count, stride.
         sizes, units: cells of the four memories, addresses of a cell.
     """
 
@@ -152,7 +157,7 @@ def run(t: Tables, m: Memory, allowed: Int, limit: Int, facts: I64, unwritten: I
     sticky, sticky_known = np.array([0, 1, 0], np.int64), np.ones(3, np.bool_)
     loops = np.zeros((4096, 3), np.int64)
     depth, executed, pc = 0, 0, 0
-    v, is_known = np.zeros(MOST_NUMBERS, np.int64), np.ones(MOST_NUMBERS, np.bool_)
+    v, is_known = np.zeros(MOST_NUMBERS + 1, np.int64), np.ones(MOST_NUMBERS + 1, np.bool_)
     while pc < code.shape[0]:
         facts[0] = pc
         if executed >= limit:
@@ -162,7 +167,7 @@ def run(t: Tables, m: Memory, allowed: Int, limit: Int, facts: I64, unwritten: I
                 facts[0] = loops[i, 0]
                 return WATCHDOG
         executed += 1
-        what, rd, rs1, rs2, imm, shape = code[pc]
+        what, rd, rs1, rs2, imm, shape = code[pc, :6]
         following = pc + 1
         if what == ADDI:
             gp[rd], known[rd] = (gp[rs1] + imm) & mask, known[rs1]
@@ -221,8 +226,10 @@ def run(t: Tables, m: Memory, allowed: Int, limit: Int, facts: I64, unwritten: I
                     v[j] = 0
                 elif source == ONE:
                     v[j] = 1
-                elif source == SUM_OF_RD_AND_RS1:
-                    v[j], is_known[j] = (gp[rd] + gp[rs1]) & mask, known[rd] and known[rs1]
+                elif source >= SUM:
+                    first = code[pc, (source - SUM) // SUM_FACTOR]
+                    second = code[pc, (source - SUM) % SUM_FACTOR]
+                    v[j], is_known[j] = (gp[first] + gp[second]) & mask, known[first] and known[second]
                 else:
                     v[j], is_known[j] = gp[code[pc, source]], known[code[pc, source]]
             j = t.offset[shape, 0]
@@ -249,8 +256,15 @@ def run(t: Tables, m: Memory, allowed: Int, limit: Int, facts: I64, unwritten: I
                 gp[rd], known[rd] = m.words[v[0]], m.known[v[0]]
             elif what == STORE:
                 m.words[v[1]], m.known[v[1]] = v[0], is_known[0]
-            elif what == TOPK:
-                for i in range(t.access[t.accesses[shape, 0] + 1, 3]):
-                    m.known[v[2] + i] = False
+            else:
+                if what & RESULT:
+                    known[rd] = False
+                if what & ANYTHING:
+                    sticky_known[:] = False
+                for i in range(t.accesses[shape, 0], t.accesses[shape, 0] + t.accesses[shape, 1]):
+                    if t.access[i, 0] == _INT and t.access[i, 1]:
+                        first = v[t.access[i, 2]]
+                        for word in range(first, min(first + t.access[i, 3], m.known.shape[0])):
+                            m.known[word] = False
         pc = following
     return DONE

@@ -5,51 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plena.dialects.plena_isa import Field
-from plena.lifting.code import opcode
-from plena.lifting.records import HBM_TYPES, layout
+from plena.lifting.records import layout
 from plena.lifting.tree import LiftedInstruction, LiftedProgram
 from plena.machine.constants import HBM_WORD
 from plena.verification.affine_checks import bounds_of, residues
 from plena.verification.quirks import Quirk
-
-_MM_WO = opcode("M_MM_WO")
-_STORE = opcode("H_STORE_V")
 
 
 def operand_quirks(program: LiftedProgram) -> Iterator[Quirk]:
     """The quirks of every instruction's operands, in program order."""
     op = program.code.op
     for item in program.instructions():
-        if op[item[0]] in HBM_TYPES:
+        shape = layout(op[item[0]])
+        if shape.transfer:
             yield from _of_transfer(program, item)
-        elif op[item[0]] == _MM_WO and item[2] == 0 and program.target.blen > 1:
-            yield Quirk(
-                item[0],
-                "write-out-stride",
-                "a stride register that holds 0 writes all rows onto one",
-                "stride",
-            )
+        elif shape.pitch is not None:
+            place, rows = shape.pitch
+            if item[1 + place] == 0 and rows(program.target) > 1:
+                message = "a stride register that holds 0 writes all rows onto one"
+                yield Quirk(item[0], "write-out-stride", message, shape.addresses[place])
 
 
 def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Quirk]:
     code, target, bounds, steps = program.code, program.target, program.bounds, program.steps
     pc = item[0]
-    op = code.op[pc]
-    number_format = target.precision[HBM_TYPES[op][code.number(pc, Field.FUNCT1) != 0]]
+    shape = layout(code.op[pc])
+    transfer = shape.spec.transfer
+    assert transfer is not None
+    number_format = transfer.number_format(target, code.number(pc, Field.FUNCT1))
     scale_bytes, ratio = number_format.scale_bytes(target.vlen), number_format.ratio
     if not scale_bytes:
         return
-    position = 1 + layout(op).addresses.index("off")
+    position = 1 + shape.addresses.index("off")
     off, high, low, scales, stride = item[position : position + 5]
-    pitch = stride if code.rs3[pc] == 1 else target.vlen
+    pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen
     for number, name, what in ((off, "off", "an offset"), (pitch, "rstride", "a row pitch")):
         if any(residues(number, ratio, bounds, steps)):
             message = f"{what} that is not a multiple of {ratio} pairs elements with wrong scales"
             yield Quirk(pc, f"{what.split()[-1]}-in-block", message, name)
             return
-    if op == _STORE or not isinstance(pitch, int) or bounds_of(high, bounds)[1] > 0:
+    if not transfer.is_load or not isinstance(pitch, int) or bounds_of(high, bounds)[1] > 0:
         return
-    rows = target.hbm_v_prefetch_amount if "V" in layout(op).spec.mnemonic[-1] else target.mlen
+    rows = transfer.rows(target)
     starts = {0}
     for number, divisor in ((low, 1), (scales, 1), (off, ratio)):
         values = {r // divisor for r in residues(number, HBM_WORD * divisor, bounds, steps)}

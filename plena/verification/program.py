@@ -7,18 +7,17 @@ from itertools import islice
 
 import numpy as np
 
-from plena.assembly.stream import REFUSED_WITH_RD
-from plena.dialects.plena_isa import OPCODES, Field, Kind, Mode
+from plena.dialects.plena_isa import OPCODES, Integer, Kind, Mode
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram, decode_program
 from plena.emulator.kernels import Kernel
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
 from plena.lifting.build import read_at_reset
-from plena.lifting.code import Code, opcode
+from plena.lifting.code import Code
 from plena.lifting.execute import SymbolicRun
 from plena.lifting.preloaded import Preloaded
-from plena.lifting.records import layout
+from plena.lifting.records import layout, opcode_doing
 from plena.lifting.resolve import Resolver
 from plena.lifting.structure import LoopCode, loop_tree
 from plena.lifting.tree import Affine, LiftedItem, LiftedLoop, LiftedProgram
@@ -26,11 +25,12 @@ from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
 from plena.verification.accesses import NAMES
 from plena.verification.affine_checks import (
+    StoreShape,
     Undecided,
     Violation,
     below_zero,
     bounds_of,
-    store_shape,
+    store_of,
     violation,
 )
 from plena.verification.cells import unwritten_reads
@@ -40,8 +40,7 @@ from plena.verification.findings import Finding, Severity
 from plena.verification.operand_quirks import operand_quirks
 from plena.verification.quirks import Quirk, counter_writes, quirks
 
-_STORE, _LOAD = opcode("H_STORE_V"), opcode("S_LD_INT")
-_PREFETCHES = frozenset({opcode("H_PREFETCH_M"), opcode("H_PREFETCH_V")})
+_LOAD = opcode_doing(Integer.LOAD)
 
 MOST_FINDINGS = 1000
 """Findings of one kind after which the check stops listing more."""
@@ -95,7 +94,7 @@ class ProgramCheck:
             self._error("hbm-size-not-64", f"HBM_SIZE = {self.target.hbm_size} is not a multiple of 64")
         for pc, op in enumerate(self.code.op):
             spec = OPCODES.get(op)
-            if self.code.rd[pc] and spec is not None and spec.mnemonic in REFUSED_WITH_RD:
+            if self.code.rd[pc] and spec is not None and spec.refuses_rd:
                 self._error("btmm-rd-nonzero", f"the rd field must be 0, it is {self.code.rd[pc]}", pc)
         return not self.found
 
@@ -153,8 +152,9 @@ class ProgramCheck:
     def _reads_below_zero(self, program: LiftedProgram) -> None:
         """Offsets of HBM reads that IR has and no register can: the machine would read far behind the tensor."""
         for item in program.instructions():
-            if self.code.op[item[0]] in _PREFETCHES:
-                position = layout(self.code.op[item[0]]).addresses.index("off")
+            shape = layout(self.code.op[item[0]])
+            if shape.spec.transfer is not None and shape.spec.transfer.is_load:
+                position = shape.addresses.index("off")
                 lowest = bounds_of(item[1 + position], program.bounds)[0]
                 if lowest < 0:
                     self._error("hbm-read-range", below_zero(item[1 + position], lowest), item[0], "off")
@@ -204,13 +204,15 @@ class ProgramCheck:
         """The demands that fail; with `decided` Undecided is raised where linear reasoning cannot tell."""
         code, bounds, steps = self.code, program.bounds, program.steps
         table = check_table(self.target)
-        shapes = {(p, s): store_shape(self.target, p, s) for p in (False, True) for s in (False, True)}
+        stores: dict[tuple[int, int], StoreShape | None] = {}
         for item in program.instructions():
             pc = item[0]
-            op, rs3 = code.op[pc], code.rs3[pc]
-            store = shapes[code.number(pc, Field.FUNCT1) != 0, rs3 == 1] if op == _STORE else None
+            op, flags = code.op[pc], code.flags[pc]
+            if (op, flags) not in stores:
+                stores[op, flags] = store_of(self.target, layout(op).spec, flags)
+            store = stores[op, flags]
             failed: set[int] = set()
-            for check in table.of(op, rs3):
+            for check in table.of(op, flags):
                 if check.number in failed and isinstance(item[1 + check.number], int):
                     continue
                 try:

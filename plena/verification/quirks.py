@@ -1,4 +1,7 @@
-"""Warnings about single instructions: legal, but hardly as meant (plena_isa.md sections 3, 5, 6.4 and 7)."""
+"""Warnings about single instructions: legal, but hardly as meant (plena_isa.md sections 3, 5, 6.4 and 7).
+
+Most stand in the declarations (`Caution`); here are those that follow from what a slot is.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.dialects.plena_isa import OPCODES, Field, Kind
+from plena.dialects.plena_isa import OPCODES, ARegister, InstructionSpec, Integer, Kind
+from plena.dialects.plena_isa.sizes import Fields
 from plena.lifting.code import Code
-from plena.lifting.records import HBM_TYPES
-from plena.lifting.structure import END, START, WRITES_GP
+from plena.lifting.structure import END, START, writes_gp
 from plena.machine.target import Target
 
-HARDWARE_A_REGISTERS = 8
-LUI_BITS = 20
+HARDWARE_A_REGISTERS = len(ARegister.allocatable_registers())
 
 
 @dataclass(frozen=True)
@@ -43,60 +45,40 @@ def _of_word(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, st
     spec = OPCODES.get(code.op[pc])
     if spec is None:
         return
-    mnemonic, op, rs3 = spec.mnemonic, code.op[pc], code.rs3[pc]
-    is_nop = mnemonic == "S_ADDI_INT" and not code.rs1[pc] and not code.imm[pc]
-    if not code.rd[pc] and not is_nop and (WRITES_GP[op] or op in (START, END)):
+    op = code.op[pc]
+    is_nop = spec.integer is Integer.ADD_IMMEDIATE and not code.rs1[pc] and not code.imm[pc]
+    if not code.rd[pc] and not is_nop and (writes_gp()[op] or op in (START, END)):
         yield "writes-gp0", "it writes gp0, which programs take for zero", None
-    match mnemonic:
-        case "S_LD_FP" if not code.rd[pc]:
-            yield "writes-f0", "it writes f0, which programs take for zero", "dst"
-        case "V_RED_SUM" if rs3 and code.rd[pc]:
-            yield "masked-reduction", "the masked sum multiplies the sums of selected heads by HLEN", "mask"
-        case "V_RED_MAX" if rs3 and code.rd[pc]:
-            yield "masked-reduction", "the mask has no effect on the maximum", "mask"
-        case "V_EXP_V" if rs3:
+    fields = spec.fields_of(int(code.words[pc]))
+    for caution in spec.cautions:
+        if caution.applies(fields):
+            yield caution.code, caution.message, caution.operand
+    for slot in spec.slots:
+        if slot.kind is Kind.A and fields[slot.name] >= HARDWARE_A_REGISTERS:
             yield (
-                "misplaced-mask",
-                "the public assembler loses this mask; unselected lanes are clamped",
-                "mask",
+                "a-register",
+                f"the hardware definition has only a0 .. a{HARDWARE_A_REGISTERS - 1}",
+                slot.name,
             )
-        case "V_RECI_V" if rs3:
-            yield "misplaced-mask", "the public assembler loses this mask", "mask"
-        case "M_MV_WO" | "M_BMM_WO" | "M_BMV_WO" if code.imm[pc]:
-            yield "write-out-immediate", "the public assembler puts this immediate 4 bits too low", "imm"
-        case "C_BREAK":
-            yield "break", "C_BREAK pops a loop and goes on with the next instruction; it ends nothing", None
-        case "M_TMV":
-            yield (
-                "first-row-block",
-                "M_TMV only reaches the first BLEN rows of a tile; M_TMM is the usable form",
-                None,
-            )
-        case "S_LUI_INT" if code.imm[pc] >> LUI_BITS:
-            yield "lost-bits", "only 20 bits of the immediate reach the register", "imm"
-        case "C_SET_ADDR_REG" | "H_PREFETCH_M" | "H_PREFETCH_V" | "H_STORE_V":
-            yield from _of_transfer(code, pc, target)
-        case _:
-            pass
+    if spec.transfer is not None:
+        yield from _of_transfer(spec, fields, target)
 
 
-def _of_transfer(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, str | None]]:
-    spec = OPCODES[code.op[pc]]
-    register = next(s for s in spec.slots if s.kind is Kind.A)
-    if code.number(pc, register.field) >= HARDWARE_A_REGISTERS:
-        yield "a-register", "the hardware definition has only a0 .. a7", register.name
-    if spec.mnemonic == "C_SET_ADDR_REG":
-        return
-    if code.rs3[pc] > 1:
+def _of_transfer(
+    spec: InstructionSpec, fields: Fields, target: Target
+) -> Iterator[tuple[str, str, str | None]]:
+    assert spec.transfer is not None
+    if fields["rstride"] > 1:
         yield "stride-selector", "only 1 selects the stride register; this is the contiguous mode", "rstride"
-    number_format = target.precision[HBM_TYPES[code.op[pc]][code.number(pc, Field.FUNCT1) != 0]]
-    if code.rs3[pc] != 1 and number_format.element_bits > 8:
+    number_format = spec.transfer.number_format(target, fields["precision"])
+    if fields["rstride"] != 1 and number_format.element_bits > 8:
         yield "overlapping-rows", "rows of the contiguous mode are VLEN bytes apart: they overlap", "rstride"
 
 
 def counter_writes(code: Code) -> Iterator[Quirk]:
     """Writes to the counter of an open loop, and loops that are never closed, in any program."""
     open_loops: list[tuple[int, int]] = []
+    table = writes_gp()
     for pc, op in enumerate(code.op):
         register = code.rd[pc]
         if op == END:
@@ -105,7 +87,7 @@ def counter_writes(code: Code) -> Iterator[Quirk]:
             )
             if position is not None:
                 del open_loops[position]
-        elif op == START or WRITES_GP[op]:
+        elif op == START or table[op]:
             if any(counter == register for _, counter in open_loops):
                 yield Quirk(pc, "writes-loop-counter", f"it writes gp{register}, the counter of an open loop")
             if op == START:

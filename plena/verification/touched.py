@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plena.lifting.code import opcode
+from plena.lifting.records import layout
 from plena.lifting.tree import LiftedProgram
 from plena.verification.accesses import Cells
 from plena.verification.cells import Footprints
 from plena.verification.footprints import Interval, merged
 
 MEMORY_NAMES = {Cells.VECTOR: "vector", Cells.MATRIX: "matrix", Cells.FP: "fp", Cells.INT: "int"}
-
-_TRANSFERS = frozenset(opcode(m) for m in ("H_PREFETCH_M", "H_PREFETCH_V", "H_STORE_V"))
 
 _BATCH = 4096
 """Intervals that are gathered before they are merged."""
@@ -42,7 +40,10 @@ def touched(program: LiftedProgram) -> dict[str, Touched]:
             found[MEMORY_NAMES[access.cells]].add(
                 None if pieces is None else [(a * unit, b * unit) for a, b in pieces]
             )
-        if program.code.op[pc] in _TRANSFERS:
+        shape = layout(program.code.op[pc])
+        if shape.unknown:
+            found["hbm"].add(None)
+        elif shape.transfer:
             for pieces in footprints.hbm_pieces(item):
                 found["hbm"].add(pieces)
     return {name: gathering.result() for name, gathering in found.items()}

@@ -46,14 +46,14 @@ class Hunt:
 
     def alone(self, seed: int, steps: int, kind: str | None) -> None:
         """The chunk of a seed in this process."""
-        before = Hunt(self.deadline, self.started, self.outcomes.copy(), self.known.copy())
+        before = self.outcomes.copy()
 
         def each(found: Found) -> None:
-            self.outcomes = before.outcomes + found.outcomes
+            self.outcomes = before + found.outcomes
             self.show()
 
         found = chunk(seed, steps, kind, self.deadline, self.known.copy(), each)
-        self.outcomes = before.outcomes
+        self.outcomes = before
         self.take(found)
 
     def show(self) -> None:

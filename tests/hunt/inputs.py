@@ -23,7 +23,7 @@ def tensor(kind: int | str, shape: tuple[int, ...]) -> Tensor:
         return torch.zeros(shape).masked_fill(torch.rand(shape) < _share(), ADDED[kind])
     match kind:
         case "zeros":
-            return torch.randn(shape) * (torch.rand(shape) < 0.6)
+            return torch.randn(shape) * (torch.rand(shape) < 0.6) + 0.0
         case "signs":
             return torch.randint(-1, 2, shape).float()
         case "bias":

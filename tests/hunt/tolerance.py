@@ -43,6 +43,9 @@ FEW, MANY = 4, 48
 
 BF16 = 2.0**-8
 
+NOTHING = 1e-20
+"""What a share of 0 may leave of a number."""
+
 
 class Wrong(AssertionError):
     """A program's result that no rounding explains."""
@@ -113,7 +116,7 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
     size = torch.where(usable, exact, 0.0).abs()
     spread = moved.square().mean(0).sqrt()
     in_row, row_size, row_error = (_of_row(x) for x in (spread, size, error))
-    bound = 6 * spread + 2 * moved.amax(0) + 3 * in_row + 2 * BF16 * size + BF16 * row_size
+    bound = 6 * spread + 2 * moved.amax(0) + 3 * in_row + 2 * BF16 * size + BF16 * row_size + NOTHING
     # A large bias that is returned was rounded as it is, not shifted.
     bound = bound + torch.where(exact <= -64, 0.13 * size, 0.0)
     in_row = _of_row(torch.where(exact <= -64, 0.13 * size, spread))
@@ -123,11 +126,11 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
             f"element {worst} is {result.flatten()[worst]:.6g}, PyTorch has {exact.flatten()[worst]:.6g}, "
             f"explained {bound.flatten()[worst]:.2g}"
         )
-    row_bound = 3 * in_row + 2 * BF16 * row_size + 0.5 * _of_all(spread)
+    row_bound = 3 * in_row + _of_row(moved.amax(0)) + 2 * BF16 * row_size + 0.5 * _of_all(spread) + NOTHING
     if (row_error > row_bound).any():
         worst = int((row_error - row_bound).flatten().argmax())
         return f"a row is off by {row_error.flatten()[worst]:.3g}, explained {row_bound.flatten()[worst]:.3g}"
-    whole, whole_bound = _of_all(error), 2.5 * _of_all(spread) + 2 * BF16 * _of_all(size)
+    whole, whole_bound = _of_all(error), 2.5 * _of_all(spread) + 2 * BF16 * _of_all(size) + NOTHING
     if whole > whole_bound:
         return f"off by {whole:.3g} altogether, explained {whole_bound:.3g}"
     return None
@@ -142,14 +145,19 @@ def _of_all(x: Tensor) -> float:
 
 
 def leaves(module: nn.Module, state: dict[str, Tensor], args: Sequence[Any]) -> list[Any]:
-    """What a module returns, flat."""
-    with torch.no_grad():
-        outputs = (
-            torch.func.functional_call(module, state, tuple(args), tie_weights=True)
-            if state
-            else module(*args)
-        )
-    return pytree.tree_leaves(outputs)
+    """What a module returns, flat; attention by the operators that torch.export takes, not by the fast path.
+
+    The two differ where no key is visible: the fast path gives NaN.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad():
+            if not state:
+                return pytree.tree_leaves(module(*args))
+            return pytree.tree_leaves(torch.func.functional_call(module, state, tuple(args)))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def rounded_results(module: nn.Module, args: Sequence[Any], target: Target, seed: int) -> list[Tensor]:
@@ -169,7 +177,8 @@ class Rounding(TorchDispatchMode):
         super().__init__()
         random = np.random.default_rng(seed)
         self._formats = [formats[n] for n in random.permutation(len(formats))]
-        self._shift, self._fine = (float(x) for x in random.uniform(1, 2, 2))
+        # Every fourth time on the machine's own grid.
+        self._shift, self._fine = (float(x) for x in random.uniform(1, 2, 2)) if seed % 4 else (1.0, 1.0)
         self._moves = bool(seed % 2)
         self._known: set[int] = set()
         self._kept: list[Tensor] = []

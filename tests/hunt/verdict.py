@@ -80,6 +80,13 @@ def examine(case: Case | BlockCase) -> str:
     return "compiled"
 
 
+def compare_with_torch(
+    program: Program, module: torch.nn.Module, inputs: Sequence[Any], results: Sequence[Tensor]
+) -> None:
+    """Raises Wrong unless the roundings of the program's machine explain its results."""
+    Expected(module, inputs, program.target).require(results)
+
+
 def flat(inputs: Sequence[Any]) -> list[Tensor]:
     """The tensors among a module's arguments, as a program takes them."""
     return [x for x in pytree.tree_leaves(tuple(inputs)) if isinstance(x, Tensor)]

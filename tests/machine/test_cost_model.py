@@ -53,8 +53,8 @@ def test_into_f0_is_free_where_the_machine_skips_it() -> None:
 
 def test_topk_pays_for_every_expert() -> None:
     topk = INSTRUCTIONS["V_TOPK"]
-    assert transactional_cycles(topk, SHIPPED, rs3=0) == 4 * 32
-    assert transactional_cycles(topk, SHIPPED, rs3=1) == 4 * 128
+    assert transactional_cycles(topk, SHIPPED, fields={"policy": 0}) == 4 * 32
+    assert transactional_cycles(topk, SHIPPED, fields={"policy": 1}) == 4 * 128
 
 
 def test_settings_reach_the_costs() -> None:

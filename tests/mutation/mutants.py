@@ -83,10 +83,10 @@ MUTANTS = (
     ),
     Mutant(
         "mask and stride flags",
-        "plena/passes/set_state.py",
-        'return op.number(flag) == 1 if flag == "rstride" else op.number(flag) != 0',
-        'return op.number(flag) != 0 if flag == "rstride" else op.number(flag) != 1',
-        ("tests/passes/test_set_state.py", "tests/properties/test_affine_passes.py"),
+        "plena/dialects/plena_isa/spec.py",
+        "return int(value == 1)",
+        "return int(value != 0)",
+        ("tests/dialects/test_declaration.py",),
     ),
     Mutant(
         "rounding",

@@ -12,6 +12,7 @@ from xdsl.ir import Block, Operation
 from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.registers import FRegister
+from plena.dialects.plena_isa.sizes import NO_FIELDS
 from plena.machine.cost_model import PROFILES, CostFunction
 from plena.machine.target import Target
 
@@ -180,5 +181,5 @@ def instruction_cycles(op: Operation, target: Target, cost: CostFunction) -> int
     assert isinstance(op, Instruction)
     destination = op.operand_named(op.SPEC.slots[0].name) if op.SPEC.free_if_f0 else None
     is_f0 = destination is not None and destination.type == FRegister.at(0)
-    policy = op.number("policy") if op.SPEC.mnemonic == "V_TOPK" else 0
-    return cost(op.SPEC, target, rd=0 if is_f0 else 1, rs3=policy)
+    fields = NO_FIELDS if op.SPEC.work is None else {s.name: op.number(s.name) for s in op.SPEC.flags}
+    return cost(op.SPEC, target, rd=0 if is_f0 else 1, fields=fields)

@@ -58,8 +58,8 @@ def _use(op: Instruction, classes: ClassTable) -> Use:
                 "run set-state first",
             )
         address = value_of(op.address(slot.name), classes)
-        if op.SPEC.mnemonic == "M_MM_WO" and slot.name == "stride":
-            address = _stride(address)
+        if declared.gp0_means is not None:
+            address = _with_gp0(address, declared.gp0_means)
         reads.append(Read(slot.name, address, op.SPEC.immediate_for(slot.name) is not None))
     defines = None
     if op.HAS_VALUE and op.results:
@@ -67,6 +67,6 @@ def _use(op: Instruction, classes: ClassTable) -> Use:
     return Use(tuple(reads), defines, op)
 
 
-def _stride(value: Value) -> Value:
-    """The row pitch of M_MM_WO as a register value: gp0 means 1, so 0 needs a register of its own (section 3.4)."""
-    return {(CONSTANT, 1): (CONSTANT, 0), (CONSTANT, 0): (CONSTANT, INT_LIMIT)}.get(value, value)
+def _with_gp0(value: Value, means: int) -> Value:
+    """A number as a register value where gp0 means another number than 0: 0 needs a register of its own then."""
+    return {(CONSTANT, means): (CONSTANT, 0), (CONSTANT, 0): (CONSTANT, INT_LIMIT)}.get(value, value)
