@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from plena.dialects.loop import Linear
 from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.dialects.tile.ops import LoadRowsOp, LoadTilesOp, StoreRowsOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.kernel import Address
 from plena.integers import ceil_div
 from plena.machine.number_formats import Mx, NumberFormat
 
@@ -18,23 +19,26 @@ def _merge(outer: int, inner: int, *pitches: tuple[int, int]) -> tuple[int, int]
 
 def transfer_rows(
     ctx: Lowering,
-    mnemonic: str,
-    sram: dict[str, Address],
+    mnemonic: Literal["H_PREFETCH_V", "H_PREFETCH_M", "H_STORE_V"],
+    sram: Linear,
     off: Linear,
     row_pitch: int,
     number_format: NumberFormat,
     kv: int,
 ) -> None:
     """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes."""
+    kernel = ctx.kernel
     strided = row_pitch != ctx.target.vlen or number_format.element_bits != 8
-    state: dict[str, Address] = {}
-    if isinstance(number_format, Mx):
-        state["scale"] = ctx.scale_plane
-    if strided:
-        state["stride"] = row_pitch
-    ctx.kernel.emit(
-        mnemonic, **sram, off=off, base=ctx.kernel.a0, rstride=int(strided), precision=kv, **state
-    )
+    scale, stride = ctx.scale_plane if isinstance(number_format, Mx) else None, row_pitch if strided else None
+    base, rstride = kernel.a0, int(strided)
+    if mnemonic == "H_STORE_V":
+        kernel.emit(
+            mnemonic, src=sram, off=off, base=base, rstride=rstride, precision=kv, scale=scale, stride=stride
+        )
+    else:
+        kernel.emit(
+            mnemonic, dst=sram, off=off, base=base, rstride=rstride, precision=kv, scale=scale, stride=stride
+        )
 
 
 @lowers(LoadRowsOp)
@@ -53,7 +57,7 @@ def lower_load_rows(op: LoadRowsOp, ctx: Lowering) -> None:
         transfer_rows(
             ctx,
             "H_PREFETCH_V",
-            {"dst": dst + block * op.dst_block + group * (amount * target.vlen)},
+            dst + block * op.dst_block + group * (amount * target.vlen),
             src + block * op.src_block + group * (amount * op.src_row),
             op.src_row,
             number_format,
@@ -77,7 +81,7 @@ def lower_store_rows(op: StoreRowsOp, ctx: Lowering) -> None:
         transfer_rows(
             ctx,
             "H_STORE_V",
-            {"src": src + block * op.src_block + group * (amount * target.vlen)},
+            src + block * op.src_block + group * (amount * target.vlen),
             dst + block * op.dst_block + group * (amount * op.dst_row),
             op.dst_row,
             number_format,
@@ -110,7 +114,7 @@ def lower_load_tiles(op: LoadTilesOp, ctx: Lowering) -> None:
         transfer_rows(
             ctx,
             "H_PREFETCH_M",
-            {"dst": dst + i * op.dst_outer + j * (together * op.dst_inner)},
+            dst + i * op.dst_outer + j * (together * op.dst_inner),
             src + i * op.src_outer + j * (together * op.src_inner),
             row_pitch,
             number_format,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from plena.dialects.loop import Linear
 from plena.dialects.tile import GatherRowsOp, MapWordsOp, ShiftOp, SpreadWordsOp, SqrtRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.transfers import transfer_rows
 
-_BINARY = {"add": "S_ADD_FP", "sub": "S_SUB_FP", "mul": "S_MUL_FP", "max": "S_MAX_FP"}
-_UNARY = {"exp": "S_EXP_FP", "reciprocal": "S_RECI_FP", "sqrt": "S_SQRT_FP"}
+_BINARY: dict[str, Literal["S_ADD_FP", "S_SUB_FP", "S_MUL_FP", "S_MAX_FP"]] = {
+    "add": "S_ADD_FP",
+    "sub": "S_SUB_FP",
+    "mul": "S_MUL_FP",
+    "max": "S_MAX_FP",
+}
+_UNARY: dict[str, Literal["S_EXP_FP", "S_RECI_FP", "S_SQRT_FP"]] = {
+    "exp": "S_EXP_FP",
+    "reciprocal": "S_RECI_FP",
+    "sqrt": "S_SQRT_FP",
+}
 
 
 @lowers(MapWordsOp)
@@ -66,7 +77,7 @@ def lower_gather_rows(op: GatherRowsOp, ctx: Lowering) -> None:
         transfer_rows(
             ctx,
             "H_PREFETCH_V",
-            {"dst": dst + b * op.dst_block + r * vlen},
+            dst + b * op.dst_block + r * vlen,
             table + b * op.table_block + Linear.index(offset),
             pitch,
             number_format,
