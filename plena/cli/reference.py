@@ -23,9 +23,10 @@ from plena.cli.constraint_text import constraint_text
 from plena.cli.pass_examples import pass_examples, prose
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, InstructionSpec, Kind, Slot
 from plena.driver import context
-from plena.machine.cost_model import PROFILES
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
+from plena.timing.profile import Profile, TableProfile
+from plena.timing.registry import profiles, remark_on
 from plena.universe import DIALECTS, PASSES, load_dialect, load_pass
 
 UNITS = {
@@ -49,12 +50,19 @@ def instructions_page() -> str:
         "",
         "Generated from the `plena_isa` dialect by `plena.cli.reference`. Cycles are at the shipped settings;",
         "transfers wait for HBM besides. Fields are bit ranges of the 32-bit word; the opcode is in bits 5..0.",
+        "",
+        *_table(("timing profile", "is", "its cycles"), map(_profile_row, profiles())),
     ]
     for title, ops in _by_unit().items():
         lines += ["", f"## {title}"]
         for op in ops:
             lines += ["", *_instruction(op)]
     return _page(lines)
+
+
+def _profile_row(profile: Profile) -> tuple[str, str, str]:
+    kind = "a table" if isinstance(profile, TableProfile) else "a simulation"
+    return profile.name, kind + remark_on(profile.name), _escaped(profile.summary)
 
 
 def _by_unit() -> dict[str, list[type[Instruction]]]:
@@ -75,7 +83,7 @@ def _instruction(op: type[Instruction]) -> Iterator[str]:
     yield ""
     yield _escaped(inspect.getdoc(op) or "")
     yield ""
-    cost = ", ".join(f"{profile} {cycles(spec, Target())}" for profile, cycles in PROFILES.items())
+    cost = ", ".join(f"{p.name} {p.cycles(spec, Target())}" for p in profiles())
     notes = [
         f"Opcode 0x{spec.opcode:02X}",
         f"cost `{spec.cost.value}`",

@@ -15,8 +15,8 @@ from plena.emulator import aborts
 from plena.emulator.extensions import EXTENSIONS
 from plena.emulator.kernels import Kernel
 from plena.errors import EmulatorError
-from plena.machine.cost_model import transactional_cycles
 from plena.machine.target import Target
+from plena.timing.transactional import PROFILE as TRANSACTIONAL
 
 KERNEL, RD, RS1, RS2, RS3, FUNCT1, IMM = range(7)
 """Columns of ``DecodedProgram.rows``. For Kernel.ABORT: IMM the abort code, RD and RS1 its facts."""
@@ -136,7 +136,7 @@ def _instruction_cycles(word: int, target: Target) -> int:
     spec = OPCODES.get(word & (_OPCODES - 1))
     if spec is None:
         return 0
-    return transactional_cycles(spec, target, rd=Field.RD.extract(word), fields=spec.fields_of(word))
+    return TRANSACTIONAL.cycles(spec, target, rd=Field.RD.extract(word), fields=spec.fields_of(word))
 
 
 def _mark_aborts(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plena.machine.number_formats import Staging
+from plena.timing.registry import DEFAULT_TIMING
 
 Objective = Literal["cycles", "size"]
-Timing = Literal["transactional", "pipelined"]
 MatmulChoice = Literal["auto", "mm", "broadcast"]
 AttentionChoice = Literal["auto", "online", "rows"]
 LoopOrder = Literal["heads", "queries"]
@@ -29,7 +29,7 @@ class Schedule:
     """
 
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0

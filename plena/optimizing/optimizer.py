@@ -1,4 +1,4 @@
-"""`plena.optimize`: any program lifted, rolled, expanded as far as it pays, and emitted again."""
+"""Any program lifted, rolled, expanded as far as it pays, and emitted again; `plena.api.optimize` wraps it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.assembly import decode, encode
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import Objective, Timing
+from plena.kernels.schedule import Objective
 from plena.lifting.code import Code
 from plena.lifting.code import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
@@ -25,8 +24,10 @@ from plena.loops.selection.search import best
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
-from plena.passes.select_loops import OBJECTIVES, TIMINGS, SelectLoops, candidates
-from plena.program.program import Program
+from plena.passes.select_loops import OBJECTIVES, SelectLoops, candidates
+from plena.program.data import ProgramData
+from plena.statistics.statistics import Statistics, statistics_of
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 from plena.verification import verify_code
 from plena.verification.findings import Finding
 
@@ -54,37 +55,16 @@ class Candidate:
         )
 
 
-def optimize(
+def optimized(
     program: Source | Code | ModuleOp,
     target: Target | None = None,
     *,
     max_instructions: int | None = None,
     objective: Objective = "cycles",
-    timing: Timing = "transactional",
+    timing: str = DEFAULT_TIMING,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
-) -> Program:
-    """A program with the same effect on every memory that minimises an objective; never worse than what it was given.
-
-    Without a budget, cycles are not bought with any number of instructions: a long program becomes as short as it can
-    without taking more cycles.
-
-    Registers end up different. When registers do not suffice, spills go to words of INT SRAM and FP SRAM that the
-    program does not touch.
-
-    Args:
-        program: assembly text, words, or a module of `plena_isa`, in register or affine form.
-        target: the machine; a module's own, else the shipped settings, if not given.
-        max_instructions: static instructions it may have at most.
-        objective: "cycles" (under `max_instructions`) or "size".
-        timing: the profile whose cycles count.
-        preloaded: what the host loads into INT SRAM, see `Preloaded.of`.
-
-    Raises:
-        AssemblyError: the text cannot be parsed.
-        CompileError: contradictory options, or a budget that cannot be met: it says the smallest size.
-        PlenaError: naming the line of whatever cannot be lifted exactly.
-        VerificationError: the program would abort.
-    """
+) -> ProgramData:
+    """What `plena.optimize` gives; arguments and errors as there."""
     _check_options(objective, timing, max_instructions)
     declared = Preloaded.of(preloaded)
     task = Task.of(program, target, declared)
@@ -92,7 +72,7 @@ def optimize(
         found = list(_candidates(task, objective, timing, max_instructions))
     taken = _best(found, task, objective, timing, max_instructions)
     _verify(taken, task)
-    return Program(
+    return ProgramData(
         words=taken.words,
         target=task.target,
         module=taken.module,
@@ -102,9 +82,9 @@ def optimize(
 
 
 def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "optimize")
+    if objective not in OBJECTIVES:
+        raise CompileError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}", "optimize")
+    profile_named(timing, "optimize")
     if max_instructions is not None and (
         isinstance(max_instructions, bool) or not isinstance(max_instructions, int)
     ):
@@ -114,23 +94,23 @@ def _check_options(objective: str, timing: str, max_instructions: Any) -> None:
 
 
 def _candidates(
-    task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Iterator[Candidate]:
     """The program as it was, its loops as they were, rolled, and with every loop expanded as far as it pays."""
     task.reserve_spills()
     size = sum(1 for _ in task.lifted.instructions())
     given: Candidate | None = None
     if task.code is not None:
-        statistics = statistics_of(decode(task.code.words), task.target)
+        statistics = statistics_of(decode(task.code.words), task.target, profiles=[profile_named(timing)])
         given = Candidate("as given", task.code.words, statistics, None)
         yield given
     if size <= LARGE:
-        yield from _emitted(task, "loops as given", task.affine.clone())
+        yield from _emitted(task, timing, "loops as given", task.affine.clone())
     run_pipeline(task.affine, ROLLING)
-    yield from _emitted(task, "rolled", task.affine.clone())
+    yield from _emitted(task, timing, "rolled", task.affine.clone())
     choose = SelectLoops(objective, max_instructions, timing)
     chosen = list(
-        _emitted(task, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
+        _emitted(task, timing, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
     )
     yield from chosen
     if given is not None and objective == "cycles" and max_instructions is None:
@@ -139,7 +119,7 @@ def _candidates(
             yield from _no_slower(task, timing, limit)
 
 
-def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
+def _no_slower(task: Task, timing: str, limit: int) -> Iterator[Candidate]:
     """As small as pays among those that take no more cycles than a long program did; predictions are a little off."""
     points = candidates(task.affine, timing=timing)
     goal = limit
@@ -151,6 +131,7 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
         found = list(
             _emitted(
                 task,
+                timing,
                 "no slower",
                 task.affine.clone(),
                 lambda module, point=point: apply_choices(module, point.choices),
@@ -164,7 +145,11 @@ def _no_slower(task: Task, timing: Timing, limit: int) -> Iterator[Candidate]:
 
 
 def _emitted(
-    task: Task, name: str, module: ModuleOp, transform: Callable[[ModuleOp], None] | None = None
+    task: Task,
+    timing: str,
+    name: str,
+    module: ModuleOp,
+    transform: Callable[[ModuleOp], None] | None = None,
 ) -> Iterator[Candidate]:
     """A module in affine form as a candidate; none, and a problem, when a pass gives up."""
     try:
@@ -175,12 +160,12 @@ def _emitted(
     except CompileError as problem:
         task.problems.append(problem)
         return
-    statistics = statistics_of(stream.instructions, task.target)
+    statistics = statistics_of(stream.instructions, task.target, profiles=[profile_named(timing)])
     yield Candidate(name, encode(stream.instructions), statistics, module)
 
 
 def _best(
-    found: list[Candidate], task: Task, objective: Objective, timing: Timing, max_instructions: int | None
+    found: list[Candidate], task: Task, objective: Objective, timing: str, max_instructions: int | None
 ) -> Candidate:
     running = [c for c in found if c.runs(task.target)]
     fitting = [c for c in running if max_instructions is None or c.statistics.static <= max_instructions]
@@ -222,7 +207,7 @@ def _errors(code: Code, task: Task) -> list[Finding]:
     return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
 
 
-def _decisions(found: list[Candidate], taken: Candidate, timing: Timing) -> tuple[str, ...]:
+def _decisions(found: list[Candidate], taken: Candidate, timing: str) -> tuple[str, ...]:
     return tuple(
         f"{c.name}: {c.statistics.static} instructions, {c.statistics.cycles[timing]} {timing} cycles"
         + (", taken" if c is taken else "")

@@ -7,24 +7,24 @@ from dataclasses import dataclass, replace
 from math import inf, log
 from typing import TYPE_CHECKING
 
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import LOOP_END, LOOP_START, stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
-from plena.kernels.schedule import Timing
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.optimizing.optimization_task import ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
+from plena.statistics.statistics import Statistics, statistics_of
+from plena.timing.registry import profile_named
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from plena.loops.selection.search import Point
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 LONGEST_MEASURED = 4_000
 """Predicted static instructions up to which a point is lowered to registers and counted."""
@@ -49,7 +49,8 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class SizeCurve:
-    """Programs with the same effect, smallest first, cycles by one timing profile, DMA waits apart.
+    """Programs with the same effect, smallest first, cycles by one timing profile, DMA waits apart
+    unless it includes them.
 
     Attributes:
         timing: the profile.
@@ -75,9 +76,9 @@ class SizeCurve:
 
 
 def size_curve(
-    program: Program,
+    program: ProgramData,
     *,
-    timing: Timing | None = None,
+    timing: str | None = None,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
     samples: int = 6,
     longest_expansion: int = LONGEST_EXPANSION,
@@ -94,9 +95,10 @@ def size_curve(
         longest_expansion: dynamic instructions up to which the expanded end is counted, not estimated.
 
     Raises:
-        PlenaError: naming the instruction of whatever cannot be lifted exactly.
+        PlenaError: no such profile is registered, or naming the instruction of whatever cannot be lifted exactly.
     """
-    timing = timing or ("pipelined" if program.timing == "pipelined" else "transactional")
+    timing = timing or program.timing
+    profile_named(timing, "size_curve")
     chosen = _point("chosen", program.stats(), timing)
     declared = Preloaded.of(program.preloaded_spans() if preloaded is None else preloaded)
     task = Task.of(program.words, program.target, declared)
@@ -142,7 +144,8 @@ def _counted(task: Task, module: ModuleOp, name: str, timing: str) -> CurvePoint
         CompileError: it cannot be lowered.
     """
     run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    return _point(name, statistics_of(stream_from_module(module).instructions, task.target), timing)
+    instructions, profiles = stream_from_module(module).instructions, [profile_named(timing)]
+    return _point(name, statistics_of(instructions, task.target, profiles=profiles), timing)
 
 
 def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> Iterator[CurvePoint]:
@@ -173,7 +176,8 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
             return _counted(task, task.affine, "expanded", timing)
         except CompileError as problem:
             task.problems.append(problem)
-    names = (LOOP_START.mnemonic, LOOP_END.mnemonic)
-    looping = sum(statistics.opcodes.get(name, (0, 0))[1] for name in names)
-    length = statistics.dynamic - looping
-    return CurvePoint("expanded", length, length, statistics.cycles[timing] - looping, exact=False)
+    profile, target = profile_named(timing), task.target
+    counts = [(spec, statistics.opcodes.get(spec.mnemonic, (0, 0))[1]) for spec in (LOOP_START, LOOP_END)]
+    looping = sum(count * profile.cycles(spec, target) for spec, count in counts)
+    length = statistics.dynamic - sum(count for _, count in counts)
+    return CurvePoint("expanded", length, length, max(0, statistics.cycles[timing] - looping), exact=False)

@@ -8,6 +8,7 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.loops.dependence import Legality
@@ -20,12 +21,12 @@ from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search, best
 from plena.loops.selection.tree import Loop, tree_of
 from plena.machine.target import Target
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
 
 OBJECTIVES = ("cycles", "size")
-TIMINGS = ("transactional", "pipelined")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class SelectLoops(ModulePass):
     name = "select-loops"
     objective: str = "cycles"
     max_instructions: int | None = None
-    timing: str = "transactional"
+    timing: str = DEFAULT_TIMING
     measure: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
@@ -101,7 +102,7 @@ def select(
     *,
     objective: str = "cycles",
     max_instructions: int | None = None,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     addresses: AddressCost | None = None,
     measure: bool = False,
 ) -> Selection:
@@ -151,34 +152,35 @@ def _unreachable(
 
 def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
     """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
-    from plena.assembly.statistics import statistics_of
     from plena.assembly.stream import stream_from_module
     from plena.driver import run_pipeline
     from plena.passes.pipelines import REGISTER_PIPELINE
+    from plena.statistics.statistics import statistics_of
 
     run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
+    instructions, target = stream_from_module(module).instructions, Target.from_module(module)
+    statistics = statistics_of(instructions, target, profiles=[profile_named(timing)])
     return statistics.static, statistics.cycles[timing]
 
 
 def candidates(
     module: ModuleOp,
     *,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
 ) -> list[Point]:
     """The best programs of every size under the budget, smallest first, costs as predicted."""
-    target = Target.from_module(module)
+    target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
         CountedUpdates(),
         target.max_loop_instructions,
-        target.cycles("SCALAR_INT_BASIC_CYCLES"),
+        *(profile.cycles(INSTRUCTIONS[m], target) for m in ("S_ADDI_INT", "C_LOOP_START", "C_LOOP_END")),
     )
     legality = Legality(EffectTable(target))
     search = Search(machine, lambda loop: nesting_of(loop, legality), max_instructions)
-    return search.frontier(tree_of(module, target, timing))
+    return search.frontier(tree_of(module, target, profile))
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:
@@ -190,9 +192,11 @@ def nesting_of(loop: Loop, legality: Legality) -> Nesting:
 
 
 def _check(objective: str, max_instructions: int | None, timing: str) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "select-loops")
+    if objective not in OBJECTIVES:
+        raise CompileError(
+            f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}", "select-loops"
+        )
+    profile_named(timing, "select-loops")
     if max_instructions is not None and max_instructions < 1:
         raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
 

@@ -104,7 +104,7 @@ MUTANTS = (
     ),
     Mutant(
         "buffer lives",
-        "plena/passes/allocate_buffers.py",
+        "plena/buffers/intervals.py",
         "return self.start <= other.end and other.start <= self.end",
         "return self.start < other.end and other.start < self.start",
         ("tests/passes/test_allocate_buffers.py",),

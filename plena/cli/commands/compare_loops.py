@@ -21,21 +21,21 @@ def run(args: Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from plena.machine.cost_model import PROFILES
     from plena.optimizing.expansion import compare, expanded
+    from plena.timing.registry import timings
 
     rolled, _ = compile_model(args)
     unrolled = expanded(rolled)
     table = Table(box=SIMPLE_HEAD)
     table.add_column("step")
-    for figure in ("static", "dynamic", *PROFILES, "C_LOOP_START"):
+    for figure in ("static", "dynamic", *timings(), "C_LOOP_START"):
         table.add_column(f"{figure}\nrolled", justify="right")
         table.add_column("\nexpanded", justify="right")
     for row in compare(rolled, unrolled):
         pairs = [
             (row.rolled.static, row.expanded.static),
             (row.rolled.dynamic, row.expanded.dynamic),
-            *((row.rolled.cycles.get(p, 0), row.expanded.cycles.get(p, 0)) for p in PROFILES),
+            *((row.rolled.cycles.get(p, 0), row.expanded.cycles.get(p, 0)) for p in timings()),
             (row.rolled_loops, row.expanded_loops),
         ]
         table.add_section() if row.name == "sum" else None
@@ -49,8 +49,8 @@ def run(args: Namespace) -> int:
 def _verify(rolled: object, unrolled: object) -> int:
     import torch
 
+    from plena.api.program import Program
     from plena.checking.reference import as_tensors
-    from plena.program.program import Program
 
     assert isinstance(rolled, Program) and isinstance(unrolled, Program)
     inputs = tuple(rolled.example_inputs or ())

@@ -10,6 +10,7 @@ from plena.cli.commands.sources import load_code, target_for
 from plena.cli.settings import add_target_options
 from plena.errors import PlenaError
 from plena.text_files import write_text
+from plena.timing.registry import DEFAULT_TIMING, timings
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -23,9 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
         help=".asm or .mem, or for a program folder another folder; default: figures only",
     )
     parser.add_argument("--objective", choices=("cycles", "size"), default="cycles", help="what to minimise")
-    parser.add_argument(
-        "--timing", choices=("transactional", "pipelined"), default="transactional", help="whose cycles count"
-    )
+    parser.add_argument("--timing", choices=timings(), default=DEFAULT_TIMING, help="whose cycles count")
     parser.add_argument("--max-instructions", type=int, metavar="N", help="budget of static instructions")
     parser.add_argument(
         "--preloaded",
@@ -40,9 +39,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Lift, roll, choose, allocate, print before and after."""
+    from plena.api.optimize import optimize
     from plena.assembly import print_mem
-    from plena.assembly.statistics import statistics_of
-    from plena.optimizing.optimizer import optimize
+    from plena.statistics.statistics import statistics_of
 
     code = load_code(args.program, args.upstream_quirks)
     target = target_for(args, code)

@@ -7,11 +7,14 @@ from plena.dialects.tile.buffers import (
     BufferOp,
     BufferType,
     ConstantOp,
+    DataOp,
     ViewOp,
     is_declaration,
     root_of,
 )
+from plena.dialects.tile.choices import CHOICES, ChoicesAttr
 from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, PanelRows
+from plena.dialects.tile.matrices import MatrixAttr
 from plena.dialects.tile.operation import DeclaredOp, TileOp
 from plena.dialects.tile.ops import (
     BroadcastMatmulOp,
@@ -28,6 +31,7 @@ from plena.dialects.tile.ops import (
     StoreRowsOp,
     ZeroOp,
 )
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
     MapWordsOp,
@@ -72,17 +76,20 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
-    [BufferType, LanesType],
+    [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
 __all__ = [
+    "CHOICES",
     "TILE_OPS",
     "AddressOp",
     "BroadcastMatmulOp",
     "BufferOp",
     "BufferType",
+    "ChoicesAttr",
     "ConstantOp",
+    "DataOp",
     "DeclaredOp",
     "ElementwiseOp",
     "GatherRowsOp",
@@ -94,21 +101,25 @@ __all__ = [
     "MapWordsOp",
     "MatmulOp",
     "MatmulPairOp",
+    "MatrixAttr",
     "MaxRowsOp",
     "NormalizeLaneGroupsOp",
     "NormalizeRowsOp",
     "OnlineSoftmaxOp",
     "PackOp",
     "PanelRows",
+    "PlacementAttr",
     "ReduceRowsOp",
     "ResetStateOp",
     "ScaleRowsOp",
     "ShiftOp",
     "SoftmaxLaneGroupsOp",
     "SoftmaxRowsOp",
+    "SourceAttr",
     "SplatOp",
     "SpreadWordsOp",
     "SqrtRowsOp",
+    "StepAttr",
     "StoreRowsOp",
     "SumRowsOp",
     "Tile",

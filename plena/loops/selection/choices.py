@@ -67,13 +67,16 @@ class Machine:
     """What the costs depend on besides the program.
 
     `addresses` counts address instructions, `rough` does so quickly. `limit`: instructions that one iteration of a
-    loop may run (watchdog, plena_isa.md section 4.4). `update`: cycles of an address instruction.
+    loop may run (watchdog, plena_isa.md section 4.4). `update`, `start`, `end`: cycles of an address instruction, a
+    C_LOOP_START and a C_LOOP_END.
     """
 
     addresses: AddressCost
     rough: AddressCost
     limit: int
     update: int = 1
+    start: int = 1
+    end: int = 1
     registers: int = 15
 
 
@@ -173,7 +176,7 @@ def _nest_option(
             return None
         iterations //= trips
         static += 2
-        cycles = 1 + trips * (cycles + 1)
+        cycles = machine.start + trips * (cycles + machine.end)
         dynamic = 1 + trips * (dynamic + 1)
     updates = found.dynamic + found.entry
     return static, cycles + updates * machine.update, dynamic + updates

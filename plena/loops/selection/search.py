@@ -91,6 +91,7 @@ class Search:
     def _around(self, loop: Loop, body: _Body) -> list[Option]:
         """Keeping, unrolling or expanding a loop around loops or long straight code."""
         options: list[Option] = []
+        start, end = self.machine.start, self.machine.end
         for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
             children = tuple(body.choices(place))
             for factor in factors(loop.trips):
@@ -105,7 +106,7 @@ class Search:
                     continue
                 cost = (
                     2 + static * (factor + rest),
-                    1 + trips * (factor * cycles + 1) + rest * cycles,
+                    start + trips * (factor * cycles + end) + rest * cycles,
                     1 + trips * (factor * dynamic + 1) + rest * dynamic,
                 )
                 kind = "keep" if factor == 1 else "unroll"

@@ -13,8 +13,8 @@ from plena.dialects.loop import ForOp
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.registers import FRegister
 from plena.dialects.plena_isa.sizes import NO_FIELDS
-from plena.machine.cost_model import PROFILES, CostFunction
 from plena.machine.target import Target
+from plena.timing.profile import Profile
 
 Terms: TypeAlias = tuple[tuple[Hashable, int], ...]
 
@@ -135,15 +135,15 @@ def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, fac
     ][:most]
 
 
-def tree_of(module: ModuleOp, target: Target, timing: str) -> tuple[Part, ...]:
+def tree_of(module: ModuleOp, target: Target, profile: Profile) -> tuple[Part, ...]:
     """The loop tree of a module in the affine form, cycles by one timing profile."""
-    return _Reader(target, PROFILES[timing]).parts(module.body.block)
+    return _Reader(target, profile).parts(module.body.block)
 
 
 class _Reader:
-    def __init__(self, target: Target, cost: CostFunction) -> None:
+    def __init__(self, target: Target, profile: Profile) -> None:
         self.target = target
-        self.cost = cost
+        self.profile = profile
         self.loops = 0
 
     def parts(self, block: Block) -> tuple[Part, ...]:
@@ -173,13 +173,13 @@ class _Reader:
                 expression = op.address(slot.name)
                 has_immediate = op.SPEC.immediate_for(slot.name) is not None
                 addresses.append(Address(expression.constant, expression.terms, has_immediate))
-        return Step(instruction_cycles(op, self.target, self.cost), tuple(addresses))
+        return Step(instruction_cycles(op, self.target, self.profile), tuple(addresses))
 
 
-def instruction_cycles(op: Operation, target: Target, cost: CostFunction) -> int:
+def instruction_cycles(op: Operation, target: Target, profile: Profile) -> int:
     """Cycles of one execution of an instruction under a timing profile."""
     assert isinstance(op, Instruction)
     destination = op.operand_named(op.SPEC.slots[0].name) if op.SPEC.free_if_f0 else None
     is_f0 = destination is not None and destination.type == FRegister.at(0)
     fields = NO_FIELDS if op.SPEC.work is None else {s.name: op.number(s.name) for s in op.SPEC.flags}
-    return cost(op.SPEC, target, rd=0 if is_f0 else 1, fields=fields)
+    return profile.cycles(op.SPEC, target, rd=0 if is_f0 else 1, fields=fields)
