@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plena.compiler.compile import compile
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, exact
 from tests.kernels.checking import Function

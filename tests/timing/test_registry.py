@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from plena.optimizing.exploration import explore
 from torch import nn
 
 import plena
+from plena.api.exploration import explore
 from plena.assembly import encode, parse_asm
 from plena.cli import plena_cli
 from plena.cli.reference import instructions_page
