@@ -78,13 +78,11 @@ def _(imported, ir, mo):
 
 @app.cell
 def _(ir, kernels, mo, run_pipeline):
-    from plena.kernels.schedule import Schedule
-    from plena.passes.convert_plena_to_tile import convert
-    from plena.passes.pipelines import TILE_PIPELINE
+    from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
+    from plena.passes.pipelines import BUFFER_PIPELINE
 
     tiles = kernels.clone()
-    convert(tiles, Schedule(matmul="mm", attention="rows"))
-    run_pipeline(tiles, TILE_PIPELINE[1:])
+    run_pipeline(tiles, (ConvertPlenaToTile(matmul="mm", attention="rows"), *BUFFER_PIPELINE))
     mo.vstack([mo.md("## tile and loop: what lies where, what is loaded when"), ir(tiles)])
     return (tiles,)
 

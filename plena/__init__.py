@@ -15,21 +15,19 @@ Everything is imported when it is first used: importing ``plena`` imports neithe
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plena.compiler.compile import compile
+    from plena.api.compile import compile
+    from plena.api.exploration import explore
+    from plena.api.optimize import optimize
+    from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
     from plena.machine.target import Target
-    from plena.optimizing.exploration import explore
     from plena.optimizing.foreign import lift, stats
-    from plena.optimizing.optimizer import optimize
     from plena.optimizing.size_curve import size_curve
-    from plena.program.program import Program
     from plena.timing.registry import timings
     from plena.verification import verify
 
@@ -52,13 +50,13 @@ __all__ = [
 _HOMES = {
     "EmulatorError": "plena.errors",
     "PlenaError": "plena.errors",
-    "Program": "plena.program.program",
+    "Program": "plena.api.program",
     "Target": "plena.machine.target",
-    "compile": "plena.compiler.compile",
+    "compile": "plena.api.compile",
     "emulate": "plena.emulator",
-    "explore": "plena.optimizing.exploration",
+    "explore": "plena.api.exploration",
     "lift": "plena.optimizing.foreign",
-    "optimize": "plena.optimizing.optimizer",
+    "optimize": "plena.api.optimize",
     "size_curve": "plena.optimizing.size_curve",
     "stats": "plena.optimizing.foreign",
     "timings": "plena.timing.registry",
@@ -76,14 +74,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``plena.lift`` and ``plena.verify`` the functions: importing the packages behind them binds no names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -13,9 +13,9 @@ from torch._guards import CompileContext
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.traceback import preserve_node_meta
 
-from plena.compiler.compile import check_options, compile
+from plena.api.compile import check_options, compile
+from plena.api.program import Program
 from plena.errors import CompileError, PlenaError
-from plena.program.program import Program
 
 Runner = Callable[..., Sequence[Any]]
 """Takes what the graph takes and gives what it gives."""

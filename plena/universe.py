@@ -42,6 +42,7 @@ PASSES: dict[str, str] = {
     "roll-loops": "RollLoops",
     "reroll-loops": "RerollLoops",
     "select-loops": "SelectLoops",
+    "apply-loop-choices": "ApplyLoopChoices",
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",

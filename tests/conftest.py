@@ -1,7 +1,7 @@
 """Every run of the tests tries the same cases; what is skipped for want of a program is said before they start.
 
 Hypothesis profiles: `ci`, the default, repeats its cases exactly, `dev` looks for new failures, `mutants` shrinks
-nothing. Random search is `make hunt`'s.
+nothing. Random search is `make hunt`'s. Modules are verified between passes, unless PLENA_VERIFY_PASSES=0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
+
+os.environ.setdefault("PLENA_VERIFY_PASSES", "1")
 
 _SLOW = [HealthCheck.too_slow]
 

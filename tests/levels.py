@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.api.compile import program_of
+from plena.api.program import Program
 from plena.assembly import encode
 from plena.assembly.stream import stream_from_module
-from plena.compiler.compile import program_of
 from plena.compiler.search import lower
 from plena.driver import run_pipeline
 from plena.emulator import EmulationResult, emulate
@@ -19,7 +20,6 @@ from plena.interpreters.plena_isa import run_module
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.program import Program
 
 SMALL = Target().with_settings(
     {

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from plena.api.program import Program
 from plena.assembly import encode, parse_asm
 from plena.assembly.stream import Provenance
 from plena.host.layout import Source, TensorPlacement, scale_plane
 from plena.host.ports import Port, Region
 from plena.host.view import Permute
 from plena.machine.target import Target
-from plena.program.program import Program
 from plena.program.rationale import Attempt, Rationale, SizePoint, SourceLoop
 
 SMALL = Target().with_settings(

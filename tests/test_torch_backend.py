@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 import plena
 from plena import torch_backend as backend
-from plena.program.program import Program
+from plena.api.program import Program
 from plena.torch_backend import CapturedGraph, CompiledGraph
 
 FORMATS = 0.09

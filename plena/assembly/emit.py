@@ -10,17 +10,18 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.target import Target
 
 from plena.assembly import encode, print_asm, print_mem
-from plena.assembly.stream import instructions_from_module
+from plena.assembly.stream import instructions_from_module, stream_from_module
 
 
 @dataclass(frozen=True)
 class AssemblyTarget(Target):
-    """Assembly text, one instruction a line."""
+    """Assembly text, one instruction a line; comments say which part of the model follows, if the module does."""
 
     name = "plena-asm"
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
-        output.write(print_asm(instructions_from_module(module)))
+        stream = stream_from_module(module)
+        output.write(print_asm(stream.instructions, stream.provenance))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
+from plena.checking.plain_torch import plain_torch
 from plena.frontend.folding import evaluate_node, plan_folding, reads_values
 
 Rounding = Callable[[torch.Tensor], torch.Tensor]
@@ -59,7 +60,7 @@ class ModuleGraph:
     ) -> tuple[torch.Tensor, ...]:
         """The tensors that the module returns, in the order of the program's outputs; computed in float32."""
         run = _Run(self, replacement or Replacement())
-        with torch.no_grad():
+        with plain_torch():
             results = run.run(*self._arguments(inputs), enable_io_processing=False)
         specs = self.program.graph_signature.output_specs
         return tuple(
@@ -169,7 +170,7 @@ def _call(node: Node, args: Any, kwargs: Any) -> Any:
         return None
     assert callable(node.target)
     args, kwargs = pytree.tree_map(_float32_type, (tuple(args), dict(kwargs)))
-    with torch.no_grad():
+    with plain_torch():
         return node.target(*args, **kwargs)
 
 

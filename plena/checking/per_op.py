@@ -17,8 +17,8 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.interpreter import Interpreter
 from xdsl.ir import Operation, SSAValue
 
-from plena.checking.comparison import Comparison, Thresholds
-from plena.checking.reference import KEY_VALUE_TYPE, as_tensors
+from plena.checking.plain_torch import plain_torch
+from plena.checking.reference import KEY_VALUE_TYPE, ModuleReferences, as_tensors
 from plena.checking.rounding_sites import round_stored
 from plena.checking.staged_values import quantized_inputs, rounded_expressions
 from plena.dialects.plena import ParameterOp
@@ -33,10 +33,11 @@ from plena.interpreters.rounded_products import rounding_interpreter
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.program.thresholds import Comparison, Thresholds
 from plena.tensor.tracing import is_staged
 
 if TYPE_CHECKING:
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 BOUND = 0.03
 """Relative RMS error from which on a kernel counts as wrong."""
@@ -139,8 +140,9 @@ def check_per_op(
     observer = _Observer(imported, module, args, keywords, inputs, schedule or Schedule())
     places = [place for place, value in _tensors(imported.module) if _computed(value)]
     program, seen, unseen = observer.observe(places)
-    assert program.source is not None
-    rounded = rounded_expressions(program, program.source.staged())
+    assert program.signature is not None
+    source = ModuleReferences(program, imported, module, program.signature)
+    rounded = rounded_expressions(program, source.staged())
     parameters = _Parameters(rounded, imported.tensors)
     compared = _compare(imported.module, parameters, quantized_inputs(program, inputs), seen, target)
     ops = _operations(imported.module)
@@ -162,7 +164,7 @@ class _Observer:
     inputs: Sequence[torch.Tensor]
     schedule: Schedule
 
-    def observe(self, places: Sequence[Place]) -> tuple[Program, dict[Place, torch.Tensor], list[Place]]:
+    def observe(self, places: Sequence[Place]) -> tuple[ProgramData, dict[Place, torch.Tensor], list[Place]]:
         """A program, the machine's tensors, and the places that no program returns.
 
         Raises:
@@ -179,12 +181,14 @@ class _Observer:
             program, seen, unseen = self.observe(places[:middle])
             _, others, also_unseen = self.observe(places[middle:])
             return program, seen | others, unseen + also_unseen
-        outputs = as_tensors(program.run(*self.inputs, progress=False))
+        image = program.image
+        program.stage_inputs(self.inputs, image)
+        outputs = as_tensors(program.results(program.execute(image, progress=False)))
         own = len(self.imported.outputs)
         return program, dict(zip(places, outputs[own:], strict=True)), []
 
-    def _compiled(self, places: Sequence[Place]) -> Program:
-        from plena.compiler.compile import program_of
+    def _compiled(self, places: Sequence[Place]) -> ProgramData:
+        from plena.compiler.emitted import emitted
         from plena.compiler.search import lower_plainly
 
         kernels = self.imported.module.clone()
@@ -194,9 +198,7 @@ class _Observer:
             TensorSpec(f"tensor_{n}", shape_of(value), torch.float32) for n, value in enumerate(values)
         ]
         extended = replace(self.imported, module=kernels, outputs=[*self.imported.outputs, *further])
-        return program_of(
-            lower_plainly(kernels, self.schedule), extended, self.module, self.args, self.kwargs
-        )
+        return emitted(lower_plainly(kernels, self.schedule), extended, self.module, self.args, self.kwargs)
 
 
 def _main(module: ModuleOp) -> FuncOp:
@@ -279,7 +281,7 @@ class _Parameters:
 
 
 def _run(interpreter: Interpreter, op: Operation, values: Mapping[SSAValue, Any]) -> tuple[Any, ...]:
-    with torch.no_grad():
+    with plain_torch():
         return interpreter.run_op(op, tuple(values[operand] for operand in op.operands))
 
 

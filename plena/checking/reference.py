@@ -10,35 +10,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from plena.checking.comparison import CheckReport, Comparison, Thresholds
 from plena.checking.module_graph import ModuleGraph, Replacement
+from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites
 from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
 from plena.checking.uses import Uses, values_by_reader
-from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
 from plena.errors import PlenaError
 from plena.host.call_inputs import CallSignature
 from plena.host.staged_data import StagedData, data_of_module
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
 
 if TYPE_CHECKING:
-    from xdsl.dialects.builtin import ModuleOp
-
     from plena.frontend.program import ImportedProgram
-    from plena.program.program import Program
+    from plena.program.data import ProgramData, SourceReferences
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
 """The format in which keys and values lie in HBM."""
 
 
 def check_program(
-    program: Program,
+    program: ProgramData,
+    run: Callable[..., Any],
     inputs: Sequence[torch.Tensor],
     module: torch.nn.Module | ExportedProgram | None = None,
     signature: CallSignature | None = None,
@@ -46,6 +46,7 @@ def check_program(
     """Run a program and compare it with every reference that there is; see ``Program.check``.
 
     Args:
+        run: gives its results for inputs.
         inputs: the tensors, in the order of the program's inputs.
         module: of a program that was loaded from a folder.
         signature: how the module takes them.
@@ -66,7 +67,7 @@ def check_program(
         raise PlenaError(
             "there is nothing to compare with", "check", "Give the module: program.check(*inputs, module=m)."
         )
-    results = as_tensors(program.run(*inputs))
+    results = as_tensors(run(*inputs))
     of_machine, of_formats, exact = (
         None if reference is None else as_tensors(reference(*inputs))
         for reference in (machine, rounded, floating)
@@ -80,7 +81,7 @@ def check_program(
 
 
 def _require_same_graph(
-    source: ModuleReferences, exact: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
+    source: SourceReferences, exact: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
 ) -> None:
     """What torch.export captured computes what the module computes; else no reference can be trusted.
 
@@ -119,7 +120,7 @@ class ModuleReferences:
 
     def __init__(
         self,
-        program: Program,
+        program: ProgramData,
         imported: ImportedProgram,
         module: torch.nn.Module | ExportedProgram,
         signature: CallSignature,
@@ -132,7 +133,7 @@ class ModuleReferences:
 
     @staticmethod
     def of(
-        program: Program,
+        program: ProgramData,
         module: torch.nn.Module | ExportedProgram,
         signature: CallSignature,
         inputs: Sequence[torch.Tensor],
@@ -242,18 +243,8 @@ def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any
     try:
         for child in training:
             child.training = False
-        with torch.no_grad():
+        with plain_torch():
             return module(*args, **kwargs)
     finally:
         for child, mode in training.items():
             child.training = mode
-
-
-def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
-    """What ``check`` should demand of a program: attention alone by its keys, models by their layers."""
-    attentions = [op for op in tensor_level.walk() if isinstance(op, AttentionOp)]
-    if not attentions:
-        return Thresholds()
-    if any(isinstance(op, LinearOp | ProjectionsOp) for op in tensor_level.walk()):
-        return Thresholds.for_layers(len(attentions))
-    return Thresholds.for_attention(max(op.key_length for op in attentions))

@@ -18,25 +18,35 @@ if TYPE_CHECKING:
 
     from plena.dialects.plena import staging
     from plena.host.layout import TensorPlacement
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 Offset: TypeAlias = tuple[str, torch.Tensor]
 """The symbol of a matrix and what its products lack: a staged vector `matrix @ v` is rounded by itself."""
 
 
-def quantized_inputs(program: Program, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The inputs as the machine sees them: those parts that are staged to HBM are rounded."""
+def quantized_inputs(program: ProgramData, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The inputs as the machine sees them: those parts that are staged to HBM are rounded.
+
+    What is staged together with what its format loses is exact.
+    """
     seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
-    for placement in program.placements_of("input"):
+    placements = tuple(program.placements_of("input"))
+    exact = {_part(placement) for placement in placements if placement.residual}
+    for placement in placements:
         index = placement.source.index
-        if placement.memory == "hbm" and inputs[index].is_floating_point():
+        if placement.memory == "hbm" and _part(placement) not in exact and inputs[index].is_floating_point():
             before = inputs[index].detach().float()
             after = rounded(program, placement, before)
             seen[index] = torch.where(_differ(after, before), after, seen[index])
     return seen
 
 
-def rounded(program: Program, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
+def _part(placement: TensorPlacement) -> tuple[object, ...]:
+    """Which part of which tensor is staged, and how."""
+    return placement.source, placement.view, placement.shape, placement.format
+
+
+def rounded(program: ProgramData, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
     """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
 
     Infinities keep their value: the program means the original.
@@ -48,7 +58,7 @@ def rounded(program: Program, placement: TensorPlacement, tensor: torch.Tensor) 
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 
 
-def rounded_expressions(program: Program, data: StagedData) -> dict[str, torch.Tensor]:
+def rounded_expressions(program: ProgramData, data: StagedData) -> dict[str, torch.Tensor]:
     """The values of staging expressions in HBM by their symbol.
 
     Those that are staged together with what their format loses are exact.

@@ -22,7 +22,8 @@ from plena.dialects import aten
 from plena.dialects.plena import ParameterOp
 from plena.dialects.plena.staging import StagingAttr
 from plena.frontend import operators
-from plena.frontend.importer import GraphImporter, Parameter
+from plena.frontend.graph_builder import Parameter
+from plena.frontend.importer import GraphImporter
 from plena.frontend.program import ImportedProgram
 from plena.host.staged_data import symbol_of
 from plena.machine.target import Target

@@ -6,38 +6,43 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
+from plena.cli.commands import (
+    assemble,
+    check_program,
+    compare_loops,
+    compile_model,
+    completion,
+    explore_choices,
+    optimize_code,
+    report_program,
+    run_program,
+    show_stats,
+    verify_code,
+)
 from plena.cli.commands.command import Command
 from plena.cli.shown_warnings import DEBUG_VARIABLE, show_warnings
 
 COMPLETION_VARIABLE = "_ARGCOMPLETE"
 """Environment variable: set by the shell's completion code, which wants completions and no run."""
 
-COMMANDS: tuple[str, ...] = (
-    "compile_model.COMMAND",
-    "run_program.COMMAND",
-    "check_program.COMMAND",
-    "show_stats.COMMAND",
-    "report_program.COMMAND",
-    "compare_loops.COMMAND",
-    "assemble.ASM",
-    "assemble.DISASM",
-    "verify_code.COMMAND",
-    "optimize_code.COMMAND",
-    "explore_choices.COMMAND",
-    "completion.COMMAND",
-)
-"""The subcommands in the order of the help: file in plena/cli/commands and name in it."""
-
 
 def commands() -> list[Command]:
-    """Every subcommand."""
-    found: list[Command] = []
-    for entry in COMMANDS:
-        file, name = entry.split(".")
-        found.append(getattr(import_module(f"plena.cli.commands.{file}"), name))
-    return found
+    """Every subcommand in the order of the help."""
+    return [
+        compile_model.COMMAND,
+        run_program.COMMAND,
+        check_program.COMMAND,
+        show_stats.COMMAND,
+        report_program.COMMAND,
+        compare_loops.COMMAND,
+        assemble.ASM,
+        assemble.DISASM,
+        verify_code.COMMAND,
+        optimize_code.COMMAND,
+        explore_choices.COMMAND,
+        completion.COMMAND,
+    ]
 
 
 def parser() -> argparse.ArgumentParser:

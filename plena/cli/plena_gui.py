@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plena.cli.commands.sources import MODEL_HELP, is_model, load_code, load_model
+from plena.cli.commands.sources import MODEL_HELP, load_code
 from plena.cli.plena_opt import expanded, message_of
 from plena.errors import PlenaError
+from plena.frontend.model_files import is_model, load_model
 from plena.text_files import read_text
 
 if TYPE_CHECKING:

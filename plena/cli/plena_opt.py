@@ -27,6 +27,7 @@ from xdsl.utils.exceptions import (
 )
 from xdsl.xdsl_opt_main import xDSLOptMain
 
+from plena.cli.dominance import require_dominance
 from plena.cli.ir_strings import require_closed_strings
 from plena.cli.settings import setting
 from plena.cli.shown_warnings import DEBUG_VARIABLE, show_warnings
@@ -116,6 +117,8 @@ class PlenaOpt(xDSLOptMain):
         if file_extension == "mlir":
             require_closed_strings(text.decode(errors="replace"), self.get_input_name(), start_offset)
         module = super().parse_chunk(io.BytesIO(text), file_extension, start_offset)
+        if module is not None and file_extension == "mlir" and not self.args.disable_verify:
+            require_dominance(module)
         if module is not None and (self.args.settings is not None or self.args.overrides):
             self._attach_target(module)
         return module

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntAttr, ModuleOp
+from xdsl.dialects.builtin import DictionaryAttr, IntAttr, IntegerAttr, ModuleOp
+from xdsl.ir import Attribute
 
-from plena.dialects.tile import BufferOp, ConstantOp
-from plena.dialects.tile.placements import from_attribute, source_kind
+from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr, ConstantOp, DataOp
 from plena.host import view as views
 from plena.host.layout import TensorPlacement
+from plena.host.placement_attributes import placement_of
 from plena.host.ports import Region
+from plena.host.staged_data import StagedData, symbol_of
 from plena.host.view import Array
+from plena.kernels.context import name_taken
+from plena.passes.convert_plena_to_tile import USEFUL_MACS
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
 
 if TYPE_CHECKING:
     import torch
 
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 
 def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
@@ -29,7 +33,7 @@ def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
     for op in tiles.body.block.ops:
         if isinstance(op, BufferOp) and op.placements is not None and op.address is not None:
             for attribute in op.placements:
-                placement = TensorPlacement.from_json(from_attribute(attribute))
+                placement = placement_of(attribute, op.space)
                 address = op.address.data + placement.address
                 yield placement.at(address, plane.data if op.space == "hbm" else 0)
 
@@ -47,11 +51,46 @@ def memory_map_of(tiles: ModuleOp) -> Iterator[Region]:
     """Every buffer with its address."""
     for op in tiles.body.block.ops:
         if isinstance(op, BufferOp) and op.address is not None:
-            role = "scratch" if op.placements is None else source_kind(op.placements.data[0])
+            role = "data" if op.source_kind == "constant" else op.source_kind
             yield Region(op.symbol.data, op.space, op.address.data, op.size.data, role)
 
 
-def machine_reference(program: Program, tiles: ModuleOp) -> Any:
+def staged_data_of(tiles: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> StagedData:
+    """What placements name: staging expressions over the model's tensors, and the matrices of kernels.
+
+    Raises:
+        CompileError: a tensor of the model is called as one of those matrices.
+    """
+    expressions: dict[str, Attribute] = {}
+    constants: dict[str, Array] = {}
+    for op in tiles.body.block.ops:
+        if isinstance(op, DataOp):
+            constants[op.symbol.data] = op.value.values.copy()
+        elif isinstance(op, BufferOp):
+            for placement in op.placements or ():
+                if placement.source.kind.data == "data":
+                    expression = placement.source.value
+                    expressions[symbol_of(expression)] = expression
+    for name in expressions.keys() & constants.keys():
+        raise name_taken(name)
+    return StagedData(expressions, tensors, constants)
+
+
+def useful_macs_of(tiles: ModuleOp) -> dict[str, int]:
+    """Multiply-accumulates of the mathematical operations by module path of the model."""
+    counted = tiles.attributes[USEFUL_MACS]
+    assert isinstance(counted, DictionaryAttr)
+    return {path: n.value.data for path, n in counted.data.items() if isinstance(n, IntegerAttr)}
+
+
+def choices_of(tiles: ModuleOp) -> ChoicesAttr:
+    """What the conversion chose."""
+    choices = tiles.attributes[CHOICES]
+    assert isinstance(choices, ChoicesAttr)
+    return choices
+
+
+def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
     """A function of the inputs that interprets the tile level (plena.interpreters.tile)."""
 
     def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TypeAlias
 
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Attribute
+from xdsl.passes import ModulePass
 
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.compiler.loop_origins import source_loops
+from plena.compiler.lowered import choices_of
 from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.driver import run_pipeline
 from plena.errors import CompileError
-from plena.host.view import Array
 from plena.kernels.schedule import Schedule
-from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.changes import changes_of
+from plena.loops.selection.choices import Choice
 from plena.loops.selection.search import Point
 from plena.machine.target import Target
-from plena.passes.convert_plena_to_tile import Conversion, convert
-from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TILE_PIPELINE
+from plena.passes.apply_loop_choices import ApplyLoopChoices
+from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
+from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.statistics.statistics import Statistics, statistics_of
 from plena.timing.registry import profile_named
+
+Pass: TypeAlias = str | ModulePass
+"""A pass, by its name alone if its options have their default."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,14 @@ class Candidate:
     """One lowering: its schedule, the module at the tile level and in registers, and what it costs.
 
     `point` of `points` says what became of the loops of `lowering`, None that they are as they were. `rationale` is
-    that of the best one of a search.
+    that of the best one of a search. `passes` make `registers` of the module of plena kernels.
     """
 
     schedule: Schedule
     tiles: ModuleOp
     registers: ModuleOp
-    data: Mapping[str, Attribute | Array]
     statistics: Statistics
+    passes: tuple[Pass, ...] = ()
     decisions: tuple[str, ...] = ()
     tunable: bool = False
     pairable: bool = False
@@ -177,7 +183,7 @@ def _candidates(
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
     lowerings: list[tuple[_Lowering, Candidate]] = []
-    seen: set[str] = set()
+    seen: list[ModuleOp] = []
     for option in schedules(kernels, schedule):
         if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
             continue
@@ -187,7 +193,7 @@ def _candidates(
             problems.append(error)
             continue
         if lowering is not None:
-            lowerings.append((lowering, lowering.candidate(lowering.affine.clone())))
+            lowerings.append((lowering, lowering.candidate()))
 
     def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
         return not _runs(entry[1], target), *entry[1].cost(free=max_instructions is not None)
@@ -287,7 +293,7 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
     lowering = _Lowering.of(kernels, schedule)
     assert lowering is not None
-    lowered = [lowering.candidate(lowering.affine.clone())]
+    lowered = [lowering.candidate()]
     if max_instructions or lowered[0].statistics.static <= EXPANDABLE:
         lowered.extend(_expanded(lowering, max_instructions))
     return lowered
@@ -297,50 +303,54 @@ def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
     lowering = _Lowering.of(kernels, schedule)
     assert lowering is not None
-    return lowering.candidate(lowering.affine.clone())
+    return lowering.candidate()
 
 
 @dataclass(frozen=True)
 class _Lowering:
-    """A module at the tile level and in affine form."""
+    """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
 
     schedule: Schedule
-    conversion: Conversion
     tiles: ModuleOp
     affine: ModuleOp
+    passes: tuple[Pass, ...]
 
     @staticmethod
-    def of(kernels: ModuleOp, schedule: Schedule, seen: set[str] | None = None) -> _Lowering | None:
-        """The module under a schedule; None if its tile level is among those `seen` before."""
+    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:
+        """The module under a schedule; None if its tiles are those of a module `seen` before."""
+        conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
-        conversion = convert(tiles, schedule)
+        run_pipeline(tiles, (conversion,))
         if seen is not None:
-            text = str(tiles)
-            if text in seen:
+            if any(tiles.body.is_structurally_equivalent(other.body) for other in seen):
                 return None
-            seen.add(text)
-        run_pipeline(tiles, TILE_PIPELINE[1:])
+            seen.append(tiles.clone())
+        run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         run_pipeline(affine, AFFINE_PIPELINE)
-        return _Lowering(schedule, conversion, tiles, affine)
+        rolled = any(isinstance(op, RepeatOp) for op in kernels.walk())
+        before = ("roll-layers",) if rolled else ()
+        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *AFFINE_PIPELINE))
 
-    def candidate(self, module: ModuleOp, choices: tuple[str, ...] = ()) -> Candidate:
-        """A form of the affine module as a candidate; changes it."""
-        run_pipeline(module, REGISTER_PIPELINE)
-        instructions, target = stream_from_module(module).instructions, Target.from_module(module)
+    def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
+        """A candidate with these changes of the loops of the affine module."""
+        changes = tuple(str(change) for change in changes_of(choices))
+        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
+        module = self.affine.clone()
+        run_pipeline(module, passes)
+        instructions = stream_from_module(module).instructions
         profiles = [profile_named(self.schedule.timing)]
-        statistics = statistics_of(instructions, target, profiles=profiles)
-        conversion = self.conversion
+        chosen = choices_of(self.tiles)
         return Candidate(
             self.schedule,
             self.tiles,
             module,
-            conversion.data,
-            statistics,
-            (*conversion.decisions, *choices),
-            tunable=conversion.tunable,
-            pairable=conversion.pairable,
-            sections=conversion.sections,
+            statistics_of(instructions, Target.from_module(module), profiles=profiles),
+            (*self.passes, *passes),
+            (*chosen.lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            tunable=chosen.is_free("order"),
+            pairable=chosen.is_free("pairing"),
+            sections=chosen.sections.data,
             lowering=self,
         )
 
@@ -352,10 +362,7 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
     points = candidates(affine, timing=schedule.timing, max_instructions=budget)
 
     def apply(point: Point) -> Candidate:
-        module = affine.clone()
-        apply_choices(module, point.choices)
-        choices = tuple(f"loop of {c.loop.trips}: {c}" for c in point.choices)
-        return replace(lowering.candidate(module, choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
 
     if schedule.objective == "size":
         # Short loops can take more instructions than their iterations.

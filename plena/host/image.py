@@ -194,7 +194,8 @@ def _stage_hbm(
 ) -> None:
     number_format = placement.number_format(target)
     if placement.residual:
-        values = values - number_format.staged(values, placement.staging)
+        rest = values - number_format.staged(values, placement.staging)
+        values = np.where(values == 0, values, rest)  # Two zeros add up to minus zero if both are.
     elements, scales = number_format.stage(values, placement.staging)
     byte = placement.address + number_format.element_bytes(offset)
     _write(preload.hbm, placement, placement.base + byte, elements)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import prod
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, assert_never, get_args
 
 import numpy as np
 
@@ -51,7 +51,24 @@ class Source:
     symbol: str = ""
 
     def __str__(self) -> str:
-        return self.symbol if self.kind == "data" else f"{self.kind} {self.index}"
+        match self.kind:
+            case "data":
+                return self.symbol
+            case "input" | "output" | "scratch":
+                return f"{self.kind} {self.index}"
+            case _:
+                assert_never(self.kind)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the host writes it before the program runs."""
+        match self.kind:
+            case "input" | "data":
+                return True
+            case "output" | "scratch":
+                return False
+            case _:
+                assert_never(self.kind)
 
 
 @dataclass(frozen=True)
@@ -364,8 +381,10 @@ def _source_to_json(source: Source) -> Any:
             return {"data": source.symbol}
         case "scratch":
             return "scratch"
-        case _:
+        case "input" | "output":
             return {source.kind: source.index}
+        case _:
+            assert_never(source.kind)
 
 
 def _source_from_json(value: object, where: str) -> Source:

@@ -190,3 +190,41 @@ class Hidden(_Within):
     def to_json(self) -> Json:
         numbers = [self.width, self.hidden, self.empty, self.real, self.shifted, self.alone]
         return ["hidden", list(self.lower), list(self.upper), *numbers]
+
+
+@dataclass(frozen=True)
+class Sighted(_Within):
+    """Masks [batch, heads, queries or 1, keys] as they are, for so many ``queries``; refuses those that blind one.
+
+    A key is seen where a mask is not 0, or a ``real`` bias not minus infinity, and the band allows it.
+    """
+
+    queries: int = 1
+    real: int = 0
+
+    def apply(self, array: Array) -> Array:
+        seen = ~np.isneginf(array.astype(np.float32)) if self.real else array != 0
+        inside = inside_band(self.queries, array.shape[-1], self.lower, self.upper)
+        blind = ~(seen & inside).any(axis=-1)
+        if blind.any():
+            sample, head, query = (int(n) for n in np.argwhere(blind)[0])
+            of_head = f", head {head}" if array.shape[1] > 1 else ""
+            raise PlenaError(
+                f"query {query} of sample {sample}{of_head} sees no key: its row is NaN, and a later attention has it "
+                "among its keys, which the machine stores in a number format without NaN",
+                "staging attention masks",
+                "Let every query see a key, or hide keys by a finite number such as -1e9 instead of minus infinity.",
+            )
+        return array
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        """Nothing was changed."""
+        return array
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(shape) != 4 or shape[2] not in (1, self.queries):
+            raise ValueError(f"{shape} are no masks of {self.queries} queries")
+        return shape
+
+    def to_json(self) -> Json:
+        return ["sighted", list(self.lower), list(self.upper), self.queries, self.real]

@@ -71,14 +71,19 @@ def symbol_of(expression: Attribute) -> str:
 
 def _parsed(symbol: str) -> Attribute | None:
     """The staging expression that a symbol of `symbol_of` is the text of."""
+    from xdsl.context import Context
+    from xdsl.dialects.builtin import Builtin
     from xdsl.parser import Parser
     from xdsl.utils.exceptions import ParseError
 
-    from plena.driver import context
+    from plena.dialects.plena import Plena
 
     if not symbol.startswith("#"):
         return None
+    context = Context()
+    context.load_dialect(Builtin)
+    context.load_dialect(Plena)
     try:
-        return Parser(context(), symbol).parse_attribute()
+        return Parser(context, symbol).parse_attribute()
     except ParseError:
         return None

@@ -17,6 +17,9 @@ class Step(ABC):
     reads_numbers: ClassVar[bool] = False
     """Whether it computes with the elements: bf16 bits become numbers before."""
 
+    makes_booleans: ClassVar[bool] = False
+    """Whether its elements are true and false, whatever they were made of."""
+
     @abstractmethod
     def apply(self, array: Array) -> Array:
         """The array after this step."""

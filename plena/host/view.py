@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.host.mask_steps import Biases, Hidden
+from plena.host.mask_steps import Biases, Hidden, Sighted
 from plena.host.step import Array, Json, Step
 
 
@@ -167,6 +167,7 @@ class Compare(Step):
     number: float
 
     reads_numbers = True
+    makes_booleans = True
 
     def apply(self, array: Array) -> Array:
         return self._of(array)
@@ -200,6 +201,7 @@ class Bits(Step):
     """
 
     reads_numbers = True
+    makes_booleans = True
 
     def apply(self, array: Array) -> Array:
         wrong = (array != 0) & (array != 1)
@@ -229,6 +231,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "bits": Bits,
     "biases": Biases,
     "hidden": Hidden,
+    "sighted": Sighted,
 }
 
 

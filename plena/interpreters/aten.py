@@ -94,7 +94,7 @@ class AtenFunctions(InterpreterFunctions):
     def full(self, interpreter: Interpreter, op: aten.FullOp, args: PythonValues) -> PythonValues:
         import torch
 
-        from plena.frontend.element_types import torch_dtype
+        from plena.tensor.element_types import torch_dtype
 
         dtype = torch_dtype(element_type_of(op.result))
         return (torch.full(shape_of(op.result), op.value.value.data, dtype=dtype),)
@@ -124,13 +124,21 @@ class AtenFunctions(InterpreterFunctions):
 
     @impl(aten.ToOp)
     def to(self, interpreter: Interpreter, op: aten.ToOp, args: PythonValues) -> PythonValues:
-        from plena.frontend.element_types import torch_dtype
+        from plena.tensor.element_types import torch_dtype
 
         return (args[0].to(torch_dtype(element_type_of(op.result))),)
 
     @impl(aten.PowOp)
     def run_pow(self, interpreter: Interpreter, op: aten.PowOp, args: PythonValues) -> PythonValues:
         return (args[0] ** args[1],)
+
+    @impl(aten.SoftmaxOp)
+    def run_softmax(self, interpreter: Interpreter, op: aten.SoftmaxOp, args: PythonValues) -> PythonValues:
+        weights = args[0].softmax(op.dim.value.data)
+        if op.safe is not None:
+            empty = (args[0] == float("-inf")).all(op.dim.value.data, keepdim=True)
+            weights = weights.masked_fill(empty, 0.0)
+        return (weights,)
 
     @impl(aten.CompareOp)
     def compare(self, interpreter: Interpreter, op: aten.CompareOp, args: PythonValues) -> PythonValues:

@@ -14,10 +14,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
-from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
-from plena.dialects.tile.placements import from_attribute
+from plena.dialects.tile import BufferOp, ConstantOp, DataOp, TileOp, ViewOp, ops
 from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
+from plena.host.placement_attributes import placement_of
 from plena.host.view import Array
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
@@ -64,7 +64,7 @@ class TileFunctions(InterpreterFunctions):
 
     @impl(BufferOp)
     def run_buffer(self, interpreter: Interpreter, op: BufferOp, args: PythonValues) -> PythonValues:
-        placements = [TensorPlacement.from_json(from_attribute(p)) for p in op.placements or ()]
+        placements = [placement_of(p, op.space) for p in op.placements or ()]
         unit = 1
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
@@ -73,7 +73,7 @@ class TileFunctions(InterpreterFunctions):
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
-            elif placement.source.kind != "scratch":
+            elif placement.source.is_staged:
                 start = placement.address // unit
                 self._fill(data[start : start + placement.elements], placement)
         return (Region(data, 0, unit),)
@@ -98,6 +98,10 @@ class TileFunctions(InterpreterFunctions):
     def run_constant(self, interpreter: Interpreter, op: ConstantOp, args: PythonValues) -> PythonValues:
         values = np.array(op.numbers, np.float16).astype(np.float32)
         return (Region(scalar_bf16_round(values)),)
+
+    @impl(DataOp)
+    def run_data(self, interpreter: Interpreter, op: DataOp, args: PythonValues) -> PythonValues:
+        return ()
 
     @impl(ViewOp)
     def run_view(self, interpreter: Interpreter, op: ViewOp, args: PythonValues) -> PythonValues:

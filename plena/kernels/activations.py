@@ -87,9 +87,9 @@ def relu(lanes: Lanes, x: SSAValue) -> SSAValue:
 
 
 def _split(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
-    """max(x, 0) and min(x, 0), exactly: one expensive instruction, not two."""
+    """max(x, 0) and min(x, 0), exactly: one expensive instruction, not two, unless x may be infinite."""
     positive = relu(lanes, x)
-    return positive, lanes.apply("sub", x, positive)
+    return positive, lanes.apply("min", x, 0.0) if lanes.infinite else lanes.apply("sub", x, positive)
 
 
 def leaky_relu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
@@ -111,15 +111,41 @@ def absolute(lanes: Lanes, x: SSAValue) -> SSAValue:
     return lanes.apply("sub", positive, negative)
 
 
+def exponential(lanes: Lanes, x: SSAValue) -> SSAValue:
+    """The instruction saturates at e^88, where infinity is no more than that."""
+    result = lanes.apply("exp", x)
+    if lanes.infinite:
+        beyond = lanes.apply("sub", relu(lanes, x), lanes.apply("min", relu(lanes, x), LARGEST))
+        result = lanes.apply("add", result, beyond)
+    return result
+
+
+LARGEST = 2.0**127
+"""Numbers up to here are finite."""
+
+
+def _weighted(function: Callable[[Lanes, SSAValue], SSAValue]) -> Callable[[Lanes, SSAValue], SSAValue]:
+    """x times a weight that is 0 at minus infinity, where the product is NaN: the machine's weight is not quite 0."""
+
+    def weighted(lanes: Lanes, x: SSAValue) -> SSAValue:
+        result = function(lanes, x)
+        if lanes.infinite:
+            undefined = lanes.apply("mul", lanes.apply("min", x, 0.0), 0.0)
+            result = lanes.apply("add", result, undefined)
+        return result
+
+    return weighted
+
+
 ACTIVATIONS: dict[str, Callable[[Lanes, SSAValue], SSAValue]] = {
-    "silu": silu,
-    "gelu_erf": gelu_erf,
-    "gelu_tanh": gelu_tanh,
-    "gelu_quick": gelu_quick,
+    "silu": _weighted(silu),
+    "gelu_erf": _weighted(gelu_erf),
+    "gelu_tanh": _weighted(gelu_tanh),
+    "gelu_quick": _weighted(gelu_quick),
     "relu": relu,
     "sigmoid": sigmoid,
     "tanh": tanh,
-    "exp": lambda lanes, x: lanes.apply("exp", x),
+    "exp": exponential,
     "reciprocal": lambda lanes, x: lanes.apply("reciprocal", x),
     "abs": absolute,
 }

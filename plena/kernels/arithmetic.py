@@ -127,6 +127,7 @@ def unary(
         [rows_of(ctx, source)],
         (source.rows, source.blocks(ctx.target.vlen)),
         lambda lanes: expression(lanes, lanes.inputs[0]),
+        infinite=bool(ctx.undefined.of(op.operands[0])),
     )
     ctx.set(op.results[0], result)
 
@@ -202,5 +203,7 @@ def lower_gate(op: Operation, ctx: KernelContext) -> None:
         return lanes.apply("mul", activation(lanes, lanes.inputs[0]), lanes.inputs[1])
 
     size = (gate.rows, gate.blocks(ctx.target.vlen))
-    emit_elementwise(ctx, [rows_of(ctx, result)], [rows_of(ctx, gate), rows_of(ctx, up)], size, gated)
+    inputs = [rows_of(ctx, gate), rows_of(ctx, up)]
+    infinite = bool(ctx.undefined.of(op.gate))
+    emit_elementwise(ctx, [rows_of(ctx, result)], inputs, size, gated, infinite=infinite)
     ctx.set(op.result, result)

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Address, Linear, LoopBuilder
-from plena.dialects.tile import TILE_OPS, BufferOp, ConstantOp, TileOp, ViewOp
-from plena.dialects.tile.placements import to_attribute
-from plena.host.layout import TensorPlacement
+from plena.dialects.tile import (
+    TILE_OPS,
+    BufferOp,
+    ConstantOp,
+    DataOp,
+    MatrixAttr,
+    PlacementAttr,
+    TileOp,
+    ViewOp,
+)
+from plena.host.view import Array
 from plena.machine.target import Target
 
 _BY_NAME: dict[str, type[TileOp]] = {op.name.removeprefix("tile."): op for op in TILE_OPS}
@@ -29,7 +37,7 @@ class TileBuilder(LoopBuilder):
         name: str,
         space: str,
         size: int,
-        placements: Sequence[TensorPlacement] = (),
+        placements: Sequence[PlacementAttr] = (),
         anchor: tuple[BufferOp, int] | None = None,
     ) -> SSAValue:
         """Declares a buffer of `size` units under a unique name derived from `name`.
@@ -42,11 +50,15 @@ class TileBuilder(LoopBuilder):
             unique,
             space,
             size,
-            placements=[to_attribute(p.to_json()) for p in placements],
+            placements=placements,
             anchor=None if anchor is None else (anchor[0].symbol.data, anchor[1]),
         )
         self.declare(op)
         return op.buffer
+
+    def data(self, name: str, matrix: Array) -> None:
+        """Declares a matrix that placements can name as a constant."""
+        self.declare(DataOp(name, MatrixAttr.of(matrix)))
 
     def constant(self, *values: float) -> SSAValue:
         """FP SRAM words with these values; equal ones are shared."""

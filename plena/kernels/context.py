@@ -17,7 +17,9 @@ from plena.dialects.plena import MatmulOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
+from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
@@ -26,6 +28,7 @@ from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
+from plena.tensor.undefined_values import Undefined
 
 
 @dataclass
@@ -69,6 +72,8 @@ class KernelContext:
     """The index of the repetition that is being lowered."""
     may_hold_nan: bool = False
     """Whether some row may be NaN: the broadcast unit would spread it to others."""
+    undefined: Undefined = field(default_factory=Undefined)
+    """Which tensors may hold NaN or infinity."""
     tunable: bool = False
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
@@ -86,6 +91,10 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def spreads_nan(self, *values: SSAValue) -> bool:
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
+        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
 
     def place(
         self,
@@ -188,12 +197,20 @@ class KernelContext:
         elif last.layout == "column_blocks":
             surplus = -last.padded_matrix[0] % target.hbm_v_prefetch_amount
         if not surplus:
-            return self.builder.buffer(name, "hbm", size, placements)
+            return self.placed_buffer(name, "hbm", size, placements)
         zeros = self.constant_rows(f"guard_{surplus}", np.zeros((surplus, target.vlen), np.float32))
         guard = TensorPlacement(
             f"{name}_guard", "hbm", size, zeros.shape, "rows", last.format, zeros.source, view=zeros.view
         )
-        return self.builder.buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+        return self.placed_buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+
+    def placed_buffer(
+        self, name: str, space: str, size: int, placements: Sequence[TensorPlacement]
+    ) -> SSAValue:
+        """A buffer that the host fills, reads, or leaves to the program; what placements name must be in `data`."""
+        return self.builder.buffer(
+            name, space, size, [placement_attribute(placement, self.data) for placement in placements]
+        )
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
@@ -211,7 +228,7 @@ class KernelContext:
             view=tensor.view,
             limit=limit,
         )
-        return self.builder.buffer(name, memory, placement.elements, [placement])
+        return self.placed_buffer(name, memory, placement.elements, [placement])
 
     def element_bytes(self, format_key: str) -> int:
         """Bytes of HBM per element of a number format."""
@@ -277,10 +294,12 @@ class KernelContext:
     ) -> Panel:
         """A two-dimensional host tensor brought into vector SRAM, times a power of two; see `new_panel`.
 
-        With `exact` to bf16 precision: the sum of its MX form and of what that loses, brought in together.
+        With `exact`, and integers, to bf16 precision: the sum of its MX form and of what that loses, brought in
+        together.
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
+        exact = exact or tensor.integer
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -333,7 +352,7 @@ class KernelContext:
         return self.load(name, tensor, exact=True)
 
     def panel(self, value: SSAValue) -> Panel:
-        """The matrix in vector SRAM, loaded on first use if the host stages it: all but inputs to bf16 precision.
+        """The matrix in vector SRAM, loaded on first use if the host stages it: all but real inputs to bf16 precision.
 
         A tensor of another rank, which only the host rearranges, is loaded as rows of its last axis.
         """
@@ -344,21 +363,29 @@ class KernelContext:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            load = self.load if location.source.kind == "input" else self.load_exact
+            exact = location.source.kind != "input" or location.counts
+            load = self.load_exact if exact else self.load
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, Words):
-            from plena.kernels.words import spread
-
             if value not in self.spread:
-                self.spread[value] = spread(self, location)
+                self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 
     def constant_rows(self, name: str, rows: Array) -> HostTensor:
-        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices."""
-        self.data[name] = rows
+        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices.
+
+        Raises:
+            CompileError: a tensor of the model has that name.
+        """
+        known = self.data.get(name)
+        if isinstance(known, Attribute):
+            raise name_taken(name)
+        if known is None:
+            self.data[name] = rows
+            self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
 
@@ -374,6 +401,14 @@ class KernelContext:
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
         self.locations[value] = location
+
+
+def name_taken(name: str) -> CompileError:
+    """The error for a tensor of the model that is called as a matrix that kernels bring."""
+    return CompileError(
+        f"the model has a parameter or buffer `{name}`, which is the name of a matrix of the compiler",
+        hint="Rename it.",
+    )
 
 
 def _identifier(text: str) -> str:
@@ -429,3 +464,77 @@ __all__ = [
     "kernel_for",
     "lower_operation",
 ]
+
+
+def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
+    """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
+    vlen = ctx.target.vlen
+    panel = ctx.new_panel("spread", words.rows, words.groups)
+    per_block = min(vlen, words.groups)
+    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
+    for block in range(panel.blocks(vlen)):
+        groups = min(per_block, words.groups - block * per_block)
+        out = ctx.builder.view(panel.buffer, block * panel.block)
+        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
+    return panel
+
+
+def spread_group(
+    ctx: KernelContext,
+    words: Words,
+    first: int,
+    groups: int,
+    out: SSAValue,
+    masks: SSAValue | None,
+    width: int = 0,
+) -> None:
+    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+
+    With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
+    """
+    if width and groups > 1:
+        _copy_group(ctx, words, first, groups, out, width)
+        return
+    scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
+    ctx.builder.emit(
+        "spread_words",
+        out=out,
+        scratch=scratch,
+        words=ctx.builder.view(words.buffer, first),
+        masks=masks,
+        rows=words.rows,
+        groups=groups,
+        words_row=words.groups,
+    )
+
+
+def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+    """As `spread_group`, by way of a row written down in FP SRAM."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    row = builder.buffer("row_of_words", "fp", vlen)
+
+    def fill(at: SSAValue, source: SSAValue, count: int) -> None:
+        builder.emit("map_words", kind="copy", out=at, a=source, count=count, out_step=1, a_step=0)
+
+    fill(row, builder.constant(0.0), vlen)
+    with builder.loop(words.rows) as r:
+        with builder.loop(groups) as g:
+            source = builder.view(words.buffer, r * words.groups + g + first)
+            fill(builder.view(row, g * width), source, width)
+        builder.emit("splat", dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen)
+
+
+def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
+    """Row g is 1 in the lanes of group g of `width` lanes each and 0 elsewhere, in vector SRAM."""
+    return constant_panel(
+        ctx, f"lane_masks_{groups}_{width}", np.repeat(np.eye(groups, dtype=np.float32), width, axis=1)
+    )
+
+
+def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:
+    """A constant of at most one column block in vector SRAM, brought in once."""
+    known = ctx.constant_panels.get(name)
+    if known is None:
+        with ctx.builder.prologue():
+            known = ctx.constant_panels[name] = ctx.load(name, ctx.constant_rows(name, rows)).buffer
+    return known

@@ -60,7 +60,7 @@ def lower_embedding(op: Operation, ctx: KernelContext) -> None:
             table=ctx.place(
                 "table", table, "column_blocks", "HBM_V_ACT_TYPE", (rows, round_up(columns, vlen))
             ),
-            offsets=ctx.builder.buffer("ids", "int", placement.elements, [placement]),
+            offsets=ctx.placed_buffer("ids", "int", placement.elements, [placement]),
             rows=count,
             blocks=result.blocks(vlen),
             dst_block=result.block,

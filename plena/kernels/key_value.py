@@ -13,11 +13,10 @@ from plena.dialects.refusals import refusal
 from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Pad, Reshape, Slice
 from plena.integers import round_up
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
-from plena.kernels.words import lane_masks
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: 
     tail = round_up(max(0, reach + surplus - physical), max(1, target.hbm_v_writeback_amount))
     rows = blocks * physical + tail
     scratch = TensorPlacement(name, "hbm", 0, (rows, vlen), "rows", number_format, Source("scratch"))
-    buffer = builder.buffer(name, "hbm", rows * vlen * unit, [scratch])
+    buffer = ctx.placed_buffer(name, "hbm", rows * vlen * unit, [scratch])
     define_rows(ctx, panel, reach)
     with builder.step("store"):
         builder.emit(

@@ -14,10 +14,13 @@ from plena.kernels.words import word
 
 
 class Lanes:
-    """The body of an elementwise operation while it is written down; values are rows."""
+    """The body of an elementwise operation while it is written down; values are rows.
 
-    def __init__(self, ctx: KernelContext, inputs: int) -> None:
-        self.ctx = ctx
+    `infinite` says that they may hold infinities, so that differences of equal numbers are not always 0.
+    """
+
+    def __init__(self, ctx: KernelContext, inputs: int, *, infinite: bool = False) -> None:
+        self.ctx, self.infinite = ctx, infinite
         self.region: Region = ElementwiseOp.empty_body(inputs)
 
     @property
@@ -43,9 +46,11 @@ def emit_elementwise(
     inputs: Sequence[PanelRows],
     size: tuple[int, int],
     expression: Expression,
+    *,
+    infinite: bool = False,
 ) -> None:
     """outs = expression(inputs) for `size` = rows, blocks; scratch rows are declared as the body needs them."""
-    lanes = Lanes(ctx, len(inputs))
+    lanes = Lanes(ctx, len(inputs), infinite=infinite)
     result = expression(lanes)
     values = [result] if isinstance(result, SSAValue) else list(result)
     lanes.region.block.add_op(LanesYieldOp(*values))

@@ -63,7 +63,7 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
     n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
     pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
     shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
-    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.spreads_nan(value)
     ctx.decide(op, shape, broadcast)
     for group in _groups(layers):
         _lower_group(value, x, group, broadcast, ctx)

@@ -10,14 +10,14 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.host.view import Expand, Reshape
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
-from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import lane_hiding, lane_masks, word
+from plena.kernels.words import lane_hiding, word
 
 
 @kernel_for(RmsNormOp)

@@ -10,11 +10,11 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ViewOp
 from plena.host.view import Expand, Pad, Reshape
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, lane_masks, spread_group
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import few, lane_masks, new_words, spread_group
+from plena.kernels.words import few, new_words
 
 
 def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:
@@ -148,11 +148,12 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
             f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
         )
     spread, per_block = ctx.new_panel("spread", words.rows, lhs.columns), vlen // width
-    masks = lane_masks(ctx, min(per_block, groups), width)
+    finite = not ctx.undefined.of(value)
+    masks = lane_masks(ctx, min(per_block, groups), width) if finite else None
     for block in range(spread.blocks(vlen)):
         first = block * per_block
         out = ctx.builder.view(spread.buffer, block * spread.block)
-        spread_group(ctx, words, first, min(per_block, groups - first), out, masks)
+        spread_group(ctx, words, first, min(per_block, groups - first), out, masks, 0 if finite else width)
     return rows_of(ctx, spread)
 
 
@@ -187,6 +188,12 @@ def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
         return location
     panel = ctx.panel(value)
     vlen, groups = ctx.target.vlen, panel.columns
+    if groups > 1 and ctx.undefined.of(value):
+        raise refusal(
+            op,
+            f"{groups} numbers per row that may be infinite or NaN cannot be told apart on the scalar unit",
+            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
+        )
     if not few(ctx, panel.rows, groups) or not panel.is_packed or groups > vlen:
         raise refusal(
             op,
@@ -220,7 +227,10 @@ def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
         return []
     name = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
     used_lanes = ctx.constant_rows(f"used_lanes_{name}", used)
-    padding_lanes = ctx.constant_rows(f"padding_lanes_{name}", 1.0 - used)
+    # What is added to used lanes is minus zero: it leaves both zeros as they are, whose reciprocals differ.
+    padding_lanes = ctx.constant_rows(
+        f"padding_lanes_{name}", np.where(used, np.float32(-0.0), np.float32(1))
+    )
     buffer = load_vectors(ctx, "guards", [used_lanes, padding_lanes], exact=False)
     return [PanelRows(buffer, 0, vlen), PanelRows(ctx.builder.view(buffer, len(used)), 0, vlen)]
 

@@ -9,9 +9,8 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.refusals import refusal
 from plena.integers import ceil_div
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import Panel
-from plena.kernels.words import constant_panel
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from plena.dialects.plena import ReduceOp
 from plena.dialects.refusals import refusal
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.selection import require_finite
 from plena.kernels.tensors import Panel
-from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
+from plena.kernels.words import few, lane_hiding, new_words, word
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from xdsl.ir import SSAValue
+
 from plena.dialects.plena import ActivationOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import PanelRows
 from plena.kernels.context import KernelContext
-from plena.kernels.lanes import emit_elementwise, rows_of
+from plena.kernels.lanes import Expression, Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import as_words, guarded, like, reciprocal_of
 from plena.kernels.scalars import lower_activation
 from plena.kernels.tensors import Panel
 from plena.kernels.words import few, word
+from plena.tensor.infinities import is_positive
 
 STEPS = 24
 """Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits.
 Roots of numbers from 2^-40 to 2^40 come out to a bf16 ulp, smaller ones below 2^-20."""
+
+
+_HUGE = 2.0**127
+"""Its square times any number other than 0 is infinite."""
 
 
 def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
@@ -21,21 +29,45 @@ def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
     rows, columns = shape_of(op.input)
     kind = op.kind.data
     panel = ctx.panel(op.input)
-    if few(ctx, rows, columns) and columns <= min(4, ctx.target.vlen) and panel.is_packed:
+    finite = not ctx.undefined.of(op.result)
+    words = few(ctx, rows, columns) and columns <= min(4, ctx.target.vlen) and panel.is_packed
+    if words and finite:
         lower_activation(op, as_words(ctx, op, op.input), ctx)
         return
-    roots = _roots(ctx, panel)
-    if kind == "rsqrt":
-        guards = guarded(ctx, roots)
-        size = (roots.rows, roots.blocks(ctx.target.vlen))
-        emit_elementwise(
-            ctx,
-            [rows_of(ctx, roots)],
-            [rows_of(ctx, roots), *guards],
-            size,
-            lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]),
-        )
+    bounded = panel if not ctx.undefined.of(op.input) else _bounded(ctx, panel)
+    roots = _roots(ctx, bounded)
+    guards = guarded(ctx, roots) if kind == "rsqrt" else []
+    if is_positive(op.input) and finite:
+        inputs = [rows_of(ctx, roots), *guards]
+        if kind == "rsqrt":
+            _each(ctx, roots, inputs, lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]))
+    else:
+        inputs = [rows_of(ctx, roots), rows_of(ctx, panel), *guards]
+        _each(ctx, roots, inputs, lambda lanes: _edges(lanes, kind, bounded is not panel))
     ctx.set(op.result, roots)
+
+
+def _each(ctx: KernelContext, out: Panel, inputs: list[PanelRows], expression: Expression) -> None:
+    emit_elementwise(ctx, [rows_of(ctx, out)], inputs, (out.rows, out.blocks(ctx.target.vlen)), expression)
+
+
+def _bounded(ctx: KernelContext, panel: Panel) -> Panel:
+    """Without infinity, of which the iteration makes NaN."""
+    bounded = like(ctx, "bounded", panel)
+    _each(ctx, bounded, [rows_of(ctx, panel)], lambda lanes: lanes.apply("min", lanes.inputs[0], _HUGE))
+    return bounded
+
+
+def _edges(lanes: Lanes, kind: str, infinite: bool) -> SSAValue:
+    """What the iteration leaves out: the root of 0 is 0, of infinity infinity, of negative numbers NaN."""
+    root, x, *guards = lanes.inputs
+    huge = lanes.apply("mul", lanes.apply("mul", x, _HUGE), _HUGE)
+    negative = lanes.apply("min", huge, 0.0)
+    root = lanes.apply("add", root, lanes.apply("sub", negative, negative))
+    if infinite:
+        root = lanes.apply("add", root, lanes.apply("sub", x, lanes.apply("min", x, _HUGE)))
+    root = lanes.apply("mul", root, lanes.apply("min", huge, 1.0))
+    return reciprocal_of(lanes, root, tuple(guards)) if kind == "rsqrt" else root
 
 
 def _roots(ctx: KernelContext, source: Panel) -> Panel:

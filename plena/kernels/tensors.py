@@ -23,15 +23,22 @@ class HostTensor:
     view: tuple[Step, ...] = ()
     source_shape: tuple[int, ...] = ()
     integer: bool = False
+    """Whether the elements are integers, and no booleans."""
     stack: tuple[Source, ...] = ()
     """Inside a repetition: the sources of all iterations, placed one behind the other; `source` is the first."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the elements are integers that mean numbers: no test has made zeros and ones of them."""
+        return self.integer and not any(step.reads_numbers for step in self.view)
 
     def through(self, *steps: Step) -> HostTensor:
         """The tensor after more view steps."""
         shape = self.shape
         for step in steps:
             shape = step.result_shape(shape)
-        return replace(self, view=(*self.view, *steps), shape=shape)
+        integer = self.integer and not any(step.makes_booleans for step in steps)
+        return replace(self, view=(*self.view, *steps), shape=shape, integer=integer)
 
 
 @dataclass(frozen=True)

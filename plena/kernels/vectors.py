@@ -21,7 +21,7 @@ def load_vectors(
     """Vectors one behind the other, each from the beginning of a row on, VLEN elements in a row.
 
     Rows follow each other as they do in HBM, so that a prefetch brings in as many as it can. With `exact` to bf16
-    precision, inputs apart: biases and gains act on all rows alike, their errors do not average out.
+    precision, real inputs apart: biases and gains act on all rows alike, their errors do not average out.
     """
     target, vlen = ctx.target, ctx.target.vlen
     unit = ctx.element_bytes(ACTIVATIONS)
@@ -33,7 +33,7 @@ def load_vectors(
         parts.append((lanes, (rows, vlen)))
     total = sum(rows for _, (rows, _) in parts)
     exact = exact and isinstance(target.precision[ACTIVATIONS], Mx)
-    exact = exact and all(vector.source.kind == "data" for vector in vectors)
+    exact = exact and all(vector.source.kind == "data" or vector.integer for vector in vectors)
     loaded = 2 * total if exact else total
     buffer = ctx.builder.buffer(name, "vector", (loaded + target.hbm_v_prefetch_amount) * vlen)
     own = next((vector for vector in vectors if vector.stack), vectors[0])

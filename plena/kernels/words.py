@@ -7,10 +7,9 @@ from math import isfinite
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.host.view import Array
 from plena.instructions.context import survives_fp16
-from plena.kernels.context import KernelContext
-from plena.kernels.tensors import Panel, Words
+from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.tensors import Words
 
 LARGEST_POWER = 14
 """2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""
@@ -51,43 +50,6 @@ def new_words(ctx: KernelContext, rows: int, groups: int) -> Words:
     return Words(ctx.builder.buffer("words", "fp", rows * groups), rows, groups)
 
 
-def spread(ctx: KernelContext, words: Words) -> Panel:
-    """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
-    vlen = ctx.target.vlen
-    panel = ctx.new_panel("spread", words.rows, words.groups)
-    per_block = min(vlen, words.groups)
-    masks = None if words.groups == 1 else lane_masks(ctx, per_block, 1)
-    for block in range(panel.blocks(vlen)):
-        groups = min(per_block, words.groups - block * per_block)
-        out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks)
-    return panel
-
-
-def spread_group(
-    ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, masks: SSAValue | None
-) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row."""
-    scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
-    ctx.builder.emit(
-        "spread_words",
-        out=out,
-        scratch=scratch,
-        words=ctx.builder.view(words.buffer, first),
-        masks=masks,
-        rows=words.rows,
-        groups=groups,
-        words_row=words.groups,
-    )
-
-
-def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
-    """Row g is 1 in the lanes of group g of `width` lanes each and 0 elsewhere, in vector SRAM."""
-    return constant_panel(
-        ctx, f"lane_masks_{groups}_{width}", np.repeat(np.eye(groups, dtype=np.float32), width, axis=1)
-    )
-
-
 _LOW = -1.875 * 2.0**127
 """A number of every MX format whose double is minus infinity."""
 
@@ -120,12 +82,3 @@ def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
             b_row=vlen,
         )
     return hiding
-
-
-def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:
-    """A constant of at most one column block in vector SRAM, brought in once."""
-    known = ctx.constant_panels.get(name)
-    if known is None:
-        with ctx.builder.prologue():
-            known = ctx.constant_panels[name] = ctx.load(name, ctx.constant_rows(name, rows)).buffer
-    return known

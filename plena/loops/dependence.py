@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, linear_of
+from plena.dialects.loop.nests import inner_of_perfect_nest, is_defined_in, largest_value
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Mode
 from plena.loops.diophantine import may_be_zero
@@ -20,7 +21,6 @@ from plena.loops.effects import (
     EffectTable,
     Resource,
 )
-from plena.loops.loop_nests import inner_of_perfect_nest, is_defined_in, largest_value
 
 Distances = Mapping[SSAValue, tuple[int, int]]
 """Loop index -> smallest and largest number of iterations by which the second execution is later."""

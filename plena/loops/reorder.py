@@ -6,9 +6,9 @@ They only rewrite; whether the new order computes the same is asked of plena.loo
 from __future__ import annotations
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
+from plena.dialects.loop.nests import inner_of_perfect_nest, require_affine
 from plena.errors import CompileError
 from plena.loops.cloning import LoopScope, Scope, Substitution, clone, replace
-from plena.loops.loop_nests import inner_of_perfect_nest, require_affine
 
 
 def perfect_inner(outer: ForOp) -> ForOp:

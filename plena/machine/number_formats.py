@@ -268,6 +268,17 @@ class Mx(NumberFormat):
         codes = nearest_block_codes(values.reshape(-1), self.block, self.elem, self.scale)
         return self._as_bytes(*codes, values.shape)
 
+    def stage(self, x: ArrayLike, staging: Staging) -> tuple[Bytes, Bytes]:
+        """As the encoder, which has no minus zero: y / -0.0 is minus what y / 0.0 is."""
+        elements, scales = super().stage(x, staging)
+        values = np.asarray(x, dtype=np.float32)
+        negative = (values == 0) & np.signbit(values)
+        if self.elem.sign and negative.any():
+            codes = _from_bytes(elements, self.elem.width).copy()
+            codes[negative] |= 1 << (self.elem.width - 1)
+            elements = _to_bytes(codes, self.elem.width)
+        return elements, scales
+
     def _blocks_of(self, x: ArrayLike) -> F32:
         values = np.ascontiguousarray(x, dtype=np.float32)
         self._require_blocks(values.shape[-1] if values.ndim else 0)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from plena.assembly import encode
-from plena.assembly.statistics import Count, Statistics
 from plena.assembly.stream import stream_from_module
 from plena.errors import PlenaError
 from plena.passes.pipelines import REGISTER_PIPELINE
+from plena.program.data import ProgramData
+from plena.statistics.counts import Count
+from plena.statistics.statistics import Statistics
 
-if TYPE_CHECKING:
-    from plena.program.program import Program
+Data = TypeVar("Data", bound=ProgramData)
+
 
 MOST_EXPANDED = 2_000_000
 """Instructions up to which a program is expanded."""
@@ -30,7 +32,7 @@ class Row:
     expanded_loops: int
 
 
-def expanded(program: Program) -> Program:
+def expanded(program: Data) -> Data:
     """The same program without loops: lifted, fully unrolled, allocated again.
 
     Raises:
@@ -60,12 +62,13 @@ def expanded(program: Program) -> Program:
         provenance=tuple(stream.provenance),
         module=module,
         decisions=(*program.decisions, "all loops expanded"),
+        pipeline="",
         rationale=None,
         last_check=None,
     )
 
 
-def compare(rolled: Program, unrolled: Program) -> Iterator[Row]:
+def compare(rolled: ProgramData, unrolled: ProgramData) -> Iterator[Row]:
     """Every kernel step in program order, then the sum."""
     before, after = rolled.stats(), unrolled.stats()
     steps = [step for step in dict.fromkeys([*before.steps, *after.steps]) if step]
@@ -88,7 +91,7 @@ def compare(rolled: Program, unrolled: Program) -> Iterator[Row]:
     yield Row("sum", before, after, before.loop_starts, after.loop_starts)
 
 
-def _loops(program: Program, step: str) -> int:
+def _loops(program: ProgramData, step: str) -> int:
     """C_LOOP_START lines of one step."""
     statistics: Statistics = program.stats()
     return sum(program.provenance[loop.first_line - 1].step == step for loop in statistics.loops)

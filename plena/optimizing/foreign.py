@@ -13,7 +13,7 @@ from plena.machine.target import Target
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
-    from plena.assembly.statistics import Statistics
+    from plena.statistics.statistics import Statistics
 
 Words: TypeAlias = str | Sequence[int] | npt.NDArray[np.integer[Any]]
 """Assembly text, or 32-bit words."""
@@ -26,7 +26,7 @@ def stats(asm_or_words: Words, target: Target | None = None) -> Statistics:
         AssemblyError: the text cannot be read.
         PlenaError: loops that are not nested.
     """
-    from plena.assembly.statistics import statistics_of
+    from plena.statistics.statistics import statistics_of
 
     return statistics_of(_instructions(asm_or_words), target or Target())
 

@@ -1,4 +1,4 @@
-"""`plena.optimize`: any program lifted, rolled, expanded as far as it pays, and emitted again."""
+"""Any program lifted, rolled, expanded as far as it pays, and emitted again; `plena.api.optimize` wraps it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.assembly import decode, encode
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
@@ -26,7 +25,8 @@ from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import OBJECTIVES, SelectLoops, candidates
-from plena.program.program import Program
+from plena.program.data import ProgramData
+from plena.statistics.statistics import Statistics, statistics_of
 from plena.timing.registry import DEFAULT_TIMING, profile_named
 from plena.verification import verify_code
 from plena.verification.findings import Finding
@@ -55,7 +55,7 @@ class Candidate:
         )
 
 
-def optimize(
+def optimized(
     program: Source | Code | ModuleOp,
     target: Target | None = None,
     *,
@@ -63,29 +63,8 @@ def optimize(
     objective: Objective = "cycles",
     timing: str = DEFAULT_TIMING,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
-) -> Program:
-    """A program with the same effect on every memory that minimises an objective; never worse than what it was given.
-
-    Without a budget, cycles are not bought with any number of instructions: a long program becomes as short as it can
-    without taking more cycles.
-
-    Registers end up different. When registers do not suffice, spills go to words of INT SRAM and FP SRAM that the
-    program does not touch.
-
-    Args:
-        program: assembly text, words, or a module of `plena_isa`, in register or affine form.
-        target: the machine; a module's own, else the shipped settings, if not given.
-        max_instructions: static instructions it may have at most.
-        objective: "cycles" (under `max_instructions`) or "size".
-        timing: the profile whose cycles count.
-        preloaded: what the host loads into INT SRAM, see `Preloaded.of`.
-
-    Raises:
-        AssemblyError: the text cannot be parsed.
-        CompileError: contradictory options, or a budget that cannot be met: it says the smallest size.
-        PlenaError: naming the line of whatever cannot be lifted exactly.
-        VerificationError: the program would abort.
-    """
+) -> ProgramData:
+    """What `plena.optimize` gives; arguments and errors as there."""
     _check_options(objective, timing, max_instructions)
     declared = Preloaded.of(preloaded)
     task = Task.of(program, target, declared)
@@ -93,7 +72,7 @@ def optimize(
         found = list(_candidates(task, objective, timing, max_instructions))
     taken = _best(found, task, objective, timing, max_instructions)
     _verify(taken, task)
-    return Program(
+    return ProgramData(
         words=taken.words,
         target=task.target,
         module=taken.module,

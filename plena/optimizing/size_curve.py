@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from math import inf, log
 from typing import TYPE_CHECKING
 
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import LOOP_END, LOOP_START, stream_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
@@ -18,13 +17,14 @@ from plena.optimizing.optimization_task import ROLLING, Task
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
+from plena.statistics.statistics import Statistics, statistics_of
 from plena.timing.registry import profile_named
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
 
     from plena.loops.selection.search import Point
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 LONGEST_MEASURED = 4_000
 """Predicted static instructions up to which a point is lowered to registers and counted."""
@@ -76,7 +76,7 @@ class SizeCurve:
 
 
 def size_curve(
-    program: Program,
+    program: ProgramData,
     *,
     timing: str | None = None,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,

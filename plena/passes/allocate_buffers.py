@@ -15,7 +15,6 @@ from plena.buffers.intervals import Interval
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
-from plena.dialects.tile.placements import format_key, source_kind
 from plena.errors import CompileError
 from plena.host.layout import hbm_alignment, scale_plane
 from plena.integers import round_up
@@ -119,7 +118,7 @@ def _lives(module: ModuleOp) -> list[Interval]:
         using = users.get(op, [])
         start, end = _life(using, spans)
         if op.placements is not None:
-            kind = source_kind(op.placements.data[0])
+            kind = op.source_kind
             outermost = [spans[_path(user)[0]] for user in using]
             if kind == "output":
                 start, end = min((span[0] for span in outermost), default=0), total
@@ -203,7 +202,7 @@ def _ratio(buffer: BufferOp, target: Target) -> int:
     """Element bytes per scale byte of what lies in an HBM buffer, 0 elsewhere and without scales."""
     if buffer.space != "hbm" or buffer.placements is None:
         return 0
-    (name,) = {format_key(placement) for placement in buffer.placements}
+    (name,) = {placement.number_format.data for placement in buffer.placements}
     number_format = target.precision[name]
     return number_format.ratio if isinstance(number_format, Mx) else 0
 

@@ -21,7 +21,7 @@ from plena.dialects.refusals import UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.emission import Emitter
-from plena.tensor.infinities import finite_where_not, holds_infinity, holds_only
+from plena.tensor.infinities import finite_where_not, holds_infinity, holds_only, may_overflow
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.rewriting import rewrite_once
@@ -90,7 +90,7 @@ def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
 
 
 def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
-    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y)."""
+    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y); y may be infinite at run time."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
     largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
@@ -100,6 +100,14 @@ def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
     if holds_infinity(x) or holds_infinity(y):
         return False
+    if may_overflow(x):
+        x, y = y, x
+    if may_overflow(x):
+        raise refusal(
+            op,
+            "both operands may be infinite or NaN",
+            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
+        )
     difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
     step = e.add(plena.ActivationOp("relu", difference))
     e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))
@@ -235,7 +243,14 @@ def _conv2d(e: Emitter, op: aten.Conv2dOp) -> bool:
 
 
 def _softmax(e: Emitter, op: aten.SoftmaxOp) -> None:
+    """Rows of minus infinity alone are NaN; a safe softmax has to have none, for want of a kernel."""
     axis = op.dim.value.data
+    if op.safe is not None and may_overflow(op.input):
+        raise refusal(
+            op,
+            "rows of minus infinity alone become 0 in attention only",
+            "Fill in a finite number such as -1e9, or write torch.softmax where no row is minus infinity alone.",
+        )
     e.replace(_along(e, op.input, axis, lambda x: e.add(plena.SoftmaxOp(x))))
 
 

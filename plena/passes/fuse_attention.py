@@ -312,7 +312,7 @@ def _fuse(rewriter: PatternRewriter, op: Operation, attention: Attention, key: T
     query, value = trace(scores.query, scales=True), trace(attention.value, scales=True)
     cut = _heads_of(scores.shape, [query, key, value])
     emitter = Emitter(rewriter, op)
-    result = AttentionBuilder(emitter, scores, cut, "nan").build(query, key, value)
+    result = AttentionBuilder(emitter, scores, cut, attention.empty).build(query, key, value)
     rows, features = scores.shape[-2], shape_of(attention.value)[-1]
     per_head = LayoutMap.of((cut.batch, rows, cut.heads, features)).permuted((0, 2, 1, 3))
     emitter.replace(emitter.view(result, per_head, shape_of(op.results[0])))

@@ -10,9 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable, Resource
-from plena.loops.loop_nests import loops_in
 from plena.machine.target import Target
 
 

@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.plena_isa import Instruction
 from plena.gc_pause import without_collection
 from plena.loops import expand
-from plena.loops.loop_nests import loops_in
 from plena.passes.roll_loops import roll_module
 
 

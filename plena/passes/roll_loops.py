@@ -8,8 +8,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.dialects.loop.nests import loops_in
 from plena.gc_pause import without_collection
-from plena.loops.loop_nests import loops_in
 from plena.loops.rolling.apply import roll_block
 
 

@@ -152,10 +152,10 @@ def _unreachable(
 
 def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
     """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
-    from plena.assembly.statistics import statistics_of
     from plena.assembly.stream import stream_from_module
     from plena.driver import run_pipeline
     from plena.passes.pipelines import REGISTER_PIPELINE
+    from plena.statistics.statistics import statistics_of
 
     run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
     instructions, target = stream_from_module(module).instructions, Target.from_module(module)

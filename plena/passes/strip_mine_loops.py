@@ -8,9 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
 from plena.loops import strip_mine
-from plena.loops.loop_nests import loops_numbered
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
 from plena.loops import jam
 from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
-from plena.loops.loop_nests import loops_numbered
 from plena.loops.reorder import perfect_inner
 from plena.machine.target import Target
 

@@ -21,47 +21,47 @@ import json
 import os
 import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.machine.target import Target
-from plena.program.manifest_schema import check_manifest
+from plena.program.comparison import CheckReport
+from plena.program.data import ProgramData
+from plena.program.manifest import (
+    ASM,
+    CHUNK,
+    FILES,
+    FORMAT,
+    FP_SRAM,
+    HBM,
+    HBM_SIZE,
+    INT_SRAM,
+    MANIFEST,
+    PRIVATE,
+    VRAM,
+    WORDS,
+    checksum,
+    optional_part,
+    part,
+    read_manifest,
+    read_provenance,
+    read_useful_macs,
+)
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
-
-if TYPE_CHECKING:
-    from plena.program.program import Program
-
-T = TypeVar("T")
-
-FORMAT = 2
-"""Version of the manifest; 2 has the rationale and the outcome of a check."""
-
-MANIFEST = "manifest.json"
-ASM = "generated_asm_code.asm"
-WORDS = "generated_machine_code.mem"
-HBM = "hbm_for_behave_sim.bin"
-FP_SRAM = "fp_sram.bin"
-INT_SRAM = "int_sram.bin"
-VRAM = "vram_preload.bin"
-HBM_SIZE = "hbm_size.txt"
-PRIVATE = "hbm_private.bin"
-FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, HBM_SIZE, PRIVATE)
-
-_CHUNK = 1 << 24
 
 SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
@@ -71,7 +71,7 @@ HBM_BYTES = 64
 
 
 def save_program(
-    program: Program, directory: Path, inputs: Sequence[Any] | None = None, share: Path | None = None
+    program: ProgramData, directory: Path, inputs: Sequence[Any] | None = None, share: Path | None = None
 ) -> None:
     """Write a program folder; see ``Program.save``.
 
@@ -92,19 +92,18 @@ def save_program(
         raise PlenaError(f"cannot write the program: {error.strerror or error}", str(directory)) from None
 
 
-def load_program(directory: Path) -> Program:
+def load_program(directory: Path) -> ProgramData:
     """Read a program folder; see ``Program.load``.
 
     Raises:
         PlenaError: which file is missing, truncated, changed or does not fit the others.
     """
-    from plena.program.program import Program
-
     manifest = read_manifest(directory)
     where = str(directory / MANIFEST)
     try:
-        program = Program(
-            words=_read_words(directory),
+        words = _read_words(directory)
+        program = ProgramData(
+            words=words,
             target=Target().with_settings(part(manifest, "target", dict, where)),
             inputs=tuple(Port.from_json(p, where) for p in part(manifest, "inputs", list, where)),
             outputs=tuple(Port.from_json(p, where) for p in part(manifest, "outputs", list, where)),
@@ -122,13 +121,18 @@ def load_program(directory: Path) -> Program:
             last_check=optional_part(manifest, "check", CheckReport.from_json, where),
             thresholds=Thresholds.from_json(manifest.get("thresholds"), where),
             useful_macs=optional_part(manifest, "useful_macs", read_useful_macs, where),
+            provenance=read_provenance(manifest, len(words), where),
+            has_saved_inputs=bool(manifest.get("has_inputs")),
         )
     except OSError as error:
         raise PlenaError(f"cannot be read: {error.strerror}", str(error.filename or directory)) from None
-    program.provenance = read_provenance(manifest, len(program.words), where)
-    _require_consistent(program, directory, where)
-    program.constants = tuple(_array(directory / FP_SRAM, np.float16).astype(float).tolist())
-    program.int_sram = tuple(_array(directory / INT_SRAM, np.uint32).tolist())
+    text = _consistent_text(program, directory, where)
+    program = replace(
+        program,
+        constants=tuple(_array(directory / FP_SRAM, np.float16).astype(float).tolist()),
+        int_sram=tuple(_array(directory / INT_SRAM, np.uint32).tolist()),
+    )
+    program.__dict__["asm"] = text
     vector = _array(directory / VRAM, np.uint16) if (directory / VRAM).exists() else np.zeros(0, np.uint16)
     preload = program.empty_image(_read_hbm(directory, manifest))
     preload.vector[: vector.size] = vector[: preload.vector.size]
@@ -141,53 +145,11 @@ def load_program(directory: Path) -> Program:
                 f"{name} has {found} units, the tensors of the manifest need {needed}", str(directory)
             )
     program.__dict__["image"] = preload
-    program.has_saved_inputs = bool(manifest.get("has_inputs"))
     return program
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of a folder, after checking every file that it lists.
-
-    Raises:
-        PlenaError: no folder, no manifest, another version, a field that is missing or of the wrong kind, a file
-            missing, truncated or changed.
-    """
-    path = directory / MANIFEST
-    if not directory.is_dir():
-        raise PlenaError("no such program folder", str(directory), "`plena compile` makes one.")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PlenaError(
-            f"not a program folder: it has no {MANIFEST}", str(directory), "`plena compile` makes one."
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PlenaError(f"cannot be read: {error}", str(path), "Compile the program again.") from None
-    if not isinstance(manifest, dict) or "format" not in manifest:
-        raise PlenaError("not a manifest", str(path))
-    if manifest["format"] != FORMAT:
-        raise PlenaError(
-            f"format {manifest['format']!r}, this compiler reads format {FORMAT}",
-            str(path),
-            "Compile the program again.",
-        )
-    check_manifest(manifest, str(path))
-    for name, facts in part(manifest, "files", dict, str(path)).items():
-        _check_file(directory / name, facts, str(path))
-    return manifest
-
-
-def checksum(path: Path) -> str:
-    """CRC-32 of a file as eight hexadecimal digits."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            crc = zlib.crc32(block, crc)
-    return f"{crc:08x}"
-
-
 def _write_files(
-    program: Program, work: Path, inputs: Sequence[Any] | None, directory: Path, share: Path | None
+    program: ProgramData, work: Path, inputs: Sequence[Any] | None, directory: Path, share: Path | None
 ) -> None:
     from plena.assembly import print_mem
 
@@ -217,7 +179,7 @@ def _write_files(
     (work / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _staged(program: Program, path: Path) -> Preload:
+def _staged(program: ProgramData, path: Path) -> Preload:
     """The image in a file of its own: copied if the program has it in memory, else staged into the file."""
     size = program.image_bytes
     with path.open("wb") as file:
@@ -228,8 +190,8 @@ def _staged(program: Program, path: Path) -> Preload:
     if known is None:
         program.stage_data(preload)
         return preload
-    for start in range(0, size, _CHUNK):
-        part = known.hbm[start : min(start + _CHUNK, size)]
+    for start in range(0, size, CHUNK):
+        part = known.hbm[start : min(start + CHUNK, size)]
         if part.any():
             hbm[start : start + part.size] = part
     for mine, theirs in (
@@ -243,7 +205,7 @@ def _staged(program: Program, path: Path) -> Preload:
     return preload
 
 
-def _clear_inputs(program: Program, preload: Preload) -> None:
+def _clear_inputs(program: ProgramData, preload: Preload) -> None:
     """Zero what earlier runs staged, so that the bytes of a folder depend on its own inputs only."""
     for placement in program.placements_of("input"):
         if placement.memory == "hbm":
@@ -254,7 +216,7 @@ def _clear_inputs(program: Program, preload: Preload) -> None:
             memory[placement.address : placement.address + placement.elements] = 0
 
 
-def _manifest(program: Program, has_inputs: bool) -> dict[str, Any]:
+def _manifest(program: ProgramData, has_inputs: bool) -> dict[str, Any]:
     from importlib.metadata import version
 
     runs: list[list[Any]] = []
@@ -310,85 +272,6 @@ def _move(work: Path, directory: Path) -> None:
     os.replace(work / MANIFEST, directory / MANIFEST)
 
 
-def _check_file(path: Path, facts: object, where: str) -> None:
-    match facts:
-        case {"bytes": int(size), "crc32": str(crc)}:
-            pass
-        case _:
-            raise PlenaError(f"no size and checksum of {path.name}", where)
-    if path.name not in FILES:
-        raise PlenaError(f"lists an unknown file {path.name!r}", where)
-    hint = "Compile the program again."
-    try:
-        found = path.stat().st_size
-        if found != size:
-            how = "truncated" if found < size else "too long"
-            raise PlenaError(f"{how}: {found} bytes instead of {size}", str(path), hint)
-        if checksum(path) != crc:
-            raise PlenaError("changed since the program was saved (checksum)", str(path), hint)
-    except OSError as error:
-        raise PlenaError(f"cannot be read: {error.strerror}", str(path), hint) from None
-
-
-def part(document: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
-    """An entry of a manifest that must be there.
-
-    Raises:
-        PlenaError: it is missing or of another type.
-    """
-    if not isinstance(document.get(key), kind):
-        raise PlenaError(f"`{key}` is missing or malformed", where, "Compile the program again.")
-    return document[key]
-
-
-def optional_part(
-    document: Mapping[str, Any], key: str, reader: Callable[[object, str], T], where: str
-) -> T | None:
-    """An entry of a manifest that may be null.
-
-    Raises:
-        PlenaError: it is missing or malformed.
-    """
-    if key not in document:
-        raise PlenaError(f"`{key}` is missing", where, "Compile the program again.")
-    return None if document[key] is None else reader(document[key], where)
-
-
-def read_provenance(manifest: Mapping[str, Any], count: int, where: str) -> tuple[Any, ...]:
-    """Where each of `count` instructions comes from.
-
-    Raises:
-        PlenaError: the entry is missing or malformed.
-    """
-    from plena.assembly.stream import Provenance
-
-    runs = part(manifest, "provenance", list, where)
-    origins: list[Provenance] = []
-    for number, run in enumerate(runs):
-        match runs[number + 1] if number + 1 < len(runs) else [count]:
-            case [int(following), *_]:
-                pass
-            case _:
-                raise PlenaError(f"`provenance[{number + 1}]` is malformed", where)
-        match run:
-            case [int(start), str(module), str(step)] if start == len(origins) and following <= count:
-                origins.extend([Provenance(module, step)] * (following - start))
-            case _:
-                raise PlenaError(f"`provenance` is malformed at {run!r}", where)
-    return tuple(origins)
-
-
-def read_useful_macs(document: object, where: str) -> dict[str, int]:
-    """Multiply-accumulates by module path.
-
-    Raises:
-        PlenaError: not such a document.
-    """
-    if isinstance(document, dict) and all(isinstance(n, int) and n >= 0 for n in document.values()):
-        return document
-    raise PlenaError("`useful_macs` must be numbers by module path", where)
-
-
 def _read_words(directory: Path) -> npt.NDArray[np.uint32]:
     from plena.assembly import parse_mem
 
@@ -396,7 +279,8 @@ def _read_words(directory: Path) -> npt.NDArray[np.uint32]:
     return parse_mem(read_text(path), str(path))
 
 
-def _require_consistent(program: Program, directory: Path, where: str) -> None:
+def _consistent_text(program: ProgramData, directory: Path, where: str) -> str:
+    """The assembly text, if it and the manifest agree with the words."""
     from plena.assembly import encode, parse_asm
 
     path = directory / ASM
@@ -406,7 +290,6 @@ def _require_consistent(program: Program, directory: Path, where: str) -> None:
         differ = [n for n, (a, b) in enumerate(zip(assembled, program.words, strict=False)) if a != b]
         at = differ[0] if differ else min(len(assembled), len(program.words))
         raise PlenaError(f"{ASM} and {WORDS} differ from instruction {at} on", str(directory))
-    program.__dict__["asm"] = text
     size = read_text(directory / HBM_SIZE).strip()
     if size != str(program.hbm_size):
         raise PlenaError(f"{HBM_SIZE} says {size!r}, the manifest {program.hbm_size}", str(directory))
@@ -417,6 +300,7 @@ def _require_consistent(program: Program, directory: Path, where: str) -> None:
             raise PlenaError(f"{placement.name} belongs to {placement.source}, which there is not", where)
     if program.hbm_bytes > program.hbm_size:
         raise PlenaError(f"tensors reach beyond the {program.hbm_size} bytes of HBM", where)
+    return text
 
 
 def _array(path: Path, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -225,6 +225,16 @@ SHARED_IMAGE = Record(
     {"folder": TEXT, "bytes": COUNT, "crc32": TEXT, "segments": Each(Row((COUNT, COUNT, COUNT)))}
 )
 
+COMPARED = Maybe(Named(FIGURE))
+
+CHECK = Record(
+    {
+        **dict.fromkeys(("machine", "quantized", "float32", "formats", "added"), COMPARED),
+        "thresholds": Named(Maybe(NUMBER)),
+        "changed": Each(TEXT),
+    }
+)
+
 MANIFEST = Record(
     {
         "format": WHOLE,
@@ -240,7 +250,7 @@ MANIFEST = Record(
         "useful_macs": Maybe(Named(COUNT)),
         "decisions": Each(TEXT),
         "rationale": Maybe(RATIONALE),
-        "check": Maybe(Named(Maybe(Named(Maybe(FIGURE))))),
+        "check": Maybe(CHECK),
     },
     {
         "compiler": Record({"name": TEXT, "version": TEXT}),

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host.layout import TensorPlacement
 from plena.machine.target import Target
+from plena.program.manifest import HBM, read_manifest
 
 if TYPE_CHECKING:
-    from plena.program.program import Program
+    from plena.program.data import ProgramData
 
 SHARED_KEY = "shared_image"
 """Entry of the manifest of a folder that shares."""
@@ -38,7 +39,7 @@ class Segment(NamedTuple):
 
 
 def share_image(
-    program: Program, image: Path, private: Path, directory: Path, share: Path
+    program: ProgramData, image: Path, private: Path, directory: Path, share: Path
 ) -> dict[str, Any] | None:
     """Find an image's weights in another folder and write the rest to ``private``.
 
@@ -48,8 +49,6 @@ def share_image(
     Raises:
         PlenaError: the other folder is not whole, or shares an image itself.
     """
-    from plena.program.folder import HBM, read_manifest
-
     manifest = read_manifest(share)
     if SHARED_KEY in manifest:
         raise PlenaError(
@@ -82,8 +81,6 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
     Raises:
         PlenaError: the other folder is gone or holds another image, or the entry is malformed.
     """
-    from plena.program.folder import HBM, read_manifest
-
     match entry:
         case {"folder": str(folder), "bytes": int(size), "crc32": str(crc), "segments": [*listed]}:
             pass
@@ -114,7 +111,7 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
     return image
 
 
-def _candidates(program: Program, placements: list[TensorPlacement], target: Target) -> Iterator[Segment]:
+def _candidates(program: ProgramData, placements: list[TensorPlacement], target: Target) -> Iterator[Segment]:
     """Ranges of data placements that both programs lay out alike; whether the bytes agree is not known yet."""
     known = {_key(p): p for p in placements if p.memory == "hbm" and p.source.kind == "data"}
     for placement in program.placements_of("data"):

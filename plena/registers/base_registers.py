@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.loop.nests import largest_value
 from plena.errors import CompileError
-from plena.loops.loop_nests import largest_value
 
 WORD_BITS = 32
 

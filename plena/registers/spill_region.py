@@ -7,9 +7,9 @@ from enum import Enum
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 from xdsl.ir import Block, SSAValue
 
+from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa import Access, Memory, instructions_in
 from plena.errors import CompileError
-from plena.loops.loop_nests import largest_value
 from plena.machine.target import Target
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xdsl.ir import Block, Operation
 
 from plena.dialects.loop import ForOp, Linear
-from plena.loops.loop_nests import is_defined_in
+from plena.dialects.loop.nests import is_defined_in
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from plena.assembly import AsmInstruction
 from plena.assembly.loop_tree import static_loops
-from plena.assembly.statistics import Statistics, Weights, statistics_of
 from plena.assembly.stream import Provenance
-from plena.checking.comparison import CheckReport
 from plena.errors import PlenaError
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port, Region
 from plena.machine.target import Target
 from plena.optimizing.size_curve import SizeCurve
+from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
+from plena.statistics.statistics import Statistics, Weights, statistics_of
 from plena.timing.registry import DEFAULT_TIMING, profile_named, timings
 
 

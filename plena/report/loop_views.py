@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from plena.assembly import format_instruction
-from plena.assembly.statistics import LoopCount, Statistics, Weights
 from plena.assembly.stream import Provenance
 from plena.compiler.loop_origins import common_path
 from plena.report.contents import Contents
+from plena.statistics.counts import LoopCount
+from plena.statistics.statistics import Statistics, Weights
 
 MOST_LOOPS = 300
 """Rows of the tree; of more loops those with most cycles are shown."""

@@ -10,13 +10,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from plena.assembly.statistics import Count, Statistics
-from plena.checking.comparison import CheckReport, Comparison
+from plena.program.comparison import CheckReport
 from plena.program.rationale import SizePoint, best_by_size
+from plena.program.thresholds import Comparison
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views
 from plena.report.memory_pictures import memory_pictures
+from plena.statistics.counts import Count
+from plena.statistics.statistics import Statistics
 from plena.text_files import write_text
 from plena.timing.registry import remark_on
 

@@ -17,6 +17,7 @@ from xdsl.ir import BlockArgument, SSAValue
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.staged_tests import (
@@ -24,8 +25,10 @@ from plena.tensor.staged_tests import (
     IS_ZERO,
     Test,
     comparison_of,
+    is_argument,
     is_bits,
     is_boolean,
+    is_only_tested,
     negation,
     on_bits,
 )
@@ -209,6 +212,13 @@ def _tested_terms(op: aten.ToOp | aten.CompareOp, sight: Sight, *, negated: bool
         return None
     value, test = comparison
     sight = sight.broadcast(value, op.result)
+    if not is_bits(value) and is_argument(value) and not is_only_tested(value):
+        raise refusal(
+            op,
+            "a real argument is compared and used for something else too: its number format rounds it, so that the "
+            "comparison would be of other numbers",
+            "Give the mask as an argument of its own.",
+        )
     match on_bits(test) if is_bits(value) else None:
         case (False, True):
             return bit_terms(value, sight, negated=negated)

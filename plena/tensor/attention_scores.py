@@ -154,10 +154,11 @@ def _capped(op: aten.MulOp | aten.DivOp, sight: Sight) -> Scores | None:
 
 @dataclass(frozen=True)
 class Attention:
-    """softmax(scores) @ value."""
+    """softmax(scores) @ value; `empty` is what the softmax makes of minus infinity alone, "zero" or "nan"."""
 
     scores: Scores
     value: SSAValue
+    empty: str
 
 
 def match_attention(product: aten.MatmulOp) -> Attention | None:
@@ -171,7 +172,7 @@ def match_attention(product: aten.MatmulOp) -> Attention | None:
     matched = match_scores(scores) if sliced is None else _match_with_sinks(scores, sliced)
     if matched is None or matched.shape[-2:] != shape_of(product.input)[-2:]:
         return None
-    return Attention(matched, product.other)
+    return Attention(matched, product.other, "nan" if softmax.safe is None else "zero")
 
 
 def _unviewed(value: SSAValue) -> SSAValue:

@@ -6,9 +6,10 @@ it would become infinite: divisors, arguments of roots and fills with infinity b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from math import isinf, prod
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
@@ -21,42 +22,66 @@ _BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
 
 def holds_infinity(value: SSAValue) -> bool:
     """Whether the model itself puts infinities into a tensor."""
-    op = value.owner
+    return any(_puts_infinity(op) for op in _behind(value, _keeps_infinity))
+
+
+def _puts_infinity(op: Operation) -> bool:
     match op:
         case plena.FillInfinityOp():
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
-        case plena.ActivationOp():
-            return op.kind.data not in _BOUNDED and holds_infinity(op.input)
-        case plena.ClampOp():
-            return op.min is None and holds_infinity(op.input)
-        case plena.SoftmaxOp() | plena.ParameterOp():
-            return False
-        case plena.PlenaOp():
-            return any(holds_infinity(operand) for operand in op.operands)
         case _:
             return False
 
 
-def may_overflow(value: SSAValue) -> bool:
-    """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
-    op = value.owner
+def _keeps_infinity(op: Operation) -> bool:
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data not in _BOUNDED
+        case plena.ClampOp():
+            return op.min is None
+        case plena.SoftmaxOp():
+            return False
+        case _:
+            return True
+
+
+def _behind(value: SSAValue, passes: Callable[[Operation], bool] = lambda _: True) -> Iterator[Operation]:
+    """The operations that a value is made of, each once; not beyond those that let nothing pass."""
+    seen: set[SSAValue] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        op = value.owner
+        if value in seen or not isinstance(op, plena.PlenaOp):
+            continue
+        seen.add(value)
+        yield op
+        if passes(op):
+            waiting.extend(op.operands)
+
+
+def makes_infinity(op: Operation) -> bool:
+    """Whether an operation may make infinities or NaN of finite numbers of moderate size."""
     match op:
         case plena.FillInfinityOp():
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
         case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
-            return not _is_positive(op.input) or may_overflow(op.input)
+            return not is_positive(op.input)
         case plena.ActivationOp() if op.kind.data == "sqrt":
-            return not _is_nonnegative(op.input) or may_overflow(op.input)
+            return not _is_nonnegative(op.input)
         case plena.DivOp():
-            return may_overflow(op.lhs) or may_overflow(op.rhs) or not _is_positive(op.rhs)
-        case plena.PlenaOp():
-            return any(may_overflow(operand) for operand in op.operands)
+            return not is_positive(op.rhs)
         case _:
             return False
+
+
+def may_overflow(value: SSAValue) -> bool:
+    """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
+    return any(makes_infinity(op) for op in _behind(value))
 
 
 def holds_only(value: SSAValue, sign: int) -> bool:
@@ -96,7 +121,7 @@ def _is_nonnegative(value: SSAValue) -> bool:
             return False
 
 
-def _is_positive(value: SSAValue) -> bool:
+def is_positive(value: SSAValue) -> bool:
     """Whether all elements lie above 0 by a margin that bf16 keeps."""
     op = value.owner
     match op:
@@ -106,11 +131,11 @@ def _is_positive(value: SSAValue) -> bool:
             return op.value.value.data > 0 and _is_nonnegative(op.input)
         case plena.AddOp():
             sides = (op.lhs, op.rhs)
-            return all(map(_is_nonnegative, sides)) and any(map(_is_positive, sides))
+            return all(map(_is_nonnegative, sides)) and any(map(is_positive, sides))
         case plena.ActivationOp():
-            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and _is_positive(op.input)
+            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and is_positive(op.input)
         case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp():
-            return _is_positive(op.input)
+            return is_positive(op.input)
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return full.value.value.data > 0
         case _:
@@ -235,12 +260,15 @@ def _whole(e: Emitter, value: SSAValue, like: SSAValue) -> SSAValue:
 
 
 def _one_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
-    """value * selected + (1 - selected); rows and columns meet their like."""
+    """value * selected + (1 - selected); rows and columns meet their like.
+
+    Where it is selected minus zero is added, which leaves both zeros as they are: their reciprocals differ.
+    """
     shape = shape_of(value)
     matrix = shape if len(shape) == 2 else (1, prod(shape))
     if len(shape_of(selected)) == 1 and len(shape) == 1:
         selected = e.reshape(selected, matrix)
-    inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(e.flat(selected), -1.0)), 1.0))
+    inverse = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(selected), -1.0)), -1.0))
     rest = e.reshape(inverse, shape_of(selected))
     product = e.add(plena.MulOp(e.reshape(value, matrix), selected))
     return e.reshape(e.add(plena.AddOp(product, rest)), shape)

@@ -163,3 +163,31 @@ MODULES: dict[str, Callable[[], Call]] = {
     "nested": nested,
 }
 """Makes a call of each kind."""
+
+
+class Biased(nn.Module):
+    """A layer or attention of two heads with a constant mask."""
+
+    def __init__(self, inner: nn.Module, mask: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Any:
+        if isinstance(self.inner, nn.MultiheadAttention):
+            return self.inner(x, x, x, attn_mask=self.mask, need_weights=False)[0]
+        return self.inner(x, self.mask)
+
+
+class Scaled(nn.Module):
+    """Causal attention of two heads on one projection, with a scale of its own."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.first(x).view(1, -1, 2, 32).transpose(1, 2)
+        y = F.scaled_dot_product_attention(q, q, q, is_causal=True, scale=self.scale)
+        return self.last(y.transpose(1, 2).reshape(x.shape))

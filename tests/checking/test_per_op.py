@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plena.api.program import Program
 from plena.checking.per_op import OperationError, PerOpReport, check_per_op
 from plena.cli import plena_cli
 from plena.errors import CompileError
 from plena.kernels import activations
 from plena.machine.target import Target
-from plena.program.program import Program
 
 
 class Block(nn.Module):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from program_samples import SMALL, linear_program, weights
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
+from plena.api.program import Program
 from plena.checking.reference import ModuleReferences
 from plena.checking.staged_values import choose, distribute, quantized_inputs, rounded_expressions
 from plena.dialects.plena import staging
@@ -18,7 +18,7 @@ from plena.host.expressions import materialize
 from plena.host.layout import Source, TensorPlacement
 from plena.host.staged_data import StagedData, data_of_module, symbol_of
 from plena.host.view import Slice
-from plena.program.program import Program
+from tests.program_samples import SMALL, linear_program, weights
 
 W = SymbolRefAttr("w")
 MX = SMALL.precision["HBM_M_WEIGHT_TYPE"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import plena
-from plena.checking.comparison import CheckReport, Comparison, Thresholds
+from plena.api.program import Program
 from plena.checking.reference import as_tensors
 from plena.cli import plena_cli
 from plena.errors import PlenaError
 from plena.host.staged_data import StagedData
-from plena.program.program import Program
-from tests.checking.modules import MODULES, Tied, WrittenAttention, nested
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
+from tests.checking.modules import MODULES, Biased, Scaled, Tied, WrittenAttention, nested
 
 LIMITS = (0.002, 0.015)
 """Of the machine and the quantised reference."""
@@ -178,6 +180,43 @@ def test_constants_of_a_half_precision_module_are_staged_as_it_computes_them() -
 
     report = plena.compile(Half().bfloat16(), (torch.randn(16, 64).bfloat16(),)).check(quiet=True)
     assert report.passed and report.changed == ()
+
+
+# What torch's shortcuts compute is no reference.
+
+PLACES = torch.arange(8)
+EMPTY = (PLACES == 3)[:, None].expand(8, 8)
+"""The fourth query sees nothing."""
+ALIBI = -0.5 * (PLACES[:, None] - PLACES[None, :]).abs().float()
+
+SHORTCUTS: dict[str, Callable[[], nn.Module]] = {
+    "layer, empty row": lambda: Biased(nn.TransformerEncoderLayer(64, 2, 64, batch_first=True), EMPTY),
+    "layer, ALiBi": lambda: Biased(nn.TransformerEncoderLayer(64, 2, 64, batch_first=True), ALIBI),
+    "attention, empty row": lambda: Biased(nn.MultiheadAttention(64, 2, batch_first=True), EMPTY),
+    "attention, ALiBi": lambda: Biased(nn.MultiheadAttention(64, 2, batch_first=True), ALIBI),
+    "scale of -1": lambda: Scaled(-1.0),
+    "scale of 0": lambda: Scaled(0.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "enabled"), [*((kind, True) for kind in SHORTCUTS), ("layer, ALiBi", False)]
+)
+def test_shortcuts_of_torch_are_no_reference(kind: str, enabled: bool) -> None:
+    x = torch.randn(1, 8, 64)
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(enabled)
+    try:
+        program = plena.compile(SHORTCUTS[kind]().eval(), (x,))
+        report = program.check(quiet=True)
+        assert report.passed and report.float32 is not None, str(report)
+        assert torch.backends.mha.get_fastpath_enabled() is enabled
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+    break_weight(program)
+    program.machine_reference = None
+    failures = program.check(quiet=True).failures
+    assert any(failure.startswith("quantized") for failure in failures), failures
 
 
 # Weights that change.

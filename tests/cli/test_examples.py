@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plena.cli import plena_cli
+from plena.cli import plena_cli, plena_opt
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,10 +49,16 @@ def test_example(
     line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    words = shlex.split(line.partition(" > ")[0])
+    command, _, written = line.partition(" > ")
+    words = [
+        re.sub(r"\$\(cat (\S+)\)", lambda m: Path(m[1]).read_text().strip(), word)
+        for word in shlex.split(command)
+    ]
     if "generated_machine_code.mem" in line:
         shutil.copy("program.mem", "generated_machine_code.mem")
-    code = plena_cli.main(words[1:])
+    code = {"plena": plena_cli.main, "plena-opt": plena_opt.main}[words[0]](words[1:])
     printed = capsys.readouterr()
+    if written:
+        Path(written).write_text(printed.out)
     verdict = code == 0 or (words[1] == "verify" and re.search(r"\d+ errors", printed.out))
     assert verdict and not printed.err, printed.err

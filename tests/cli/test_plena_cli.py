@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program_samples import LINEAR, SMALL, linear_program, weights
 
+from plena.api.program import Program
 from plena.assembly import encode, parse_asm, print_mem
 from plena.cli import plena_cli
-from plena.cli.commands.sources import is_model, load_model
-from plena.program.program import Program
+from plena.frontend.model_files import is_model, load_model
+from tests.program_samples import LINEAR, SMALL, linear_program, weights
 
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))
 SETTINGS = [f"--set={key}={value}" for key, value in SMALL.settings().items()]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from affine.programs import parse
-
 from plena.compiler.loop_origins import AS_LOWERED, common_path, source_loops
-from plena.loops.loop_nests import loops_in
+from plena.dialects.loop.nests import loops_in
 from plena.loops.selection.apply import apply_choices
 from plena.machine.target import Target
 from plena.passes.select_loops import candidates
+from tests.affine.programs import parse
 
 NEST = """
 loop.for %i = 0 to 2 {

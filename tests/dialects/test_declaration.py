@@ -19,11 +19,11 @@ from plena.dialects.plena_isa import (
     Field,
     Instruction,
     Mode,
-    instruction,
     instructions_in,
     withdraw,
 )
 from plena.dialects.plena_isa.demands import aligned
+from plena.dialects.plena_isa.instruction import instruction
 from plena.dialects.plena_isa.sizes import VLEN, of_target
 from plena.dialects.plena_isa.spec import STICKY, Memory, f, gp
 from plena.dialects.plena_isa.touches import reads_rows, writes_rows, writes_words

@@ -19,3 +19,4 @@ config.test_exec_root = str(_here.parents[1] / "build" / "lit")
 config.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 config.environment["PYTHONPATH"] = str(_here.parents[1])  # this tree, also where another one is installed
 config.substitutions.append(("PLENA_ROUNDTRIP", "plena-opt %s --print-op-generic | plena-opt | filecheck %s"))
+config.environment["PYTHONPATH"] = str(_here.parents[1])  # the tree that holds these files, installed or not

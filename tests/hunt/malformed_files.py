@@ -91,8 +91,7 @@ class Makers:
         )  # fmt: skip
 
     def _save(self) -> None:
-        sys.path.insert(0, str(TESTS))
-        from program_samples import linear_program, weights
+        from tests.program_samples import linear_program, weights
 
         linear_program(weights()).save(self.saved)
 

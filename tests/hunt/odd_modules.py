@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from plena.api.compile import compile
 from plena.checking.reference import as_tensors
-from plena.compiler.compile import compile
 from plena.dialects.refusals import CompilerBug
 from plena.errors import PlenaError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plena.compiler.compile import compile
+from plena.api.compile import compile
 from plena.verification import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from plena.checking.plain_torch import plain_torch
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 
@@ -145,19 +146,10 @@ def _of_all(x: Tensor) -> float:
 
 
 def leaves(module: nn.Module, state: dict[str, Tensor], args: Sequence[Any]) -> list[Any]:
-    """What a module returns, flat; attention by the operators that torch.export takes, not by the fast path.
-
-    The two differ where no key is visible: the fast path gives NaN.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad():
-            if not state:
-                return pytree.tree_leaves(module(*args))
-            return pytree.tree_leaves(torch.func.functional_call(module, state, tuple(args)))
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    """What a module returns, flat."""
+    with plain_torch():
+        outputs = torch.func.functional_call(module, state, tuple(args)) if state else module(*args)
+    return pytree.tree_leaves(outputs)
 
 
 def rounded_results(module: nn.Module, args: Sequence[Any], target: Target, seed: int) -> list[Tensor]:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from plena.api.compile import compile
+from plena.api.program import Program
 from plena.checking.reference import as_tensors
-from plena.compiler.compile import compile
 from plena.dialects.refusals import CompilerBug
 from plena.errors import CompileError, VerificationError
 from plena.machine.target import Target
-from plena.program.program import Program
 from plena.verification import Severity, verify
 from plena.verification.findings import Finding
 from tests.hunt.case import BlockCase, Case

@@ -12,7 +12,6 @@ from xdsl.parser import Parser
 from xdsl.utils.exceptions import InterpretationError
 
 from plena.assembly import encode, parse_asm
-from plena.assembly.statistics import statistics_of
 from plena.assembly.stream import instructions_from_module, module_from_instructions
 from plena.dialects.loop import Loop
 from plena.dialects.plena_isa import INSTRUCTIONS, PlenaISA
@@ -23,6 +22,7 @@ from plena.machine.target import Target
 from plena.passes.allocate_registers import AllocateRegisters
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.set_state import SetState
+from plena.statistics.statistics import statistics_of
 from tests.conformance.cases import Case, index
 from tests.properties.strategies_isa import AFFINE, Text
 from tests.properties.strategies_programs import (

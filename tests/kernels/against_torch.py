@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plena.compiler.compile import compile
+from plena.api.compile import compile
+from plena.api.program import Program
 from plena.machine.target import Target
-from plena.program.program import Program
 from tests.kernels.checking import FUNCTION_ERROR, Function
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from plena.checking.comparison import Comparison, Thresholds
 from plena.checking.reference import as_tensors
+from plena.program.thresholds import Comparison, Thresholds
 from tests.kernels.checking import Function, check, machine
 from tests.poison import check_reads_what_is_defined
 
@@ -86,3 +86,31 @@ def test_many_keys_that_matter_alike(size: float, options: dict[str, Any]) -> No
 
 def sdpa_of(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return sdpa(q, k, v)
+
+
+@SCHEDULES
+@pytest.mark.parametrize("scale", [None, -0.1])
+def test_queries_that_are_keys_or_values_too_are_not_scaled_in_place(
+    scale: float | None, options: dict[str, Any]
+) -> None:
+    """Keys and values are stored after the queries were scaled: a computed tensor that is both needs a copy."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = first, second
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            q, k = (p(x).view(1, 8, 2, 32).transpose(1, 2) for p in (self.first, self.second))
+            found = (sdpa(*three, scale=scale) for three in ((q, q, q), (q, k, q), (q, q, k)))
+            return tuple(y.transpose(1, 2).reshape(8, 64) for y in found)
+
+    class Last(Shared):
+        def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+            q = self.first(x).view(1, 8, 2, 32).transpose(1, 2)
+            return sdpa(q, q, q, scale=scale).transpose(1, 2).reshape(8, 64)
+
+    for module in (Shared(), Last()):
+        check(module, heads(8, 64), error=0.02, **options)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 
-from affine.programs import parse
-from affine.sequence import executed
-
 from plena.dialects.loop import AffineOp, ForOp, Linear, linear_of
+from plena.dialects.loop.nests import loops_in
 from plena.gc_pause import without_collection
 from plena.loops import expand, fuse, interchange, jam, peel, strip_mine, unroll
 from plena.loops.cloning import Scope, Substitution, affine_op, clone
-from plena.loops.loop_nests import loops_in
+from tests.affine.programs import parse
+from tests.affine.sequence import executed
 
 ROWS = """
 loop.for %i = 0 to {trips} {{

@@ -3,19 +3,19 @@
 import itertools
 from collections.abc import Callable
 
-from affine.programs import Program, parse, programs
-from affine.uninterpreted import TINY, final_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
+from plena.dialects.loop.nests import inner_of_perfect_nest, loops_in
 from plena.dialects.plena_isa import Instruction
 from plena.dialects.plena_isa.spec import Memory, Mode
 from plena.loops import fuse, interchange, jam
 from plena.loops.dependence import Legality, may_conflict
 from plena.loops.effects import Effect, EffectTable
-from plena.loops.loop_nests import inner_of_perfect_nest, loops_in
 from plena.machine.target import Target
+from tests.affine.programs import Program, parse, programs
+from tests.affine.uninterpreted import TINY, final_state
 
 
 def legality(target: Target = TINY) -> Legality:

@@ -206,6 +206,8 @@ def test_prefetch_amounts_round_up_to_tiles() -> None:
 
 
 def test_importing_targets_is_light() -> None:
-    code = "import sys, plena.machine.target; print([m for m in ('numba', 'torch', 'xdsl') if m in sys.modules])"
+    code = (
+        "import sys, plena.machine.target; print([m for m in ('numba', 'torch', 'xdsl') if m in sys.modules])"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

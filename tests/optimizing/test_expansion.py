@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from program_samples import LINEAR, SMALL, linear_program, weights
 
+from plena.api.program import Program
 from plena.assembly import parse_asm
 from plena.assembly.stream import Provenance, module_from_instructions
 from plena.errors import PlenaError
 from plena.optimizing.expansion import compare, expanded
-from plena.program.program import Program
+from tests.program_samples import LINEAR, SMALL, linear_program, weights
 
 
 def with_module() -> Program:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 
 import plena
+from plena.api.optimize import optimize
 from plena.driver import run_pipeline
 from plena.errors import CompileError, PlenaError, VerificationError
 from plena.lifting import Code, Preloaded, lift_code
-from plena.optimizing.optimizer import optimize
 from plena.verification import verify
 from tests.corpus import programs as corpus
 from tests.lifting.affine_machine import memories

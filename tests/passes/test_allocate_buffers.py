@@ -64,10 +64,9 @@ def test_what_a_loop_uses_lives_through_it() -> None:
     assert share(buffers["b"], buffers["c"])
 
 
-@pytest.mark.parametrize(("kind", "meets"), [("input = 0 : i64", "before"), ("output = 0 : i64", "after")])
+@pytest.mark.parametrize(("kind", "meets"), [("input", "before"), ("output", "after")])
 def test_tensors_of_the_host_live_from_the_start_or_to_the_end(kind: str, meets: str) -> None:
-    placement = f"""{{name = "t", memory = "vector", address = 0 : i64, shape = [4 : i64, 16 : i64],
-        layout = "column_blocks", format = "bf16", source = {{{kind}}}, padded = [4 : i64, 16 : i64]}}"""
+    placement = f"""#tile.placement<"t" of {kind} 0 as column_blocks [4, 16] bf16>"""
     buffers = allocated(f"""
     %t = tile.buffer @t [64] : !tile.buffer<vector> placements [{placement}]
     %before = tile.buffer @before [64] : !tile.buffer<vector>

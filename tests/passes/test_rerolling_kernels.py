@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from affine.sequence import executed
 from torch import nn
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.dialects.loop.nests import loops_in
 from plena.driver import context, run_pipeline
 from plena.frontend import import_module
 from plena.kernels.schedule import Schedule
-from plena.loops.loop_nests import loops_in
 from plena.machine.target import Target
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.convert_plena_to_tile import convert
@@ -20,6 +19,7 @@ from plena.passes.pipelines import AFFINE_PIPELINE, TENSOR_PIPELINE
 from plena.passes.roll_loops import RollLoops
 from plena.passes.select_loops import lowered_costs
 from plena.passes.unroll_loops import UnrollLoops
+from tests.affine.sequence import executed
 
 
 class Attention(nn.Module):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from affine.programs import OTHER_KINDS, VECTOR_KINDS, Program, context, parse, programs
-from affine.sequence import executed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.plena_isa import Instruction
-from plena.loops.loop_nests import loops_in
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.roll_loops import RollLoops
 from plena.passes.unroll_loops import UnrollLoops
+from tests.affine.programs import OTHER_KINDS, VECTOR_KINDS, Program, context, parse, programs
+from tests.affine.sequence import executed
 
 
 def roll(module: ModuleOp) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from affine.programs import Program, context, parse, programs
-from affine.uninterpreted import TINY, final_state
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.dialects.loop.nests import loops_in
 from plena.errors import CompileError
-from plena.loops.loop_nests import loops_in
 from plena.loops.selection.apply import apply_choices
 from plena.machine.target import Target
 from plena.passes.select_loops import SelectLoops, candidates, lowered_costs, select
+from tests.affine.programs import Program, context, parse, programs
+from tests.affine.uninterpreted import TINY, final_state
 
 
 @given(programs(shapes=("free", "nest", "pair")), st.sampled_from(("cycles", "size")), st.integers(8, 80))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from program_samples import SCALE, linear_program, lookup_program, weights
 
+from plena.api.program import Program
 from plena.assembly import parse_mem
 from plena.errors import PlenaError
-from plena.program.program import Program
+from tests.program_samples import SCALE, linear_program, lookup_program, weights
 
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from program_samples import linear_program, weights
 
 import plena
 from plena.errors import PlenaError
 from plena.program.manifest_schema import MANIFEST, check_manifest
+from tests.program_samples import linear_program, weights
 
 FREE = ("target.",)
 """Fields that others check: the target its settings."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from register_form.programs import Program, programs
-from register_form.trace import trace
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
@@ -13,6 +11,8 @@ from plena.dialects.plena_isa import FRegister, GPRegister, PlenaRegister, instr
 from plena.errors import CompileError
 from plena.passes.allocate_registers import AllocateRegisters
 from plena.passes.materialize_addresses import MaterializeAddresses
+from tests.register_form.programs import Program, programs
+from tests.register_form.trace import trace
 
 FLOATS = ("S_LD_FP", "S_ST_FP", "S_ADD_FP", "V_RED_MAX", "M_MM")
 

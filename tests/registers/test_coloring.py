@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from affine.programs import parse
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.registers.coloring import color
 from plena.registers.live_cells import bits, interference_of
+from tests.affine.programs import parse
 
 
 @st.composite

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from affine.programs import parse
 from hypothesis import given
-from register_form.programs import Program, programs
-from register_form.trace import trace
 from xdsl.context import Context
 
 from plena.dialects.plena_isa import FRegister, GPRegister, RegisterOp, instructions_in
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.registers.spilling import Spiller
 from plena.registers.webs import split_webs
+from tests.affine.programs import parse
+from tests.register_form.programs import Program, programs
+from tests.register_form.trace import trace
 
 
 @given(programs())

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from program_samples import LINEAR, SMALL
-from report.samples import Page, saved_program
 
 from plena.assembly import encode, parse_asm, print_mem
 from plena.errors import PlenaError
@@ -21,6 +19,8 @@ from plena.report.reading import (
     contents_of_folder,
     measure_curve,
 )
+from tests.program_samples import LINEAR, SMALL
+from tests.report.samples import Page, saved_program
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from plena.cli.reference import instructions_page
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.dialects.plena_isa.spec import Cost
 from plena.errors import CompileError, PlenaError
-from plena.optimizing.exploration import explore
 from plena.report import page_of
 from plena.report.reading import contents_of_program
 from plena.timing import pipelined, transactional
@@ -159,7 +158,7 @@ def test_a_report_says_that_it_does_not_know_a_profile(program: plena.Program) -
 
 
 def test_rows_of_an_exploration(model: nn.Module) -> None:
-    rows = explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
+    rows = plena.explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
     for row in rows:
         assert row.problem is None
         assert row.cycles["sevens"] == 7 * row.dynamic

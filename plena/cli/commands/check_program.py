@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from plena.cli.commands.command import Command
 from plena.cli.commands.run_program import random_inputs, read_inputs
-from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model, is_model, load_model
+from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 from plena.cli.settings import target_of
 from plena.errors import PlenaError
+from plena.frontend.model_files import is_model, load_model
 
 if TYPE_CHECKING:
-    from plena.program.program import Program
+    from plena.api.program import Program
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -42,8 +43,8 @@ def run(args: Namespace) -> int:
         program, _ = compile_model(args)
         report = program.check(*_inputs(args, program))
         return 0 if report.passed else 1
+    from plena.api.program import Program
     from plena.host.call_inputs import CallSignature
-    from plena.program.program import Program
 
     if args.per_op:
         raise PlenaError("--per-op compiles the model again", args.model, "Name the model: model.py:factory.")

@@ -49,8 +49,8 @@ def run(args: Namespace) -> int:
 def _verify(rolled: object, unrolled: object) -> int:
     import torch
 
+    from plena.api.program import Program
     from plena.checking.reference import as_tensors
-    from plena.program.program import Program
 
     assert isinstance(rolled, Program) and isinstance(unrolled, Program)
     inputs = tuple(rolled.example_inputs or ())

@@ -7,14 +7,32 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from plena.cli.commands.command import Command
-from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
+from plena.cli.commands.sources import (
+    MODEL_HELP,
+    add_compile_options,
+    compile_model,
+    compile_options,
+    load_model,
+)
+from plena.cli.settings import target_of
+from plena.errors import PlenaError
+
+EMITTED = ("aten", "plena", "tile", "affine", "register", "asm")
+"""The levels of plena.api.levels, which is imported when needed, and assembly."""
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """The model, the folder, and what `plena.compile` takes."""
+    """The model, what to make of it, and what `plena.compile` takes."""
     parser.add_argument("model", help=MODEL_HELP)
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", type=Path, help="program folder to write"
+    made = parser.add_mutually_exclusive_group(required=True)
+    made.add_argument("-o", "--output", metavar="DIR", type=Path, help="program folder to write")
+    made.add_argument(
+        "--emit", choices=EMITTED, help="print the module at this level, or the assembly, and write no folder"
+    )
+    made.add_argument(
+        "--print-pipeline",
+        action="store_true",
+        help="print the passes that make the program of the imported module (--emit aten), as plena-opt takes them",
     )
     parser.add_argument(
         "--share-weights", metavar="DIR", type=Path, help="a program folder that holds the same weights"
@@ -22,11 +40,19 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="compare with the references and keep the outcome in the folder"
     )
+    parser.add_argument(
+        "--verify-passes",
+        action="store_const",
+        const=True,
+        help="verify modules between passes (also with PLENA_VERIFY_PASSES=1)",
+    )
     add_compile_options(parser)
 
 
 def run(args: Namespace) -> int:
     """Compile, check if asked for, save, report; exit code 1 if a check fails."""
+    if args.output is None:
+        return _print(args)
     started = time.perf_counter()
     program, _ = compile_model(args)
     seconds = time.perf_counter() - started
@@ -41,6 +67,22 @@ def run(args: Namespace) -> int:
     return 0 if checked is None or checked.passed else 1
 
 
+def _print(args: Namespace) -> int:
+    """The module at a level, the assembly or the pipeline on stdout."""
+    for option, given in (("--check", args.check), ("--share-weights", args.share_weights is not None)):
+        if given:
+            raise PlenaError(f"{option} needs a program folder", "compile", "Name it with -o.")
+    if args.emit is None or args.emit == "asm":
+        program, _ = compile_model(args)
+        print(program.pipeline if args.emit is None else program.asm, end="\n" if args.emit is None else "")
+        return 0
+    from plena.api.levels import module_at
+
+    module, inputs, kwargs = load_model(args.model)
+    print(module_at(args.emit, module, inputs, kwargs, target=target_of(args), **compile_options(args)))
+    return 0
+
+
 COMMAND = Command(
     "compile",
     "compile a PyTorch model to a program folder",
@@ -48,7 +90,11 @@ COMMAND = Command(
 plena compile examples/attention.py:one_head -o out/one_head
 plena compile model.py:layer -o out/layer --objective size --max-instructions 700
 plena compile examples/attention.py:one_head -o out/one_head --check
-plena compile model.py:layer -o out/small --set MLEN=16 --set VLEN=16 --set HLEN=4""",
+plena compile model.py:layer -o out/small --set MLEN=16 --set VLEN=16 --set HLEN=4
+plena compile examples/attention.py:one_head --emit tile
+plena compile examples/attention.py:one_head --emit aten > aten.mlir
+plena compile examples/attention.py:one_head --print-pipeline > passes.txt
+plena-opt aten.mlir --pass-pipeline "$(cat passes.txt)" -t plena-asm""",
     arguments,
     run,
 )

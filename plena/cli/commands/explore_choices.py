@@ -14,21 +14,21 @@ from plena.cli.commands.sources import (
     MODEL_HELP,
     add_compile_options,
     compile_model,
-    is_model,
     load_code,
     schedule_options,
     target_for,
 )
 from plena.cli.settings import setting, target_of
 from plena.errors import PlenaError
+from plena.frontend.model_files import is_model
 from plena.text_files import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from plena.optimizing.exploration import Row
+    from plena.api.exploration import Row
+    from plena.api.program import Program
     from plena.optimizing.size_curve import SizeCurve
-    from plena.program.program import Program
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Draw the curve, or sweep; exit code 1 if a sweep compiles nothing."""
     if args.output is not None and args.plots != "none":
-        from plena.optimizing.plots import require_matplotlib
+        from plena.api.plots import require_matplotlib
 
         require_matplotlib()
     if args.sweep or args.budgets is not None:
@@ -84,7 +84,7 @@ def _curve(args: Namespace) -> int:
         args.output, "curve.csv", header, [(p.name, p.static, p.dynamic, p.cycles, p.exact) for p in points]
     )
     if args.plots != "none":
-        from plena.optimizing.plots import curve_figure, save_figure
+        from plena.api.plots import curve_figure, save_figure
 
         save_figure(curve_figure(curve, str(args.model)), args.output / f"curve.{args.plots}")
     return 0
@@ -96,7 +96,7 @@ def _program(args: Namespace) -> Program:
         if args.preloaded is not None:
             raise PlenaError("--preloaded belongs to .asm and .mem", "explore")
         return compile_model(args)[0]
-    from plena.optimizing.optimizer import optimize
+    from plena.api.optimize import optimize
 
     code = load_code(Path(args.model))
     if code.program is not None and args.max_instructions is None:
@@ -114,7 +114,7 @@ def _program(args: Namespace) -> Program:
 
 
 def _sweep(args: Namespace) -> int:
-    from plena.optimizing.exploration import explore
+    from plena.api.exploration import explore
 
     if not is_model(args.model):
         raise PlenaError(
@@ -141,7 +141,7 @@ def _sweep(args: Namespace) -> int:
 
 
 def _plot_sweep(rows: Sequence[Row], args: Namespace) -> None:
-    from plena.optimizing.plots import pareto_figure, save_figure, sweep_figure
+    from plena.api.plots import pareto_figure, save_figure, sweep_figure
 
     for name, draw in (("curve", sweep_figure), ("pareto", pareto_figure)):
         save_figure(draw(rows, args.timing, args.model), args.output / f"{name}.{args.plots}")
@@ -179,7 +179,7 @@ def _curve_table(curve: SizeCurve) -> Table:
 
 
 def _sweep_table(rows: Sequence[Row], timing: str) -> Table:
-    from plena.optimizing.exploration import pareto
+    from plena.api.exploration import pareto
 
     front = pareto(rows, timing)
     table = _table(

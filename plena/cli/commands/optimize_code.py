@@ -39,9 +39,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Lift, roll, choose, allocate, print before and after."""
+    from plena.api.optimize import optimize
     from plena.assembly import print_mem
-    from plena.assembly.statistics import statistics_of
-    from plena.optimizing.optimizer import optimize
+    from plena.statistics.statistics import statistics_of
 
     code = load_code(args.program, args.upstream_quirks)
     target = target_for(args, code)

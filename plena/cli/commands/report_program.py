@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plena.cli.commands.command import Command
-from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model, is_model, load_model
+from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 from plena.cli.settings import target_of
 from plena.errors import PlenaError
+from plena.frontend.model_files import is_model, load_model
 
 if TYPE_CHECKING:
     from plena.report import Contents
@@ -83,7 +84,7 @@ def _compiled(args: Namespace) -> Contents:
 
 def _checked(path: Path, model: str) -> Contents:
     """A program folder after a check against a model; a folder that is not whole is not checked."""
-    from plena.program.program import Program
+    from plena.api.program import Program
     from plena.report.contents import Missing
     from plena.report.reading import contents_of_folder
 

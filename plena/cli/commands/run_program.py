@@ -13,7 +13,7 @@ from plena.errors import PlenaError
 from plena.text_files import write_text
 
 if TYPE_CHECKING:
-    from plena.program.program import Program
+    from plena.api.program import Program
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Load, run, print figures and a summary of the outputs."""
+    from plena.api.program import Program
     from plena.checking.reference import as_tensors
-    from plena.program.program import Program
 
     program = Program.load(args.folder)
     if args.inputs == "saved":

@@ -23,7 +23,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Count and print."""
-    from plena.assembly.statistics import statistics_of
+    from plena.statistics.statistics import statistics_of
 
     code = load_code(args.program, args.upstream_quirks)
     program = code.program
@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
         return 0
     from rich.console import Console
 
-    from plena.assembly.statistics_table import statistics_tables
+    from plena.statistics.table import statistics_tables
 
     console = Console(highlight=False, width=None if Console().is_terminal else 120)
     for table in statistics_tables(statistics):

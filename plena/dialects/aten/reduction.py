@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xdsl.dialects.builtin import I64, BoolAttr, DenseArrayBase, FloatAttr, IntegerAttr, TensorType
+from xdsl.dialects.builtin import I64, BoolAttr, DenseArrayBase, FloatAttr, IntegerAttr, TensorType, UnitAttr
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     irdl_op_definition,
@@ -67,12 +67,13 @@ class AmaxOp(ReductionOp):
 
 @irdl_op_definition
 class SoftmaxOp(AtenOp):
-    """e to the x, divided by its sum along `dim`."""
+    """e to the x, divided by its sum along `dim`; of minus infinity alone it is NaN, or 0 if it is `safe`."""
 
     name = "aten.softmax"
     OVERLOAD: ClassVar[str] = "aten.softmax.int"
     input = operand_def(TensorType)
     dim = prop_def(IntegerAttr[I64])
+    safe = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     assembly_format = "$input attr-dict `:` functional-type(operands, results)"
 

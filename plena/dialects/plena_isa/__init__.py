@@ -16,7 +16,6 @@ from plena.dialects.plena_isa.instruction import (
     Access,
     Instruction,
     build,
-    instruction,
     instructions_in,
     withdraw,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "Slot",
     "build",
     "control",
-    "instruction",
     "instructions_in",
     "matrix",
     "scalar",

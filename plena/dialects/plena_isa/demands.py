@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from plena.dialects.plena_isa.memories import Memory
 from plena.dialects.plena_isa.sizes import MLEN, ONE, TILE, VLEN, Fields, Size, of_target
-from plena.dialects.plena_isa.spec import Memory
 from plena.dialects.plena_isa.touches import Touch
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from plena.dialects.plena_isa.memories import Memory, Mode
 from plena.dialects.plena_isa.sizes import ONE, VLEN, Size
-from plena.dialects.plena_isa.spec import Memory, Mode
 
 if TYPE_CHECKING:
     from plena.machine.number_formats import NumberFormat

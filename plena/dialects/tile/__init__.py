@@ -8,12 +8,16 @@ from plena.dialects.tile.buffers import (
     BufferOp,
     BufferType,
     ConstantOp,
+    DataOp,
     ViewOp,
     is_declaration,
     root_of,
 )
+from plena.dialects.tile.choices import CHOICES, ChoicesAttr
 from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, PanelRows
+from plena.dialects.tile.matrices import MatrixAttr
 from plena.dialects.tile.operation import TileOp
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
 
 TILE_OPS: tuple[type[TileOp], ...] = tuple(
     value
@@ -25,21 +29,28 @@ TILE_OPS: tuple[type[TileOp], ...] = tuple(
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
-    [BufferType, LanesType],
+    [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
 __all__ = [
+    "CHOICES",
     "TILE_OPS",
     "AddressOp",
     "BufferOp",
     "BufferType",
+    "ChoicesAttr",
     "ConstantOp",
+    "DataOp",
     "ElementwiseOp",
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
+    "MatrixAttr",
     "PanelRows",
+    "PlacementAttr",
+    "SourceAttr",
+    "StepAttr",
     "Tile",
     "TileOp",
     "ViewOp",

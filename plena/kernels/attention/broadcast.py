@@ -122,12 +122,18 @@ class BroadcastAttention:
             return panel, PACKING_FACTOR
         panel = ctx.panel(self.op.query)
         require_layout(self.op, panel, HeadLayout(shape.heads, pitch))
-        if rest != 1.0 and not is_last_use(ctx, self.op, self.op.query):
+        if rest != 1.0 and not self._may_overwrite(panel):
             panel = like(ctx, "scaled_queries", panel)
         define_tail(ctx, panel, self._read_rows)
         self._scale(ctx.panel(self.op.query), panel, rest)
         define_rows(ctx, panel, self._read_rows)
         return panel, PACKING_FACTOR * power
+
+    def _may_overwrite(self, queries: Panel) -> bool:
+        """Whether nothing reads the queries before they are scaled: keys and values are stored afterwards."""
+        others = (self.op.key, self.op.value)
+        stored = [self.ctx.panel(other).buffer for other in others if self.ctx.host(other) is None]
+        return queries.buffer not in stored and is_last_use(self.ctx, self.op, self.op.query)
 
     def _scale(self, source: Panel, panel: Panel, factor: float) -> None:
         if factor == 1.0:

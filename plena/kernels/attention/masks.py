@@ -14,14 +14,14 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp, BandAttr
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of
-from plena.host.mask_steps import ABSORBING, LOWEST, UNSEEN, Biases, Hidden, level_of
+from plena.host.mask_steps import ABSORBING, LOWEST, UNSEEN, Biases, Hidden, Sighted, level_of
 from plena.host.view import Expand, Reshape
 from plena.integers import ceil_div
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import HostTensor
-from plena.kernels.words import constant_panel, word
+from plena.kernels.words import word
 from plena.machine.number_formats import Mx
 
 HIDDEN = -(2.0**LOWEST)
@@ -166,6 +166,7 @@ class AttentionMasks:
 
     def load(self) -> None:
         """Emits what happens once, before the loops."""
+        self._require_sight()
         with self.builder.step("load masks"):
             if self.op.band is not None:
                 self._load_band(self.op.band)
@@ -296,7 +297,9 @@ class AttentionMasks:
     def _load_key_padding(self, operand: SSAValue) -> None:
         """Rows of what hides keys; tile padding is hidden too. Where the band decides, a matrix as other masks."""
         tensor = self._host(operand, "key padding mask")
-        matrices = tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys)))
+        matrices = self._sighted(
+            tensor.through(Reshape((self.shape.batch, 1, 1, self.shape.keys))), real=False
+        )
         if self.levels.empty < 0 and self.op.band is not None:
             if self.op.bias is not None:
                 raise refusal(
@@ -308,6 +311,31 @@ class AttentionMasks:
             return
         self.key_padded = True
         self._load_key_rows("key_padding", [self._hidden(matrices)], exact=False)
+
+    @property
+    def _must_see(self) -> bool:
+        """Whether a query without a key would reach the keys of an attention as NaN."""
+        return bool(self.undefined) and self.op in self.ctx.undefined.reaching_keys
+
+    def _require_sight(self) -> None:
+        """Where no single mask tells which queries see no key, none may be NaN."""
+        masks = [self.op.key_padding is not None, _is_boolean(self.op.bias) or _is_wide(self.op)]
+        if self._must_see and sum(masks) != 1:
+            raise refusal(
+                self.op,
+                "a query without a key is NaN, and a later attention has it among its keys, which are stored in a "
+                "number format without NaN",
+                "Hide keys by a finite number such as -1e9, or join the masks to one by logical_and.",
+            )
+
+    def _sighted(self, mask: HostTensor, *, real: bool) -> HostTensor:
+        """A mask [b, h, s, keys] that refuses queries without a key where they must see one."""
+        if not self._must_see or (real and not _is_wide(self.op)):
+            return mask
+        band = self.op.band
+        bounds = (None, None) if band is None else (band.lower, band.upper)
+        lower, upper = (() if bound is None else (bound,) for bound in bounds)
+        return mask.through(Sighted(lower, upper, self.shape.queries, int(real)))
 
     def _hidden(self, mask: HostTensor) -> HostTensor:
         """What a mask [b, h, s, keys] adds to scores."""
@@ -366,14 +394,14 @@ class AttentionMasks:
             KeyRows(buffer, heads * head if samples > 1 else 0, head if heads > 1 else 0, tile)
         )
 
-    def _is_exact(self, tensor: HostTensor) -> bool:
+    @property
+    def _is_exact(self) -> bool:
         """Whether a bias is staged with what its format loses of it: an error of a score is one of its exponential."""
-        number_format = self.ctx.target.precision["HBM_V_ACT_TYPE"]
-        return tensor.source.kind == "data" and isinstance(number_format, Mx)
+        return isinstance(self.ctx.target.precision["HBM_V_ACT_TYPE"], Mx)
 
     def _place_bias(self, operand: SSAValue) -> None:
         """Matrices [queries, keys], or rows of keys if they are the same for all queries."""
-        tensor = self._host(operand, "attention bias")
+        tensor = self._sighted(self._host(operand, "attention bias"), real=not _is_boolean(operand))
         rows_alike = tensor.shape[2] == 1
         exact = False
         if _is_boolean(operand):
@@ -381,7 +409,7 @@ class AttentionMasks:
                 tensor, rows_alike = self._for_all_queries(tensor), False
             parts = [self._hidden(tensor)]
         else:
-            exact, wide, shifted = self._is_exact(tensor), _is_wide(self.op), int(self.op.sinks is None)
+            exact, wide, shifted = self._is_exact, _is_wide(self.op), int(self.op.sinks is None)
             if rows_alike and skipped_band(self.op) is not None:
                 tensor, rows_alike = self._for_all_queries(tensor), self.shape.queries == 1
             parts = [tensor.through(Biases(*self._bounds, shifted, int(wide)))]

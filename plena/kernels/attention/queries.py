@@ -12,11 +12,10 @@ from plena.dialects.plena import AttentionOp
 from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape, Tiling
-from plena.kernels.context import KernelContext
+from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, head_pitch, heads_per_block, require_layout
 from plena.kernels.packing import define_rows, define_tail
 from plena.kernels.tensors import HostTensor, Panel
-from plena.kernels.words import lane_masks
 
 
 @dataclass(frozen=True)

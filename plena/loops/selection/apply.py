@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.loops import expand, interchange, jam, unroll
-from plena.loops.loop_nests import loops_in
+from plena.loops.selection.changes import LoopChange, changes_of
 from plena.loops.selection.choices import Choice
 
 
@@ -17,36 +18,36 @@ def apply_choices(module: ModuleOp, choices: Iterable[Choice]) -> None:
 
     The module is the one that the choices were made for or a copy of it: loops are found by their numbers.
     """
+    apply_changes(module, changes_of(choices))
+
+
+def apply_changes(module: ModuleOp, changes: Iterable[LoopChange]) -> None:
+    """Transforms the loops of a module in place, in the given order; the numbers are those before any change."""
     loops = list(loops_in(module))
-    for choice in choices:
-        _apply(choice, loops)
+    for change in changes:
+        _apply(change, loops)
 
 
-def _apply(choice: Choice, loops: Sequence[ForOp]) -> None:
-    loop = loops[choice.loop.number]
-    if choice.kind == "jam":
-        _jam(choice, loops)
+def _apply(change: LoopChange, loops: Sequence[ForOp]) -> None:
+    loop = loops[change.loop]
+    if change.kind == "jam":
+        _jam(change, loop)
         return
-    if choice.flat:
+    if change.flat:
         _expand_inside(loop)
-    for child in choice.children:
-        _apply(child, loops)
-    if choice.kind == "expand":
+    if change.kind == "expand":
         expand(loop)
-    elif choice.kind == "unroll":
-        unroll(loop, choice.factor, tail=True)
+    elif change.kind == "unroll":
+        unroll(loop, change.factor, tail=True)
 
 
-def _jam(choice: Choice, loops: Sequence[ForOp]) -> None:
-    inner = choice.loop.inner
-    assert inner is not None
-    _expand_inside(loops[inner.number])
-    outer = loops[choice.loop.number]
-    if choice.interchange:
+def _jam(change: LoopChange, outer: ForOp) -> None:
+    _expand_inside(next(loops_in(outer)))
+    if change.interchange:
         outer = interchange(outer)
-    _, jammed = jam(outer, choice.factor)
-    if choice.inner_factor > 1:
-        unroll(jammed, choice.inner_factor, tail=True)
+    _, jammed = jam(outer, change.factor)
+    if change.inner_factor > 1:
+        unroll(jammed, change.inner_factor, tail=True)
 
 
 def _expand_inside(loop: ForOp) -> None:

@@ -17,7 +17,7 @@ builtin.module {
     %3 = aten.div %1, %2 : (tensor<1x2x8x8xf32>, tensor<f32>) -> tensor<1x2x8x8xf32>
     %4 = aten.tanh %3 : (tensor<1x2x8x8xf32>) -> tensor<1x2x8x8xf32>
     %5 = aten.mul %4, %2 : (tensor<1x2x8x8xf32>, tensor<f32>) -> tensor<1x2x8x8xf32>
-    %6 = aten.constant @mask {band = #plena.band<-3 to 0>} : tensor<8x8xf32>
+    %6 = aten.constant @mask {band = #plena.band<-3 to 0>, fill = -1.000000e+09 : f64} : tensor<8x8xf32>
     %7 = aten.add %5, %6 : (tensor<1x2x8x8xf32>, tensor<8x8xf32>) -> tensor<1x2x8x8xf32>
     %8 = aten.softmax %7 {dim = 3} : (tensor<1x2x8x8xf32>) -> tensor<1x2x8x8xf32>
     %9 = aten.matmul %8, %v : (tensor<1x2x8x8xf32>, tensor<1x2x8x16xf32>) -> tensor<1x2x8x16xf32>
@@ -53,11 +53,12 @@ builtin.module {
 // CHECK-NEXT:   }
 // CHECK-NEXT:   func.func @padded(%q: tensor<2x1x8x16xf32>, %m: tensor<2x8xi64>) -> tensor<2x1x8x16xf32> {
 // CHECK-NEXT:     %0 = plena.parameter @slopes : tensor<1x1x8x8xf32>
-// CHECK-NEXT:     %1 = plena.reshape %q : (tensor<2x1x8x16xf32>) -> tensor<16x16xf32>
+// CHECK-NEXT:     %1 = plena.compare "ne" %m, 0.000000e+00 : f64 : (tensor<2x8xi64>) -> tensor<2x8xi1>
 // CHECK-NEXT:     %2 = plena.reshape %q : (tensor<2x1x8x16xf32>) -> tensor<16x16xf32>
 // CHECK-NEXT:     %3 = plena.reshape %q : (tensor<2x1x8x16xf32>) -> tensor<16x16xf32>
-// CHECK-NEXT:     %4 = plena.attention %1, %2, %3 : tensor<16x16xf32>, tensor<16x16xf32>, tensor<16x16xf32> bias(%0 : tensor<1x1x8x8xf32>) key_padding(%m : tensor<2x8xi64>) {batch = 2 : i64, heads = 1 : i64, kv_heads = 1 : i64, scale = 2.500000e-01 : f64} -> tensor<16x16xf32>
-// CHECK-NEXT:     %5 = plena.reshape %4 : (tensor<16x16xf32>) -> tensor<2x1x8x16xf32>
-// CHECK-NEXT:     func.return %5 : tensor<2x1x8x16xf32>
+// CHECK-NEXT:     %4 = plena.reshape %q : (tensor<2x1x8x16xf32>) -> tensor<16x16xf32>
+// CHECK-NEXT:     %5 = plena.attention %2, %3, %4 : tensor<16x16xf32>, tensor<16x16xf32>, tensor<16x16xf32> bias(%0 : tensor<1x1x8x8xf32>) key_padding(%1 : tensor<2x8xi1>) {batch = 2 : i64, heads = 1 : i64, kv_heads = 1 : i64, scale = 2.500000e-01 : f64, empty = "zero", moderate} -> tensor<16x16xf32>
+// CHECK-NEXT:     %6 = plena.reshape %5 : (tensor<16x16xf32>) -> tensor<2x1x8x16xf32>
+// CHECK-NEXT:     func.return %6 : tensor<2x1x8x16xf32>
 // CHECK-NEXT:   }
 // CHECK-NEXT: }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from program_samples import SMALL, linear_program, lookup_program, weights
 
+from plena.api.program import Program
 from plena.assembly import encode, parse_asm
 from plena.errors import PlenaError
-from plena.program.program import Program
+from tests.program_samples import SMALL, linear_program, lookup_program, weights
 
 
 class Linear(torch.nn.Module):

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import plena
+from plena.api import exploration
+from plena.api.exploration import Row, pareto, scaled
+from plena.api.plots import curve_figure, pareto_figure, save_figure, sweep_figure
 from plena.errors import CompileError, PlenaError, SettingsError
 from plena.host.ports import Region
-from plena.machine.area import area_of, sram_bits
-from plena.optimizing import exploration
-from plena.optimizing.exploration import Row, pareto, scaled
-from plena.optimizing.plots import curve_figure, pareto_figure, save_figure, sweep_figure
+from plena.optimizing.area import area_of, sram_bits
 
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
 X = torch.zeros(16, 32)
@@ -178,8 +178,8 @@ def test_figures_show_every_machine_and_both_ends(rows: list[Row], tmp_path: Pat
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plena.optimizing.plots.find_spec", lambda name: None)
-    from plena.optimizing.plots import require_matplotlib
+    monkeypatch.setattr("plena.api.plots.find_spec", lambda name: None)
+    from plena.api.plots import require_matplotlib
 
     with pytest.raises(PlenaError, match=r"plena\[plots\]"):
         require_matplotlib()

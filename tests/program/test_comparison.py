@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plena.checking.comparison import CheckReport, Comparison, Thresholds
 from plena.errors import PlenaError
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
 
 LIMITS = Thresholds()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from plena.api.program import Program
 from plena.assembly.stream import Provenance
-from plena.assembly.trace import trace_of
 from plena.errors import PlenaError
 from plena.machine.target import Target
-from plena.program.program import Program
+from plena.statistics.trace import trace_of
 
 
 def test_slices_follow_each_other_and_add_up() -> None:

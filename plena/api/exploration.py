@@ -13,10 +13,10 @@ from itertools import product
 from pickle import PicklingError
 from typing import Any
 
-from plena.compiler.compile import check_options, compile
+from plena.api.compile import check_options, compile
 from plena.errors import PlenaError
-from plena.machine.area import area_of, sram_bits
 from plena.machine.target import Target
+from plena.optimizing.area import area_of, sram_bits
 from plena.progress import counting
 from plena.timing.registry import DEFAULT_TIMING, homes, register_again
 
@@ -186,7 +186,7 @@ _loaded: list[_Model | PlenaError] = []
 def _load(source: Any) -> _Model:
     if not isinstance(source, str):
         return source
-    from plena.cli.commands.sources import load_model
+    from plena.frontend.model_files import load_model
 
     return load_model(source)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from plena.dialects.loop import ForOp, Linear
+from plena.dialects.loop.nests import require_affine
 from plena.loops.cloning import Scope, Substitution, clone, replace
-from plena.loops.loop_nests import require_affine
 
 
 def copies(loop: ForOp, scope: Scope, start: int, stop: int) -> None:

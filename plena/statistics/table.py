@@ -8,14 +8,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from plena.assembly.statistics import Count, Statistics
+from plena.statistics.counts import Count, ProgramCount
 from plena.timing.registry import DEFAULT_TIMING, remark_on
 
 LOOPS_SHOWN = 12
 """Loops with the most cycles that the table lists."""
 
 
-def render_text(statistics: Statistics, width: int = 110) -> str:
+def render_text(statistics: ProgramCount, width: int = 110) -> str:
     """The tables of `statistics_tables` as plain text."""
     console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as capture:
@@ -24,7 +24,7 @@ def render_text(statistics: Statistics, width: int = 110) -> str:
     return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
-def statistics_tables(statistics: Statistics) -> Iterator[Table]:
+def statistics_tables(statistics: ProgramCount) -> Iterator[Table]:
     """Tables of the totals, the opcodes, the hottest loops, and modules and steps where they are known."""
     yield _totals(statistics)
     yield _opcodes(statistics)
@@ -42,7 +42,7 @@ def _table(title: str, *names: str) -> Table:
     return table
 
 
-def _totals(statistics: Statistics) -> Table:
+def _totals(statistics: ProgramCount) -> Table:
     table = _table("program", "", "count")
     table.add_row("static instructions", f"{statistics.static:,}")
     table.add_row("dynamic instructions", f"{statistics.dynamic:,}")
@@ -56,14 +56,14 @@ def _totals(statistics: Statistics) -> Table:
     return table
 
 
-def _opcodes(statistics: Statistics) -> Table:
+def _opcodes(statistics: ProgramCount) -> Table:
     table = _table("opcodes", "mnemonic", "static", "dynamic")
     for mnemonic, (static, dynamic) in sorted(statistics.opcodes.items(), key=lambda entry: -entry[1][1]):
         table.add_row(mnemonic, f"{static:,}", f"{dynamic:,}")
     return table
 
 
-def _loops(statistics: Statistics) -> Table:
+def _loops(statistics: ProgramCount) -> Table:
     profiles = list(statistics.cycles)
     ranking = DEFAULT_TIMING if DEFAULT_TIMING in profiles else profiles[0]
     hottest = sorted(statistics.loops, key=lambda loop: -loop.cycles[ranking])[:LOOPS_SHOWN]

@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plena.api.exploration import Row, pareto
 from plena.errors import PlenaError
-from plena.optimizing.exploration import Row, pareto
 from plena.optimizing.size_curve import CurvePoint, SizeCurve
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from plena.assembly import parse_asm
-from plena.assembly.statistics import Statistics, statistics_of
 from plena.assembly.stream import Provenance
 from plena.errors import PlenaError
 from plena.machine.target import Target
+from plena.statistics.statistics import Statistics, statistics_of
 from tests.conformance.cases import Case, index
 
 NESTED = """

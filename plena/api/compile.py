@@ -6,22 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from plena.compiler.lowered import constant_words, machine_reference, memory_map_of, placements_of
+from plena.api.program import Program
+from plena.compiler.emitted import emitted
 from plena.compiler.search import Candidate, search
-from plena.dialects.tile.placements import from_attribute
-from plena.driver import run_pipeline
-from plena.errors import CompileError, VerificationError
+from plena.driver import run_pipeline, verified_passes
+from plena.errors import CompileError
 from plena.gc_pause import without_collection
-from plena.host.ports import Port
-from plena.host.staged_data import StagedData
 from plena.kernels.schedule import AttentionChoice, MatmulChoice, Objective, Schedule
 from plena.machine.number_formats import Staging
 from plena.machine.target import Target
-from plena.passes.convert_plena_to_tile import USEFUL_MACS
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.program import Program
 from plena.timing.registry import DEFAULT_TIMING, timings
 
 if TYPE_CHECKING:
@@ -40,6 +34,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    verify_passes: bool | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -57,6 +52,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
             the same.
+        verify_passes: whether to verify modules between passes; None means if the environment variable
+            PLENA_VERIFY_PASSES is set.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -79,13 +76,14 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "verify_passes": verify_passes,
         }
     )
     target = target or Target()
     target.validate()
     schedule = Schedule(objective, timing, matmul, attention, staging=staging)
     args, keywords = example_call(module, example_inputs, kwargs)
-    with without_collection():
+    with without_collection(), verified_passes(verify_passes):
         imported = import_module(module, args, keywords)
         kernels = imported.module
         target.attach(kernels)
@@ -114,7 +112,7 @@ _CHOICES: dict[str, Callable[[], tuple[str, ...]]] = {
     "attention": lambda: ("auto", "online", "rows"),
     "staging": lambda: ("public", "nearest"),
 }
-_OPTIONS = ("target", "max_instructions", *_CHOICES)
+_OPTIONS = ("target", "max_instructions", "verify_passes", *_CHOICES)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -145,6 +143,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise CompileError(
             f"max_instructions must be a whole number, not {_shown(budget)}", "options", _BUDGET
         )
+    if not isinstance(verify := options.get("verify_passes"), bool | None):
+        raise CompileError(
+            f"verify_passes must be True, False or None, not {_shown(verify)}",
+            "options",
+            "None takes what the environment variable PLENA_VERIFY_PASSES says.",
+        )
     if budget is not None and budget < 1:
         raise CompileError(f"max_instructions must be positive, got {budget}", "options", _BUDGET)
 
@@ -166,49 +170,11 @@ def program_of(
     kwargs: Mapping[str, Any] | None = None,
 ) -> Program:
     """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
-    from plena.checking.reference import ModuleReferences, thresholds_for
-    from plena.host.call_inputs import CallSignature
+    from plena.checking.reference import ModuleReferences
 
-    signature = CallSignature.of(args, kwargs or {}, module)
-    expressions = {k: v for k, v in chosen.data.items() if not isinstance(v, np.ndarray)}
-    constants = {k: v for k, v in chosen.data.items() if isinstance(v, np.ndarray)}
-    program = Program.from_module(
-        chosen.registers,
-        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
-        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
-        fixed_results=imported.fixed_results,
-        placements=tuple(placements_of(chosen.tiles)),
-        constants=constant_words(chosen.tiles),
-        memory_map=tuple(memory_map_of(chosen.tiles)),
-        useful_macs=from_attribute(chosen.tiles.attributes[USEFUL_MACS]),
-        timing=chosen.schedule.timing,
-        decisions=chosen.decisions,
-        data=StagedData(expressions, imported.tensors, constants),
-        example_inputs=signature.tensors(args, kwargs or {}),
-        signature=signature,
-    )
-    program.thresholds = thresholds_for(imported.module)
-    _verify(program)
-    program.machine_reference = machine_reference(program, chosen.tiles)
-    program.source = ModuleReferences(program, imported, module, signature)
-    program.quantized_reference = program.source.quantized
-    program.float_reference = program.source.float32
+    program = Program.of(emitted(chosen, imported, module, args, kwargs))
+    assert program.signature is not None
+    source = ModuleReferences(program, imported, module, program.signature)
+    program.source = source
+    program.quantized_reference, program.float_reference = source.quantized, source.float32
     return program
-
-
-def _verify(program: Program) -> None:
-    """The static check of every emitted program: errors are bugs of the compiler, warnings go to its decisions.
-
-    Raises:
-        VerificationError: the program would abort.
-    """
-    from plena.verification import Severity, verify
-
-    findings = verify(program.words, program.target, program.preloaded_spans())
-    errors = [f for f in findings if f.severity is Severity.ERROR]
-    if errors:
-        listed = "; ".join(str(f) for f in errors[:3])
-        raise VerificationError(
-            f"the compiled program would abort: {listed}", hint="Please report this as a bug."
-        )
-    program.decisions = (*program.decisions, *(str(f) for f in findings))

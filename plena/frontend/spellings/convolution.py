@@ -12,10 +12,11 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
-from plena.frontend.spellings import pad, permute, slice_along, view
+from plena.frontend.spellings.joining import pad
+from plena.frontend.spellings.shapes import permute, slice_along, view
 
 if TYPE_CHECKING:
-    from plena.frontend.importer import GraphImporter
+    from plena.frontend.graph_builder import GraphBuilder
 
 
 FEATURES = 16
@@ -38,7 +39,7 @@ def has_taps(weight: SSAValue, groups: int) -> bool:
 
 
 def by_taps(
-    g: GraphImporter,
+    g: GraphBuilder,
     image: SSAValue,
     weight: SSAValue,
     bias: Any,
@@ -76,7 +77,7 @@ def by_taps(
 
 
 def _padded_pixels(
-    g: GraphImporter, image: SSAValue, padding: Sequence[int], kernel: Sequence[int]
+    g: GraphBuilder, image: SSAValue, padding: Sequence[int], kernel: Sequence[int]
 ) -> SSAValue:
     """[B, *S, C] with zeros around the spatial axes.
 
@@ -91,7 +92,7 @@ def _padded_pixels(
     return pad(g, pixels, [0, 0, *amounts])
 
 
-def _product(g: GraphImporter, taps: Sequence[SSAValue], weight: SSAValue, bias: Any) -> SSAValue:
+def _product(g: GraphBuilder, taps: Sequence[SSAValue], weight: SSAValue, bias: Any) -> SSAValue:
     """[rows, O] of taps [B, *S, C]: their channels side by side times the kernel, tap by tap."""
     outputs, inputs, *kernel = shape_of(weight)
     shape = list(shape_of(taps[0]))
@@ -107,7 +108,7 @@ def _product(g: GraphImporter, taps: Sequence[SSAValue], weight: SSAValue, bias:
     return g.build(aten.LinearOp, operands, shape=(prod(shape[:-1]), outputs))
 
 
-def _weighted(g: GraphImporter, taps: Sequence[SSAValue], weight: SSAValue, bias: Any) -> SSAValue:
+def _weighted(g: GraphBuilder, taps: Sequence[SSAValue], weight: SSAValue, bias: Any) -> SSAValue:
     """[rows, C] of taps [B, *S, C]: the sum of all, each channel by its own weight."""
     channels, _, *kernel = shape_of(weight)
     weights = permute(g, view(g, weight, (channels, prod(kernel))), (1, 0))

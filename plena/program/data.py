@@ -1,41 +1,38 @@
-"""A compiled program: its code, where its tensors lie, and how to run, measure, check and save it."""
+"""What a compiled program is: its code, where its tensors lie, and what its memories hold before it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
-from plena.checking.comparison import CheckReport, Thresholds
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, source_array, stage, unstage
-from plena.host.layout import TensorPlacement
+from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
+from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.view import Array
 from plena.machine.target import Target
+from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
+from plena.program.thresholds import Thresholds
 from plena.progress import instruction_progress, track
 from plena.timing.registry import DEFAULT_TIMING, profiles
 
 if TYPE_CHECKING:
     import torch
-    from torch.export import ExportedProgram
     from xdsl.dialects.builtin import ModuleOp
 
-    from plena.assembly.statistics import Statistics
     from plena.assembly.stream import Provenance
-    from plena.checking.reference import ModuleReferences
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
-    from plena.optimizing.size_curve import SizeCurve
+    from plena.statistics.statistics import Statistics
     from plena.timing.profile import Profile
 
 DataSource: TypeAlias = Callable[[str], Any]
@@ -44,13 +41,32 @@ DataSource: TypeAlias = Callable[[str], Any]
 Reference: TypeAlias = Callable[..., Any]
 """``reference(*inputs)`` gives the outputs: a tensor or a sequence of tensors."""
 
+
+class SourceReferences(Protocol):
+    """What the module that a program was made from says about it (plena.checking.reference)."""
+
+    graph: Any
+
+    def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module in float32."""
+        ...
+
+    def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module on what the machine sees."""
+        ...
+
+    def changed(self) -> list[str]:
+        """The tensors that are different in the module now."""
+        ...
+
+
 HBM_UNIT = 64
 """HBM sizes are multiples of it (plena_isa.md section 1.2)."""
 
 
-@dataclass(eq=False)
-class Program:
-    """A program for one target.
+@dataclass(eq=False, frozen=True)
+class ProgramData:
+    """A program for one target, as every part of the compiler reads it; `plena.Program` is the handle on top.
 
     Attributes:
         words: machine code, uint32.
@@ -66,6 +82,7 @@ class Program:
         useful_macs: multiply-accumulates of the mathematical operations by module path, None if unknown.
         timing: the profile that the compiler's choices minimised.
         decisions: what the compiler chose and why, one line each.
+        pipeline: the passes that made it of the imported module, as `plena-opt` takes them; "" if unknown.
         rationale: what it chose among and what became of its loops; None if unknown.
         thresholds: what ``check`` demands.
         data: where parameters and constants come from; None for a loaded program, which has its image.
@@ -93,12 +110,13 @@ class Program:
     useful_macs: Mapping[str, int] | None = None
     timing: str = DEFAULT_TIMING
     decisions: tuple[str, ...] = ()
+    pipeline: str = ""
     rationale: Rationale | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     data: DataSource | None = None
     example_inputs: Sequence[Any] | None = None
     signature: CallSignature | None = None
-    source: ModuleReferences | None = None
+    source: SourceReferences | None = None
     machine_reference: Reference | None = None
     quantized_reference: Reference | None = None
     float_reference: Reference | None = None
@@ -107,12 +125,12 @@ class Program:
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
-    _counted: tuple[tuple[Profile, ...], Statistics] | None = field(
-        default=None, init=False, repr=False, compare=False
+    _counted: dict[tuple[Profile, ...], Statistics] = field(
+        default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
     )
 
-    @staticmethod
-    def from_module(module: ModuleOp, **parts: Any) -> Program:
+    @classmethod
+    def from_module(cls, module: ModuleOp, **parts: Any) -> Self:
         """The program of a module in allocated register form; ``parts`` are the other attributes.
 
         Raises:
@@ -122,7 +140,7 @@ class Program:
         from plena.assembly.stream import stream_from_module
 
         stream = stream_from_module(module)
-        return Program(
+        return cls(
             words=encode(stream.instructions),
             target=Target.from_module(module),
             provenance=tuple(stream.provenance),
@@ -130,10 +148,17 @@ class Program:
             **parts,
         )
 
-    def with_words(self, words: npt.NDArray[np.uint32]) -> Program:
+    def with_words(self, words: npt.NDArray[np.uint32]) -> Self:
         """The same tensors and memory image with other code that has the same effect."""
         other = replace(
-            self, words=words, provenance=(), module=None, rationale=None, last_run=None, last_check=None
+            self,
+            words=words,
+            provenance=(),
+            module=None,
+            pipeline="",
+            rationale=None,
+            last_run=None,
+            last_check=None,
         )
         if "image" in self.__dict__:
             other.__dict__["image"] = self.image
@@ -142,58 +167,23 @@ class Program:
     @cached_property
     def asm(self) -> str:
         """The assembly text; comments say which part of the model follows."""
-        from plena.assembly import decode, format_instruction
+        from plena.assembly import decode, print_asm
 
-        lines = [format_instruction(i) for i in decode(self.words)]
-        if not self.provenance:
-            return "\n".join([*lines, ""])
-        commented: list[str] = []
-        for origin, group in groupby(zip(self.provenance, lines, strict=True), key=lambda pair: pair[0]):
-            name = ": ".join(part for part in origin if part)
-            if name:
-                commented.append(f"; {name}")
-            commented.extend(line for _, line in group)
-        return "\n".join([*commented, ""])
+        return print_asm(decode(self.words), self.provenance)
 
     def stats(self) -> Statistics:
         """Static and dynamic instructions, cycles by timing profile, utilisation; computed once."""
         from plena.assembly import decode
-        from plena.assembly.statistics import statistics_of
+        from plena.statistics.statistics import statistics_of
 
         registered = profiles()
-        if self._counted is None or self._counted[0] != registered:
+        if registered not in self._counted:
             counted = statistics_of(
                 decode(self.words), self.target, self.provenance or None, self.useful_macs
             )
-            self._counted = registered, counted
-        return self._counted[1]
-
-    def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
-        """Run on the emulator.
-
-        Args:
-            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
-                be the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
-            progress: whether to show it; None means when it takes long on a terminal.
-
-        Returns:
-            the output tensor, or a tuple of several results, None and numbers of the model among them.
-
-        Raises:
-            PlenaError: inputs that do not fit.
-            EmulatorError: the program aborts.
-        """
-        return self.results(self.emulate(*inputs, progress=progress, **kwargs))
-
-    def run_saved(self, progress: bool | None = None) -> Any:
-        """Run a loaded program on the inputs it was saved with; otherwise as ``run``.
-
-        Raises:
-            PlenaError: it was saved without inputs, or others were run since.
-        """
-        if not self.has_saved_inputs:
-            raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
-        return self.results(self.execute(self.image, progress))
+            self._counted.clear()
+            self._counted[registered] = counted
+        return self._counted[registered]
 
     def results(self, memories: Memories) -> Any:
         """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
@@ -202,17 +192,8 @@ class Program:
             outputs.insert(position, value)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
-        """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
-        inputs = tuple(self.input_tensors(inputs, kwargs))
-        self.require_inputs(inputs)
-        preload = self.image
-        self.has_saved_inputs = False
-        self.stage_inputs(inputs, preload)
-        return self.execute(preload, progress)
-
     def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
-        """Run on memories as they are.
+        """Run on memories as they are, which change.
 
         Raises:
             EmulatorError: the program aborts.
@@ -221,7 +202,7 @@ class Program:
 
         total = self.stats().dynamic
         with instruction_progress(total, progress) as advance:
-            result = emulate(
+            return emulate(
                 self.words,
                 hbm=preload.hbm,
                 fp_sram=preload.fp,
@@ -230,108 +211,6 @@ class Program:
                 target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
                 progress=advance,
             )
-        self.last_run = RunFigures(
-            result.cycles,
-            result.dma_cycles,
-            result.executed,
-            (result.executed_at * result.cycles_at).astype(np.float64),
-            result.dma_cycles_at,
-        )
-        return result
-
-    def trace(self) -> dict[str, Any]:
-        """The last run as a Perfetto / Chrome trace document, by module and kernel step.
-
-        Raises:
-            PlenaError: it has not been run, or nothing says where its instructions come from.
-        """
-        from plena.assembly.trace import trace_of
-
-        if self.last_run is None:
-            raise PlenaError("there is no run to trace", hint="Call run() first.")
-        if not self.provenance:
-            raise PlenaError(
-                "the program does not say where its instructions come from", hint="Compile it again."
-            )
-        return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
-
-    def check(
-        self,
-        *inputs: Any,
-        module: torch.nn.Module | ExportedProgram | None = None,
-        quiet: bool = False,
-        **kwargs: Any,
-    ) -> CheckReport:
-        """Run and compare with the references, printing a table; docs/check.md says what the verdict means.
-
-        Args:
-            inputs, kwargs: as of ``run``; none means the example inputs.
-            module: the user's module, for a program that was loaded from a folder.
-            quiet: do not print.
-
-        Raises:
-            PlenaError: inputs that do not fit, or no reference at all.
-            EmulatorError: the program aborts.
-        """
-        from plena.checking.reference import check_program
-        from plena.host.call_inputs import CallSignature
-
-        signature = self.signature
-        if not inputs and not kwargs and self.inputs and self.example_inputs is not None:
-            tensors = list(self.example_inputs)
-        else:
-            if signature is None and module is not None:
-                signature = CallSignature.of(inputs, kwargs, module)
-            tensors = self.input_tensors(inputs, kwargs, signature)
-        report = self.last_check = check_program(self, tensors, module, signature)
-        if not quiet:
-            print(report)
-        return report
-
-    def report(self, path: str | Path, *, curve: SizeCurve | None = None) -> None:
-        """Write one self-contained HTML page: modules, loops, memory, choices, and the last check if there was one.
-
-        Args:
-            path: the page; it appears whole or not at all.
-            curve: of ``plena.size_curve``; by default what the compiler predicted and tried.
-
-        Raises:
-            PlenaError: the page cannot be written.
-        """
-        from plena.report import write_report
-        from plena.report.reading import contents_of_program
-
-        contents = contents_of_program(self)
-        contents.curve = curve
-        write_report(contents, Path(path))
-
-    def save(
-        self, directory: str | Path, *, inputs: Sequence[Any] | None = None, share: str | Path | None = None
-    ) -> None:
-        """Write the program folder that the public emulator loads (plena_isa.md section 6.5) with its manifest.
-
-        Args:
-            directory: made if absent; files of an older program in it are replaced.
-            inputs: tensors to put into the memory image; None means the example inputs.
-            share: another program folder whose image holds the same weights: they are not stored again.
-
-        Raises:
-            PlenaError: the folder cannot be written; it then holds no half-written file.
-        """
-        from plena.program.folder import save_program
-
-        save_program(self, Path(directory), inputs, None if share is None else Path(share))
-
-    @staticmethod
-    def load(directory: str | Path) -> Program:
-        """Read a program folder.
-
-        Raises:
-            PlenaError: which file of it is missing, truncated, changed or does not fit the others.
-        """
-        from plena.program.folder import load_program
-
-        return load_program(Path(directory))
 
     @cached_property
     def image(self) -> Preload:
@@ -372,7 +251,11 @@ class Program:
 
         Raises:
             PlenaError: a tensor that does not fit its placement.
+
+        Warns:
+            StagingWarning: numbers that the machine cannot hold.
         """
+        warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
             stage(placement, inputs[placement.source.index], preload, self.target)
 
@@ -438,7 +321,7 @@ class Program:
                     "Programs are compiled for fixed shapes.",
                 )
 
-    def placements_of(self, kind: str, index: int | None = None) -> Iterator[TensorPlacement]:
+    def placements_of(self, kind: SourceKind, index: int | None = None) -> Iterator[TensorPlacement]:
         """The placements whose source is an "input", "output" or "data", of one input or output if ``index``."""
         return (p for p in self.placements if p.source.kind == kind and index in (None, p.source.index))
 
@@ -449,7 +332,7 @@ class Program:
             spans["fp"].append((0, len(self.constants)))
         spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram))
         for placement in self.placements:
-            if placement.source.kind not in ("input", "data"):
+            if not placement.source.is_staged:
                 continue
             if placement.memory == "hbm":
                 spans["hbm"].append(placement.hbm_range(self.target))
@@ -464,7 +347,7 @@ class Program:
     @property
     def image_bytes(self) -> int:
         """Bytes of HBM up to the last one that the host stages."""
-        staged = [p for p in self._hbm_placements() if p.source.kind in ("input", "data")]
+        staged = [p for p in self._hbm_placements() if p.source.is_staged]
         ends = [end for p in staged for end in (p.hbm_range(self.target)[1], p.scale_range(self.target)[1])]
         return max(ends, default=0)
 
@@ -480,7 +363,7 @@ class Program:
         return (p for p in self.placements if p.memory == "hbm")
 
     def _words(self, memory: str, least: int) -> int:
-        staged = [p for p in self.placements if p.memory == memory and p.source.kind in ("input", "data")]
+        staged = [p for p in self.placements if p.memory == memory and p.source.is_staged]
         return max([least, *(p.address + p.elements for p in staged)])
 
     def _output(self, index: int, port: Port, result: Memories) -> torch.Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from plena.assembly import parse_asm
-from plena.machine.dma_model import stream_picoseconds, transfer_picoseconds
 from plena.machine.target import Target
+from plena.timing.dma_model import stream_picoseconds, transfer_picoseconds
 
 TARGET = Target()
 TILE = TARGET.dma_load_latency_ps + 128 * TARGET.dma_load_word_ps

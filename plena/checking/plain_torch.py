@@ -1,0 +1,52 @@
+"""torch with those of its shortcuts switched off that compute something else than the operators they replace.
+
+Every reference is run so. What torch 2.13 does without: its inference path through `nn.MultiheadAttention` and
+`nn.TransformerEncoderLayer` takes a floating mask as boolean and gives NaN for queries that see no key, and its fused
+attention on the CPU gives NaN below a scale of zero (docs/surprises.md). Modules are exported on the other paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def plain_torch() -> Generator[None]:
+    """No gradients, no fast paths; the state of before comes back."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), _SignedScales():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+class _SignedScales(TorchFunctionMode):
+    """Causal attention with a scale of zero or less goes through products and a softmax."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        scale = kwargs.get("scale")
+        if func in _ATTENTION and isinstance(scale, int | float) and scale <= 0:
+            with sdpa_kernel(SDPBackend.MATH):
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+_ATTENTION = (
+    torch.nn.functional.scaled_dot_product_attention,
+    torch.ops.aten.scaled_dot_product_attention.default,
+)
