@@ -66,7 +66,7 @@ def test_errors_that_are_not_about_an_operator_say_where_and_what_to_do() -> Non
             if path.stem in OF_THE_MODEL:
                 continue
             hints = [*call.args[2:], *(k for k in call.keywords if k.arg == "hint")]
-            assert hints, f"{place} raises a CompileError without a hint: use plena.refusals.refusal"
+            assert hints, f"{place} raises a CompileError without a hint: use plena.dialects.refusals.refusal"
 
 
 def _operation() -> aten.ReluOp:

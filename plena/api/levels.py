@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from plena.api.compile import compile
-from plena.driver import parsed_pipeline, run_pipeline
+from plena.driver import parsed_pipeline, run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.machine.target import Target
 from plena.passes.pipelines import BUFFER_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
@@ -27,6 +27,7 @@ def module_at(
     kwargs: Mapping[str, Any] | None = None,
     *,
     target: Target | None = None,
+    verify_passes: bool | None = None,
     **options: Any,
 ) -> ModuleOp:
     """The module of a model at a level; the rest of `Program.pipeline` makes the program of it.
@@ -34,7 +35,7 @@ def module_at(
     Args:
         level: aten as imported; plena after recognising kernels; tile with buffers placed; affine with loops as the
             compiler chose; register with addresses and registers.
-        module, example_inputs, kwargs, target, options: as of `plena.compile`.
+        module, example_inputs, kwargs, target, verify_passes, options: as of `plena.compile`.
 
     Raises:
         PlenaError: as of `plena.compile`, or an unknown level.
@@ -43,13 +44,16 @@ def module_at(
     from plena.host.call_inputs import example_call
 
     if level not in LEVELS:
-        raise CompileError(f"there is no level {level!r}", hint=f"The levels are {', '.join(LEVELS)}.")
+        raise CompileError(f"there is no level {level!r}", "options", f"The levels are {', '.join(LEVELS)}.")
     passes: Sequence[str | ModulePass] = TENSOR_PIPELINE if level == "plena" else ()
     if level not in ("aten", "plena"):
-        passes = _until(level, compile(module, example_inputs, kwargs, target=target, **options).pipeline)
-    imported = import_module(module, *example_call(module, example_inputs, kwargs)).module
+        options |= {"target": target, "verify_passes": verify_passes}
+        passes = _until(level, compile(module, example_inputs, kwargs, **options).pipeline)
+    args, keywords = example_call(module, example_inputs, kwargs)
+    imported = import_module(module, args, keywords).module
     (target or Target()).attach(imported)
-    run_pipeline(imported, passes)
+    with verified_passes(verify_passes):
+        run_pipeline(imported, passes)
     return imported
 
 

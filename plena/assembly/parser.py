@@ -45,7 +45,7 @@ def parse_asm(text: str, upstream_quirks: bool = False, file: str | None = None)
         AssemblyError: with line and column: unknown mnemonic, wrong register kind, register out of range,
             missing operand, more than six, an immediate that is negative, not decimal or too large.
     """
-    reader = _Reader(upstream_quirks)
+    reader = _TextReader(upstream_quirks)
     dropped = DroppedOperands(file)
     seen: dict[str, AsmInstruction | None] = {}
     noted: dict[str, list[Dropped]] = {}
@@ -100,7 +100,7 @@ class _Form:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _TextReader:
     upstream_quirks: bool
     forms: dict[str, _Form] = field(default_factory=dict[str, _Form])
     tokens: dict[tuple[Kind, int], dict[str, int]] = field(

@@ -338,14 +338,15 @@ class _Lowering:
         passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
         module = self.affine.clone()
         run_pipeline(module, passes)
-        instructions = stream_from_module(module).instructions
+        instructions, target = stream_from_module(module).instructions, Target.from_module(module)
         profiles = [profile_named(self.schedule.timing)]
+        statistics = statistics_of(instructions, target, profiles=profiles)
         chosen = choices_of(self.tiles)
         return Candidate(
             self.schedule,
             self.tiles,
             module,
-            statistics_of(instructions, Target.from_module(module), profiles=profiles),
+            statistics,
             (*self.passes, *passes),
             (*chosen.lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
             tunable=chosen.is_free("order"),

@@ -8,13 +8,13 @@ from plena.emulator.aborts import MRAM_OFFSET, OK, WO_LANE
 from plena.emulator.matrix_unit import tile_of
 from plena.emulator.rounding import row_of, rows_of, store_row
 from plena.emulator.state import F32, I64, U8, U32
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 
 SCALE = np.float32(0.25)
 """Factor on every broadcast product; no instruction can change it."""
 
 
-@kernel
+@compiled
 def _head_offset(mat: Int, hlen: Int, mlen: Int, facts: I64) -> Int:
     """The in-tile offset of the head, or minus the abort code."""
     offset = mat % (mlen * mlen)
@@ -26,7 +26,7 @@ def _head_offset(mat: Int, hlen: Int, mlen: Int, facts: I64) -> Int:
     return offset
 
 
-@kernel
+@compiled
 def _transpose_head(mram: F32, columns: F32, tile: Int, offset: Int, hlen: Int, mlen: Int) -> None:
     """columns[d, c] = tile[c, offset + d]: outputs become contiguous."""
     for d in range(hlen):
@@ -34,7 +34,7 @@ def _transpose_head(mram: F32, columns: F32, tile: Int, offset: Int, hlen: Int, 
             columns[d, c] = mram[tile, c, offset + d]
 
 
-@kernel
+@compiled
 def _sum_fused(
     vram: F32, sums: F32, heads: F32, row: Int, first: Int, step: Int, hlen: Int, mlen: Int
 ) -> None:
@@ -51,7 +51,7 @@ def _sum_fused(
         sums[c] = total
 
 
-@kernel
+@compiled
 def _any_not_finite(sums: F32, mlen: Int) -> bool:
     found = False
     for c in range(mlen):
@@ -59,7 +59,7 @@ def _any_not_finite(sums: F32, mlen: Int) -> bool:
     return found
 
 
-@kernel
+@compiled
 def _add_scaled(
     vram: F32,
     acc: F32,
@@ -99,7 +99,7 @@ def _add_scaled(
         acc[c] += SCALE * sums[c]
 
 
-@kernel
+@compiled
 def m_btmm(
     vram: F32,
     mram: F32,
@@ -129,7 +129,7 @@ def m_btmm(
     return OK
 
 
-@kernel
+@compiled
 def m_bmm(
     vram: F32, mram: F32, acc: F32, sums: F32, mat: Int, vec: Int, hlen: Int, mlen: Int, facts: I64
 ) -> Int:
@@ -151,7 +151,7 @@ def m_bmm(
     return OK
 
 
-@kernel
+@compiled
 def m_btmv(
     vram: F32,
     mram: F32,
@@ -180,7 +180,7 @@ def m_btmv(
     return OK
 
 
-@kernel
+@compiled
 def write_out_rows(
     vram_bits: U32, touched: U8, acc: F32, acc_bits: U32, dst: Int, mlen: Int, facts: I64
 ) -> Int:

@@ -10,10 +10,10 @@ import numpy as np
 from plena.emulator.aborts import MRAM_OFFSET, MRAM_RANGE, OK, WO_LANE
 from plena.emulator.rounding import round_bits, row_of, rows_of
 from plena.emulator.state import F32, I64, U8, U32
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 
 
-@kernel
+@compiled
 def tile_of(address: Int, mlen: Int, tiles: Int, facts: I64) -> Int:
     """The tile that holds an element address, or minus the abort code."""
     tile = address // (mlen * mlen)
@@ -24,7 +24,7 @@ def tile_of(address: Int, mlen: Int, tiles: Int, facts: I64) -> Int:
     return tile
 
 
-@kernel
+@compiled
 def _bad_offset(offset: Int, multiple: Int, limit: Int, facts: I64) -> Int:
     facts[0] = offset
     facts[1] = multiple
@@ -32,7 +32,7 @@ def _bad_offset(offset: Int, multiple: Int, limit: Int, facts: I64) -> Int:
     return MRAM_OFFSET
 
 
-@kernel
+@compiled
 def _add_product_4(vram: F32, mram: F32, acc: F32, row: Int, tile: Int, column: Int, mlen: Int) -> None:
     """ACC += rows @ four columns of the tile, with the four sums in registers."""
     for i in range(4):
@@ -49,7 +49,7 @@ def _add_product_4(vram: F32, mram: F32, acc: F32, row: Int, tile: Int, column: 
         acc[i, 3] += s3
 
 
-@kernel
+@compiled
 def _add_transposed_4(vram: F32, mram: F32, acc: F32, row: Int, tile: Int, line: Int, mlen: Int) -> None:
     """ACC += rows @ four rows of the tile transposed."""
     for i in range(4):
@@ -66,7 +66,7 @@ def _add_transposed_4(vram: F32, mram: F32, acc: F32, row: Int, tile: Int, line:
         acc[i, 3] += s3
 
 
-@kernel
+@compiled
 def add_row_product(
     vram: F32, mram: F32, acc: F32, sums: F32, row: Int, tile: Int, column: Int, blen: Int, mlen: Int
 ) -> None:
@@ -81,7 +81,7 @@ def add_row_product(
         acc[j] += sums[j]
 
 
-@kernel
+@compiled
 def add_row_transposed(
     vram: F32, mram: F32, acc: F32, row: Int, tile: Int, line: Int, blen: Int, mlen: Int
 ) -> None:
@@ -93,7 +93,7 @@ def add_row_transposed(
         acc[j] += total
 
 
-@kernel
+@compiled
 def m_mm(
     vram: F32, mram: F32, acc: F32, sums: F32, mat: Int, vec: Int, blen: Int, mlen: Int, facts: I64
 ) -> Int:
@@ -115,7 +115,7 @@ def m_mm(
     return OK
 
 
-@kernel
+@compiled
 def m_tmm(vram: F32, mram: F32, acc: F32, vec: Int, mat: Int, blen: Int, mlen: Int, facts: I64) -> Int:
     """M_TMM: ACC_MM += BLEN rows at ``vec`` @ BLEN rows from row (offset / MLEN) of the tile, transposed."""
     offset = mat % (mlen * mlen)
@@ -135,7 +135,7 @@ def m_tmm(vram: F32, mram: F32, acc: F32, vec: Int, mat: Int, blen: Int, mlen: I
     return OK
 
 
-@kernel
+@compiled
 def m_mv(
     vram: F32, mram: F32, acc: F32, sums: F32, mat: Int, vec: Int, blen: Int, mlen: Int, facts: I64
 ) -> Int:
@@ -153,7 +153,7 @@ def m_mv(
     return OK
 
 
-@kernel
+@compiled
 def m_tmv(vram: F32, mram: F32, acc: F32, mat: Int, vec: Int, blen: Int, mlen: Int, facts: I64) -> Int:
     """M_TMV: ACC_V += the row at ``vec`` @ the first BLEN rows of the tile, transposed."""
     if mat % (mlen * mlen):
@@ -168,7 +168,7 @@ def m_tmv(vram: F32, mram: F32, acc: F32, mat: Int, vec: Int, blen: Int, mlen: I
     return OK
 
 
-@kernel
+@compiled
 def m_mm_wo(
     vram_bits: U32,
     touched: U8,
@@ -198,7 +198,7 @@ def m_mm_wo(
     return OK
 
 
-@kernel
+@compiled
 def m_mv_wo(
     vram_bits: U32, touched: U8, acc: F32, acc_bits: U32, dst: Int, blen: Int, mlen: Int, facts: I64
 ) -> Int:

@@ -11,7 +11,7 @@ from plena.emulator.aborts import FP_SRAM_RANGE, INT_SRAM_RANGE, OK
 from plena.emulator.rounding import round_bits, row_of, set_register
 from plena.emulator.state import F32, I64, U32
 from plena.emulator.vector_unit import head_selected
-from plena.jit import Float, Int, kernel
+from plena.jit import Float, Int, compiled
 
 _SHAPES = tuple(TOPK_SHAPES[policy] for policy in range(len(TOPK_SHAPES)))
 """Experts and how many are kept, by policy."""
@@ -20,7 +20,7 @@ _WIDTH = 8
 """Lanes that libtorch sums side by side; rows shorter than this are summed one lane at a time."""
 
 
-@kernel
+@compiled
 def _ceil_log2(n: Int) -> Int:
     bits = 0
     while (1 << bits) < n:
@@ -28,7 +28,7 @@ def _ceil_log2(n: Int) -> Int:
     return bits
 
 
-@kernel
+@compiled
 def _sum_groups(x: F32, groups: Int, width: Int, partial: F32) -> None:
     """partial[4 * width] = sums of ``groups`` consecutive groups of 4 * width values, in a cascade of 4 levels."""
     lanes = 4 * width
@@ -55,7 +55,7 @@ def _sum_groups(x: F32, groups: Int, width: Int, partial: F32) -> None:
         partial[lane] = ((levels[0, lane] + levels[1, lane]) + levels[2, lane]) + levels[3, lane]
 
 
-@kernel
+@compiled
 def row_sum(x: F32, n: Int) -> Float:
     """Float32 sum of ``x[:n]`` in the order of libtorch's vectorised cascade."""
     width = _WIDTH if n >= _WIDTH else 1
@@ -77,7 +77,7 @@ def row_sum(x: F32, n: Int) -> Float:
     return total
 
 
-@kernel
+@compiled
 def v_red_sum(
     vram: F32,
     fp: F32,
@@ -110,7 +110,7 @@ def v_red_sum(
     return OK
 
 
-@kernel
+@compiled
 def _largest_zero(row: F32, vlen: Int) -> Float:
     """The zero that libtorch's maximum of a row gives when zeros of both signs are largest.
 
@@ -132,7 +132,7 @@ def _largest_zero(row: F32, vlen: Int) -> Float:
     return np.float32(0)
 
 
-@kernel
+@compiled
 def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> Int:
     """V_RED_MAX: f[acc] = max(f[acc], row). A NaN on one side is ignored; the row wins a tie of zeros."""
     row = row_of(a, vlen, vram.shape[0], facts)
@@ -152,7 +152,7 @@ def v_red_max(vram: F32, fp: F32, acc: Int, a: Int, vlen: Int, facts: I64) -> In
     return OK
 
 
-@kernel
+@compiled
 def _rank_key(bits: Int) -> Int:
     """An integer that orders float32 bits as IEEE total order does; NaN ranks as minus infinity."""
     if bits & 0x7FFFFFFF > 0x7F800000:
@@ -160,7 +160,7 @@ def _rank_key(bits: Int) -> Int:
     return bits if bits < 0x80000000 else 0x7FFFFFFF - bits
 
 
-@kernel
+@compiled
 def v_topk(
     vram: F32,
     vram_bits: U32,

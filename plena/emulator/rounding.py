@@ -6,7 +6,7 @@ import numpy as np
 
 from plena.emulator.aborts import UNALIGNED_VRAM, VRAM_RANGE
 from plena.emulator.state import F32, I64, U8, U32
-from plena.jit import Float, Int, kernel
+from plena.jit import Float, Int, compiled
 
 _ONE = np.uint32(1)
 _HALF = np.uint32(16)
@@ -18,7 +18,7 @@ _INFINITY = np.uint32(0x7F800000)
 _MANTISSA = np.uint32(0x007F0000)
 
 
-@kernel
+@compiled
 def round_bits(bits: Int) -> Int:
     """The bits of a float32 rounded to bf16; the mantissa of a NaN is rounded within its field."""
     rounded = np.uint32((bits + _BIAS + ((bits >> _HALF) & _ONE)) & _UPPER)
@@ -27,14 +27,14 @@ def round_bits(bits: Int) -> Int:
     return rounded
 
 
-@kernel
+@compiled
 def set_register(fp: F32, fp_bits: U32, index: Int, value: Float) -> None:
     """``fp[index] = bf16(value)``."""
     fp[index] = value
     fp_bits[index] = round_bits(fp_bits[index])
 
 
-@kernel
+@compiled
 def store_row(vram_bits: U32, touched: U8, row: Int, lane_bits: U32, vlen: Int) -> None:
     """Write a whole row of float32 lanes, given by their bits."""
     for lane in range(vlen):
@@ -42,7 +42,7 @@ def store_row(vram_bits: U32, touched: U8, row: Int, lane_bits: U32, vlen: Int) 
     touched[row] = 1
 
 
-@kernel
+@compiled
 def row_of(address: Int, vlen: Int, rows: Int, facts: I64) -> Int:
     """The row at an element address, or minus the abort code."""
     row = address // vlen
@@ -56,7 +56,7 @@ def row_of(address: Int, vlen: Int, rows: Int, facts: I64) -> Int:
     return row
 
 
-@kernel
+@compiled
 def rows_of(address: Int, count: Int, vlen: Int, rows: Int, facts: I64) -> Int:
     """The first of ``count`` consecutive rows, or minus the abort code."""
     row = row_of(address, vlen, rows, facts)

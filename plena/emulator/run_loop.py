@@ -63,7 +63,7 @@ from plena.emulator.vector_unit import (
     v_sub_vf_reversed,
     v_sub_vv,
 )
-from plena.jit import Int, entry_point, kernel, source_stamp
+from plena.jit import Int, compiled, entry_point, source_stamp
 
 Rows: TypeAlias = NDArray[np.int32]
 
@@ -93,7 +93,7 @@ class Progress(NamedTuple):
     cycles: I64
 
 
-@kernel
+@compiled
 def _earliest_deadline(loops: I64, depth: Int, allowed: Int) -> Int:
     began = NEVER - allowed
     for i in range(depth):
@@ -101,7 +101,7 @@ def _earliest_deadline(loops: I64, depth: Int, allowed: Int) -> Int:
     return began + allowed
 
 
-@kernel
+@compiled
 def _open_loop_on(loops: I64, depth: Int, register: Int) -> Int:
     """Position of the innermost open loop that counts in a register, -1 if there is none."""
     position = depth - 1
@@ -110,7 +110,7 @@ def _open_loop_on(loops: I64, depth: Int, register: Int) -> Int:
     return position
 
 
-@kernel
+@compiled
 def _close_loop(p: Progress, position: Int, depth: Int, executed: Int, cycles: Int) -> None:
     start = p.loops[position, LOOP_PC]
     p.instructions[start] += executed - p.loops[position, LOOP_ENTERED]

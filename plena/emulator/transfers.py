@@ -35,13 +35,13 @@ from plena.emulator.transfer_tables import (
     V_ACT,
     TransferTables,
 )
-from plena.jit import Int, kernel
+from plena.jit import Int, compiled
 
 _WORD = 64
 """Bytes of one HBM access."""
 
 
-@kernel
+@compiled
 def _words(address: Int, length: Int) -> Int:
     """Words that cover ``length`` bytes."""
     if length == 0:
@@ -49,7 +49,7 @@ def _words(address: Int, length: Int) -> Int:
     return np.int64((address % np.uint64(_WORD)) + np.uint64(length - 1)) // _WORD + 1
 
 
-@kernel
+@compiled
 def _byte(hbm: U8, address: Int) -> Int:
     """A byte of HBM; past the end reads zero."""
     if address >= np.uint64(hbm.shape[0]):
@@ -57,7 +57,7 @@ def _byte(hbm: U8, address: Int) -> Int:
     return np.int64(hbm[np.int64(address)])
 
 
-@kernel
+@compiled
 def _code(hbm: U8, address: Int, width: Int) -> Int:
     """A little-endian code of one or two bytes."""
     code = _byte(hbm, address)
@@ -66,7 +66,7 @@ def _code(hbm: U8, address: Int, width: Int) -> Int:
     return code
 
 
-@kernel
+@compiled
 def _scale(hbm: U8, first: Int, address: Int, width: Int) -> Int:
     """A scale code of a row whose scales start at ``first``: only that 64-byte word is fetched, the rest is 0."""
     code = 0
@@ -77,7 +77,7 @@ def _scale(hbm: U8, first: Int, address: Int, width: Int) -> Int:
     return code
 
 
-@kernel
+@compiled
 def _load_row(
     hbm: U8, layout: I64, element: F32, factor: F32, at: Int, scales: Int, out: F32, dim: Int
 ) -> None:
@@ -101,7 +101,7 @@ def _load_row(
                 out[i] = element[_code(hbm, at + np.uint64(i * width), width)] * scale
 
 
-@kernel
+@compiled
 def _store_row(
     hbm: U8,
     layout: I64,
@@ -141,7 +141,7 @@ def _store_row(
             _put(hbm, at + np.uint64(i * width), np.int64(codes[index]), width)
 
 
-@kernel
+@compiled
 def _put(hbm: U8, address: Int, code: Int, width: Int) -> None:
     """Write a little-endian code of one or two bytes."""
     hbm[np.int64(address)] = np.uint8(code & 0xFF)
@@ -149,19 +149,19 @@ def _put(hbm: U8, address: Int, code: Int, width: Int) -> None:
         hbm[np.int64(address) + 1] = np.uint8(code >> 8)
 
 
-@kernel
+@compiled
 def _row_offset(row: Int, pitch: Int) -> Int:
     """Byte offset of an element row: wraps at 32 bits."""
     return np.uint64((row * pitch) & 0xFFFFFFFF)
 
 
-@kernel
+@compiled
 def _scale_offset(row: Int, pitch: Int, ratio: Int) -> Int:
     """Byte offset of a scale row: computed in float32 on the machine."""
     return np.uint64(np.float32(row) * np.float32(np.float32(pitch) / np.float32(ratio)))
 
 
-@kernel
+@compiled
 def _count_load(traffic: I64, sizes: Sizes, layout: I64, first: Int, rows: Int, pitch: Int, dim: Int) -> None:
     """Byte counters and time of a load of ``rows`` rows."""
     length = dim * layout[ELEMENT_BYTES]
@@ -177,7 +177,7 @@ def _count_load(traffic: I64, sizes: Sizes, layout: I64, first: Int, rows: Int, 
     traffic[DMA_PS] += sizes.load_latency_ps + words * sizes.load_word_ps + gaps * sizes.load_gap_ps
 
 
-@kernel
+@compiled
 def h_prefetch_m(
     hbm: U8,
     mram: F32,
@@ -225,7 +225,7 @@ def h_prefetch_m(
     return OK
 
 
-@kernel
+@compiled
 def h_prefetch_v(
     hbm: U8,
     vram_bits: U32,
@@ -267,7 +267,7 @@ def h_prefetch_v(
     return OK
 
 
-@kernel
+@compiled
 def _outside(address: Int, length: Int, size: Int, facts: I64) -> bool:
     """Whether a write of ``length`` bytes reaches past the end of HBM."""
     if address <= np.uint64(size) and np.uint64(length) <= np.uint64(size) - address:
@@ -278,7 +278,7 @@ def _outside(address: Int, length: Int, size: Int, facts: I64) -> bool:
     return True
 
 
-@kernel
+@compiled
 def h_store_v(
     hbm: U8,
     vram: F32,
@@ -336,7 +336,7 @@ def h_store_v(
     return OK
 
 
-@kernel
+@compiled
 def transfer(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rstride: Int, precision: Int) -> Int:
     """Any of the DMA instructions, with its fields."""
     dst, offset, base = np.int64(s.gp[rd]), np.int64(s.gp[rs1]), s.hb[rs2]

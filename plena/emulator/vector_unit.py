@@ -13,51 +13,51 @@ import numpy as np
 from plena.emulator.aborts import FP_SRAM_RANGE, OK
 from plena.emulator.rounding import row_of, store_row
 from plena.emulator.state import F32, I64, U8, U32
-from plena.jit import Float, Int, kernel
+from plena.jit import Float, Int, compiled
 
 _LOW = np.float32(-88)
 _HIGH = np.float32(88)
 
 
-@kernel
+@compiled
 def _add(a: Float, b: Float) -> Float:
     return a + b
 
 
-@kernel
+@compiled
 def _sub(a: Float, b: Float) -> Float:
     return a - b
 
 
-@kernel
+@compiled
 def _sub_reversed(a: Float, b: Float) -> Float:
     return -(a - b)
 
 
-@kernel
+@compiled
 def _mul(a: Float, b: Float) -> Float:
     return a * b
 
 
-@kernel
+@compiled
 def _max(a: Float, f: Float) -> Float:
     """The larger; a NaN on either side wins, and ``a`` wins a tie of zeros."""
     return f if a < f or np.isnan(f) else a
 
 
-@kernel
+@compiled
 def _min(a: Float, f: Float) -> Float:
     return f if a > f or np.isnan(f) else a
 
 
-@kernel
+@compiled
 def head_selected(mask: Int, head: Int) -> bool:
     """Whether V_MASK enables a head; heads above 31 share bits."""
     return mask >> (head & 31) & 1 == 1
 
 
 def _vector_vector(op: Callable[[Float, Float], Float]) -> Callable[..., Any]:
-    @kernel
+    @compiled
     def run(
         vram: F32,
         vram_bits: U32,
@@ -99,7 +99,7 @@ def _vector_vector(op: Callable[[Float, Float], Float]) -> Callable[..., Any]:
 
 
 def _vector_scalar(op: Callable[[Float, Float], Float]) -> Callable[..., Any]:
-    @kernel
+    @compiled
     def run(
         vram: F32,
         vram_bits: U32,
@@ -148,7 +148,7 @@ v_max_vf = _vector_scalar(_max)
 v_min_vf = _vector_scalar(_min)
 
 
-@kernel
+@compiled
 def v_exp_v(
     vram: F32,
     vram_bits: U32,
@@ -185,7 +185,7 @@ def v_exp_v(
     return OK
 
 
-@kernel
+@compiled
 def v_reci_v(
     vram: F32,
     vram_bits: U32,
@@ -221,7 +221,7 @@ def v_reci_v(
     return OK
 
 
-@kernel
+@compiled
 def v_shft_v(
     vram: F32,
     vram_bits: U32,
@@ -250,7 +250,7 @@ def v_shft_v(
     return OK
 
 
-@kernel
+@compiled
 def s_map_v_fp(vram: F32, vram_touched: U8, fp_sram: F32, dst: Int, word: Int, vlen: Int, facts: I64) -> Int:
     """S_MAP_V_FP: VLEN words of FP SRAM to a row."""
     if word + vlen > fp_sram.shape[0]:

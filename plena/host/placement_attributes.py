@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, BoolAttr, FloatAttr, IntAttr, NoneAttr, StringAttr, f64
@@ -36,7 +35,6 @@ def placement_attribute(placement: TensorPlacement, data: Mapping[str, Attribute
         IntAttr(placement.address),
         StringAttr(placement.order),
         FloatAttr(placement.scale, f64),
-        NoneAttr() if placement.floor is None else FloatAttr(placement.floor, f64),
         IntAttr(placement.limit),
         BoolAttr.from_bool(placement.residual),
         StringAttr(placement.staging),
@@ -62,7 +60,6 @@ def placement_of(attribute: PlacementAttr, memory: str) -> TensorPlacement:
         view=tuple(_step(step, where) for step in attribute.view),
         scale=attribute.scale.value.data,
         order=cast(Order, attribute.order.data),
-        floor=attribute.floor.value.data if isinstance(attribute.floor, FloatAttr) else None,
         limit=attribute.limit.data,
         residual=bool(attribute.residual.value.data),
         staging=cast(Staging, attribute.staging.data),
@@ -97,14 +94,11 @@ def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> 
 
 def _step_attribute(step: Step) -> StepAttr:
     kind, *arguments = step.to_json()
-    numbers = chain.from_iterable(a if isinstance(a, list) else (a,) for a in arguments)
-    return StepAttr.of(kind, list(cast("chain[int]", numbers)))
+    return StepAttr.of(kind, arguments)
 
 
 def _step(step: StepAttr, where: str) -> Step:
-    kind, numbers = step.kind.data, list(step.numbers.get_values())
-    shaped = kind in ("reshape", "permute", "expand")
-    (found,) = views.from_json([[kind, numbers] if shaped else [kind, *numbers]], where)
+    (found,) = views.from_json([[step.kind.data, *step.values]], where)
     return found
 
 

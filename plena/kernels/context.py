@@ -407,7 +407,8 @@ def name_taken(name: str) -> CompileError:
     """The error for a tensor of the model that is called as a matrix that kernels bring."""
     return CompileError(
         f"the model has a parameter or buffer `{name}`, which is the name of a matrix of the compiler",
-        hint="Rename it.",
+        "model",
+        "Rename it.",
     )
 
 

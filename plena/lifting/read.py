@@ -1,4 +1,4 @@
-"""A module in affine form as a lifted program: the other direction of `plena.lift.build`, for the static check."""
+"""A module in affine form as a lifted program: the other direction of `plena.lifting.build`, for the static check."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def program_of_module(module: ModuleOp) -> LiftedProgram:
     Raises:
         PlenaError: an operation of another level, or an integer register.
     """
-    reader = _Reader(Target.from_module(module))
+    reader = _ModuleReader(Target.from_module(module))
     body = reader.block(module.body.block)
     code = Code(np.array(reader.words, np.uint32), texts=_Texts(reader.ops))
     return LiftedProgram(code, reader.target, body, reader.bounds)
@@ -61,7 +61,7 @@ class _Texts(Sequence[str]):
 
 
 @dataclass
-class _Reader:
+class _ModuleReader:
     target: Target
     words: list[int] = field(default_factory=list[int])
     ops: list[Operation] = field(default_factory=list[Operation])

@@ -19,7 +19,7 @@ class Affine:
 
 Number = int | Affine
 LiftedInstruction = tuple[int, *tuple[Number, ...]]
-"""(pc, number, ...): layout as the records of the symbolic run, see `plena.lift.execute.layout`."""
+"""(pc, number, ...): layout as the records of the symbolic run, see `plena.lifting.records.layout`."""
 
 
 @dataclass(eq=False, slots=True)

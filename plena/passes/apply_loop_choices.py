@@ -56,7 +56,9 @@ class ApplyLoopChoices(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         changes = [LoopChange.parse(text) for text in self.choices]
-        loops = loops_numbered(op, tuple(change.loop for change in changes)) if changes else []
+        loops_numbered(op, tuple(change.loop for change in changes))  # refuses loops that there are not
+        numbered = list(loops_in(op))
+        loops = [numbered[change.loop] for change in changes]
         _require_order(loops, changes)
         legality = Legality(EffectTable(Target.from_module(op)))
         for loop, change in zip(loops, changes, strict=True):

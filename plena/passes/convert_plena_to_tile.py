@@ -217,7 +217,7 @@ def _return_integers(value: SSAValue, index: int, steps: list[Step], kernels: Ke
     )
     view = (*steps, Reshape(tensor.shape))
     output = replace(placement, name=f"output_{index}", source=Source("output", index), view=view)
-    kernels.builder.buffer(placement.name, "int", placement.elements, [placement, output])
+    kernels.placed_buffer(placement.name, "int", placement.elements, [placement, output])
 
 
 def _inverse(op: RearrangeOp | ReshapeOp) -> list[Step]:

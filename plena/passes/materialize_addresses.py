@@ -15,8 +15,8 @@ from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
 from plena.machine.constants import GP_REGISTERS
+from plena.registers.addressing.belady.tables import ZERO
 from plena.registers.addressing.extract import program_of
-from plena.registers.addressing.kernels import ZERO
 from plena.registers.addressing.plan import Action, BlockPlan, LoopCode, UseCode
 from plena.registers.addressing.planner import plan_program
 from plena.registers.addressing.program import Block, Program

@@ -167,7 +167,7 @@ def _salvaged(directory: Path, name: str, error: PlenaError) -> Contents:
     """The parts of a folder that can be read one by one."""
     contents = Contents(name, str(directory))
     contents.missing.append(Missing.because("whole program", error))
-    reader = _Reader(contents, directory)
+    reader = _FolderReader(contents, directory)
     manifest = reader.manifest()
     where = str(directory / MANIFEST)
     contents.instructions = reader.code()
@@ -201,7 +201,7 @@ def _salvaged(directory: Path, name: str, error: PlenaError) -> Contents:
     return contents
 
 
-class _Reader:
+class _FolderReader:
     """Reads parts of a damaged folder; what fails becomes an entry of `missing`."""
 
     def __init__(self, contents: Contents, directory: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plena.jit import Int, entry_point, kernel
+from plena.jit import Int, compiled, entry_point
 from plena.machine.constants import INT_LIMIT
 
 I64 = NDArray[np.int64]
@@ -74,7 +74,7 @@ class Memory(NamedTuple):
     int: NDArray[np.bool_]
 
 
-@kernel
+@compiled
 def _store_problem(shape: I64, off: Int, base: Int, scale: Int, stride: Int, facts: I64) -> Int:
     """Whether some row of H_STORE_V, elements or scales, reaches past the end of HBM."""
     pitch = shape[4] if shape[4] >= 0 else stride
@@ -96,7 +96,7 @@ def _store_problem(shape: I64, off: Int, base: Int, scale: Int, stride: Int, fac
     return False
 
 
-@kernel
+@compiled
 def _fails(check: I64, store: I64, v: I64, base: Int, sticky: I64, facts: I64) -> Int:
     """Whether a demand fails for the numbers v; facts[1] is then the culprit."""
     kind, modulus, limit = check[0], check[2], check[3]
@@ -118,7 +118,7 @@ def _fails(check: I64, store: I64, v: I64, base: Int, sticky: I64, facts: I64) -
     return _store_problem(store, x, base, sticky[_SCALE], sticky[_STRIDE], facts)
 
 
-@kernel
+@compiled
 def _cells_of(m: Memory, which: Int) -> Any:
     if which == 0:
         return m.vector
@@ -129,7 +129,7 @@ def _cells_of(m: Memory, which: Int) -> Any:
     return m.int
 
 
-@kernel
+@compiled
 def _touch(access: I64, v: I64, t: Tables, m: Memory) -> Int:
     """Marks written cells; the first cell that is read but was never written, else -1."""
     which = access[0]

@@ -145,6 +145,7 @@ def test_a_parameter_that_is_called_like_a_matrix_of_the_compiler(name: str) -> 
         assert "guard_3" in {p.source.symbol for p in program.placements_of("data")}
         return
     with pytest.raises(
-        CompileError, match=r"`guard_3`, which is the name of a matrix of the compiler\. Rename it"
+        CompileError,
+        match=r"parameter or buffer `guard_3`, which is the name of a matrix of the compiler\. Rename it",
     ):
         plena.compile(Named(), (torch.randn(3, 16),), target=SMALL)

@@ -86,7 +86,7 @@ def test_what_becomes_of_the_loops(text: str, trips: list[int]) -> None:
         (NEST, ("0 explode",), r"'0 explode' is no change of a loop.*3 jam 2x4"),
         (NEST, ("0 unroll 0",), "no change of a loop"),
         (NEST, ("0 expand", "1 expand"), "`1 expand` comes after the loop was changed"),
-        (NEST, ("2 unroll 2", "2 expand"), "comes after the loop was changed"),
+        (NEST, ("2 unroll 2", "2 expand"), "loop 2 is named twice"),
         (NEST, ("2 jam 2x1",), "perfect nest"),
         (CHAIN, ("0 jam 2x1",), "loop 0: `0 jam 2x1` would change the result"),
         (CHAIN, ("0 jam 1x1 interchanged",), "would change the result"),

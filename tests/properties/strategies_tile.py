@@ -33,8 +33,9 @@ from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
 from plena.dialects.tile.ops import MAP_KINDS
 from plena.host.layout import Source, TensorPlacement
+from plena.host.mask_steps import Biases, Hidden
 from plena.host.placement_attributes import placement_attribute
-from plena.host.view import Array, Compare, Pad, Permute, Reshape, Slice
+from plena.host.view import Array, Bits, Compare, Pad, Permute, Reshape, Slice
 from tests.properties.strategies_isa import Text, attributes
 
 KINDS = {"tile.map": MAP_KINDS}
@@ -81,7 +82,12 @@ def placements(draw: st.DrawFn) -> PlacementAttr:
         padded=draw(st.sampled_from([(), (64, 64)])),
         view=draw(
             st.sampled_from(
-                [(), (Reshape((5, 3)), Permute((1, 0))), (Compare("eq", 0.0), Slice(0, 1, 4), Pad(1, 0, 2))]
+                [
+                    (),
+                    (Reshape((5, 3)), Permute((1, 0))),
+                    (Slice(0, 1, 4), Pad(1, 0, 2)),
+                    (Compare("lt", float("inf")), Bits(), Biases((1, -2)), Hidden((), (3,), 64, empty=-1)),
+                ]
             )
         ),
         scale=draw(st.sampled_from([1.0, 0.125])),

@@ -78,8 +78,8 @@ def _print(args: Namespace) -> int:
         return 0
     from plena.api.levels import module_at
 
-    module, inputs, kwargs = load_model(args.model)
-    print(module_at(args.emit, module, inputs, kwargs, target=target_of(args), **compile_options(args)))
+    call = load_model(args.model)
+    print(module_at(args.emit, *call, target=target_of(args), **compile_options(args)))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import cast
 
 from xdsl.dialects.builtin import (
     I64,
@@ -28,15 +29,25 @@ ORDERS = ("rows", "columns")
 STAGINGS = ("public", "nearest")
 PORTS = ("input", "output")
 
-_STEPS: dict[str, int | None] = {
-    "reshape": None,
-    "permute": None,
-    "expand": None,
-    "slice": 4,
-    "pad": 3,
-    "is_zero": 0,
+_STEPS: dict[str, tuple[str, ...]] = {
+    "reshape": ("list",),
+    "permute": ("list",),
+    "expand": ("list",),
+    "slice": ("integer",) * 4,
+    "pad": ("integer",) * 3,
+    "compare": ("word", "number"),
+    "bits": (),
+    "biases": ("list", "list", *("integer",) * 2),
+    "hidden": ("list", "list", *("integer",) * 6),
 }
-"""Step of a view -> how many numbers it takes, None for a shape or permutation of any rank."""
+"""Step of a view -> what its arguments are, in order: `to_json` of the steps of plena.host.view."""
+
+_KINDS: dict[str, type[Attribute]] = {
+    "list": DenseArrayBase,
+    "integer": IntAttr,
+    "word": StringAttr,
+    "number": FloatAttr,
+}
 
 
 def integers(values: Sequence[int]) -> DenseArrayBase[I64]:
@@ -46,15 +57,20 @@ def integers(values: Sequence[int]) -> DenseArrayBase[I64]:
 
 @irdl_attr_definition
 class StepAttr(ParametrizedAttribute):
-    """A step of a view (plena.host.view), `#tile.step<permute [1, 0]>`; the numbers are its arguments in order."""
+    """A step of a view (plena.host.view) with its arguments, `#tile.step<permute [1, 0]>`, `#tile.step<pad 1 0 4>`."""
 
     name = "tile.step"
     kind: StringAttr = param_def()
-    numbers: DenseArrayBase[I64] = param_def()
+    arguments: ArrayAttr = param_def()
 
     @staticmethod
-    def of(kind: str, numbers: Sequence[int]) -> StepAttr:
-        return StepAttr(StringAttr(kind), integers(numbers))
+    def of(kind: str, arguments: Sequence[Sequence[int] | int | float | str]) -> StepAttr:
+        return StepAttr(StringAttr(kind), ArrayAttr([_argument(argument) for argument in arguments]))
+
+    @property
+    def values(self) -> list[list[int] | int | float | str]:
+        """The arguments as plain data."""
+        return [_plain(argument) for argument in self.arguments]
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
@@ -66,15 +82,47 @@ class StepAttr(ParametrizedAttribute):
             _print_step(printer, self)
 
     def verify(self) -> None:
-        if self.kind.data not in _STEPS:
-            raise VerifyException(f"unknown view step {self.kind.data}; one of {', '.join(_STEPS)}")
-        numbers, wanted = self.numbers.get_values(), _STEPS[self.kind.data]
-        if wanted is not None and len(numbers) != wanted:
-            raise VerifyException(f"{self.kind.data} takes {wanted} numbers, not {len(numbers)}")
-        if any(n < 0 for n in numbers):
-            raise VerifyException(f"{self.kind.data} has a negative number")
-        if self.kind.data == "permute" and sorted(numbers) != list(range(len(numbers))):
-            raise VerifyException(f"{list(numbers)} is no permutation")
+        kind = self.kind.data
+        if kind not in _STEPS:
+            raise VerifyException(f"unknown view step {kind}; one of {', '.join(_STEPS)}")
+        wanted = _STEPS[kind]
+        given = self.arguments.data
+        fits = len(given) == len(wanted) and all(
+            isinstance(argument, _KINDS[name]) for argument, name in zip(given, wanted, strict=True)
+        )
+        if not fits:
+            raise VerifyException(f"{kind} takes {', '.join(wanted) or 'nothing'}, not {self.values}")
+        if kind == "permute" and sorted(numbers := self.shape) != list(range(len(numbers))):
+            raise VerifyException(f"{numbers} is no permutation")
+        if kind in ("reshape", "expand") and min(self.shape, default=1) < 1:
+            raise VerifyException(f"{kind} to an empty shape {self.shape}")
+
+    @property
+    def shape(self) -> list[int]:
+        """The list of a reshape, expand or permute."""
+        return list(cast("DenseArrayBase[I64]", self.arguments.data[0]).get_values())
+
+
+def _argument(value: Sequence[int] | int | float | str) -> Attribute:
+    match value:
+        case str():
+            return StringAttr(value)
+        case int():
+            return IntAttr(value)
+        case float():
+            return FloatAttr(value, f64)
+        case _:
+            return integers(value)
+
+
+def _plain(attribute: Attribute) -> list[int] | int | float | str:
+    match attribute:
+        case StringAttr() | IntAttr():
+            return attribute.data
+        case FloatAttr():
+            return attribute.value.data
+        case _:
+            return list(cast("DenseArrayBase[I64]", attribute).get_values())
 
 
 @irdl_attr_definition
@@ -116,10 +164,16 @@ class SourceAttr(ParametrizedAttribute):
             _print_source(printer, self)
 
     def verify(self) -> None:
-        wanted = {"input": IntAttr, "output": IntAttr, "constant": StringAttr, "scratch": NoneAttr}
+        wanted: dict[str, type[Attribute]] = {
+            "input": IntAttr,
+            "output": IntAttr,
+            "constant": StringAttr,
+            "scratch": NoneAttr,
+        }
         if self.kind.data != "data" and self.kind.data not in wanted:
             raise VerifyException(f"unknown source {self.kind.data}; one of {', '.join(wanted)}, data")
-        if not isinstance(self.value, wanted.get(self.kind.data, Attribute)):
+        expected = wanted.get(self.kind.data)
+        if expected is not None and not isinstance(self.value, expected):
             raise VerifyException(f"source {self.kind.data} does not go with {self.value}")
         if isinstance(self.value, IntAttr) and self.value.data < 0:
             raise VerifyException(f"there is no {self.kind.data} {self.value.data}")
@@ -131,7 +185,7 @@ class PlacementAttr(ParametrizedAttribute):
 
     `#tile.placement<"w" of data @w as tiled [64, 64] HBM_M_WEIGHT_TYPE>`, then those of these that have not their
     default value, in this order: `padded [Rp, Cp]`, `view [reshape [2, 32], permute [1, 0]]`, `offset 64` (bytes,
-    elements or words from the start of the buffer), `order columns`, `scale 2.0`, `floor -128.0`, `limit 9`,
+    elements or words from the start of the buffer), `order columns`, `scale 2.0`, `limit 9`,
     `residual`, `staging nearest`. The memory is the buffer's.
     """
 
@@ -146,7 +200,6 @@ class PlacementAttr(ParametrizedAttribute):
     offset: IntAttr = param_def()
     order: StringAttr = param_def()
     scale: FloatAttr = param_def()
-    floor: FloatAttr | NoneAttr = param_def()
     limit: IntAttr = param_def()
     residual: BoolAttr = param_def()
     staging: StringAttr = param_def()
@@ -187,12 +240,11 @@ class PlacementAttr(ParametrizedAttribute):
             scale: Attribute = FloatAttr(1.0, f64)
             if parser.parse_optional_keyword("scale"):
                 scale = parser.parse_attribute()
-            floor = parser.parse_attribute() if parser.parse_optional_keyword("floor") else NoneAttr()
             limit = number("limit")
             residual = BoolAttr.from_bool(parser.parse_optional_keyword("residual") is not None)
             staging = word("staging", STAGINGS[0])
         described = [symbol, source, layout, shape, number_format, padded, ArrayAttr(steps)]
-        return [*described, offset, order, scale, floor, limit, residual, staging]
+        return [*described, offset, order, scale, limit, residual, staging]
 
     def print_parameters(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
@@ -214,9 +266,6 @@ class PlacementAttr(ParametrizedAttribute):
             if self.scale.value.data != 1.0:
                 printer.print_string(" scale ")
                 printer.print_attribute(self.scale)
-            if isinstance(self.floor, FloatAttr):
-                printer.print_string(" floor ")
-                printer.print_attribute(self.floor)
             if self.limit.data:
                 printer.print_string(f" limit {self.limit.data}")
             if self.residual.value.data:
@@ -245,10 +294,8 @@ class PlacementAttr(ParametrizedAttribute):
         if self.offset.data < 0 or self.limit.data < 0:
             raise VerifyException(f"{self.symbol.data}: offset and limit must not be negative")
         last = self.view.data[-1] if self.view.data else None
-        if last is not None and last.kind.data in ("reshape", "expand") and last.numbers != self.shape:
-            raise VerifyException(
-                f"{self.symbol.data}: the view gives {list(last.numbers.get_values())}, not {list(shape)}"
-            )
+        if last is not None and last.kind.data in ("reshape", "expand") and last.shape != list(shape):
+            raise VerifyException(f"{self.symbol.data}: the view gives {last.shape}, not {list(shape)}")
 
 
 def _parse_integers(parser: AttrParser) -> list[int]:
@@ -257,13 +304,30 @@ def _parse_integers(parser: AttrParser) -> list[int]:
 
 def _parse_step(parser: AttrParser) -> StepAttr:
     kind = parser.parse_identifier()
-    wanted = _STEPS.get(kind)
-    return StepAttr.of(kind, () if wanted == 0 else _parse_integers(parser))
+    if kind not in _STEPS:
+        parser.raise_error(f"unknown view step {kind}; one of {', '.join(_STEPS)}")
+    arguments: list[Attribute] = []
+    for name in _STEPS[kind]:
+        match name:
+            case "list":
+                arguments.append(integers(_parse_integers(parser)))
+            case "integer":
+                arguments.append(IntAttr(parser.parse_integer()))
+            case "word":
+                arguments.append(StringAttr(parser.parse_str_literal()))
+            case _:
+                arguments.append(parser.parse_attribute())
+    return StepAttr(StringAttr(kind), ArrayAttr(arguments))
 
 
 def _print_step(printer: Printer, step: StepAttr) -> None:
-    numbers = list(step.numbers.get_values())
-    printer.print_string(f"{step.kind.data} {numbers}" if numbers else step.kind.data)
+    printer.print_string(step.kind.data)
+    for argument in step.arguments:
+        printer.print_string(" ")
+        if isinstance(argument, StringAttr | FloatAttr):
+            printer.print_attribute(argument)
+        else:
+            printer.print_string(str(_plain(argument)))
 
 
 def _parse_source(parser: AttrParser) -> SourceAttr:

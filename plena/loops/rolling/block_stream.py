@@ -36,7 +36,7 @@ class _Shape:
     flags: tuple[str, ...]
 
 
-class _Reader:
+class _BlockReader:
     def __init__(self, by_origin: bool) -> None:
         self.by_origin = by_origin
         self.tokens: list[Operation] = []
@@ -167,6 +167,6 @@ def read_block(block: Block, *, by_origin: bool = False) -> BlockStream:
     An operation that is neither is a token unlike any other. `by_origin`: instructions for different modules or steps
     of the model are different, so that what each of them costs can still be told.
     """
-    reader = _Reader(by_origin)
+    reader = _BlockReader(by_origin)
     reader.read(block)
     return reader.finish()

@@ -137,10 +137,10 @@ def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, fac
 
 def tree_of(module: ModuleOp, target: Target, profile: Profile) -> tuple[Part, ...]:
     """The loop tree of a module in the affine form, cycles by one timing profile."""
-    return _Reader(target, profile).parts(module.body.block)
+    return _LoopTreeReader(target, profile).parts(module.body.block)
 
 
-class _Reader:
+class _LoopTreeReader:
     def __init__(self, target: Target, profile: Profile) -> None:
         self.target = target
         self.profile = profile

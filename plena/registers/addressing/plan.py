@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from plena.registers.addressing.kernels import MNEMONICS, ZERO, Log
+from plena.registers.addressing.belady.tables import MNEMONICS, ZERO, Log
 from plena.registers.addressing.program import Block, Loop, Use
 from plena.registers.addressing.values import ClassTable, Value
 
@@ -101,14 +101,14 @@ class BlockPlan:
 
     def evicted(self, loop: int) -> int:
         """Values still needed behind one of the loops that had to leave their registers for it."""
-        return int(self.log.tracks[loop, -1])
+        return int(self.log.evicted[loop])
 
     @cached_property
     def code(self) -> tuple[UseCode | LoopCode, ...]:
         """Code for every node, in order."""
         log, actions = self.log, self._actions
         ends: list[int] = log.ends.tolist()
-        bindings: list[list[int]] = log.bindings.tolist()
+        bindings: list[tuple[int, int]] = log.bindings.tolist()
         code: list[UseCode | LoopCode] = []
         begin = value = loop = 0
         for place, node in enumerate(self.block.nodes):
@@ -123,8 +123,8 @@ class BlockPlan:
             else:
                 plan = self.children[loop]
                 tracks: list[int] = log.tracks[loop].tolist()
-                inner = {track: outer for track, outer in enumerate(tracks[:-2]) if outer >= 0}
-                code.append(LoopCode(before, plan, inner, tracks[-2]))
+                inner = {track: outer for track, outer in enumerate(tracks[:-1]) if outer >= 0}
+                code.append(LoopCode(before, plan, inner, tracks[-1]))
                 value += len(plan.body.head)
                 loop += 1
         return tuple(code)
@@ -137,7 +137,7 @@ class BlockPlan:
 
     @cached_property
     def _actions(self) -> tuple[Action, ...]:
-        rows: list[list[int]] = self.log.actions.tolist()
+        rows: list[tuple[int, int, int, int, int]] = self.log.actions.tolist()
         return tuple(Action(MNEMONICS[mnemonic], *rest) for mnemonic, *rest in rows)
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from plena.registers.addressing.kernels import (
+from plena.registers.addressing.belady.future import lower_reads
+from plena.registers.addressing.belady.passes import simulate
+from plena.registers.addressing.belady.tables import (
+    HELD,
     I64,
+    INSTRUCTION_OR_LOOP,
+    LOOP_MEMORY,
     MNEMONICS,
-    Code,
+    VALUE,
+    BlockTable,
     OutOfRegistersError,
+    Records,
     Times,
-    lower_reads,
-    simulate,
 )
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
 from plena.registers.addressing.program import Block, Loop, Use
@@ -38,9 +44,9 @@ class Simulation:
     def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
         self.block = block
         self.children = tuple(children)
-        rows = _Rows(block, self.children, classes)
+        rows = _TableWriter(block, self.children, classes)
         self._local = rows.local
-        self._code = rows.code()
+        self._table = rows.table()
         self._first, self._time, self._constant, self._exact = rows.reads()
         self._lower = lower_reads(self._first, self._constant)
 
@@ -64,7 +70,7 @@ class Simulation:
         best: BlockPlan | None = None
         for copies in range(2 if self.children else 1):
             try:
-                log = simulate(times, self._code, begin, capacity, copies)
+                log = simulate(times, self._table, begin, capacity, copies)
             except OutOfRegistersError:
                 continue
             plan = BlockPlan(self.block, self.children, head.registers, head.memory, log)
@@ -72,17 +78,31 @@ class Simulation:
                 best = plan
         return best
 
-    def _values(self, values: Sequence[Value]) -> I64:
-        rows = [(self._local[cls], constant) for cls, constant in values]
-        return np.array(rows, np.int64).reshape(len(rows), 2)
+    def _values(self, values: Sequence[Value]) -> Records:
+        return np.array([(self._local[cls], constant) for cls, constant in values], HELD)
 
 
-class _Rows:
-    """A block in rows of numbers, its classes numbered in their order from 0 = plain number."""
+class _Node(NamedTuple):
+    """A row of INSTRUCTION_OR_LOOP."""
+
+    is_loop: bool
+    first: int
+    last: int
+    cls: int = -1
+    constant: int = 0
+    mnemonic: int = -1
+    first_memory: int = 0
+    last_memory: int = 0
+    width: int = 0
+    tracks: int = 0
+
+
+class _TableWriter:
+    """Writes a block as a table, its classes numbered in their order from 0 = plain number."""
 
     def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
-        self.nodes: list[tuple[int, int, int, int, int, int, int, int]] = []
-        self.values: list[tuple[int, int, int, int]] = []
+        self.nodes: list[_Node] = []
+        self.values: list[tuple[int, int, bool, bool, int]] = []
         self.memory: list[tuple[int, int, int]] = []
         self.times: list[tuple[int, int, int, bool]] = []
         self.loops = len(children)
@@ -92,42 +112,39 @@ class _Rows:
                 self._use(node, time)
             else:
                 self._loop(next(plans), time, classes)
-        known = {cls for cls, *_ in self.times} | {n[5] for n in self.nodes if not n[0] and n[5] >= 0} | {0}
+        known = {cls for cls, *_ in self.times} | {node.cls for node in self.nodes if node.cls >= 0} | {0}
         self.local = {cls: place for place, cls in enumerate(sorted(known))}
 
     def _use(self, node: Use, time: int) -> None:
         first = len(self.values)
         for read in node.reads:
             cls, constant = read.value
-            self.values.append((cls, constant, read.has_immediate, 0))
+            self.values.append((cls, constant, read.has_immediate, False, 0))
             self.times.append((cls, time, constant, not read.has_immediate))
         cls, constant = node.defines or (-1, 0)
         mnemonic = -1 if node.arithmetic is None else MNEMONICS.index(node.arithmetic)
-        self.nodes.append((0, first, len(self.values), 0, 0, cls, constant, mnemonic))
+        self.nodes.append(_Node(False, first, len(self.values), cls, constant, mnemonic))
 
     def _loop(self, plan: LoopPlan, time: int, classes: ClassTable) -> None:
         first, slot = len(self.values), len(self.memory)
         for entry in plan.entries(classes):
             cls, constant = entry.value
-            self.values.append((cls, constant, entry.is_consumed, entry.after[1]))
+            self.values.append((cls, constant, False, entry.is_consumed, entry.after[1]))
             self.times.append((cls, time, constant, True))
         for place, (cls, constant) in plan.memory_entries(classes):
             self.memory.append((cls, constant, place))
             self.times.append((cls, time, constant, True))
         tracks = sum(1 << track for track in plan.body.tracks)
-        self.nodes.append((1, first, len(self.values), slot, len(self.memory), plan.width, tracks, 0))
+        memory = {"first_memory": slot, "last_memory": len(self.memory)}
+        self.nodes.append(_Node(True, first, len(self.values), **memory, width=plan.width, tracks=tracks))
 
-    def code(self) -> Code:
+    def table(self) -> BlockTable:
         local = self.local
-        nodes = np.array(self.nodes, np.int64).reshape(len(self.nodes), 8)
-        defining = (nodes[:, 0] == 0) & (nodes[:, 5] >= 0)
-        nodes[defining, 5] = [local[n[5]] for n in self.nodes if not n[0] and n[5] >= 0]
-        values = [(local[cls], constant, flag, after) for cls, constant, flag, after in self.values]
-        memory = [(local[cls], constant, slot) for cls, constant, slot in self.memory]
-        return Code(
-            nodes,
-            np.array(values, np.int64).reshape(len(values), 4),
-            np.array(memory, np.int64).reshape(len(memory), 3),
+        nodes = [node._replace(cls=local[node.cls]) if node.cls >= 0 else node for node in self.nodes]
+        return BlockTable(
+            np.array(nodes, INSTRUCTION_OR_LOOP),
+            np.array([(local[cls], *rest) for cls, *rest in self.values], VALUE),
+            np.array([(local[cls], *rest) for cls, *rest in self.memory], LOOP_MEMORY),
             self.loops,
         )
 

@@ -45,13 +45,13 @@
 
 // -----
 
-// CHECK: unknown view step turn; one of reshape, permute, expand, slice, pad, is_zero
+// CHECK: unknown view step turn; one of reshape, permute, expand, slice, pad, compare, bits, biases, hidden
 %b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [turn [4, 2]]>]
 
 // -----
 
-// CHECK: pad takes 3 numbers, not 2
-%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [pad [0, 2]]>]
+// CHECK: [1, 2] is no permutation
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [permute [1, 2]]>]
 
 // -----
 
