@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from plena.optimizing.exploration import explore
 from torch import nn
 
 import plena
