@@ -126,7 +126,7 @@ class ProgramData:
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
     _counted: dict[tuple[Profile, ...], Statistics] = field(
-        default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False
+        default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
     )
 
     @classmethod
@@ -178,9 +178,11 @@ class ProgramData:
 
         registered = profiles()
         if registered not in self._counted:
-            self._counted[registered] = statistics_of(
+            counted = statistics_of(
                 decode(self.words), self.target, self.provenance or None, self.useful_macs
             )
+            self._counted.clear()
+            self._counted[registered] = counted
         return self._counted[registered]
 
     def results(self, memories: Memories) -> Any:

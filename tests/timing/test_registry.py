@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 import plena
-from plena.api.exploration import explore
 from plena.assembly import encode, parse_asm
 from plena.cli import plena_cli
 from plena.cli.reference import instructions_page
@@ -159,7 +158,7 @@ def test_a_report_says_that_it_does_not_know_a_profile(program: plena.Program) -
 
 
 def test_rows_of_an_exploration(model: nn.Module) -> None:
-    rows = explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
+    rows = plena.explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
     for row in rows:
         assert row.problem is None
         assert row.cycles["sevens"] == 7 * row.dynamic
