@@ -53,6 +53,7 @@ bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
 
 reference: setup
+	$(BIN)/python -m plena.cli.signatures
 	$(BIN)/python -m plena.cli.reference docs/reference
 
 docs: reference

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.tile import BufferOp, TileOp, root_of
+from plena.dialects.tile.operation import TileOpT
 from plena.errors import CompileError
 from plena.instructions.kernel import KernelBuilder
 from plena.machine.target import Target
@@ -49,16 +51,16 @@ class Lowering:
         return cell
 
 
-LoweringFunction = Callable[[TileOp, Lowering], None]
-
-LOWERINGS: dict[type[TileOp], LoweringFunction] = {}
+LOWERINGS: dict[type[TileOp], Callable[[Any, Lowering], None]] = {}
 """The lowering of every tile operation."""
 
 
-def lowers(op_class: type[TileOp]) -> Callable[[LoweringFunction], LoweringFunction]:
+def lowers(
+    op_class: type[TileOpT],
+) -> Callable[[Callable[[TileOpT, Lowering], None]], Callable[[TileOpT, Lowering], None]]:
     """Registers the lowering of a tile operation."""
 
-    def register(function: LoweringFunction) -> LoweringFunction:
+    def register(function: Callable[[TileOpT, Lowering], None]) -> Callable[[TileOpT, Lowering], None]:
         LOWERINGS[op_class] = function
         return function
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import ConstantOp, ElementwiseOp, TileOp
+from plena.dialects.tile import ConstantOp, ElementwiseOp
 from plena.errors import CompileError
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.row_plan import Place, plan_of
 
-_ROWS = {"add": "V_ADD_VV", "sub": "V_SUB_VV", "mul": "V_MUL_VV"}
-_WORDS = {
+_ROWS: dict[str, Literal["V_ADD_VV", "V_SUB_VV", "V_MUL_VV"]] = {
+    "add": "V_ADD_VV",
+    "sub": "V_SUB_VV",
+    "mul": "V_MUL_VV",
+}
+_WORDS: dict[str, Literal["V_ADD_VF", "V_SUB_VF", "V_MUL_VF", "V_MAX_VF", "V_MIN_VF"]] = {
     "add": "V_ADD_VF",
     "sub": "V_SUB_VF",
     "reverse_sub": "V_SUB_VF",
@@ -19,16 +25,15 @@ _WORDS = {
     "max": "V_MAX_VF",
     "min": "V_MIN_VF",
 }
-_UNARY = {"exp": "V_EXP_V", "reciprocal": "V_RECI_V"}
+_UNARY: dict[str, Literal["V_EXP_V", "V_RECI_V"]] = {"exp": "V_EXP_V", "reciprocal": "V_RECI_V"}
 
 
 @lowers(ElementwiseOp)
-def lower_elementwise(op: TileOp, ctx: Lowering) -> None:
+def lower_elementwise(op: ElementwiseOp, ctx: Lowering) -> None:
     """One loop when the blocks of every panel follow each other, blocks around rows otherwise.
 
     Words are loaded before the loops; zero is in f0 already.
     """
-    assert isinstance(op, ElementwiseOp)
     kernel, vlen = ctx.kernel, ctx.target.vlen
     panels = {"out": op.out_panels, "in": op.in_panels}
     bases = {kind: [ctx.at(p.buffer) for p in group] for kind, group in panels.items()}

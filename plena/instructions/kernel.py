@@ -14,10 +14,11 @@ from plena.dialects.plena_isa import (
     PlenaRegister,
     RegisterOp,
 )
+from plena.instructions.emitter import Emitter, Place
 from plena.machine.target import Target
 
 
-class KernelBuilder(LoopBuilder):
+class KernelBuilder(LoopBuilder, Emitter):
     """A loop builder for instructions in the affine form."""
 
     def __init__(self, target: Target) -> None:
@@ -25,8 +26,7 @@ class KernelBuilder(LoopBuilder):
         self.target = target
         self._physical: dict[PlenaRegister, SSAValue] = {}
 
-    def emit(self, mnemonic: str, **slots: SSAValue | Address) -> Instruction:
-        """Appends an instruction. Address slots take linear expressions, immediates numbers, the rest cells."""
+    def _emit(self, mnemonic: str, slots: dict[str, Place]) -> Instruction:
         op_class = OP_OF_MNEMONIC[mnemonic]
         spec = op_class.SPEC
         values: dict[str, SSAValue | int] = {}
@@ -38,13 +38,9 @@ class KernelBuilder(LoopBuilder):
             else:
                 assert not isinstance(given, Linear)
                 values[name] = given
-        op = op_class.make(attributes=dict(self.provenance), **values)
+        op = op_class.named(values, dict(self.provenance))
         self.append(op)
         return op
-
-    def emit_masked(self, mnemonic: str, v_mask: Address, **slots: SSAValue | Address) -> Instruction:
-        """A vector instruction under a lane mask."""
-        return self.emit(mnemonic, mask=1, v_mask=v_mask, **slots)
 
     def cell(self, register: PlenaRegister) -> SSAValue:
         """A register cell: a new virtual one, or the shared declaration of a machine register."""

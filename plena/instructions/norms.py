@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import TileOp, row_ops
+from plena.dialects.tile import NormalizeLaneGroupsOp, NormalizeRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.kernel import KernelBuilder
 
@@ -50,7 +50,7 @@ class _Constants:
     total: SSAValue
 
     @staticmethod
-    def of(op: row_ops.NormalizeRowsOp | row_ops.NormalizeLaneGroupsOp, ctx: Lowering) -> _Constants:
+    def of(op: NormalizeRowsOp | NormalizeLaneGroupsOp, ctx: Lowering) -> _Constants:
         return _Constants(ctx.kernel, ctx.at(op.eps), ctx.load(op.inverse), ctx.kernel.f_cell())
 
     def factor(self, squares: Linear) -> None:
@@ -108,18 +108,17 @@ class _Row:
             self.kernel.emit("V_MUL_VF", dst=self.out + b * self.out_block, a=source + b * block, b=factor)
 
 
-@lowers(row_ops.NormalizeRowsOp)
-def lower_normalize_rows(op: TileOp, ctx: Lowering) -> None:
+@lowers(NormalizeRowsOp)
+def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     """Two passes: deviations are written to the output as soon as the mean is known, squares are made of them."""
-    assert isinstance(op, row_ops.NormalizeRowsOp)
-    kernel, vlen, n = ctx.kernel, ctx.target.vlen, op.number
-    blocks, layer = n("blocks"), op.word("kind") == "layer"
+    kernel, vlen = ctx.kernel, ctx.target.vlen
+    blocks, layer = op.blocks, op.kind == "layer"
     x, out, scratch = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
     mask = None if op.mask is None else ctx.at(op.mask)
     constants = _Constants.of(op, ctx)
     mean = constants.total if layer else None
-    with kernel.loop(n("rows")) as r:
-        row = _Row(kernel, x + r * vlen, n("x_block"), out + r * vlen, n("out_block"), mask, mean)
+    with kernel.loop(op.rows) as r:
+        row = _Row(kernel, x + r * vlen, op.x_block, out + r * vlen, op.out_block, mask, mean)
         if layer:
             constants.mean(add_blocks(kernel, row.x, blocks, row.x_block, scratch, mask))
         row.add_squares(blocks, scratch, scratch + vlen)
@@ -127,11 +126,10 @@ def lower_normalize_rows(op: TileOp, ctx: Lowering) -> None:
         row.scale(blocks, constants.total)
 
 
-@lowers(row_ops.NormalizeLaneGroupsOp)
-def lower_normalize_lane_groups(op: TileOp, ctx: Lowering) -> None:
+@lowers(NormalizeLaneGroupsOp)
+def lower_normalize_lane_groups(op: NormalizeLaneGroupsOp, ctx: Lowering) -> None:
     """Per group a masked row is summed; the groups' means and factors are put together as rows by the masks."""
-    assert isinstance(op, row_ops.NormalizeLaneGroupsOp)
-    kernel, vlen, n = ctx.kernel, ctx.target.vlen, op.number
+    kernel, vlen = ctx.kernel, ctx.target.vlen
     x, out, scratch, masks = (ctx.at(v) for v in (op.x, op.out, op.scratch, op.masks))
     constants = _Constants.of(op, ctx)
     total = constants.total
@@ -139,7 +137,7 @@ def lower_normalize_lane_groups(op: TileOp, ctx: Lowering) -> None:
 
     def each_group(source: Linear, *, root: bool) -> None:
         """row_of_factors = the mean of every group of a row, or the factor its squares give, in the group's lanes."""
-        for first, count in ((0, 1), (1, n("groups") - 1)):
+        for first, count in ((0, 1), (1, op.groups - 1)):
             if not count:
                 continue
             with kernel.loop(count) as g:
@@ -155,9 +153,9 @@ def lower_normalize_lane_groups(op: TileOp, ctx: Lowering) -> None:
                     kernel.emit("V_MUL_VF", dst=part, a=mask, b=total)
                     kernel.emit("V_ADD_VV", dst=row_of_factors, a=row_of_factors, b=part)
 
-    with kernel.loop(n("blocks")) as b, kernel.loop(n("rows")) as r:
-        source, dst = x + b * n("x_block") + r * vlen, out + b * n("out_block") + r * vlen
-        if op.word("kind") == "layer":
+    with kernel.loop(op.blocks) as b, kernel.loop(op.rows) as r:
+        source, dst = x + b * op.x_block + r * vlen, out + b * op.out_block + r * vlen
+        if op.kind == "layer":
             each_group(source, root=False)
             kernel.emit("V_SUB_VV", dst=dst, a=source, b=row_of_factors)
             source = dst

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import TileOp, row_ops
+from plena.dialects.tile import MaxRowsOp, ReduceRowsOp, SoftmaxLaneGroupsOp, SumRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.kernel import KernelBuilder
 from plena.instructions.norms import add_blocks, reduce_sum
 
 
-@lowers(row_ops.ReduceRowsOp)
-def lower_reduce_rows(op: TileOp, ctx: Lowering) -> None:
-    assert isinstance(op, row_ops.ReduceRowsOp)
-    kernel, n = ctx.kernel, op.number
+@lowers(ReduceRowsOp)
+def lower_reduce_rows(op: ReduceRowsOp, ctx: Lowering) -> None:
+    kernel = ctx.kernel
     x, scratch, words = ctx.at(op.x), ctx.at(op.scratch), ctx.at(op.words)
     mask = None if op.mask is None else ctx.at(op.mask)
-    blocks, block, total = n("blocks"), n("block"), kernel.f_cell()
-    with kernel.loop(n("rows")) as r:
+    blocks, block, total = op.blocks, op.block, kernel.f_cell()
+    with kernel.loop(op.rows) as r:
         row = x + r * ctx.target.vlen
-        if op.word("kind") == "sum":
+        if op.kind == "sum":
             reduce_sum(kernel, total, add_blocks(kernel, row, blocks, block, scratch, mask))
         else:
             assert op.floor is not None
@@ -30,7 +29,7 @@ def lower_reduce_rows(op: TileOp, ctx: Lowering) -> None:
             if whole:
                 with kernel.loop(whole) as b:
                     kernel.emit("V_RED_MAX", acc=total, a=row + b * block)
-        kernel.emit("S_ST_FP", src=total, base=words + r * n("words_row"))
+        kernel.emit("S_ST_FP", src=total, base=words + r * op.words_row)
 
 
 def _add_rows(kernel: KernelBuilder, x: Linear, rows: int, row: int, out: Linear) -> None:
@@ -44,18 +43,17 @@ def _add_rows(kernel: KernelBuilder, x: Linear, rows: int, row: int, out: Linear
             kernel.emit("V_ADD_VV", dst=out, a=out, b=x + (r + 2) * row)
 
 
-@lowers(row_ops.SumRowsOp)
-def lower_sum_rows(op: TileOp, ctx: Lowering) -> None:
+@lowers(SumRowsOp)
+def lower_sum_rows(op: SumRowsOp, ctx: Lowering) -> None:
     """Whole chunks in a loop, the last one by itself if it is shorter, then the chunks' sums."""
-    assert isinstance(op, row_ops.SumRowsOp)
-    kernel, vlen, n = ctx.kernel, ctx.target.vlen, op.number
+    kernel, vlen = ctx.kernel, ctx.target.vlen
     x, out, scratch = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
-    chunk = n("chunk")
-    chunks, rest = divmod(n("rows"), chunk)
-    with kernel.loop(n("blocks")) as b:
-        source, total = x + b * n("x_block"), out + b * n("out_block")
+    chunk = op.chunk
+    chunks, rest = divmod(op.rows, chunk)
+    with kernel.loop(op.blocks) as b:
+        source, total = x + b * op.x_block, out + b * op.out_block
         if chunks + bool(rest) == 1:
-            _add_rows(kernel, source, n("rows"), vlen, total)
+            _add_rows(kernel, source, op.rows, vlen, total)
         else:
             with kernel.loop(chunks) as c:
                 _add_rows(kernel, source + c * (chunk * vlen), chunk, vlen, scratch + c * vlen)
@@ -64,10 +62,9 @@ def lower_sum_rows(op: TileOp, ctx: Lowering) -> None:
             _add_rows(kernel, scratch, chunks + bool(rest), vlen, total)
 
 
-@lowers(row_ops.MaxRowsOp)
-def lower_max_rows(op: TileOp, ctx: Lowering) -> None:
-    assert isinstance(op, row_ops.MaxRowsOp)
-    kernel, vlen, n = ctx.kernel, ctx.target.vlen, op.number
+@lowers(MaxRowsOp)
+def lower_max_rows(op: MaxRowsOp, ctx: Lowering) -> None:
+    kernel, vlen = ctx.kernel, ctx.target.vlen
     x, out, above = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
     shrink = ctx.load(op.shrink)
 
@@ -78,27 +75,26 @@ def lower_max_rows(op: TileOp, ctx: Lowering) -> None:
             kernel.emit("V_MUL_VF", dst=above, a=above, b=shrink)
         kernel.emit("V_ADD_VV", dst=maximum, a=maximum, b=above)
 
-    with kernel.loop(n("blocks")) as b:
-        source, maximum = x + b * n("x_block"), out + b * n("out_block")
+    with kernel.loop(op.blocks) as b:
+        source, maximum = x + b * op.x_block, out + b * op.out_block
         kernel.emit("V_ADD_VF", dst=maximum, a=source, b=kernel.f0)
-        if n("rows") > 1:
-            with kernel.loop(n("rows") - 1) as r:
-                for step in range(n("steps")):
-                    raise_to(maximum, source + (r + 1) * vlen, whole=step == n("steps") - 1)
+        if op.rows > 1:
+            with kernel.loop(op.rows - 1) as r:
+                for step in range(op.steps):
+                    raise_to(maximum, source + (r + 1) * vlen, whole=step == op.steps - 1)
 
 
-@lowers(row_ops.SoftmaxLaneGroupsOp)
-def lower_softmax_lane_groups(op: TileOp, ctx: Lowering) -> None:
+@lowers(SoftmaxLaneGroupsOp)
+def lower_softmax_lane_groups(op: SoftmaxLaneGroupsOp, ctx: Lowering) -> None:
     """Each group is worked on in a row where the other lanes are hidden; the results are added up by the masks."""
-    assert isinstance(op, row_ops.SoftmaxLaneGroupsOp)
-    kernel, vlen, n = ctx.kernel, ctx.target.vlen, op.number
+    kernel, vlen = ctx.kernel, ctx.target.vlen
     x, part, result = ctx.at(op.x), ctx.at(op.scratch), ctx.at(op.scratch) + vlen
     hide, masks, floor = ctx.at(op.hide), ctx.at(op.masks), ctx.at(op.floor)
     maximum, total = kernel.f_cell(), kernel.f_cell()
-    with kernel.loop(n("blocks")) as b, kernel.loop(n("rows")) as r:
-        row = x + b * n("block") + r * vlen
+    with kernel.loop(op.blocks) as b, kernel.loop(op.rows) as r:
+        row = x + b * op.block + r * vlen
         kernel.emit("V_SHFT_V", dst=result, a=row, amount=vlen)
-        with kernel.loop(n("groups")) as g:
+        with kernel.loop(op.groups) as g:
             kernel.emit("S_LD_FP", dst=maximum, base=floor)
             kernel.emit("V_ADD_VV", dst=part, a=row, b=hide + g * vlen)
             kernel.emit("V_RED_MAX", acc=maximum, a=part)

@@ -1,66 +1,28 @@
-"""Lowerings of row programs: elementwise maps and softmax, one vector row at a time."""
+"""Lowerings of row programs: rows of words, zeros, softmax, one vector row at a time."""
 
 from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import BufferType, TileOp, ops
+from plena.dialects.tile import OnlineSoftmaxOp, ResetStateOp, ScaleRowsOp, SoftmaxRowsOp, SplatOp, ZeroOp
 from plena.instructions.context import Lowering, lowers
 
-_PANEL = {"add": "V_ADD_VV", "sub": "V_SUB_VV", "mul": "V_MUL_VV"}
-_CONSTANT = {
-    "add": "V_ADD_VF",
-    "sub": "V_SUB_VF",
-    "reverse_sub": "V_SUB_VF",
-    "mul": "V_MUL_VF",
-    "max": "V_MAX_VF",
-    "min": "V_MIN_VF",
-}
-_UNARY = {"exp": "V_EXP_V", "reciprocal": "V_RECI_V"}
 
-
-@lowers(ops.SplatOp)
-def lower_splat(op: TileOp, ctx: Lowering) -> None:
+@lowers(SplatOp)
+def lower_splat(op: SplatOp, ctx: Lowering) -> None:
     dst, values = (ctx.at(v) for v in op.operands)
-    with ctx.kernel.loop(op.number("rows")) as row:
-        ctx.kernel.emit("S_MAP_V_FP", dst=dst + row * op.number("dst_row"), base=values)
+    with ctx.kernel.loop(op.rows) as row:
+        ctx.kernel.emit("S_MAP_V_FP", dst=dst + row * op.dst_row, base=values)
 
 
-@lowers(ops.ZeroOp)
-def lower_zero(op: TileOp, ctx: Lowering) -> None:
+@lowers(ZeroOp)
+def lower_zero(op: ZeroOp, ctx: Lowering) -> None:
     """A shift by VLEN lanes leaves nothing of a row, not even of NaN or infinity (plena_isa.md section 3.8)."""
     kernel, vlen = ctx.kernel, ctx.target.vlen
     dst = ctx.at(op.operands[0])
-    with kernel.loop(op.number("rows")) as row:
+    with kernel.loop(op.rows) as row:
         kernel.emit("V_SHFT_V", dst=dst + row * vlen, a=dst + row * vlen, amount=vlen)
-
-
-@lowers(ops.MapOp)
-def lower_map(op: TileOp, ctx: Lowering) -> None:
-    """One loop when row and block strides of every panel continue each other, two otherwise."""
-    assert isinstance(op, ops.MapOp)
-    kernel, kind = ctx.kernel, op.word("kind")
-    panels = {name: ctx.at(value) for name, value in op.buffers() if value.type == BufferType.of("vector")}
-    constant = None
-    if op.b is not None and "b" not in panels:
-        constant = ctx.load(op.b)
-    rows, blocks = op.number("rows"), op.number("blocks")
-    if all(op.number(f"{n}_block") == rows * op.number(f"{n}_row") for n in panels):
-        rows, blocks = rows * blocks, 1
-    with kernel.loop(blocks) as block, kernel.loop(rows) as row:
-        at = {n: a + block * op.number(f"{n}_block") + row * op.number(f"{n}_row") for n, a in panels.items()}
-        dst, a = at["out"], at["a"]
-        if kind in _UNARY:
-            kernel.emit(_UNARY[kind], dst=dst, a=a)
-        elif kind == "copy":
-            kernel.emit("V_ADD_VF", dst=dst, a=a, b=kernel.f0)
-        elif constant is None:
-            kernel.emit(_PANEL[kind], dst=dst, a=a, b=at["b"])
-        elif kind == "reverse_sub":
-            kernel.emit("V_SUB_VF", dst=dst, a=a, b=constant, order=1)
-        else:
-            kernel.emit(_CONSTANT[kind], dst=dst, a=a, b=constant)
 
 
 def _exponentials(ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue) -> None:
@@ -131,23 +93,22 @@ def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, flo
     kernel.emit("S_MUL_FP", dst=total, a=total, b=kernel.f0)
 
 
-@lowers(ops.SoftmaxRowsOp)
-def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
-    assert isinstance(op, ops.SoftmaxRowsOp)
+@lowers(SoftmaxRowsOp)
+def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
     x, floor = ctx.at(op.x), ctx.at(op.floor)
-    blocks, block = op.number("blocks"), op.number("block")
+    blocks, block = op.blocks, op.block
     maximum, total = kernel.f_cell(), kernel.f_cell()
-    with kernel.loop(op.number("rows")) as row:
+    with kernel.loop(op.rows) as row:
         start = x + row * ctx.target.vlen
         kernel.emit("S_LD_FP", dst=maximum, base=floor)
         with kernel.loop(blocks) as b:
             kernel.emit("V_RED_MAX", acc=maximum, a=start + b * block)
-        if op.number("sink"):
+        if op.sink:
             kernel.emit("S_LD_FP", dst=total, base=floor)
             kernel.emit("S_SUB_FP", dst=total, a=total, b=maximum)
             kernel.emit("S_EXP_FP", dst=total, a=total)
-        elif op.number("undefined"):
+        elif op.undefined:
             _nothing_or_undefined(ctx, total, maximum, floor)
         elif op.start is not None:
             kernel.emit("S_LD_FP", dst=total, base=ctx.at(op.start))
@@ -157,7 +118,7 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
             _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
         else:
             _exponentials(ctx, start, blocks, block, maximum)
-            scratch, chunk = ctx.at(op.scratch), op.number("chunk")
+            scratch, chunk = ctx.at(op.scratch), op.chunk
             if chunk:
                 _chunked_row_sum(ctx, start, blocks, block, chunk, scratch, total)
             else:
@@ -167,10 +128,9 @@ def lower_softmax_rows(op: TileOp, ctx: Lowering) -> None:
             kernel.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
 
 
-@lowers(ops.ResetStateOp)
-def lower_reset_state(op: TileOp, ctx: Lowering) -> None:
+@lowers(ResetStateOp)
+def lower_reset_state(op: ResetStateOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
-    assert isinstance(op, ops.ResetStateOp)
     maximum, total, floor = (ctx.at(v) for v in (op.maximum, op.total, op.floor))
     start = kernel.f_cell()
     kernel.emit("S_LD_FP", dst=start, base=floor)
@@ -178,22 +138,21 @@ def lower_reset_state(op: TileOp, ctx: Lowering) -> None:
     if op.start is not None:
         nothing = kernel.f_cell()
         kernel.emit("S_LD_FP", dst=nothing, base=ctx.at(op.start))
-    if op.number("sink"):
+    if op.sink:
         nothing = kernel.f_cell()
         kernel.emit("S_EXP_FP", dst=nothing, a=kernel.f0)
-    with kernel.loop(op.number("rows")) as row:
+    with kernel.loop(op.rows) as row:
         kernel.emit("S_ST_FP", src=start, base=maximum + row)
         kernel.emit("S_ST_FP", src=nothing, base=total + row)
 
 
-@lowers(ops.OnlineSoftmaxOp)
-def lower_online_softmax(op: TileOp, ctx: Lowering) -> None:
-    assert isinstance(op, ops.OnlineSoftmaxOp)
+@lowers(OnlineSoftmaxOp)
+def lower_online_softmax(op: OnlineSoftmaxOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
     x, maxima, totals, corrections = (ctx.at(v) for v in (op.x, op.maximum, op.total, op.correction))
-    blocks, block = op.number("blocks"), op.number("block")
+    blocks, block = op.blocks, op.block
     maximum, correction, total = (kernel.f_cell() for _ in range(3))
-    with kernel.loop(op.number("rows")) as row:
+    with kernel.loop(op.rows) as row:
         start = x + row * ctx.target.vlen
         kernel.emit("S_LD_FP", dst=correction, base=maxima + row)
         kernel.emit("S_ADD_FP", dst=maximum, a=correction, b=kernel.f0)
@@ -209,15 +168,15 @@ def lower_online_softmax(op: TileOp, ctx: Lowering) -> None:
         kernel.emit("S_ST_FP", src=total, base=totals + row)
 
 
-@lowers(ops.ScaleRowsOp)
-def lower_scale_rows(op: TileOp, ctx: Lowering) -> None:
+@lowers(ScaleRowsOp)
+def lower_scale_rows(op: ScaleRowsOp, ctx: Lowering) -> None:
     kernel = ctx.kernel
     x, factors = (ctx.at(v) for v in op.operands)
     factor = kernel.f_cell()
-    with kernel.loop(op.number("rows")) as row:
+    with kernel.loop(op.rows) as row:
         kernel.emit("S_LD_FP", dst=factor, base=factors + row)
-        if op.number("invert"):
+        if op.invert:
             kernel.emit("S_RECI_FP", dst=factor, a=factor)
-        with kernel.loop(op.number("blocks")) as b:
-            at = x + row * ctx.target.vlen + b * op.number("block")
+        with kernel.loop(op.blocks) as b:
+            at = x + row * ctx.target.vlen + b * op.block
             kernel.emit("V_MUL_VF", dst=at, a=at, b=factor)

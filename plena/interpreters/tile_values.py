@@ -46,7 +46,7 @@ def exponential(x: Floats) -> Floats:
 
 
 def elementwise(kind: str, a: Floats, b: Any) -> Floats:
-    """One of tile.map's kinds in float32, not rounded."""
+    """One of tile.lanewise's kinds in float32, not rounded."""
     match kind:
         case "add":
             return a + b

@@ -17,6 +17,13 @@ from plena.dialects.plena import MatmulOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import (
+    LoadRowsOp,
+    MapWordsOp,
+    PanelRows,
+    SplatOp,
+    SpreadWordsOp,
+)
 from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_attribute
@@ -313,15 +320,16 @@ class KernelContext:
             source = self.place(
                 f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, exact=copies > 1
             )
-            self.builder.emit(
-                "load_rows",
-                dst=panel.buffer,
-                src=source,
-                rows=physical,
-                blocks=copies * blocks,
-                dst_block=panel.block,
-                src_row=vlen * unit,
-                src_block=physical * vlen * unit,
+            self.builder.insert(
+                LoadRowsOp(
+                    dst=panel.buffer,
+                    src=source,
+                    rows=physical,
+                    blocks=copies * blocks,
+                    dst_block=panel.block,
+                    src_row=vlen * unit,
+                    src_block=physical * vlen * unit,
+                )
             )
             if copies > 1:
                 self._add_rest(panel)
@@ -331,17 +339,12 @@ class KernelContext:
         """panel += the panel that follows it."""
         vlen = self.target.vlen
         rows = panel.blocks(vlen) * panel.physical_rows(vlen)
-        self.builder.emit(
-            "map",
-            kind="add",
-            out=panel.buffer,
-            a=panel.buffer,
-            b=self.builder.view(panel.buffer, rows * vlen),
-            rows=rows,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        self.builder.map(
+            "add",
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(self.builder.view(panel.buffer, rows * vlen), vlen, 0),
+            size=(rows, 1),
         )
 
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
@@ -497,15 +500,16 @@ def spread_group(
         _copy_group(ctx, words, first, groups, out, width)
         return
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
-    ctx.builder.emit(
-        "spread_words",
-        out=out,
-        scratch=scratch,
-        words=ctx.builder.view(words.buffer, first),
-        masks=masks,
-        rows=words.rows,
-        groups=groups,
-        words_row=words.groups,
+    ctx.builder.insert(
+        SpreadWordsOp(
+            out=out,
+            scratch=scratch,
+            words=ctx.builder.view(words.buffer, first),
+            masks=masks,
+            rows=words.rows,
+            groups=groups,
+            words_row=words.groups,
+        )
     )
 
 
@@ -515,14 +519,14 @@ def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: 
     row = builder.buffer("row_of_words", "fp", vlen)
 
     def fill(at: SSAValue, source: SSAValue, count: int) -> None:
-        builder.emit("map_words", kind="copy", out=at, a=source, count=count, out_step=1, a_step=0)
+        builder.insert(MapWordsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
 
     fill(row, builder.constant(0.0), vlen)
     with builder.loop(words.rows) as r:
         with builder.loop(groups) as g:
             source = builder.view(words.buffer, r * words.groups + g + first)
             fill(builder.view(row, g * width), source, width)
-        builder.emit("splat", dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen)
+        builder.insert(SplatOp(dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen))
 
 
 def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:

@@ -7,6 +7,7 @@ from math import isfinite
 import numpy as np
 from xdsl.ir import SSAValue
 
+from plena.dialects.tile import MapWordsOp, PanelRows
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import Words
@@ -35,7 +36,9 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     operand = ctx.builder.constant(factor)
     with ctx.builder.prologue(), ctx.builder.step("constants"):
         for _ in range(steps):
-            ctx.builder.emit("map_words", kind="mul", out=result, a=operand, b=step, count=1)
+            ctx.builder.insert(
+                MapWordsOp(kind="mul", out=result, a=operand, b=step, count=1, out_step=0, a_step=0)
+            )
             operand = result
     return result
 
@@ -69,16 +72,11 @@ def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
         rows[g, g * width : (g + 1) * width] = 0.0
     hiding = constant_panel(ctx, name, rows)
     with ctx.builder.prologue():
-        ctx.builder.emit(
-            "map",
-            kind="add",
-            out=hiding,
-            a=hiding,
-            b=hiding,
-            rows=groups,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        ctx.builder.map(
+            "add",
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            size=(groups, 1),
         )
     return hiding

@@ -135,7 +135,7 @@ class _Builder:
     def _load(self, item: LiftedInstruction, ops: list[Operation]) -> Operation:
         index = item[2]
         assert isinstance(index, int)
-        op = OP_OF_MNEMONIC["S_LD_INT"].make(base=self._value(item[1], ops))
+        op = build("S_LD_INT", base=self._value(item[1], ops))
         low, high = self.program.bounds[index]
         if (low, high) != (0, (1 << 32) - 1):
             op.attributes[RANGE_ATTRIBUTE] = ArrayAttr([IntAttr(low), IntAttr(high)])

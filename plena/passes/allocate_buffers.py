@@ -37,8 +37,8 @@ class AllocateBuffers(ModulePass):
         builtin.module {
           %x = tile.buffer @x [64] : !tile.buffer<vector>
           %y = tile.buffer @y [64] : !tile.buffer<vector>
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
-          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+          tile.zero dst(%x : vector) rows = 1
+          tile.zero dst(%y : vector) rows = 1
         }
 
     After::
@@ -46,8 +46,8 @@ class AllocateBuffers(ModulePass):
         builtin.module attributes {plena.scale_plane = #builtin.int<0>} {
           %x = tile.buffer @x [64] : !tile.buffer<vector> at 0
           %y = tile.buffer @y [64] : !tile.buffer<vector> at 0
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
-          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+          tile.zero dst(%x : vector) rows = 1
+          tile.zero dst(%y : vector) rows = 1
         }
     """
 

@@ -34,7 +34,11 @@ class ConvertTileToISA(ModulePass):
 
         builtin.module {
           %x = tile.buffer @x [1024] : !tile.buffer<vector> at 4096
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 16 blocks = 1 out_row = 64 out_block = 1024 a_row = 64 a_block = 1024
+          tile.elementwise rows = 16 blocks = 1 out(%x[64, 1024]) in(%x[64, 1024]) {
+          ^bb0(%a: !tile.lanes):
+            %r = tile.lanewise "exp" %a
+            tile.yield %r
+          }
         }
 
     After::
@@ -42,8 +46,8 @@ class ConvertTileToISA(ModulePass):
         builtin.module {
           loop.for %0 = 0 to 16 {
             %1 = loop.affine 4096 + 64 * %0
-            plena_isa.v_exp_v dst(%1) a(%1) attributes {plena.step = "map"}
-          } attributes {plena.step = "map"}
+            plena_isa.v_exp_v dst(%1) a(%1) attributes {plena.step = "elementwise"}
+          } attributes {plena.step = "elementwise"}
         }
     """
 

@@ -20,7 +20,6 @@ from plena.dialects.tile import (
     PanelRows,
     TileOp,
     ViewOp,
-    ops,
     root_of,
 )
 from plena.instructions.row_plan import plan_rows
@@ -29,7 +28,7 @@ from plena.machine.target import Target
 
 @dataclass(frozen=True)
 class FuseElementwise(ModulePass):
-    """Merges an elementwise operation (or map) into the next one that reads its result row by row.
+    """Merges an elementwise operation into the next one that reads its result row by row.
 
     The first one moves down to the second past operations that have nothing to do with its panels. What nothing else
     reads is no longer written.
@@ -89,38 +88,22 @@ def _fuse_in(block: Block, module: ModuleOp) -> None:
 
 @dataclass(frozen=True)
 class _Elementwise:
-    """An elementwise operation, or a map in the same terms."""
+    """An elementwise operation with its panels."""
 
-    op: TileOp
+    op: ElementwiseOp
     outs: tuple[PanelRows, ...]
     inputs: tuple[PanelRows, ...]
     size: tuple[int, int]
-    kind: str = ""
-    word: SSAValue | None = None
 
     @staticmethod
     def of(op: Operation | None) -> _Elementwise | None:
-        if isinstance(op, ElementwiseOp):
-            return _Elementwise(op, op.out_panels, op.in_panels, op.size)
-        if not isinstance(op, ops.MapOp):
-            return None
-        panels = {
-            name: PanelRows(value, op.number(f"{name}_row"), op.number(f"{name}_block"))
-            for name, value in op.buffers()
-            if value.type.space.data == "vector"  # pyright: ignore[reportAttributeAccessIssue]
-        }
-        word = op.b if op.b is not None and "b" not in panels else None
-        inputs = tuple(panels[name] for name in ("a", "b") if name in panels)
-        size = (op.number("rows"), op.number("blocks"))
-        return _Elementwise(op, (panels["out"],), inputs, size, op.word("kind"), word)
+        return (
+            _Elementwise(op, op.out_panels, op.in_panels, op.size) if isinstance(op, ElementwiseOp) else None
+        )
 
     def write(self, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
         """Appends the steps to a body whose rows are `values`; the rows for the outputs."""
         rows = [values[panel] for panel in self.inputs]
-        if not isinstance(self.op, ElementwiseOp):
-            step = LanewiseOp(self.kind, rows[0], self.word if len(rows) == 1 else rows[1])
-            body.add_op(step)
-            return [step.result]
         mapping: dict[SSAValue, SSAValue] = dict(zip(self.op.body.block.args, rows, strict=True))
         for step in self.op.steps:
             b = None if step.b is None else mapping.get(step.b, step.b)

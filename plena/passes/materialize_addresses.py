@@ -11,7 +11,14 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
-from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build, is_zero_cell
+from plena.dialects.plena_isa import (
+    OP_OF_MNEMONIC,
+    GPRegister,
+    Instruction,
+    RegisterOp,
+    build,
+    is_zero_cell,
+)
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
 from plena.machine.constants import GP_REGISTERS
@@ -184,7 +191,7 @@ class _Emitter:
         if code.result is not None:
             values: dict[str, SSAValue | int] = {name: cell for name, (cell, _) in bound.items()}
             values["dst"] = self.cell(tracks[code.result])
-            replacement = build(op.SPEC.mnemonic, dict(op.attributes), **values)
+            replacement = type(op).named(values, dict(op.attributes))
             block = op.parent_block()
             assert block is not None
             block.insert_op_before(replacement, op)
@@ -215,4 +222,4 @@ class _Emitter:
                 return build("S_ADDI_INT", dst=dst, a=self.cell(tracks.get(action.a, ZERO)), imm=action.imm)
             case mnemonic:
                 a, b = (self.cell(tracks.get(t, ZERO)) for t in (action.a, action.b))
-                return build(mnemonic, dst=dst, a=a, b=b)
+                return OP_OF_MNEMONIC[mnemonic].named({"dst": dst, "a": a, "b": b})

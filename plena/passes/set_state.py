@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, Linear, linear_of
 from plena.dialects.plena_isa import (
     INSTRUCTIONS,
+    OP_OF_MNEMONIC,
     ARegister,
     Instruction,
     Integer,
@@ -72,7 +73,7 @@ class SetState(ModulePass):
             if settings:
                 _check_setters(op, register.memory)
             for before, value in settings:
-                _insert(before, build(setter, src=_value(before, value)))
+                _insert(before, OP_OF_MNEMONIC[setter].named({"src": _value(before, value)}))
         _Bases(op).run()
         for instruction in list(instructions_in(op)):
             _strip(instruction)
@@ -147,7 +148,7 @@ def _strip(op: Instruction) -> None:
         slot.name: value for slot, value in op.named_operands() if slot.name not in op.SPEC.sticky
     }
     values |= {s.name: op.number(s.name) for s in op.SPEC.slots if s.name in op.properties}
-    _insert(op, build(op.SPEC.mnemonic, dict(op.attributes), **values))
+    _insert(op, type(op).named(values, dict(op.attributes)))
     op.detach()
     op.erase()
 

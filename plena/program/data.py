@@ -125,8 +125,8 @@ class ProgramData:
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
-    _counted: tuple[tuple[Profile, ...], Statistics] | None = field(
-        default=None, init=False, repr=False, compare=False
+    _counted: dict[tuple[Profile, ...], Statistics] = field(
+        default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
     )
 
     @classmethod
@@ -177,12 +177,13 @@ class ProgramData:
         from plena.statistics.statistics import statistics_of
 
         registered = profiles()
-        if self._counted is None or self._counted[0] != registered:
+        if registered not in self._counted:
             counted = statistics_of(
                 decode(self.words), self.target, self.provenance or None, self.useful_macs
             )
-            self._counted = registered, counted
-        return self._counted[1]
+            self._counted.clear()
+            self._counted[registered] = counted
+        return self._counted[registered]
 
     def results(self, memories: Memories) -> Any:
         """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
@@ -31,7 +32,8 @@ class Spiller:
         self.module = module
         self.kind = kind
         self.memory = SpillMemory.INT if kind is GPRegister else SpillMemory.FP
-        self.load, self.store = ("S_LD_INT", "S_ST_INT") if kind is GPRegister else ("S_LD_FP", "S_ST_FP")
+        self.load: Literal["S_LD_INT", "S_LD_FP"] = "S_LD_INT" if kind is GPRegister else "S_LD_FP"
+        self.store: Literal["S_ST_INT", "S_ST_FP"] = "S_ST_INT" if kind is GPRegister else "S_ST_FP"
         self.created: set[SSAValue] = set()
 
     def spill(self, cells: Iterable[SSAValue]) -> set[SSAValue]:

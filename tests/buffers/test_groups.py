@@ -19,7 +19,7 @@ def use(name: str, memory: str) -> str:
     if memory == "matrix":
         return f"""tile.matmul out(%z : vector) x(%z : vector) w(%{name} : matrix) rows = 4 k_tiles = 1 columns = 16
             x_block = 64"""
-    return f'tile.map kind = "copy" out(%z : vector) a(%{name} : vector) rows = 1 blocks = 1 out_row = 16 a_row = 16'
+    return f"tile.shift out(%z : vector) x(%{name} : vector) rows = 1 blocks = 1"
 
 
 def buffer(name: str, size: int, memory: str, anchor: str = "") -> str:

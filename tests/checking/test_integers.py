@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from plena.checking.comparison import CheckReport
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 import plena
 from plena.host.image import StagingWarning
+from plena.program.comparison import CheckReport
 from tests.kernels.checking import Function
 
 COMPUTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

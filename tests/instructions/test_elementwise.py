@@ -11,7 +11,6 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.tile import BufferOp, ConstantOp, ElementwiseOp, PanelRows
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
-from plena.dialects.tile.ops import MAP_KINDS
 from plena.instructions.row_plan import plan_rows
 from plena.machine.target import Target
 from tests.harness_tile import SMALL, TARGETS, run_both
@@ -71,23 +70,25 @@ def test_a_row_and_a_word(number: float, kind: str, target: Target) -> None:
     run_both(text, target).assert_equal()
 
 
-@pytest.mark.parametrize("kind", MAP_KINDS)
+@pytest.mark.parametrize("kind", [*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS])
 @pytest.mark.parametrize("word", [False, True])
-def test_maps(word: bool, kind: str) -> None:
-    if kind in UNARY_KINDS:
-        b = ""
-    elif word or kind in WORD_KINDS:
-        b = "b(%c : fp)"
-    else:
-        b = "b(%y : vector)"
+def test_blocks_that_lie_apart(word: bool, kind: str) -> None:
+    other, second = "", ""
+    if kind not in UNARY_KINDS:
+        is_word = word or kind in WORD_KINDS
+        other = ", %c : !tile.buffer<fp>" if is_word else ", %b : !tile.lanes"
+        second = "" if is_word else f" in(%y[{SMALL.vlen}, {3 * SMALL.vlen}])"
     vlen = SMALL.vlen
     text = f"""
     %x = tile.buffer @x [{6 * vlen}] : !tile.buffer<vector>
     %y = tile.buffer @y [{6 * vlen}] : !tile.buffer<vector>
     %z = tile.buffer @z [{6 * vlen}] : !tile.buffer<vector>
     %c = tile.constant [0.75]
-    tile.map kind = "{kind}" out(%z : vector) a(%x : vector) {b} rows = 3 blocks = 2 out_row = {vlen}
-        out_block = {3 * vlen} a_row = {2 * vlen} a_block = {vlen} b_row = {vlen} b_block = {3 * vlen}"""
+    tile.elementwise rows = 3 blocks = 2 out(%z[{vlen}, {3 * vlen}]) in(%x[{2 * vlen}, {vlen}]){second} {{
+    ^bb0(%a : !tile.lanes{", %b : !tile.lanes" if second else ""}):
+      %r = tile.lanewise "{kind}" %a{other}
+      tile.yield %r
+    }}"""
     run_both(text, SMALL, {"x": POSITIVE[: 6 * vlen]}).assert_equal()
 
 

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import ForOp
-from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ops, root_of
+from plena.dialects.tile import BufferOp, ConstantOp, ShiftOp, TileOp, ZeroOp, root_of
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.machine.target import Target
@@ -57,7 +57,7 @@ def test_what_a_loop_uses_lives_through_it() -> None:
     buffers = allocated(f"""{DECLARATIONS}
     {zeros("a")}
     loop.for %i = 0 to 3 {{
-      tile.map kind = "exp" out(%c : vector) a(%a : vector) rows = 1
+      tile.shift out(%c : vector) x(%a : vector) rows = 1 blocks = 1
       {zeros("b")}
     }}""")
     assert not share(buffers["a"], buffers["b"])
@@ -181,12 +181,12 @@ def programs(draw: st.DrawFn) -> Text:
                 known |= inner
             elif choice == 0 or not known:
                 dst = draw(st.sampled_from(values))
-                add(ops.ZeroOp.make(dst=dst, rows=1))
+                add(ZeroOp(dst=dst, rows=1))
                 known.add(dst)
             else:
                 source = draw(st.sampled_from(sorted(known, key=values.index)))
                 dst = draw(st.sampled_from(values))
-                add(ops.MapOp.make(kind="exp", out=dst, a=source, rows=1))
+                add(ShiftOp(out=dst, x=source, rows=1, blocks=1, x_block=0, out_block=0, lanes=0))
                 known.add(dst)
 
     fill(module.body.block, set(), 0)

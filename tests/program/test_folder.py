@@ -200,7 +200,7 @@ def edit_words(folder: Path) -> None:
             ),
             r"`rationale.curve\[0\].static` must be a whole number of at least 0, not -1",
         ),
-        (edit_manifest(check={"machine": None}), "`check` needs thresholds"),
+        (edit_manifest(check={"machine": None}), "`check.quantized` is missing"),
         (edit_manifest(hbm_size=64), "hbm_size.txt says"),
         (edit_manifest(thresholds={"machine": "x"}), "`thresholds.machine` must be a number, not 'x'"),
         (edit_manifest(files={"../x": {"bytes": 1, "crc32": ""}}), "unknown file"),

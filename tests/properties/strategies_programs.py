@@ -135,7 +135,7 @@ class _Drawer:
         return SMALL.hlen * self.draw(st.integers(0, SMALL.broadcast_amount - 1))
 
     def add(self, place: _Place, mnemonic: str, **values: SSAValue | int) -> None:
-        op = OP_OF_MNEMONIC[mnemonic].make(attributes=None, **values)
+        op = OP_OF_MNEMONIC[mnemonic].named(values)
         place.block.add_op(op)
         for result in op.results:
             place.largest[result] = LARGEST_SYMBOL

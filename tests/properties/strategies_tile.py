@@ -20,26 +20,22 @@ from plena.dialects.tile import (
     BufferOp,
     ConstantOp,
     DataOp,
+    DeclaredOp,
     ElementwiseOp,
     LanesYieldOp,
     LanewiseOp,
     MatrixAttr,
     PanelRows,
     PlacementAttr,
-    TileOp,
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
-from plena.dialects.tile.ops import MAP_KINDS
 from plena.host.layout import Source, TensorPlacement
 from plena.host.mask_steps import Biases, Hidden
 from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Bits, Compare, Pad, Permute, Reshape, Slice
 from tests.properties.strategies_isa import Text, attributes
-
-KINDS = {"tile.map": MAP_KINDS}
-"""Words of operations that do not declare them as KINDS."""
 
 DECLARATIONS = (BufferOp, ConstantOp, DataOp, ViewOp, AddressOp)
 WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
@@ -142,7 +138,7 @@ def views(draw: st.DrawFn, scope: Scope) -> list[Operation]:
 
 
 @st.composite
-def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Operation]:
+def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list[Operation]:
     """A tile operation with named operands; optional ones are there or not."""
     values: dict[str, SSAValue | int | str | None] = {}
     for name, spaces in op.SPACES.items():
@@ -152,8 +148,8 @@ def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Ope
         if draw(st.booleans()):
             values[name] = draw(NUMBERS)
     for name in op.WORDS:
-        values[name] = draw(st.sampled_from(KINDS.get(op.name) or op.KINDS))
-    return [op.make(attributes=draw(attributes()), **values)]
+        values[name] = draw(st.sampled_from(op.WORDS[name]))
+    return [op.named(values, draw(attributes()))]
 
 
 @st.composite
@@ -218,7 +214,7 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
         return st.sampled_from(every).map(lambda value: [AddressOp(value)])
     if op in WITH_BODY:
         return elementwise(scope)
-    assert issubclass(op, TileOp)
+    assert issubclass(op, DeclaredOp)
     return tile_operations(op, scope)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from plena.optimizing.exploration import explore
 from torch import nn
 
 import plena
@@ -159,7 +158,7 @@ def test_a_report_says_that_it_does_not_know_a_profile(program: plena.Program) -
 
 
 def test_rows_of_an_exploration(model: nn.Module) -> None:
-    rows = explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
+    rows = plena.explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
     for row in rows:
         assert row.problem is None
         assert row.cycles["sevens"] == 7 * row.dynamic

@@ -103,7 +103,7 @@ class Linear(Expression[K]):
         return Linear(constant, tuple((i, c) for i, c in collected(pairs).items() if c))
 
     @staticmethod
-    def index(value: J) -> Linear[J]:
+    def index(value: SSAValue) -> Linear[SSAValue]:
         """The expression that is just `value`."""
         return Linear(0, ((value, 1),))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from xdsl.ir import Dialect, Operation
 
 from plena.dialects.plena_isa import control, matrix, scalar, transfer, vector
+from plena.dialects.plena_isa.building import build
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import (
     INSTRUCTIONS,
@@ -15,7 +16,6 @@ from plena.dialects.plena_isa.instruction import (
     OPCODES,
     Access,
     Instruction,
-    build,
     instructions_in,
     withdraw,
 )

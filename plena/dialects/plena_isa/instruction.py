@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -80,13 +80,21 @@ class Instruction(IRDLOperation, ABC):
     HAS_VALUE: ClassVar[bool] = False
 
     @classmethod
-    def make(cls, *, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int) -> Instruction:
-        """Builds the op from slot names: values for registers and addresses, numbers for immediates and flags."""
-        given = frozenset(values)
+    def named(
+        cls, values: Mapping[str, SSAValue | int], attributes: dict[str, Attribute] | None = None
+    ) -> Instruction:
+        """Builds the op from slot names: values for registers and addresses, numbers for immediates and flags.
+
+        For whoever takes the names from somewhere; `build` checks them.
+
+        Raises:
+            TypeError: a slot that may not be absent is missing, or there is no such slot.
+        """
+        left = dict(values)
         operands: list[SSAValue] = []
         segments: list[int] = []
         for slot in operand_slots(cls.SPEC):
-            value = values.pop(slot.name, None)
+            value = left.pop(slot.name, None)
             segments.append(0 if value is None else 1)
             if value is not None:
                 assert isinstance(value, SSAValue)
@@ -95,14 +103,14 @@ class Instruction(IRDLOperation, ABC):
                 raise TypeError(f"{cls.SPEC.mnemonic} needs {slot.name}")
         properties: dict[str, Attribute] = {}
         for slot in property_slots(cls.SPEC):
-            value = values.pop(slot.name, 0)
+            value = left.pop(slot.name, 0)
             assert isinstance(value, int)
             properties[slot.name] = integer(value)
-        if values:
-            raise TypeError(f"{cls.SPEC.mnemonic} has no {', '.join(values)}")
+        if left:
+            raise TypeError(f"{cls.SPEC.mnemonic} has no {', '.join(left)}")
         if has_segments(cls.SPEC):
             properties["operandSegmentSizes"] = segment_sizes(tuple(segments))
-        results = [IndexType()] if cls.HAS_VALUE and "dst" not in given else []
+        results = [IndexType()] if cls.HAS_VALUE and "dst" not in values else []
         return cls.create(
             operands=operands, properties=properties, attributes=attributes or {}, result_types=results
         )
@@ -234,7 +242,7 @@ class Instruction(IRDLOperation, ABC):
         if missing:
             parser.raise_error(f"{cls.name} needs {', '.join(missing)}")
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        return cls.make(attributes=dict(attributes.data) if attributes else None, **values)
+        return cls.named(values, dict(attributes.data) if attributes else None)
 
 
 @derived
@@ -431,13 +439,6 @@ def withdraw(op_class: type[Instruction]) -> None:
     spec = op_class.SPEC
     del INSTRUCTIONS[spec.mnemonic], OPCODES[spec.opcode], OP_OF_MNEMONIC[spec.mnemonic]
     forget_derived()
-
-
-def build(
-    mnemonic: str, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int
-) -> Instruction:
-    """Builds the instruction with this mnemonic; see `Instruction.make`."""
-    return OP_OF_MNEMONIC[mnemonic].make(attributes=attributes, **values)
 
 
 def instructions_in(op: Operation) -> Iterator[Instruction]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from xdsl.dialects.builtin import I64, DenseArrayBase, IntegerAttr, StringAttr, i64
 from xdsl.ir import Attribute, Block, ParametrizedAttribute, Region, SSAValue, TypeAttribute
@@ -52,12 +51,6 @@ LANES = LanesType()
 class BodyOp(TileOp):
     """What may stand in the body of `tile.elementwise`; not an operation on buffers by itself."""
 
-    SPACES: ClassVar[dict[str, tuple[str, ...]]] = {}
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset()
-    WRITES: ClassVar[frozenset[str]] = frozenset()
-    NUMBERS: ClassVar[tuple[str, ...]] = ()
-    WORDS: ClassVar[tuple[str, ...]] = ()
-
 
 @irdl_op_definition
 class LanewiseOp(BodyOp):
@@ -78,7 +71,7 @@ class LanewiseOp(BodyOp):
         )
 
     @property
-    def word(self) -> SSAValue | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def word(self) -> SSAValue | None:
         """The operand in FP SRAM."""
         return self.b if self.b is not None and isinstance(self.b.type, BufferType) else None
 

@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import ZeroOp
 from plena.integers import round_up
 from plena.kernels.attention.heads import HeadLoops, HeadPlace, head_loop, head_loops
 from plena.kernels.attention.masks import AttentionMasks, QueryRows, skipped_band
@@ -175,11 +176,11 @@ class AttentionKernel(ABC):
         written = (shape.batch - 1) * shape.queries + self.tiling.query_blocks * self.tiling.query_block
         with self.builder.step("reset"):
             if not panel.is_packed:
-                self.builder.emit("zero", dst=panel.buffer, rows=physical * panel.blocks(self.vlen))
+                self.builder.insert(ZeroOp(dst=panel.buffer, rows=physical * panel.blocks(self.vlen)))
             elif written < physical:
                 with self.builder.loop(panel.blocks(self.vlen)) as block:
                     start = self.builder.view(panel.buffer, block * panel.block + written * self.vlen)
-                    self.builder.emit("zero", dst=start, rows=physical - written)
+                    self.builder.insert(ZeroOp(dst=start, rows=physical - written))
 
     def load_kv_tiles(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
         """`count` tiles of each of `blocks` column blocks of keys or values, `source` bytes into them."""

@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import BroadcastMatmulOp, PackOp, PanelRows, SoftmaxRowsOp, ZeroOp
 from plena.integers import ceil_div, round_up
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
 from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores, skipped_band
@@ -139,18 +140,12 @@ class BroadcastAttention:
         if factor == 1.0:
             return
         with self.builder.step("scale queries"):
-            self.builder.emit(
-                "map",
-                kind="mul",
-                out=panel.buffer,
-                a=source.buffer,
-                b=self.builder.constant(factor),
-                rows=panel.physical_rows(self.vlen),
-                blocks=panel.blocks(self.vlen),
-                out_row=self.vlen,
-                out_block=panel.block,
-                a_row=self.vlen,
-                a_block=source.block,
+            self.builder.map(
+                "mul",
+                PanelRows(panel.buffer, self.vlen, panel.block),
+                PanelRows(source.buffer, self.vlen, source.block),
+                self.builder.constant(factor),
+                size=(panel.physical_rows(self.vlen), panel.blocks(self.vlen)),
             )
 
     def _key_value_shape(self, size: int) -> KeyValueShape:
@@ -243,7 +238,7 @@ class BroadcastAttention:
         if missing and not is_only_returned(self.op.result):
             with self.builder.step("reset"), self.builder.loop(panel.blocks(self.vlen)) as block:
                 start = self.builder.view(panel.buffer, block * panel.block + panel.rows * self.vlen)
-                self.builder.emit("zero", dst=start, rows=missing)
+                self.builder.insert(ZeroOp(dst=start, rows=missing))
 
     def _fill(self, heads: int, place: HeadPlace) -> None:
         for slots in self._slots(heads):
@@ -294,16 +289,17 @@ class BroadcastAttention:
             self._scores(filling, member, pitch)
             self._softmax(filling, member, pitch)
             with builder.step("pack scores"):
-                builder.emit(
-                    "pack",
-                    out=builder.view(self.packed_scores, member * (slots.section.tiles * packed)),
-                    x=self.scores,
-                    p=self.permutation,
-                    row_blocks=slots.count,
-                    x_row_block=self.tile,
-                    blocks=slots.section.tiles,
-                    x_block=pitch,
-                    out_block=packed,
+                builder.insert(
+                    PackOp(
+                        out=builder.view(self.packed_scores, member * (slots.section.tiles * packed)),
+                        x=self.scores,
+                        p=self.permutation,
+                        row_blocks=slots.count,
+                        x_row_block=self.tile,
+                        blocks=slots.section.tiles,
+                        x_block=pitch,
+                        out_block=packed,
+                    )
                 )
         self._weigh_values(filling)
 
@@ -312,18 +308,19 @@ class BroadcastAttention:
         block = place.bundle if self.width > 1 else place.head * self.head_blocks
         rows = place.sample * self.shape.queries + filling.row
         with self.builder.step("pack queries"):
-            self.builder.emit(
-                "pack",
-                out=self.packed_queries,
-                x=self.builder.view(panel.buffer, block * panel.block + rows * self.vlen),
-                p=self.identity,
-                sets=slots.heads,
-                x_set=self.head_blocks * panel.block,
-                row_blocks=slots.tiles,
-                x_row_block=self.tile,
-                blocks=self.head_blocks,
-                x_block=panel.block,
-                out_block=self.capacity * self.tile,
+            self.builder.insert(
+                PackOp(
+                    out=self.packed_queries,
+                    x=self.builder.view(panel.buffer, block * panel.block + rows * self.vlen),
+                    p=self.identity,
+                    sets=slots.heads,
+                    x_set=self.head_blocks * panel.block,
+                    row_blocks=slots.tiles,
+                    x_row_block=self.tile,
+                    blocks=self.head_blocks,
+                    x_block=panel.block,
+                    out_block=self.capacity * self.tile,
+                )
             )
 
     def _scores(self, filling: Filling, member: Linear, pitch: int) -> None:
@@ -343,20 +340,21 @@ class BroadcastAttention:
             partial: int,
         ) -> None:
             with builder.step("scores"):
-                builder.emit(
-                    "broadcast_matmul",
-                    out=out,
-                    x=builder.view(self.packed_queries, member * (rest * self.tile) + first * packed),
-                    w=builder.view(w, member * (self.shape.head_dim if self.width > 1 else 0)),
-                    k_tiles=tiles,
-                    slices=slices,
-                    n_tiles=n,
-                    transposed=1,
-                    x_block=packed,
-                    w_k=w_k,
-                    w_n=self.tile,
-                    out_block=pitch,
-                    partial=partial,
+                builder.insert(
+                    BroadcastMatmulOp(
+                        out=out,
+                        x=builder.view(self.packed_queries, member * (rest * self.tile) + first * packed),
+                        w=builder.view(w, member * (self.shape.head_dim if self.width > 1 else 0)),
+                        k_tiles=tiles,
+                        slices=slices,
+                        n_tiles=n,
+                        transposed=1,
+                        x_block=packed,
+                        w_k=w_k,
+                        w_n=self.tile,
+                        out_block=pitch,
+                        partial=partial,
+                    )
                 )
 
         def load(block: Linear | int, tile: Linear, blocks: int) -> None:
@@ -400,17 +398,18 @@ class BroadcastAttention:
         scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
         with builder.step("softmax"), builder.loop(1 if sinks is None else slots.heads) as slot:
             floor = self.masks.floor if sinks is None else builder.view(sinks, head + slot)
-            builder.emit(
-                "softmax_rows",
-                x=builder.view(self.scores, slot * (slots.tiles * self.tile)),
-                floor=floor,
-                scratch=scratch,
-                start=self.masks.start,
-                rows=rows if sinks is None else slots.tiles * self.vlen,
-                blocks=tiles,
-                block=pitch,
-                sink=int(sinks is not None),
-                chunk=chunk,
+            builder.insert(
+                SoftmaxRowsOp(
+                    x=builder.view(self.scores, slot * (slots.tiles * self.tile)),
+                    floor=floor,
+                    scratch=scratch,
+                    start=self.masks.start,
+                    rows=rows if sinks is None else slots.tiles * self.vlen,
+                    blocks=tiles,
+                    block=pitch,
+                    sink=int(sinks is not None),
+                    chunk=chunk,
+                )
             )
 
     def _is_triangular(self, slots: Slots) -> bool:
@@ -448,21 +447,22 @@ class BroadcastAttention:
                     )
                 )
             with builder.step("softmax"):
-                builder.emit(
-                    "softmax_rows",
-                    x=panel,
-                    floor=self.masks.floor,
-                    scratch=scratch,
-                    start=self.masks.start,
-                    rows=self.vlen,
-                    blocks=seen,
-                    block=pitch,
-                    chunk=chunk,
+                builder.insert(
+                    SoftmaxRowsOp(
+                        x=panel,
+                        floor=self.masks.floor,
+                        scratch=scratch,
+                        start=self.masks.start,
+                        rows=self.vlen,
+                        blocks=seen,
+                        block=pitch,
+                        chunk=chunk,
+                    )
                 )
                 if seen < section.tiles:
                     with builder.loop(section.tiles - seen) as tile:
                         hidden = builder.view(panel, (tile + seen) * pitch)
-                        builder.emit("zero", dst=hidden, rows=self.vlen)
+                        builder.insert(ZeroOp(dst=hidden, rows=self.vlen))
 
     def _mask(self, filling: Filling, head: Linear, pitch: int) -> None:
         """Rows of one head are consecutive queries; every head of a filling starts again."""
@@ -497,17 +497,13 @@ class BroadcastAttention:
         if written is out:
             return
         with builder.step("place result"), builder.loop(slots.heads) as number:
-            builder.emit(
-                "map",
-                kind="copy",
-                out=builder.view(out, number * (self.value_blocks * result.block)),
-                a=builder.view(self.output, number * (slots.tiles * self.tile)),
-                rows=self._useful_rows(slots),
-                blocks=self.value_blocks,
-                out_row=self.vlen,
-                out_block=result.block,
-                a_row=self.vlen,
-                a_block=pitch,
+            builder.map(
+                "copy",
+                PanelRows(
+                    builder.view(out, number * (self.value_blocks * result.block)), self.vlen, result.block
+                ),
+                PanelRows(builder.view(self.output, number * (slots.tiles * self.tile)), self.vlen, pitch),
+                size=(self._useful_rows(slots), self.value_blocks),
             )
 
     def _useful_rows(self, slots: Slots) -> int:
@@ -523,18 +519,20 @@ class BroadcastAttention:
 
         def product(k: Linear, w: SSAValue, k_tiles: int, n_tiles: int, column: Linear, partial: int) -> None:
             with builder.step("values"):
-                builder.emit(
-                    "broadcast_matmul",
-                    out=builder.view(out, column * pitch),
-                    x=builder.view(self.packed_scores, k * packed),
-                    w=w,
-                    k_tiles=k_tiles,
-                    n_tiles=n_tiles,
-                    x_block=packed,
-                    w_k=self.tile,
-                    w_n=self.key_tiles * self.tile,
-                    out_block=pitch,
-                    partial=partial,
+                builder.insert(
+                    BroadcastMatmulOp(
+                        out=builder.view(out, column * pitch),
+                        x=builder.view(self.packed_scores, k * packed),
+                        w=w,
+                        k_tiles=k_tiles,
+                        slices=0,
+                        n_tiles=n_tiles,
+                        x_block=packed,
+                        w_k=self.tile,
+                        w_n=self.key_tiles * self.tile,
+                        out_block=pitch,
+                        partial=partial,
+                    )
                 )
 
         if self.resident:

@@ -14,6 +14,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp, BandAttr
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of
+from plena.dialects.tile import LoadRowsOp, PanelRows
 from plena.host.mask_steps import ABSORBING, LOWEST, UNSEEN, Biases, Hidden, Sighted, level_of
 from plena.host.view import Expand, Reshape
 from plena.integers import ceil_div
@@ -215,37 +216,23 @@ class AttentionMasks:
 
     def _hide_once(self, scores: Scores) -> None:
         """No score lies below what one mask makes of it."""
-        self.builder.emit(
-            "map",
-            kind="max",
-            out=scores.panel,
-            a=scores.panel,
-            b=word(self.ctx, -(2.0**self.levels.mask)),
-            rows=scores.rows,
-            blocks=scores.tiles,
-            out_row=self.vlen,
-            out_block=scores.block,
-            a_row=self.vlen,
-            a_block=scores.block,
+        self.builder.map(
+            "max",
+            PanelRows(scores.panel, self.vlen, scores.block),
+            PanelRows(scores.panel, self.vlen, scores.block),
+            word(self.ctx, -(2.0**self.levels.mask)),
+            size=(scores.rows, scores.tiles),
         )
 
     def _add_rows(
         self, panel: SSAValue, panel_block: int, rows: int, blocks: int, mask: SSAValue, row: int, block: int
     ) -> None:
-        self.builder.emit(
-            "map",
-            kind="add",
-            out=panel,
-            a=panel,
-            b=mask,
-            rows=rows,
-            blocks=blocks,
-            out_row=self.vlen,
-            out_block=panel_block,
-            a_row=self.vlen,
-            a_block=panel_block,
-            b_row=row,
-            b_block=block,
+        self.builder.map(
+            "add",
+            PanelRows(panel, self.vlen, panel_block),
+            PanelRows(panel, self.vlen, panel_block),
+            PanelRows(mask, row, block),
+            size=(rows, blocks),
         )
 
     def _band_origin(self) -> int:
@@ -382,8 +369,16 @@ class AttentionMasks:
                 exact=exact,
                 also=parts[1:],
             )
-            self.builder.emit(
-                "load_rows", dst=buffer, src=source, rows=copies * rows, blocks=1, src_row=self.vlen * unit
+            self.builder.insert(
+                LoadRowsOp(
+                    dst=buffer,
+                    src=source,
+                    rows=copies * rows,
+                    blocks=1,
+                    dst_block=0,
+                    src_row=self.vlen * unit,
+                    src_block=0,
+                )
             )
             for copy in range(1, copies):
                 part = self.builder.view(buffer, copy * rows * self.vlen)
@@ -468,15 +463,16 @@ class AttentionMasks:
         offset = matrix * (self.key_tiles * block) + scores.row * self.vlen + scores.first_tile * block
         pitch = samples * heads * self.key_tiles * block
         with self.builder.loop(self._bias_parts) as part:
-            self.builder.emit(
-                "load_rows",
-                dst=self.builder.view(self.bias_rows, part * self._bias_part),
-                src=self.builder.view(self.bias, (offset + part * pitch) * unit),
-                rows=scores.rows,
-                blocks=scores.tiles,
-                dst_block=self.rows.block * self.vlen,
-                src_row=self.vlen * unit,
-                src_block=block * unit,
+            self.builder.insert(
+                LoadRowsOp(
+                    dst=self.builder.view(self.bias_rows, part * self._bias_part),
+                    src=self.builder.view(self.bias, (offset + part * pitch) * unit),
+                    rows=scores.rows,
+                    blocks=scores.tiles,
+                    dst_block=self.rows.block * self.vlen,
+                    src_row=self.vlen * unit,
+                    src_block=block * unit,
+                )
             )
         for part in range(1, self._bias_parts):
             rest = self.builder.view(self.bias_rows, part * self._bias_part)

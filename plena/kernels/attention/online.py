@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import (
+    MapWordsOp,
+    MatmulOp,
+    OnlineSoftmaxOp,
+    PanelRows,
+    ResetStateOp,
+    ScaleRowsOp,
+    ZeroOp,
+)
 from plena.integers import round_up
 from plena.kernels.attention.base import AttentionKernel, QueryBlock
 from plena.kernels.attention.heads import HeadPlace
@@ -54,7 +63,7 @@ class OnlineAttention(AttentionKernel):
         if self.written_columns < self.tiling.value_blocks * self.vlen:
             with self.builder.step("reset update"):
                 rows = self.tiling.value_blocks * self.tiling.query_block
-                self.builder.emit("zero", dst=self.update, rows=rows)
+                self.builder.insert(ZeroOp(dst=self.update, rows=rows))
 
     def load_head(self, place: HeadPlace) -> None:
         """Nothing stays from one query block to the next."""
@@ -64,32 +73,34 @@ class OnlineAttention(AttentionKernel):
         rows, value_blocks = tiling.query_block, tiling.value_blocks
         x = self.queries.block(block.place, block.row)
         with builder.step("reset rows"), builder.loop(value_blocks) as column:
-            builder.emit("zero", dst=builder.view(block.out, column * self.result.block), rows=rows)
+            builder.insert(ZeroOp(dst=builder.view(block.out, column * self.result.block), rows=rows))
         with builder.step("reset state"):
             sinks = self.masks.sinks
             floor = self.masks.floor
-            builder.emit(
-                "reset_state",
-                maximum=self.maxima,
-                total=self.totals,
-                floor=floor if sinks is None else builder.view(sinks, block.place.head),
-                start=self.masks.start,
-                rows=rows,
-                sink=int(sinks is not None),
+            builder.insert(
+                ResetStateOp(
+                    maximum=self.maxima,
+                    total=self.totals,
+                    floor=floor if sinks is None else builder.view(sinks, block.place.head),
+                    start=self.masks.start,
+                    rows=rows,
+                    sink=int(sinks is not None),
+                )
             )
         with builder.loop(block.section.tiles) as tile:
             self._tile(block, x, block.first_tile + tile)
         if self.masks.undefined:
             self._undefine()
         with builder.step("final scaling"):
-            builder.emit(
-                "scale_rows",
-                x=block.out,
-                factors=self.totals,
-                rows=rows,
-                blocks=value_blocks,
-                block=self.result.block,
-                invert=1,
+            builder.insert(
+                ScaleRowsOp(
+                    x=block.out,
+                    factors=self.totals,
+                    rows=rows,
+                    blocks=value_blocks,
+                    block=self.result.block,
+                    invert=1,
+                )
             )
 
     def _undefine(self) -> None:
@@ -103,8 +114,8 @@ class OnlineAttention(AttentionKernel):
         )
         with self.builder.step("final scaling"):
             for kind, out, a, b, b_step in steps:
-                self.builder.emit(
-                    "map_words", kind=kind, out=out, a=a, b=b, count=rows, out_step=1, a_step=1, b_step=b_step
+                self.builder.insert(
+                    MapWordsOp(kind=kind, out=out, a=a, b=b, count=rows, out_step=1, a_step=1, b_step=b_step)
                 )
 
     def _tile(self, block: QueryBlock, x: LeftOperand, tile: Linear) -> None:
@@ -136,23 +147,26 @@ class OnlineAttention(AttentionKernel):
                 )
             )
         with builder.step("online softmax"):
-            builder.emit(
-                "online_softmax",
-                x=self.scores,
-                maximum=self.maxima,
-                total=self.totals,
-                correction=self.corrections,
-                rows=rows,
-                blocks=1,
+            builder.insert(
+                OnlineSoftmaxOp(
+                    x=self.scores,
+                    maximum=self.maxima,
+                    total=self.totals,
+                    correction=self.corrections,
+                    rows=rows,
+                    blocks=1,
+                    block=0,
+                )
             )
         with builder.step("rescale"):
-            builder.emit(
-                "scale_rows",
-                x=block.out,
-                factors=self.corrections,
-                rows=rows,
-                blocks=self.tiling.value_blocks,
-                block=self.result.block,
+            builder.insert(
+                ScaleRowsOp(
+                    x=block.out,
+                    factors=self.corrections,
+                    rows=rows,
+                    blocks=self.tiling.value_blocks,
+                    block=self.result.block,
+                )
             )
         self._update(block, tile)
 
@@ -165,30 +179,27 @@ class OnlineAttention(AttentionKernel):
                 source = self.value.at(place.sample, place.bundle * tiling.value_blocks + column, tile)
                 self.load_kv_tiles(self.value_tile, self.value, source, self.value_blocks, 1)
             with builder.step("values"):
-                builder.emit(
-                    "matmul",
-                    out=builder.view(self.update, column * self.pitch),
-                    x=self.scores,
-                    w=self.value_columns(self.value_tile, place),
-                    rows=tiling.query_block,
-                    k_tiles=1,
-                    columns=self.written_columns if self.value_blocks == tiling.value_blocks else self.vlen,
-                    w_n=self.tile,
-                    out_block=self.pitch,
+                builder.insert(
+                    MatmulOp(
+                        out=builder.view(self.update, column * self.pitch),
+                        x=self.scores,
+                        w=self.value_columns(self.value_tile, place),
+                        rows=tiling.query_block,
+                        k_tiles=1,
+                        columns=self.written_columns
+                        if self.value_blocks == tiling.value_blocks
+                        else self.vlen,
+                        x_block=0,
+                        w_k=0,
+                        w_n=self.tile,
+                        out_block=self.pitch,
+                    )
                 )
         with builder.step("values"):
-            builder.emit(
-                "map",
-                kind="add",
-                out=block.out,
-                a=block.out,
-                b=self.update,
-                rows=tiling.query_block,
-                blocks=tiling.value_blocks,
-                out_row=self.vlen,
-                out_block=self.result.block,
-                a_row=self.vlen,
-                a_block=self.result.block,
-                b_row=self.vlen,
-                b_block=self.pitch,
+            builder.map(
+                "add",
+                PanelRows(block.out, self.vlen, self.result.block),
+                PanelRows(block.out, self.vlen, self.result.block),
+                PanelRows(self.update, self.vlen, self.pitch),
+                size=(tiling.query_block, tiling.value_blocks),
             )

@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import LoadRowsOp, PanelRows
 from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape, Tiling
@@ -73,15 +74,16 @@ class StagedQueries:
         offset = matrix * (tiling.head_blocks * tiling.query_rows * self.vlen) + row * self.vlen
         block = tiling.query_block * self.vlen
         with builder.step("load queries"):
-            builder.emit(
-                "load_rows",
-                dst=self.rows,
-                src=builder.view(self.source, offset * unit),
-                rows=tiling.query_block,
-                blocks=tiling.head_blocks,
-                dst_block=block,
-                src_row=self.vlen * unit,
-                src_block=tiling.query_rows * self.vlen * unit,
+            builder.insert(
+                LoadRowsOp(
+                    dst=self.rows,
+                    src=builder.view(self.source, offset * unit),
+                    rows=tiling.query_block,
+                    blocks=tiling.head_blocks,
+                    dst_block=block,
+                    src_row=self.vlen * unit,
+                    src_block=tiling.query_rows * self.vlen * unit,
+                )
             )
             if self.scale != 1.0:
                 _multiply(self.ctx, self.rows, self.rows, block, tiling, self.scale)
@@ -125,16 +127,12 @@ class ComputedQueries:
 
     def _select(self, source: SSAValue, lane: Linear) -> None:
         """The rows with the lanes of all heads but one zeroed."""
-        self.ctx.builder.emit(
-            "map",
-            kind="mul",
-            out=self.rows,
-            a=source,
-            b=self.ctx.builder.view(self.masks, lane * self.vlen),
-            rows=self.tiling.query_block,
-            blocks=1,
-            out_row=self.vlen,
-            a_row=self.vlen,
+        self.ctx.builder.map(
+            "mul",
+            PanelRows(self.rows, self.vlen, 0),
+            PanelRows(source, self.vlen, 0),
+            PanelRows(self.ctx.builder.view(self.masks, lane * self.vlen), 0, 0),
+            size=(self.tiling.query_block, 1),
         )
 
 
@@ -143,16 +141,10 @@ def _multiply(
 ) -> None:
     """A query block times a constant."""
     vlen = ctx.target.vlen
-    ctx.builder.emit(
-        "map",
-        kind="mul",
-        out=out,
-        a=source,
-        b=ctx.builder.constant(factor),
-        rows=tiling.query_block,
-        blocks=tiling.head_blocks,
-        out_row=vlen,
-        out_block=tiling.query_block * vlen,
-        a_row=vlen,
-        a_block=source_block,
+    ctx.builder.map(
+        "mul",
+        PanelRows(out, vlen, tiling.query_block * vlen),
+        PanelRows(source, vlen, source_block),
+        ctx.builder.constant(factor),
+        size=(tiling.query_block, tiling.head_blocks),
     )

@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import MatmulOp, SoftmaxRowsOp, ZeroOp
 from plena.kernels.attention.base import AttentionKernel, QueryBlock
 from plena.kernels.attention.heads import HeadPlace, packed_result_pitch
 from plena.kernels.attention.masks import Scores
@@ -73,7 +74,7 @@ class RowsAttention(AttentionKernel):
         if any(section.columns < section.tiles * self.vlen for section in self.sections):
             with self.builder.step("reset scores"):
                 rows = self.tiling.key_tiles * self.tiling.query_block
-                self.builder.emit("zero", dst=self.scores, rows=rows)
+                self.builder.insert(ZeroOp(dst=self.scores, rows=rows))
 
     def load_head(self, place: HeadPlace) -> None:
         if not self.residency.resident:
@@ -110,18 +111,19 @@ class RowsAttention(AttentionKernel):
         with builder.step("softmax"):
             sinks = self.masks.sinks
             floor = self.masks.floor
-            builder.emit(
-                "softmax_rows",
-                x=self.scores,
-                floor=floor if sinks is None else builder.view(sinks, block.place.head),
-                scratch=scratch,
-                start=self.masks.start,
-                rows=rows,
-                blocks=tiles,
-                block=self.pitch,
-                sink=int(sinks is not None),
-                chunk=chunk,
-                undefined=self.masks.undefined,
+            builder.insert(
+                SoftmaxRowsOp(
+                    x=self.scores,
+                    floor=floor if sinks is None else builder.view(sinks, block.place.head),
+                    scratch=scratch,
+                    start=self.masks.start,
+                    rows=rows,
+                    blocks=tiles,
+                    block=self.pitch,
+                    sink=int(sinks is not None),
+                    chunk=chunk,
+                    undefined=self.masks.undefined,
+                )
             )
         self._values(block)
 
@@ -173,16 +175,17 @@ class RowsAttention(AttentionKernel):
     def _weigh(self, block: QueryBlock, out: SSAValue, tiles: SSAValue, columns: int, column: int) -> None:
         """The product with the values; tiles of a column of values follow each other."""
         with self.builder.step("values"):
-            self.builder.emit(
-                "matmul",
-                out=out,
-                x=self.scores,
-                w=self.value_columns(tiles, block.place),
-                rows=self.tiling.query_block,
-                k_tiles=block.section.tiles,
-                columns=columns,
-                x_block=self.pitch,
-                w_k=self.tile,
-                w_n=column,
-                out_block=self.result.block,
+            self.builder.insert(
+                MatmulOp(
+                    out=out,
+                    x=self.scores,
+                    w=self.value_columns(tiles, block.place),
+                    rows=self.tiling.query_block,
+                    k_tiles=block.section.tiles,
+                    columns=columns,
+                    x_block=self.pitch,
+                    w_k=self.tile,
+                    w_n=column,
+                    out_block=self.result.block,
+                )
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.tile import MatmulOp, PanelRows
 from plena.kernels.attention.queries import LeftOperand
 from plena.kernels.attention.residency import Residency
 from plena.kernels.attention.shape import Tiling
@@ -69,32 +70,28 @@ class ScoreProducts:
     ) -> None:
         builder = self.ctx.builder
         with builder.step("scores"):
-            builder.emit(
-                "matmul",
-                out=out,
-                x=builder.view(x.rows, first * x.block),
-                w=w,
-                rows=self.tiling.query_block,
-                k_tiles=blocks,
-                columns=columns,
-                transposed=1,
-                x_block=x.block,
-                w_k=w_k,
-                w_n=self.tile,
-                out_block=out_block,
+            builder.insert(
+                MatmulOp(
+                    out=out,
+                    x=builder.view(x.rows, first * x.block),
+                    w=w,
+                    rows=self.tiling.query_block,
+                    k_tiles=blocks,
+                    columns=columns,
+                    transposed=1,
+                    x_block=x.block,
+                    w_k=w_k,
+                    w_n=self.tile,
+                    out_block=out_block,
+                )
             )
 
     def _add(self, out: SSAValue) -> None:
         with self.ctx.builder.step("scores"):
-            self.ctx.builder.emit(
-                "map",
-                kind="add",
-                out=out,
-                a=out,
-                b=self.partial,
-                rows=self.tiling.query_block,
-                blocks=1,
-                out_row=self.vlen,
-                a_row=self.vlen,
-                b_row=self.vlen,
+            self.ctx.builder.map(
+                "add",
+                PanelRows(out, self.vlen, 0),
+                PanelRows(out, self.vlen, 0),
+                PanelRows(self.partial, self.vlen, 0),
+                size=(self.tiling.query_block, 1),
             )
