@@ -55,11 +55,15 @@ class SelectLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %row = 0 to 64 {
-            %0 = loop.affine 0 + 64 * %row
+          loop.for %row = 0 to 32 {
+            %0 = loop.affine 0 + 128 * %row
             plena_isa.v_exp_v dst(%0) a(%0)
-            %1 = loop.affine 4096 + 64 * %row
+            %1 = loop.affine 4096 + 128 * %row
             plena_isa.v_exp_v dst(%1) a(%1)
+            %2 = loop.affine 64 + 128 * %row
+            plena_isa.v_exp_v dst(%2) a(%2)
+            %3 = loop.affine 4160 + 128 * %row
+            plena_isa.v_exp_v dst(%3) a(%3)
           }
         }
     """
