@@ -100,13 +100,20 @@ class CallSignature:
 def example_call(
     module: Any, args: Sequence[Any] | None, kwargs: object
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The example call to compile for: an ExportedProgram has one of its own.
+    """The example call to compile for: an ExportedProgram has one of its own. The import judges what is no tuple.
 
     Raises:
         PlenaError: the keyword arguments are no dictionary.
     """
-    if isinstance(module, ExportedProgram) and not args and not kwargs and module.example_inputs is not None:
-        args, kwargs = module.example_inputs
+    given: Any = args
+    if (
+        isinstance(module, ExportedProgram)
+        and isinstance(given, tuple | list)
+        and not given
+        and not kwargs
+        and module.example_inputs
+    ):
+        given, kwargs = module.example_inputs
     if kwargs is None:
         kwargs = {}
     if not isinstance(kwargs, Mapping):
@@ -116,7 +123,7 @@ def example_call(
             'Write plena.compile(module, args, {"name": tensor}).',
         )
     keywords: Mapping[str, Any] = kwargs
-    return tuple(args or ()), dict(keywords)
+    return tuple(given) if isinstance(given, list) else given, dict(keywords)
 
 
 def _positional_names(module: Any, count: int) -> tuple[str, ...]:

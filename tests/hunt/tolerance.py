@@ -146,7 +146,8 @@ def _of_all(x: Tensor) -> float:
 
 
 def leaves(module: nn.Module, state: dict[str, Tensor], args: Sequence[Any]) -> list[Any]:
-    """What a module returns, flat."""
+    """What a module returns in evaluation mode, flat."""
+    module.eval()
     with plain_torch():
         outputs = torch.func.functional_call(module, state, tuple(args)) if state else module(*args)
     return pytree.tree_leaves(outputs)
