@@ -243,6 +243,7 @@ MANIFEST = Record(
         "timing": TEXT,
         "inputs": Each(PORT),
         "outputs": Each(PORT),
+        "fixed_results": Each(Row((COUNT, Maybe(FIGURE)))),
         "placements": Each(PLACEMENT),
         "memory_map": Each(REGION),
         "hbm_size": COUNT,

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plena.api.program import Program
 from plena.checking.per_op import OperationError, PerOpReport, check_per_op
 from plena.cli import plena_cli
 from plena.errors import CompileError
+from plena.host.image import Preload
 from plena.kernels import activations
 from plena.machine.target import Target
+from plena.program.data import ProgramData
 
 
 class Block(nn.Module):
@@ -83,13 +84,13 @@ def test_what_is_no_number_is_wrong() -> None:
 def test_tensors_that_do_not_fit_together_are_read_in_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Vector SRAM with room for the program and a few of its tensors."""
     runs: list[int] = []
-    run = Program.run
+    execute = ProgramData.execute
 
-    def counted(self: Program, *inputs: Tensor, progress: bool | None = None) -> Any:
+    def counted(self: ProgramData, preload: Preload, progress: bool | None = None) -> Any:
         runs.append(len(self.outputs))
-        return run(self, *inputs, progress=progress)
+        return execute(self, preload, progress)
 
-    monkeypatch.setattr(Program, "run", counted)
+    monkeypatch.setattr(ProgramData, "execute", counted)
     module, inputs = blocks()
     whole = check_per_op(module, inputs)
     assert len(runs) == 1

@@ -48,7 +48,7 @@ MUTANTS = (
     ),
     Mutant(
         "address stride",
-        "plena/loops/unroll.py",
+        "plena/loops/expansion.py",
         "clone(body, inner, Substitution({loop.index: Linear.of(start + copy, [(inner.index, factor)])}))",
         "clone(body, inner, Substitution({loop.index: Linear.of(start + copy, [(inner.index, 1)])}))",
         ("tests/loops/test_cloning.py", "tests/properties/test_affine_passes.py"),
