@@ -232,7 +232,7 @@ def test_fallback_warns_once_and_names_the_operator(programs: list[Program]) -> 
     assert (
         text.startswith("plena runs a graph eagerly") and "aten.cumsum.default" in text and "[3, 5]" in text
     )
-    assert "test_backend.py" in text, "the line of the user's function"
+    assert "test_torch_backend.py" in text, "the line of the user's function"
     assert not programs
 
 

@@ -31,8 +31,11 @@ def require_finite(op: Operation, doing: str) -> None:
         CompileError: there is one.
     """
     if any(holds_infinity(operand) for operand in op.operands):
-        hint = "Fill in a finite number such as -1e9, or do it after this operation."
-        raise refusal(op, f"{doing} of a tensor with infinities has no kernel", hint)
+        raise refusal(
+            op,
+            f"{doing} of a tensor with infinities has no kernel",
+            "Fill in a finite number such as -1e9, or do it after this operation.",
+        )
 
 
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:
