@@ -17,6 +17,7 @@ from plena.api.plots import curve_figure, pareto_figure, save_figure, sweep_figu
 from plena.errors import CompileError, PlenaError, SettingsError
 from plena.host.ports import Region
 from plena.optimizing.area import area_of, sram_bits
+from plena.timing.registry import DEFAULT_TIMING
 
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
 X = torch.zeros(16, 32)
@@ -104,7 +105,7 @@ def test_a_worker_that_cannot_load_the_model_passes_the_message_on(
 ) -> None:
     monkeypatch.setattr(exploration, "_loaded", [])
     threads = torch.get_num_threads()
-    exploration._start_worker(f"{tmp_path / 'none.py'}:factory")
+    exploration._start_worker(f"{tmp_path / 'none.py'}:factory", (), DEFAULT_TIMING)
     torch.set_num_threads(threads)
     with pytest.raises(PlenaError, match="no such file") as error:
         exploration._compile_in_worker((exploration.Case({}, None), SMALL, {}))

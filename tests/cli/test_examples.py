@@ -59,6 +59,9 @@ def test_example(
     code = {"plena": plena_cli.main, "plena-opt": plena_opt.main}[words[0]](words[1:])
     printed = capsys.readouterr()
     if written:
-        Path(written).write_text(printed.out)
+        monkeypatch.setenv("HOME", str(folder))
+        file = Path(written).expanduser()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(printed.out)
     verdict = code == 0 or (words[1] == "verify" and re.search(r"\d+ errors", printed.out))
     assert verdict and not printed.err, printed.err

@@ -11,7 +11,6 @@ from plena.cli.commands.run_program import random_inputs, read_inputs
 from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 from plena.cli.settings import target_of
 from plena.errors import PlenaError
-from plena.frontend.model_files import is_model, load_model
 
 if TYPE_CHECKING:
     from plena.api.program import Program
@@ -35,6 +34,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compile or load, run, compare; exit code 1 if a threshold is not met."""
+    from plena.frontend.model_files import is_model
+
     if is_model(args.model):
         if args.module is not None:
             raise PlenaError("--module belongs to a program folder", "check")
@@ -44,6 +45,7 @@ def run(args: Namespace) -> int:
         report = program.check(*_inputs(args, program))
         return 0 if report.passed else 1
     from plena.api.program import Program
+    from plena.frontend.model_files import load_model
     from plena.host.call_inputs import CallSignature
 
     if args.per_op:
@@ -65,6 +67,7 @@ def run(args: Namespace) -> int:
 def _per_op(args: Namespace) -> int:
     """Compare operation by operation; exit code 1 if one is wrong."""
     from plena.checking.per_op import check_per_op
+    from plena.frontend.model_files import load_model
     from plena.kernels.schedule import Schedule
 
     module, example, kwargs = load_model(args.model)

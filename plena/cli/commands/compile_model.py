@@ -12,7 +12,6 @@ from plena.cli.commands.sources import (
     add_compile_options,
     compile_model,
     compile_options,
-    load_model,
 )
 from plena.cli.settings import target_of
 from plena.errors import PlenaError
@@ -77,6 +76,7 @@ def _print(args: Namespace) -> int:
         print(program.pipeline if args.emit is None else program.asm, end="\n" if args.emit is None else "")
         return 0
     from plena.api.levels import module_at
+    from plena.frontend.model_files import load_model
 
     call = load_model(args.model)
     print(module_at(args.emit, *call, target=target_of(args), **compile_options(args)))

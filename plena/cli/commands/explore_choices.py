@@ -20,7 +20,6 @@ from plena.cli.commands.sources import (
 )
 from plena.cli.settings import setting, target_of
 from plena.errors import PlenaError
-from plena.frontend.model_files import is_model
 from plena.text_files import write_text
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ def _curve(args: Namespace) -> int:
 
 def _program(args: Namespace) -> Program:
     """The model compiled, the folder as it is, assembly and words optimised under the options."""
+    from plena.frontend.model_files import is_model
+
     if is_model(args.model):
         if args.preloaded is not None:
             raise PlenaError("--preloaded belongs to .asm and .mem", "explore")
@@ -115,6 +116,7 @@ def _program(args: Namespace) -> Program:
 
 def _sweep(args: Namespace) -> int:
     from plena.api.exploration import explore
+    from plena.frontend.model_files import is_model
 
     if not is_model(args.model):
         raise PlenaError(
@@ -231,9 +233,14 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
+    """Fits a terminal; in a file or pipe every row is one line, however long its problem."""
     from rich.console import Console
 
-    Console(highlight=False, width=None if Console().is_terminal else 160).print(table, markup=False)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1 << 16)
+        console.width = max(160, console.measure(table).maximum)
+    console.print(table, markup=False)
 
 
 def _write_csv(folder: Path, name: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

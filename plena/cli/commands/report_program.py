@@ -10,7 +10,6 @@ from plena.cli.commands.command import Command
 from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 from plena.cli.settings import target_of
 from plena.errors import PlenaError
-from plena.frontend.model_files import is_model, load_model
 
 if TYPE_CHECKING:
     from plena.report import Contents
@@ -53,6 +52,7 @@ def run(args: Namespace) -> int:
 
 
 def _contents(args: Namespace) -> Contents:
+    from plena.frontend.model_files import is_model
     from plena.report.reading import contents_of_file, contents_of_folder
 
     if is_model(args.model):
@@ -71,6 +71,7 @@ def _contents(args: Namespace) -> Contents:
 
 def _compiled(args: Namespace) -> Contents:
     """The model compiled and checked; if that fails, the error with what is known of the model."""
+    from plena.frontend.model_files import load_model
     from plena.report.reading import contents_of_failure, contents_of_program
 
     module, inputs, kwargs = load_model(args.model)
@@ -85,6 +86,7 @@ def _compiled(args: Namespace) -> Contents:
 def _checked(path: Path, model: str) -> Contents:
     """A program folder after a check against a model; a folder that is not whole is not checked."""
     from plena.api.program import Program
+    from plena.frontend.model_files import load_model
     from plena.report.contents import Missing
     from plena.report.reading import contents_of_folder
 

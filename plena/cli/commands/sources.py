@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.cli.settings import add_options, add_target_options, target_of
-from plena.frontend.model_files import load_model
 from plena.passes.options import OPTIONS
 from plena.text_files import read_text
 
@@ -60,6 +59,8 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
     Raises:
         PlenaError: the file or its factory fails, or the model cannot be compiled.
     """
+    from plena.frontend.model_files import load_model
+
     module, inputs, kwargs = load_model(args.model)
     from plena.api.compile import compile
 
