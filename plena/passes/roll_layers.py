@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import ParameterOp
+from plena.dialects.plena import BitOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.plena.control import RepeatOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 
@@ -56,9 +56,37 @@ class RollLayers(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.body.block.ops:
             if isinstance(function, FuncOp):
+                _tests_first(function)
                 run = _best_run(function)
                 if run is not None:
                     _roll(function, run)
+
+
+_TESTS = (CompareOp, BitOp)
+"""What the host makes of masks; all layers share it, wherever the first one stands that asks for it."""
+
+_SHAPES = (ReshapeOp, RearrangeOp, ExpandOp)
+
+
+def _tests_first(function: FuncOp) -> None:
+    """Moves the host's tests of arguments to the front, where they are no part of the first layer."""
+    block = function.body.block
+    front: set[Operation] = set()
+    last: Operation | None = None
+    for op in list(block.ops):
+        of_front = all(isinstance(v, BlockArgument) or v.owner in front for v in op.operands)
+        tested = isinstance(op, _TESTS) or (isinstance(op, _SHAPES) and op.operands[0].owner in front)
+        if not (of_front and tested):
+            continue
+        front.add(op)
+        op.detach()
+        if last is None:
+            first = block.first_op
+            assert first is not None
+            block.insert_op_before(op, first)
+        else:
+            block.insert_op_after(op, last)
+        last = op
 
 
 @dataclass(frozen=True)
