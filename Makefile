@@ -33,6 +33,7 @@ mutants: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: setup
@@ -52,7 +53,8 @@ bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
 
 reference: setup
-	$(BIN)/python -m plena.tools.reference docs/reference
+	$(BIN)/python -m plena.cli.signatures
+	$(BIN)/python -m plena.cli.reference docs/reference
 
 docs: reference
 	$(BIN)/python docs/generate.py

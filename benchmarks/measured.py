@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from plena.backend.assembly import encode, parse_asm
-from plena.compiler import compile
+from plena.api.compile import compile
+from plena.api.program import Program
+from plena.assembly import encode, parse_asm
 from plena.errors import PlenaError
-from plena.program import Program
-from plena.target import Target
+from plena.machine.target import Target
 from tests.budgets.case import Model
 from tests.budgets.decoders import layers
 from tests.budgets.kernels import attention

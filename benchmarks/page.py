@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.rows import DATA, PUBLIC, SECTIONS, Published, Row
-from plena.target import Target
+from plena.machine.target import Target
 from tests.budgets.groups import recorded
 
 TIMINGS = DATA / "timings.json"

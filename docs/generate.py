@@ -16,21 +16,21 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from types import ModuleType
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
 import plena
-from plena.backend.assembly import print_asm
-from plena.backend.statistics import statistics_of
-from plena.backend.stream import stream_from_module
-from plena.dialects.tile import BufferOp
+from plena.assembly import print_asm
+from plena.assembly.stream import stream_from_module
+from plena.dialects.tile import CHOICES, BufferOp, DataOp
 from plena.driver import run_pipeline
 from plena.frontend import import_module
-from plena.kernels.schedule import Schedule
-from plena.passes.convert_plena_to_tile import convert
+from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
+from plena.statistics.statistics import statistics_of
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -64,7 +64,7 @@ def drawn(name: str) -> str:
 
 def screen() -> str:
     """docs/assets/gui.svg: plena-gui with the tensor passes chosen. It depends on textual's version too."""
-    from plena.tools.plena_gui import app
+    from plena.cli.plena_gui import app
 
     interface = app(None, "tensor")
 
@@ -86,8 +86,12 @@ def fenced(text: str, language: str = "mlir") -> str:
 def printed(module: ModuleOp) -> str:
     """A module as text, without where its operations come from and what the host stages."""
     shown = module.clone()
-    for op in shown.walk():
-        for name in [n for n in op.attributes if n.startswith("plena.") and n != "plena.name"]:
+    for op in list(shown.walk()):
+        if isinstance(op, DataOp):
+            op.detach()
+            op.erase()
+            continue
+        for name in [n for n in op.attributes if n.startswith(("plena.", CHOICES)) and n != "plena.name"]:
             del op.attributes[name]
         if isinstance(op, BufferOp):
             op.placements = None
@@ -101,7 +105,22 @@ This page is made by the compiler (`python docs/generate.py`), so it shows what 
 64 features, with the M_MM schedule and a plain softmax over rows. Attributes that say where an operation comes from
 are left out, and so are the placements of buffers (layouts, formats and views of what the host stages).
 
-You can make every listing yourself: `plena-opt` runs one pass or a pipeline at a time, and prints what comes out.
+You can make every listing yourself. `plena compile --emit` prints a program at each level, with these attributes;
+`plena-opt` runs one pass or a pipeline at a time, and prints what comes out. The pipeline that `plena compile` ran,
+with what it chose as options of the passes, makes the same assembly of the imported module, byte for byte:
+
+```sh
+plena compile examples/attention.py:one_head --matmul mm --emit aten > aten.mlir    # plena, tile, affine, register, asm
+plena compile examples/attention.py:one_head --matmul mm --print-pipeline > passes.txt
+plena-opt aten.mlir --pass-pipeline "$(cat passes.txt)" -t plena-asm
+```
+
+Here passes.txt is (one line):
+
+{pipeline}
+
+`PLENA_VERIFY_PASSES=1` or `--verify-passes` verifies modules between the passes of `plena compile`, which takes a third
+more time; `plena-opt` always does.
 
 ## torch
 
@@ -174,8 +193,7 @@ def levels_page() -> str:
     }
     run_pipeline(module, TENSOR_PIPELINE)
     values["plena"] = fenced(printed(module))
-    convert(module, Schedule(matmul="mm", attention="rows"))
-    run_pipeline(module, ("allocate-buffers",))
+    run_pipeline(module, (ConvertPlenaToTile(matmul="mm", attention="rows"), "allocate-buffers"))
     values["tile"] = fenced(printed(module))
     run_pipeline(module, AFFINE_PIPELINE[:1])
     values["affine"] = fenced(printed(module))
@@ -186,12 +204,14 @@ def levels_page() -> str:
     values["static"], values["dynamic"] = f"{stats.static:,}", f"{stats.dynamic:,}"
     values |= {profile: f"{cycles:,}" for profile, cycles in stats.cycles.items()}
     values["assembly"] = fenced(print_asm(instructions), "text")
+    passes = plena.compile(model, inputs, matmul="mm").pipeline
+    values["pipeline"] = fenced(fill(passes.replace(",", ", "), 110).replace(", ", ","), "text")
     return LEVELS.format(**values)
 
 
 def cli_page() -> str:
     """docs/cli.md."""
-    from plena.tools.plena_cli import commands
+    from plena.cli.plena_cli import commands
 
     lines = [
         "# Command line",

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import plena
-from plena.size_curve import SizeCurve, size_curve
+from plena.optimizing.size_curve import SizeCurve, size_curve
 
 BUDGETS = (50, 60, 100, 150, 500)
 
@@ -114,7 +114,7 @@ For any program, also one that this compiler did not write:
 ```python
 import plena
 import torch
-from plena.size_curve import size_curve
+from plena.optimizing.size_curve import size_curve
 
 program = plena.compile(torch.nn.Linear(128, 128), (torch.randn(64, 128),))
 for point in size_curve(program).points:
@@ -131,7 +131,7 @@ for point in size_curve(program).points:
 | jammed | n iterations of the outer loop inside the inner one | a pointer of the inner loop serves n instructions |
 | interchanged | inner and outer loop change places | updates, where the order does not matter |
 
-Jamming and interchange change the order of instructions, so they need a proof: `plena.analysis.dependence` compares the
+Jamming and interchange change the order of instructions, so they need a proof: `plena.loops.dependence` compares the
 cells that two instructions read and write, whose addresses are linear in the loop indices, and the accumulators and
 registers they share.
 
@@ -151,7 +151,7 @@ Without a budget a program grows only while that pays: 1 % fewer cycles may cost
 
 The sums are exact for what they count. The difficult part is what an address costs after strength reduction, because
 that depends on what else is in the loop: pointers are shared, differ by an immediate, or have to be set again when
-registers run out. The search asks the planner that will later place them (`plena.analysis.addressing`) for every nest
+registers run out. The search asks the planner that will later place them (`plena.registers.addressing`) for every nest
 that is straight inside. Registers beyond a nest are not known then; so the best few points are lowered to allocated
 registers, counted exactly, and the best of those wins. That is why the red and yellow points lie a little off the line.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from plena.target import Target
+from plena.machine.target import Target
 
 TEAL, AMBER, VIOLET, RED, GREY = "#0a9", "#d90", "#86c", "#c44", "#888"
 

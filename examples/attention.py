@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import plena
-from plena.backend.emulator.machine import warm_up
+from plena.emulator.machine import warm_up
 
 PUBLIC = Path(__file__).parents[1] / "benchmarks" / "data" / "public_compiler.json"
 

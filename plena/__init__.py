@@ -7,6 +7,7 @@
     program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
     findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
     curve = plena.size_curve(program)                    # how few cycles for how many instructions
+    names = plena.timings()                              # the timing profiles that count cycles
     rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
@@ -14,22 +15,21 @@ Everything is imported when it is first used: importing ``plena`` imports neithe
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plena.backend.emulator import emulate
-    from plena.compiler import compile
+    from plena.api.compile import compile
+    from plena.api.exploration import explore
+    from plena.api.optimize import optimize
+    from plena.api.program import Program
+    from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
-    from plena.exploration import explore
-    from plena.foreign import lift, stats
-    from plena.optimizer import optimize
-    from plena.program import Program
-    from plena.size_curve import size_curve
-    from plena.target import Target
-    from plena.verify import verify
+    from plena.machine.target import Target
+    from plena.optimizing.foreign import lift, stats
+    from plena.optimizing.size_curve import size_curve
+    from plena.timing.registry import timings
+    from plena.verification import verify
 
 __all__ = [
     "EmulatorError",
@@ -43,22 +43,24 @@ __all__ = [
     "optimize",
     "size_curve",
     "stats",
+    "timings",
     "verify",
 ]
 
 _HOMES = {
     "EmulatorError": "plena.errors",
     "PlenaError": "plena.errors",
-    "Program": "plena.program",
-    "Target": "plena.target",
-    "compile": "plena.compiler",
-    "emulate": "plena.backend.emulator",
-    "explore": "plena.exploration",
-    "lift": "plena.foreign",
-    "optimize": "plena.optimizer",
-    "size_curve": "plena.size_curve",
-    "stats": "plena.foreign",
-    "verify": "plena.verify",
+    "Program": "plena.api.program",
+    "Target": "plena.machine.target",
+    "compile": "plena.api.compile",
+    "emulate": "plena.emulator",
+    "explore": "plena.api.exploration",
+    "lift": "plena.optimizing.foreign",
+    "optimize": "plena.api.optimize",
+    "size_curve": "plena.optimizing.size_curve",
+    "stats": "plena.optimizing.foreign",
+    "timings": "plena.timing.registry",
+    "verify": "plena.verification",
 }
 
 
@@ -72,14 +74,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``plena.lift`` and ``plena.verify`` the functions: importing the packages behind them binds no names."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

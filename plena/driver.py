@@ -1,18 +1,29 @@
-"""Runs passes by name on modules, in a context with every dialect."""
+"""Runs pipelines of passes on modules, in a context with every dialect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from xdsl.context import Context
 from xdsl.dialects import get_all_dialects
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass, PassPipeline
+from xdsl.utils.exceptions import VerifyException
 
+from plena.dialects.derived import derived
+from plena.errors import CompileError
 from plena.universe import PLENA_UNIVERSE, load_pass
 
+VERIFY_VARIABLE = "PLENA_VERIFY_PASSES"
+"""Environment variable: 1 verifies modules between passes unless a caller says otherwise."""
 
-@cache
+_verify: ContextVar[bool | None] = ContextVar("plena_verify_passes", default=None)
+
+
+@derived
 def context() -> Context:
     """A context with xDSL's dialects and ours, each loaded when it is first met."""
     ctx = Context()
@@ -21,7 +32,52 @@ def context() -> Context:
     return ctx
 
 
-def run_pipeline(module: ModuleOp, names: Sequence[str]) -> None:
-    """Runs passes with their default options, in place."""
-    for name in names:
-        load_pass(name)().apply(context(), module)
+def run_pipeline(module: ModuleOp, passes: Sequence[str | ModulePass]) -> None:
+    """Runs passes in place; a name stands for the pass with its default options.
+
+    Raises:
+        CompileError: modules are verified (see `verified_passes`) and one is not valid; it names the pass before.
+    """
+    steps = tuple(load_pass(p)() if isinstance(p, str) else p for p in passes)
+    PassPipeline(steps, _require_valid if _verifies() else None).apply(context(), module)
+
+
+def pipeline_text(passes: Sequence[str | ModulePass]) -> str:
+    """What `plena-opt --pass-pipeline` takes for these passes; options that have their default are left out."""
+    return ",".join(str(p) for p in passes)
+
+
+def parsed_pipeline(text: str) -> tuple[ModulePass, ...]:
+    """The passes of a `pipeline_text`.
+
+    Raises:
+        ValueError: an unknown pass or option.
+        ArgSpecParseError: no such text.
+    """
+    return PassPipeline.parse_spec(dict(PLENA_UNIVERSE.all_passes), text).passes
+
+
+@contextmanager
+def verified_passes(on: bool | None) -> Generator[None]:
+    """Whether modules are verified between passes; None leaves it to the surroundings and PLENA_VERIFY_PASSES."""
+    token = _verify.set(_verify.get() if on is None else on)
+    try:
+        yield
+    finally:
+        _verify.reset(token)
+
+
+def _verifies() -> bool:
+    chosen = _verify.get()
+    return os.environ.get(VERIFY_VARIABLE, "0") not in ("", "0") if chosen is None else chosen
+
+
+def _require_valid(before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
+    try:
+        module.verify()
+    except VerifyException as error:
+        if before is None:
+            raise CompileError(f"the module is not valid: {error}") from error
+        raise CompileError(
+            f"the module is not valid after this pass: {error}", before.name, "Please report this as a bug."
+        ) from error

@@ -42,6 +42,7 @@ PASSES: dict[str, str] = {
     "roll-loops": "RollLoops",
     "reroll-loops": "RerollLoops",
     "select-loops": "SelectLoops",
+    "apply-loop-choices": "ApplyLoopChoices",
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",
@@ -62,7 +63,7 @@ TARGETS: dict[str, str] = {
     "plena-asm": "AssemblyTarget",
     "plena-words": "WordsTarget",
 }
-"""Output name -> its class in plena/backend/emit.py."""
+"""Output name -> its class in plena/assembly/emit.py."""
 
 
 def load_dialect(name: str) -> Dialect:
@@ -77,7 +78,7 @@ def load_pass(name: str) -> type[ModulePass]:
 
 def load_target(name: str) -> type[Target]:
     """The class of one of our output formats."""
-    return getattr(import_module("plena.backend.emit"), TARGETS[name])
+    return getattr(import_module("plena.assembly.emit"), TARGETS[name])
 
 
 PLENA_UNIVERSE = Universe(

@@ -18,20 +18,20 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.parser import Parser
 
-from plena.backend.assembly import encode
-from plena.backend.emulator import EmulationResult, Machine
-from plena.backend.number_formats import NumberFormat, bf16_round
-from plena.backend.stream import instructions_from_module
+from plena.assembly import encode
+from plena.assembly.stream import instructions_from_module
 from plena.dialects.tile import BufferOp, ConstantOp
 from plena.driver import context, run_pipeline
+from plena.emulator import EmulationResult, Machine
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile import TileFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Region
+from plena.machine.number_formats import NumberFormat, bf16_round
+from plena.machine.target import Target
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE
-from plena.target import Target
 
 Array = npt.NDArray[Any]
 

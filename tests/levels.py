@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.backend.assembly import encode
-from plena.backend.emulator import EmulationResult, emulate
-from plena.backend.stream import stream_from_module
-from plena.compiler import program_of
+from plena.api.compile import program_of
+from plena.api.program import Program
+from plena.assembly import encode
+from plena.assembly.stream import stream_from_module
+from plena.compiler.search import lower
 from plena.driver import run_pipeline
+from plena.emulator import EmulationResult, emulate
 from plena.frontend import import_module
 from plena.interpreters.plena_isa import run_module
 from plena.kernels.schedule import Schedule
+from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program import Program
-from plena.search import lower
-from plena.target import Target
 
 SMALL = Target().with_settings(
     {

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plena.backend.emulator import Machine
-from plena.program import Program
-from plena.reference import as_tensors
+from plena.api.program import Program
+from plena.checking.reference import as_tensors
+from plena.emulator import Machine
 
 SLACK_ROWS = 1 << 16
 """Rows of vector SRAM behind the last buffer that are filled too."""

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from plena.backend.assembly import encode, parse_asm
-from plena.backend.layout import Source, TensorPlacement, scale_plane
-from plena.backend.ports import Port, Region
-from plena.backend.stream import Provenance
-from plena.backend.view import Permute
-from plena.program import Program
-from plena.rationale import Attempt, Rationale, SizePoint, SourceLoop
-from plena.target import Target
+from plena.api.program import Program
+from plena.assembly import encode, parse_asm
+from plena.assembly.stream import Provenance
+from plena.host.layout import Source, TensorPlacement, scale_plane
+from plena.host.ports import Port, Region
+from plena.host.view import Permute
+from plena.machine.target import Target
+from plena.program.rationale import Attempt, Rationale, SizePoint, SourceLoop
 
 SMALL = Target().with_settings(
     {"MLEN": 16, "VLEN": 16, "BLEN": 4, "HLEN": 4, "HBM_M_Prefetch_Amount": 16, "MATRIX_SRAM_SIZE": 64}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from plena.target import Target
+from plena.machine.target import Target
 
 MLEN, BLEN, ROWS, BLOCKS = 64, 4, 64, 2
 """Shipped tile sizes; a row block of activations of two column blocks."""

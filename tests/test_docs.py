@@ -28,7 +28,7 @@ COMMANDS = {
 DRIVER = """
 import contextlib, io, runpy, sys
 sys.path.insert(0, "")
-from plena.tools import plena_cli
+from plena.cli import plena_cli
 for number, command in enumerate(sys.argv[1:]):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plena.dialects.tile import ops
-from plena.lowering.context import LOWERINGS, Lowering
+from plena.instructions.context import LOWERINGS, Lowering
 from tests.harness_tile import SMALL, run_both, steps_between
 
 TEXT = """

@@ -9,8 +9,9 @@ import pytest
 import torch
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.loop_nests import loops_in
-from plena.compiled import machine_reference
+from plena.api.program import Program
+from plena.compiler.lowered import machine_reference
+from plena.dialects.loop.nests import loops_in
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError
 from plena.frontend import import_module
@@ -18,7 +19,6 @@ from plena.kernels.schedule import Schedule
 from plena.passes.convert_plena_to_tile import convert
 from plena.passes.pipelines import AFFINE_PIPELINE, REGISTER_PIPELINE, TENSOR_PIPELINE
 from plena.passes.unroll_loops import UnrollLoops
-from plena.program import Program
 from tests.levels import SMALL, Attention, Lowered, lowered, qkv
 
 

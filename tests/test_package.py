@@ -109,7 +109,7 @@ def test_importing_is_light() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_code(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from plena.tools import plena_cli
+    from plena.cli import plena_cli
 
     assert plena_cli.main(["completion", shell]) == 0
     assert "plena" in capsys.readouterr().out
@@ -128,7 +128,5 @@ def test_completions(line: str, wanted: set[str], tmp_path: Path) -> None:
     out = tmp_path / "completions"
     setting = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line))}
     setting["_ARGCOMPLETE_STDOUT_FILENAME"] = str(out)
-    subprocess.run(
-        [sys.executable, "-m", "plena.tools.plena_cli"], env={**os.environ, **setting}, check=False
-    )
+    subprocess.run([sys.executable, "-m", "plena.cli.plena_cli"], env={**os.environ, **setting}, check=False)
     assert wanted <= {word.strip() for word in out.read_text().split("\n")}

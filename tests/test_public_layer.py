@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import plena
-from plena.tools import plena_cli
+from plena.cli import plena_cli
 from tests import public_layer
 
 MEMORIES = ("vram_bits", "mram_bits", "hbm", "fp_sram_bits", "int_sram")

@@ -26,15 +26,15 @@ def test_names() -> None:
 
 
 def test_packages_do_not_shadow_functions() -> None:
-    import plena.lift.code
-    import plena.verify.findings
+    import plena.lifting.code
+    import plena.verification.findings
 
     assert callable(plena.lift) and callable(plena.verify)
 
 
 def test_stats_of_text_and_words() -> None:
     text = "C_LOOP_START gp1, 5\nS_ADDI_INT gp2, gp2, 1\nC_LOOP_END gp1\n"
-    from plena.backend.assembly import encode, parse_asm
+    from plena.assembly import encode, parse_asm
 
     statistics = plena.stats(text)
     assert (statistics.static, statistics.dynamic, statistics.cycles["transactional"]) == (3, 11, 11)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import plena
-from plena.expansion import expanded
+from plena.optimizing.expansion import expanded
 from tests.models.builders import hidden, public
 
 pytestmark = pytest.mark.slow

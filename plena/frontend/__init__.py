@@ -2,6 +2,6 @@
 
 from plena.frontend.importer import import_module
 from plena.frontend.program import ImportedProgram, TensorSpec
-from plena.frontend.weights import materialize
+from plena.host.expressions import materialize
 
 __all__ = ["ImportedProgram", "TensorSpec", "import_module", "materialize"]

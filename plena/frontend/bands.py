@@ -6,8 +6,8 @@ import torch
 from xdsl.dialects.builtin import FloatAttr, UnitAttr, f64
 from xdsl.ir import Attribute
 
-from plena.backend.mask_steps import ABSORBING, NEAR
 from plena.dialects.plena.masks import BandAttr
+from plena.host.mask_steps import ABSORBING, NEAR
 
 _MASKED = -1e4
 """Additive entries from here down take a key out of a softmax that has others: e to the -1e4 is zero."""

@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
-from plena.frontend.element_types import DTYPES, element_type, unsupported_dtype
+from plena.tensor.element_types import DTYPES, element_type, unsupported_dtype
 
 
 def require_inputs(args: object, kwargs: object) -> None:

@@ -11,6 +11,8 @@ from torch.fx import Node
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute
 
+from plena.dialects.provenance import MODULE_ATTRIBUTE, NODE_ATTRIBUTE, SOURCE_ATTRIBUTE
+
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _MODULES = str(Path(torch.__file__).parent / "nn" / "modules")
 _NOT_MODELS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
@@ -43,5 +45,9 @@ def module_path(node: Node) -> str | None:
 
 def location_attributes(node: Node) -> dict[str, Attribute]:
     """The discardable attributes that carry the node's origin: plena.node, plena.module, plena.source."""
-    found = {"plena.node": node.name, "plena.module": module_path(node), "plena.source": source_line(node)}
+    found = {
+        NODE_ATTRIBUTE: node.name,
+        MODULE_ATTRIBUTE: module_path(node),
+        SOURCE_ATTRIBUTE: source_line(node),
+    }
     return {key: StringAttr(text) for key, text in found.items() if text is not None}

@@ -34,10 +34,10 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
 from plena.frontend.refusals import name_of, refusal_at
-from plena.frontend.spellings import SPELLINGS
+from plena.frontend.spellings.table import SPELLINGS
 
 if TYPE_CHECKING:
-    from plena.frontend.importer import GraphImporter, Value
+    from plena.frontend.graph_builder import GraphBuilder, Value
 
 DIRECT: dict[str, type[aten.AtenOp]] = {
     op.OVERLOAD: op for op in aten.Aten.operations if issubclass(op, aten.AtenOp) and op.OVERLOAD
@@ -46,7 +46,7 @@ DIRECT: dict[str, type[aten.AtenOp]] = {
 
 
 def all_known(program: ExportedProgram) -> bool:
-    """Whether the importer has an op for every node that is not folded, and nothing is changed in place."""
+    """Whether there is an op for every node that is not folded, and nothing is changed in place."""
     plan = plan_folding(program)
     for node in program.graph_module.graph.nodes:
         if node.op != "call_function":
@@ -61,26 +61,26 @@ def all_known(program: ExportedProgram) -> bool:
     return True
 
 
-def import_node(importer: GraphImporter, node: Node) -> Value:
+def import_node(graph: GraphBuilder, node: Node) -> Value:
     """The value of one node that is not folded."""
     if node.target is operator.getitem:
         source, index = node.args
-        several = importer.value_of(source)
+        several = graph.value_of(source)
         return several[index]
-    shape = importer.static_shape(node)
+    shape = graph.static_shape(node)
     if isinstance(node.meta.get("val"), torch.Tensor) and 0 in shape:
         return torch.zeros(shape)
-    arguments = {name: importer.value_of(value) for name, value in bind_arguments(node).items()}
+    arguments = {name: graph.value_of(value) for name, value in bind_arguments(node).items()}
     name = name_of(node)
     _require_one_dtype(node)
     handler = SPELLINGS.get(name)
     if handler is not None:
-        result = handler(importer, arguments)
+        result = handler(graph, arguments)
         if result is not NotImplemented:
             return result
     if name in DIRECT and not _unrepresented(node, DIRECT[name], arguments):
-        return import_direct(importer, DIRECT[name], arguments)
-    return import_opaque(importer, name, arguments)
+        return import_direct(graph, DIRECT[name], arguments)
+    return import_opaque(graph, name, arguments)
 
 
 PRODUCTS = frozenset(
@@ -142,7 +142,7 @@ def bind_arguments(node: Node) -> dict[str, Any]:
 
 
 def import_direct(
-    importer: GraphImporter, operation: type[aten.AtenOp], arguments: Mapping[str, Any]
+    graph: GraphBuilder, operation: type[aten.AtenOp], arguments: Mapping[str, Any]
 ) -> SSAValue:
     """An op whose operands and properties are the operator's arguments by name."""
     definition = operation.get_irdl_definition()
@@ -156,12 +156,12 @@ def import_direct(
             case VarOperandDef():
                 operands.append(list(value or []))
             case OperandDef():
-                operands.append(importer.ssa(value))
+                operands.append(graph.ssa(value))
                 rank = max(rank, len(shape_of(operands[-1])))
             case _:
                 raise AssertionError(kind)
     properties: dict[str, Attribute] = {}
-    rank = rank or len(importer.shape)
+    rank = rank or len(graph.shape)
     for name, property_definition in definition.properties.items():
         value = arguments.get(name)
         if value is None:
@@ -169,7 +169,7 @@ def import_direct(
         if name == "dim":
             value = [d % rank for d in value] if isinstance(value, list) else value % rank
         properties[name] = to_attribute(value, property_definition.constr)
-    return importer.build(operation, operands, properties)
+    return graph.build(operation, operands, properties)
 
 
 def to_attribute(value: Any, constraint: Any = None) -> Attribute:
@@ -207,7 +207,7 @@ def _candidates(value: Any) -> list[Attribute]:
             return [StringAttr(str(value))]
 
 
-def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, Any]) -> Value:
+def import_opaque(graph: GraphBuilder, name: str, arguments: Mapping[str, Any]) -> Value:
     """An `aten.operator`: the argument list with tensors replaced by "%n", their place among the operands."""
     tensors: list[SSAValue] = []
 
@@ -215,17 +215,17 @@ def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, An
         if isinstance(value, list):
             return [encode(element) for element in value]
         if isinstance(value, SSAValue | torch.Tensor) or type(value).__name__ == "Parameter":
-            tensors.append(importer.ssa(value))
+            tensors.append(graph.ssa(value))
             return f"%{len(tensors) - 1}"
         return value
 
     encoded = ArrayAttr([to_attribute(encode(value)) for value in arguments.values()])
-    result = importer.node.meta["val"]
+    result = graph.node.meta["val"]
     results = list(result) if isinstance(result, list | tuple) else [result]
     for single in results:
         if not isinstance(single, torch.Tensor):
             raise refusal_at(
-                importer.node,
+                graph.node,
                 "it returns no tensor",
                 "Read sizes of shapes, not values of tensors, or compute it outside.",
             )
@@ -233,9 +233,9 @@ def import_opaque(importer: GraphImporter, name: str, arguments: Mapping[str, An
         operands=[tensors],
         properties={"operator": StringAttr(name), "arguments": encoded},
         result_types=[
-            [TensorType(importer.tensor_type(r, importer.node).get_element_type(), r.shape) for r in results]
+            [TensorType(graph.tensor_type(r, graph.node).get_element_type(), r.shape) for r in results]
         ],
-        attributes=importer.location,
+        attributes=graph.location,
     )
-    importer.builder.insert(operation)
+    graph.builder.insert(operation)
     return tuple(operation.results) if isinstance(result, list | tuple) else operation.results[0]

@@ -9,8 +9,8 @@ import torch
 from torch.export import ExportedProgram
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.backend.ports import FixedResult
 from plena.errors import CompileError
+from plena.host.ports import FixedResult
 
 
 @dataclass(frozen=True)

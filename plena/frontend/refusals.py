@@ -10,10 +10,10 @@ import torch
 from torch.fx import Node
 from torch.utils import _pytree as pytree
 
+from plena.dialects.refusals import UNSUPPORTED, OperatorError, bug, operator_text
 from plena.errors import CompileError, PlenaError
-from plena.frontend.element_types import element_type
 from plena.frontend.locations import module_path, source_line
-from plena.refusals import UNSUPPORTED, OperatorError, bug, operator_text
+from plena.tensor.element_types import element_type
 
 
 def name_of(node: Node) -> str:

@@ -86,7 +86,7 @@ class AtenFunctions(InterpreterFunctions):
         return (self._symbol(op.symbol),)
 
     def _symbol(self, symbol: Attribute) -> torch.Tensor:
-        from plena.frontend.weights import materialize
+        from plena.host.expressions import materialize
 
         return materialize(symbol, self.tensors)
 
@@ -94,7 +94,7 @@ class AtenFunctions(InterpreterFunctions):
     def full(self, interpreter: Interpreter, op: aten.FullOp, args: PythonValues) -> PythonValues:
         import torch
 
-        from plena.frontend.element_types import torch_dtype
+        from plena.tensor.element_types import torch_dtype
 
         dtype = torch_dtype(element_type_of(op.result))
         return (torch.full(shape_of(op.result), op.value.value.data, dtype=dtype),)
@@ -124,7 +124,7 @@ class AtenFunctions(InterpreterFunctions):
 
     @impl(aten.ToOp)
     def to(self, interpreter: Interpreter, op: aten.ToOp, args: PythonValues) -> PythonValues:
-        from plena.frontend.element_types import torch_dtype
+        from plena.tensor.element_types import torch_dtype
 
         return (args[0].to(torch_dtype(element_type_of(op.result))),)
 

@@ -66,7 +66,7 @@ class PlenaFunctions(InterpreterFunctions):
 
     @impl(plena.RepeatOp)
     def repeat(self, interpreter: Interpreter, op: plena.RepeatOp, args: PythonValues) -> PythonValues:
-        from plena.frontend.weights import materialize
+        from plena.host.expressions import materialize
 
         carried = tuple(args)
         for iteration in range(op.iterations):
@@ -82,7 +82,7 @@ class PlenaFunctions(InterpreterFunctions):
 
     @impl(plena.ParameterOp)
     def parameter(self, interpreter: Interpreter, op: plena.ParameterOp, args: PythonValues) -> PythonValues:
-        from plena.frontend.weights import materialize
+        from plena.host.expressions import materialize
 
         return (materialize(op.value, self.tensors),)
 

@@ -16,16 +16,17 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.utils.exceptions import InterpretationError
 
-from plena.backend.assembly import encode
-from plena.backend.assembly.encoding import encode_values
-from plena.backend.emulator import EmulationResult, Machine
-from plena.backend.emulator.state import SCALE, STRIDE, V_MASK
-from plena.backend.stream import instructions_from_module
+from plena.assembly import encode
+from plena.assembly.encoding import encode_values
+from plena.assembly.stream import instructions_from_module
+from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, Instruction, Kind, Mode, PlenaRegister, RegisterOp
 from plena.dialects.plena_isa.control import CBreakOp, CLoopEndOp, CLoopStartOp
 from plena.dialects.plena_isa.instruction import REGISTER_OF_KIND
+from plena.emulator import EmulationResult, Machine
+from plena.emulator.state import SCALE, STRIDE, V_MASK
 from plena.interpreters.loop import LoopFunctions
-from plena.target import Target
+from plena.machine.target import Target
 
 STICKY = {"scale": SCALE, "stride": STRIDE, "v_mask": V_MASK}
 """Sticky operands of the affine form and where the machine keeps them."""
@@ -108,7 +109,7 @@ class PlenaISAFunctions(InterpreterFunctions):
         register = op.cell.type
         assert isinstance(register, PlenaRegister)
         kind = _KIND_OF_REGISTER[type(register)]
-        number = type(register).index_by_name().get(register.register_name.data)
+        number = register.number
         return (VirtualCell(kind) if number is None else MachineCell(kind, number, self.files[kind]),)
 
     def execute(self, interpreter: Interpreter, op: Instruction, args: PythonValues) -> PythonValues:
@@ -180,10 +181,15 @@ def _u32(index: int) -> int:
     return index & WORD
 
 
-for _op in OP_OF_MNEMONIC.values():
-    if _op not in FLAT_LOOPS:
-        setattr(PlenaISAFunctions, f"run_{_op.__name__}", impl(_op)(PlenaISAFunctions.execute))
-register_impls(PlenaISAFunctions)
+@derived
+def _functions() -> type[PlenaISAFunctions]:
+    """The functions of every instruction that is declared."""
+    methods = {
+        f"run_{op.__name__}": impl(op)(PlenaISAFunctions.execute)
+        for op in OP_OF_MNEMONIC.values()
+        if op not in FLAT_LOOPS
+    }
+    return register_impls(type("AllFunctions", (PlenaISAFunctions,), methods))
 
 
 def run_module(
@@ -209,7 +215,7 @@ def run_module(
     machine = Machine(target or Target.from_module(module), hbm, fp_sram, int_sram, vram)
     if any(isinstance(op, FLAT_LOOPS) for op in module.walk()):
         return machine.run(encode(instructions_from_module(module)))
-    functions = PlenaISAFunctions(machine)
+    functions = _functions()(machine)
     interpreter = Interpreter(module)
     interpreter.register_implementations(LoopFunctions())
     interpreter.register_implementations(functions)

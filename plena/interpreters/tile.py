@@ -13,18 +13,37 @@ import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
-from plena.backend import view as views
-from plena.backend.layout import TensorPlacement, chunks, matrices_of
-from plena.backend.number_formats import NumberFormat, bf16_round
-from plena.backend.scalar_codes import scalar_bf16_round
-from plena.backend.view import Array
-from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp, ops
-from plena.dialects.tile.placements import from_attribute
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
+from plena.dialects.tile import (
+    BroadcastMatmulOp,
+    BufferOp,
+    ConstantOp,
+    DataOp,
+    LoadRowsOp,
+    LoadTilesOp,
+    MatmulOp,
+    OnlineSoftmaxOp,
+    PackOp,
+    ResetStateOp,
+    ScaleRowsOp,
+    SoftmaxRowsOp,
+    SplatOp,
+    StoreRowsOp,
+    TileOp,
+    ViewOp,
+    ZeroOp,
+)
+from plena.host import view as views
+from plena.host.layout import TensorPlacement, chunks, matrices_of
+from plena.host.placement_attributes import placement_of
+from plena.host.view import Array
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
-from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
-from plena.target import Target
+from plena.interpreters.tile_values import Floats, Region, exponential
+from plena.machine.number_formats import NumberFormat, bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round
+from plena.machine.target import Target
 
 
 def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> dict[int, Array]:
@@ -63,7 +82,7 @@ class TileFunctions(InterpreterFunctions):
 
     @impl(BufferOp)
     def run_buffer(self, interpreter: Interpreter, op: BufferOp, args: PythonValues) -> PythonValues:
-        placements = [TensorPlacement.from_json(from_attribute(p)) for p in op.placements or ()]
+        placements = [placement_of(p, op.space) for p in op.placements or ()]
         unit = 1
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
@@ -72,7 +91,7 @@ class TileFunctions(InterpreterFunctions):
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
-            elif placement.source.kind != "scratch":
+            elif placement.source.is_staged:
                 start = placement.address // unit
                 self._fill(data[start : start + placement.elements], placement)
         return (Region(data, 0, unit),)
@@ -98,159 +117,140 @@ class TileFunctions(InterpreterFunctions):
         values = np.array(op.numbers, np.float16).astype(np.float32)
         return (Region(scalar_bf16_round(values)),)
 
+    @impl(DataOp)
+    def run_data(self, interpreter: Interpreter, op: DataOp, args: PythonValues) -> PythonValues:
+        return ()
+
     @impl(ViewOp)
     def run_view(self, interpreter: Interpreter, op: ViewOp, args: PythonValues) -> PythonValues:
         return (args[0].at(args[1]),)
 
     def _activations(self, kv: int) -> NumberFormat:
-        return self.target.precision["HBM_V_KV_TYPE" if kv else "HBM_V_ACT_TYPE"]
+        return self.target.precision[ACTIVATIONS[kv != 0]]
 
     def _panels(self, op: TileOp, args: PythonValues) -> Mapping[str, Region]:
         return dict(zip((name for name, _ in op.buffers()), args, strict=True))
 
-    @impl(ops.LoadRowsOp)
-    def run_load_rows(self, interpreter: Interpreter, op: ops.LoadRowsOp, args: PythonValues) -> PythonValues:
+    @impl(LoadRowsOp)
+    def run_load_rows(self, interpreter: Interpreter, op: LoadRowsOp, args: PythonValues) -> PythonValues:
         dst, src = args
-        vlen, n = self.target.vlen, op.number
-        for block in range(n("blocks")):
-            rows = src.rows(n("rows"), n("src_row"), vlen, block * n("src_block"))
-            dst.rows(n("rows"), vlen, vlen, block * n("dst_block"))[:] = bf16_round(rows)
+        vlen = self.target.vlen
+        for block in range(op.blocks):
+            rows = src.rows(op.rows, op.src_row, vlen, block * op.src_block)
+            dst.rows(op.rows, vlen, vlen, block * op.dst_block)[:] = bf16_round(rows)
         return ()
 
-    @impl(ops.StoreRowsOp)
-    def run_store_rows(
-        self, interpreter: Interpreter, op: ops.StoreRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(StoreRowsOp)
+    def run_store_rows(self, interpreter: Interpreter, op: StoreRowsOp, args: PythonValues) -> PythonValues:
         dst, src = args
-        vlen, n = self.target.vlen, op.number
-        number_format = self._activations(n("kv"))
-        for block in range(n("blocks")):
-            rows = src.rows(n("rows"), vlen, vlen, block * n("src_block"))
-            dst.rows(n("rows"), n("dst_row"), vlen, block * n("dst_block"))[:] = number_format.quantize(rows)
+        vlen = self.target.vlen
+        number_format = self._activations(op.kv)
+        for block in range(op.blocks):
+            rows = src.rows(op.rows, vlen, vlen, block * op.src_block)
+            dst.rows(op.rows, op.dst_row, vlen, block * op.dst_block)[:] = number_format.quantize(rows)
         return ()
 
-    @impl(ops.LoadTilesOp)
-    def run_load_tiles(
-        self, interpreter: Interpreter, op: ops.LoadTilesOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(LoadTilesOp)
+    def run_load_tiles(self, interpreter: Interpreter, op: LoadTilesOp, args: PythonValues) -> PythonValues:
         dst, src = args
-        mlen, n = self.target.mlen, op.number
-        pitch = n("src_row") or mlen * src.unit
-        for i in range(n("outer")):
-            for j in range(n("inner")):
-                tile = src.rows(mlen, pitch, mlen, i * n("src_outer") + j * n("src_inner"))
-                dst.rows(mlen, mlen, mlen, i * n("dst_outer") + j * n("dst_inner"))[:] = tile
+        mlen = self.target.mlen
+        pitch = op.src_row or mlen * src.unit
+        for i in range(op.outer):
+            for j in range(op.inner):
+                tile = src.rows(mlen, pitch, mlen, i * op.src_outer + j * op.src_inner)
+                dst.rows(mlen, mlen, mlen, i * op.dst_outer + j * op.dst_inner)[:] = tile
         return ()
 
-    @impl(ops.MatmulOp)
-    def run_matmul(self, interpreter: Interpreter, op: ops.MatmulOp, args: PythonValues) -> PythonValues:
+    @impl(MatmulOp)
+    def run_matmul(self, interpreter: Interpreter, op: MatmulOp, args: PythonValues) -> PythonValues:
         out, x, w = args
-        mlen, n = self.target.mlen, op.number
+        mlen = self.target.mlen
         inside = w.offset % self.target.tile
         first = inside // mlen
-        for block in range(-(-n("columns") // mlen)):
-            width = min(mlen, n("columns") - block * mlen)
-            total = np.zeros((n("rows"), width), np.float32)
-            for k in range(n("k_tiles")):
-                tile = w.rows(mlen, mlen, mlen, k * n("w_k") + block * n("w_n") - inside)
-                left = x.rows(n("rows"), mlen, mlen, k * n("x_block"))
-                right = tile.T if n("transposed") else tile
+        for block in range(-(-op.columns // mlen)):
+            width = min(mlen, op.columns - block * mlen)
+            total = np.zeros((op.rows, width), np.float32)
+            for k in range(op.k_tiles):
+                tile = w.rows(mlen, mlen, mlen, k * op.w_k + block * op.w_n - inside)
+                left = x.rows(op.rows, mlen, mlen, k * op.x_block)
+                right = tile.T if op.transposed else tile
                 total = total + left @ right[:, first : first + width]
-            rows = out.rows(n("rows"), mlen, width, block * n("out_block"))
+            rows = out.rows(op.rows, mlen, width, block * op.out_block)
             rows[:] = bf16_round(total)
         return ()
 
-    @impl(ops.PackOp)
-    def run_pack(self, interpreter: Interpreter, op: ops.PackOp, args: PythonValues) -> PythonValues:
+    @impl(PackOp)
+    def run_pack(self, interpreter: Interpreter, op: PackOp, args: PythonValues) -> PythonValues:
         out, x, p = args
-        n, mlen, hlen = op.number, self.target.mlen, self.target.hlen
+        mlen, hlen = self.target.mlen, self.target.hlen
         slots = self.target.broadcast_amount
         tile = p.rows(mlen, mlen, mlen)
-        for k in range(n("blocks")):
+        for k in range(op.blocks):
             total = np.zeros((slots, mlen, mlen), np.float32)
-            for b in range((n("sets") or 1) * n("row_blocks")):
-                start = b // n("row_blocks") * n("x_set") + b % n("row_blocks") * n("x_row_block")
-                rows = x.rows(mlen, mlen, mlen, k * n("x_block") + start)
+            for b in range((op.sets or 1) * op.row_blocks):
+                start = b // op.row_blocks * op.x_set + b % op.row_blocks * op.x_row_block
+                rows = x.rows(mlen, mlen, mlen, k * op.x_block + start)
                 part = tile[:, b * hlen : (b + 1) * hlen]
                 for c in range(slots):
                     total[c] += np.float32(0.25) * (rows[:, c * hlen : (c + 1) * hlen] @ part.T)
-            out.rows(slots * mlen, mlen, mlen, k * n("out_block"))[:] = bf16_round(total.reshape(-1, mlen))
+            out.rows(slots * mlen, mlen, mlen, k * op.out_block)[:] = bf16_round(total.reshape(-1, mlen))
         return ()
 
-    @impl(ops.BroadcastMatmulOp)
+    @impl(BroadcastMatmulOp)
     def run_broadcast_matmul(
-        self, interpreter: Interpreter, op: ops.BroadcastMatmulOp, args: PythonValues
+        self, interpreter: Interpreter, op: BroadcastMatmulOp, args: PythonValues
     ) -> PythonValues:
         out, x, w = args
-        n, mlen, hlen = op.number, self.target.mlen, self.target.hlen
+        mlen, hlen = self.target.mlen, self.target.hlen
         slots = self.target.broadcast_amount
-        for block in range(n("n_tiles")):
+        for block in range(op.n_tiles):
             total, self.open_sum = self.open_sum, None
             if total is None:
                 total = np.zeros((slots, mlen, mlen), np.float32)
-            parts = [(k, slots) for k in range(n("k_tiles"))] + [(n("k_tiles"), n("slices"))]
+            parts = [(k, slots) for k in range(op.k_tiles)] + [(op.k_tiles, op.slices)]
             for k, slices in parts:
                 if not slices:
                     continue
                 lane = w.offset % self.target.tile
-                tile = w.rows(mlen, mlen, mlen, block * n("w_n") + k * n("w_k") - lane)
+                tile = w.rows(mlen, mlen, mlen, block * op.w_n + k * op.w_k - lane)
                 for c in range(slices):
-                    rows = x.rows(mlen, mlen, mlen, k * n("x_block") + c * self.target.tile)
+                    rows = x.rows(mlen, mlen, mlen, k * op.x_block + c * self.target.tile)
                     part = slice(lane + c * hlen, lane + (c + 1) * hlen)
                     for b in range(slots):
-                        left = rows[:, b * hlen : (b + 1) * hlen] if n("transposed") else rows[:, b::slots]
-                        right = tile[:, part].T if n("transposed") else tile[part]
+                        left = rows[:, b * hlen : (b + 1) * hlen] if op.transposed else rows[:, b::slots]
+                        right = tile[:, part].T if op.transposed else tile[part]
                         total[b] += np.float32(0.25) * (left @ right)
-            if n("partial"):
+            if op.partial:
                 self.open_sum = total
                 continue
-            out.rows(slots * mlen, mlen, mlen, block * n("out_block"))[:] = bf16_round(
-                total.reshape(-1, mlen)
-            )
+            out.rows(slots * mlen, mlen, mlen, block * op.out_block)[:] = bf16_round(total.reshape(-1, mlen))
         return ()
 
-    @impl(ops.SplatOp)
-    def run_splat(self, interpreter: Interpreter, op: ops.SplatOp, args: PythonValues) -> PythonValues:
+    @impl(SplatOp)
+    def run_splat(self, interpreter: Interpreter, op: SplatOp, args: PythonValues) -> PythonValues:
         dst, values = args
         vlen = self.target.vlen
-        dst.rows(op.number("rows"), op.number("dst_row"), vlen)[:] = values.rows(1, vlen, vlen)
+        dst.rows(op.rows, op.dst_row, vlen)[:] = values.rows(1, vlen, vlen)
         return ()
 
-    @impl(ops.ZeroOp)
-    def run_zero(self, interpreter: Interpreter, op: ops.ZeroOp, args: PythonValues) -> PythonValues:
+    @impl(ZeroOp)
+    def run_zero(self, interpreter: Interpreter, op: ZeroOp, args: PythonValues) -> PythonValues:
         vlen = self.target.vlen
-        args[0].rows(op.number("rows"), vlen, vlen)[:] = 0.0
+        args[0].rows(op.rows, vlen, vlen)[:] = 0.0
         return ()
 
-    @impl(ops.MapOp)
-    def run_map(self, interpreter: Interpreter, op: ops.MapOp, args: PythonValues) -> PythonValues:
-        vlen, n = self.target.vlen, op.number
-        panels = self._panels(op, args)
-        constant = None
-        if op.b is not None and op.b.type.space.data == "fp":
-            constant = panels["b"].rows(1, 1, 1)[0, 0]
-        for block in range(n("blocks")):
-            at = {
-                name: region.rows(n("rows"), n(f"{name}_row"), vlen, block * n(f"{name}_block"))
-                for name, region in panels.items()
-                if name != "b" or constant is None
-            }
-            right = at.get("b") if constant is None else constant
-            at["out"][:] = bf16_round(elementwise(op.word("kind"), at["a"], right))
-        return ()
-
-    @impl(ops.SoftmaxRowsOp)
+    @impl(SoftmaxRowsOp)
     def run_softmax_rows(
-        self, interpreter: Interpreter, op: ops.SoftmaxRowsOp, args: PythonValues
+        self, interpreter: Interpreter, op: SoftmaxRowsOp, args: PythonValues
     ) -> PythonValues:
         panels = self._panels(op, args)
         blocks = self._blocks(panels["x"], op)
         start = panels["floor"].rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
         total = np.zeros_like(maximum)
-        if op.number("sink"):
+        if op.sink:
             total = exponential(bf16_round(start - maximum))
-        elif op.number("undefined"):
+        elif op.undefined:
             above = bf16_round(maximum - start)
             with np.errstate(divide="ignore", invalid="ignore"):
                 total = bf16_round(bf16_round(np.float32(1) / above) * np.float32(0))
@@ -261,7 +261,7 @@ class TileFunctions(InterpreterFunctions):
             if op.scratch is None:
                 total = bf16_round(total + block.sum(axis=1))
         if op.scratch is not None:
-            chunk = op.number("chunk") or len(blocks)
+            chunk = op.chunk or len(blocks)
             parts = [_lane_sums(blocks[i : i + chunk]) for i in range(0, len(blocks), chunk)]
             total = bf16_round(total + _lane_sums(parts).sum(axis=1))
         factor = bf16_round(np.float32(1) / total)
@@ -269,24 +269,22 @@ class TileFunctions(InterpreterFunctions):
             block[:] = bf16_round(block * factor[:, None])
         return ()
 
-    @impl(ops.ResetStateOp)
-    def run_reset_state(
-        self, interpreter: Interpreter, op: ops.ResetStateOp, args: PythonValues
-    ) -> PythonValues:
-        panels, rows = self._panels(op, args), op.number("rows")
+    @impl(ResetStateOp)
+    def run_reset_state(self, interpreter: Interpreter, op: ResetStateOp, args: PythonValues) -> PythonValues:
+        panels, rows = self._panels(op, args), op.rows
         panels["maximum"].rows(1, 1, rows)[:] = panels["floor"].rows(1, 1, 1)
         total = panels["total"].rows(1, 1, rows)
-        total[:] = 1.0 if op.number("sink") else 0.0
+        total[:] = 1.0 if op.sink else 0.0
         if "start" in panels:
             total[:] = panels["start"].rows(1, 1, 1)
         return ()
 
-    @impl(ops.OnlineSoftmaxOp)
+    @impl(OnlineSoftmaxOp)
     def run_online_softmax(
-        self, interpreter: Interpreter, op: ops.OnlineSoftmaxOp, args: PythonValues
+        self, interpreter: Interpreter, op: OnlineSoftmaxOp, args: PythonValues
     ) -> PythonValues:
         panels = self._panels(op, args)
-        rows = op.number("rows")
+        rows = op.rows
         maxima, totals, corrections = (
             panels[name].rows(1, 1, rows)[0] for name in ("maximum", "total", "correction")
         )
@@ -301,22 +299,20 @@ class TileFunctions(InterpreterFunctions):
         totals[:] = total
         return ()
 
-    @impl(ops.ScaleRowsOp)
-    def run_scale_rows(
-        self, interpreter: Interpreter, op: ops.ScaleRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(ScaleRowsOp)
+    def run_scale_rows(self, interpreter: Interpreter, op: ScaleRowsOp, args: PythonValues) -> PythonValues:
         x, factors = args
-        factor = factors.rows(1, 1, op.number("rows"))[0]
-        if op.number("invert"):
+        factor = factors.rows(1, 1, op.rows)[0]
+        if op.invert:
             factor = bf16_round(np.float32(1) / factor)
         for block in self._blocks(x, op):
             block[:] = bf16_round(block * factor[:, None])
         return ()
 
-    def _blocks(self, x: Region, op: TileOp) -> list[Floats]:
+    def _blocks(self, x: Region, op: SoftmaxRowsOp | OnlineSoftmaxOp | ScaleRowsOp) -> list[Floats]:
         """The column blocks of a panel, as views."""
-        vlen, n = self.target.vlen, op.number
-        return [x.rows(n("rows"), vlen, vlen, b * n("block")) for b in range(n("blocks"))]
+        vlen = self.target.vlen
+        return [x.rows(op.rows, vlen, vlen, b * op.block) for b in range(op.blocks)]
 
 
 def _lane_sums(blocks: Sequence[Floats]) -> Floats:

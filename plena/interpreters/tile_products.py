@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
-from plena.backend.number_formats import bf16_round
-from plena.dialects.tile import ops
-from plena.target import Target
+from plena.dialects.tile import MatmulPairOp
+from plena.machine.number_formats import bf16_round
+from plena.machine.target import Target
 
 
 @register_impls
@@ -17,17 +17,15 @@ class ProductFunctions(InterpreterFunctions):
     def __init__(self, target: Target) -> None:
         self.target = target
 
-    @impl(ops.MatmulPairOp)
-    def run_matmul_pair(
-        self, interpreter: Interpreter, op: ops.MatmulPairOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(MatmulPairOp)
+    def run_matmul_pair(self, interpreter: Interpreter, op: MatmulPairOp, args: PythonValues) -> PythonValues:
         out, x, copy, w = args
-        mlen, n = self.target.mlen, op.number
+        mlen = self.target.mlen
         for block, source in enumerate((x, copy)):
             total = np.zeros((mlen, mlen), np.float32)
-            for k in range(n("k_tiles")):
-                tile = w.rows(mlen, mlen, mlen, (block * n("k_tiles") + k) * self.target.tile)
-                left = source.rows(mlen, mlen, mlen, k * n("block"))
-                total = total + left @ (tile.T if n("transposed") else tile)
-            out.rows(mlen, mlen, mlen, block * n("out_block"))[:] = bf16_round(total)
+            for k in range(op.k_tiles):
+                tile = w.rows(mlen, mlen, mlen, (block * op.k_tiles + k) * self.target.tile)
+                left = source.rows(mlen, mlen, mlen, k * op.block)
+                total = total + left @ (tile.T if op.transposed else tile)
+            out.rows(mlen, mlen, mlen, block * op.out_block)[:] = bf16_round(total)
         return ()

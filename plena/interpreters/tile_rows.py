@@ -12,11 +12,25 @@ import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.ir import SSAValue
 
-from plena.backend.number_formats import bf16_round
-from plena.dialects.tile import ElementwiseOp, TileOp, row_ops
+from plena.dialects.tile import (
+    ElementwiseOp,
+    GatherRowsOp,
+    MapWordsOp,
+    MaxRowsOp,
+    NormalizeLaneGroupsOp,
+    NormalizeRowsOp,
+    ReduceRowsOp,
+    ShiftOp,
+    SoftmaxLaneGroupsOp,
+    SpreadWordsOp,
+    SqrtRowsOp,
+    SumRowsOp,
+    TileOp,
+)
 from plena.interpreters.row_maximum import row_maximum
 from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
-from plena.target import Target
+from plena.machine.number_formats import bf16_round
+from plena.machine.target import Target
 
 
 @register_impls
@@ -29,13 +43,14 @@ class RowFunctions(InterpreterFunctions):
     def _panels(self, op: TileOp, args: PythonValues) -> dict[str, Region]:
         return dict(zip((name for name, _ in op.buffers()), args, strict=True))
 
-    def _rows(self, region: Region, op: TileOp, block: int, pitch: str) -> Floats:
-        """The rows of one column block, as a view."""
+    def _rows(self, region: Region, rows: int, start: int) -> Floats:
+        """Rows that follow each other from an offset on, as a view."""
         vlen = self.target.vlen
-        return region.rows(op.number("rows"), vlen, vlen, block * op.number(pitch))
+        return region.rows(rows, vlen, vlen, start)
 
-    def _blocks(self, region: Region, op: TileOp, pitch: str) -> list[Floats]:
-        return [self._rows(region, op, block, pitch) for block in range(op.number("blocks"))]
+    def _blocks(self, region: Region, size: tuple[int, int], pitch: int) -> list[Floats]:
+        """The rows of each column block, as views; `size` is rows and blocks."""
+        return [self._rows(region, size[0], block * pitch) for block in range(size[1])]
 
     def _row(self, region: Region, number: int = 0) -> Floats:
         return region.rows(1, 1, self.target.vlen, number * self.target.vlen)[0]
@@ -61,34 +76,36 @@ class RowFunctions(InterpreterFunctions):
                 view[:] = values[value]
         return ()
 
-    @impl(row_ops.NormalizeRowsOp)
+    @impl(NormalizeRowsOp)
     def run_normalize_rows(
-        self, interpreter: Interpreter, op: row_ops.NormalizeRowsOp, args: PythonValues
+        self, interpreter: Interpreter, op: NormalizeRowsOp, args: PythonValues
     ) -> PythonValues:
         panels = self._panels(op, args)
-        blocks = [block.copy() for block in self._blocks(panels["x"], op, "x_block")]
+        blocks = [block.copy() for block in self._blocks(panels["x"], (op.rows, op.blocks), op.x_block)]
         mask = self._row(panels["mask"]) if "mask" in panels else None
-        if op.word("kind") == "layer":
+        if op.kind == "layer":
             mean = bf16_round(_row_sum(_add_blocks(blocks, mask)) * _number(panels["inverse"]))
             blocks = [bf16_round(block - mean[:, None]) for block in blocks]
             if mask is not None:
                 blocks[-1] = bf16_round(blocks[-1] * mask)
         squares = [bf16_round(block * block) for block in blocks]
         factor = _factor(_add_blocks(squares, mask), panels)
-        for out, block in zip(self._blocks(panels["out"], op, "out_block"), blocks, strict=True):
+        for out, block in zip(
+            self._blocks(panels["out"], (op.rows, op.blocks), op.out_block), blocks, strict=True
+        ):
             out[:] = bf16_round(block * factor[:, None])
         return ()
 
-    @impl(row_ops.NormalizeLaneGroupsOp)
+    @impl(NormalizeLaneGroupsOp)
     def run_normalize_lane_groups(
-        self, interpreter: Interpreter, op: row_ops.NormalizeLaneGroupsOp, args: PythonValues
+        self, interpreter: Interpreter, op: NormalizeLaneGroupsOp, args: PythonValues
     ) -> PythonValues:
         panels = self._panels(op, args)
-        masks = [self._row(panels["masks"], g) for g in range(op.number("groups"))]
-        outs = self._blocks(panels["out"], op, "out_block")
-        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+        masks = [self._row(panels["masks"], g) for g in range(op.groups)]
+        outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
+        for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
             values = x.copy()
-            if op.word("kind") == "layer":
+            if op.kind == "layer":
                 sums = [_row_sum(bf16_round(values * mask)) for mask in masks]
                 means = [bf16_round(s * _number(panels["inverse"])) for s in sums]
                 values = bf16_round(values - _spread(means, masks))
@@ -97,15 +114,15 @@ class RowFunctions(InterpreterFunctions):
             out[:] = bf16_round(values * factors)
         return ()
 
-    @impl(row_ops.SoftmaxLaneGroupsOp)
+    @impl(SoftmaxLaneGroupsOp)
     def run_softmax_lane_groups(
-        self, interpreter: Interpreter, op: row_ops.SoftmaxLaneGroupsOp, args: PythonValues
+        self, interpreter: Interpreter, op: SoftmaxLaneGroupsOp, args: PythonValues
     ) -> PythonValues:
         panels = self._panels(op, args)
         floor = _number(panels["floor"])
-        for x in self._blocks(panels["x"], op, "block"):
+        for x in self._blocks(panels["x"], (op.rows, op.blocks), op.block):
             result = np.zeros_like(x)
-            for g in range(op.number("groups")):
+            for g in range(op.groups):
                 hidden = bf16_round(x + self._row(panels["hide"], g))
                 maximum = np.maximum(hidden.max(axis=1), floor)
                 weights = exponential(bf16_round(hidden - maximum[:, None]))
@@ -115,113 +132,102 @@ class RowFunctions(InterpreterFunctions):
             x[:] = result
         return ()
 
-    @impl(row_ops.ReduceRowsOp)
-    def run_reduce_rows(
-        self, interpreter: Interpreter, op: row_ops.ReduceRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(ReduceRowsOp)
+    def run_reduce_rows(self, interpreter: Interpreter, op: ReduceRowsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
-        blocks = self._blocks(panels["x"], op, "block")
+        blocks = self._blocks(panels["x"], (op.rows, op.blocks), op.block)
         mask = self._row(panels["mask"]) if "mask" in panels else None
-        if op.word("kind") == "sum":
+        if op.kind == "sum":
             result = _row_sum(_add_blocks(blocks, mask))
         else:
             if mask is not None:
                 blocks = [bf16_round(blocks[-1] + mask), *blocks[:-1]]
-            start = np.full(op.number("rows"), _number(panels["floor"]), np.float32)
+            start = np.full(op.rows, _number(panels["floor"]), np.float32)
             result = row_maximum(blocks, start)
-        panels["words"].rows(op.number("rows"), max(1, op.number("words_row")), 1)[:, 0] = result
+        panels["words"].rows(op.rows, max(1, op.words_row), 1)[:, 0] = result
         return ()
 
-    @impl(row_ops.SumRowsOp)
-    def run_sum_rows(
-        self, interpreter: Interpreter, op: row_ops.SumRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(SumRowsOp)
+    def run_sum_rows(self, interpreter: Interpreter, op: SumRowsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
-        chunk = op.number("chunk")
-        for block in range(op.number("blocks")):
-            rows = self._rows(panels["x"], op, block, "x_block")
+        chunk = op.chunk
+        for block in range(op.blocks):
+            rows = self._rows(panels["x"], op.rows, block * op.x_block)
             sums = [_add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
-            out = panels["out"].at(block * op.number("out_block"))
+            out = panels["out"].at(block * op.out_block)
             self._row(out)[:] = _add_in_order(sums)
         return ()
 
-    @impl(row_ops.MaxRowsOp)
-    def run_max_rows(
-        self, interpreter: Interpreter, op: row_ops.MaxRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(MaxRowsOp)
+    def run_max_rows(self, interpreter: Interpreter, op: MaxRowsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
         shrink = _number(panels["shrink"])
-        for block in range(op.number("blocks")):
-            rows = self._rows(panels["x"], op, block, "x_block")
+        for block in range(op.blocks):
+            rows = self._rows(panels["x"], op.rows, block * op.x_block)
             maximum = rows[0].copy()
             for row in rows[1:]:
-                for step in range(op.number("steps")):
+                for step in range(op.steps):
                     above = np.maximum(bf16_round(row - maximum), np.float32(0))
-                    if step < op.number("steps") - 1:
+                    if step < op.steps - 1:
                         above = bf16_round(above * shrink)
                     maximum = bf16_round(maximum + above)
-            self._row(panels["out"].at(block * op.number("out_block")))[:] = maximum
+            self._row(panels["out"].at(block * op.out_block))[:] = maximum
         return ()
 
-    @impl(row_ops.SqrtRowsOp)
-    def run_sqrt_rows(
-        self, interpreter: Interpreter, op: row_ops.SqrtRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(SqrtRowsOp)
+    def run_sqrt_rows(self, interpreter: Interpreter, op: SqrtRowsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
         half, one = (_number(panels[name]) for name in ("half", "one"))
-        outs = self._blocks(panels["out"], op, "out_block")
-        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+        outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
+        for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
             root = bf16_round(bf16_round(x + one) * half)
-            for _ in range(op.number("steps")):
+            for _ in range(op.steps):
                 quotient = bf16_round(bf16_round(np.float32(1) / root) * x)
                 root = bf16_round(bf16_round(root + quotient) * half)
             out[:] = root
         return ()
 
-    @impl(row_ops.ShiftOp)
-    def run_shift(self, interpreter: Interpreter, op: row_ops.ShiftOp, args: PythonValues) -> PythonValues:
-        panels, lanes = self._panels(op, args), op.number("lanes")
-        outs = self._blocks(panels["out"], op, "out_block")
-        for out, x in zip(outs, self._blocks(panels["x"], op, "x_block"), strict=True):
+    @impl(ShiftOp)
+    def run_shift(self, interpreter: Interpreter, op: ShiftOp, args: PythonValues) -> PythonValues:
+        panels, lanes = self._panels(op, args), op.lanes
+        outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
+        for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
             moved = np.zeros_like(x)
             moved[:, lanes:] = x[:, : x.shape[1] - lanes]
             out[:] = moved
         return ()
 
-    @impl(row_ops.MapWordsOp)
-    def run_map_words(
-        self, interpreter: Interpreter, op: row_ops.MapWordsOp, args: PythonValues
-    ) -> PythonValues:
-        panels, n = self._panels(op, args), op.number
-        at = {name: region.rows(n("count"), n(f"{name}_step"), 1)[:, 0] for name, region in panels.items()}
-        at["out"][:] = _scalar(op.word("kind"), at["a"].copy(), at.get("b"))
+    @impl(MapWordsOp)
+    def run_map_words(self, interpreter: Interpreter, op: MapWordsOp, args: PythonValues) -> PythonValues:
+        panels = self._panels(op, args)
+        steps = {"out": op.out_step, "a": op.a_step, "b": op.b_step}
+        at = {name: region.rows(op.count, steps[name], 1)[:, 0] for name, region in panels.items()}
+        at["out"][:] = _scalar(op.kind, at["a"].copy(), at.get("b"))
         return ()
 
-    @impl(row_ops.SpreadWordsOp)
+    @impl(SpreadWordsOp)
     def run_spread_words(
-        self, interpreter: Interpreter, op: row_ops.SpreadWordsOp, args: PythonValues
+        self, interpreter: Interpreter, op: SpreadWordsOp, args: PythonValues
     ) -> PythonValues:
-        panels, n, vlen = self._panels(op, args), op.number, self.target.vlen
-        out = panels["out"].rows(n("rows"), vlen, vlen)
-        words = panels["words"].rows(n("rows"), n("words_row"), max(1, n("groups")))
+        panels, vlen = self._panels(op, args), self.target.vlen
+        out = panels["out"].rows(op.rows, vlen, vlen)
+        words = panels["words"].rows(op.rows, op.words_row, max(1, op.groups))
         if "masks" not in panels:
             out[:] = words[:, :1]
             return ()
-        groups = range(n("groups"))
+        groups = range(op.groups)
         out[:] = _spread([words[:, g] for g in groups], [self._row(panels["masks"], g) for g in groups])
         return ()
 
-    @impl(row_ops.GatherRowsOp)
-    def run_gather_rows(
-        self, interpreter: Interpreter, op: row_ops.GatherRowsOp, args: PythonValues
-    ) -> PythonValues:
+    @impl(GatherRowsOp)
+    def run_gather_rows(self, interpreter: Interpreter, op: GatherRowsOp, args: PythonValues) -> PythonValues:
         dst, table, offsets = args
-        vlen, rows = self.target.vlen, op.number("rows")
+        vlen, rows = self.target.vlen, op.rows
         starts = offsets.rows(1, 1, rows)[0].astype(np.int64)
-        for block in range(op.number("blocks")):
-            out = dst.rows(rows, vlen, vlen, block * op.number("dst_block"))
+        for block in range(op.blocks):
+            out = dst.rows(rows, vlen, vlen, block * op.dst_block)
             for row, start in zip(out, starts.tolist(), strict=True):
-                row[:] = bf16_round(table.rows(1, 1, vlen, start + block * op.number("table_block"))[0])
+                row[:] = bf16_round(table.rows(1, 1, vlen, start + block * op.table_block)[0])
         return ()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plena.backend.number_formats import bf16_round
+from plena.machine.number_formats import bf16_round
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,7 +46,7 @@ def exponential(x: Floats) -> Floats:
 
 
 def elementwise(kind: str, a: Floats, b: Any) -> Floats:
-    """One of tile.map's kinds in float32, not rounded."""
+    """One of tile.lanewise's kinds in float32, not rounded."""
     match kind:
         case "add":
             return a + b

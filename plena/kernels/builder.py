@@ -6,13 +6,22 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import TensorPlacement
 from plena.dialects.loop import Address, Linear, LoopBuilder
-from plena.dialects.tile import TILE_OPS, BufferOp, ConstantOp, TileOp, ViewOp
-from plena.dialects.tile.placements import to_attribute
-from plena.target import Target
-
-_BY_NAME: dict[str, type[TileOp]] = {op.name.removeprefix("tile."): op for op in TILE_OPS}
+from plena.dialects.tile import (
+    BufferOp,
+    ConstantOp,
+    DataOp,
+    ElementwiseOp,
+    LanesYieldOp,
+    LanewiseOp,
+    MatrixAttr,
+    PanelRows,
+    PlacementAttr,
+    ViewOp,
+)
+from plena.dialects.tile.operation import TileOpT
+from plena.host.view import Array
+from plena.machine.target import Target
 
 
 class TileBuilder(LoopBuilder):
@@ -29,7 +38,7 @@ class TileBuilder(LoopBuilder):
         name: str,
         space: str,
         size: int,
-        placements: Sequence[TensorPlacement] = (),
+        placements: Sequence[PlacementAttr] = (),
         anchor: tuple[BufferOp, int] | None = None,
     ) -> SSAValue:
         """Declares a buffer of `size` units under a unique name derived from `name`.
@@ -42,11 +51,15 @@ class TileBuilder(LoopBuilder):
             unique,
             space,
             size,
-            placements=[to_attribute(p.to_json()) for p in placements],
+            placements=placements,
             anchor=None if anchor is None else (anchor[0].symbol.data, anchor[1]),
         )
         self.declare(op)
         return op.buffer
+
+    def data(self, name: str, matrix: Array) -> None:
+        """Declares a matrix that placements can name as a constant."""
+        self.declare(DataOp(name, MatrixAttr.of(matrix)))
 
     def constant(self, *values: float) -> SSAValue:
         """FP SRAM words with these values; equal ones are shared."""
@@ -66,8 +79,28 @@ class TileBuilder(LoopBuilder):
         self.append(op)
         return op.view
 
-    def emit(self, name: str, **values: SSAValue | int | str | None) -> TileOp:
-        """Appends the tile operation `tile.<name>`."""
-        op = _BY_NAME[name].make(attributes=dict(self.provenance), **values)
+    def insert(self, op: TileOpT) -> TileOpT:
+        """Appends a tile operation, which gets the provenance of what is being emitted."""
+        op.attributes.update(self.provenance)
         self.append(op)
         return op
+
+    def map(
+        self,
+        kind: str,
+        out: PanelRows,
+        a: PanelRows,
+        b: PanelRows | SSAValue | None = None,
+        *,
+        size: tuple[int, int],
+    ) -> None:
+        """Appends out = kind(a) or kind(a, b) for every row, an elementwise operation of one instruction.
+
+        `b` is a panel or a word of FP SRAM, `size` rows and blocks.
+        """
+        inputs = [a, b] if isinstance(b, PanelRows) else [a]
+        body = ElementwiseOp.empty_body(len(inputs))
+        rows = body.block.args
+        step = LanewiseOp(kind, rows[0], rows[1] if isinstance(b, PanelRows) else b)
+        body.block.add_ops([step, LanesYieldOp(step.result)])
+        self.insert(ElementwiseOp([out], inputs, None, size, body))

@@ -6,29 +6,36 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import lcm, prod
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from plena.backend.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
-from plena.backend.number_formats import Mx, NumberFormat
-from plena.backend.view import Array, Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import MatmulOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
+from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import (
+    LoadRowsOp,
+    MapWordsOp,
+    PanelRows,
+    SplatOp,
+    SpreadWordsOp,
+)
+from plena.errors import CompileError
+from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
+from plena.host.placement_attributes import placement_attribute
+from plena.host.view import Array, Pad, Reshape
+from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, Panel, TensorLocation, Words
-from plena.lowering.kernel import round_up
-from plena.refusals import UNSUPPORTED, blamed_on, refusal
-from plena.target import Target
-from plena.tensor_rewrites.undefined_values import Undefined
-
-if TYPE_CHECKING:
-    from plena.kernels.packing import PackedPanel
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
+from plena.machine.number_formats import Mx, NumberFormat
+from plena.machine.target import Target
+from plena.tensor.undefined_values import Undefined
 
 
 @dataclass
@@ -41,7 +48,7 @@ class KernelContext:
     data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
     """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
     packed: dict[tuple[SSAValue, bool], PackedPanel] = field(
-        default_factory=dict[tuple[SSAValue, bool], "PackedPanel"]
+        default_factory=dict[tuple[SSAValue, bool], PackedPanel]
     )
     """Packed forms by tensor and whether the product is transposed."""
     constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
@@ -197,12 +204,20 @@ class KernelContext:
         elif last.layout == "column_blocks":
             surplus = -last.padded_matrix[0] % target.hbm_v_prefetch_amount
         if not surplus:
-            return self.builder.buffer(name, "hbm", size, placements)
+            return self.placed_buffer(name, "hbm", size, placements)
         zeros = self.constant_rows(f"guard_{surplus}", np.zeros((surplus, target.vlen), np.float32))
         guard = TensorPlacement(
             f"{name}_guard", "hbm", size, zeros.shape, "rows", last.format, zeros.source, view=zeros.view
         )
-        return self.builder.buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+        return self.placed_buffer(name, "hbm", size + guard.element_bytes(target), [*placements, guard])
+
+    def placed_buffer(
+        self, name: str, space: str, size: int, placements: Sequence[TensorPlacement]
+    ) -> SSAValue:
+        """A buffer that the host fills, reads, or leaves to the program; what placements name must be in `data`."""
+        return self.builder.buffer(
+            name, space, size, [placement_attribute(placement, self.data) for placement in placements]
+        )
 
     def place_words(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
@@ -220,7 +235,7 @@ class KernelContext:
             view=tensor.view,
             limit=limit,
         )
-        return self.builder.buffer(name, memory, placement.elements, [placement])
+        return self.placed_buffer(name, memory, placement.elements, [placement])
 
     def element_bytes(self, format_key: str) -> int:
         """Bytes of HBM per element of a number format."""
@@ -305,15 +320,16 @@ class KernelContext:
             source = self.place(
                 f"{name}_hbm", tensor, "column_blocks", format_key, padded, scale=scale, exact=copies > 1
             )
-            self.builder.emit(
-                "load_rows",
-                dst=panel.buffer,
-                src=source,
-                rows=physical,
-                blocks=copies * blocks,
-                dst_block=panel.block,
-                src_row=vlen * unit,
-                src_block=physical * vlen * unit,
+            self.builder.insert(
+                LoadRowsOp(
+                    dst=panel.buffer,
+                    src=source,
+                    rows=physical,
+                    blocks=copies * blocks,
+                    dst_block=panel.block,
+                    src_row=vlen * unit,
+                    src_block=physical * vlen * unit,
+                )
             )
             if copies > 1:
                 self._add_rest(panel)
@@ -323,17 +339,12 @@ class KernelContext:
         """panel += the panel that follows it."""
         vlen = self.target.vlen
         rows = panel.blocks(vlen) * panel.physical_rows(vlen)
-        self.builder.emit(
-            "map",
-            kind="add",
-            out=panel.buffer,
-            a=panel.buffer,
-            b=self.builder.view(panel.buffer, rows * vlen),
-            rows=rows,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        self.builder.map(
+            "add",
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(panel.buffer, vlen, 0),
+            PanelRows(self.builder.view(panel.buffer, rows * vlen), vlen, 0),
+            size=(rows, 1),
         )
 
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
@@ -361,31 +372,47 @@ class KernelContext:
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, Words):
-            from plena.kernels.words import spread
-
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
         return location
 
     def constant_rows(self, name: str, rows: Array) -> HostTensor:
-        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices."""
-        self.data[name] = rows
+        """A constant matrix of a kernel's own as a host tensor; equal names must mean equal matrices.
+
+        Raises:
+            CompileError: a tensor of the model has that name.
+        """
+        known = self.data.get(name)
+        if isinstance(known, Attribute):
+            raise name_taken(name)
+        if known is None:
+            self.data[name] = rows
+            self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
 
     def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
-        """Notes which schedule a product got, its cycles under both profiles, and whether they agree."""
+        """Notes which schedule a product got, its cycles under every timing profile, and whether they agree."""
         self.decisions.append(describe_choice(op, shape, broadcast, self.target, self.schedule))
 
     def count_macs(self, macs: int) -> None:
         """Adds multiply-accumulates of the operation being lowered, once for each iteration of a repetition."""
-        module = self.builder.provenance.get("plena.module")
+        module = self.builder.provenance.get(MODULE_ATTRIBUTE)
         name = module.data if isinstance(module, StringAttr) else ""
         self.useful_macs[name] = self.useful_macs.get(name, 0) + macs * self.iterations
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
         self.locations[value] = location
+
+
+def name_taken(name: str) -> CompileError:
+    """The error for a tensor of the model that is called as a matrix that kernels bring."""
+    return CompileError(
+        f"the model has a parameter or buffer `{name}`, which is the name of a matrix of the compiler",
+        "model",
+        "Rename it.",
+    )
 
 
 def _identifier(text: str) -> str:
@@ -415,7 +442,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
     if kernel is None:
         raise refusal(op, None, _MACHINE_PRODUCTS if isinstance(op, MatmulOp) else UNSUPPORTED)
     before = ctx.builder.provenance
-    ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == "plena.module"}
+    ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
     with blamed_on(op):
         kernel(op, ctx)
     ctx.builder.provenance = before
@@ -441,3 +468,78 @@ __all__ = [
     "kernel_for",
     "lower_operation",
 ]
+
+
+def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
+    """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
+    vlen = ctx.target.vlen
+    panel = ctx.new_panel("spread", words.rows, words.groups)
+    per_block = min(vlen, words.groups)
+    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
+    for block in range(panel.blocks(vlen)):
+        groups = min(per_block, words.groups - block * per_block)
+        out = ctx.builder.view(panel.buffer, block * panel.block)
+        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
+    return panel
+
+
+def spread_group(
+    ctx: KernelContext,
+    words: Words,
+    first: int,
+    groups: int,
+    out: SSAValue,
+    masks: SSAValue | None,
+    width: int = 0,
+) -> None:
+    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+
+    With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
+    """
+    if width and groups > 1:
+        _copy_group(ctx, words, first, groups, out, width)
+        return
+    scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
+    ctx.builder.insert(
+        SpreadWordsOp(
+            out=out,
+            scratch=scratch,
+            words=ctx.builder.view(words.buffer, first),
+            masks=masks,
+            rows=words.rows,
+            groups=groups,
+            words_row=words.groups,
+        )
+    )
+
+
+def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+    """As `spread_group`, by way of a row written down in FP SRAM."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    row = builder.buffer("row_of_words", "fp", vlen)
+
+    def fill(at: SSAValue, source: SSAValue, count: int) -> None:
+        builder.insert(MapWordsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
+
+    fill(row, builder.constant(0.0), vlen)
+    with builder.loop(words.rows) as r:
+        with builder.loop(groups) as g:
+            source = builder.view(words.buffer, r * words.groups + g + first)
+            fill(builder.view(row, g * width), source, width)
+        builder.insert(SplatOp(dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen))
+
+
+def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
+    """Row g is 1 in the lanes of group g of `width` lanes each and 0 elsewhere, in vector SRAM."""
+    return constant_panel(
+        ctx, f"lane_masks_{groups}_{width}", np.repeat(np.eye(groups, dtype=np.float32), width, axis=1)
+    )
+
+
+def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:
+    """A constant of at most one column block in vector SRAM, brought in once."""
+    known = ctx.constant_panels.get(name)
+    if known is None:
+        with ctx.builder.prologue():
+            known = ctx.constant_panels[name] = ctx.load(name, ctx.constant_rows(name, rows)).buffer
+    return known

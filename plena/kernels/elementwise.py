@@ -11,43 +11,6 @@ from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.tensors import Panel
 
 
-def map_constant(
-    ctx: KernelContext, kind: str, panel: SSAValue, constant: float, rows: int, blocks: int, block: int
-) -> None:
-    """panel = kind(panel, constant), in place."""
-    vlen = ctx.target.vlen
-    ctx.builder.emit(
-        "map",
-        kind=kind,
-        out=panel,
-        a=panel,
-        b=ctx.builder.constant(constant),
-        rows=rows,
-        blocks=blocks,
-        out_row=vlen,
-        out_block=block,
-        a_row=vlen,
-        a_block=block,
-    )
-
-
-def map_unary(ctx: KernelContext, kind: str, panel: SSAValue, rows: int, blocks: int, block: int) -> None:
-    """panel = kind(panel), in place."""
-    vlen = ctx.target.vlen
-    ctx.builder.emit(
-        "map",
-        kind=kind,
-        out=panel,
-        a=panel,
-        rows=rows,
-        blocks=blocks,
-        out_row=vlen,
-        out_block=block,
-        a_row=vlen,
-        a_block=block,
-    )
-
-
 def softcap_in_place(
     ctx: KernelContext, panel: SSAValue, cap: float, rows: int, blocks: int, block: int
 ) -> None:
@@ -65,15 +28,9 @@ def copy_panel(ctx: KernelContext, source: Panel, destination: Panel) -> None:
     """destination = source, in the same layout."""
     vlen = ctx.target.vlen
     with ctx.builder.step("copy"):
-        ctx.builder.emit(
-            "map",
-            kind="copy",
-            out=destination.buffer,
-            a=source.buffer,
-            rows=source.physical_rows(vlen),
-            blocks=source.blocks(vlen),
-            out_row=vlen,
-            out_block=destination.block,
-            a_row=vlen,
-            a_block=source.block,
+        ctx.builder.map(
+            "copy",
+            PanelRows(destination.buffer, vlen, destination.block),
+            PanelRows(source.buffer, vlen, source.block),
+            size=(source.physical_rows(vlen), source.blocks(vlen)),
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.layout import TensorPlacement
-from plena.backend.view import Reshape
 from plena.dialects.plena import EmbeddingOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import GatherRowsOp
+from plena.host.layout import TensorPlacement
+from plena.host.view import Reshape
+from plena.integers import round_up
 from plena.kernels.context import KernelContext, kernel_for
-from plena.lowering.kernel import round_up
-from plena.refusals import refusal
 
 
 @kernel_for(EmbeddingOp)
@@ -54,16 +55,17 @@ def lower_embedding(op: Operation, ctx: KernelContext) -> None:
     )
     result = ctx.new_panel("embedding", count, columns)
     with ctx.builder.step("gather"):
-        ctx.builder.emit(
-            "gather_rows",
-            dst=result.buffer,
-            table=ctx.place(
-                "table", table, "column_blocks", "HBM_V_ACT_TYPE", (rows, round_up(columns, vlen))
-            ),
-            offsets=ctx.builder.buffer("ids", "int", placement.elements, [placement]),
-            rows=count,
-            blocks=result.blocks(vlen),
-            dst_block=result.block,
-            table_block=rows * vlen * unit,
+        ctx.builder.insert(
+            GatherRowsOp(
+                dst=result.buffer,
+                table=ctx.place(
+                    "table", table, "column_blocks", "HBM_V_ACT_TYPE", (rows, round_up(columns, vlen))
+                ),
+                offsets=ctx.placed_buffer("ids", "int", placement.elements, [placement]),
+                rows=count,
+                blocks=result.blocks(vlen),
+                dst_block=result.block,
+                table_block=rows * vlen * unit,
+            )
         )
     ctx.set(op.result, result)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
-from plena.backend.number_formats import Mx
-from plena.backend.view import Pad, Reshape
 from plena.dialects.plena import (
     AttentionOp,
     GroupedRowsOp,
@@ -17,11 +15,13 @@ from plena.dialects.plena import (
     ReshapeOp,
     RotaryOp,
 )
-from plena.kernels.attention_shape import AttentionShape
+from plena.dialects.refusals import refusal
+from plena.host.view import Pad, Reshape
+from plena.integers import round_up
+from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.tensors import HostTensor, Panel
-from plena.lowering.kernel import round_up
-from plena.refusals import refusal
-from plena.target import Target
+from plena.machine.number_formats import Mx
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.view import Pad, Reshape, Slice
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
-from plena.kernels.context import KernelContext
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
+from plena.dialects.refusals import refusal
+from plena.dialects.tile import LoadTilesOp, PanelRows, StoreRowsOp, ZeroOp
+from plena.host.layout import Source, TensorPlacement
+from plena.host.view import Pad, Reshape, Slice
+from plena.integers import round_up
+from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
-from plena.kernels.words import lane_masks
-from plena.lowering.kernel import round_up
-from plena.refusals import refusal
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,18 @@ def load_key_value_tiles(
     tile = ctx.target.tile
     if tiles.block == count * tiles.tile:
         blocks, count = 1, blocks * count
-    ctx.builder.emit(
-        "load_tiles",
-        dst=dst,
-        src=ctx.builder.view(tiles.buffer, source),
-        outer=blocks,
-        inner=count,
-        dst_outer=count * tile,
-        dst_inner=tile,
-        src_outer=tiles.block,
-        src_inner=tiles.tile,
-        kv=1,
+    ctx.builder.insert(
+        LoadTilesOp(
+            dst=dst,
+            src=ctx.builder.view(tiles.buffer, source),
+            outer=blocks,
+            inner=count,
+            dst_outer=count * tile,
+            dst_inner=tile,
+            src_outer=tiles.block,
+            src_inner=tiles.tile,
+            kv=1,
+        )
     )
 
 
@@ -98,18 +100,14 @@ def separated_value_tiles(
     physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
     with builder.step("separate heads"):
         for lane in range(width):
-            builder.emit(
-                "map",
-                kind="mul",
-                out=builder.view(separated.buffer, lane * separated.block),
-                a=panel.buffer,
-                b=builder.view(rows, lane * vlen),
-                rows=physical,
-                blocks=blocks,
-                out_row=vlen,
-                out_block=width * separated.block,
-                a_row=vlen,
-                a_block=panel.block,
+            builder.map(
+                "mul",
+                PanelRows(
+                    builder.view(separated.buffer, lane * separated.block), vlen, width * separated.block
+                ),
+                PanelRows(panel.buffer, vlen, panel.block),
+                PanelRows(builder.view(rows, lane * vlen), 0, 0),
+                size=(physical, blocks),
             )
     return _store(ctx, name, op, separated, shape)
 
@@ -152,19 +150,20 @@ def _store(ctx: KernelContext, name: str, op: AttentionOp, panel: Panel, shape: 
     tail = round_up(max(0, reach + surplus - physical), max(1, target.hbm_v_writeback_amount))
     rows = blocks * physical + tail
     scratch = TensorPlacement(name, "hbm", 0, (rows, vlen), "rows", number_format, Source("scratch"))
-    buffer = builder.buffer(name, "hbm", rows * vlen * unit, [scratch])
+    buffer = ctx.placed_buffer(name, "hbm", rows * vlen * unit, [scratch])
     define_rows(ctx, panel, reach)
     with builder.step("store"):
-        builder.emit(
-            "store_rows",
-            dst=buffer,
-            src=panel.buffer,
-            rows=physical,
-            blocks=blocks,
-            src_block=panel.block,
-            dst_row=vlen * unit,
-            dst_block=physical * vlen * unit,
-            kv=precision,
+        builder.insert(
+            StoreRowsOp(
+                dst=buffer,
+                src=panel.buffer,
+                rows=physical,
+                blocks=blocks,
+                src_block=panel.block,
+                dst_row=vlen * unit,
+                dst_block=physical * vlen * unit,
+                kv=precision,
+            )
         )
     if tail:
         _store_zeros(ctx, builder.view(buffer, blocks * physical * vlen * unit), tail, vlen * unit, precision)
@@ -178,9 +177,9 @@ def _stored_type(ctx: KernelContext, op: AttentionOp) -> tuple[int, str]:
         CompileError: the target has none.
     """
     precision = ctx.target.precision
-    for bit, key in ((1, "HBM_V_KV_TYPE"), (0, "HBM_V_ACT_TYPE")):
-        if precision[key] == precision["HBM_M_KV_TYPE"]:
-            return bit, key
+    for bit in (1, 0):
+        if precision[ACTIVATIONS[bit]] == precision["HBM_M_KV_TYPE"]:
+            return bit, ACTIVATIONS[bit]
     raise refusal(
         op,
         "computed keys and values need HBM_V_KV_TYPE or HBM_V_ACT_TYPE to be HBM_M_KV_TYPE",
@@ -192,7 +191,16 @@ def _store_zeros(ctx: KernelContext, dst: SSAValue, rows: int, row_bytes: int, p
     """Rows of zeros behind what a program stores: reused HBM can decode to infinity."""
     zeros = ctx.builder.buffer("zeros", "vector", rows * ctx.target.vlen)
     with ctx.builder.step("store padding"):
-        ctx.builder.emit("zero", dst=zeros, rows=rows)
-        ctx.builder.emit(
-            "store_rows", dst=dst, src=zeros, rows=rows, blocks=1, dst_row=row_bytes, kv=precision
+        ctx.builder.insert(ZeroOp(dst=zeros, rows=rows))
+        ctx.builder.insert(
+            StoreRowsOp(
+                dst=dst,
+                src=zeros,
+                rows=rows,
+                blocks=1,
+                src_block=0,
+                dst_row=row_bytes,
+                dst_block=0,
+                kv=precision,
+            )
         )

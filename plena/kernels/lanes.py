@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from xdsl.ir import Region, SSAValue
 
 from plena.dialects.tile import ElementwiseOp, LanesYieldOp, LanewiseOp, PanelRows
+from plena.instructions.row_plan import plan_rows
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 from plena.kernels.words import word
-from plena.lowering.row_plan import plan_rows
 
 
 class Lanes:

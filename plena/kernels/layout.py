@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.layout import Source
-from plena.backend.view import Bits, Compare, Expand, Permute, Reshape
 from plena.dialects.plena import BitOp, CastOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.layout import Source
+from plena.host.staged_data import symbol_of
+from plena.host.view import Bits, Compare, Expand, Permute, Reshape
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
 from plena.kernels.tensors import HostTensor
-from plena.refusals import refusal
-from plena.staged_data import symbol_of
 
 
 @kernel_for(ParameterOp)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Pad, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import BroadcastMatmulOp, MatmulOp, PanelRows
+from plena.host.view import Pad, Reshape
+from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
@@ -19,9 +22,7 @@ from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 from plena.kernels.weight_stream import WeightStream, resident_tiles
-from plena.lowering.kernel import ceil_div, round_up
-from plena.refusals import refusal
-from plena.target import Target
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)
@@ -176,21 +177,25 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
             k_tiles = min(held, stream.k_tiles - part * held)
             offset = n * stream.row_bytes + part * held * stream.tile_bytes
             stream.load(ctx, tiles, offset, k_tiles)
+            written = out if part == 0 or partial is None else partial
             with builder.step("product"):
-                builder.emit(
-                    "matmul",
-                    out=out if part == 0 else partial,
-                    x=builder.view(x.buffer, first + part * held * x.block),
-                    w=tiles,
-                    rows=count,
-                    k_tiles=k_tiles,
-                    columns=target.mlen,
-                    transposed=1,
-                    x_block=x.block,
-                    w_k=target.tile,
+                builder.insert(
+                    MatmulOp(
+                        out=written,
+                        x=builder.view(x.buffer, first + part * held * x.block),
+                        w=tiles,
+                        rows=count,
+                        k_tiles=k_tiles,
+                        columns=target.mlen,
+                        transposed=1,
+                        x_block=x.block,
+                        w_k=target.tile,
+                        w_n=0,
+                        out_block=0,
+                    )
                 )
-                if part and partial is not None:
-                    _accumulate(ctx, out, partial, count)
+                if written is partial:
+                    _accumulate(ctx, out, written, count)
 
     for first, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
         if times:
@@ -207,17 +212,8 @@ def _rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
 
 def _accumulate(ctx: KernelContext, out: SSAValue, partial: SSAValue, rows: int) -> None:
     vlen = ctx.target.vlen
-    ctx.builder.emit(
-        "map",
-        kind="add",
-        out=out,
-        a=out,
-        b=partial,
-        rows=rows,
-        blocks=1,
-        out_row=vlen,
-        a_row=vlen,
-        b_row=vlen,
+    ctx.builder.map(
+        "add", PanelRows(out, vlen, 0), PanelRows(out, vlen, 0), PanelRows(partial, vlen, 0), size=(rows, 1)
     )
 
 
@@ -237,17 +233,21 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
 
     def product(group: Linear, out: Linear, k: Linear, k_tiles: int, partial: int) -> None:
         with builder.step("product"):
-            builder.emit(
-                "broadcast_matmul",
-                out=builder.view(result.buffer, out),
-                x=builder.view(packed.buffer, group * packed.group + k * packed.block),
-                w=tiles,
-                k_tiles=k_tiles,
-                n_tiles=1,
-                transposed=1,
-                x_block=packed.block,
-                w_k=target.tile,
-                partial=partial,
+            builder.insert(
+                BroadcastMatmulOp(
+                    out=builder.view(result.buffer, out),
+                    x=builder.view(packed.buffer, group * packed.group + k * packed.block),
+                    w=tiles,
+                    k_tiles=k_tiles,
+                    slices=0,
+                    n_tiles=1,
+                    transposed=1,
+                    x_block=packed.block,
+                    w_k=target.tile,
+                    w_n=0,
+                    out_block=0,
+                    partial=partial,
+                )
             )
 
     with builder.loop(stream.n_tiles) as n:
@@ -270,18 +270,10 @@ def _add_biases(biases: list[HostTensor], result: Panel, ctx: KernelContext) -> 
     vlen = ctx.target.vlen
     rows = load_vectors(ctx, "bias", biases)
     with ctx.builder.step("bias"):
-        ctx.builder.emit(
-            "map",
-            kind="add",
-            out=result.buffer,
-            a=result.buffer,
-            b=rows,
-            rows=result.physical_rows(vlen),
-            blocks=result.blocks(vlen),
-            out_row=vlen,
-            out_block=result.block,
-            a_row=vlen,
-            a_block=result.block,
-            b_row=0,
-            b_block=vlen,
+        ctx.builder.map(
+            "add",
+            PanelRows(result.buffer, vlen, result.block),
+            PanelRows(result.buffer, vlen, result.block),
+            PanelRows(rows, 0, vlen),
+            size=(result.physical_rows(vlen), result.blocks(vlen)),
         )

@@ -8,13 +8,13 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ConcatOp, SliceOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.selection import selected, spread_out
 from plena.kernels.tensors import Panel
-from plena.lowering.kernel import ceil_div
-from plena.refusals import refusal
 
 
 def copy_rows(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Expand, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import LayerNormOp, RmsNormOp, SoftmaxOp
-from plena.dialects.tile import PanelRows
-from plena.kernels.attention_rows import SOFTMAX_FLOOR, row_sum_scratch
-from plena.kernels.context import KernelContext, kernel_for
+from plena.dialects.refusals import refusal
+from plena.dialects.tile import (
+    NormalizeLaneGroupsOp,
+    NormalizeRowsOp,
+    PanelRows,
+    SoftmaxLaneGroupsOp,
+    SoftmaxRowsOp,
+)
+from plena.host.view import Expand, Reshape
+from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import lane_hiding, lane_masks, word
-from plena.refusals import refusal
+from plena.kernels.words import lane_hiding, word
 
 
 @kernel_for(RmsNormOp)
@@ -57,42 +63,44 @@ def _normalize(
     source = ctx.panel(op.operands[0])
     parts = parts_of(ctx, op, source, groups)
     size = parts.size
-    constants: dict[str, SSAValue | int | str | None] = {
-        "kind": kind,
-        "eps": word(ctx, size * eps),
-        "inverse": word(ctx, 1.0 / size),
-    }
+    eps_word, inverse = word(ctx, size * eps), word(ctx, 1.0 / size)
     result = destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
         scratch = builder.buffer("row", "vector", 2 * vlen)
         with builder.loop(groups) as g:
-            builder.emit(
-                "normalize_rows",
-                **constants,
-                out=builder.view(result.buffer, g * (parts.blocks * result.block)),
-                scratch=scratch,
-                x=builder.view(source.buffer, g * (parts.blocks * source.block)),
-                mask=mask,
-                rows=source.rows,
-                blocks=parts.blocks,
-                x_block=source.block,
-                out_block=result.block,
+            builder.insert(
+                NormalizeRowsOp(
+                    kind=kind,
+                    eps=eps_word,
+                    inverse=inverse,
+                    out=builder.view(result.buffer, g * (parts.blocks * result.block)),
+                    scratch=scratch,
+                    x=builder.view(source.buffer, g * (parts.blocks * source.block)),
+                    mask=mask,
+                    rows=source.rows,
+                    blocks=parts.blocks,
+                    x_block=source.block,
+                    out_block=result.block,
+                )
             )
     else:
-        builder.emit(
-            "normalize_lane_groups",
-            **constants,
-            out=result.buffer,
-            scratch=builder.buffer("row", "vector", 3 * vlen),
-            x=source.buffer,
-            masks=lane_masks(ctx, parts.per_block, parts.size),
-            rows=source.rows,
-            blocks=source.blocks(vlen),
-            x_block=source.block,
-            out_block=result.block,
-            groups=parts.per_block,
+        builder.insert(
+            NormalizeLaneGroupsOp(
+                kind=kind,
+                eps=eps_word,
+                inverse=inverse,
+                out=result.buffer,
+                scratch=builder.buffer("row", "vector", 3 * vlen),
+                x=source.buffer,
+                masks=lane_masks(ctx, parts.per_block, parts.size),
+                rows=source.rows,
+                blocks=source.blocks(vlen),
+                x_block=source.block,
+                out_block=result.block,
+                groups=parts.per_block,
+            )
         )
     vectors = [(kind, value) for kind, value in (("mul", gain), ("add", bias)) if value is not None]
     if vectors:
@@ -156,17 +164,18 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
     if not parts.is_alone:
         require_finite(op, "the softmax of parts of rows")
-        builder.emit(
-            "softmax_lane_groups",
-            x=panel.buffer,
-            scratch=builder.buffer("row", "vector", 2 * vlen),
-            hide=lane_hiding(ctx, parts.per_block, parts.size),
-            masks=lane_masks(ctx, parts.per_block, parts.size),
-            floor=floor,
-            rows=panel.rows,
-            blocks=panel.blocks(vlen),
-            block=panel.block,
-            groups=parts.per_block,
+        builder.insert(
+            SoftmaxLaneGroupsOp(
+                x=panel.buffer,
+                scratch=builder.buffer("row", "vector", 2 * vlen),
+                hide=lane_hiding(ctx, parts.per_block, parts.size),
+                masks=lane_masks(ctx, parts.per_block, parts.size),
+                floor=floor,
+                rows=panel.rows,
+                blocks=panel.blocks(vlen),
+                block=panel.block,
+                groups=parts.per_block,
+            )
         )
         ctx.set(op.result, panel)
         return
@@ -178,15 +187,16 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
             last = builder.view(panel.buffer, part + Linear((parts.blocks - 1) * panel.block))
             rows = PanelRows(last, vlen, panel.block)
             emit_elementwise(ctx, [rows], [rows, PanelRows(hidden, 0, 0)], (panel.rows, 1), _sum)
-        builder.emit(
-            "softmax_rows",
-            x=builder.view(panel.buffer, part),
-            floor=floor,
-            scratch=scratch,
-            rows=panel.rows,
-            blocks=parts.blocks,
-            block=panel.block,
-            chunk=chunk,
+        builder.insert(
+            SoftmaxRowsOp(
+                x=builder.view(panel.buffer, part),
+                floor=floor,
+                scratch=scratch,
+                rows=panel.rows,
+                blocks=parts.blocks,
+                block=panel.block,
+                chunk=chunk,
+            )
         )
     ctx.set(op.result, panel)
 

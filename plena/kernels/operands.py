@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.backend.view import Expand, Pad, Reshape
 from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import BufferOp, PanelRows, ViewOp
-from plena.kernels.context import KernelContext
+from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadWordsOp, ViewOp
+from plena.host.view import Expand, Pad, Reshape
+from plena.kernels.context import KernelContext, lane_masks, spread_group
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Words
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import few, lane_masks, new_words, spread_group
-from plena.refusals import refusal
+from plena.kernels.words import few, new_words
 
 
 def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:
@@ -132,13 +132,14 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
         spread = ctx.new_panel("spread", words.rows, groups * vlen)
         with ctx.builder.loop(groups) as g:
             out = ctx.builder.view(spread.buffer, g * spread.block)
-            ctx.builder.emit(
-                "spread_words",
-                out=out,
-                words=ctx.builder.view(words.buffer, g),
-                rows=words.rows,
-                groups=1,
-                words_row=groups,
+            ctx.builder.insert(
+                SpreadWordsOp(
+                    out=out,
+                    words=ctx.builder.view(words.buffer, g),
+                    rows=words.rows,
+                    groups=1,
+                    words_row=groups,
+                )
             )
         return rows_of(ctx, spread)
     if vlen % width:
@@ -203,16 +204,18 @@ def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
     words = new_words(ctx, panel.rows, groups)
     masks = lane_masks(ctx, groups, 1)
     with ctx.builder.step("to words"), ctx.builder.loop(groups) as g:
-        ctx.builder.emit(
-            "reduce_rows",
-            kind="sum",
-            words=ctx.builder.view(words.buffer, g),
-            scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
-            x=panel.buffer,
-            mask=ctx.builder.view(masks, g * vlen),
-            rows=panel.rows,
-            blocks=1,
-            words_row=groups,
+        ctx.builder.insert(
+            ReduceRowsOp(
+                kind="sum",
+                words=ctx.builder.view(words.buffer, g),
+                scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
+                x=panel.buffer,
+                mask=ctx.builder.view(masks, g * vlen),
+                rows=panel.rows,
+                blocks=1,
+                block=0,
+                words_row=groups,
+            )
         )
     return words
 

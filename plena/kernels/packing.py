@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.loop import Linear
+from plena.dialects.tile import LoadTilesOp, PackOp, ZeroOp
+from plena.host.view import Array
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
-from plena.kernels.tensors import Panel
-from plena.lowering.kernel import ceil_div
+from plena.kernels.tensors import PackedPanel, Panel
 
 PACKING_FACTOR = 16.0
 """Entries of the packing tiles: with the unit's two factors of 0.25 a packed product has no factor left."""
-
-
-@dataclass(frozen=True)
-class PackedPanel:
-    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
-
-    buffer: SSAValue
-    groups: int
-    blocks: int
-    target_tile: int
-    slots: int
-
-    @property
-    def block(self) -> int:
-        """Elements from one column block to the next."""
-        return self.slots * self.target_tile
-
-    @property
-    def group(self) -> int:
-        """Elements from one group of BROADCAST row blocks to the next."""
-        return self.blocks * self.block
 
 
 def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:
@@ -62,7 +40,11 @@ def constant_tile(ctx: KernelContext, name: str, tile: Array) -> SSAValue:
     source = ctx.place(name, constant, "tiled", "HBM_M_WEIGHT_TYPE", (target.mlen, target.mlen))
     buffer = builder.buffer(f"{name}_tile", "matrix", target.m_prefetch_tiles * target.tile)
     with ctx.once(constant), builder.step("load constant tile"):
-        builder.emit("load_tiles", dst=buffer, src=source, outer=1, inner=1)
+        builder.insert(
+            LoadTilesOp(
+                dst=buffer, src=source, outer=1, inner=1, dst_outer=0, dst_inner=0, src_outer=0, src_inner=0
+            )
+        )
     ctx.constant_tiles[name] = buffer
     return buffer
 
@@ -78,7 +60,7 @@ def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
     ctx.defined_tails[panel.buffer] = missing
     with ctx.builder.step("zero padding"):
         end = panel.blocks(vlen) * panel.block + defined * vlen
-        ctx.builder.emit("zero", dst=ctx.builder.view(panel.buffer, end), rows=missing - defined)
+        ctx.builder.insert(ZeroOp(dst=ctx.builder.view(panel.buffer, end), rows=missing - defined))
 
 
 def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
@@ -89,7 +71,7 @@ def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
     ctx.defined_rows.add(panel.buffer)
     with ctx.builder.step("zero padding"), ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
         behind = ctx.builder.view(panel.buffer, block * panel.block + panel.rows * ctx.target.vlen)
-        ctx.builder.emit("zero", dst=behind, rows=missing)
+        ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
 
 
 def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
@@ -110,16 +92,17 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
     full, rest = divmod(row_blocks, slots)
 
     def pack(first: Linear, count: int) -> None:
-        builder.emit(
-            "pack",
-            out=builder.view(buffer, first * packed.group),
-            x=builder.view(panel.buffer, first * (slots * tile)),
-            p=p,
-            row_blocks=count,
-            x_row_block=tile,
-            blocks=blocks,
-            x_block=panel.block,
-            out_block=packed.block,
+        builder.insert(
+            PackOp(
+                out=builder.view(buffer, first * packed.group),
+                x=builder.view(panel.buffer, first * (slots * tile)),
+                p=p,
+                row_blocks=count,
+                x_row_block=tile,
+                blocks=blocks,
+                x_block=panel.block,
+                out_block=packed.block,
+            )
         )
 
     with builder.step("pack"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import BufferOp
+from plena.dialects.tile import BufferOp, MatmulPairOp, PanelRows
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 from plena.kernels.weight_stream import WeightStream, resident_tiles
@@ -45,16 +45,17 @@ def multiply_pairs(value: SSAValue, x: Panel, result: Panel, stream: WeightStrea
     with builder.loop(pairs) as pair:
         stream.load(ctx, tiles, pair * (2 * stream.row_bytes), 2 * stream.k_tiles)
         with builder.step("product"):
-            builder.emit(
-                "matmul_pair",
-                out=builder.view(result.buffer, pair * (2 * result.block)),
-                x=x.buffer,
-                copy=copy,
-                w=tiles,
-                k_tiles=stream.k_tiles,
-                transposed=1,
-                block=x.block,
-                out_block=result.block,
+            builder.insert(
+                MatmulPairOp(
+                    out=builder.view(result.buffer, pair * (2 * result.block)),
+                    x=x.buffer,
+                    copy=copy,
+                    w=tiles,
+                    k_tiles=stream.k_tiles,
+                    transposed=1,
+                    block=x.block,
+                    out_block=result.block,
+                )
             )
     ctx.decisions.append(f"{2 * pairs} of {stream.n_tiles} column blocks in pairs that share their pointers")
     return 2 * pairs
@@ -71,14 +72,7 @@ def _second_copy(value: SSAValue, x: Panel, anchor: BufferOp, ctx: KernelContext
         "second_copy", "vector", size, anchor=(anchor, -size)
     )
     with ctx.builder.step("second copy"):
-        ctx.builder.emit(
-            "map",
-            kind="copy",
-            out=copy,
-            a=x.buffer,
-            rows=size // vlen,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
+        ctx.builder.map(
+            "copy", PanelRows(copy, vlen, 0), PanelRows(x.buffer, vlen, 0), size=(size // vlen, 1)
         )
     return copy

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.kernels.context import KernelContext
+from plena.dialects.refusals import refusal
+from plena.integers import ceil_div
+from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import Panel
-from plena.kernels.words import constant_panel
-from plena.lowering.kernel import ceil_div
-from plena.refusals import refusal
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.backend.view import Permute, Reshape, Slice
 from plena.dialects.plena import PatchEmbeddingOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.view import Permute, Reshape, Slice
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.selection import value_at
-from plena.refusals import refusal
 
 
 @kernel_for(PatchEmbeddingOp)

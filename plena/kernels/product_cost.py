@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
-from plena.backend.cost_model import PROFILES
 from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.dialects.provenance import MODULE_ATTRIBUTE
+from plena.integers import ceil_div
 from plena.kernels.schedule import Schedule
-from plena.lowering.kernel import ceil_div
-from plena.target import Target
+from plena.machine.target import Target
+from plena.timing.registry import profile_named, timings
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ProductShape:
 
 def mm_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     """The M_MM schedule: one instruction and about one address update per BLEN x BLEN x MLEN block."""
-    cost = PROFILES[timing]
+    cost = profile_named(timing).cycles
     blocks = ceil_div(shape.rows, target.blen) * (target.mlen // target.blen) * shape.n_tiles
     product = cost(INSTRUCTIONS["M_MM"], target) + cost(INSTRUCTIONS["S_ADDI_INT"], target)
     return blocks * (shape.k_tiles * product + cost(INSTRUCTIONS["M_MM_WO"], target))
@@ -37,7 +38,7 @@ def mm_cycles(shape: ProductShape, target: Target, timing: str) -> int:
 
 def broadcast_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     """The broadcast schedule: BROADCAST row blocks of MLEN rows at a time, packing included."""
-    cost, slots = PROFILES[timing], target.broadcast_amount
+    cost, slots = profile_named(timing).cycles, target.broadcast_amount
     row_blocks = ceil_div(shape.rows, target.mlen)
     groups = ceil_div(row_blocks, slots)
     product = cost(INSTRUCTIONS["M_BTMM"], target) + 2 * cost(INSTRUCTIONS["S_ADDI_INT"], target)
@@ -49,14 +50,14 @@ def broadcast_cycles(shape: ProductShape, target: Target, timing: str) -> int:
 def describe_choice(
     op: Operation, shape: ProductShape, broadcast: bool, target: Target, schedule: Schedule
 ) -> str:
-    """One line of the report: the choice, both schedules under both profiles, and where the profiles differ."""
-    module = op.attributes.get("plena.module")
+    """One line of the report: the choice, both schedules under every profile, and where the profiles differ."""
+    module = op.attributes.get(MODULE_ATTRIBUTE)
     name = module.data if isinstance(module, StringAttr) else op.name
     if not target.has_broadcast:
         return f"{name}: mm (no broadcast unit)"
     figures = {
         timing: (mm_cycles(shape, target, timing), broadcast_cycles(shape, target, timing))
-        for timing in PROFILES
+        for timing in timings()
     }
     text = ", ".join(f"{timing} mm {mm:,} broadcast {other:,}" for timing, (mm, other) in figures.items())
     wanted = {timing: "broadcast" if other < mm else "mm" for timing, (mm, other) in figures.items()}

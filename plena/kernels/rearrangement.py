@@ -11,15 +11,15 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
 from plena.kernels.selection import selected, spread_out
 from plena.kernels.tensors import Panel, Words
-from plena.lowering.kernel import ceil_div
-from plena.refusals import refusal
 
 
 def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:

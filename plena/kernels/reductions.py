@@ -7,15 +7,16 @@ from math import isqrt
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
-from plena.kernels.attention_rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for
+from plena.dialects.refusals import refusal
+from plena.dialects.tile import MapWordsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
+from plena.integers import ceil_div
+from plena.kernels.attention.rows import SOFTMAX_FLOOR
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.selection import require_finite
 from plena.kernels.tensors import Panel
-from plena.kernels.words import few, lane_hiding, lane_masks, new_words, word
-from plena.lowering.kernel import ceil_div
-from plena.refusals import refusal
+from plena.kernels.words import few, lane_hiding, new_words, word
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6
@@ -64,15 +65,16 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
                     ctx, maximum, source, part, 1, ctx.builder.view(words.buffer, g + first), groups, mask
                 )
     if kind == "mean":
-        ctx.builder.emit(
-            "map_words",
-            kind="mul",
-            out=words.buffer,
-            a=words.buffer,
-            b=word(ctx, 1.0 / parts.size),
-            count=words.rows * words.groups,
-            out_step=1,
-            a_step=1,
+        ctx.builder.insert(
+            MapWordsOp(
+                kind="mul",
+                out=words.buffer,
+                a=words.buffer,
+                b=word(ctx, 1.0 / parts.size),
+                count=words.rows * words.groups,
+                out_step=1,
+                a_step=1,
+            )
         )
     ctx.set(op.result, words)
 
@@ -87,18 +89,19 @@ def _reduce(
     words_row: int,
     mask: SSAValue | None,
 ) -> None:
-    ctx.builder.emit(
-        "reduce_rows",
-        kind="max" if maximum else "sum",
-        words=words,
-        scratch=ctx.builder.buffer("row", "vector", 2 * ctx.target.vlen),
-        x=part,
-        mask=mask,
-        floor=ctx.builder.constant(SOFTMAX_FLOOR) if maximum else None,
-        rows=source.rows,
-        blocks=blocks,
-        block=source.block,
-        words_row=words_row,
+    ctx.builder.insert(
+        ReduceRowsOp(
+            kind="max" if maximum else "sum",
+            words=words,
+            scratch=ctx.builder.buffer("row", "vector", 2 * ctx.target.vlen),
+            x=part,
+            mask=mask,
+            floor=ctx.builder.constant(SOFTMAX_FLOOR) if maximum else None,
+            rows=source.rows,
+            blocks=blocks,
+            block=source.block,
+            words_row=words_row,
+        )
     )
 
 
@@ -110,22 +113,37 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
     result = ctx.new_panel(kind, groups, source.columns, source.groups, source.group_pitch)
     with builder.loop(groups) as g:
         out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
-        panels: dict[str, SSAValue | int] = {
-            "out": out,
-            "x": x,
-            "rows": rows,
-            "blocks": blocks,
-            "x_block": source.block,
-            "out_block": result.block,
-        }
         if kind == "max":
             require_finite(op, "the maximum over rows")
             scratch, shrink = builder.buffer("row", "vector", vlen), word(ctx, MAXIMUM_SHRINK)
-            builder.emit("max_rows", **panels, scratch=scratch, shrink=shrink, steps=MAXIMUM_STEPS)
+            builder.insert(
+                MaxRowsOp(
+                    out=out,
+                    scratch=scratch,
+                    x=x,
+                    shrink=shrink,
+                    rows=rows,
+                    blocks=blocks,
+                    x_block=source.block,
+                    out_block=result.block,
+                    steps=MAXIMUM_STEPS,
+                )
+            )
         else:
             chunk = isqrt(rows - 1) + 1
             scratch = builder.buffer("sums", "vector", ceil_div(rows, chunk) * vlen)
-            builder.emit("sum_rows", **panels, scratch=scratch, chunk=chunk)
+            builder.insert(
+                SumRowsOp(
+                    out=out,
+                    scratch=scratch,
+                    x=x,
+                    rows=rows,
+                    blocks=blocks,
+                    x_block=source.block,
+                    out_block=result.block,
+                    chunk=chunk,
+                )
+            )
     if kind == "mean":
         whole = rows_of(ctx, result)
         factor = 1.0 / rows

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.layout import Source
 from plena.dialects.plena import RepeatOp, YieldOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.layout import Source
+from plena.host.staged_data import symbol_of
 from plena.kernels.context import KernelContext, kernel_for, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.tensors import HostTensor, Panel
-from plena.staged_data import symbol_of
 
 
 @kernel_for(RepeatOp)

@@ -6,14 +6,14 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.plena import ActivationOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import PanelRows
+from plena.dialects.tile import PanelRows, SqrtRowsOp
 from plena.kernels.context import KernelContext
 from plena.kernels.lanes import Expression, Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import as_words, guarded, like, reciprocal_of
 from plena.kernels.scalars import lower_activation
 from plena.kernels.tensors import Panel
 from plena.kernels.words import few, word
-from plena.tensor_rewrites.infinities import is_positive
+from plena.tensor.infinities import is_positive
 
 STEPS = 24
 """Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits.
@@ -72,17 +72,18 @@ def _edges(lanes: Lanes, kind: str, infinite: bool) -> SSAValue:
 
 def _roots(ctx: KernelContext, source: Panel) -> Panel:
     roots = like(ctx, "roots", source)
-    ctx.builder.emit(
-        "sqrt_rows",
-        out=roots.buffer,
-        scratch=ctx.builder.buffer("row", "vector", ctx.target.vlen),
-        x=source.buffer,
-        half=word(ctx, 0.5),
-        one=word(ctx, 1.0),
-        rows=source.rows,
-        blocks=source.blocks(ctx.target.vlen),
-        x_block=source.block,
-        out_block=roots.block,
-        steps=STEPS,
+    ctx.builder.insert(
+        SqrtRowsOp(
+            out=roots.buffer,
+            scratch=ctx.builder.buffer("row", "vector", ctx.target.vlen),
+            x=source.buffer,
+            half=word(ctx, 0.5),
+            one=word(ctx, 1.0),
+            rows=source.rows,
+            blocks=source.blocks(ctx.target.vlen),
+            x_block=source.block,
+            out_block=roots.block,
+            steps=STEPS,
+        )
     )
     return roots

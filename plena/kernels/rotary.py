@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Array, Expand, Reshape
 from plena.dialects.loop import Linear
 from plena.dialects.plena import RotaryOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
+from plena.host.view import Array, Expand, Reshape
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination
 from plena.kernels.staging import continued
 from plena.kernels.tensors import Panel
 from plena.kernels.turning import turned
-from plena.lowering.kernel import ceil_div
-from plena.refusals import refusal
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Expand
 from plena.dialects.plena import ActivationOp, BinaryOp, UnaryOp
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tile import MapWordsOp
+from plena.host.view import Expand
 from plena.kernels.context import KernelContext
 from plena.kernels.operands import as_words
 from plena.kernels.tensors import Words
 from plena.kernels.words import new_words, word
-from plena.refusals import refusal
 
 FUNCTIONS: dict[str, Sequence[str]] = {
     "exp": ("exp",),
@@ -28,16 +29,17 @@ def _map(
     ctx: KernelContext, kind: str, out: Words, a: Words, b: SSAValue | None = None, b_step: int = 0
 ) -> None:
     """out = kind(a, b) on all words."""
-    ctx.builder.emit(
-        "map_words",
-        kind=kind,
-        out=out.buffer,
-        a=a.buffer,
-        b=b,
-        count=a.rows * a.groups,
-        out_step=1,
-        a_step=1,
-        b_step=b_step,
+    ctx.builder.insert(
+        MapWordsOp(
+            kind=kind,
+            out=out.buffer,
+            a=a.buffer,
+            b=b,
+            count=a.rows * a.groups,
+            out_step=1,
+            a_step=1,
+            b_step=b_step,
+        )
     )
 
 
@@ -90,16 +92,17 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
         _map(ctx, kind, result, lhs, rhs.buffer, 1)
     else:
         with ctx.builder.loop(lhs.groups) as g:
-            ctx.builder.emit(
-                "map_words",
-                kind=kind,
-                out=ctx.builder.view(result.buffer, g),
-                a=ctx.builder.view(lhs.buffer, g),
-                b=rhs.buffer,
-                count=lhs.rows,
-                out_step=lhs.groups,
-                a_step=lhs.groups,
-                b_step=1,
+            ctx.builder.insert(
+                MapWordsOp(
+                    kind=kind,
+                    out=ctx.builder.view(result.buffer, g),
+                    a=ctx.builder.view(lhs.buffer, g),
+                    b=rhs.buffer,
+                    count=lhs.rows,
+                    out_step=lhs.groups,
+                    a_step=lhs.groups,
+                    b_step=1,
+                )
             )
     ctx.set(op.result, result)
 

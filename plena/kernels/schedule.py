@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plena.backend.number_formats import Staging
+from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.timing.registry import DEFAULT_TIMING
 
-Objective = Literal["cycles", "size"]
-Timing = Literal["transactional", "pipelined"]
-MatmulChoice = Literal["auto", "mm", "broadcast"]
-AttentionChoice = Literal["auto", "online", "rows"]
 LoopOrder = Literal["heads", "queries"]
 
 
@@ -29,7 +26,7 @@ class Schedule:
     """
 
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0

@@ -8,13 +8,13 @@ import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.plena import ParameterOp
+from plena.dialects.refusals import refusal
+from plena.host.view import Array
 from plena.kernels.context import KernelContext
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation
-from plena.refusals import refusal
-from plena.tensor_rewrites.infinities import holds_infinity
+from plena.tensor.infinities import holds_infinity
 
 
 def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: int) -> SSAValue:
@@ -31,8 +31,11 @@ def require_finite(op: Operation, doing: str) -> None:
         CompileError: there is one.
     """
     if any(holds_infinity(operand) for operand in op.operands):
-        hint = "Fill in a finite number such as -1e9, or do it after this operation."
-        raise refusal(op, f"{doing} of a tensor with infinities has no kernel", hint)
+        raise refusal(
+            op,
+            f"{doing} of a tensor with infinities has no kernel",
+            "Fill in a finite number such as -1e9, or do it after this operation.",
+        )
 
 
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:

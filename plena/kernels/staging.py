@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from xdsl.ir import Attribute, Operation
 
-from plena.backend.layout import Source
-from plena.backend.view import Pad
 from plena.dialects.plena import ConcatAttr, FullAttr
+from plena.dialects.refusals import refusal
+from plena.host.layout import Source
+from plena.host.staged_data import symbol_of
+from plena.host.view import Pad
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
-from plena.refusals import refusal
-from plena.staged_data import symbol_of
 
 
 def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int, value: float) -> HostTensor:

@@ -7,8 +7,8 @@ from math import prod
 
 from xdsl.ir import SSAValue
 
-from plena.backend.layout import Source
-from plena.backend.view import Step
+from plena.host.layout import Source
+from plena.host.view import Step
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,27 @@ class Words:
     buffer: SSAValue
     rows: int
     groups: int
+
+
+@dataclass(frozen=True)
+class PackedPanel:
+    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
+
+    buffer: SSAValue
+    groups: int
+    blocks: int
+    target_tile: int
+    slots: int
+
+    @property
+    def block(self) -> int:
+        """Elements from one column block to the next."""
+        return self.slots * self.target_tile
+
+    @property
+    def group(self) -> int:
+        """Elements from one group of BROADCAST row blocks to the next."""
+        return self.blocks * self.block
 
 
 TensorLocation = HostTensor | Panel | Words

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
 from plena.dialects.loop import Linear
+from plena.dialects.tile import BroadcastMatmulOp, MatmulOp, PackOp
+from plena.host.view import Array
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import Panel
-from plena.lowering.kernel import ceil_div
 
 
 def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAValue:
@@ -32,32 +33,54 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
     identity = packing_tile(ctx, transposed=True) if broadcast else None
     if identity is None:
         with builder.step(name):
-            builder.emit(
-                "matmul",
-                out=result,
-                x=panel.buffer,
-                w=weight,
-                rows=rows,
-                k_tiles=1,
-                columns=target.mlen,
-                transposed=1,
+            builder.insert(
+                MatmulOp(
+                    out=result,
+                    x=panel.buffer,
+                    w=weight,
+                    rows=rows,
+                    k_tiles=1,
+                    columns=target.mlen,
+                    transposed=1,
+                    x_block=0,
+                    w_k=0,
+                    w_n=0,
+                    out_block=0,
+                )
             )
         return result
     packed = builder.buffer("packed", "vector", target.broadcast_amount * tile)
     full, rest = divmod(ceil_div(rows, target.mlen), target.broadcast_amount)
 
     def turn(first: Linear, count: int) -> None:
-        builder.emit(
-            "pack",
-            out=packed,
-            x=builder.view(panel.buffer, first),
-            p=identity,
-            row_blocks=count,
-            x_row_block=tile,
-            blocks=1,
+        builder.insert(
+            PackOp(
+                out=packed,
+                x=builder.view(panel.buffer, first),
+                p=identity,
+                row_blocks=count,
+                x_row_block=tile,
+                blocks=1,
+                x_block=0,
+                out_block=0,
+            )
         )
         out = builder.view(result, first)
-        builder.emit("broadcast_matmul", out=out, x=packed, w=weight, k_tiles=1, n_tiles=1, transposed=1)
+        builder.insert(
+            BroadcastMatmulOp(
+                out=out,
+                x=packed,
+                w=weight,
+                k_tiles=1,
+                slices=0,
+                n_tiles=1,
+                transposed=1,
+                x_block=0,
+                w_k=0,
+                w_n=0,
+                out_block=0,
+            )
+        )
 
     with builder.step(name):
         if full:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
-from plena.backend.number_formats import Mx
-from plena.backend.view import Pad, Reshape
+from plena.dialects.tile import LoadRowsOp, PanelRows
+from plena.host.view import Pad, Reshape
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import HostTensor
-from plena.lowering.kernel import ceil_div
+from plena.machine.number_formats import Mx
 
 ACTIVATIONS = "HBM_V_ACT_TYPE"
 
@@ -39,18 +40,17 @@ def load_vectors(
     own = next((vector for vector in vectors if vector.stack), vectors[0])
     with ctx.once(own), ctx.builder.step("load"):
         source = ctx.place_together(f"{name}_hbm", parts, "column_blocks", ACTIVATIONS, exact=exact)
-        ctx.builder.emit("load_rows", dst=buffer, src=source, rows=loaded, blocks=1, src_row=vlen * unit)
+        ctx.builder.insert(
+            LoadRowsOp(
+                dst=buffer, src=source, rows=loaded, blocks=1, dst_block=0, src_row=vlen * unit, src_block=0
+            )
+        )
         if exact:
-            ctx.builder.emit(
-                "map",
-                kind="add",
-                out=buffer,
-                a=buffer,
-                b=ctx.builder.view(buffer, total * vlen),
-                rows=total,
-                blocks=1,
-                out_row=vlen,
-                a_row=vlen,
-                b_row=vlen,
+            ctx.builder.map(
+                "add",
+                PanelRows(buffer, vlen, 0),
+                PanelRows(buffer, vlen, 0),
+                PanelRows(ctx.builder.view(buffer, total * vlen), vlen, 0),
+                size=(total, 1),
             )
     return buffer

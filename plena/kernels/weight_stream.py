@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.tile import LoadTilesOp
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 
@@ -34,14 +35,17 @@ class WeightStream:
     def load(self, ctx: KernelContext, dst: SSAValue, offset: Linear, tiles: int) -> None:
         """Brings consecutive tiles, the first `offset` bytes behind the beginning, into matrix SRAM."""
         with ctx.builder.step("load weights"):
-            ctx.builder.emit(
-                "load_tiles",
-                dst=dst,
-                src=ctx.builder.view(self.weight, offset),
-                outer=1,
-                inner=tiles,
-                dst_inner=ctx.target.tile,
-                src_inner=self.tile_bytes,
+            ctx.builder.insert(
+                LoadTilesOp(
+                    dst=dst,
+                    src=ctx.builder.view(self.weight, offset),
+                    outer=1,
+                    inner=tiles,
+                    dst_outer=0,
+                    dst_inner=ctx.target.tile,
+                    src_outer=0,
+                    src_inner=self.tile_bytes,
+                )
             )
 
 

@@ -7,10 +7,10 @@ from math import isfinite
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.backend.view import Array
-from plena.kernels.context import KernelContext
-from plena.kernels.tensors import Panel, Words
-from plena.lowering.context import survives_fp16
+from plena.dialects.tile import MapWordsOp, PanelRows
+from plena.instructions.context import survives_fp16
+from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.tensors import Words
 
 LARGEST_POWER = 14
 """2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""
@@ -36,7 +36,9 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     operand = ctx.builder.constant(factor)
     with ctx.builder.prologue(), ctx.builder.step("constants"):
         for _ in range(steps):
-            ctx.builder.emit("map_words", kind="mul", out=result, a=operand, b=step, count=1)
+            ctx.builder.insert(
+                MapWordsOp(kind="mul", out=result, a=operand, b=step, count=1, out_step=0, a_step=0)
+            )
             operand = result
     return result
 
@@ -49,71 +51,6 @@ def few(ctx: KernelContext, rows: int, groups: int) -> bool:
 def new_words(ctx: KernelContext, rows: int, groups: int) -> Words:
     """FP SRAM for a tensor [rows, groups]."""
     return Words(ctx.builder.buffer("words", "fp", rows * groups), rows, groups)
-
-
-def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
-    """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
-    vlen = ctx.target.vlen
-    panel = ctx.new_panel("spread", words.rows, words.groups)
-    per_block = min(vlen, words.groups)
-    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
-    for block in range(panel.blocks(vlen)):
-        groups = min(per_block, words.groups - block * per_block)
-        out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
-    return panel
-
-
-def spread_group(
-    ctx: KernelContext,
-    words: Words,
-    first: int,
-    groups: int,
-    out: SSAValue,
-    masks: SSAValue | None,
-    width: int = 0,
-) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
-
-    With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
-    """
-    if width and groups > 1:
-        _copy_group(ctx, words, first, groups, out, width)
-        return
-    scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
-    ctx.builder.emit(
-        "spread_words",
-        out=out,
-        scratch=scratch,
-        words=ctx.builder.view(words.buffer, first),
-        masks=masks,
-        rows=words.rows,
-        groups=groups,
-        words_row=words.groups,
-    )
-
-
-def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
-    """As `spread_group`, by way of a row written down in FP SRAM."""
-    vlen, builder = ctx.target.vlen, ctx.builder
-    row = builder.buffer("row_of_words", "fp", vlen)
-
-    def fill(at: SSAValue, source: SSAValue, count: int) -> None:
-        builder.emit("map_words", kind="copy", out=at, a=source, count=count, out_step=1, a_step=0)
-
-    fill(row, builder.constant(0.0), vlen)
-    with builder.loop(words.rows) as r:
-        with builder.loop(groups) as g:
-            source = builder.view(words.buffer, r * words.groups + g + first)
-            fill(builder.view(row, g * width), source, width)
-        builder.emit("splat", dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen)
-
-
-def lane_masks(ctx: KernelContext, groups: int, width: int) -> SSAValue:
-    """Row g is 1 in the lanes of group g of `width` lanes each and 0 elsewhere, in vector SRAM."""
-    return constant_panel(
-        ctx, f"lane_masks_{groups}_{width}", np.repeat(np.eye(groups, dtype=np.float32), width, axis=1)
-    )
 
 
 _LOW = -1.875 * 2.0**127
@@ -135,25 +72,11 @@ def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
         rows[g, g * width : (g + 1) * width] = 0.0
     hiding = constant_panel(ctx, name, rows)
     with ctx.builder.prologue():
-        ctx.builder.emit(
-            "map",
-            kind="add",
-            out=hiding,
-            a=hiding,
-            b=hiding,
-            rows=groups,
-            blocks=1,
-            out_row=vlen,
-            a_row=vlen,
-            b_row=vlen,
+        ctx.builder.map(
+            "add",
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            PanelRows(hiding, vlen, 0),
+            size=(groups, 1),
         )
     return hiding
-
-
-def constant_panel(ctx: KernelContext, name: str, rows: Array) -> SSAValue:
-    """A constant of at most one column block in vector SRAM, brought in once."""
-    known = ctx.constant_panels.get(name)
-    if known is None:
-        with ctx.builder.prologue():
-            known = ctx.constant_panels[name] = ctx.load(name, ctx.constant_rows(name, rows)).buffer
-    return known

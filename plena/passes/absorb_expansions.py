@@ -14,8 +14,8 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import broadcast_shapes, element_type_of, shape_of
-from plena.tensor_rewrites.emission import location_of
-from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor.emission import location_of
+from plena.tensor.rewriting import rewrite
 
 
 def _expanded(value: SSAValue) -> aten.ExpandOp | None:

@@ -10,29 +10,17 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
-from plena.analysis.buffer_groups import Occupied, groups_of, place_group
-from plena.backend.layout import hbm_alignment, scale_plane
-from plena.backend.number_formats import Mx
+from plena.buffers.groups import Occupied, groups_of, place_group
+from plena.buffers.intervals import Interval
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
-from plena.dialects.tile.placements import format_key, source_kind
 from plena.errors import CompileError
-from plena.lowering.kernel import round_up
+from plena.host.layout import hbm_alignment, scale_plane
+from plena.integers import round_up
+from plena.machine.number_formats import Mx
+from plena.machine.target import Target
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
-from plena.target import Target
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A buffer's life in positions of operations, both ends included."""
-
-    buffer: BufferOp
-    start: int
-    end: int
-
-    def overlaps(self, other: Interval) -> bool:
-        return self.start <= other.end and other.start <= self.end
 
 
 @dataclass(frozen=True)
@@ -49,8 +37,8 @@ class AllocateBuffers(ModulePass):
         builtin.module {
           %x = tile.buffer @x [64] : !tile.buffer<vector>
           %y = tile.buffer @y [64] : !tile.buffer<vector>
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
-          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+          tile.zero dst(%x : vector) rows = 1
+          tile.zero dst(%y : vector) rows = 1
         }
 
     After::
@@ -58,8 +46,8 @@ class AllocateBuffers(ModulePass):
         builtin.module attributes {plena.scale_plane = #builtin.int<0>} {
           %x = tile.buffer @x [64] : !tile.buffer<vector> at 0
           %y = tile.buffer @y [64] : !tile.buffer<vector> at 0
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 1
-          tile.map kind = "exp" out(%y : vector) a(%y : vector) rows = 1
+          tile.zero dst(%x : vector) rows = 1
+          tile.zero dst(%y : vector) rows = 1
         }
     """
 
@@ -130,7 +118,7 @@ def _lives(module: ModuleOp) -> list[Interval]:
         using = users.get(op, [])
         start, end = _life(using, spans)
         if op.placements is not None:
-            kind = source_kind(op.placements.data[0])
+            kind = op.source_kind
             outermost = [spans[_path(user)[0]] for user in using]
             if kind == "output":
                 start, end = min((span[0] for span in outermost), default=0), total
@@ -214,7 +202,7 @@ def _ratio(buffer: BufferOp, target: Target) -> int:
     """Element bytes per scale byte of what lies in an HBM buffer, 0 elsewhere and without scales."""
     if buffer.space != "hbm" or buffer.placements is None:
         return 0
-    (name,) = {format_key(placement) for placement in buffer.placements}
+    (name,) = {placement.number_format.data for placement in buffer.placements}
     number_format = target.precision[name]
     return number_format.ratio if isinstance(number_format, Mx) else 0
 

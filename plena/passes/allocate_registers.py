@@ -9,12 +9,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.coloring import Coloring, color
-from plena.analysis.live_cells import Interference, bits, interference_of
 from plena.dialects.plena_isa import ARegister, FRegister, GPRegister, Instruction, PlenaRegister, RegisterOp
 from plena.errors import CompileError
-from plena.transforms.spilling import Spiller
-from plena.transforms.webs import split_webs
+from plena.machine.constants import F_REGISTERS, GP_REGISTERS
+from plena.registers.coloring import Coloring, color
+from plena.registers.live_cells import Interference, bits, interference_of
+from plena.registers.spilling import Spiller
+from plena.registers.webs import split_webs
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class AllocateRegisters(ModulePass):
     """
 
     name = "allocate-registers"
-    gp: int = 15
-    f: int = 7
+    gp: int = GP_REGISTERS - 1
+    f: int = F_REGISTERS - 1
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for name, count, most in (("gp", self.gp, 15), ("f", self.f, 7)):

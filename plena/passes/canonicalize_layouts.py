@@ -15,10 +15,10 @@ from xdsl.pattern_rewriter import (
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import trace
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import trace
 
 
 class ComposeLayouts(RewritePattern):
@@ -55,11 +55,11 @@ class CanonicalizeLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>) -> tensor<8x64xf32> {
-            %0 = plena.reshape %x : (tensor<8x64xf32>) -> tensor<2x4x4x16xf32> %1 = plena.rearrange %0
-            {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x4x4x16xf32>) ->
-            tensor<2x4x4x16xf32> %2 = plena.reshape %1 : (tensor<2x4x4x16xf32>) -> tensor<32x16xf32> %3 =
-            plena.rearrange %2 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
-            (tensor<32x16xf32>) -> tensor<8x64xf32> func.return %3 : tensor<8x64xf32>
+            %0 = plena.reshape %x : (tensor<8x64xf32>) -> tensor<2x4x4x16xf32>
+            %1 = plena.rearrange %0 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x4x4x16xf32>) -> tensor<2x4x4x16xf32>
+            %2 = plena.reshape %1 : (tensor<2x4x4x16xf32>) -> tensor<32x16xf32>
+            %3 = plena.rearrange %2 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<32x16xf32>) -> tensor<8x64xf32>
+            func.return %3 : tensor<8x64xf32>
           }
         }
 

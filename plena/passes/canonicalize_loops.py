@@ -11,8 +11,8 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
-from plena.transforms.cloning import LoopScope, Scope, Substitution, clone
-from plena.transforms.collection import without_collection
+from plena.gc_pause import without_collection
+from plena.loops.cloning import LoopScope, Scope, Substitution, clone
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class CanonicalizeLoops(ModulePass):
 
         builtin.module {
           loop.for %i = 0 to 8 {
-            %b = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%b) a(%b)
+            %0 = loop.affine 4096 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
           }
         }
     """

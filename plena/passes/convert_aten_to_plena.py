@@ -17,17 +17,17 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
+from plena.dialects.refusals import UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.refusals import UNSUPPORTED, refusal
-from plena.tensor_rewrites.broadcast_operands import emit_binary, emit_expand, right_operand
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.infinities import finite_where_not, holds_infinity, holds_only, may_overflow
-from plena.tensor_rewrites.layout_conversion import emit_concat, emit_slice
-from plena.tensor_rewrites.layout_maps import LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite_once
-from plena.tensor_rewrites.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
-from plena.tensor_rewrites.tracing import is_staged, trace
-from plena.tensor_rewrites.zero_one_masks import emit_number, emit_zero_one
+from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
+from plena.tensor.emission import Emitter
+from plena.tensor.infinities import finite_where_not, holds_infinity, holds_only, may_overflow
+from plena.tensor.layout_conversion import emit_concat, emit_slice
+from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.rewriting import rewrite_once
+from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
+from plena.tensor.tracing import is_staged, trace
+from plena.tensor.zero_one_masks import emit_number, emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
 """Replaces an op; False if there is no kernel for what the op asks."""

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, Float32Type, IntegerType, ModuleOp, TensorType
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DictionaryAttr,
+    Float32Type,
+    IntegerAttr,
+    IntegerType,
+    ModuleOp,
+    TensorType,
+    i64,
+)
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.number_formats import Staging
-from plena.backend.view import Array, Pad, Permute, Reshape, Step
 from plena.dialects.plena import RearrangeOp, ReshapeOp
+from plena.dialects.refusals import place_of
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.dialects.tile import BufferOp
-from plena.dialects.tile.placements import to_attribute
+from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
 from plena.errors import CompileError
+from plena.host.layout import Source, TensorPlacement
+from plena.host.placement_attributes import placement_attribute
+from plena.host.view import Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
-    attention,
     embedding,
     layout,
     linear,
@@ -32,21 +40,23 @@ from plena.kernels import (
     repeat,
     rotary,
 )
+from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
-from plena.kernels.schedule import AttentionChoice, LoopOrder, MatmulChoice, Objective, Schedule, Timing
+from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
-from plena.refusals import place_of
-from plena.target import Target
-from plena.tensor_rewrites.undefined_values import makes_undefined_rows, undefined_values
+from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.target import Target
+from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 USEFUL_MACS = "plena.useful_macs"
 """Module attribute: multiply-accumulates of the mathematical operations by module path of the model."""
 
 _REGISTERED = (
     arithmetic,
-    attention,
+    forms,
     embedding,
     layout,
     linear,
@@ -64,41 +74,37 @@ class ConvertPlenaToTile(ModulePass):
     """Replaces func.func @main by the flat body of a tile-level program.
 
     Arguments and parameters become HBM buffers in the layout their kernel wants, results vector SRAM buffers;
-    reshapes and rearrangements at both ends become views in their placements. Buffers have room behind them for what
+    reshapes and rearrangements at both ends become views in their placements; matrices that kernels bring themselves
+    are `tile.data`. What was chosen, and which options would change it, is the module's `tile.choices`. Buffers have room behind them for what
     transfers and products write beyond the last row.
 
     Before::
 
         builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}} {
           func.func @main(%x: tensor<4x64xf32>) -> tensor<4x64xf32> {
-            %0 = plena.mul_scalar %x, 2.0 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
+            %0 = plena.mul_scalar %x, 2.000000e+00 : f64 : (tensor<4x64xf32>) -> tensor<4x64xf32>
             func.return %0 : tensor<4x64xf32>
           }
         }
 
     After::
 
-        builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}} {
-          %x = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [{name = "output_0", memory = "vector",
-              address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks", format = "bf16",
-              source = {output = 0 : i64}, padded = [4 : i64, 64 : i64]}]
-          %source = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [{name = "input0_hbm",
-              memory = "hbm", address = 0 : i64, shape = [4 : i64, 64 : i64], layout = "column_blocks",
-              format = "HBM_V_ACT_TYPE", source = {input = 0 : i64}, padded = [4 : i64, 64 : i64]}]
-          %two = tile.constant [2.0]
-          tile.load_rows dst(%x : vector) src(%source : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64
-              src_block = 256 attributes {plena.step = "load"}
-          tile.elementwise rows = 4 blocks = 1 out(%x[64, 256]) in(%x[64, 256]) {
-          ^bb0(%row: !tile.lanes):
-            %0 = tile.lanewise "mul" %row, %two : !tile.buffer<fp>
-            tile.yield %0
+        builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}, tile.choices = #tile.choices<sections 1, []>} {
+          %0 = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [#tile.placement<"output_0" of output 0 as column_blocks [4, 64] bf16 padded [4, 64]>]
+          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [#tile.placement<"input0_hbm" of input 0 as column_blocks [4, 64] HBM_V_ACT_TYPE padded [4, 64]>]
+          %2 = tile.constant [2.000000e+00 : f64]
+          tile.load_rows dst(%0 : vector) src(%1 : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64 src_block = 256 attributes {plena.step = "load"}
+          tile.elementwise rows = 4 blocks = 1 out(%0[64, 256]) in(%0[64, 256]) {
+          ^bb0(%3: !tile.lanes):
+            %4 = tile.lanewise "mul" %3, %2 : !tile.buffer<fp>
+            tile.yield %4
           }
         }
     """
 
     name = "convert-plena-to-tile"
     objective: Objective = "cycles"
-    timing: Timing = "transactional"
+    timing: str = DEFAULT_TIMING
     matmul: MatmulChoice = "auto"
     attention: AttentionChoice = "auto"
     query_block: int = 0
@@ -107,43 +113,18 @@ class ConvertPlenaToTile(ModulePass):
     sections: int = 4
     pairing: bool = False
     staging: Staging = "public"
-    data: dict[str, Attribute | Array] = field(
-        default_factory=dict[str, "Attribute | Array"], compare=False, init=False
-    )
+
+    @staticmethod
+    def of(schedule: Schedule) -> ConvertPlenaToTile:
+        """The pass with the options of a schedule."""
+        return ConvertPlenaToTile(**{f.name: getattr(schedule, f.name) for f in fields(Schedule)})
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        schedule = Schedule(
-            self.objective,
-            self.timing,
-            self.matmul,
-            self.attention,
-            self.query_block,
-            self.order,
-            self.parts,
-            self.sections,
-            self.pairing,
-            self.staging,
-        )
-        self.data.update(convert(op, schedule).data)
+        profile_named(self.timing, self.name)
+        convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What a conversion leaves beside the module.
-
-    `data` are the staging expressions and constants that placements name, `decisions` one line for each choice;
-    `tunable` says whether loop order and query block of the schedule had any effect, `pairable` whether pairing has;
-    more than `sections` sections have none.
-    """
-
-    data: dict[str, Attribute | Array]
-    decisions: tuple[str, ...]
-    tunable: bool
-    pairable: bool
-    sections: int
-
-
-def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
+def convert(module: ModuleOp, schedule: Schedule) -> None:
     """Converts in place."""
     functions = [f for f in module.body.block.ops if isinstance(f, FuncOp)]
     if len(functions) != 1:
@@ -159,15 +140,20 @@ def convert(module: ModuleOp, schedule: Schedule) -> Conversion:
         kernels.set(argument, input_tensor(index, argument, integer=integer))
     for op in function.body.block.ops:
         _lower(op, kernels)
-    module.attributes[USEFUL_MACS] = to_attribute(kernels.useful_macs)
+    module.attributes[USEFUL_MACS] = DictionaryAttr(
+        {path: IntegerAttr(macs, i64) for path, macs in kernels.useful_macs.items()}
+    )
+    module.attributes[CHOICES] = ChoicesAttr.of(
+        order=kernels.tunable,
+        pairing=kernels.pairable,
+        sections=kernels.sections,
+        decisions=kernels.decisions,
+    )
     function.detach()
     function.erase(safe_erase=False)
     for op in list(kernels.builder.finish().body.block.ops):
         op.detach()
         module.body.block.add_op(op)
-    return Conversion(
-        kernels.data, tuple(kernels.decisions), kernels.tunable, kernels.pairable, kernels.sections
-    )
 
 
 def _lower(op: Operation, kernels: KernelContext) -> None:
@@ -212,7 +198,8 @@ def _return(value: SSAValue, index: int, kernels: KernelContext) -> None:
         copy_panel(kernels, panel, copy)
         panel, buffer = copy, copy.buffer.owner
         assert isinstance(buffer, BufferOp)
-    buffer.placements = ArrayAttr([to_attribute(_output(panel, index, steps, kernels).to_json())])
+    output = _output(panel, index, steps, kernels)
+    buffer.placements = ArrayAttr([placement_attribute(output, kernels.data)])
 
 
 def _return_integers(value: SSAValue, index: int, steps: list[Step], kernels: KernelContext) -> None:
@@ -230,7 +217,7 @@ def _return_integers(value: SSAValue, index: int, steps: list[Step], kernels: Ke
     )
     view = (*steps, Reshape(tensor.shape))
     output = replace(placement, name=f"output_{index}", source=Source("output", index), view=view)
-    kernels.builder.buffer(placement.name, "int", placement.elements, [placement, output])
+    kernels.placed_buffer(placement.name, "int", placement.elements, [placement, output])
 
 
 def _inverse(op: RearrangeOp | ReshapeOp) -> list[Step]:

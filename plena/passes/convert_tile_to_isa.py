@@ -10,19 +10,20 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
-from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ViewOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
+from plena.dialects.tile import BufferOp, ConstantOp, DataOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.lowering import elementwise, norms, products, reductions, rows, transfers, words
-from plena.lowering.context import LOWERINGS, Lowering
-from plena.lowering.kernel import KernelBuilder
-from plena.target import Target
+from plena.instructions import elementwise, norms, products, reductions, rows, transfers, words
+from plena.instructions.context import LOWERINGS, Lowering
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 
 SCALE_PLANE = "plena.scale_plane"
 """Module attribute: byte address of the plane of MX scales in HBM."""
 
 _REGISTERED = (elementwise, norms, products, reductions, rows, transfers, words)
 
-_PROVENANCE = ("plena.step", "plena.module")
+_PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,20 @@ class ConvertTileToISA(ModulePass):
 
         builtin.module {
           %x = tile.buffer @x [1024] : !tile.buffer<vector> at 4096
-          tile.map kind = "exp" out(%x : vector) a(%x : vector) rows = 16 blocks = 1 out_row = 64
-              out_block = 1024 a_row = 64 a_block = 1024
+          tile.elementwise rows = 16 blocks = 1 out(%x[64, 1024]) in(%x[64, 1024]) {
+          ^bb0(%a: !tile.lanes):
+            %r = tile.lanewise "exp" %a
+            tile.yield %r
+          }
         }
 
     After::
 
         builtin.module {
-          loop.for %i = 0 to 16 {
-            %0 = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0) attributes {plena.step = "map"}
-          } attributes {plena.step = "map"}
+          loop.for %0 = 0 to 16 {
+            %1 = loop.affine 4096 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1) attributes {plena.step = "elementwise"}
+          } attributes {plena.step = "elementwise"}
         }
     """
 
@@ -72,14 +76,14 @@ def _lower(op: Operation, lowering: Lowering) -> None:
     kernel = lowering.kernel
     if isinstance(op, TileOp):
         kernel.provenance = {name: op.attributes[name] for name in _PROVENANCE if name in op.attributes}
-        kernel.provenance.setdefault("plena.step", StringAttr(op.name.removeprefix("tile.")))
+        kernel.provenance.setdefault(STEP_ATTRIBUTE, StringAttr(op.name.removeprefix("tile.")))
         LOWERINGS[type(op)](op, lowering)
         kernel.provenance = {}
     elif isinstance(op, ForOp):
         with kernel.loop(op.trips, dict(op.attributes)) as index:
             lowering.indices[op.index] = index
             _lower_block(op.body.block, lowering)
-    elif not isinstance(op, BufferOp | ConstantOp | ViewOp | AffineOp | YieldOp):
+    elif not isinstance(op, BufferOp | ConstantOp | DataOp | ViewOp | AffineOp | YieldOp):
         raise CompileError(
             f"{op.name} is not a tile-level operation", hint="lower it to tile operations first"
         )

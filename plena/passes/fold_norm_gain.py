@@ -18,8 +18,8 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.fold_staging import expression_of
-from plena.tensor_rewrites.emission import location_of
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import location_of
+from plena.tensor.rewriting import rewrite_once
 
 
 class FoldNormGainPattern(RewritePattern):
@@ -96,9 +96,10 @@ class FoldNormGain(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter @g : tensor<8xf32> %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 :
-            f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32> %2 = plena.parameter @w :
-            tensor<6x8xf32> %3 = plena.linear %1, %2 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            %0 = plena.parameter @g : tensor<8xf32>
+            %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 : f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
+            %2 = plena.parameter @w : tensor<6x8xf32>
+            %3 = plena.linear %1, %2 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
             func.return %3 : tensor<4x6xf32>
           }
         }

@@ -17,8 +17,8 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.plena import StagingAttr
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.tensor_rewrites.emission import Emitter, location_of
-from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor.emission import Emitter, location_of
+from plena.tensor.rewriting import rewrite
 
 
 def expression_of(value: SSAValue) -> Attribute | None:
@@ -197,9 +197,10 @@ class FoldStaging(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter @w : tensor<8x6xf32> %1 = plena.rearrange %0 {factors = array<i64: 8, 6>,
-            order = array<i64: 1, 0>} : (tensor<8x6xf32>) -> tensor<6x8xf32> %2 = plena.linear %x, %1 :
-            (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32> func.return %2 : tensor<4x6xf32>
+            %0 = plena.parameter @w : tensor<8x6xf32>
+            %1 = plena.rearrange %0 {factors = array<i64: 8, 6>, order = array<i64: 1, 0>} : (tensor<8x6xf32>) -> tensor<6x8xf32>
+            %2 = plena.linear %x, %1 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            func.return %2 : tensor<4x6xf32>
           }
         }
 
@@ -207,8 +208,8 @@ class FoldStaging(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 6, 8>> :
-            tensor<6x8xf32> %1 = plena.linear %x, %0 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            %0 = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 6, 8>> : tensor<6x8xf32>
+            %1 = plena.linear %x, %0 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
             func.return %1 : tensor<4x6xf32>
           }
         }

@@ -18,10 +18,10 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
+from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.refusals import refusal
-from plena.tensor_rewrites.attention_hiding import Hiding, Masks, Unclear
-from plena.tensor_rewrites.attention_masks import (
+from plena.tensor.attention_hiding import Hiding, Masks, Unclear
+from plena.tensor.attention_masks import (
     Added,
     Allowed,
     Fill,
@@ -33,12 +33,12 @@ from plena.tensor_rewrites.attention_masks import (
     boolean_terms,
     hiding,
 )
-from plena.tensor_rewrites.attention_scores import Attention, Scores, match_attention
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.staged_tests import emit_test
-from plena.tensor_rewrites.tracing import Trace, trace
+from plena.tensor.attention_scores import Attention, Scores, match_attention
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import Atom, LayoutMap
+from plena.tensor.rewriting import rewrite
+from plena.tensor.staged_tests import emit_test
+from plena.tensor.tracing import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -390,14 +390,15 @@ class FuseAttention(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32> %1 = aten.permute %0 {dims =
-            array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32> %2 = aten.view %k :
-            (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32> %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>)
-            -> tensor<2x2x2x16x16xf32> %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
-            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>,
-            tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32> %6 = aten.permute %5 {dims
-            = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %7 = aten.view %6 :
-            (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32> func.return %7 : tensor<2x16x64xf32>
+            %0 = aten.view %x : (tensor<2x16x64xf32>) -> tensor<2x16x4x16xf32>
+            %1 = aten.permute %0 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x16x4x16xf32>) -> tensor<2x4x16x16xf32>
+            %2 = aten.view %k : (tensor<2x2x16x16xf32>) -> tensor<2x2x1x16x16xf32>
+            %3 = aten.expand %2 : (tensor<2x2x1x16x16xf32>) -> tensor<2x2x2x16x16xf32>
+            %4 = aten.view %3 : (tensor<2x2x2x16x16xf32>) -> tensor<2x4x16x16xf32>
+            %5 = aten.scaled_dot_product_attention %1, %4, %4 {is_causal = true} : (tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>, tensor<2x4x16x16xf32>) -> tensor<2x4x16x16xf32>
+            %6 = aten.permute %5 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
+            %7 = aten.view %6 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
+            func.return %7 : tensor<2x16x64xf32>
           }
         }
 
@@ -405,16 +406,14 @@ class FuseAttention(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<2x16x64xf32>, %k: tensor<2x2x16x16xf32>) -> tensor<2x16x64xf32> {
-            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32> %1 = plena.rearrange %k
-            {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) ->
-            tensor<32x32xf32> %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64:
-            0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32> %3 = plena.attention %0, %1, %2 :
-            tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64,
-            kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
-            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
-            (tensor<32x64xf32>) -> tensor<2x4x16x16xf32> %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>}
-            : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32> %6 = aten.view %5 : (tensor<2x16x4x16xf32>) ->
-            tensor<2x16x64xf32> func.return %6 : tensor<2x16x64xf32>
+            %0 = plena.reshape %x : (tensor<2x16x64xf32>) -> tensor<32x64xf32>
+            %1 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
+            %2 = plena.rearrange %k {factors = array<i64: 2, 2, 16, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<2x2x16x16xf32>) -> tensor<32x32xf32>
+            %3 = plena.attention %0, %1, %2 : tensor<32x64xf32>, tensor<32x32xf32>, tensor<32x32xf32> {batch = 2 : i64, heads = 4 : i64, kv_heads = 2 : i64, scale = 2.500000e-01 : f64, band = #plena.band<* to 0>} -> tensor<32x64xf32>
+            %4 = plena.rearrange %3 {factors = array<i64: 2, 16, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<32x64xf32>) -> tensor<2x4x16x16xf32>
+            %5 = aten.permute %4 {dims = array<i64: 0, 2, 1, 3>} : (tensor<2x4x16x16xf32>) -> tensor<2x16x4x16xf32>
+            %6 = aten.view %5 : (tensor<2x16x4x16xf32>) -> tensor<2x16x64xf32>
+            func.return %6 : tensor<2x16x64xf32>
           }
         }
     """

@@ -20,16 +20,15 @@ from plena.dialects.tile import (
     PanelRows,
     TileOp,
     ViewOp,
-    ops,
     root_of,
 )
-from plena.lowering.row_plan import plan_rows
-from plena.target import Target
+from plena.instructions.row_plan import plan_rows
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)
 class FuseElementwise(ModulePass):
-    """Merges an elementwise operation (or map) into the next one that reads its result row by row.
+    """Merges an elementwise operation into the next one that reads its result row by row.
 
     The first one moves down to the second past operations that have nothing to do with its panels. What nothing else
     reads is no longer written.
@@ -39,16 +38,16 @@ class FuseElementwise(ModulePass):
         builtin.module {
           %x = tile.buffer @x [4096] : !tile.buffer<vector>
           %y = tile.buffer @y [4096] : !tile.buffer<vector>
-          %c = tile.constant [3.0 : f64]
+          %c = tile.constant [3.000000e+00 : f64]
           tile.elementwise rows = 64 blocks = 1 out(%y[64, 4096]) in(%x[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
+          ^bb0(%a: !tile.lanes):
             %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
             tile.yield %0
           }
           tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%y[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
-            %0 = tile.lanewise "exp" %a
-            tile.yield %0
+          ^bb0(%a_1: !tile.lanes):
+            %1 = tile.lanewise "exp" %a_1
+            tile.yield %1
           }
         }
 
@@ -56,12 +55,12 @@ class FuseElementwise(ModulePass):
 
         builtin.module {
           %x = tile.buffer @x [4096] : !tile.buffer<vector>
-          %c = tile.constant [3.0 : f64]
+          %c = tile.constant [3.000000e+00 : f64]
           tile.elementwise rows = 64 blocks = 1 out(%x[64, 4096]) in(%x[64, 4096]) {
-          ^bb0(%a : !tile.lanes):
-            %0 = tile.lanewise "mul" %a, %c : !tile.buffer<fp>
-            %1 = tile.lanewise "exp" %0
-            tile.yield %1
+          ^bb0(%0: !tile.lanes):
+            %1 = tile.lanewise "mul" %0, %c : !tile.buffer<fp>
+            %2 = tile.lanewise "exp" %1
+            tile.yield %2
           }
         }
     """
@@ -89,38 +88,22 @@ def _fuse_in(block: Block, module: ModuleOp) -> None:
 
 @dataclass(frozen=True)
 class _Elementwise:
-    """An elementwise operation, or a map in the same terms."""
+    """An elementwise operation with its panels."""
 
-    op: TileOp
+    op: ElementwiseOp
     outs: tuple[PanelRows, ...]
     inputs: tuple[PanelRows, ...]
     size: tuple[int, int]
-    kind: str = ""
-    word: SSAValue | None = None
 
     @staticmethod
     def of(op: Operation | None) -> _Elementwise | None:
-        if isinstance(op, ElementwiseOp):
-            return _Elementwise(op, op.out_panels, op.in_panels, op.size)
-        if not isinstance(op, ops.MapOp):
-            return None
-        panels = {
-            name: PanelRows(value, op.number(f"{name}_row"), op.number(f"{name}_block"))
-            for name, value in op.buffers()
-            if value.type.space.data == "vector"  # pyright: ignore[reportAttributeAccessIssue]
-        }
-        word = op.b if op.b is not None and "b" not in panels else None
-        inputs = tuple(panels[name] for name in ("a", "b") if name in panels)
-        size = (op.number("rows"), op.number("blocks"))
-        return _Elementwise(op, (panels["out"],), inputs, size, op.word("kind"), word)
+        return (
+            _Elementwise(op, op.out_panels, op.in_panels, op.size) if isinstance(op, ElementwiseOp) else None
+        )
 
     def write(self, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
         """Appends the steps to a body whose rows are `values`; the rows for the outputs."""
         rows = [values[panel] for panel in self.inputs]
-        if not isinstance(self.op, ElementwiseOp):
-            step = LanewiseOp(self.kind, rows[0], self.word if len(rows) == 1 else rows[1])
-            body.add_op(step)
-            return [step.result]
         mapping: dict[SSAValue, SSAValue] = dict(zip(self.op.body.block.args, rows, strict=True))
         for step in self.op.steps:
             b = None if step.b is None else mapping.get(step.b, step.b)

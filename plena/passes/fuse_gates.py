@@ -20,8 +20,8 @@ from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena import ActivationKind
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite
 
 Factors = tuple[float, list[SSAValue]]
 

@@ -9,11 +9,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
 from plena.dialects.loop import AffineOp, ForOp
-from plena.target import Target
-from plena.transforms import fuse
+from plena.loops import fuse
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class FuseLoops(ModulePass):
 
         builtin.module {
           loop.for %i = 0 to 8 {
-            %x = loop.affine 0 + 64 * %i
-            plena_isa.v_exp_v dst(%x) a(%x)
-            plena_isa.v_reci_v dst(%x) a(%x)
+            %0 = loop.affine 0 + 64 * %i
+            plena_isa.v_exp_v dst(%0) a(%0)
+            plena_isa.v_reci_v dst(%0) a(%0)
           }
         }
     """

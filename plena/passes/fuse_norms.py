@@ -17,9 +17,9 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import trace
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import trace
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,9 @@ class FuseNorms(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
-            %0 = aten.parameter @g : tensor<8xf32> %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 :
-            f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32> func.return %1 : tensor<4x8xf32>
+            %0 = aten.parameter @g : tensor<8xf32>
+            %1 = plena.rms_norm %x, gain = %0 {eps = 1.000000e-05 : f64} : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
+            func.return %1 : tensor<4x8xf32>
           }
         }
     """

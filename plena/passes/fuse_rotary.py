@@ -18,10 +18,10 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.fuse_attention import repeated_view
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import Trace, trace
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import Trace, trace
 
 
 @dataclass(frozen=True)
@@ -317,15 +317,16 @@ class FuseRotaryEmbedding(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32> {
-            %0 = aten.constant @cos : tensor<1x1x4x8xf32> %1 = aten.constant @sin : tensor<1x1x4x8xf32> %2 =
-            aten.mul %x, %0 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32> %3 =
-            aten.slice %x {dim = 3, start = 0, end = 4, step = 1} : (tensor<1x2x4x8xf32>) ->
-            tensor<1x2x4x4xf32> %4 = aten.slice %x {dim = 3, start = 4, end = 8, step = 1} :
-            (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32> %5 = aten.neg %4 : (tensor<1x2x4x4xf32>) ->
-            tensor<1x2x4x4xf32> %6 = aten.cat %5, %3 {dim = 3} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) ->
-            tensor<1x2x4x8xf32> %7 = aten.mul %6, %1 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) ->
-            tensor<1x2x4x8xf32> %8 = aten.add %2, %7 : (tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>) ->
-            tensor<1x2x4x8xf32> func.return %8 : tensor<1x2x4x8xf32>
+            %0 = aten.constant @cos : tensor<1x1x4x8xf32>
+            %1 = aten.constant @sin : tensor<1x1x4x8xf32>
+            %2 = aten.mul %x, %0 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32>
+            %3 = aten.slice %x {dim = 3 : i64, start = 0 : i64, end = 4 : i64, step = 1 : i64} : (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32>
+            %4 = aten.slice %x {dim = 3 : i64, start = 4 : i64, end = 8 : i64, step = 1 : i64} : (tensor<1x2x4x8xf32>) -> tensor<1x2x4x4xf32>
+            %5 = aten.neg %4 : (tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32>
+            %6 = aten.cat %5, %3 {dim = 3 : i64} : (tensor<1x2x4x4xf32>, tensor<1x2x4x4xf32>) -> tensor<1x2x4x8xf32>
+            %7 = aten.mul %6, %1 : (tensor<1x2x4x8xf32>, tensor<1x1x4x8xf32>) -> tensor<1x2x4x8xf32>
+            %8 = aten.add %2, %7 : (tensor<1x2x4x8xf32>, tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32>
+            func.return %8 : tensor<1x2x4x8xf32>
           }
         }
 
@@ -333,13 +334,14 @@ class FuseRotaryEmbedding(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<1x2x4x8xf32>) -> tensor<1x2x4x8xf32> {
-            %0 = aten.constant @cos : tensor<1x1x4x8xf32> %1 = aten.constant @sin : tensor<1x1x4x8xf32> %2 =
-            plena.rearrange %x {factors = array<i64: 2, 4, 8>, order = array<i64: 1, 0, 2>} :
-            (tensor<1x2x4x8xf32>) -> tensor<4x16xf32> %3 = plena.reshape %0 : (tensor<1x1x4x8xf32>) ->
-            tensor<4x8xf32> %4 = plena.reshape %1 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32> %5 = plena.rotary
-            "half" %2, %3, %4 {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x8xf32>, tensor<4x8xf32>) ->
-            tensor<4x16xf32> %6 = plena.rearrange %5 {factors = array<i64: 4, 2, 8>, order = array<i64: 1, 0,
-            2>} : (tensor<4x16xf32>) -> tensor<1x2x4x8xf32> func.return %6 : tensor<1x2x4x8xf32>
+            %0 = aten.constant @cos : tensor<1x1x4x8xf32>
+            %1 = aten.constant @sin : tensor<1x1x4x8xf32>
+            %2 = plena.rearrange %x {factors = array<i64: 2, 4, 8>, order = array<i64: 1, 0, 2>} : (tensor<1x2x4x8xf32>) -> tensor<4x16xf32>
+            %3 = plena.reshape %0 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32>
+            %4 = plena.reshape %1 : (tensor<1x1x4x8xf32>) -> tensor<4x8xf32>
+            %5 = plena.rotary "half" %2, %3, %4 {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x16xf32>
+            %6 = plena.rearrange %5 {factors = array<i64: 4, 2, 8>, order = array<i64: 1, 0, 2>} : (tensor<4x16xf32>) -> tensor<1x2x4x8xf32>
+            func.return %6 : tensor<1x2x4x8xf32>
           }
         }
     """

@@ -9,11 +9,11 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable, Resource
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import AffineOp, ForOp
-from plena.target import Target
+from plena.dialects.loop.nests import loops_in
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable, Resource
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)

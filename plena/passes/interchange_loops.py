@@ -8,13 +8,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
-from plena.analysis.loop_nests import loops_numbered
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
-from plena.target import Target
-from plena.transforms import interchange
-from plena.transforms.reorder import perfect_inner
+from plena.loops import interchange
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.loops.reorder import perfect_inner
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class InterchangeLoops(ModulePass):
         builtin.module {
           loop.for %j = 0 to 8 {
             loop.for %i = 0 to 4 {
-              %x = loop.affine 0 + 512 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x) a(%x)
+              %0 = loop.affine 0 + 512 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%0) a(%0)
             }
           }
         }

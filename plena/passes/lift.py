@@ -8,8 +8,8 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.lift import Preloaded, lift_module
-from plena.lift.read import is_affine
+from plena.lifting import Preloaded, lift_module
+from plena.lifting.read import is_affine
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Lift(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 16 {
-            %0 = loop.affine 4096 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0)
+          loop.for %0 = 0 to 16 {
+            %1 = loop.affine 4096 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """

@@ -10,16 +10,24 @@ from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.kernels import ZERO
-from plena.analysis.addressing.plan import Action, BlockPlan, LoopCode, UseCode
-from plena.analysis.addressing.planner import plan_program
-from plena.analysis.addressing.program import Block, Program
-from plena.analysis.spill_region import SpillMemory, place_regions, reserve
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
-from plena.dialects.plena_isa import GPRegister, Instruction, RegisterOp, build
+from plena.dialects.plena_isa import (
+    OP_OF_MNEMONIC,
+    GPRegister,
+    Instruction,
+    RegisterOp,
+    build,
+    is_zero_cell,
+)
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
+from plena.machine.constants import GP_REGISTERS
+from plena.registers.addressing.belady.tables import ZERO
+from plena.registers.addressing.extract import program_of
+from plena.registers.addressing.plan import Action, BlockPlan, LoopCode, UseCode
+from plena.registers.addressing.planner import plan_program
+from plena.registers.addressing.program import Block, Program
+from plena.registers.spill_region import SpillMemory, place_regions, reserve
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class MaterializeAddresses(ModulePass):
 
     A register holds an exact value of a linear expression; making another value costs one instruction if a
     register holds a smaller one with the same variable part. Which values stay is decided by Belady's rule within
-    a block and by search over what a loop carries from one iteration to the next (plena/analysis/addressing).
+    a block and by search over what a loop carries from one iteration to the next (plena/registers/addressing).
     Uses at most `registers` cells at a time, loop counters included.
 
     Before::
@@ -65,7 +73,7 @@ class MaterializeAddresses(ModulePass):
     """
 
     name = "materialize-addresses"
-    registers: int = 15
+    registers: int = GP_REGISTERS - 1
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if is_materialized(op):
@@ -89,7 +97,9 @@ def is_materialized(module: ModuleOp) -> bool:
             affine = affine or op.counter is None
         elif isinstance(op, Instruction):
             affine = affine or any(isinstance(v.type, IndexType) for v in op.operands)
-            register = register or any(isinstance(v.type, GPRegister) and not is_zero(v) for v in op.operands)
+            register = register or any(
+                isinstance(v.type, GPRegister) and not is_zero_cell(v) for v in op.operands
+            )
     if affine and register:
         raise CompileError(
             "the program mixes address expressions and integer registers",
@@ -97,11 +107,6 @@ def is_materialized(module: ModuleOp) -> bool:
             "lift it to the affine form first",
         )
     return register
-
-
-def is_zero(value: SSAValue) -> bool:
-    """Whether a value is the zero register."""
-    return isinstance(value.type, GPRegister) and value.type.register_name.data == "gp0"
 
 
 class _Emitter:
@@ -186,7 +191,7 @@ class _Emitter:
         if code.result is not None:
             values: dict[str, SSAValue | int] = {name: cell for name, (cell, _) in bound.items()}
             values["dst"] = self.cell(tracks[code.result])
-            replacement = build(op.SPEC.mnemonic, dict(op.attributes), **values)
+            replacement = type(op).named(values, dict(op.attributes))
             block = op.parent_block()
             assert block is not None
             block.insert_op_before(replacement, op)
@@ -217,4 +222,4 @@ class _Emitter:
                 return build("S_ADDI_INT", dst=dst, a=self.cell(tracks.get(action.a, ZERO)), imm=action.imm)
             case mnemonic:
                 a, b = (self.cell(tracks.get(t, ZERO)) for t in (action.a, action.b))
-                return build(mnemonic, dst=dst, a=a, b=b)
+                return OP_OF_MNEMONIC[mnemonic].named({"dst": dst, "a": a, "b": b})

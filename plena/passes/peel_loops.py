@@ -8,9 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_numbered
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
-from plena.transforms import peel
+from plena.loops import peel
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,14 @@ TENSOR_PIPELINE: tuple[str, ...] = (
 )
 """aten to plena: kernels are recognised, layouts absorbed."""
 
-TILE_PIPELINE: tuple[str, ...] = ("convert-plena-to-tile", "fuse-elementwise", "allocate-buffers")
-"""plena to tile: kernels tiled, buffers placed. The first pass takes the schedule."""
+CONVERSION = "convert-plena-to-tile"
+"""plena to tile: kernels tiled. Its options are the schedule."""
+
+BUFFER_PIPELINE: tuple[str, ...] = ("fuse-elementwise", "allocate-buffers")
+"""Fewer tile operations, buffers placed."""
+
+TILE_PIPELINE: tuple[str, ...] = (CONVERSION, *BUFFER_PIPELINE)
+"""plena to tile."""
 
 AFFINE_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",

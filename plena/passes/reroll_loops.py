@@ -8,12 +8,12 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.plena_isa import Instruction
+from plena.gc_pause import without_collection
+from plena.loops import expand
 from plena.passes.roll_loops import roll_module
-from plena.transforms import expand
-from plena.transforms.collection import without_collection
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class RerollLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 6 {
-            %0 = loop.affine 0 + 64 * %i
-            plena_isa.v_exp_v dst(%0) a(%0)
+          loop.for %0 = 0 to 6 {
+            %1 = loop.affine 0 + 64 * %0
+            plena_isa.v_exp_v dst(%1) a(%1)
           }
         }
     """

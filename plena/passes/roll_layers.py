@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import ParameterOp
+from plena.dialects.plena import BitOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
 from plena.dialects.plena.control import RepeatOp, YieldOp
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class RollLayers(ModulePass):
         builtin.module {
           func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
             %0 = plena.repeat %x {times = 2 : i64, stacked = [[@a, @b]]} : (tensor<4x4xf32>) -> tensor<4x4xf32> {
-            ^bb0(%carried: tensor<4x4xf32>, %w: tensor<4x4xf32>):
-              %1 = plena.linear %carried, %w : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
-              plena.yield %1 : tensor<4x4xf32>
+            ^bb0(%1: tensor<4x4xf32>, %2: tensor<4x4xf32>):
+              %3 = plena.linear %1, %2 : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+              plena.yield %3 : tensor<4x4xf32>
             }
             func.return %0 : tensor<4x4xf32>
           }
@@ -55,9 +56,37 @@ class RollLayers(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.body.block.ops:
             if isinstance(function, FuncOp):
+                _tests_first(function)
                 run = _best_run(function)
                 if run is not None:
                     _roll(function, run)
+
+
+_TESTS = (CompareOp, BitOp)
+"""What the host makes of masks; all layers share it, wherever the first one stands that asks for it."""
+
+_SHAPES = (ReshapeOp, RearrangeOp, ExpandOp)
+
+
+def _tests_first(function: FuncOp) -> None:
+    """Moves the host's tests of arguments to the front, where they are no part of the first layer."""
+    block = function.body.block
+    front: set[Operation] = set()
+    last: Operation | None = None
+    for op in list(block.ops):
+        of_front = all(isinstance(v, BlockArgument) or v.owner in front for v in op.operands)
+        tested = isinstance(op, _TESTS) or (isinstance(op, _SHAPES) and op.operands[0].owner in front)
+        if not (of_front and tested):
+            continue
+        front.add(op)
+        op.detach()
+        if last is None:
+            first = block.first_op
+            assert first is not None
+            block.insert_op_before(op, first)
+        else:
+            block.insert_op_after(op, last)
+        last = op
 
 
 @dataclass(frozen=True)
@@ -282,10 +311,10 @@ def _expression(value: SSAValue) -> Attribute:
 
 def _generalise(op: Operation, second: Operation) -> None:
     """The module path of all iterations: components in which the first two differ become `*`."""
-    here, there = op.attributes.get("plena.module"), second.attributes.get("plena.module")
+    here, there = op.attributes.get(MODULE_ATTRIBUTE), second.attributes.get(MODULE_ATTRIBUTE)
     if not isinstance(here, StringAttr) or not isinstance(there, StringAttr):
         return
     parts, others = here.data.split("."), there.data.split(".")
     if len(parts) == len(others):
         path = ".".join(a if a == b else "*" for a, b in zip(parts, others, strict=True))
-        op.attributes["plena.module"] = StringAttr(path)
+        op.attributes[MODULE_ATTRIBUTE] = StringAttr(path)

@@ -8,9 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
-from plena.transforms.collection import without_collection
-from plena.transforms.roll import roll_block
+from plena.dialects.loop.nests import loops_in
+from plena.gc_pause import without_collection
+from plena.loops.rolling.apply import roll_block
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class RollLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %i = 0 to 4 {
-            %0 = loop.affine 0 + 64 * %i
-            %1 = loop.affine 4096
-            plena_isa.v_add_vv dst(%0) a(%0) b(%1)
+          loop.for %0 = 0 to 4 {
+            %1 = loop.affine 0 + 64 * %0
+            %2 = loop.affine 4096
+            plena_isa.v_add_vv dst(%1) a(%1) b(%2)
           }
         }
     """

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
-from plena.analysis.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
-from plena.analysis.selection.apply import apply_choices
-from plena.analysis.selection.choices import Choice, Machine, factors
-from plena.analysis.selection.measured import CHEAP, refine
-from plena.analysis.selection.search import Nesting, Point, Search, best
-from plena.analysis.selection.tree import Loop, tree_of
+from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.errors import CompileError
-from plena.target import Target
-from plena.transforms.collection import without_collection
+from plena.gc_pause import without_collection
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
+from plena.loops.selection.apply import apply_choices
+from plena.loops.selection.choices import Machine, factors
+from plena.loops.selection.decisions import LoopDecision, loop_decisions
+from plena.loops.selection.goal import Goal
+from plena.loops.selection.measured import CHEAP, refine
+from plena.loops.selection.search import Nesting, Point, Search
+from plena.loops.selection.tree import Loop, tree_of
+from plena.machine.choices import Objective
+from plena.machine.target import Target
+from plena.passes.emission import counted
+from plena.passes.options import check_values
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 MARGIN = 0.97
 """Share of the budget that a program too long to be measured may fill by prediction."""
-
-OBJECTIVES = ("cycles", "size")
-TIMINGS = ("transactional", "pipelined")
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,15 @@ class SelectLoops(ModulePass):
     After::
 
         builtin.module {
-          loop.for %row = 0 to 64 {
-            %x = loop.affine 0 + 64 * %row
-            plena_isa.v_exp_v dst(%x) a(%x)
-            %y = loop.affine 4096 + 64 * %row
-            plena_isa.v_exp_v dst(%y) a(%y)
+          loop.for %row = 0 to 32 {
+            %0 = loop.affine 0 + 128 * %row
+            plena_isa.v_exp_v dst(%0) a(%0)
+            %1 = loop.affine 4096 + 128 * %row
+            plena_isa.v_exp_v dst(%1) a(%1)
+            %2 = loop.affine 64 + 128 * %row
+            plena_isa.v_exp_v dst(%2) a(%2)
+            %3 = loop.affine 4160 + 128 * %row
+            plena_isa.v_exp_v dst(%3) a(%3)
           }
         }
     """
@@ -63,7 +71,7 @@ class SelectLoops(ModulePass):
     name = "select-loops"
     objective: str = "cycles"
     max_instructions: int | None = None
-    timing: str = "transactional"
+    timing: str = DEFAULT_TIMING
     measure: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
@@ -76,19 +84,6 @@ class SelectLoops(ModulePass):
         )
         with without_collection():
             apply_choices(op, selection.point.choices)
-
-
-@dataclass(frozen=True)
-class LoopDecision:
-    """What was decided for one loop: its pre-order number, trip count, the choice and why."""
-
-    loop: int
-    trips: int
-    choice: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"loop {self.loop} ({self.trips} trips): {self.choice}; {self.why}"
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def select(
     *,
     objective: str = "cycles",
     max_instructions: int | None = None,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     addresses: AddressCost | None = None,
     measure: bool = False,
 ) -> Selection:
@@ -127,17 +122,19 @@ def select(
     Raises:
         CompileError: options out of range, or a budget that cannot be met: it names the smallest size.
     """
-    _check(objective, max_instructions, timing)
+    values = {"objective": objective, "timing": timing, "max_instructions": max_instructions}
+    check_values(values, SelectLoops.name, hyphenated=True)
+    goal = Goal(cast(Objective, objective), max_instructions)
     points = candidates(module, timing=timing, max_instructions=max_instructions, addresses=addresses)
-    point = best(points, objective, max_instructions) if points else None
+    point = goal.best(points) if points else None
     if point is not None and measure and point.static <= CHEAP:
-        found = refine(module, points, objective, max_instructions, lambda m: lowered_costs(m, timing))
+        found = refine(module, points, goal, lambda m: _costs(m, timing))
         if found is not None:
             return Selection(found.point, tuple(points), found.static, found.cycles)
     elif point is not None:
         if measure and max_instructions is not None:
             roomy = [p for p in points if p.static <= MARGIN * max_instructions]
-            point = best(roomy or points, objective, max_instructions)
+            point = goal.best(roomy or points)
         return Selection(point, tuple(points), point.static, point.cycles)
     raise _unreachable(module, max_instructions, timing, addresses)
 
@@ -153,7 +150,7 @@ def _unreachable(
             "select-loops",
             "Split the program into more loops.",
         )
-    smallest = refine(module, everything, "size", None, lambda m: lowered_costs(m, timing))
+    smallest = refine(module, everything, Goal("size"), lambda m: _costs(m, timing))
     size = everything[0].static if smallest is None else smallest.static
     return CompileError(
         f"no program of at most {max_instructions} instructions is reachable",
@@ -162,36 +159,29 @@ def _unreachable(
     )
 
 
-def lowered_costs(module: ModuleOp, timing: str) -> tuple[int, int]:
-    """Static instructions and cycles of a module in the affine form, lowered in place to allocated registers."""
-    from plena.backend.statistics import statistics_of
-    from plena.backend.stream import stream_from_module
-    from plena.driver import run_pipeline
-    from plena.passes.pipelines import REGISTER_PIPELINE
-
-    run_pipeline(module, ("set-state", *REGISTER_PIPELINE))
-    statistics = statistics_of(stream_from_module(module).instructions, Target.from_module(module))
-    return statistics.static, statistics.cycles[timing]
+def _costs(module: ModuleOp, timing: str) -> tuple[int, int]:
+    lowered = counted(module, timing)
+    return lowered.static, lowered.cycles
 
 
 def candidates(
     module: ModuleOp,
     *,
-    timing: str = "transactional",
+    timing: str = DEFAULT_TIMING,
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
 ) -> list[Point]:
     """The best programs of every size under the budget, smallest first, costs as predicted."""
-    target = Target.from_module(module)
+    target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
         CountedUpdates(),
         target.max_loop_instructions,
-        target.cycles("SCALAR_INT_BASIC_CYCLES"),
+        *(profile.cycles(INSTRUCTIONS[m], target) for m in ("S_ADDI_INT", "C_LOOP_START", "C_LOOP_END")),
     )
     legality = Legality(EffectTable(target))
     search = Search(machine, lambda loop: nesting_of(loop, legality), max_instructions)
-    return search.frontier(tree_of(module, target, timing))
+    return search.frontier(tree_of(module, target, profile))
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:
@@ -202,49 +192,10 @@ def nesting_of(loop: Loop, legality: Legality) -> Nesting:
     return Nesting(False, tuple(f for f in factors(loop.trips) if legality.can_jam(loop.op, f)))
 
 
-def _check(objective: str, max_instructions: int | None, timing: str) -> None:
-    for name, value, allowed in (("objective", objective, OBJECTIVES), ("timing", timing, TIMINGS)):
-        if value not in allowed:
-            raise CompileError(f"{name} must be one of {', '.join(allowed)}, not {value!r}", "select-loops")
-    if max_instructions is not None and max_instructions < 1:
-        raise CompileError(f"max-instructions must be positive, got {max_instructions}", "select-loops")
-
-
-def loop_decisions(choices: Iterable[Choice]) -> tuple[LoopDecision, ...]:
-    """One entry per loop, in program order."""
-    return tuple(decision for choice in choices for decision in _decisions(choice))
-
-
-def _decisions(choice: Choice) -> Iterator[LoopDecision]:
-    loop = choice.loop
-    yield LoopDecision(loop.number, loop.trips, str(choice), _reason(choice))
-    if choice.flat:
-        for inside in list(loop.walk())[1:]:
-            kept = choice.kind == "jam" and inside is loop.inner
-            what = "expanded" if not kept else "its body is straight code"
-            yield LoopDecision(inside.number, inside.trips, what, f"follows from loop {loop.number}")
-    for child in choice.children:
-        yield from _decisions(child)
-
-
-def _reason(choice: Choice) -> str:
-    match choice.kind:
-        case "keep":
-            return "unrolling it costs more instructions than it saves cycles under the budget"
-        case "unroll":
-            return f"{choice.factor} iterations share the loop end and the pointer updates"
-        case "expand":
-            return "no loop end, its addresses become constants"
-        case "jam":
-            return "pointers that the inner loop keeps serve several instructions per update"
-
-
 __all__ = [
-    "LoopDecision",
     "SelectLoops",
     "Selection",
     "candidates",
-    "loop_decisions",
     "nesting_of",
     "select",
 ]

@@ -10,18 +10,24 @@ from xdsl.dialects.builtin import IndexType, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.analysis.base_registers import assign_bases, split_words
-from plena.analysis.sticky_state import Demand, place_settings
 from plena.dialects.loop import AffineOp, Linear, linear_of
-from plena.dialects.plena_isa import ARegister, Instruction, RegisterOp, build, instructions_in
+from plena.dialects.plena_isa import (
+    INSTRUCTIONS,
+    OP_OF_MNEMONIC,
+    ARegister,
+    Instruction,
+    Integer,
+    Memory,
+    RegisterOp,
+    build,
+    instructions_in,
+)
+from plena.dialects.plena_isa.spec import STICKY
 from plena.errors import CompileError
+from plena.registers.base_registers import assign_bases, split_words
+from plena.registers.sticky_state import Demand, place_settings
 
-RESET = {"C_SET_SCALE_REG": 0, "C_SET_STRIDE_REG": 1, "C_SET_V_MASK_REG": 0}
-"""Values at reset of the registers that these instructions set (plena_isa.md section 1.3)."""
-
-_SETTER = {"scale": "C_SET_SCALE_REG", "stride": "C_SET_STRIDE_REG", "v_mask": "C_SET_V_MASK_REG"}
-
-BASE_REGISTERS = 8
+BASE_REGISTERS = len(ARegister.allocatable_registers())
 """a0 .. a7: what the hardware definition has (plena_isa.md section 1.3)."""
 
 
@@ -61,17 +67,41 @@ class SetState(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         block = op.body.block
-        for state, setter in _SETTER.items():
-            for before, value in place_settings(
-                block, Linear(RESET[setter]), lambda o, s=state: _demand(o, s)
-            ):
-                _insert(before, build(setter, src=_value(before, value)))
+        for state, register in STICKY.items():
+            setter = _setter(register.memory)
+            settings = place_settings(block, Linear(register.reset), lambda o, s=state: _demand(o, s))
+            if settings:
+                _check_setters(op, register.memory)
+            for before, value in settings:
+                _insert(before, OP_OF_MNEMONIC[setter].named({"src": _value(before, value)}))
         _Bases(op).run()
         for instruction in list(instructions_in(op)):
             _strip(instruction)
         for affine in [o for o in op.walk(reverse=True) if isinstance(o, AffineOp) and not o.result.uses]:
             affine.detach()
             affine.erase()
+
+
+def _setter(memory: Memory) -> str:
+    """The instruction that sets a sticky register."""
+    return next(
+        spec.mnemonic
+        for spec in INSTRUCTIONS.values()
+        if spec.integer is Integer.SET_STICKY and spec.may_write(memory)
+    )
+
+
+def _check_setters(module: ModuleOp, memory: Memory) -> None:
+    """No instruction may set a sticky register in a way that is not followed here."""
+    for op in instructions_in(module):
+        spec = op.SPEC
+        if spec.integer is not Integer.SET_STICKY and spec.may_write(memory):
+            why = "does not declare what it touches" if spec.touches is None else "sets it"
+            raise CompileError(
+                f"{spec.mnemonic} may change the register {memory.name}, which others use: it {why}",
+                "set-state",
+                "Declare its `touches`, or leave the instruction out.",
+            )
 
 
 def _insert(before: Operation, *new: Operation) -> None:
@@ -91,7 +121,8 @@ def _demand(op: Operation, state: str) -> Demand | None:
     """What an instruction asks of one sticky register."""
     if not isinstance(op, Instruction):
         return None
-    if op.SPEC.mnemonic == _SETTER[state]:
+    register = STICKY[state]
+    if op.SPEC.integer is Integer.SET_STICKY and op.SPEC.may_write(register.memory):
         (source,) = op.operands
         if not isinstance(source.type, IndexType):
             raise CompileError("the program is in the register form already", "set-state")
@@ -99,15 +130,14 @@ def _demand(op: Operation, state: str) -> Demand | None:
     if state not in op.SPEC.sticky:
         return None
     value = op.operand_named(state)
-    flag = {"stride": "rstride", "v_mask": "mask"}.get(state)
-    if value is None or (flag is not None and not _is_set(op, flag)):
+    if value is None or (register.flag is not None and not _is_set(op, register.flag)):
         return None
     return Demand(linear_of(value))
 
 
 def _is_set(op: Instruction, flag: str) -> bool:
-    """Whether a flag makes the instruction look at its register: the stride only when it is exactly 1 (section 3.1)."""
-    return op.number(flag) == 1 if flag == "rstride" else op.number(flag) != 0
+    """Whether a flag makes the instruction look at its register."""
+    return bool(op.SPEC.by_name[flag].canonical(op.number(flag)))
 
 
 def _strip(op: Instruction) -> None:
@@ -118,7 +148,7 @@ def _strip(op: Instruction) -> None:
         slot.name: value for slot, value in op.named_operands() if slot.name not in op.SPEC.sticky
     }
     values |= {s.name: op.number(s.name) for s in op.SPEC.slots if s.name in op.properties}
-    _insert(op, build(op.SPEC.mnemonic, dict(op.attributes), **values))
+    _insert(op, type(op).named(values, dict(op.attributes)))
     op.detach()
     op.erase()
 
@@ -142,8 +172,8 @@ class _Bases:
 
     @staticmethod
     def _number(cell: SSAValue) -> int:
-        assert isinstance(cell.type, ARegister)
-        return cell.type.index_by_name()[cell.type.register_name.data]
+        assert isinstance(cell.type, ARegister) and cell.type.number is not None
+        return cell.type.number
 
     def run(self) -> None:
         """Replaces every base expression by a register."""
@@ -169,7 +199,7 @@ class _Bases:
 
     def _needs(self) -> Iterator[tuple[Operation, Linear]]:
         for op in self.block.walk():
-            if isinstance(op, Instruction) and op.SPEC.mnemonic.startswith("H_"):
+            if isinstance(op, Instruction) and op.SPEC.transfer is not None:
                 base = op.operand_named("base")
                 if base is not None and isinstance(base.type, IndexType):
                     yield op, linear_of(base)

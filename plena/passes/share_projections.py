@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from plena.dialects import plena
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,11 @@ class ShareProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> (tensor<4x6xf32>, tensor<4x2xf32>) {
-            %0 = plena.parameter @q : tensor<6x8xf32> %1 = plena.linear %x, %0 {plena.module = "a.q"} :
-            (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32> %2 = plena.parameter @k : tensor<2x8xf32> %3
-            = plena.linear %x, %2 {plena.module = "a.k"} : (tensor<4x8xf32>, tensor<2x8xf32>) ->
-            tensor<4x2xf32> func.return %1, %3 : tensor<4x6xf32>, tensor<4x2xf32>
+            %0 = plena.parameter @q : tensor<6x8xf32>
+            %1 = plena.linear %x, %0 {plena.module = "a.q"} : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            %2 = plena.parameter @k : tensor<2x8xf32>
+            %3 = plena.linear %x, %2 {plena.module = "a.k"} : (tensor<4x8xf32>, tensor<2x8xf32>) -> tensor<4x2xf32>
+            func.return %1, %3 : tensor<4x6xf32>, tensor<4x2xf32>
           }
         }
 
@@ -36,10 +38,10 @@ class ShareProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> (tensor<4x6xf32>, tensor<4x2xf32>) {
-            %0 = plena.parameter @q : tensor<6x8xf32> %1 = plena.parameter @k : tensor<2x8xf32> %2, %3 =
-            plena.projections %x : tensor<4x8xf32> weights(%0, %1 : tensor<6x8xf32>, tensor<2x8xf32>)
-            {plena.module = "a.{q,k}"} -> tensor<4x6xf32>, tensor<4x2xf32> func.return %2, %3 :
-            tensor<4x6xf32>, tensor<4x2xf32>
+            %0 = plena.parameter @q : tensor<6x8xf32>
+            %1 = plena.parameter @k : tensor<2x8xf32>
+            %2, %3 = plena.projections %x : tensor<4x8xf32> weights(%0, %1 : tensor<6x8xf32>, tensor<2x8xf32>) {plena.module = "a.{q,k}"} -> tensor<4x6xf32>, tensor<4x2xf32>
+            func.return %2, %3 : tensor<4x6xf32>, tensor<4x2xf32>
           }
         }
     """
@@ -91,11 +93,11 @@ def _join(linears: list[plena.LinearOp]) -> None:
 def _joint_location(linears: list[plena.LinearOp]) -> dict[str, Attribute]:
     """The first one's location, its module extended by the last path components of the others."""
     location = {k: v for k, v in linears[0].attributes.items() if k.startswith("plena.")}
-    paths = [linear.attributes.get("plena.module") for linear in linears]
+    paths = [linear.attributes.get(MODULE_ATTRIBUTE) for linear in linears]
     texts = [path.data for path in paths if isinstance(path, StringAttr)]
     stems = {text.rpartition(".")[0] for text in texts}
     leaves = list(dict.fromkeys(text.rpartition(".")[2] for text in texts))
     if len(texts) == len(linears) and len(stems) == 1 and len(leaves) > 1:
         stem = stems.pop()
-        location["plena.module"] = StringAttr(f"{stem}{'.' if stem else ''}{{{','.join(leaves)}}}")
+        location[MODULE_ATTRIBUTE] = StringAttr(f"{stem}{'.' if stem else ''}{{{','.join(leaves)}}}")
     return location

@@ -20,10 +20,10 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.canonicalize_layouts import ComposeLayouts
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.layout_maps import Atom, LayoutMap
-from plena.tensor_rewrites.rewriting import rewrite
-from plena.tensor_rewrites.tracing import apply_layout, is_staged, trace
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import Atom, LayoutMap
+from plena.tensor.rewriting import rewrite
+from plena.tensor.tracing import apply_layout, is_staged, trace
 
 
 @dataclass(frozen=True)
@@ -333,9 +333,9 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} :
-            (tensor<8x64xf32>) -> tensor<32x16xf32> %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 :
-            f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32> func.return %1 : tensor<32x16xf32>
+            %0 = plena.rearrange %x {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
+            %1 = plena.rms_norm %0, gain = %g {eps = 1.000000e-05 : f64} : (tensor<32x16xf32>, tensor<16xf32>) -> tensor<32x16xf32>
+            func.return %1 : tensor<32x16xf32>
           }
         }
 
@@ -343,9 +343,8 @@ class SinkLayouts(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<8x64xf32>, %g: tensor<16xf32>) -> tensor<32x16xf32> {
-            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} :
-            (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32> %1 = plena.rearrange %0 {factors =
-            array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
+            %0 = plena.rms_norm %x, gain = %g {eps = 1.000000e-05 : f64, groups = 4 : i64} : (tensor<8x64xf32>, tensor<16xf32>) -> tensor<8x64xf32>
+            %1 = plena.rearrange %0 {factors = array<i64: 2, 4, 4, 16>, order = array<i64: 0, 2, 1, 3>} : (tensor<8x64xf32>) -> tensor<32x16xf32>
             func.return %1 : tensor<32x16xf32>
           }
         }

@@ -16,8 +16,8 @@ from xdsl.pattern_rewriter import (
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.passes.fold_staging import expression_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite_once
 
 
 class SplitProjection(RewritePattern):
@@ -62,9 +62,10 @@ class SplitProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter @w : tensor<12x8xf32> %1 = plena.linear %x, %0 : (tensor<4x8xf32>,
-            tensor<12x8xf32>) -> tensor<4x12xf32> %2 = plena.slice %1 {offsets = array<i64: 0, 6>, sizes =
-            array<i64: 4, 6>} : (tensor<4x12xf32>) -> tensor<4x6xf32> func.return %2 : tensor<4x6xf32>
+            %0 = plena.parameter @w : tensor<12x8xf32>
+            %1 = plena.linear %x, %0 : (tensor<4x8xf32>, tensor<12x8xf32>) -> tensor<4x12xf32>
+            %2 = plena.slice %1 {offsets = array<i64: 0, 6>, sizes = array<i64: 4, 6>} : (tensor<4x12xf32>) -> tensor<4x6xf32>
+            func.return %2 : tensor<4x6xf32>
           }
         }
 
@@ -72,9 +73,10 @@ class SplitProjections(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter @w : tensor<12x8xf32> %1 = plena.slice %0 {offsets = array<i64: 6, 0>, sizes
-            = array<i64: 6, 8>} : (tensor<12x8xf32>) -> tensor<6x8xf32> %2 = plena.linear %x, %1 :
-            (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32> func.return %2 : tensor<4x6xf32>
+            %0 = plena.parameter @w : tensor<12x8xf32>
+            %1 = plena.slice %0 {offsets = array<i64: 6, 0>, sizes = array<i64: 6, 8>} : (tensor<12x8xf32>) -> tensor<6x8xf32>
+            %2 = plena.linear %x, %1 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
+            func.return %2 : tensor<4x6xf32>
           }
         }
     """

@@ -8,9 +8,9 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_numbered
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
-from plena.transforms import strip_mine
+from plena.loops import strip_mine
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class StripMineLoops(ModulePass):
 
         builtin.module {
           loop.for %i = 0 to 2 {
-            loop.for %j = 0 to 4 {
-              %0 = loop.affine 0 + 256 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%0) a(%0)
+            loop.for %0 = 0 to 4 {
+              %1 = loop.affine 0 + 256 * %i + 64 * %0
+              plena_isa.v_exp_v dst(%1) a(%1)
             }
           }
         }

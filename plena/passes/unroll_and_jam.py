@@ -8,13 +8,13 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.dependence import Legality
-from plena.analysis.effects import EffectTable
-from plena.analysis.loop_nests import loops_numbered
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
-from plena.target import Target
-from plena.transforms import jam
-from plena.transforms.reorder import perfect_inner
+from plena.loops import jam
+from plena.loops.dependence import Legality
+from plena.loops.effects import EffectTable
+from plena.loops.reorder import perfect_inner
+from plena.machine.target import Target
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class UnrollAndJam(ModulePass):
         builtin.module {
           loop.for %i = 0 to 2 {
             loop.for %j = 0 to 8 {
-              %x0 = loop.affine 0 + 1024 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x0) a(%x0)
-              %x1 = loop.affine 512 + 1024 * %i + 64 * %j
-              plena_isa.v_exp_v dst(%x1) a(%x1)
+              %0 = loop.affine 0 + 1024 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%0) a(%0)
+              %1 = loop.affine 512 + 1024 * %i + 64 * %j
+              plena_isa.v_exp_v dst(%1) a(%1)
             }
           }
         }

@@ -8,10 +8,10 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_numbered
+from plena.dialects.loop.nests import loops_numbered
 from plena.errors import CompileError
-from plena.transforms import expand, unroll
-from plena.transforms.collection import without_collection
+from plena.gc_pause import without_collection
+from plena.loops import expand, unroll
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.errors import VerificationError
-from plena.verify import Preloaded, verify_module
+from plena.verification import Preloaded, verify_module
 
 SHOWN = 20
 """Errors that one message lists."""

@@ -14,8 +14,8 @@ from xdsl.transforms.dead_code_elimination import dce
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor_rewrites.emission import Emitter
-from plena.tensor_rewrites.rewriting import rewrite_once
+from plena.tensor.emission import Emitter
+from plena.tensor.rewriting import rewrite_once
 
 
 @dataclass(frozen=True)
@@ -69,24 +69,21 @@ class WidenRotaryEmbedding(ModulePass):
     Before::
 
         builtin.module {
-          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32>
-          {
-            %0 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 0>, sizes = array<i64: 4,
-            2>} : (tensor<4x16xf32>) -> tensor<4x4xf32> %1 = plena.slice %x {groups = array<i64: 1, 2>,
-            offsets = array<i64: 0, 2>, sizes = array<i64: 4, 6>} : (tensor<4x16xf32>) -> tensor<4x12xf32> %2
-            = plena.rotary "half" %0, %c, %s {heads = 2 : i64} : (tensor<4x4xf32>, tensor<4x2xf32>,
-            tensor<4x2xf32>) -> tensor<4x4xf32> %3 = plena.concat "features" %2, %1 {groups = 2 : i64} :
-            (tensor<4x4xf32>, tensor<4x12xf32>) -> tensor<4x16xf32> func.return %3 : tensor<4x16xf32>
+          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32> {
+            %0 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 0>, sizes = array<i64: 4, 2>} : (tensor<4x16xf32>) -> tensor<4x4xf32>
+            %1 = plena.slice %x {groups = array<i64: 1, 2>, offsets = array<i64: 0, 2>, sizes = array<i64: 4, 6>} : (tensor<4x16xf32>) -> tensor<4x12xf32>
+            %2 = plena.rotary "half" %0, %c, %s {heads = 2 : i64} : (tensor<4x4xf32>, tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x4xf32>
+            %3 = plena.concat "features" %2, %1 {groups = 2 : i64} : (tensor<4x4xf32>, tensor<4x12xf32>) -> tensor<4x16xf32>
+            func.return %3 : tensor<4x16xf32>
           }
         }
 
     After::
 
         builtin.module {
-          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32>
-          {
-            %0 = plena.rotary "half" %x, %c, %s {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x2xf32>,
-            tensor<4x2xf32>) -> tensor<4x16xf32> func.return %0 : tensor<4x16xf32>
+          func.func @main(%x: tensor<4x16xf32>, %c: tensor<4x2xf32>, %s: tensor<4x2xf32>) -> tensor<4x16xf32> {
+            %0 = plena.rotary "half" %x, %c, %s {heads = 2 : i64} : (tensor<4x16xf32>, tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x16xf32>
+            func.return %0 : tensor<4x16xf32>
           }
         }
     """

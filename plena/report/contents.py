@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from plena.backend.assembly import AsmInstruction
-from plena.backend.layout import TensorPlacement
-from plena.backend.loop_tree import static_loops
-from plena.backend.ports import Port, Region
-from plena.backend.statistics import Statistics, Weights, statistics_of
-from plena.backend.stream import Provenance
-from plena.check import CheckReport
+from plena.assembly import AsmInstruction
+from plena.assembly.loop_tree import static_loops
+from plena.assembly.stream import Provenance
 from plena.errors import PlenaError
-from plena.rationale import Rationale
-from plena.size_curve import SizeCurve
-from plena.target import Target
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port, Region
+from plena.machine.target import Target
+from plena.optimizing.size_curve import SizeCurve
+from plena.program.comparison import CheckReport
+from plena.program.rationale import Rationale
+from plena.statistics.statistics import Statistics, Weights, statistics_of
+from plena.timing.registry import DEFAULT_TIMING, profile_named, timings
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Contents:
     Attributes:
         title: the model's name, else that of the folder or file.
         origin: what the report was made from.
-        timing: the profile that chose; None if nobody knows.
+        timing: the profile that chose, perhaps none that is registered here; None if nobody knows.
         curve: measured on the code, if anybody asked for it.
         failure: why there is no program, if there is none.
         model, operators: the parts of the model and the calls of each operator, when there is no program.
@@ -76,6 +77,11 @@ class Contents:
     operators: tuple[tuple[str, int], ...] = ()
     missing: list[Missing] = field(default_factory=list[Missing])
 
+    @property
+    def ranking(self) -> str:
+        """The profile that orders tables: the one that chose if it is registered here, else the first one."""
+        return self.timing if self.timing in timings() else DEFAULT_TIMING
+
     def statistics(self) -> Statistics | None:
         """The counts; None, and an entry in `missing`, if the program cannot be counted."""
         if not self.instructions:
@@ -87,5 +93,6 @@ class Contents:
             return None
 
     def weights(self) -> Weights:
-        """Executions and cycles of every instruction; only for a program with statistics."""
-        return Weights.of(self.instructions, static_loops(self.instructions), self.target)
+        """Executions of every instruction and cycles of the profile that ranks; only for a program with statistics."""
+        profiles = [profile_named(self.ranking)]
+        return Weights.of(self.instructions, static_loops(self.instructions), self.target, profiles)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.analysis.loop_origins import common_path
-from plena.backend.assembly import format_instruction
-from plena.backend.cost_model import PROFILES
-from plena.backend.statistics import LoopCount, Statistics, Weights
-from plena.backend.stream import Provenance
+from plena.assembly import format_instruction
+from plena.assembly.stream import Provenance
+from plena.compiler.loop_origins import common_path
 from plena.report.contents import Contents
+from plena.statistics.counts import LoopCount
+from plena.statistics.statistics import Statistics, Weights
 
 MOST_LOOPS = 300
 """Rows of the tree; of more loops those with most cycles are shown."""
@@ -72,8 +72,8 @@ class LoopViews:
 
 
 def loop_views(contents: Contents, statistics: Statistics) -> LoopViews:
-    """The loops, ranked by the profile that chose (transactional if nobody knows)."""
-    profile = contents.timing if contents.timing in PROFILES else "transactional"
+    """The loops, ranked by `Contents.ranking`."""
+    profile = contents.ranking
     loops = statistics.loops
     own = _own_cycles(loops, profile)
     total = max(statistics.cycles[profile], 1)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from plena.backend.ports import Region
 from plena.errors import PlenaError
+from plena.host.ports import Region
+from plena.machine.target import Target
 from plena.report.contents import Contents, Missing
-from plena.target import Target
-from plena.verify.touched import Touched
+from plena.verification.touched import Touched
 
 WIDTH = 1000
 TALLEST = 420
@@ -126,10 +126,10 @@ def _scales(contents: Contents) -> Iterator[Region]:
 
 
 def _touched(contents: Contents) -> Mapping[str, Touched]:
-    from plena.backend.assembly import encode
-    from plena.lift.code import Code
-    from plena.lift.lifting import lifted_program, without_collection
-    from plena.verify.touched import touched
+    from plena.assembly import encode
+    from plena.lifting.code import Code
+    from plena.lifting.entry import lifted_program, without_collection
+    from plena.verification.touched import touched
 
     if not contents.instructions:
         return {}

@@ -10,16 +10,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from plena.backend.cost_model import PROFILES
-from plena.backend.statistics import Count, Statistics
-from plena.check import CheckReport
-from plena.comparison import Comparison
-from plena.rationale import SizePoint, best_by_size
+from plena.program.comparison import CheckReport
+from plena.program.rationale import SizePoint, best_by_size
+from plena.program.thresholds import Comparison
 from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views
 from plena.report.memory_pictures import memory_pictures
+from plena.statistics.counts import Count
+from plena.statistics.statistics import Statistics
 from plena.text_files import write_text
+from plena.timing.registry import remark_on
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def page_of(contents: Contents) -> str:
     What turns out not to be known is added to ``contents.missing``.
     """
     statistics = contents.statistics()
-    ranking = contents.timing if contents.timing in PROFILES else "transactional"
+    ranking = contents.ranking
     pictures = memory_pictures(contents) if contents.instructions or contents.memory_map else []
     loops = loop_views(contents, statistics) if statistics else None
     picture = _curve(contents, statistics, ranking)
@@ -59,7 +60,7 @@ def page_of(contents: Contents) -> str:
         .render(
             contents=contents,
             statistics=statistics,
-            profiles=list(PROFILES),
+            profiles=list(statistics.cycles) if statistics else [],
             ranking=ranking,
             modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
             steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
@@ -161,6 +162,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["remark_on"] = remark_on
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{share:.1%}"
     environment.filters["rough_percent"] = _rough_percent

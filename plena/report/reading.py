@@ -6,14 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from plena.backend.assembly import AsmInstruction, decode, encode, parse_asm, parse_mem
-from plena.backend.layout import TensorPlacement
-from plena.backend.ports import Port, Region
-from plena.check import CheckReport
+from plena.assembly import AsmInstruction, decode, encode, parse_asm, parse_mem
 from plena.errors import PlenaError
-from plena.program_folder import (
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port, Region
+from plena.machine.target import Target
+from plena.program.comparison import CheckReport
+from plena.program.data import ProgramData
+from plena.program.folder import load_program
+from plena.program.manifest import (
     ASM,
     MANIFEST,
     WORDS,
@@ -22,20 +25,16 @@ from plena.program_folder import (
     read_provenance,
     read_useful_macs,
 )
-from plena.rationale import Rationale
+from plena.program.rationale import Rationale
 from plena.report.contents import Contents, Missing, ModelPart
-from plena.target import Target
 from plena.text_files import read_text
-
-if TYPE_CHECKING:
-    from plena.program import Program
 
 T = TypeVar("T")
 
 NOT_COMPILED_HERE = "only this compiler's own programs say"
 
 
-def contents_of_program(program: Program, title: str = "", origin: str = "") -> Contents:
+def contents_of_program(program: ProgramData, title: str = "", origin: str = "") -> Contents:
     """A program that is whole."""
     rationale = program.rationale
     contents = Contents(
@@ -64,13 +63,11 @@ def contents_of_folder(directory: Path) -> Contents:
     Raises:
         PlenaError: there is no such folder, or nothing of a program in it.
     """
-    from plena.program import Program
-
     if not directory.is_dir():
         raise PlenaError("no such program folder", str(directory), "`plena compile` makes one.")
     name = directory.resolve().name
     try:
-        program = Program.load(directory)
+        program = load_program(directory)
     except PlenaError as error:
         return _salvaged(directory, name, error)
     model = program.rationale.model if program.rationale else ""
@@ -100,18 +97,15 @@ def contents_of_file(path: Path, target: Target, upstream_quirks: bool = False) 
 
 def measure_curve(contents: Contents) -> None:
     """Add the curve of size against cycles, measured on the code alone; it takes seconds to minutes."""
-    from plena.program import Program
-    from plena.size_curve import size_curve
+    from plena.optimizing.size_curve import size_curve
 
     if not contents.instructions:
         return
-    program = Program(
+    program = ProgramData(
         words=encode(contents.instructions), target=contents.target, placements=contents.placements
     )
     try:
-        contents.curve = size_curve(
-            program, timing="pipelined" if contents.timing == "pipelined" else "transactional"
-        )
+        contents.curve = size_curve(program, timing=contents.ranking)
     except PlenaError as error:
         contents.missing.append(Missing.because("curve", error))
 
@@ -173,7 +167,7 @@ def _salvaged(directory: Path, name: str, error: PlenaError) -> Contents:
     """The parts of a folder that can be read one by one."""
     contents = Contents(name, str(directory))
     contents.missing.append(Missing.because("whole program", error))
-    reader = _Reader(contents, directory)
+    reader = _FolderReader(contents, directory)
     manifest = reader.manifest()
     where = str(directory / MANIFEST)
     contents.instructions = reader.code()
@@ -207,7 +201,7 @@ def _salvaged(directory: Path, name: str, error: PlenaError) -> Contents:
     return contents
 
 
-class _Reader:
+class _FolderReader:
     """Reads parts of a damaged folder; what fails becomes an entry of `missing`."""
 
     def __init__(self, contents: Contents, directory: Path) -> None:

@@ -1,7 +1,7 @@
 """A machine that knows only effects: values are terms, instructions uninterpreted functions of what they read.
 
 Two programs that leave the same terms everywhere compute the same whatever the instructions mean. It runs a program
-iteration by iteration and shares nothing with plena.analysis.
+iteration by iteration and shares nothing with plena.loops.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from xdsl.ir import Block, SSAValue
 from plena.dialects.loop import AffineOp, ForOp, linear_of
 from plena.dialects.plena_isa import Instruction, Memory, Mode, RegisterOp
 from plena.dialects.plena_isa.registers import PlenaRegister
-from plena.target import Target
+from plena.machine.target import Target
 
 TINY = Target().with_settings(
     {

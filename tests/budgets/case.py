@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from plena.compiler import compile
+from plena.api.compile import compile
 
 
 class Model(Protocol):

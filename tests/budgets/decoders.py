@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from plena.target import Target
+from plena.machine.target import Target
 from tests.budgets.case import Case
 from tests.models.builders import Built, hidden, layer, public
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plena.target import Target
+from plena.machine.target import Target
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from plena.backend.assembly import decode, encode, parse_asm, parse_mem, print_asm, print_mem
+from plena.assembly import decode, encode, parse_asm, parse_mem, print_asm, print_mem
 from plena.errors import AssemblyError
 from tests.conformance.cases import Case, index
 

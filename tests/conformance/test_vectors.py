@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plena.backend.assembly import parse_mem
-from plena.backend.emulator import EmulationResult, emulate
+from plena.assembly import parse_mem
+from plena.emulator import EmulationResult, emulate
 from plena.errors import AssemblyError, EmulatorError
 from tests.conformance.cases import Case, index
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from plena.backend.emulator import Machine
-from plena.target import Target
+from plena.emulator import Machine
+from plena.machine.target import Target
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.asm"))

@@ -13,9 +13,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 import plena
-from plena.backend.assembly import encode, parse_asm, print_mem
+from plena.assembly import encode, parse_asm, print_mem
+from plena.cli import plena_cli, plena_opt
 from plena.errors import AssemblyError, PlenaError
-from plena.tools import plena_cli, plena_opt
 from tests.damage.commands import outcome
 from tests.damage.strategies import damaged_text
 from tests.hunt.test_found import SMALL

@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program_samples import linear_program, weights
 
-from plena.program_folder import checksum
-from plena.tools import plena_cli
+from plena.cli import plena_cli
+from plena.program.folder import checksum
 from tests.damage.commands import outcome
 from tests.damage.strategies import damaged_bytes, damaged_text
+from tests.program_samples import linear_program, weights
 
 X = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
 

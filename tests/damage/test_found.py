@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import plena
+from plena.cli import plena_opt
 from plena.errors import PlenaError, SettingsError
-from plena.tools import plena_opt
 from tests.damage.commands import outcome
 from tests.hunt.malformed_files import run
 

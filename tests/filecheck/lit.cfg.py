@@ -17,5 +17,8 @@ config.suffixes = [".mlir", ".asm"]
 config.test_source_root = str(_here)
 config.test_exec_root = str(_here.parents[1] / "build" / "lit")
 config.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-config.environment["PYTHONPATH"] = str(_here.parents[1])  # this tree, also where another one is installed
+# This tree, also where another one is installed; behind it what the caller has there, a second xDSL for example.
+_path = [str(_here.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+config.environment["PYTHONPATH"] = os.pathsep.join(_path)
 config.substitutions.append(("PLENA_ROUNDTRIP", "plena-opt %s --print-op-generic | plena-opt | filecheck %s"))
+config.environment["PYTHONPATH"] = str(_here.parents[1])  # the tree that holds these files, installed or not

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 import plena
+from plena.checking.reference import as_tensors
 from plena.errors import CompileError
 from plena.frontend import import_module
-from plena.reference import as_tensors
 from tests.hunt.odd_modules import M
 from tests.hunt.verdict import compare_with_torch
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import nn
 
-from plena.target import Target
+from plena.machine.target import Target
 from tests.hunt import machines
 from tests.hunt.inputs import tensor
 from tests.hunt.kinds import sources, special_sources

@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 import plena
+from plena.dialects.refusals import CompilerBug
 from plena.frontend import import_module
-from plena.refusals import CompilerBug
 from tests.hunt.odd_modules import M, i, r
 
 Random = random.Random

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import plena
-from plena.backend.assembly import encode, parse_asm, parse_mem, print_mem
+from plena.assembly import encode, parse_asm, parse_mem, print_mem
 from plena.errors import PlenaError
 from tests.damage.mistakes import damaged, wrong_value
 from tests.damage.pipelines import pipeline
@@ -91,8 +91,7 @@ class Makers:
         )  # fmt: skip
 
     def _save(self) -> None:
-        sys.path.insert(0, str(TESTS))
-        from program_samples import linear_program, weights
+        from tests.program_samples import linear_program, weights
 
         linear_program(weights()).save(self.saved)
 
@@ -146,7 +145,7 @@ class Makers:
         def read() -> None:
             from xdsl.utils.exceptions import ArgSpecParseError
 
-            from plena.tools.plena_opt import PlenaOpt, message_of
+            from plena.cli.plena_opt import PlenaOpt, message_of
 
             (self.folder / name).write_text(text, encoding="utf-8", newline="")
             try:
@@ -183,7 +182,7 @@ class Makers:
 
     def program_folder(self, chance: random.Random) -> Attempt:
         """A folder with a wrong manifest or a damaged file whose checksum agrees."""
-        from plena.program_folder import checksum
+        from plena.program.folder import checksum
 
         folder = self.folder / "folder"
         manifest = json.loads((self.saved / "manifest.json").read_text())

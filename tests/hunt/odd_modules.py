@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from plena.compiler import compile
+from plena.api.compile import compile
+from plena.checking.reference import as_tensors
+from plena.dialects.refusals import CompilerBug
 from plena.errors import PlenaError
-from plena.reference import as_tensors
-from plena.refusals import CompilerBug
 
 
 class M(nn.Module):

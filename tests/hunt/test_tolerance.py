@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plena.target import Target
+from plena.machine.target import Target
 from tests.hunt.tolerance import Expected, Wrong, rounded_results
 
 

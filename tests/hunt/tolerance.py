@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plena.backend.number_formats import Mx, NumberFormat
-from plena.plain_torch import plain_torch
-from plena.target import Target
+from plena.checking.plain_torch import plain_torch
+from plena.machine.number_formats import Mx, NumberFormat
+from plena.machine.target import Target
 
 FORMATS = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
 
@@ -146,7 +146,8 @@ def _of_all(x: Tensor) -> float:
 
 
 def leaves(module: nn.Module, state: dict[str, Tensor], args: Sequence[Any]) -> list[Any]:
-    """What a module returns, flat."""
+    """What a module returns in evaluation mode, flat."""
+    module.eval()
     with plain_torch():
         outputs = torch.func.functional_call(module, state, tuple(args)) if state else module(*args)
     return pytree.tree_leaves(outputs)

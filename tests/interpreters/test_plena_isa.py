@@ -11,18 +11,18 @@ from xdsl.dialects.builtin import Builtin, ModuleOp
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import InterpretationError
 
-from plena.backend.assembly import encode, parse_asm
-from plena.backend.emulator import EmulationResult, emulate
-from plena.backend.statistics import statistics_of
-from plena.backend.stream import instructions_from_module, module_from_instructions
+from plena.assembly import encode, parse_asm
+from plena.assembly.stream import instructions_from_module, module_from_instructions
 from plena.dialects.loop import Loop
 from plena.dialects.plena_isa import INSTRUCTIONS, PlenaISA
+from plena.emulator import EmulationResult, emulate
 from plena.errors import EmulatorError
 from plena.interpreters.plena_isa import run_module
+from plena.machine.target import Target
 from plena.passes.allocate_registers import AllocateRegisters
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.set_state import SetState
-from plena.target import Target
+from plena.statistics.statistics import statistics_of
 from tests.conformance.cases import Case, index
 from tests.properties.strategies_isa import AFFINE, Text
 from tests.properties.strategies_programs import (

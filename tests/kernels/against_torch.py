@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plena.compiler import compile
-from plena.program import Program
-from plena.target import Target
+from plena.api.compile import compile
+from plena.api.program import Program
+from plena.machine.target import Target
 from tests.kernels.checking import FUNCTION_ERROR, Function
 
 

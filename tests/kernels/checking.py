@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from plena.comparison import Comparison, Thresholds
-from plena.compiler import compile
-from plena.program import Program
-from plena.reference import as_tensors
-from plena.target import Target
+from plena.api.compile import compile
+from plena.api.program import Program
+from plena.checking.reference import as_tensors
+from plena.machine.target import Target
+from plena.program.thresholds import Comparison, Thresholds
 
 FUNCTION_ERROR = 0.006
 """Relative RMS error that a few bf16 roundings in a row may cause."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from plena.backend.assembly import decode
+from plena.assembly import decode
 from plena.errors import CompileError
 from tests.kernels.checking import MACHINES, check
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from plena.comparison import Comparison, Thresholds
-from plena.reference import as_tensors
+from plena.checking.reference import as_tensors
+from plena.program.thresholds import Comparison, Thresholds
 from tests.kernels.checking import Function, check, machine
 from tests.poison import check_reads_what_is_defined
 

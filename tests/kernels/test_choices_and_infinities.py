@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import pad, sigmoid
 
-from plena.compiler import compile
+from plena.api.compile import compile
 from plena.errors import CompileError
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function

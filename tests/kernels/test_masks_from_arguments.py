@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from plena.compiler import compile
+from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import plena
-from plena.target import Target
+from plena.machine.target import Target
 
 ROWS, COLUMNS = 64, 1408
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import layer_norm, rms_norm
 
-from plena.backend.number_formats import bf16_round
+from plena.machine.number_formats import bf16_round
 from tests.kernels.checking import MACHINES, check
 
 Floats = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ from torch import nn
 from xdsl.dialects.builtin import ModuleOp
 
 import plena
-from plena import search
+from plena.compiler import search
 from plena.kernels.schedule import Schedule
 
 TILE = 4096

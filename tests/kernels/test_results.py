@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import plena
-from plena.compiler import compile
+from plena.api.compile import compile
+from plena.api.program import Program
 from plena.errors import CompileError, PlenaError
-from plena.program import Program
 from tests.kernels.against_torch import against_torch, exact
 from tests.kernels.checking import MACHINES, Function, check
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plena.compiler import compile
+from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, exact
 from tests.kernels.checking import Function

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plena.compiler import compile
-from plena.program import Program
+from plena.api.compile import compile
+from plena.api.program import Program
 from tests.models.builders import Built
 
 MACHINE = 0.002

@@ -11,12 +11,12 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.loop import ForOp
-from plena.dialects.tile import BufferOp, ConstantOp, TileOp, ops, root_of
+from plena.dialects.tile import BufferOp, ConstantOp, ShiftOp, TileOp, ZeroOp, root_of
 from plena.driver import run_pipeline
 from plena.errors import CompileError
+from plena.machine.target import Target
 from plena.passes.allocate_buffers import capacity
 from plena.passes.convert_tile_to_isa import SCALE_PLANE
-from plena.target import Target
 from tests.harness_tile import SMALL, parse
 from tests.properties.strategies_isa import Text
 
@@ -57,17 +57,16 @@ def test_what_a_loop_uses_lives_through_it() -> None:
     buffers = allocated(f"""{DECLARATIONS}
     {zeros("a")}
     loop.for %i = 0 to 3 {{
-      tile.map kind = "exp" out(%c : vector) a(%a : vector) rows = 1
+      tile.shift out(%c : vector) x(%a : vector) rows = 1 blocks = 1
       {zeros("b")}
     }}""")
     assert not share(buffers["a"], buffers["b"])
     assert share(buffers["b"], buffers["c"])
 
 
-@pytest.mark.parametrize(("kind", "meets"), [("input = 0 : i64", "before"), ("output = 0 : i64", "after")])
+@pytest.mark.parametrize(("kind", "meets"), [("input", "before"), ("output", "after")])
 def test_tensors_of_the_host_live_from_the_start_or_to_the_end(kind: str, meets: str) -> None:
-    placement = f"""{{name = "t", memory = "vector", address = 0 : i64, shape = [4 : i64, 16 : i64],
-        layout = "column_blocks", format = "bf16", source = {{{kind}}}, padded = [4 : i64, 16 : i64]}}"""
+    placement = f"""#tile.placement<"t" of {kind} 0 as column_blocks [4, 16] bf16>"""
     buffers = allocated(f"""
     %t = tile.buffer @t [64] : !tile.buffer<vector> placements [{placement}]
     %before = tile.buffer @before [64] : !tile.buffer<vector>
@@ -182,12 +181,12 @@ def programs(draw: st.DrawFn) -> Text:
                 known |= inner
             elif choice == 0 or not known:
                 dst = draw(st.sampled_from(values))
-                add(ops.ZeroOp.make(dst=dst, rows=1))
+                add(ZeroOp(dst=dst, rows=1))
                 known.add(dst)
             else:
                 source = draw(st.sampled_from(sorted(known, key=values.index)))
                 dst = draw(st.sampled_from(values))
-                add(ops.MapOp.make(kind="exp", out=dst, a=source, rows=1))
+                add(ShiftOp(out=dst, x=source, rows=1, blocks=1, x_block=0, out_block=0, lanes=0))
                 known.add(dst)
 
     fill(module.body.block, set(), 0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.parser import Parser
 
-from plena.dialects.tile import ElementwiseOp, ops
+from plena.dialects.tile import ElementwiseOp
 from plena.driver import context, run_pipeline
 from tests.harness_tile import SMALL, run_both
 
@@ -21,10 +21,10 @@ binary = st.sampled_from(["add", "sub", "mul"])
 
 @st.composite
 def steps(draw: st.DrawFn) -> str:
-    """One operation on panels: elementwise in one of its forms, a map, or something in between that reads or writes."""
+    """One operation on panels: elementwise in one of its forms, or something in between that reads or writes."""
     out, a, b = draw(panels), draw(panels), draw(panels)
     row = 0 if draw(st.booleans()) and b != out else VLEN
-    match draw(st.sampled_from(["one", "two", "both", "map", "word", "shift", "zero"])):
+    match draw(st.sampled_from(["one", "two", "both", "word", "shift", "zero"])):
         case "one":
             return _elementwise(
                 [out], [(a, VLEN)], f'%r = tile.lanewise "{draw(binary)}" %i0, %word : !tile.buffer<fp>', "%r"
@@ -38,11 +38,6 @@ def steps(draw: st.DrawFn) -> str:
             text = '%r = tile.lanewise "add" %i0, %i1 : !tile.lanes\n'
             text += f'%q = tile.lanewise "{draw(binary)}" %r, %i0 : !tile.lanes'
             return _elementwise([a, b], [(a, VLEN), (b, VLEN)], text, "%r, %q")
-        case "map":
-            strides = f"rows = {ROWS} blocks = 1 out_row = {VLEN} out_block = {SIZE} a_row = {VLEN} a_block = {SIZE}"
-            other = f"b(%p{b} : vector)" if row else "b(%word : fp)"
-            right = f"b_row = {VLEN} b_block = {SIZE}" if row else ""
-            return f'tile.map kind = "{draw(binary)}" out(%p{out} : vector) a(%p{a} : vector) {other} {strides} {right}'
         case "word":
             return 'tile.map_words kind = "mul" out(%spare : fp) a(%word : fp) b(%word : fp) count = 1'
         case "shift" if out != a:
@@ -101,4 +96,4 @@ def test_fused_once_more_nothing_changes() -> None:
     once = module.clone()
     run_pipeline(module, ("fuse-elementwise",))
     assert module.is_structurally_equivalent(once)
-    assert sum(isinstance(op, ElementwiseOp | ops.MapOp) for op in module.walk()) == 1
+    assert sum(isinstance(op, ElementwiseOp) for op in module.walk()) == 1

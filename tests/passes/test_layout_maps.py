@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.passes.sink_layouts import inverse
-from plena.tensor_rewrites.layout_maps import LayoutMap
+from plena.tensor.layout_maps import LayoutMap
 
 sizes = st.sampled_from([1, 2, 3, 4, 6])
 

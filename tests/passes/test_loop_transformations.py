@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from affine.programs import Program, context, parse, programs
-from affine.sequence import executed
-from affine.uninterpreted import TINY, final_state
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.passes import ModulePass
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.errors import CompileError
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.fuse_loops import FuseLoops
@@ -21,6 +18,9 @@ from plena.passes.peel_loops import PeelLoops
 from plena.passes.strip_mine_loops import StripMineLoops
 from plena.passes.unroll_and_jam import UnrollAndJam
 from plena.passes.unroll_loops import UnrollLoops
+from tests.affine.programs import Program, context, parse, programs
+from tests.affine.sequence import executed
+from tests.affine.uninterpreted import TINY, final_state
 
 
 def apply(program: Program, transformation: ModulePass) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 
 import pytest
-from affine.programs import parse
-from register_form.matmul_nests import dual, figures, single
-from register_form.trace import trace
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import instructions_in
 from plena.errors import CompileError
-from plena.lowering.kernel import KernelBuilder
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 from plena.passes.materialize_addresses import MaterializeAddresses
-from plena.target import Target
+from tests.affine.programs import parse
+from tests.register_form.matmul_nests import dual, figures, single
+from tests.register_form.trace import trace
 
 
 def materialized(module: ModuleOp, registers: int = 15) -> ModuleOp:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from affine.programs import Program, context, parse, programs
-from affine.sequence import executed
 from hypothesis import given, settings
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
-from plena.analysis.loop_nests import loops_in
-from plena.backend.stream import MODULE_ATTRIBUTE
+from plena.dialects.loop.nests import loops_in
+from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.passes.reroll_loops import RerollLoops
+from tests.affine.programs import Program, context, parse, programs
+from tests.affine.sequence import executed
 
 SPLIT = """
 loop.for %i = 0 to 3 {

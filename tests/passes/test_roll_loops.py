@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from affine.programs import OTHER_KINDS, VECTOR_KINDS, Program, context, parse, programs
-from affine.sequence import executed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.loop_nests import loops_in
 from plena.dialects.loop import ForOp
+from plena.dialects.loop.nests import loops_in
 from plena.dialects.plena_isa import Instruction
 from plena.passes.canonicalize_loops import CanonicalizeLoops
 from plena.passes.roll_loops import RollLoops
 from plena.passes.unroll_loops import UnrollLoops
+from tests.affine.programs import OTHER_KINDS, VECTOR_KINDS, Program, context, parse, programs
+from tests.affine.sequence import executed
 
 
 def roll(module: ModuleOp) -> None:
@@ -145,15 +145,15 @@ def test_nothing_to_roll_changes_nothing() -> None:
 
 
 def test_trip_counts_fit_the_immediate() -> None:
-    from plena.analysis import roll as rolling
+    from plena.loops.rolling import search as rolling
 
-    limit = rolling.TRIP_LIMIT
+    limit = rolling.LARGEST_TRIP_COUNT
     try:
-        rolling.TRIP_LIMIT = 5
+        rolling.LARGEST_TRIP_COUNT = 5
         module = parse("\n".join(["plena_isa.c_break"] * 23))
         roll(module)
     finally:
-        rolling.TRIP_LIMIT = limit
+        rolling.LARGEST_TRIP_COUNT = limit
     assert len(executed(module)) == 23
     assert all(loop.trips <= 5 for loop in loops_in(module))
     assert static(module) < 23

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from affine.programs import Program, context, parse, programs
-from affine.uninterpreted import TINY, final_state
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.loop_nests import loops_in
-from plena.analysis.selection.apply import apply_choices
+from plena.dialects.loop.nests import loops_in
 from plena.errors import CompileError
-from plena.passes.select_loops import SelectLoops, candidates, lowered_costs, select
-from plena.target import Target
+from plena.loops.selection.apply import apply_choices
+from plena.machine.target import Target
+from plena.passes.emission import counted
+from plena.passes.select_loops import SelectLoops, candidates, select
+from tests.affine.programs import Program, context, parse, programs
+from tests.affine.uninterpreted import TINY, final_state
 
 
 @given(programs(shapes=("free", "nest", "pair")), st.sampled_from(("cycles", "size")), st.integers(8, 80))
@@ -84,7 +85,8 @@ def chosen(text: str, **options: object) -> tuple[ModuleOp, int, int]:
     module = parse(text)
     SelectLoops(**options).apply(context(), module)  # type: ignore[arg-type]
     timing = options.get("timing", "transactional")
-    return module, *lowered_costs(module.clone(), str(timing))
+    lowered = counted(module.clone(), str(timing))
+    return module, lowered.static, lowered.cycles
 
 
 def test_attention_in_forty_eight_instructions() -> None:
@@ -138,7 +140,8 @@ def test_predictions_are_near_the_real_costs(text: str) -> None:
     for point in points[:: max(1, len(points) // 8)]:
         module = parse(text)
         apply_choices(module, point.choices)
-        static, cycles = lowered_costs(module, "transactional")
+        lowered = counted(module, "transactional")
+        static, cycles = lowered.static, lowered.cycles
         assert static == pytest.approx(point.static, rel=0.1, abs=4)
         assert cycles == pytest.approx(point.cycles, rel=0.01)
 

@@ -15,9 +15,9 @@ from xdsl.ir import Block, SSAValue
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import Instruction, instructions_in
 from plena.errors import CompileError
-from plena.lowering.kernel import KernelBuilder
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 from plena.passes.set_state import SetState
-from plena.target import Target
 
 
 class StateTrace:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import plena
-from plena.target import Target
+from plena.machine.target import Target
 
 MACHINES = ((64, 4, 16, 4), (64, 16, 64, 1), (16, 4, 4, 4), (32, 8, 8, 4), (128, 16, 32, 4), (256, 64, 64, 4))
 """MLEN, BLEN, HLEN, broadcast amount."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from plena.backend.assembly import AsmInstruction
+from plena.assembly import AsmInstruction
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import INSTRUCTIONS, OP_OF_MNEMONIC, Instruction, Kind, Mode, RegisterOp
 from plena.dialects.plena_isa.instruction import REGISTER_OF_KIND, operand_slots, property_slots
@@ -105,7 +105,7 @@ def affine_instructions(draw: st.DrawFn, op: type[Instruction], scope: Scope) ->
         else:
             operands[slot.name] = draw(st.sampled_from(scope.cells[slot.kind]))
     operands |= {slot.name: draw(numbers(slot)) for slot in property_slots(op.SPEC)}
-    made = op.make(attributes=draw(attributes()), **operands)
+    made = op.named(operands, draw(attributes()))
     scope.indices.extend(made.results)
     return [*needed, made]
 
@@ -116,7 +116,7 @@ def register_instructions(draw: st.DrawFn, op: type[Instruction], scope: Scope) 
     slots = [slot for slot in op.SPEC.slots if slot.is_register]
     operands: dict[str, SSAValue | int] = {s.name: draw(st.sampled_from(scope.cells[s.kind])) for s in slots}
     operands |= {slot.name: draw(numbers(slot)) for slot in property_slots(op.SPEC)}
-    return [op.make(attributes=draw(attributes()), **operands)]
+    return [op.named(operands, draw(attributes()))]
 
 
 InstructionStrategy = Callable[[type[Instruction], Scope], st.SearchStrategy[list[Operation]]]

@@ -17,7 +17,7 @@ from xdsl.ir import Block, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, FRegister, GPRegister, RegisterOp
-from plena.target import Target
+from plena.machine.target import Target
 from tests.properties.strategies_isa import Text
 
 SMALL = Target().with_settings(
@@ -135,7 +135,7 @@ class _Drawer:
         return SMALL.hlen * self.draw(st.integers(0, SMALL.broadcast_amount - 1))
 
     def add(self, place: _Place, mnemonic: str, **values: SSAValue | int) -> None:
-        op = OP_OF_MNEMONIC[mnemonic].make(attributes=None, **values)
+        op = OP_OF_MNEMONIC[mnemonic].named(values)
         place.block.add_op(op)
         for result in op.results:
             place.largest[result] = LARGEST_SYMBOL

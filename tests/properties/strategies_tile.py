@@ -7,38 +7,48 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from hypothesis import strategies as st
-from xdsl.dialects.builtin import DictionaryAttr, ModuleOp, StringAttr
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.dialects.builtin import ModuleOp, StringAttr, SymbolRefAttr
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from plena.backend.layout import Source, TensorPlacement
-from plena.backend.view import Permute, Reshape
 from plena.dialects.loop import AffineOp, ForOp, Linear
+from plena.dialects.plena import FullAttr
 from plena.dialects.tile import (
     TILE_OPS,
     AddressOp,
     BufferOp,
     ConstantOp,
+    DataOp,
+    DeclaredOp,
     ElementwiseOp,
     LanesYieldOp,
     LanewiseOp,
+    MatrixAttr,
     PanelRows,
-    TileOp,
+    PlacementAttr,
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
 from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
-from plena.dialects.tile.ops import MAP_KINDS
-from plena.dialects.tile.placements import to_attribute
+from plena.host.layout import Source, TensorPlacement
+from plena.host.mask_steps import Biases, Hidden
+from plena.host.placement_attributes import placement_attribute
+from plena.host.view import Array, Bits, Compare, Pad, Permute, Reshape, Slice
 from tests.properties.strategies_isa import Text, attributes
 
-KINDS = {"tile.map": MAP_KINDS}
-"""Words of operations that do not declare them as KINDS."""
-
-DECLARATIONS = (BufferOp, ConstantOp, ViewOp, AddressOp)
+DECLARATIONS = (BufferOp, ConstantOp, DataOp, ViewOp, AddressOp)
 WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
 DRAWN = (*DECLARATIONS, *WITH_BODY, *TILE_OPS)
 """Every operation that these strategies draw."""
+
+SOURCES = (Source("input", 2), Source("output", 0), Source("scratch"))
+DATA: dict[str, Attribute | Array] = {
+    "layers.0.w": SymbolRefAttr("layers.0.w"),
+    str(FullAttr(0.5, (3, 5))): FullAttr(0.5, (3, 5)),
+    "ones": np.ones((3, 5), np.float32),
+}
+"""What placements name."""
 
 NUMBERS = st.integers(0, 8) | st.sampled_from([64, 4096, 262144, (1 << 40) + 1])
 
@@ -55,31 +65,46 @@ class Scope:
 
 
 @st.composite
-def placements(draw: st.DrawFn) -> DictionaryAttr:
+def placements(draw: st.DrawFn) -> PlacementAttr:
     """A placement as an attribute, parts present and absent."""
     placement = TensorPlacement(
         name=draw(st.sampled_from(["x", "layers.0.weight"])),
         memory="hbm",
-        address=draw(st.integers(0, 1 << 33)),
+        address=draw(st.integers(0, 99)),
         shape=(3, 5),
         layout="tiled",
         format="HBM_M_WEIGHT_TYPE",
-        source=draw(st.sampled_from([Source("input", 2), Source("data", symbol="w"), Source("scratch")])),
+        source=draw(st.sampled_from([*SOURCES, *(Source("data", symbol=symbol) for symbol in DATA)])),
         padded=draw(st.sampled_from([(), (64, 64)])),
-        view=draw(st.sampled_from([(), (Reshape((5, 3)), Permute((1, 0)))])),
+        view=draw(
+            st.sampled_from(
+                [
+                    (),
+                    (Reshape((5, 3)), Permute((1, 0))),
+                    (Slice(0, 1, 4), Pad(1, 0, 2)),
+                    (Compare("lt", float("inf")), Bits(), Biases((1, -2)), Hidden((), (3,), 64, empty=-1)),
+                ]
+            )
+        ),
         scale=draw(st.sampled_from([1.0, 0.125])),
+        order=draw(st.sampled_from(["rows", "columns"])),
+        limit=draw(st.integers(0, 1)),
+        residual=draw(st.booleans()),
+        staging=draw(st.sampled_from(["public", "nearest"])),
     )
-    return to_attribute(placement.to_json())
+    return placement_attribute(placement, DATA)
 
 
 @st.composite
 def buffers(draw: st.DrawFn, name: str, space: str) -> BufferOp:
     """A declaration, placed or not."""
-    size, address = draw(st.integers(1, 1 << 40)), draw(st.none() | NUMBERS)
+    placed = draw(st.lists(placements(), max_size=2))
+    least = max((p.offset.data + p.elements for p in placed), default=1)
+    size, address = draw(st.integers(least, 1 << 40)), draw(st.none() | NUMBERS)
     anchor = None
     if space in ("matrix", "vector") and draw(st.booleans()):
         anchor = (draw(st.sampled_from(["vector_0", "w"])), draw(NUMBERS))
-    return BufferOp(name, space, size, address, draw(st.lists(placements(), max_size=2)), anchor)
+    return BufferOp(name, space, size, address, placed, anchor)
 
 
 @st.composite
@@ -87,6 +112,18 @@ def constants(draw: st.DrawFn) -> ConstantOp:
     """Some words of FP SRAM."""
     numbers = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1e-6])
     return ConstantOp(tuple(draw(st.lists(numbers, min_size=1, max_size=3))), draw(st.none() | NUMBERS))
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> DataOp:
+    """A matrix of a kernel's own, printed as numbers, one number or bytes."""
+    rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    numbers = st.floats(width=32, allow_nan=False)
+    if draw(st.booleans()):
+        return DataOp("g", MatrixAttr.of(np.full((rows, columns), draw(numbers), np.float32)))
+    count = rows * columns
+    values = draw(st.lists(numbers, min_size=count, max_size=count))
+    return DataOp("g", MatrixAttr.of(np.array(values, np.float32).reshape(rows, columns)))
 
 
 @st.composite
@@ -101,7 +138,7 @@ def views(draw: st.DrawFn, scope: Scope) -> list[Operation]:
 
 
 @st.composite
-def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Operation]:
+def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list[Operation]:
     """A tile operation with named operands; optional ones are there or not."""
     values: dict[str, SSAValue | int | str | None] = {}
     for name, spaces in op.SPACES.items():
@@ -111,8 +148,8 @@ def tile_operations(draw: st.DrawFn, op: type[TileOp], scope: Scope) -> list[Ope
         if draw(st.booleans()):
             values[name] = draw(NUMBERS)
     for name in op.WORDS:
-        values[name] = draw(st.sampled_from(KINDS.get(op.name) or op.KINDS))
-    return [op.make(attributes=draw(attributes()), **values)]
+        values[name] = draw(st.sampled_from(op.WORDS[name]))
+    return [op.named(values, draw(attributes()))]
 
 
 @st.composite
@@ -168,6 +205,8 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
         return st.sampled_from(SPACES).flatmap(lambda space: buffers("more", space)).map(lambda o: [o])
     if op is ConstantOp:
         return constants().map(lambda o: [o])
+    if op is DataOp:
+        return matrices().map(lambda o: [o])
     if op is ViewOp:
         return views(scope)
     if op is AddressOp:
@@ -175,7 +214,7 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
         return st.sampled_from(every).map(lambda value: [AddressOp(value)])
     if op in WITH_BODY:
         return elementwise(scope)
-    assert issubclass(op, TileOp)
+    assert issubclass(op, DeclaredOp)
     return tile_operations(op, scope)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from plena.comparison import Comparison, Thresholds
-from plena.reference import as_tensors
+from plena.checking.reference import as_tensors
+from plena.program.thresholds import Comparison, Thresholds
 from tests.poison import check_reads_what_is_defined
 from tests.properties.strategies_attention import Attention, Case, cases
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from register_form.programs import Program, programs
-from register_form.trace import Trace, trace
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.analysis.addressing.extract import program_of
-from plena.analysis.addressing.planner import QUICK, Planner, plan_program
 from plena.dialects.plena_isa import GPRegister, RegisterOp, instructions_in
 from plena.errors import CompileError
 from plena.passes.materialize_addresses import MaterializeAddresses
+from plena.registers.addressing.extract import program_of
+from plena.registers.addressing.planner import QUICK, Planner, plan_program
+from tests.register_form.programs import Program, programs
+from tests.register_form.trace import Trace, trace
 
 
 def virtual_cells(module: ModuleOp) -> int:

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import Builtin, ModuleOp
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 
-from plena.backend.assembly import (
+from plena.assembly import (
     AsmInstruction,
     decode,
     encode,
@@ -23,7 +23,7 @@ from plena.backend.assembly import (
     print_asm,
     print_mem,
 )
-from plena.backend.stream import instructions_from_module, module_from_instructions
+from plena.assembly.stream import instructions_from_module, module_from_instructions
 from plena.dialects.loop import ForOp, Loop
 from plena.dialects.plena_isa import INSTRUCTIONS, OP_OF_MNEMONIC, Instruction, PlenaISA
 from plena.errors import AssemblyError, PlenaError

@@ -12,8 +12,8 @@ from xdsl.ir import Block
 
 from plena.dialects.loop import ForOp, Linear
 from plena.dialects.plena_isa import Instruction
-from plena.lowering.kernel import KernelBuilder
-from plena.target import Target
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 
 TILE, STEP, LANES, COLUMN_BLOCKS, BLOCKS, ROWS = 4096, 256, 4, 22, 16, 64
 

@@ -7,8 +7,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.lowering.kernel import KernelBuilder
-from plena.target import Target
+from plena.instructions.kernel import KernelBuilder
+from plena.machine.target import Target
 
 
 class Program:

@@ -2,7 +2,7 @@
 
 The affine form is evaluated by its expressions, the register form by its scalar instructions and loop counters;
 f registers hold terms that say how they were computed. The sequences of two forms of a program must be equal. It
-shares nothing with plena.analysis.
+shares nothing with plena.loops.
 """
 
 from __future__ import annotations

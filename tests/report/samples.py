@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from program_samples import linear_program, weights
 
-from plena.program import Program
+from plena.api.program import Program
+from tests.program_samples import linear_program, weights
 
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32))
 

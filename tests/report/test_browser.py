@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.samples import saved_program
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from plena.tools import plena_cli
+from plena.cli import plena_cli
+from tests.report.samples import saved_program
 
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "

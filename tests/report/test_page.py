@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report.samples import Page, checked_program, saved_program
 
-from plena.backend.statistics import statistics_of
-from plena.comparison import Thresholds
+from plena.program.thresholds import Thresholds
 from plena.report import page_of
 from plena.report.reading import contents_of_folder, contents_of_program
+from plena.statistics.statistics import statistics_of
+from tests.report.samples import Page, checked_program, saved_program
 
 
 @pytest.fixture(scope="module")

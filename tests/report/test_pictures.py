@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plena.backend.ports import Region
-from plena.rationale import SizePoint, best_by_size
+from plena.host.ports import Region
+from plena.program.rationale import SizePoint, best_by_size
 from plena.report.contents import Contents
 from plena.report.curve_picture import HEIGHT, LEFT, RIGHT, WIDTH, curve_picture
 from plena.report.memory_pictures import WIDTH as MAP_WIDTH

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from program_samples import LINEAR, SMALL
-from report.samples import Page, saved_program
 
-from plena.backend.assembly import encode, parse_asm, print_mem
+from plena.assembly import encode, parse_asm, print_mem
 from plena.errors import PlenaError
+from plena.machine.target import Target
 from plena.report import page_of
 from plena.report.reading import (
     contents_of_failure,
@@ -20,7 +19,8 @@ from plena.report.reading import (
     contents_of_folder,
     measure_curve,
 )
-from plena.target import Target
+from tests.program_samples import LINEAR, SMALL
+from tests.report.samples import Page, saved_program
 
 
 @pytest.fixture

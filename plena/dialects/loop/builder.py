@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from plena.dialects.loop.linear import Linear
 from plena.dialects.loop.ops import AffineOp, ForOp
+from plena.dialects.provenance import STEP_ATTRIBUTE
 
 Address = Linear | int
 
@@ -66,7 +67,7 @@ class LoopBuilder:
     def step(self, name: str) -> Generator[None]:
         """Names the kernel step that the operations appended inside belong to."""
         before = self.provenance
-        self.provenance = {**before, "plena.step": StringAttr(name)}
+        self.provenance = {**before, STEP_ATTRIBUTE: StringAttr(name)}
         yield
         self.provenance = before
 

@@ -1,69 +1,77 @@
-"""Linear expressions over index values: the algebra of every address in the compiler."""
+"""Linear expressions: the algebra of every address in the compiler."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, cast
 
 from xdsl.ir import SSAValue
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """`constant + sum(coefficient * value)`, canonical: no zero coefficients, one term per value.
+    K = TypeVar("K", default=SSAValue)
+    J = TypeVar("J", default=SSAValue)
+    K_contra = TypeVar("K_contra", contravariant=True)
+else:
+    from typing import TypeVar
 
-    The values are `index` SSA values: loop indices and symbols loaded at run time. Terms keep the order in which
-    they were first met; equality ignores it.
+    K = TypeVar("K")
+    J = TypeVar("J")
+    K_contra = TypeVar("K_contra", contravariant=True)
+
+
+class Bounds(Protocol[K_contra]):
+    """Inclusive bounds by index: a mapping, or a list where indices are numbers."""
+
+    def __getitem__(self, index: K_contra, /) -> tuple[int, int]: ...
+
+
+def collected(terms: Iterable[tuple[K, int]]) -> dict[K, int]:
+    """Coefficients by index, those of repeated ones added up; they may be zero."""
+    total: dict[K, int] = {}
+    for index, coefficient in terms:
+        total[index] = total.get(index, 0) + coefficient
+    return total
+
+
+class Expression(Generic[K]):
+    """`constant + sum(coefficient * index)`: no zero coefficients, one term per index. Never changed.
+
+    Equality ignores the order of terms. What the numbers are, integers or integers modulo something, and what an
+    index is, a subclass or its user says.
     """
 
-    constant: int = 0
-    terms: tuple[tuple[SSAValue, int], ...] = ()
+    __slots__ = ("_hash", "constant", "terms")
 
-    @staticmethod
-    def of(constant: int, terms: Mapping[SSAValue, int] | Iterable[tuple[SSAValue, int]] = ()) -> Linear:
-        """Builds the canonical form, adding up repeated values and dropping zero coefficients."""
-        total: dict[SSAValue, int] = {}
-        pairs = terms.items() if isinstance(terms, Mapping) else terms
-        for value, coefficient in cast("Iterable[tuple[SSAValue, int]]", pairs):
-            total[value] = total.get(value, 0) + coefficient
-        return Linear(constant, tuple((v, c) for v, c in total.items() if c))
+    constant: Final[int]
+    terms: Final[tuple[tuple[K, int], ...]]  # type: ignore[misc]
 
-    @staticmethod
-    def index(value: SSAValue) -> Linear:
-        """The expression that is just `value`."""
-        return Linear(0, ((value, 1),))
+    def __init__(self, constant: int = 0, terms: tuple[tuple[K, int], ...] = ()) -> None:
+        self.constant = constant
+        self.terms = terms
+        self._hash = 0
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Linear):
+        if not isinstance(other, Expression):
             return NotImplemented
-        return self.constant == other.constant and self.variable_part == other.variable_part
+        if self.constant != other.constant:
+            return False
+        theirs = cast("tuple[tuple[Any, int], ...]", other.terms)
+        return self.terms == theirs or (
+            len(self.terms) == len(theirs) > 1 and frozenset(self.terms) == frozenset(theirs)
+        )
 
     def __hash__(self) -> int:
-        return hash((self.constant, self.variable_part))
+        if not self._hash:
+            self._hash = hash((self.constant, frozenset(self.terms))) or 1
+        return self._hash
 
-    def __add__(self, other: Linear | int) -> Linear:
-        if isinstance(other, int):
-            return Linear(self.constant + other, self.terms)
-        return Linear.of(self.constant + other.constant, self.terms + other.terms)
-
-    __radd__ = __add__
-
-    def __neg__(self) -> Linear:
-        return self * -1
-
-    def __sub__(self, other: Linear | int) -> Linear:
-        return self + (-other)
-
-    def __mul__(self, factor: int) -> Linear:
-        if not factor:
-            return Linear()
-        return Linear(self.constant * factor, tuple((v, c * factor) for v, c in self.terms))
-
-    __rmul__ = __mul__
+    def __repr__(self) -> str:
+        return " + ".join([str(self.constant), *(f"{c} * {i!r}" for i, c in self.terms)])
 
     @property
-    def variable_part(self) -> frozenset[tuple[SSAValue, int]]:
+    def variable_part(self) -> frozenset[tuple[K, int]]:
         """What distinguishes two addresses that do not differ by a constant."""
         return frozenset(self.terms)
 
@@ -71,34 +79,81 @@ class Linear:
     def is_constant(self) -> bool:
         return not self.terms
 
-    def coefficient(self, value: SSAValue) -> int:
-        """The coefficient of `value`, zero when it does not occur."""
-        return next((c for v, c in self.terms if v is value), 0)
+    def coefficient(self, index: K) -> int:
+        """The coefficient of an index, zero when it does not occur."""
+        for own, coefficient in self.terms:
+            if own is index or own == index:
+                return coefficient
+        return 0
 
-    def without(self, value: SSAValue) -> Linear:
+
+class Linear(Expression[K]):
+    """A linear expression over the integers.
+
+    Indices of IR are `index` SSA values: loop indices and symbols loaded at run time; plain data has numbers and names
+    for them. Terms keep the order in which they were first met.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def of(constant: int, terms: Mapping[J, int] | Iterable[tuple[J, int]] = ()) -> Linear[J]:
+        """Builds the canonical form, adding up repeated values and dropping zero coefficients."""
+        pairs = cast("Iterable[tuple[J, int]]", terms.items() if isinstance(terms, Mapping) else terms)
+        return Linear(constant, tuple((i, c) for i, c in collected(pairs).items() if c))
+
+    @staticmethod
+    def index(value: SSAValue) -> Linear[SSAValue]:
+        """The expression that is just `value`."""
+        return Linear(0, ((value, 1),))
+
+    def __add__(self, other: Linear[K] | int) -> Linear[K]:
+        if isinstance(other, int):
+            return Linear(self.constant + other, self.terms)
+        return Linear.of(self.constant + other.constant, self.terms + other.terms)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Linear[K]:
+        return self * -1
+
+    def __sub__(self, other: Linear[K] | int) -> Linear[K]:
+        return self + (-other)
+
+    def __mul__(self, factor: int) -> Linear[K]:
+        if not factor:
+            return Linear()
+        return Linear(self.constant * factor, tuple((i, c * factor) for i, c in self.terms))
+
+    __rmul__ = __mul__
+
+    def without(self, value: K) -> Linear[K]:
         """The expression with the term of `value` dropped (its value at `value = 0`)."""
-        return Linear(self.constant, tuple((v, c) for v, c in self.terms if v is not value))
+        return Linear(self.constant, tuple((i, c) for i, c in self.terms if i is not value and i != value))
 
-    def substitute(self, value: SSAValue, replacement: Linear | int) -> Linear:
+    def substitute(self, value: K, replacement: Linear[K] | int) -> Linear[K]:
         """The expression with `value` replaced by another expression."""
         coefficient = self.coefficient(value)
         return self.without(value) + replacement * coefficient if coefficient else self
 
-    def map_values(self, mapping: Mapping[SSAValue, SSAValue]) -> Linear:
+    def map_values(self, mapping: Mapping[K, K]) -> Linear[K]:
         """The expression with every value replaced through `mapping` (absent = itself)."""
-        return Linear.of(self.constant, [(mapping.get(v, v), c) for v, c in self.terms])
+        return Linear.of(self.constant, [(mapping.get(i, i), c) for i, c in self.terms])
 
-    def evaluate(self, values: Mapping[SSAValue, int]) -> int:
+    def evaluate(self, values: Mapping[K, int]) -> int:
         """The number it denotes when every value is known."""
-        return self.constant + sum(values[v] * c for v, c in self.terms)
+        return self.constant + sum(values[i] * c for i, c in self.terms)
 
-    def range(self, bounds: Mapping[SSAValue, tuple[int, int]]) -> tuple[int, int]:
-        """Smallest and largest value, each index value lying in its inclusive bounds.
+    def range(self, bounds: Bounds[K]) -> tuple[int, int]:
+        """Smallest and largest value, each index lying in its inclusive bounds.
 
-        Raises KeyError for a value without bounds.
+        Raises KeyError or IndexError for an index without bounds.
         """
         low = high = self.constant
-        for value, coefficient in self.terms:
-            ends = (bounds[value][0] * coefficient, bounds[value][1] * coefficient)
-            low, high = low + min(ends), high + max(ends)
+        for index, coefficient in self.terms:
+            first, last = bounds[index]
+            if coefficient > 0:
+                low, high = low + first * coefficient, high + last * coefficient
+            else:
+                low, high = low + last * coefficient, high + first * coefficient
         return low, high

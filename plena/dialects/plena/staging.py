@@ -2,7 +2,7 @@
 
 An expression is a tree whose leaves are symbols of the side table (`@name`) or uniform tensors and whose
 nodes are the attributes of this file. Nothing is computed while compiling:
-`plena.frontend.weights.materialize` evaluates an expression when the memory image is written.
+`plena.host.expressions.materialize` evaluates an expression when the memory image is written.
 """
 
 from __future__ import annotations

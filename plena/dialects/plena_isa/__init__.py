@@ -3,25 +3,35 @@
 `INSTRUCTIONS` holds every declaration by mnemonic; `OP_OF_MNEMONIC` the op classes.
 """
 
-from xdsl.ir import Dialect
+from collections.abc import Iterator
+
+from xdsl.ir import Dialect, Operation
 
 from plena.dialects.plena_isa import control, matrix, scalar, transfer, vector
+from plena.dialects.plena_isa.building import build
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import (
     INSTRUCTIONS,
     OP_OF_MNEMONIC,
+    OPCODES,
     Access,
     Instruction,
-    build,
     instructions_in,
+    withdraw,
 )
-from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister
-from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Memory, Mode, Slot
+from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister, is_zero_cell
+from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode, Slot
 
-OPCODES: dict[int, InstructionSpec] = {spec.opcode: spec for spec in INSTRUCTIONS.values()}
-"""Declarations by opcode."""
 
-PlenaISA = Dialect("plena_isa", [RegisterOp, *OP_OF_MNEMONIC.values()], [GPRegister, FRegister, ARegister])
+class _PlenaISA(Dialect):
+    """The instructions that are declared now, with the registers."""
+
+    @property
+    def operations(self) -> Iterator[type[Operation]]:
+        return iter((RegisterOp, *OP_OF_MNEMONIC.values()))
+
+
+PlenaISA = _PlenaISA("plena_isa", [], [GPRegister, FRegister, ARegister])
 
 __all__ = [
     "INSTRUCTIONS",
@@ -35,6 +45,7 @@ __all__ = [
     "GPRegister",
     "Instruction",
     "InstructionSpec",
+    "Integer",
     "Kind",
     "Memory",
     "Mode",
@@ -45,8 +56,10 @@ __all__ = [
     "build",
     "control",
     "instructions_in",
+    "is_zero_cell",
     "matrix",
     "scalar",
     "transfer",
     "vector",
+    "withdraw",
 ]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from xdsl.irdl import IRDLOperation, irdl_op_definition, result_def
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
+from plena.dialects.plena_isa.demands import Caution, requires
+from plena.dialects.plena_isa.instruction import Instruction, instruction
 from plena.dialects.plena_isa.registers import PlenaRegister
-from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, a, gp, immediate
+from plena.dialects.plena_isa.spec import Cost, Field, Integer, Memory, Mode, a, gp, immediate
+from plena.dialects.plena_isa.touches import Touch, sets
 
-if TYPE_CHECKING:
-    from plena.target import Target
+_REGISTERS_ONLY: tuple[Touch, ...] = ()
 
 
 @irdl_op_definition
@@ -45,49 +44,77 @@ class RegisterOp(IRDLOperation):
 
 
 @instruction(
-    "C_SET_ADDR_REG", 0x2B, Cost.ONE, a("dst", Field.RD, Mode.WRITE), gp("hi", Field.RS1), gp("lo", Field.RS2)
+    "C_SET_ADDR_REG",
+    0x2B,
+    Cost.ONE,
+    a("dst", Field.RD, Mode.WRITE),
+    gp("hi", Field.RS1),
+    gp("lo", Field.RS2),
+    touches=_REGISTERS_ONLY,
+    integer=Integer.SET_BASE,
 )
 class CSetAddrRegOp(Instruction):
     """a[dst] = hi << 32 | lo."""
 
 
-class _SetState(Instruction):
-    """Copies a gp register to a sticky register."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (Access(_STATE_OF[self.SPEC.mnemonic], Mode.WRITE),)
-
-
-@instruction("C_SET_SCALE_REG", 0x2C, Cost.ONE, gp("src", Field.RD))
-class CSetScaleRegOp(_SetState):
+@instruction(
+    "C_SET_SCALE_REG",
+    0x2C,
+    Cost.ONE,
+    gp("src", Field.RD),
+    touches=(sets(Memory.SCALE),),
+    integer=Integer.SET_STICKY,
+)
+class CSetScaleRegOp(Instruction):
     """SCALE = gp[src]: bytes from a tensor's first element byte to its first scale byte."""
 
 
-@instruction("C_SET_STRIDE_REG", 0x2D, Cost.ONE, gp("src", Field.RD))
-class CSetStrideRegOp(_SetState):
+@instruction(
+    "C_SET_STRIDE_REG",
+    0x2D,
+    Cost.ONE,
+    gp("src", Field.RD),
+    touches=(sets(Memory.STRIDE),),
+    integer=Integer.SET_STICKY,
+)
+class CSetStrideRegOp(Instruction):
     """STRIDE = gp[src]: HBM row pitch in bytes for transfers with rstride = 1."""
 
 
-@instruction("C_SET_V_MASK_REG", 0x2E, Cost.ONE, gp("src", Field.RD))
-class CSetVMaskRegOp(_SetState):
+@instruction(
+    "C_SET_V_MASK_REG",
+    0x2E,
+    Cost.ONE,
+    gp("src", Field.RD),
+    touches=(sets(Memory.V_MASK),),
+    integer=Integer.SET_STICKY,
+)
+class CSetVMaskRegOp(Instruction):
     """V_MASK = gp[src]: bit h enables lanes h*HLEN .. (h+1)*HLEN of masked vector instructions."""
 
 
-_STATE_OF = {
-    "C_SET_SCALE_REG": Memory.SCALE,
-    "C_SET_STRIDE_REG": Memory.STRIDE,
-    "C_SET_V_MASK_REG": Memory.V_MASK,
-}
-
-
 @instruction(
-    "C_LOOP_START", 0x2F, Cost.ONE, gp("counter", Field.RD, Mode.WRITE), immediate(Field.IMM22, name="count")
+    "C_LOOP_START",
+    0x2F,
+    Cost.ONE,
+    gp("counter", Field.RD, Mode.WRITE),
+    immediate(Field.IMM22, name="count"),
+    touches=_REGISTERS_ONLY,
+    requirements=(requires("count-zero", "count > 0", lambda _, fields: fields["count"] != 0),),
+    integer=Integer.LOOP_START,
 )
 class CLoopStartOp(Instruction):
     """gp[counter] = count; opens a loop. Only in code read from assembly: the compiler's own loops are `loop.for`."""
 
 
-@instruction("C_LOOP_END", 0x30, Cost.ONE, gp("counter", Field.RD, Mode.UPDATE))
+@instruction(
+    "C_LOOP_END",
+    0x30,
+    Cost.ONE,
+    gp("counter", Field.RD, Mode.UPDATE),
+    touches=_REGISTERS_ONLY,
+    integer=Integer.LOOP_END,
+)
 class CLoopEndOp(Instruction):
     """Repeats the innermost open loop on this counter while it exceeds 1."""
 
@@ -105,6 +132,15 @@ class CHadamardTransformOp(Instruction):
     """Hadamard transform: assembles, but no emulator executes it."""
 
 
-@instruction("C_BREAK", 0x34, Cost.ONE)
+@instruction(
+    "C_BREAK",
+    0x34,
+    Cost.ONE,
+    touches=_REGISTERS_ONLY,
+    cautions=(
+        Caution("break", "C_BREAK pops a loop and goes on with the next instruction; it ends nothing"),
+    ),
+    integer=Integer.BREAK,
+)
 class CBreakOp(Instruction):
     """Pops the innermost open loop and goes on with the next instruction; never emitted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -22,12 +22,16 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from plena.dialects.derived import derived, derived_of_targets, forget_derived, forgets
 from plena.dialects.loop import Linear, linear_of
+from plena.dialects.plena_isa.demands import Caution, Demand, Requirement, all_demands
 from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister
-from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Kind, Memory, Mode, Slot
+from plena.dialects.plena_isa.sizes import Fields, Size
+from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode, Slot
+from plena.dialects.plena_isa.touches import Touch, Transfer
 
 if TYPE_CHECKING:
-    from plena.target import Target
+    from plena.machine.target import Target
 
 REGISTER_OF_KIND: dict[Kind, type[PlenaRegister]] = {
     Kind.GP: GPRegister,
@@ -37,6 +41,9 @@ REGISTER_OF_KIND: dict[Kind, type[PlenaRegister]] = {
 
 INSTRUCTIONS: dict[str, InstructionSpec] = {}
 """Every instruction's declaration by mnemonic, in opcode order of declaration."""
+
+OPCODES: dict[int, InstructionSpec] = {}
+"""The same declarations by opcode."""
 
 OP_OF_MNEMONIC: dict[str, type[Instruction]] = {}
 """The op class of every mnemonic."""
@@ -73,13 +80,21 @@ class Instruction(IRDLOperation, ABC):
     HAS_VALUE: ClassVar[bool] = False
 
     @classmethod
-    def make(cls, *, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int) -> Instruction:
-        """Builds the op from slot names: values for registers and addresses, numbers for immediates and flags."""
-        given = frozenset(values)
+    def named(
+        cls, values: Mapping[str, SSAValue | int], attributes: dict[str, Attribute] | None = None
+    ) -> Instruction:
+        """Builds the op from slot names: values for registers and addresses, numbers for immediates and flags.
+
+        For whoever takes the names from somewhere; `build` checks them.
+
+        Raises:
+            TypeError: a slot that may not be absent is missing, or there is no such slot.
+        """
+        left = dict(values)
         operands: list[SSAValue] = []
         segments: list[int] = []
         for slot in operand_slots(cls.SPEC):
-            value = values.pop(slot.name, None)
+            value = left.pop(slot.name, None)
             segments.append(0 if value is None else 1)
             if value is not None:
                 assert isinstance(value, SSAValue)
@@ -88,14 +103,14 @@ class Instruction(IRDLOperation, ABC):
                 raise TypeError(f"{cls.SPEC.mnemonic} needs {slot.name}")
         properties: dict[str, Attribute] = {}
         for slot in property_slots(cls.SPEC):
-            value = values.pop(slot.name, 0)
+            value = left.pop(slot.name, 0)
             assert isinstance(value, int)
             properties[slot.name] = integer(value)
-        if values:
-            raise TypeError(f"{cls.SPEC.mnemonic} has no {', '.join(values)}")
+        if left:
+            raise TypeError(f"{cls.SPEC.mnemonic} has no {', '.join(left)}")
         if has_segments(cls.SPEC):
             properties["operandSegmentSizes"] = segment_sizes(tuple(segments))
-        results = [IndexType()] if cls.HAS_VALUE and "dst" not in given else []
+        results = [IndexType()] if cls.HAS_VALUE and "dst" not in values else []
         return cls.create(
             operands=operands, properties=properties, attributes=attributes or {}, result_types=results
         )
@@ -109,8 +124,13 @@ class Instruction(IRDLOperation, ABC):
         value = self.operand_named(name)
         assert value is not None
         expression = linear_of(value)
-        slot = next((s for s in self.SPEC.slots if s.offsets == name), None)
-        return expression + self.number(slot.name) if slot is not None else expression
+        immediate = _added_to(self.SPEC.mnemonic, name)[0]
+        return expression + self.number(immediate) if immediate is not None else expression
+
+    def whole_address(self, name: str) -> Linear:
+        """The address that the machine uses (affine form): `address` and what another register adds to it."""
+        addend = _added_to(self.SPEC.mnemonic, name)[1]
+        return self.address(name) if addend is None else self.address(name) + self.address(addend)
 
     def number(self, name: str) -> int:
         """The value of an immediate or flag slot."""
@@ -125,9 +145,41 @@ class Instruction(IRDLOperation, ABC):
             if value is not None:
                 yield slot, value
 
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        """The memories it touches (affine form); registers follow from the slots."""
-        return ()
+    def flags(self) -> tuple[int, ...]:
+        """The numbers in its flag slots, in order."""
+        return tuple([self.number(slot.name) for slot in self.SPEC.flags])
+
+    def accesses(self, target: Target) -> tuple[Access, ...] | None:
+        """The memories it touches (affine form), registers apart; None: not declared, so it may touch everything."""
+        if self.SPEC.touches is None:
+            return None
+        shapes = _shapes_for(target).of(self.SPEC, self.flags())
+        return tuple(
+            [
+                known if address is None else self._access(known, address, stride, target)
+                for known, address, stride in shapes
+            ]
+        )
+
+    def _access(self, shape: Access, address: str, stride: str | None, target: Target) -> Access:
+        """A rectangle at its address; any row of the memory where the pitch is in an operand and not known."""
+        base, pitch = self.whole_address(address), shape.pitch
+        if stride is not None:
+            rows = self.rows_between(stride)
+            if rows is None:
+                everything = target.vector_sram_size, target.vlen, target.vlen
+                return Access(shape.memory, shape.mode | Mode.READ, Linear(0), *everything)
+            pitch = rows * target.mlen
+        return Access(shape.memory, shape.mode, base, shape.rows, shape.width, pitch)
+
+    def rows_between(self, name: str) -> int | None:
+        """The row pitch in a slot if it is known, in rows."""
+        value = self.operand_named(name)
+        assert value is not None
+        if isinstance(value.type, GPRegister):
+            return self.SPEC.by_name[name].gp0_means if value.type.is_zero else None
+        expression = linear_of(value)
+        return expression.constant if expression.is_constant else None
 
     def cells(self) -> Iterator[tuple[SSAValue, Mode]]:
         """The register cells it touches."""
@@ -190,7 +242,66 @@ class Instruction(IRDLOperation, ABC):
         if missing:
             parser.raise_error(f"{cls.name} needs {', '.join(missing)}")
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        return cls.make(attributes=dict(attributes.data) if attributes else None, **values)
+        return cls.named(values, dict(attributes.data) if attributes else None)
+
+
+@derived
+def _added_to(mnemonic: str, address: str) -> tuple[str | None, str | None]:
+    """The immediate slot and the register slot that are added to an address slot."""
+    slots = INSTRUCTIONS[mnemonic].slots
+    immediate = next((s.name for s in slots if s.offsets == address), None)
+    return immediate, next((s.name for s in slots if s.adds_to == address), None)
+
+
+class _Shapes:
+    """The declared touches in numbers of one target: the access without its base, address slot, stride slot."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._known: dict[tuple[int, tuple[int, ...]], tuple[_Shape, ...]] = {}
+
+    def of(self, spec: InstructionSpec, flags: tuple[int, ...]) -> tuple[_Shape, ...]:
+        key = (spec.opcode, flags)
+        shapes = self._known.get(key)
+        if shapes is None:
+            fields = dict(zip((s.name for s in spec.flags), flags, strict=True))
+            shapes = self._known[key] = tuple(
+                (self._shape(touch, fields), touch.address, touch.stride)
+                for touch in touches_with(spec, fields)
+            )
+        return shapes
+
+    def _shape(self, touch: Touch, fields: Fields) -> Access:
+        rows, width = touch.rows(self.target, fields), touch.width(self.target, fields)
+        pitch = touch.pitch(self.target, fields) if touch.pitch is not None else 0
+        return Access(touch.memory, touch.mode, None, rows, width, pitch)
+
+
+_Shape = tuple[Access, str | None, str | None]
+
+_last_shapes: list[_Shapes] = []
+forgets(_last_shapes.clear)
+
+
+def _shapes_for(target: Target) -> _Shapes:
+    """The shapes for a target; its hash takes longer than the rest, so the last one is found by identity."""
+    if not _last_shapes or _last_shapes[0].target is not target:
+        _last_shapes[:] = [_shapes_of(target)]
+    return _last_shapes[0]
+
+
+@derived_of_targets(8)
+def _shapes_of(target: Target) -> _Shapes:
+    return _Shapes(target)
+
+
+def touches_with(spec: InstructionSpec, fields: Fields) -> tuple[Touch, ...]:
+    """The declared touches of an instruction with certain flags."""
+    return tuple(
+        touch
+        for touch in spec.touches or ()
+        if touch.when is None or spec.by_name[touch.when].canonical(fields[touch.when])
+    )
 
 
 _SMALL: dict[int, IntegerAttr[I64]] = {}
@@ -218,18 +329,17 @@ def segment_sizes(sizes: tuple[int, ...]) -> Attribute:
     return _SEGMENTS[sizes]
 
 
-_SLOT_CACHE: dict[str, tuple[Slot, ...]] = {}
+@derived
+def _operand_slots(mnemonic: str) -> tuple[Slot, ...]:
+    spec = INSTRUCTIONS[mnemonic]
+    return tuple(s for s in spec.slots if s.is_register) + tuple(
+        Slot(name, Kind.GP, Field.RD, optional=True) for name in spec.sticky
+    )
 
 
 def operand_slots(spec: InstructionSpec) -> tuple[Slot, ...]:
     """The slots that are SSA operands, then the sticky state of the affine form (optional index operands)."""
-    slots = _SLOT_CACHE.get(spec.mnemonic)
-    if slots is None:
-        slots = tuple(s for s in spec.slots if s.is_register) + tuple(
-            Slot(name, Kind.GP, Field.RD, optional=True) for name in spec.sticky
-        )
-        _SLOT_CACHE[spec.mnemonic] = slots
-    return slots
+    return _operand_slots(spec.mnemonic)
 
 
 def property_slots(spec: InstructionSpec) -> tuple[Slot, ...]:
@@ -250,6 +360,14 @@ def instruction(
     opcode: int,
     cost: Cost,
     *slots: Slot,
+    touches: tuple[Touch, ...] | None = None,
+    demands: tuple[Demand, ...] = (),
+    requirements: tuple[Requirement, ...] = (),
+    cautions: tuple[Caution, ...] = (),
+    transfer: Transfer | None = None,
+    integer: Integer | None = None,
+    semantics: str | None = None,
+    work: Size | None = None,
     sticky: tuple[str, ...] = (),
     executable: bool = True,
     free_if_f0: bool = False,
@@ -257,40 +375,70 @@ def instruction(
 ) -> Callable[[type[InstructionT]], type[InstructionT]]:
     """Declares an instruction: the decorated class gets its operands, properties, name and SPEC from the slots.
 
-    The first line of the class docstring is its summary in the reference. `result` gives it an `index` result in the
-    affine form (a run-time value).
+    The first line of the class docstring is its summary in the reference. `touches` not given means that it may touch
+    everything; `demands` come before the usual ones of what is touched (`all_demands`); `result` gives it an `index`
+    result in the affine form (a run-time value); `semantics` is the mnemonic if not given. The other arguments are as
+    in `InstructionSpec`.
+
+    Raises:
+        ValueError: the mnemonic or the opcode is taken.
     """
 
     def declare(cls: type[InstructionT]) -> type[InstructionT]:
-        summary = (cls.__doc__ or "").strip().split("\n")[0]
-        spec = InstructionSpec(mnemonic, opcode, slots, cost, summary, sticky, executable, free_if_f0)
-        fields: dict[str, Any] = {"name": "plena_isa." + mnemonic.lower(), "__doc__": cls.__doc__}
-        fields["__module__"] = cls.__module__
-        for slot in operand_slots(spec):
-            fields[slot.name] = opt_operand_def() if slot.optional else operand_def()
-        for slot in property_slots(spec):
-            fields[slot.name] = prop_def(IntegerAttr[I64], default_value=integer(0))
-        if result:
-            fields["value"] = opt_result_def(IndexType)
-        if has_segments(spec):
-            fields["irdl_options"] = (AttrSizedOperandSegments(as_property=True),)
-        fields["__annotations__"] = {}
-        made: type[Any] = type(cls.__name__, (cls,), fields)
-        defined = irdl_op_definition(made)
-        defined.SPEC = spec
-        defined.HAS_VALUE = result
-        INSTRUCTIONS[mnemonic] = spec
+        if mnemonic in INSTRUCTIONS or opcode in OPCODES:
+            raise ValueError(f"{mnemonic} or its opcode 0x{opcode:02X} is declared already")
+        spec = InstructionSpec(
+            mnemonic,
+            opcode,
+            slots,
+            cost,
+            summary=(cls.__doc__ or "").strip().split("\n")[0],
+            sticky=sticky,
+            executable=executable,
+            free_if_f0=free_if_f0,
+            touches=touches,
+            demands=all_demands(demands, touches or ()),
+            requirements=requirements,
+            cautions=cautions,
+            transfer=transfer,
+            integer=integer,
+            semantics=semantics or mnemonic,
+            work=work,
+        )
+        INSTRUCTIONS[mnemonic] = OPCODES[opcode] = spec
+        forget_derived()
+        defined = _op_class(cls, spec, result)
         OP_OF_MNEMONIC[mnemonic] = defined
         return defined
 
     return declare
 
 
-def build(
-    mnemonic: str, attributes: dict[str, Attribute] | None = None, **values: SSAValue | int
-) -> Instruction:
-    """Builds the instruction with this mnemonic; see `Instruction.make`."""
-    return OP_OF_MNEMONIC[mnemonic].make(attributes=attributes, **values)
+def _op_class(cls: type[InstructionT], spec: InstructionSpec, result: bool) -> type[InstructionT]:
+    """The xDSL operation that a declaration describes."""
+    fields: dict[str, Any] = {"name": "plena_isa." + spec.mnemonic.lower(), "__doc__": cls.__doc__}
+    fields["__module__"] = cls.__module__
+    for slot in operand_slots(spec):
+        fields[slot.name] = opt_operand_def() if slot.optional else operand_def()
+    for slot in property_slots(spec):
+        fields[slot.name] = prop_def(IntegerAttr[I64], default_value=integer(0))
+    if result:
+        fields["value"] = opt_result_def(IndexType)
+    if has_segments(spec):
+        fields["irdl_options"] = (AttrSizedOperandSegments(as_property=True),)
+    fields["__annotations__"] = {}
+    made: type[Any] = type(cls.__name__, (cls,), fields)
+    defined = irdl_op_definition(made)
+    defined.SPEC = spec
+    defined.HAS_VALUE = result
+    return defined
+
+
+def withdraw(op_class: type[Instruction]) -> None:
+    """Takes a declaration back: for instructions that only a test or a page declares."""
+    spec = op_class.SPEC
+    del INSTRUCTIONS[spec.mnemonic], OPCODES[spec.opcode], OP_OF_MNEMONIC[spec.mnemonic]
+    forget_derived()
 
 
 def instructions_in(op: Operation) -> Iterator[Instruction]:

@@ -2,61 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from plena.dialects.plena_isa.demands import Caution, Requirement, aligned, in_row_of_tile, requires
+from plena.dialects.plena_isa.instruction import Instruction, instruction
+from plena.dialects.plena_isa.sizes import BLEN, BROADCAST, HLEN, MLEN, ONE, TILE, Size
+from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, gp, immediate, zero
+from plena.dialects.plena_isa.touches import Touch, accumulates, clears, reads_block, reads_rows, writes_rows
 
-from plena.dialects.loop import Linear
-from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
-from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, gp, immediate, zero
+_MAT_VEC = (zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
+_VEC_MAT = (zero(), gp("vec", Field.RS1), gp("mat", Field.RS2))
+_BROADCAST_MAT_VEC = (zero(refused=True), *_MAT_VEC[1:])
 
-if TYPE_CHECKING:
-    from plena.target import Target
+_SHAPE = Requirement(
+    "broadcast-shape",
+    "BROADCAST_AMOUNT * HLEN = MLEN",
+    lambda t, _: None if t.broadcast_amount * t.hlen == t.mlen else (t.broadcast_amount * t.hlen, t.mlen),
+)
+_HLEN_NOT_ONE = requires("broadcast-hlen-one", "HLEN > 1", lambda t, _: t.hlen != 1)
 
-
-def _rows(address: Linear, mode: Mode, rows: int, target: Target, pitch: int | None = None) -> Access:
-    """Whole vector rows starting at `address`."""
-    return Access(Memory.VECTOR, mode, address, rows, target.mlen, target.mlen if pitch is None else pitch)
-
-
-class _TileProduct(Instruction):
-    """BLEN vector rows against a BLEN-wide block of a tile, accumulated in ACC_MM."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        block = target.blen * target.mlen
-        return (
-            Access(Memory.MATRIX, Mode.READ, self.address("mat"), width=block),
-            _rows(self.address("vec"), Mode.READ, target.blen, target),
-            Access(Memory.ACC_MM, Mode.UPDATE),
-        )
+_MISPLACED = Caution(
+    "write-out-immediate",
+    "the public assembler puts this immediate 4 bits too low",
+    "imm",
+    lambda fields: fields["imm"] != 0,
+)
 
 
-@instruction("M_MM", 0x01, Cost.SYSTOLIC_MLEN, zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
-class MMMOp(_TileProduct):
+def _products(accumulator: Memory, width: Size, rows: Size = ONE) -> tuple[Touch, ...]:
+    """Vector rows against part of a tile, accumulated."""
+    return (reads_block("mat", width), reads_rows("vec", rows), accumulates(accumulator))
+
+
+_TILE_PRODUCT = _products(Memory.ACC_MM, BLEN * MLEN, BLEN)
+_BLOCK_OF_COLUMNS = (aligned("mat", BLEN * MLEN, "mram-offset"),)
+
+
+@instruction("M_MM", 0x01, Cost.TILE_PRODUCT, *_MAT_VEC, touches=_TILE_PRODUCT, demands=_BLOCK_OF_COLUMNS)
+class MMMOp(Instruction):
     """ACC_MM += V[vec : BLEN rows] @ M[tile of mat][:, c : c+BLEN], c = in-tile offset / MLEN."""
 
 
-@instruction("M_TMM", 0x02, Cost.SYSTOLIC_MLEN, zero(), gp("vec", Field.RS1), gp("mat", Field.RS2))
-class MTMMOp(_TileProduct):
+@instruction("M_TMM", 0x02, Cost.TILE_PRODUCT, *_VEC_MAT, touches=_TILE_PRODUCT, demands=_BLOCK_OF_COLUMNS)
+class MTMMOp(Instruction):
     """ACC_MM += V[vec : BLEN rows] @ M[tile of mat][r : r+BLEN, :].T, r = in-tile offset / MLEN."""
 
 
-class _BroadcastProduct(Instruction):
-    """MLEN vector rows, cut into BROADCAST lane groups, against one HLEN slice of a tile."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.MATRIX, Mode.READ, self.address("mat"), width=target.hlen),
-            _rows(self.address("vec"), Mode.READ, target.mlen, target),
-            Access(Memory.ACC_BMM, Mode.UPDATE),
-        )
+_BROADCAST_PRODUCT = _products(Memory.ACC_BMM, HLEN, MLEN)
+_SLICE_OF_HEAD = (in_row_of_tile("mat"), aligned("mat", HLEN, "mram-offset"))
 
 
-@instruction("M_BMM", 0x03, Cost.SYSTOLIC_MLEN, zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
-class MBMMOp(_BroadcastProduct):
+@instruction(
+    "M_BMM",
+    0x03,
+    Cost.BROADCAST_PRODUCT,
+    *_BROADCAST_MAT_VEC,
+    touches=_BROADCAST_PRODUCT,
+    demands=_SLICE_OF_HEAD,
+    requirements=(_SHAPE, _HLEN_NOT_ONE),
+)
+class MBMMOp(Instruction):
     """ACC_BMM[b] += 0.25 * V[vec : MLEN rows][:, b::BROADCAST] @ M[tile][off : off+HLEN, :]."""
 
 
-@instruction("M_BTMM", 0x04, Cost.SYSTOLIC_MLEN, zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
-class MBTMMOp(_BroadcastProduct):
+@instruction(
+    "M_BTMM",
+    0x04,
+    Cost.BROADCAST_PRODUCT,
+    *_BROADCAST_MAT_VEC,
+    touches=_BROADCAST_PRODUCT,
+    demands=_SLICE_OF_HEAD,
+    requirements=(_SHAPE, _HLEN_NOT_ONE),
+)
+class MBTMMOp(Instruction):
     """ACC_BMM[b] += 0.25 * V[vec : MLEN rows][:, b*HLEN : (b+1)*HLEN] @ M[tile][:, off : off+HLEN].T."""
 
 
@@ -66,15 +82,12 @@ class MBTMMOp(_BroadcastProduct):
     Cost.ONE,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
+    touches=(clears(Memory.ACC_BMM), writes_rows("dst", BROADCAST * MLEN)),
+    demands=(aligned("dst", MLEN, "wo-lane"),),
+    cautions=(_MISPLACED,),
 )
 class MBMMWOOp(Instruction):
     """V[dst + imm : BROADCAST*MLEN rows] = bf16(ACC_BMM); ACC_BMM = 0."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.ACC_BMM, Mode.UPDATE),
-            _rows(self.address("dst"), Mode.WRITE, target.broadcast_amount * target.mlen, target),
-        )
 
 
 @instruction(
@@ -82,80 +95,80 @@ class MBMMWOOp(Instruction):
     0x06,
     Cost.ONE,
     gp("dst", Field.RD),
-    gp("stride", Field.RS1),
+    gp("stride", Field.RS1, gp0_means=1),
     immediate(Field.IMM18, offsets="dst"),
+    touches=(
+        clears(Memory.ACC_MM),
+        Touch(Memory.VECTOR, Mode.WRITE, "dst", BLEN, BLEN, stride="stride"),
+    ),
+    demands=(aligned("dst", BLEN, "wo-lane"),),
 )
 class MMMWOOp(Instruction):
     """V[dst + imm : BLEN rows, BLEN lanes] = bf16(ACC_MM); ACC_MM = 0. Row pitch: stride rows, gp0 means 1."""
 
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        stride = self.stride_rows
-        rows = target.blen
-        if stride is None:
-            everything = Linear(0)
-            write = Access(
-                Memory.VECTOR, Mode.UPDATE, everything, target.vector_sram_size, target.vlen, target.vlen
-            )
-        else:
-            write = Access(
-                Memory.VECTOR, Mode.WRITE, self.address("dst"), rows, target.blen, stride * target.mlen
-            )
-        return (Access(Memory.ACC_MM, Mode.UPDATE), write)
 
-    @property
-    def stride_rows(self) -> int | None:
-        """Row pitch in rows when it is known: the zero register means 1."""
-        from plena.dialects.loop import linear_of
-        from plena.dialects.plena_isa.registers import GPRegister
-
-        stride = self.operand_named("stride")
-        assert stride is not None
-        if isinstance(stride.type, GPRegister):
-            return 1 if stride.type.register_name.data == "gp0" else None
-        expression = linear_of(stride)
-        return expression.constant if expression.is_constant else None
-
-
-class _RowProduct(Instruction):
-    """One vector row against a BLEN-wide block of a tile, accumulated in ACC_V."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.MATRIX, Mode.READ, self.address("mat"), width=target.blen),
-            _rows(self.address("vec"), Mode.READ, 1, target),
-            Access(Memory.ACC_V, Mode.UPDATE),
-        )
-
-
-@instruction("M_MV", 0x07, Cost.MLEN, zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
-class MMVOp(_RowProduct):
-    """ACC_V += V[vec] @ M[tile][:, off : off+BLEN]; the offset is in elements here."""
-
-
-@instruction("M_TMV", 0x08, Cost.MLEN, zero(), gp("mat", Field.RS1), gp("vec", Field.RS2))
-class MTMVOp(_RowProduct):
-    """ACC_V += V[vec] @ M[mat][0 : BLEN, :].T; mat must be a tile base."""
+_ROW_PRODUCT = _products(Memory.ACC_V, BLEN)
 
 
 @instruction(
-    "M_BMV", 0x09, Cost.SYSTOLIC_ONE, gp("off", Field.RD), gp("mat", Field.RS1), gp("vec", Field.RS2)
+    "M_MV",
+    0x07,
+    Cost.ROW_PRODUCT,
+    *_MAT_VEC,
+    touches=_ROW_PRODUCT,
+    demands=(aligned("mat", BLEN, "mram-offset"), in_row_of_tile("mat")),
+)
+class MMVOp(Instruction):
+    """ACC_V += V[vec] @ M[tile][:, off : off+BLEN]; the offset is in elements here."""
+
+
+@instruction(
+    "M_TMV",
+    0x08,
+    Cost.ROW_PRODUCT,
+    *_MAT_VEC,
+    touches=_ROW_PRODUCT,
+    demands=(aligned("mat", TILE, "mram-offset"),),
+    cautions=(
+        Caution(
+            "first-row-block", "M_TMV only reaches the first BLEN rows of a tile; M_TMM is the usable form"
+        ),
+    ),
+)
+class MTMVOp(Instruction):
+    """ACC_V += V[vec] @ M[mat][0 : BLEN, :].T; mat must be a tile base."""
+
+
+_OFF_MAT_VEC: tuple[Slot, ...] = (
+    gp("off", Field.RD, adds_to="mat"),
+    gp("mat", Field.RS1),
+    gp("vec", Field.RS2),
+)
+
+
+@instruction(
+    "M_BMV",
+    0x09,
+    Cost.BROADCAST_ROW_PRODUCT,
+    *_OFF_MAT_VEC,
+    touches=_products(Memory.ACC_BMM, HLEN),
+    requirements=(requires("m-bmv", "another instruction: M_BTMV", lambda _, __: False),),
 )
 class MBMVOp(Instruction):
     """Aborts on the machine: its result has one axis too many for the accumulator."""
 
 
 @instruction(
-    "M_BTMV", 0x0A, Cost.SYSTOLIC_ONE, gp("off", Field.RD), gp("mat", Field.RS1), gp("vec", Field.RS2)
+    "M_BTMV",
+    0x0A,
+    Cost.BROADCAST_ROW_PRODUCT,
+    *_OFF_MAT_VEC,
+    touches=_products(Memory.ACC_BMV, HLEN),
+    demands=_SLICE_OF_HEAD,
+    requirements=(_SHAPE,),
 )
 class MBTMVOp(Instruction):
     """ACC_BMV[b] += 0.25 * V[vec][b*HLEN : (b+1)*HLEN] @ M[tile][:, o : o+HLEN].T at address mat + off."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.MATRIX, Mode.READ, self.address("mat") + self.address("off"), width=target.hlen),
-            _rows(self.address("vec"), Mode.READ, 1, target),
-            Access(Memory.ACC_BMV, Mode.UPDATE),
-        )
 
 
 @instruction(
@@ -164,15 +177,12 @@ class MBTMVOp(Instruction):
     Cost.ONE,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
+    touches=(clears(Memory.ACC_V), Touch(Memory.VECTOR, Mode.WRITE, "dst", width=BLEN)),
+    demands=(aligned("dst", BLEN, "wo-lane"),),
+    cautions=(_MISPLACED,),
 )
 class MMVWOOp(Instruction):
     """V[dst + imm : BLEN lanes] = bf16(ACC_V); ACC_V = 0."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.ACC_V, Mode.UPDATE),
-            Access(Memory.VECTOR, Mode.WRITE, self.address("dst"), width=target.blen),
-        )
 
 
 @instruction(
@@ -181,12 +191,9 @@ class MMVWOOp(Instruction):
     Cost.ONE,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
+    touches=(clears(Memory.ACC_BMV), writes_rows("dst", BROADCAST)),
+    demands=(aligned("dst", MLEN, "wo-lane"),),
+    cautions=(_MISPLACED,),
 )
 class MBMVWOOp(Instruction):
     """V[dst + imm : BROADCAST rows] = bf16(ACC_BMV); ACC_BMV = 0."""
-
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        return (
-            Access(Memory.ACC_BMV, Mode.UPDATE),
-            _rows(self.address("dst"), Mode.WRITE, target.broadcast_amount, target),
-        )

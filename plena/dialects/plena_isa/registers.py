@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from xdsl.backend.register_type import RegisterType
+from xdsl.dialects.builtin import IntAttr
+from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_attr_definition
+
+from plena.machine.constants import A_REGISTERS, F_REGISTERS, GP_REGISTERS
 
 
 class PlenaRegister(RegisterType):
-    """A register cell: virtual (no name) or one of a file's registers."""
+    """A register cell: virtual (no number) or one of a file's registers."""
+
+    HAS_ZERO: ClassVar[bool] = True
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
         raise NotImplementedError
 
+    @property
+    def number(self) -> int | None:
+        """The number of an allocated register, None for a virtual one."""
+        index = self.index.data if isinstance(self.index, IntAttr) else -1
+        return index if index >= 0 else None
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether this is the register of its file that is zero because nobody writes it: gp0, f0."""
+        return self.HAS_ZERO and self.number == 0
+
     @classmethod
     def at(cls, index: int) -> PlenaRegister:
         """The allocated register with this number."""
         return _INTERNED[cls][index]
+
+
+def is_zero_cell(cell: SSAValue | None) -> bool:
+    """Whether a value is a cell of gp0 or f0; None is no value."""
+    return cell is not None and isinstance(cell.type, PlenaRegister) and cell.type.is_zero
 
 
 def _names(prefix: str, count: int) -> dict[str, int]:
@@ -33,7 +56,7 @@ class GPRegister(PlenaRegister):
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
-        return _names("gp", 16)
+        return _names("gp", GP_REGISTERS)
 
     @classmethod
     def infinite_register_prefix(cls) -> str:
@@ -41,7 +64,7 @@ class GPRegister(PlenaRegister):
 
     @classmethod
     def allocatable_registers(cls) -> Sequence[GPRegister]:
-        return tuple(cls.from_index(i) for i in range(1, 16))
+        return tuple(cls.from_index(i) for i in range(1, GP_REGISTERS))
 
 
 @irdl_attr_definition
@@ -60,7 +83,7 @@ class FRegister(PlenaRegister):
 
     @classmethod
     def allocatable_registers(cls) -> Sequence[FRegister]:
-        return tuple(cls.from_index(i) for i in range(1, 8))
+        return tuple(cls.from_index(i) for i in range(1, F_REGISTERS))
 
 
 @irdl_attr_definition
@@ -68,10 +91,11 @@ class ARegister(PlenaRegister):
     """`a0..a15`, 64-bit HBM byte addresses, zero at reset. The hardware definition has eight."""
 
     name = "plena_isa.a"
+    HAS_ZERO: ClassVar[bool] = False
 
     @classmethod
     def index_by_name(cls) -> dict[str, int]:
-        return _names("a", 16)
+        return _names("a", A_REGISTERS)
 
     @classmethod
     def infinite_register_prefix(cls) -> str:

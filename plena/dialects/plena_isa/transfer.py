@@ -7,15 +7,40 @@ from typing import TYPE_CHECKING
 from xdsl.dialects.builtin import IndexType
 
 from plena.dialects.loop import Linear, linear_of
+from plena.dialects.plena_isa.demands import (
+    Demand,
+    DemandKind,
+    Facts,
+    Requirement,
+    aligned,
+    requires,
+    rows_in_range,
+    whole_tiles,
+)
 from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
-from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, a, flag, gp
+from plena.dialects.plena_isa.registers import PlenaRegister
+from plena.dialects.plena_isa.sizes import (
+    M_PREFETCH_TILES,
+    MLEN,
+    ONE,
+    TILE,
+    V_PREFETCH_ROWS,
+    V_WRITEBACK_ROWS,
+    VLEN,
+    Fields,
+)
+from plena.dialects.plena_isa.spec import STICKY, Cost, Field, Memory, Mode, Sense, Slot, a, flag, gp
+from plena.dialects.plena_isa.touches import Touch, Transfer, reads_rows, state, writes_rows
 
 if TYPE_CHECKING:
-    from plena.backend.number_formats import NumberFormat
-    from plena.target import Target
+    from plena.machine.target import Target
 
-_FLAGS = (flag("rstride", Field.RS3), flag("precision", Field.FUNCT1))
+WEIGHTS = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE")
+ACTIVATIONS = ("HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
+"""The HBM types that the precision flag chooses from (plena_isa.md section 5.1)."""
+
 _STICKY = ("scale", "stride")
+_STATE = (state(Memory.SCALE), state(Memory.STRIDE, when=STICKY["stride"].flag))
 
 
 class TransferInstruction(Instruction):
@@ -25,78 +50,146 @@ class TransferInstruction(Instruction):
     operands until `set-state` turns them into C_SET_* instructions.
     """
 
-    def number_format(self, target: Target) -> NumberFormat:
-        """The HBM type that the precision flag selects."""
-        raise NotImplementedError
+    @property
+    def transfer(self) -> Transfer:
+        """Its HBM side."""
+        declared = self.SPEC.transfer
+        assert declared is not None
+        return declared
 
-    def sram_access(self, target: Target) -> Access:
-        """The SRAM side."""
-        raise NotImplementedError
+    def accesses(self, target: Target) -> tuple[Access, ...] | None:
+        """The SRAM side and the sticky state, then the element bytes and the scale bytes in HBM.
 
-    def hbm_address(self) -> Linear | None:
-        """First element byte in HBM (affine form); None while it hangs on an a cell that is not a known constant."""
-        base = self.operand_named("base")
-        assert base is not None
-        if not isinstance(base.type, IndexType):
-            return None
-        return linear_of(base) + self.address("off")
+        Any bytes of HBM while an address hangs on an a cell or the row pitch is not a known number.
+        """
+        declared = super().accesses(target)
+        assert declared is not None
+        scales = self._scale_access(target)
+        elements = self._element_access(target)
+        return (*declared, elements) if scales is None else (*declared, elements, scales)
 
-    def accesses(self, target: Target) -> tuple[Access, ...]:
-        sram = self.sram_access(target)
-        mode = Mode.WRITE if sram.mode is Mode.READ else Mode.READ
-        address = self.hbm_address()
+    @property
+    def _hbm_mode(self) -> Mode:
+        return Mode.READ if self.transfer.is_load else Mode.WRITE
+
+    def _pitch(self, target: Target) -> Linear | None:
+        """Bytes from row to row, None while STRIDE says and its content is not known."""
+        if not self.SPEC.by_name["rstride"].canonical(self.number("rstride")):
+            return Linear(target.vlen)
         stride = self.operand_named("stride")
-        touched = [sram, Access(Memory.SCALE, Mode.READ)]
-        if self.number("rstride") == 1:
-            touched.append(Access(Memory.STRIDE, Mode.READ))
-        pitch = linear_of(stride) if stride is not None else None
-        row_bytes = target.vlen * self.number_format(target).element_bits // 8
-        rows = sram.rows * sram.width // target.vlen
-        if self.number("rstride") != 1:
-            pitch = Linear(target.vlen)
-        if address is None or pitch is None or not pitch.is_constant:
-            touched.append(Access(Memory.HBM, mode, None))
-        else:
-            touched.append(Access(Memory.HBM, mode, address, rows, row_bytes, pitch.constant))
-        return tuple(touched)
+        return None if stride is None else linear_of(stride)
+
+    def _element_access(self, target: Target) -> Access:
+        base, pitch = self.operand_named("base"), self._pitch(target)
+        assert base is not None
+        if not isinstance(base.type, IndexType) or pitch is None or not pitch.is_constant:
+            return Access(Memory.HBM, self._hbm_mode)
+        number_format = self.transfer.number_format(target, self.number("precision"))
+        row_bytes = target.vlen * number_format.element_bits // 8
+        start = linear_of(base) + self.address("off")
+        return Access(
+            Memory.HBM, self._hbm_mode, start, self.transfer.rows(target), row_bytes, pitch.constant
+        )
+
+    def _scale_access(self, target: Target) -> Access | None:
+        """The scale bytes, None when its type has none (plena_isa.md section 5.1)."""
+        number_format = self.transfer.number_format(target, self.number("precision"))
+        row_bytes, ratio = number_format.scale_bytes(target.vlen), number_format.ratio
+        if not row_bytes:
+            return None
+        base, scale = self.operand_named("base"), self.operand_named("scale")
+        assert base is not None
+        offset, pitch = self.address("off"), self._pitch(target)
+        if (
+            isinstance(base.type, PlenaRegister)
+            or scale is None
+            or pitch is None
+            or not pitch.is_constant
+            or any(n % ratio for n in (pitch.constant, offset.constant, *(c for _, c in offset.terms)))
+        ):
+            return Access(Memory.HBM, self._hbm_mode)
+        start = linear_of(base) + linear_of(scale)
+        start += Linear(offset.constant // ratio, tuple((v, c // ratio) for v, c in offset.terms))
+        rows = self.transfer.rows(target)
+        return Access(Memory.HBM, self._hbm_mode, start, rows, row_bytes, pitch.constant // ratio)
 
 
-def _slots(sram: str) -> tuple:
-    return (gp(sram, Field.RD), gp("off", Field.RS1), a("base", Field.RS2), *_FLAGS)
+def _slots(sram: str) -> tuple[Slot, ...]:
+    return (
+        gp(sram, Field.RD),
+        gp("off", Field.RS1),
+        a("base", Field.RS2),
+        flag("rstride", Field.RS3, sense=Sense.ONE),
+        flag("precision", Field.FUNCT1),
+    )
 
 
-@instruction("H_PREFETCH_M", 0x28, Cost.HBM, *_slots("dst"), sticky=_STICKY)
+def _movable(formats: tuple[str, str]) -> Requirement:
+    """Elements and scales of the chosen type have 8 or 16 bits."""
+
+    def problem(target: Target, fields: Fields) -> Facts | None:
+        from plena.machine.transferable import refused_width
+
+        width = refused_width(target.precision[formats[fields["precision"] != 0]])
+        return (width,) if width else None
+
+    return Requirement("elem-width", "codes of 8 or 16 bits", problem)
+
+
+def _is_storable(target: Target, fields: Fields) -> bool:
+    from plena.machine.transferable import can_store
+
+    return can_store(target.precision[ACTIVATIONS[fields["precision"] != 0]])
+
+
+@instruction(
+    "H_PREFETCH_M",
+    0x28,
+    Cost.HBM,
+    *_slots("dst"),
+    sticky=_STICKY,
+    touches=(Touch(Memory.MATRIX, Mode.WRITE, "dst", width=M_PREFETCH_TILES * TILE), *_STATE),
+    demands=whole_tiles("dst", M_PREFETCH_TILES),
+    requirements=(_movable(WEIGHTS),),
+    transfer=Transfer(WEIGHTS, M_PREFETCH_TILES * MLEN, is_load=True),
+)
 class HPrefetchMOp(TransferInstruction):
     """Matrix tiles from dst on = HBM rows at base + off; prefetch amount / MLEN tiles."""
 
-    def number_format(self, target: Target) -> NumberFormat:
-        return target.precision["HBM_M_KV_TYPE" if self.number("precision") else "HBM_M_WEIGHT_TYPE"]
 
-    def sram_access(self, target: Target) -> Access:
-        return Access(
-            Memory.MATRIX, Mode.WRITE, self.address("dst"), width=target.m_prefetch_tiles * target.tile
-        )
-
-
-@instruction("H_PREFETCH_V", 0x29, Cost.HBM, *_slots("dst"), sticky=_STICKY)
+@instruction(
+    "H_PREFETCH_V",
+    0x29,
+    Cost.HBM,
+    *_slots("dst"),
+    sticky=_STICKY,
+    touches=(writes_rows("dst", V_PREFETCH_ROWS), *_STATE),
+    demands=(aligned("dst", VLEN, "unaligned-vram"), rows_in_range("dst", ONE)),
+    requirements=(
+        _movable(ACTIVATIONS),
+        requires(
+            "prefetch-amount-zero", "HBM_V_Prefetch_Amount > 0", lambda t, _: t.hbm_v_prefetch_amount != 0
+        ),
+    ),
+    transfer=Transfer(ACTIVATIONS, V_PREFETCH_ROWS, is_load=True),
+)
 class HPrefetchVOp(TransferInstruction):
     """Vector rows from dst on = HBM rows at base + off; always HBM_V_Prefetch_Amount rows."""
 
-    def number_format(self, target: Target) -> NumberFormat:
-        return target.precision["HBM_V_KV_TYPE" if self.number("precision") else "HBM_V_ACT_TYPE"]
 
-    def sram_access(self, target: Target) -> Access:
-        rows = target.hbm_v_prefetch_amount
-        return Access(Memory.VECTOR, Mode.WRITE, self.address("dst"), rows, target.vlen, target.vlen)
-
-
-@instruction("H_STORE_V", 0x2A, Cost.HBM, *_slots("src"), sticky=_STICKY)
+@instruction(
+    "H_STORE_V",
+    0x2A,
+    Cost.HBM,
+    *_slots("src"),
+    sticky=_STICKY,
+    touches=(reads_rows("src", V_WRITEBACK_ROWS), *_STATE),
+    demands=(Demand(DemandKind.STORE, "hbm-write-range", "off", rows=V_WRITEBACK_ROWS),),
+    requirements=(
+        _movable(ACTIVATIONS),
+        requires("store-type", "an Mx type, integers or bf16", _is_storable),
+    ),
+    transfer=Transfer(ACTIVATIONS, V_WRITEBACK_ROWS, is_load=False),
+)
 class HStoreVOp(TransferInstruction):
     """HBM rows at base + off = vector rows from src on, quantised; always HBM_V_Writeback_Amount rows."""
-
-    def number_format(self, target: Target) -> NumberFormat:
-        return target.precision["HBM_V_KV_TYPE" if self.number("precision") else "HBM_V_ACT_TYPE"]
-
-    def sram_access(self, target: Target) -> Access:
-        rows = target.hbm_v_writeback_amount
-        return Access(Memory.VECTOR, Mode.READ, self.address("src"), rows, target.vlen, target.vlen)

@@ -2,49 +2,130 @@
 
 from xdsl.ir import Dialect
 
-from plena.dialects.tile import ops, row_ops
 from plena.dialects.tile.buffers import (
     AddressOp,
     BufferOp,
     BufferType,
     ConstantOp,
+    DataOp,
     ViewOp,
     is_declaration,
     root_of,
 )
+from plena.dialects.tile.choices import CHOICES, ChoicesAttr
 from plena.dialects.tile.elementwise import ElementwiseOp, LanesType, LanesYieldOp, LanewiseOp, PanelRows
-from plena.dialects.tile.operation import TileOp
+from plena.dialects.tile.matrices import MatrixAttr
+from plena.dialects.tile.operation import DeclaredOp, TileOp
+from plena.dialects.tile.ops import (
+    BroadcastMatmulOp,
+    LoadRowsOp,
+    LoadTilesOp,
+    MatmulOp,
+    MatmulPairOp,
+    OnlineSoftmaxOp,
+    PackOp,
+    ResetStateOp,
+    ScaleRowsOp,
+    SoftmaxRowsOp,
+    SplatOp,
+    StoreRowsOp,
+    ZeroOp,
+)
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
+from plena.dialects.tile.row_ops import (
+    GatherRowsOp,
+    MapWordsOp,
+    MaxRowsOp,
+    NormalizeLaneGroupsOp,
+    NormalizeRowsOp,
+    ReduceRowsOp,
+    ShiftOp,
+    SoftmaxLaneGroupsOp,
+    SpreadWordsOp,
+    SqrtRowsOp,
+    SumRowsOp,
+)
 
-TILE_OPS: tuple[type[TileOp], ...] = tuple(
-    value
-    for module in (ops, row_ops)
-    for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, TileOp) and hasattr(value, "name")
+TILE_OPS: tuple[type[DeclaredOp], ...] = (
+    LoadRowsOp,
+    StoreRowsOp,
+    LoadTilesOp,
+    MatmulOp,
+    MatmulPairOp,
+    PackOp,
+    BroadcastMatmulOp,
+    SplatOp,
+    ZeroOp,
+    SoftmaxRowsOp,
+    ResetStateOp,
+    OnlineSoftmaxOp,
+    ScaleRowsOp,
+    NormalizeRowsOp,
+    NormalizeLaneGroupsOp,
+    SoftmaxLaneGroupsOp,
+    ReduceRowsOp,
+    SumRowsOp,
+    MaxRowsOp,
+    SqrtRowsOp,
+    ShiftOp,
+    MapWordsOp,
+    SpreadWordsOp,
+    GatherRowsOp,
 )
 """The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
-    [BufferType, LanesType],
+    [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
 __all__ = [
+    "CHOICES",
     "TILE_OPS",
     "AddressOp",
+    "BroadcastMatmulOp",
     "BufferOp",
     "BufferType",
+    "ChoicesAttr",
     "ConstantOp",
+    "DataOp",
+    "DeclaredOp",
     "ElementwiseOp",
+    "GatherRowsOp",
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
+    "LoadRowsOp",
+    "LoadTilesOp",
+    "MapWordsOp",
+    "MatmulOp",
+    "MatmulPairOp",
+    "MatrixAttr",
+    "MaxRowsOp",
+    "NormalizeLaneGroupsOp",
+    "NormalizeRowsOp",
+    "OnlineSoftmaxOp",
+    "PackOp",
     "PanelRows",
+    "PlacementAttr",
+    "ReduceRowsOp",
+    "ResetStateOp",
+    "ScaleRowsOp",
+    "ShiftOp",
+    "SoftmaxLaneGroupsOp",
+    "SoftmaxRowsOp",
+    "SourceAttr",
+    "SplatOp",
+    "SpreadWordsOp",
+    "SqrtRowsOp",
+    "StepAttr",
+    "StoreRowsOp",
+    "SumRowsOp",
     "Tile",
     "TileOp",
     "ViewOp",
+    "ZeroOp",
     "is_declaration",
-    "ops",
     "root_of",
-    "row_ops",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
@@ -23,6 +23,8 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.loop import Linear, linear_of
+from plena.dialects.tile.matrices import MatrixAttr
+from plena.dialects.tile.placements import PlacementAttr
 
 SPACES = ("hbm", "matrix", "vector", "fp", "int")
 """Memory spaces; units of addresses and sizes: element-plane bytes, elements, elements, words, words."""
@@ -75,15 +77,15 @@ class BufferOp(IRDLOperation):
     `anchor` names another buffer: the address must be that one's plus `anchor_offset`, if need be in another memory
     (matrix and vector SRAM both count elements), so that one register can hold addresses in both.
 
-    `placements` say what the host puts there before the run or reads from it afterwards (see backend/layout.py), at
-    addresses relative to the buffer; such buffers live from the start or to the end of the program.
+    `placements` say what the host puts there before the run or reads from it afterwards, at offsets in the buffer;
+    such buffers live from the start or to the end of the program.
     """
 
     name = "tile.buffer"
     symbol = prop_def(StringAttr)
     size = prop_def(IntAttr)
     address = opt_prop_def(IntAttr)
-    placements = opt_prop_def(ArrayAttr[DictionaryAttr])
+    placements = opt_prop_def(ArrayAttr[PlacementAttr])
     anchor = opt_prop_def(StringAttr)
     anchor_offset = opt_prop_def(IntAttr)
     buffer = result_def(BufferType)
@@ -94,7 +96,7 @@ class BufferOp(IRDLOperation):
         space: str,
         size: int,
         address: int | None = None,
-        placements: Sequence[DictionaryAttr] = (),
+        placements: Sequence[PlacementAttr] = (),
         anchor: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(
@@ -120,6 +122,18 @@ class BufferOp(IRDLOperation):
             raise VerifyException(f"buffer {self.symbol.data}: an anchor has an offset")
         if self.anchor is not None and self.space not in ("matrix", "vector"):
             raise VerifyException(f"buffer {self.symbol.data}: only matrix and vector SRAM have anchors")
+        for placement in self.placements or ():
+            # How many bytes an element takes in HBM is the target's to say.
+            end = placement.offset.data + (1 if self.space == "hbm" else placement.elements)
+            if end > self.size.data:
+                raise VerifyException(
+                    f"buffer {self.symbol.data} ends at {self.size.data}, {placement.symbol.data} at {end}"
+                )
+
+    @property
+    def source_kind(self) -> str:
+        """What the host does with it: "input", "output", "data", "constant", or "scratch" if nothing."""
+        return "scratch" if self.placements is None else self.placements.data[0].source.kind.data
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" @{self.symbol.data} [{self.size.data}] : ")
@@ -149,12 +163,12 @@ class BufferOp(IRDLOperation):
             anchor = (other, parser.parse_integer())
             parser.parse_punctuation("]")
         address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
-        placements: list[DictionaryAttr] = []
+        placements: list[PlacementAttr] = []
         if parser.parse_optional_keyword("placements"):
             given = parser.parse_attribute()
-            if not isinstance(given, ArrayAttr) or not all(isinstance(p, DictionaryAttr) for p in given):
-                parser.raise_error("placements are a list of dictionaries")
-            placements = [p for p in given if isinstance(p, DictionaryAttr)]
+            if not isinstance(given, ArrayAttr) or not all(isinstance(p, PlacementAttr) for p in given):
+                parser.raise_error("placements are a list of #tile.placement<...>")
+            placements = [p for p in given if isinstance(p, PlacementAttr)]
         return cls(symbol, kind.space.data, size, address, placements, anchor)
 
 
@@ -192,6 +206,33 @@ class ConstantOp(IRDLOperation):
         assert isinstance(values, ArrayAttr)
         address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
         return cls(tuple(v.value.data for v in values if isinstance(v, FloatAttr)), address)
+
+
+@irdl_op_definition
+class DataOp(IRDLOperation):
+    """A matrix that a kernel brings itself (a packing tile, guarding zeros): placements name it as a constant.
+
+    `tile.data @ones #tile.matrix<[4, 64] all 1.000000e+00>`.
+    """
+
+    name = "tile.data"
+    symbol = prop_def(StringAttr)
+    value = prop_def(MatrixAttr)
+
+    def __init__(self, symbol: str, value: MatrixAttr) -> None:
+        super().__init__(properties={"symbol": StringAttr(symbol), "value": value})
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" @{self.symbol.data} ")
+        printer.print_attribute(self.value)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> DataOp:
+        symbol = parser.parse_symbol_name().data
+        value = parser.parse_attribute()
+        if not isinstance(value, MatrixAttr):
+            parser.raise_error("data are a #tile.matrix<...>")
+        return cls(symbol, value)
 
 
 @irdl_op_definition
@@ -262,7 +303,7 @@ def root_of(value: SSAValue) -> tuple[BufferOp | ConstantOp, Linear]:
 
 
 def is_declaration(op: Operation) -> bool:
-    return isinstance(op, BufferOp | ConstantOp)
+    return isinstance(op, BufferOp | ConstantOp | DataOp)
 
 
 __all__ = [
@@ -271,6 +312,7 @@ __all__ = [
     "BufferOp",
     "BufferType",
     "ConstantOp",
+    "DataOp",
     "ViewOp",
     "is_declaration",
     "root_of",

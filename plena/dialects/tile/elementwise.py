@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from xdsl.dialects.builtin import I64, DenseArrayBase, IntegerAttr, StringAttr, i64
 from xdsl.ir import Attribute, Block, ParametrizedAttribute, Region, SSAValue, TypeAttribute
@@ -52,12 +51,6 @@ LANES = LanesType()
 class BodyOp(TileOp):
     """What may stand in the body of `tile.elementwise`; not an operation on buffers by itself."""
 
-    SPACES: ClassVar[dict[str, tuple[str, ...]]] = {}
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset()
-    WRITES: ClassVar[frozenset[str]] = frozenset()
-    NUMBERS: ClassVar[tuple[str, ...]] = ()
-    WORDS: ClassVar[tuple[str, ...]] = ()
-
 
 @irdl_op_definition
 class LanewiseOp(BodyOp):
@@ -78,7 +71,7 @@ class LanewiseOp(BodyOp):
         )
 
     @property
-    def word(self) -> SSAValue | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def word(self) -> SSAValue | None:
         """The operand in FP SRAM."""
         return self.b if self.b is not None and isinstance(self.b.type, BufferType) else None
 
@@ -165,7 +158,7 @@ class ElementwiseOp(TileOp):
     The body's arguments are one row of each input, what it yields is written to the outputs. `strides` has a row and a
     block stride per panel, outputs first; a row stride of 0 repeats one row, a block stride of 0 one column block. An
     output may be one of the inputs, with the same strides, and otherwise must not overlap them. Rows of `scratch` hold
-    what is needed again later (see plena.lowering.row_plan).
+    what is needed again later (see plena.instructions.row_plan).
     """
 
     name = "tile.elementwise"

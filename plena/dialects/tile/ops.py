@@ -6,56 +6,64 @@ buffer's beginning (column-block-major order, plena_isa.md section 9.2).
 
 from __future__ import annotations
 
-from plena.dialects.tile.operation import TileOp, tile_op
+from xdsl.ir import SSAValue
 
-MAP_KINDS = ("add", "sub", "mul", "max", "min", "reverse_sub", "exp", "reciprocal", "copy")
-"""Elementwise kinds; add, sub, mul take a panel or a constant as `b`, max, min, reverse_sub (b - a) a constant."""
+from plena.dialects.tile.operation import DeclaredOp, number, read, tile_op, written
 
 
-@tile_op(
-    "load_rows",
-    {"dst": "vector"},
-    {"src": "hbm"},
-    ("rows", "blocks", "dst_block", "src_row", "src_block", "kv"),
-)
-class LoadRowsOp(TileOp):
+@tile_op("load_rows")
+class LoadRowsOp(DeclaredOp):
     """dst panel = HBM rows: row r of block b starts at src + b*src_block + r*src_row.
 
     Whole prefetches are moved: up to prefetch amount - 1 rows after each block's last are overwritten, blocks
     ascending. `kv` selects the KV type instead of the activation type.
     """
 
+    dst: SSAValue = written("vector")
+    src: SSAValue = read("hbm")
+    rows: int = number()
+    blocks: int = number()
+    dst_block: int = number()
+    src_row: int = number(default=0)
+    src_block: int = number()
+    kv: int = number(default=0)
 
-@tile_op(
-    "store_rows",
-    {"dst": "hbm"},
-    {"src": "vector"},
-    ("rows", "blocks", "src_block", "dst_row", "dst_block", "kv"),
-)
-class StoreRowsOp(TileOp):
+
+@tile_op("store_rows")
+class StoreRowsOp(DeclaredOp):
     """HBM rows = src panel, quantised; whole writebacks are moved, blocks ascending."""
 
+    dst: SSAValue = written("hbm")
+    src: SSAValue = read("vector")
+    rows: int = number()
+    blocks: int = number()
+    src_block: int = number()
+    dst_row: int = number()
+    dst_block: int = number()
+    kv: int = number(default=0)
 
-@tile_op(
-    "load_tiles",
-    {"dst": "matrix"},
-    {"src": "hbm"},
-    ("outer", "inner", "dst_outer", "dst_inner", "src_outer", "src_inner", "src_row", "kv"),
-)
-class LoadTilesOp(TileOp):
+
+@tile_op("load_tiles")
+class LoadTilesOp(DeclaredOp):
     """Tile (i, j), i < outer, j < inner, at dst + i*dst_outer + j*dst_inner = src + i*src_outer + j*src_inner.
 
     `src_row` is the HBM row pitch; 0 means tile-contiguous (MLEN).
     """
 
+    dst: SSAValue = written("matrix")
+    src: SSAValue = read("hbm")
+    outer: int = number()
+    inner: int = number()
+    dst_outer: int = number()
+    dst_inner: int = number()
+    src_outer: int = number()
+    src_inner: int = number()
+    src_row: int = number(default=0)
+    kv: int = number(default=0)
 
-@tile_op(
-    "matmul",
-    {"out": "vector"},
-    {"x": "vector", "w": "matrix"},
-    ("rows", "k_tiles", "columns", "transposed", "x_block", "w_k", "w_n", "out_block"),
-)
-class MatmulOp(TileOp):
+
+@tile_op("matmul")
+class MatmulOp(DeclaredOp):
     """out block n = sum over k of x block k @ W(k, n), W(k, n) the tile at w + k*w_k + n*w_n, transposed if asked.
 
     `columns` output columns, a multiple of BLEN; the last block may be partial, its other lanes are kept.
@@ -63,14 +71,21 @@ class MatmulOp(TileOp):
     The M_MM schedule: one BLEN x BLEN output at a time, f32 sums over all k, one rounding to bf16.
     """
 
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    w: SSAValue = read("matrix")
+    rows: int = number()
+    k_tiles: int = number()
+    columns: int = number()
+    transposed: int = number(default=0)
+    x_block: int = number()
+    w_k: int = number()
+    w_n: int = number()
+    out_block: int = number()
 
-@tile_op(
-    "matmul_pair",
-    {"out": "vector"},
-    {"x": "vector", "copy": "vector", "w": "matrix"},
-    ("k_tiles", "transposed", "block", "out_block"),
-)
-class MatmulPairOp(TileOp):
+
+@tile_op("matmul_pair")
+class MatmulPairOp(DeclaredOp):
     """out block n = sum over k of x block k @ W(n, k) for n = 0, 1, W(n, k) the tile at w + (n*k_tiles + k)*MLEN*MLEN.
 
     All blocks are MLEN x MLEN, `block` (MLEN*MLEN) apart in `x` and its second copy `copy`, `transposed` asks for
@@ -80,14 +95,18 @@ class MatmulPairOp(TileOp):
     and `x` that of the second block of tiles (see docs/matmul_schedules.md).
     """
 
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    copy: SSAValue = read("vector")
+    w: SSAValue = read("matrix")
+    k_tiles: int = number()
+    transposed: int = number(default=0)
+    block: int = number()
+    out_block: int = number()
 
-@tile_op(
-    "pack",
-    {"out": "vector"},
-    {"x": "vector", "p": "matrix"},
-    ("sets", "x_set", "row_blocks", "x_row_block", "blocks", "x_block", "out_block"),
-)
-class PackOp(TileOp):
+
+@tile_op("pack")
+class PackOp(DeclaredOp):
     """Packs BROADCAST row blocks of MLEN rows for broadcast products, column block by column block.
 
     Row block b is number b % row_blocks of set b // row_blocks, at x + set*x_set + number*x_row_block. Of column block
@@ -97,14 +116,20 @@ class PackOp(TileOp):
     takes the place of b*HLEN + d. Lane groups from sets * row_blocks on are 0.
     """
 
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    p: SSAValue = read("matrix")
+    sets: int = number(default=0)
+    x_set: int = number(default=0)
+    row_blocks: int = number()
+    x_row_block: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
 
-@tile_op(
-    "broadcast_matmul",
-    {"out": "vector"},
-    {"x": "vector", "w": "matrix"},
-    ("k_tiles", "slices", "n_tiles", "transposed", "x_block", "w_k", "w_n", "out_block", "partial"),
-)
-class BroadcastMatmulOp(TileOp):
+
+@tile_op("broadcast_matmul")
+class BroadcastMatmulOp(DeclaredOp):
     """out block n = 0.25 * sum over k of X_b block k @ W(k, n) for all BROADCAST row blocks b, from packed slices.
 
     The reduction runs over `k_tiles` whole tiles and the first `slices` slices of HLEN of one more.
@@ -114,47 +139,40 @@ class BroadcastMatmulOp(TileOp):
     sum stays open in the accumulator for the next product, which may have 0 tiles.
     """
 
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    w: SSAValue = read("matrix")
+    k_tiles: int = number()
+    slices: int = number()
+    n_tiles: int = number()
+    transposed: int = number(default=0)
+    x_block: int = number()
+    w_k: int = number()
+    w_n: int = number()
+    out_block: int = number()
+    partial: int = number(default=0)
 
-@tile_op(
-    "splat",
-    {"dst": "vector"},
-    {"values": "fp"},
-    ("rows", "dst_row"),
-)
-class SplatOp(TileOp):
+
+@tile_op("splat")
+class SplatOp(DeclaredOp):
     """Each of the rows = VLEN words of FP SRAM starting at `values`."""
 
+    dst: SSAValue = written("vector")
+    values: SSAValue = read("fp")
+    rows: int = number()
+    dst_row: int = number()
 
-@tile_op("zero", {"dst": "vector"}, {}, ("rows",))
-class ZeroOp(TileOp):
+
+@tile_op("zero")
+class ZeroOp(DeclaredOp):
     """Consecutive rows = 0, whatever they held."""
 
-
-@tile_op(
-    "map",
-    {"out": "vector"},
-    {"a": "vector", "b": "vector|fp?"},
-    ("rows", "blocks", "out_row", "out_block", "a_row", "a_block", "b_row", "b_block"),
-    ("kind",),
-)
-class MapOp(TileOp):
-    """out = kind(a, b) on a panel; row strides in elements, 0 repeats one row. Rounded to bf16 per element."""
-
-    def verify_(self) -> None:
-        from xdsl.utils.exceptions import VerifyException
-
-        super().verify_()
-        if "kind" not in self.properties or self.word("kind") not in MAP_KINDS:
-            raise VerifyException(f"tile.map: kind must be one of {', '.join(MAP_KINDS)}")
+    dst: SSAValue = written("vector")
+    rows: int = number()
 
 
-@tile_op(
-    "softmax_rows",
-    {"x": "vector"},
-    {"floor": "fp", "scratch": "vector?", "start": "fp?"},
-    ("rows", "blocks", "block", "sink", "chunk", "undefined"),
-)
-class SoftmaxRowsOp(TileOp):
+@tile_op("softmax_rows")
+class SoftmaxRowsOp(DeclaredOp):
     """x panel = softmax along each row over all blocks, in place: exp(x - max) / sum.
 
     Blocks are added in the row `scratch` before one reduction, or without it reduced one by one. With `chunk` (2 to
@@ -164,35 +182,53 @@ class SoftmaxRowsOp(TileOp):
     above the floor is NaN.
     """
 
+    x: SSAValue = written("vector")
+    floor: SSAValue = read("fp")
+    scratch: SSAValue | None = read("vector", default=None)
+    start: SSAValue | None = read("fp", default=None)
+    rows: int = number()
+    blocks: int = number()
+    block: int = number()
+    sink: int = number(default=0)
+    chunk: int = number(default=0)
+    undefined: int = number(default=0)
 
-@tile_op(
-    "reset_state",
-    {"maximum": "fp", "total": "fp"},
-    {"floor": "fp", "start": "fp?"},
-    ("rows", "sink"),
-)
-class ResetStateOp(TileOp):
+
+@tile_op("reset_state")
+class ResetStateOp(DeclaredOp):
     """Online softmax state of `rows` rows: maximum = floor, total = `start`, 0 without it.
 
     With `sink` total = 1 = exp(floor - maximum).
     """
 
+    maximum: SSAValue = written("fp")
+    total: SSAValue = written("fp")
+    floor: SSAValue = read("fp")
+    start: SSAValue | None = read("fp", default=None)
+    rows: int = number()
+    sink: int = number(default=0)
 
-@tile_op(
-    "online_softmax",
-    {"x": "vector", "maximum": "fp", "total": "fp", "correction": "fp"},
-    {},
-    ("rows", "blocks", "block"),
-)
-class OnlineSoftmaxOp(TileOp):
+
+@tile_op("online_softmax")
+class OnlineSoftmaxOp(DeclaredOp):
     """One step of the online softmax per row: m' = max(m, x), x = exp(x - m'), c = exp(m - m'), l = l*c + sum x."""
 
+    x: SSAValue = written("vector")
+    maximum: SSAValue = written("fp")
+    total: SSAValue = written("fp")
+    correction: SSAValue = written("fp")
+    rows: int = number()
+    blocks: int = number()
+    block: int = number()
 
-@tile_op(
-    "scale_rows",
-    {"x": "vector"},
-    {"factors": "fp"},
-    ("rows", "blocks", "block", "invert"),
-)
-class ScaleRowsOp(TileOp):
+
+@tile_op("scale_rows")
+class ScaleRowsOp(DeclaredOp):
     """Row r of the panel *= factors[r], or / factors[r] when `invert` (one scalar reciprocal per row)."""
+
+    x: SSAValue = written("vector")
+    factors: SSAValue = read("fp")
+    rows: int = number()
+    blocks: int = number()
+    block: int = number()
+    invert: int = number(default=0)

@@ -6,32 +6,13 @@ something; *words* are numbers in FP SRAM, one per row or per row and group.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from xdsl.ir import SSAValue
 
-from xdsl.utils.exceptions import VerifyException
-
-from plena.dialects.tile.operation import TileOp, tile_op
+from plena.dialects.tile.operation import DeclaredOp, number, read, tile_op, word, written
 
 
-class KindOp(TileOp):
-    """A tile operation in several kinds."""
-
-    KINDS: ClassVar[tuple[str, ...]] = ()
-
-    def verify_(self) -> None:
-        super().verify_()
-        if "kind" not in self.properties or self.word("kind") not in self.KINDS:
-            raise VerifyException(f"{self.name}: kind must be one of {', '.join(self.KINDS)}")
-
-
-@tile_op(
-    "normalize_rows",
-    {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "eps": "fp", "inverse": "fp", "mask": "vector?"},
-    ("rows", "blocks", "x_block", "out_block"),
-    ("kind",),
-)
-class NormalizeRowsOp(KindOp):
+@tile_op("normalize_rows")
+class NormalizeRowsOp(DeclaredOp):
     """out row = (x - m) / sqrt(inverse * (sum((x - m)^2) + eps)), m = inverse * sum(x) ("layer") or 0 ("rms").
 
     With N features the words are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free.
@@ -39,142 +20,190 @@ class NormalizeRowsOp(KindOp):
     and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = ("rms", "layer")
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    eps: SSAValue = read("fp")
+    inverse: SSAValue = read("fp")
+    mask: SSAValue | None = read("vector", default=None)
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    kind: str = word("rms", "layer")
 
 
-@tile_op(
-    "normalize_lane_groups",
-    {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "masks": "vector", "eps": "fp", "inverse": "fp"},
-    ("rows", "blocks", "x_block", "out_block", "groups"),
-    ("kind",),
-)
-class NormalizeLaneGroupsOp(KindOp):
+@tile_op("normalize_lane_groups")
+class NormalizeLaneGroupsOp(DeclaredOp):
     """As normalize_rows for `groups` groups of lanes side by side in every row of every block, each alone.
 
     Row g of `masks` is 1 in the lanes of group g and 0 elsewhere; lanes of no group become 0. `scratch` has 3 rows.
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = ("rms", "layer")
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    masks: SSAValue = read("vector")
+    eps: SSAValue = read("fp")
+    inverse: SSAValue = read("fp")
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    groups: int = number()
+    kind: str = word("rms", "layer")
 
 
-@tile_op(
-    "softmax_lane_groups",
-    {"x": "vector", "scratch": "vector"},
-    {"hide": "vector", "masks": "vector", "floor": "fp"},
-    ("rows", "blocks", "block", "groups"),
-)
-class SoftmaxLaneGroupsOp(TileOp):
+@tile_op("softmax_lane_groups")
+class SoftmaxLaneGroupsOp(DeclaredOp):
     """x panel = softmax of each of `groups` groups of lanes of every row of every block, in place.
 
     Row g of `masks` is 1 in the lanes of group g and 0 elsewhere, row g of `hide` 0 there and very negative elsewhere.
     `floor` is the word that maxima start from. `scratch` has 2 rows.
     """
 
+    x: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    hide: SSAValue = read("vector")
+    masks: SSAValue = read("vector")
+    floor: SSAValue = read("fp")
+    rows: int = number()
+    blocks: int = number()
+    block: int = number()
+    groups: int = number()
 
-@tile_op(
-    "reduce_rows",
-    {"words": "fp", "scratch": "vector"},
-    {"x": "vector", "mask": "vector?", "floor": "fp?"},
-    ("rows", "blocks", "block", "words_row"),
-    ("kind",),
-)
-class ReduceRowsOp(KindOp):
+
+@tile_op("reduce_rows")
+class ReduceRowsOp(DeclaredOp):
     """words[r*words_row] = the sum or maximum of row r over all blocks.
 
     `mask` multiplies the last block of a sum and is added to that of a maximum. A maximum starts from the word
     `floor`. `scratch` has 2 rows.
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = ("sum", "max")
+    words: SSAValue = written("fp")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    mask: SSAValue | None = read("vector", default=None)
+    floor: SSAValue | None = read("fp", default=None)
+    rows: int = number()
+    blocks: int = number()
+    block: int = number()
+    words_row: int = number()
+    kind: str = word("sum", "max")
 
 
-@tile_op(
-    "sum_rows",
-    {"out": "vector", "scratch": "vector"},
-    {"x": "vector"},
-    ("rows", "blocks", "x_block", "out_block", "chunk"),
-)
-class SumRowsOp(TileOp):
+@tile_op("sum_rows")
+class SumRowsOp(DeclaredOp):
     """The one row of each out block = the sum of the rows of that x block.
 
     `chunk` rows are summed at a time, then their sums: sums of bf16 numbers lose less so. `scratch` has one row for
     each chunk.
     """
 
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    chunk: int = number(default=0)
 
-@tile_op(
-    "max_rows",
-    {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "shrink": "fp"},
-    ("rows", "blocks", "x_block", "out_block", "steps"),
-)
-class MaxRowsOp(TileOp):
+
+@tile_op("max_rows")
+class MaxRowsOp(DeclaredOp):
     """The one row of each out block = the maximum of the rows of that x block.
 
     There is no maximum of two rows: m += shrink * max(x - m, 0), `steps` - 1 times, then m += max(x - m, 0). `shrink`
     just below 1 keeps roundings from overshooting. `scratch` has 1 row.
     """
 
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    shrink: SSAValue = read("fp")
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    steps: int = number()
 
-@tile_op(
-    "sqrt_rows",
-    {"out": "vector", "scratch": "vector"},
-    {"x": "vector", "half": "fp", "one": "fp"},
-    ("rows", "blocks", "x_block", "out_block", "steps"),
-)
-class SqrtRowsOp(TileOp):
+
+@tile_op("sqrt_rows")
+class SqrtRowsOp(DeclaredOp):
     """out = square roots of the panel x: y = (x + 1) / 2, then `steps` times y = (y + x / y) / 2.
 
     The vector unit has no square root. `scratch` has 1 row; `out` must not overlap `x`.
     """
 
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    half: SSAValue = read("fp")
+    one: SSAValue = read("fp")
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    steps: int = number()
 
-@tile_op(
-    "shift",
-    {"out": "vector"},
-    {"x": "vector"},
-    ("rows", "blocks", "x_block", "out_block", "lanes"),
-)
-class ShiftOp(TileOp):
+
+@tile_op("shift")
+class ShiftOp(DeclaredOp):
     """out = the rows of x moved by `lanes` toward higher lanes, zeros below."""
 
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    rows: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+    lanes: int = number()
 
-@tile_op(
-    "map_words",
-    {"out": "fp"},
-    {"a": "fp", "b": "fp?"},
-    ("count", "out_step", "a_step", "b_step"),
-    ("kind",),
-)
-class MapWordsOp(KindOp):
+
+@tile_op("map_words")
+class MapWordsOp(DeclaredOp):
     """out[i*out_step] = kind(a[i*a_step], b[i*b_step]) on the scalar unit; a step of 0 repeats one word."""
 
-    KINDS: ClassVar[tuple[str, ...]] = ("add", "sub", "mul", "max", "exp", "reciprocal", "sqrt", "copy")
+    out: SSAValue = written("fp")
+    a: SSAValue = read("fp")
+    b: SSAValue | None = read("fp", default=None)
+    count: int = number()
+    out_step: int = number()
+    a_step: int = number()
+    b_step: int = number(default=0)
+    kind: str = word("add", "sub", "mul", "max", "exp", "reciprocal", "sqrt", "copy")
 
 
-@tile_op(
-    "spread_words",
-    {"out": "vector", "scratch": "vector?"},
-    {"words": "fp", "masks": "vector?"},
-    ("rows", "groups", "words_row"),
-)
-class SpreadWordsOp(TileOp):
+@tile_op("spread_words")
+class SpreadWordsOp(DeclaredOp):
     """out row r = words[r*words_row] in all lanes, or with `masks` the sum of masks row g * words[r*words_row + g].
 
     `scratch` has 1 row and is needed with more than one group.
     """
 
+    out: SSAValue = written("vector")
+    scratch: SSAValue | None = written("vector", default=None)
+    words: SSAValue = read("fp")
+    masks: SSAValue | None = read("vector", default=None)
+    rows: int = number()
+    groups: int = number()
+    words_row: int = number()
 
-@tile_op(
-    "gather_rows",
-    {"dst": "vector"},
-    {"table": "hbm", "offsets": "int"},
-    ("rows", "blocks", "dst_block", "table_block"),
-)
-class GatherRowsOp(TileOp):
+
+@tile_op("gather_rows")
+class GatherRowsOp(DeclaredOp):
     """Row r of dst block b = the VLEN elements at table + offsets[r] + b*table_block.
 
     The offsets are bytes, known only at run time. Whole prefetches are moved, rows ascending in ascending blocks: up
     to prefetch amount - 1 rows after each block's last are overwritten. Rows of a table block follow each other.
     """
+
+    dst: SSAValue = written("vector")
+    table: SSAValue = read("hbm")
+    offsets: SSAValue = read("int")
+    rows: int = number()
+    blocks: int = number()
+    dst_block: int = number()
+    table_block: int = number()

@@ -4,7 +4,7 @@
 
 // CHECK-LABEL: builtin.module
 // CHECK:       %[[G:[0-9]+]] = tile.buffer @input0 [
-// CHECK-SAME:  placements [{name = "output_0"
+// CHECK-SAME:  placements [#tile.placement<"output_0" of output 0
 // CHECK:       %[[U:[0-9]+]] = tile.buffer @input1 [
 // CHECK:       tile.elementwise rows = 16 blocks = 2 out(%[[G]][64, 1024]) in(%[[G]][64, 1024]) in(%[[U]][64, 1024]) scratch(%{{.*}}) {
 // CHECK:         "reverse_sub"
@@ -88,7 +88,7 @@ builtin.module {
 
 // CHECK-LABEL: builtin.module
 // CHECK:       tile.buffer @ids [5] : !tile.buffer<int> placements
-// CHECK-SAME:  scale = 6.400000e+01 : f64, limit = 300 : i64
+// CHECK-SAME:  scale 6.400000e+01 : f64 limit 300
 // CHECK:       tile.gather_rows
 // CHECK-SAME:  rows = 5 blocks = 2
 builtin.module {

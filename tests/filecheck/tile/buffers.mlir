@@ -1,9 +1,11 @@
 // RUN: PLENA_ROUNDTRIP
 
-// Buffers, placed and anchored, with placements; constants, views, addresses.
+// Buffers, placed and anchored, with placements; data, constants, views, addresses.
 
 builtin.module {
-  %h = tile.buffer @weights [4096] : !tile.buffer<hbm> placements [{name = "w", memory = "hbm", address = 0 : i64, shape = [64 : i64, 64 : i64], layout = "tiled", format = "HBM_M_WEIGHT_TYPE", source = {data = "w"}}]
+  tile.data @g #tile.matrix<[3, 4] all 2.500000e-01>
+  tile.data @long #tile.matrix<[1, 2] "0000807f0000803f">
+  %h = tile.buffer @weights [4096] : !tile.buffer<hbm> placements [#tile.placement<"w" of data @w as tiled [32, 64] HBM_M_WEIGHT_TYPE>, #tile.placement<"g" of constant @g as tiled [3, 4] HBM_M_WEIGHT_TYPE padded [64, 64] view [reshape [4, 3], permute [1, 0]] offset 2048 order columns scale 5.000000e-01 : f64 residual staging nearest>]
   %m = tile.buffer @tiles [8192] : !tile.buffer<matrix> at 4096
   %v = tile.buffer @rows [640] : !tile.buffer<vector> anchor @tiles[128]
   %w = tile.buffer @both [64] : !tile.buffer<vector> anchor @tiles[0] at 4096
@@ -20,7 +22,9 @@ builtin.module {
 }
 
 // CHECK:      builtin.module {
-// CHECK-NEXT:   %h = tile.buffer @weights [4096] : !tile.buffer<hbm> placements [{name = "w", memory = "hbm", address = 0 : i64, shape = [64 : i64, 64 : i64], layout = "tiled", format = "HBM_M_WEIGHT_TYPE", source = {data = "w"}}]
+// CHECK-NEXT:   tile.data @g #tile.matrix<[3, 4] all 2.500000e-01>
+// CHECK-NEXT:   tile.data @long #tile.matrix<[1, 2] "0000807f0000803f">
+// CHECK-NEXT:   %h = tile.buffer @weights [4096] : !tile.buffer<hbm> placements [#tile.placement<"w" of data @w as tiled [32, 64] HBM_M_WEIGHT_TYPE>, #tile.placement<"g" of constant @g as tiled [3, 4] HBM_M_WEIGHT_TYPE padded [64, 64] view [reshape [4, 3], permute [1, 0]] offset 2048 order columns scale 5.000000e-01 : f64 residual staging nearest>]
 // CHECK-NEXT:   %m = tile.buffer @tiles [8192] : !tile.buffer<matrix> at 4096
 // CHECK-NEXT:   %v = tile.buffer @rows [640] : !tile.buffer<vector> anchor @tiles[128]
 // CHECK-NEXT:   %w = tile.buffer @both [64] : !tile.buffer<vector> anchor @tiles[0] at 4096

@@ -1,6 +1,6 @@
 // RUN: plena-opt %s -p fuse-elementwise --split-input-file | filecheck %s
 
-// A map and an elementwise operation in place: one pass, the repeated row is an input of it.
+// Two operations in place: one pass, the repeated row is an input of it.
 
 // CHECK-LABEL: builtin.module
 // CHECK:       tile.elementwise rows = 16 blocks = 2 out(%x[64, 1024]) in(%x[64, 1024]) in(%bias[0, 64]) {
@@ -8,12 +8,16 @@
 // CHECK-NEXT:    %[[SUM:.*]] = tile.lanewise "add" %[[X]], %[[B]] : !tile.lanes
 // CHECK-NEXT:    %[[R:.*]] = tile.lanewise "max" %[[SUM]], %zero : !tile.buffer<fp>
 // CHECK-NEXT:    tile.yield %[[R]]
-// CHECK-NOT:   tile.map
+// CHECK-NOT:   tile.elementwise
 builtin.module {
   %x = tile.buffer @x [2048] : !tile.buffer<vector>
   %bias = tile.buffer @bias [128] : !tile.buffer<vector>
   %zero = tile.constant [0.0 : f64]
-  tile.map kind = "add" out(%x : vector) a(%x : vector) b(%bias : vector) rows = 16 blocks = 2 out_row = 64 out_block = 1024 a_row = 64 a_block = 1024 b_block = 64
+  tile.elementwise rows = 16 blocks = 2 out(%x[64, 1024]) in(%x[64, 1024]) in(%bias[0, 64]) {
+  ^bb0(%a : !tile.lanes, %b : !tile.lanes):
+    %0 = tile.lanewise "add" %a, %b : !tile.lanes
+    tile.yield %0
+  }
   tile.elementwise rows = 16 blocks = 2 out(%x[64, 1024]) in(%x[64, 1024]) {
   ^bb0(%a : !tile.lanes):
     %0 = tile.lanewise "max" %a, %zero : !tile.buffer<fp>

@@ -20,8 +20,48 @@
 
 // -----
 
-// CHECK: placements are a list of dictionaries
+// CHECK: placements are a list of #tile.placement<...>
 %b = tile.buffer @b [1] : !tile.buffer<hbm> placements [1 : i64]
+
+// -----
+
+// CHECK: buffer b ends at 8, x at 10
+%b = tile.buffer @b [8] : !tile.buffer<fp> placements [#tile.placement<"x" of input 0 as words [2, 4] bf16 offset 2>]
+
+// -----
+
+// CHECK: x: diagonal is none of rows, tiled, column_blocks, words
+%b = tile.buffer @b [8] : !tile.buffer<fp> placements [#tile.placement<"x" of input 0 as diagonal [2, 4] bf16>]
+
+// -----
+
+// CHECK: x: [2, 4] does not fit in the padded [2, 2]
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 padded [2, 2]>]
+
+// -----
+
+// CHECK: x: the view gives [4, 2], not [2, 4]
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [reshape [4, 2]]>]
+
+// -----
+
+// CHECK: unknown view step turn; one of reshape, permute, expand, slice, pad, compare, bits, biases, hidden
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [turn [4, 2]]>]
+
+// -----
+
+// CHECK: [1, 2] is no permutation
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [permute [1, 2]]>]
+
+// -----
+
+// CHECK: unknown source disk; one of input, output, constant, scratch, data
+%b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of disk as rows [2, 4] bf16>]
+
+// -----
+
+// CHECK: 8 bytes are no float32 matrix [3, 1]
+tile.data @d #tile.matrix<[3, 1] "0000807f0000803f">
 
 // -----
 

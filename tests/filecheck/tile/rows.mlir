@@ -12,17 +12,6 @@ builtin.module {
   tile.splat dst(%v : vector) values(%f : fp)
   tile.zero dst(%v : vector) rows = 64 attributes {plena.step = "s"}
   tile.zero dst(%v : vector)
-  tile.map kind = "add" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8 attributes {plena.step = "s"}
-  tile.map kind = "sub" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "mul" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "max" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "min" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "reverse_sub" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "exp" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "reciprocal" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "copy" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "add" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-  tile.map kind = "add" out(%v : vector) a(%v : vector) b(%f : fp)
   tile.softmax_rows x(%v : vector) floor(%f : fp) scratch(%v : vector) rows = 64 blocks = 2 block = 3 sink = 4 attributes {plena.step = "s"}
   tile.softmax_rows x(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 sink = 4
   tile.softmax_rows x(%v : vector) floor(%f : fp) scratch(%v : vector)
@@ -78,17 +67,6 @@ builtin.module {
 // CHECK-NEXT:   tile.splat dst(%v : vector) values(%f : fp)
 // CHECK-NEXT:   tile.zero dst(%v : vector) rows = 64 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.zero dst(%v : vector)
-// CHECK-NEXT:   tile.map kind = "add" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.map kind = "sub" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "mul" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "max" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "min" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "reverse_sub" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "exp" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "reciprocal" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "copy" out(%v : vector) a(%v : vector) b(%f : fp) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "add" out(%v : vector) a(%v : vector) rows = 64 blocks = 2 out_row = 3 out_block = 4 a_row = 5 a_block = 6 b_row = 7 b_block = 8
-// CHECK-NEXT:   tile.map kind = "add" out(%v : vector) a(%v : vector) b(%f : fp)
 // CHECK-NEXT:   tile.softmax_rows x(%v : vector) floor(%f : fp) scratch(%v : vector) rows = 64 blocks = 2 block = 3 sink = 4 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.softmax_rows x(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 sink = 4
 // CHECK-NEXT:   tile.softmax_rows x(%v : vector) floor(%f : fp) scratch(%v : vector)

@@ -1,1 +1,0 @@
-"""What passes need to know about affine-form programs: loops, effects, dependences, repeated streams, costs."""

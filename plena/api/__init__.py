@@ -1,0 +1,1 @@
+"""What the user holds: `plena` takes its names from here."""

@@ -1,0 +1,154 @@
+"""`plena.compile`: from a PyTorch module to a program, level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from plena.api.program import Program
+from plena.compiler.emitted import emitted
+from plena.compiler.search import Candidate, search
+from plena.driver import run_pipeline, verified_passes
+from plena.errors import CompileError
+from plena.gc_pause import without_collection
+from plena.kernels.schedule import Schedule
+from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.target import Target
+from plena.passes.options import OPTIONS, check_values
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.timing.registry import DEFAULT_TIMING
+
+if TYPE_CHECKING:
+    from plena.frontend import ImportedProgram
+
+
+def compile(
+    module: Any,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    max_instructions: int | None = None,
+    objective: Objective = "cycles",
+    timing: str = DEFAULT_TIMING,
+    matmul: MatmulChoice = "auto",
+    attention: AttentionChoice = "auto",
+    staging: Staging = "public",
+    verify_passes: bool | None = None,
+) -> Program:
+    """Compiles a PyTorch module for a target.
+
+    Args:
+        module: torch.nn.Module or torch.export.ExportedProgram.
+        example_inputs: the positional arguments of a call, as for torch.export.export: they fix shapes and dtypes of
+            tensors, also in lists and dictionaries, and the values of everything else. An ExportedProgram has its own.
+        kwargs: its keyword arguments.
+        target: the machine, shipped settings by default.
+        max_instructions: static instructions that the program may have at most.
+        objective: what to minimise, "cycles" (under `max_instructions`) or "size".
+        timing: the profile whose cycles count, one of `plena.timings()`; the cycles of all are reported.
+        matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
+        attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
+        staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
+            the same.
+        verify_passes: whether to verify modules between passes; None means if the environment variable
+            PLENA_VERIFY_PASSES is set.
+
+    Raises:
+        PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
+            met: what, where in the model, and what to do.
+    """
+    from plena.frontend import import_module
+    from plena.host.call_inputs import example_call
+
+    if isinstance(kwargs, Target):
+        raise CompileError(
+            "the third argument is the module's keyword arguments, not the target",
+            hint="Write plena.compile(module, args, target=...).",
+        )
+    check_options(
+        {
+            "target": target,
+            "max_instructions": max_instructions,
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            "staging": staging,
+            "verify_passes": verify_passes,
+        }
+    )
+    target = target or Target()
+    target.validate()
+    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    args, keywords = example_call(module, example_inputs, kwargs)
+    with without_collection(), verified_passes(verify_passes):
+        imported = import_module(module, args, keywords)
+        kernels = imported.module
+        target.attach(kernels)
+        run_pipeline(kernels, TENSOR_PIPELINE)
+        chosen = search(kernels, schedule, max_instructions)
+        program = program_of(chosen, imported, module, args, keywords)
+    program.rationale = replace(
+        chosen.rationale,
+        model=type(module).__name__,
+        options={
+            "objective": objective,
+            "timing": timing,
+            "matmul": matmul,
+            "attention": attention,
+            "staging": staging,
+            **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
+        },
+    )
+    return program
+
+
+_OWN = ("target", "verify_passes")
+"""Options of `compile` alone, which no table describes."""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Whether `compile` has these options with these values.
+
+    Raises:
+        CompileError: which one it has not, and which there are.
+    """
+    for name in options:
+        if name not in (*_OWN, *OPTIONS):
+            hint = f"The options are {', '.join((*_OWN, *OPTIONS))}."
+            raise CompileError(f"there is no option {name!r}", "options", hint)
+    target = options.get("target")
+    if target is not None and not isinstance(target, Target):
+        raise CompileError(
+            f"target must be a plena.Target, not {type(target).__name__}",
+            "options",
+            "Target.from_toml(path) reads a settings file.",
+        )
+    check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
+    if not isinstance(verify := options.get("verify_passes"), bool | None):
+        raise CompileError(
+            f"verify_passes must be True, False or None, not {verify!r}",
+            "options",
+            "None takes what the environment variable PLENA_VERIFY_PASSES says.",
+        )
+
+
+def program_of(
+    chosen: Candidate,
+    imported: ImportedProgram,
+    module: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+) -> Program:
+    """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
+    from plena.checking.reference import ModuleReferences
+
+    program = Program.of(emitted(chosen, imported, module, args, kwargs))
+    assert program.signature is not None
+    source = ModuleReferences(program, imported, module, program.signature)
+    program.source = source
+    program.quantized_reference, program.float_reference = source.quantized, source.float32
+    return program

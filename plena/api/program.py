@@ -1,0 +1,195 @@
+"""A compiled program as the user holds it: run, measure, check, report, save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plena.errors import PlenaError
+from plena.host.image import Preload
+from plena.program.comparison import CheckReport
+from plena.program.data import ProgramData, Reference, RunFigures, SourceReferences
+from plena.program.rationale import Rationale
+from plena.program.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+    from plena.emulator import EmulationResult
+    from plena.host.call_inputs import CallSignature
+    from plena.optimizing.size_curve import SizeCurve
+
+
+class Program(ProgramData):
+    """A program for one target; its attributes are those of `ProgramData`, and here they may be set."""
+
+    rationale: Rationale | None
+    thresholds: Thresholds
+    signature: CallSignature | None
+    source: SourceReferences | None
+    machine_reference: Reference | None
+    quantized_reference: Reference | None
+    float_reference: Reference | None
+    last_run: RunFigures | None
+    last_check: CheckReport | None
+    has_saved_inputs: bool
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @staticmethod
+    def of(data: ProgramData) -> Program:
+        """The handle of a program."""
+        program = Program.__new__(Program)
+        program.__dict__.update(data.__dict__)
+        return program
+
+    def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
+        """Run on the emulator.
+
+        Args:
+            inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
+                be the names in ``self.inputs``. Shapes and kinds of dtype must be those of ``self.inputs``.
+            progress: whether to show it; None means when it takes long on a terminal.
+
+        Returns:
+            the output tensor, or a tuple of several results, None and numbers of the model among them.
+
+        Raises:
+            PlenaError: inputs that do not fit.
+            EmulatorError: the program aborts.
+        """
+        return self.results(self.emulate(*inputs, progress=progress, **kwargs))
+
+    def run_saved(self, progress: bool | None = None) -> Any:
+        """Run a loaded program on the inputs it was saved with; otherwise as ``run``.
+
+        Raises:
+            PlenaError: it was saved without inputs, or others were run since.
+        """
+        if not self.has_saved_inputs:
+            raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
+        return self.results(self.execute(self.image, progress))
+
+    def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
+        """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
+        inputs = tuple(self.input_tensors(inputs, kwargs))
+        self.require_inputs(inputs)
+        preload = self.image
+        self.has_saved_inputs = False
+        self.stage_inputs(inputs, preload)
+        return self.execute(preload, progress)
+
+    def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
+        """Run on memories as they are, which change; `last_run` then has its counters.
+
+        Raises:
+            EmulatorError: the program aborts.
+        """
+        result = super().execute(preload, progress)
+        self.last_run = RunFigures(
+            result.cycles,
+            result.dma_cycles,
+            result.executed,
+            (result.executed_at * result.cycles_at).astype(np.float64),
+            result.dma_cycles_at,
+        )
+        return result
+
+    def trace(self) -> dict[str, Any]:
+        """The last run as a Perfetto / Chrome trace document, by module and kernel step.
+
+        Raises:
+            PlenaError: it has not been run, or nothing says where its instructions come from.
+        """
+        from plena.statistics.trace import trace_of
+
+        if self.last_run is None:
+            raise PlenaError("there is no run to trace", hint="Call run() first.")
+        if not self.provenance:
+            raise PlenaError(
+                "the program does not say where its instructions come from", hint="Compile it again."
+            )
+        return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
+
+    def check(
+        self,
+        *inputs: Any,
+        module: torch.nn.Module | ExportedProgram | None = None,
+        quiet: bool = False,
+        **kwargs: Any,
+    ) -> CheckReport:
+        """Run and compare with the references, printing a table; docs/check.md says what the verdict means.
+
+        Args:
+            inputs, kwargs: as of ``run``; none means the example inputs.
+            module: the user's module, for a program that was loaded from a folder.
+            quiet: do not print.
+
+        Raises:
+            PlenaError: inputs that do not fit, or no reference at all.
+            EmulatorError: the program aborts.
+        """
+        from plena.checking.reference import check_program
+        from plena.host.call_inputs import CallSignature
+
+        signature = self.signature
+        if not inputs and not kwargs and self.inputs and self.example_inputs is not None:
+            tensors = list(self.example_inputs)
+        else:
+            if signature is None and module is not None:
+                signature = CallSignature.of(inputs, kwargs, module)
+            tensors = self.input_tensors(inputs, kwargs, signature)
+        report = self.last_check = check_program(self, self.run, tensors, module, signature)
+        if not quiet:
+            print(report)
+        return report
+
+    def report(self, path: str | Path, *, curve: SizeCurve | None = None) -> None:
+        """Write one self-contained HTML page: modules, loops, memory, choices, and the last check if there was one.
+
+        Args:
+            path: the page; it appears whole or not at all.
+            curve: of ``plena.size_curve``; by default what the compiler predicted and tried.
+
+        Raises:
+            PlenaError: the page cannot be written.
+        """
+        from plena.report import write_report
+        from plena.report.reading import contents_of_program
+
+        contents = contents_of_program(self)
+        contents.curve = curve
+        write_report(contents, Path(path))
+
+    def save(
+        self, directory: str | Path, *, inputs: Sequence[Any] | None = None, share: str | Path | None = None
+    ) -> None:
+        """Write the program folder that the public emulator loads (plena_isa.md section 6.5) with its manifest.
+
+        Args:
+            directory: made if absent; files of an older program in it are replaced.
+            inputs: tensors to put into the memory image; None means the example inputs.
+            share: another program folder whose image holds the same weights: they are not stored again.
+
+        Raises:
+            PlenaError: the folder cannot be written; it then holds no half-written file.
+        """
+        from plena.program.folder import save_program
+
+        save_program(self, Path(directory), inputs, None if share is None else Path(share))
+
+    @staticmethod
+    def load(directory: str | Path) -> Program:
+        """Read a program folder.
+
+        Raises:
+            PlenaError: which file of it is missing, truncated, changed or does not fit the others.
+        """
+        from plena.program.folder import load_program
+
+        return Program.of(load_program(Path(directory)))

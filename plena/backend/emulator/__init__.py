@@ -1,6 +1,0 @@
-"""The emulator: executes words value for value and cycle for cycle as the public one does (plena_isa.md)."""
-
-from plena.backend.emulator.machine import Machine, emulate, warm_up
-from plena.backend.emulator.result import EmulationResult, LoopCount
-
-__all__ = ["EmulationResult", "LoopCount", "Machine", "emulate", "warm_up"]

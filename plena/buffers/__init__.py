@@ -1,0 +1,1 @@
+"""Where buffers lie in their memories: groups of buffers and live intervals."""

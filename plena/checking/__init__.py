@@ -1,0 +1,1 @@
+"""Whether what the machine computed is right: references, comparisons, verdicts."""

@@ -1,0 +1,250 @@
+"""What a program's results are compared with.
+
+* The *machine reference* computes what the program computes, in its order and with its roundings. It is the
+  interpreter of the tile level; the compiler attaches it to the program.
+* The *quantised reference* is the user's module in float32, run by torch from the graph that torch.export made of it,
+  on what the machine sees: parameters and inputs MX-rounded as they are staged, each use of a parameter as it is
+  staged for that use, and keys, values and right-hand sides of products rounded as they pass through HBM.
+* The *float reference* is the user's module in float32 on the original inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
+
+from plena.checking.module_graph import ModuleGraph, Replacement
+from plena.checking.plain_torch import plain_torch
+from plena.checking.rounding_sites import rounding_sites
+from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
+from plena.checking.uses import Uses, values_by_reader
+from plena.errors import PlenaError
+from plena.host.call_inputs import CallSignature
+from plena.host.staged_data import StagedData, data_of_module
+from plena.program.comparison import CheckReport
+from plena.program.thresholds import Comparison, Thresholds
+
+if TYPE_CHECKING:
+    from plena.frontend.program import ImportedProgram
+    from plena.program.data import ProgramData, SourceReferences
+
+KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
+"""The format in which keys and values lie in HBM."""
+
+
+def check_program(
+    program: ProgramData,
+    run: Callable[..., Any],
+    inputs: Sequence[torch.Tensor],
+    module: torch.nn.Module | ExportedProgram | None = None,
+    signature: CallSignature | None = None,
+) -> CheckReport:
+    """Run a program and compare it with every reference that there is; see ``Program.check``.
+
+    Args:
+        run: gives its results for inputs.
+        inputs: the tensors, in the order of the program's inputs.
+        module: of a program that was loaded from a folder.
+        signature: how the module takes them.
+
+    Raises:
+        PlenaError: there is none.
+    """
+    source = program.source
+    if module is not None and source is None:
+        source = ModuleReferences.of(
+            program, module, signature or CallSignature.positional(len(inputs)), inputs
+        )
+    floating, rounded = program.float_reference, program.quantized_reference
+    if source is not None:
+        floating, rounded = floating or source.float32, rounded or source.quantized
+    machine = program.machine_reference
+    if floating is None and rounded is None and machine is None:
+        raise PlenaError(
+            "there is nothing to compare with", "check", "Give the module: program.check(*inputs, module=m)."
+        )
+    results = as_tensors(run(*inputs))
+    of_machine, of_formats, exact = (
+        None if reference is None else as_tensors(reference(*inputs))
+        for reference in (machine, rounded, floating)
+    )
+    if source is not None and exact is not None:
+        _require_same_graph(source, exact, inputs)
+    changed = tuple(program.changed_data())
+    if source is not None:
+        changed = tuple(dict.fromkeys([*changed, *source.changed()]))
+    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+
+
+def _require_same_graph(
+    source: SourceReferences, exact: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor]
+) -> None:
+    """What torch.export captured computes what the module computes; else no reference can be trusted.
+
+    Raises:
+        PlenaError: it does not.
+    """
+    captured = source.graph.outputs([x.detach() for x in inputs])
+    found = Comparison.of(captured, exact, Thresholds())
+    if not found.relative_rms <= SAME_GRAPH:
+        raise PlenaError(
+            f"the graph that torch.export made of the module computes something else than the module "
+            f"(relative RMS {found.relative_rms:.2%})",
+            "check",
+            "The forward must not depend on the values of its inputs or on what changes between calls.",
+        )
+
+
+SAME_GRAPH = 1e-3
+"""Largest relative RMS difference between a module and its exported graph, both in float32."""
+
+
+def as_tensors(outputs: Any) -> tuple[torch.Tensor, ...]:
+    """The tensors of whatever a module returns, in the order of torch.export."""
+    return tuple(leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor))
+
+
+class ModuleReferences:
+    """The user's module as reference of a program.
+
+    Args:
+        program: says how tensors are staged.
+        imported: the module at the tensor level, with the graph that it was made of.
+        module: the user's; its parameters are read when a reference runs.
+        signature: how it takes the program's inputs.
+    """
+
+    def __init__(
+        self,
+        program: ProgramData,
+        imported: ImportedProgram,
+        module: torch.nn.Module | ExportedProgram,
+        signature: CallSignature,
+    ) -> None:
+        self.program = program
+        self.imported = imported
+        self.module = module if isinstance(module, torch.nn.Module) else None
+        self.signature = signature
+        self.graph = ModuleGraph(imported.exported, self.module)
+
+    @staticmethod
+    def of(
+        program: ProgramData,
+        module: torch.nn.Module | ExportedProgram,
+        signature: CallSignature,
+        inputs: Sequence[torch.Tensor],
+    ) -> ModuleReferences:
+        """The references of a program that was loaded from a folder: its module is captured again.
+
+        Raises:
+            PlenaError: the module cannot be captured.
+        """
+        from plena.driver import run_pipeline
+        from plena.frontend import import_module
+        from plena.passes.pipelines import TENSOR_PIPELINE
+
+        args, kwargs = signature.arguments(inputs)
+        imported = import_module(module, args, kwargs)
+        program.target.attach(imported.module)
+        run_pipeline(imported.module, TENSOR_PIPELINE)
+        return ModuleReferences(program, imported, module, signature)
+
+    def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module in float32: itself, or its graph if it is of another precision or no module."""
+        if self.module is None or _other_precision(self.module, inputs):
+            return self.graph.outputs(inputs)
+        args, kwargs = self.signature.arguments(inputs)
+        return as_tensors(_call(self.module, args, kwargs))
+
+    def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The module on what the machine sees."""
+        return self.graph.outputs(quantized_inputs(self.program, inputs), self._replacement())
+
+    def staged(self) -> StagedData:
+        """The staging expressions of the program over the tensors that the module has now."""
+        tensors = {**self.imported.tensors, **self._current()}
+        data = self.program.data
+        if not isinstance(data, StagedData):
+            symbols = {placement.source.symbol for placement in self.program.placements_of("data")}
+            data = data_of_module(tensors, symbols)
+        return StagedData(data.expressions, tensors, data.constants)
+
+    def changed(self) -> list[str]:
+        """The tensors that the program took from the module and that are different there now."""
+        known = self.imported.tensors
+        return [
+            name
+            for name, tensor in self._current().items()
+            if name in known and not _same(tensor, known[name])
+        ]
+
+    def _current(self) -> dict[str, torch.Tensor]:
+        """The tensors of the side table as the module has them now, shaped as there."""
+        known, leaves = self.imported.tensors, self.imported.leaves
+        values = self.graph.constants({node for node, symbol in leaves.items() if symbol in known})
+        found: dict[str, torch.Tensor] = {}
+        for node, value in values.items():
+            shape = known[leaves[node]].shape
+            found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
+        return found
+
+    def _replacement(self) -> Replacement:
+        data, level = self.staged(), self.imported.module
+        rounded = rounded_expressions(self.program, data)
+        choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
+        uses = Uses()
+        if choice.conflicts:
+            uses = values_by_reader(
+                self.imported, self.graph, self.program.target, choice.conflicts, rounded, data.tensors
+            )
+        nodes = self._by_node(choice.tensors)
+        sites = rounding_sites(self.graph, level, self.program.target.precision[KEY_VALUE_TYPE])
+        return Replacement(nodes, uses.edges, sites, uses.added)
+
+    def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The rounded tensors by the nodes that stand for them, in the nodes' shapes."""
+        shapes = {n.name: tuple(n.meta["val"].shape) for n in self.graph.graph.nodes if _has_shape(n)}
+        return {
+            node: tensors[symbol].expand(shapes[node])
+            for node, symbol in self.imported.leaves.items()
+            if symbol in tensors
+        }
+
+
+def _has_shape(node: Any) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def _compact(value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A tensor that repeats along some axes, without the repetition."""
+    for axis, size in enumerate(shape):
+        value = value.narrow(axis, 0, size)
+    return value
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride():
+        return True
+    return a.shape == b.shape and torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+def _other_precision(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
+    tensors = [*module.parameters(), *module.buffers(), *inputs]
+    return any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors)
+
+
+def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The outputs of a module in evaluation mode."""
+    training = {child: child.training for child in module.modules()}
+    try:
+        for child in training:
+            child.training = False
+        with plain_torch():
+            return module(*args, **kwargs)
+    finally:
+        for child, mode in training.items():
+            child.training = mode

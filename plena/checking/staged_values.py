@@ -1,0 +1,215 @@
+"""Inputs, parameters and constants as the machine sees them after staging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+
+from plena.host.image import quantized
+from plena.host.staged_data import StagedData
+
+if TYPE_CHECKING:
+    from xdsl.ir import Attribute
+
+    from plena.dialects.plena import staging
+    from plena.host.layout import TensorPlacement
+    from plena.program.data import ProgramData
+
+Offset: TypeAlias = tuple[str, torch.Tensor]
+"""The symbol of a matrix and what its products lack: a staged vector `matrix @ v` is rounded by itself."""
+
+
+def quantized_inputs(program: ProgramData, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The inputs as the machine sees them: those parts that are staged to HBM are rounded.
+
+    What is staged together with what its format loses is exact.
+    """
+    seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
+    placements = tuple(program.placements_of("input"))
+    exact = {_part(placement) for placement in placements if placement.residual}
+    for placement in placements:
+        index = placement.source.index
+        if placement.memory == "hbm" and _part(placement) not in exact and inputs[index].is_floating_point():
+            before = inputs[index].detach().float()
+            after = rounded(program, placement, before)
+            seen[index] = torch.where(_differ(after, before), after, seen[index])
+    return seen
+
+
+def _part(placement: TensorPlacement) -> tuple[object, ...]:
+    """Which part of which tensor is staged, and how."""
+    return placement.source, placement.view, placement.shape, placement.format
+
+
+def rounded(program: ProgramData, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
+    """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
+
+    Infinities keep their value: the program means the original.
+    """
+    before = tensor.numpy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        after = quantized(placement, before, program.target)
+    kept = ~np.isfinite(before)
+    return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
+
+
+def rounded_expressions(program: ProgramData, data: StagedData) -> dict[str, torch.Tensor]:
+    """The values of staging expressions in HBM by their symbol.
+
+    Those that are staged together with what their format loses are exact.
+    """
+    seen: dict[str, torch.Tensor] = {}
+    placements = tuple(program.placements_of("data"))
+    exact = {placement.source.symbol for placement in placements if placement.residual}
+    for placement in placements:
+        symbol = placement.source.symbol
+        if placement.memory != "hbm" or symbol not in data.expressions:
+            continue
+        tensor = data(symbol)
+        if not tensor.is_floating_point():
+            continue
+        before = seen.get(symbol, tensor)
+        after = tensor if symbol in exact else rounded(program, placement, tensor)
+        seen[symbol] = torch.where(_differ(after, tensor), after, before)
+    return seen
+
+
+def _differ(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a != b) & ~(a.isnan() & b.isnan())
+
+
+@dataclass
+class Choice:
+    """Values of symbols for which expressions have given values.
+
+    Attributes:
+        tensors: the values of those symbols that an expression says something about.
+        offsets: what no symbol can say.
+        conflicts: symbols for which no one value serves all expressions.
+    """
+
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    offsets: list[Offset] = field(default_factory=list["Offset"])
+    conflicts: set[str] = field(default_factory=set[str])
+
+
+def choose(
+    expressions: Mapping[str, Attribute],
+    values: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, torch.Tensor],
+) -> Choice:
+    """Choose the symbols of expressions such that each has its value.
+
+    Args:
+        expressions: by a name of their own.
+        values: of the expressions, by the same name.
+        tensors: of the symbols before rounding.
+    """
+    from plena.dialects.plena.staging import symbols_of
+    from plena.host.expressions import materialize
+
+    choice = Choice()
+    order = sorted(values, key=lambda name: "#plena.matvec" in str(expressions[name]))
+    for name in order:
+        distribute(expressions[name], values[name], tensors, choice.tensors, choice.offsets)
+    overlaid = {**tensors, **choice.tensors}
+    offset = {symbol for symbol, _ in choice.offsets}
+    for name in order:
+        symbols = set(symbols_of(expressions[name]))
+        wanted, found = values[name], materialize(expressions[name], overlaid)
+        with_offset = bool(symbols & offset) and "#plena.matvec" in str(expressions[name])
+        if with_offset or not torch.allclose(found, wanted, rtol=1e-5, atol=_atol(wanted), equal_nan=True):
+            choice.conflicts |= symbols
+    return choice
+
+
+def _atol(wanted: torch.Tensor) -> float:
+    finite = wanted[wanted.isfinite()]
+    return 1e-6 * float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def distribute(
+    expression: Attribute,
+    values: torch.Tensor,
+    tensors: Mapping[str, torch.Tensor],
+    into: dict[str, torch.Tensor],
+    offsets: list[Offset] | None = None,
+) -> None:
+    """Choose parameters so that a staging expression has given values; leave alone what none can be chosen for.
+
+    Args:
+        expression: over the symbols of `tensors`.
+        values: what it shall be.
+        tensors: the values before; those `into` count more.
+        into: gets the chosen values.
+        offsets: gets what products with a matrix lack.
+    """
+    from xdsl.dialects.builtin import SymbolRefAttr
+
+    from plena.dialects.plena import staging
+    from plena.host.expressions import materialize
+
+    def value(operand: Attribute) -> torch.Tensor:
+        return materialize(operand, {**tensors, **into})
+
+    def into_operand(operand: Attribute, part: torch.Tensor) -> None:
+        distribute(operand, part, tensors, into, offsets)
+
+    match expression:
+        case SymbolRefAttr():
+            into[expression.string_value()] = values
+        case staging.ReshapeAttr():
+            into_operand(expression.operand, values.reshape(value(expression.operand).shape))
+        case staging.RearrangeAttr():
+            factors, order = expression.factors.get_values(), expression.order.get_values()
+            permuted = values.reshape([factors[axis] for axis in order])
+            shape = value(expression.operand).shape
+            into_operand(expression.operand, permuted.permute(np.argsort(order).tolist()).reshape(shape))
+        case staging.SliceAttr():
+            whole = value(expression.operand).clone()
+            start, stop, step = (a.value.data for a in (expression.start, expression.stop, expression.step))
+            whole[(*[slice(None)] * expression.axis.value.data, slice(start, stop, step))] = values
+            into_operand(expression.operand, whole)
+        case staging.ConcatAttr():
+            axis = expression.axis.value.data
+            sizes = [value(operand).shape[axis] for operand in expression.operands]
+            for operand, part in zip(expression.operands, values.split(sizes, axis), strict=True):
+                into_operand(operand, part)
+        case staging.ExpandAttr():
+            shape = value(expression.operand).shape
+            first = values[(0,) * (values.ndim - len(shape))]
+            kept = first[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
+            into_operand(expression.operand, kept)
+        case staging.SumAttr():
+            lhs, rhs = _chosen_first(expression, value)
+            into_operand(lhs, values - value(rhs))
+        case staging.ProductAttr():
+            lhs, rhs = _chosen_first(expression, value)
+            factor, weight = value(rhs), value(lhs)
+            quotient = torch.where(factor == 0, weight, values / torch.where(factor == 0, 1.0, factor))
+            into_operand(lhs, quotient)
+        case staging.MatvecAttr():
+            lacking = values - value(expression)
+            if offsets is not None and isinstance(expression.matrix, SymbolRefAttr) and lacking.any():
+                offsets.append((expression.matrix.string_value(), lacking))
+        case _:
+            pass
+
+
+def _chosen_first(
+    expression: staging.SumAttr | staging.ProductAttr, value: Callable[[Attribute], torch.Tensor]
+) -> tuple[Attribute, Attribute]:
+    """The operands of an expression, first the one that is chosen: not a number or a product, and the larger one."""
+    lhs, rhs = expression.lhs, expression.rhs
+
+    def rank(operand: Attribute) -> tuple[bool, int]:
+        from plena.dialects.plena import staging
+
+        return not isinstance(operand, staging.MatvecAttr | staging.FullAttr), prod(value(operand).shape)
+
+    return (rhs, lhs) if rank(rhs) > rank(lhs) else (lhs, rhs)

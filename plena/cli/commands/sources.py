@@ -1,0 +1,107 @@
+"""What the subcommands read: models from Python files, programs from folders, assembly and word files."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plena.cli.settings import add_options, add_target_options, target_of
+from plena.passes.options import OPTIONS
+from plena.text_files import read_text
+
+if TYPE_CHECKING:
+    from plena.api.program import Program
+    from plena.assembly import AsmInstruction
+    from plena.lifting.code import Code as FlatCode
+    from plena.machine.target import Target
+
+MODEL_HELP = (
+    "Python file and function, model.py:factory; the function returns (module, example_inputs) or (module, "
+    "example_inputs, keyword_arguments)"
+)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A flat program from a file, and the folder's program if it was one."""
+
+    instructions: Sequence[AsmInstruction]
+    words: Any
+    text: str | None
+    program: Program | None
+
+    def flat(self, file: str | None = None) -> FlatCode:
+        """What `plena.optimize` and the static check take, without reading the text again.
+
+        Args:
+            file: the name to show in messages.
+        """
+        from plena.lifting.code import Code as FlatCode
+
+        return FlatCode(self.words, self.text, file)
+
+
+def add_compile_options(parser: ArgumentParser) -> None:
+    """Add what `plena.compile` takes, and the machine."""
+    add_target_options(parser)
+    add_options(parser, OPTIONS)
+
+
+def compile_model(args: Namespace) -> tuple[Program, Any]:
+    """Compile the model that the arguments name.
+
+    Returns:
+        the program and the module.
+
+    Raises:
+        PlenaError: the file or its factory fails, or the model cannot be compiled.
+    """
+    from plena.frontend.model_files import load_model
+
+    module, inputs, kwargs = load_model(args.model)
+    from plena.api.compile import compile
+
+    return compile(module, inputs, kwargs, target=target_of(args), **compile_options(args)), module
+
+
+def compile_options(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes besides the machine."""
+    return {
+        "max_instructions": args.max_instructions,
+        "verify_passes": getattr(args, "verify_passes", None),
+        **schedule_options(args),
+    }
+
+
+def schedule_options(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes besides the machine and the budget."""
+    return {name: getattr(args, name) for name in OPTIONS if name != "max_instructions"}
+
+
+def load_code(path: Path, upstream_quirks: bool = False) -> Code:
+    """A flat program from .asm, .mem or a program folder; other names are taken for assembly.
+
+    Raises:
+        PlenaError: it cannot be read.
+    """
+    from plena.assembly import decode, encode, parse_asm, parse_mem
+
+    if path.is_dir():
+        from plena.api.program import Program
+
+        program = Program.load(path)
+        return Code(decode(program.words), program.words, program.asm, program)
+    text = read_text(path)
+    if path.suffix == ".mem":
+        words = parse_mem(text, str(path))
+        return Code(decode(words), words, None, None)
+    instructions = parse_asm(text, upstream_quirks, str(path))
+    return Code(instructions, encode(instructions), text, None)
+
+
+def target_for(args: Namespace, code: Code) -> Target:
+    """The machine of the options, by default the one that a folder's program was compiled for."""
+    return target_of(args, code.program.target if code.program is not None else None)

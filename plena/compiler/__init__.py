@@ -1,0 +1,1 @@
+"""From a PyTorch module to a program: options, the levels in order, the search over schedules."""

@@ -1,0 +1,93 @@
+"""What is emitted of a lowering: a program with its tensors, checked statically."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from plena.compiler.lowered import (
+    constant_words,
+    machine_reference,
+    memory_map_of,
+    placements_of,
+    staged_data_of,
+    useful_macs_of,
+)
+from plena.compiler.search import Candidate
+from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
+from plena.driver import pipeline_text
+from plena.errors import VerificationError
+from plena.host.ports import Port
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.program.data import ProgramData
+from plena.program.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from plena.frontend import ImportedProgram
+
+
+def emitted(
+    chosen: Candidate,
+    imported: ImportedProgram,
+    module: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+) -> ProgramData:
+    """The chosen lowering with its tensors and the reference of the machine; `args` and `kwargs` are the example call.
+
+    Raises:
+        VerificationError: the program would abort.
+    """
+    from plena.host.call_inputs import CallSignature
+
+    signature = CallSignature.of(args, kwargs or {}, module)
+    program = ProgramData.from_module(
+        chosen.program.registers,
+        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
+        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        fixed_results=imported.fixed_results,
+        placements=tuple(placements_of(chosen.tiles)),
+        constants=constant_words(chosen.tiles),
+        memory_map=tuple(memory_map_of(chosen.tiles)),
+        useful_macs=useful_macs_of(chosen.tiles),
+        timing=chosen.schedule.timing,
+        decisions=chosen.decisions,
+        pipeline=pipeline_text((*TENSOR_PIPELINE, *chosen.passes)),
+        data=staged_data_of(chosen.tiles, imported.tensors),
+        example_inputs=signature.tensors(args, kwargs or {}),
+        signature=signature,
+        thresholds=thresholds_for(imported.module),
+    )
+    program = replace(program, decisions=(*program.decisions, *_warnings(program)))
+    return replace(program, machine_reference=machine_reference(program, chosen.tiles))
+
+
+def _warnings(program: ProgramData) -> tuple[str, ...]:
+    """The static check of every emitted program: errors are bugs of the compiler, warnings go to its decisions.
+
+    Raises:
+        VerificationError: the program would abort.
+    """
+    from plena.verification import Severity, verify
+
+    findings = verify(program.words, program.target, program.preloaded_spans())
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if errors:
+        listed = "; ".join(str(f) for f in errors[:3])
+        raise VerificationError(
+            f"the compiled program would abort: {listed}", hint="Please report this as a bug."
+        )
+    return tuple(str(f) for f in findings)
+
+
+def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
+    """What ``check`` should demand of a program: attention alone by its keys, models by their layers."""
+    attentions = [op for op in tensor_level.walk() if isinstance(op, AttentionOp)]
+    if not attentions:
+        return Thresholds()
+    if any(isinstance(op, LinearOp | ProjectionsOp) for op in tensor_level.walk()):
+        return Thresholds.for_layers(len(attentions))
+    return Thresholds.for_attention(max(op.key_length for op in attentions))

@@ -1,0 +1,358 @@
+"""The search over schedules: every candidate is lowered to registers and counted, the best is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeAlias
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.compiler.loop_origins import source_loops
+from plena.compiler.lowered import choices_of
+from plena.dialects.plena import AttentionOp, RepeatOp
+from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.driver import run_pipeline
+from plena.errors import CompileError
+from plena.kernels.schedule import Schedule
+from plena.loops.selection.changes import changes_of
+from plena.loops.selection.choices import Choice
+from plena.loops.selection.goal import Goal
+from plena.loops.selection.search import Point
+from plena.machine.target import Target
+from plena.passes.apply_loop_choices import ApplyLoopChoices
+from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
+from plena.passes.emission import Counted, counted
+from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE
+from plena.passes.select_loops import candidates
+from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.timing.registry import profile_named
+
+Pass: TypeAlias = str | ModulePass
+"""A pass, by its name alone if its options have their default."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One lowering: its schedule, the module at the tile level, and the program with what it costs.
+
+    `point` of `points` says what became of the loops of `lowering`, None that they are as they were. `rationale` is
+    that of the best one of a search. `passes` make the program of the module of plena kernels.
+    """
+
+    schedule: Schedule
+    tiles: ModuleOp
+    program: Counted
+    passes: tuple[Pass, ...] = ()
+    decisions: tuple[str, ...] = ()
+    tunable: bool = False
+    pairable: bool = False
+    sections: int = 1
+    lowering: _Lowering | None = field(default=None, repr=False)
+    points: tuple[Point, ...] = field(default=(), repr=False)
+    point: Point | None = None
+    rationale: Rationale = field(default_factory=Rationale, repr=False)
+
+    @property
+    def static(self) -> int:
+        """Instructions in the text."""
+        return self.program.static
+
+    @property
+    def cycles(self) -> int:
+        """Cycles by the profile of the schedule."""
+        return self.program.cycles
+
+
+EXPANDABLE = 1000
+"""Static instructions above which loops are only expanded if a budget asks for it."""
+
+PROMISING = 2
+"""How many schedules have their loops expanded: the best ones without."""
+
+LARGEST_BLOCK = 256
+"""Query rows at a time beyond which attention gains nothing."""
+
+
+def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> Candidate:
+    """The best lowering of a module of plena kernels, equal layers as a loop if that runs.
+
+    The layer loop only stays when one layer fits the watchdog: an iteration may run so many instructions.
+
+    Raises:
+        CompileError: no candidate fits the memories, the watchdog and the budget.
+    """
+    target = Target.from_module(kernels)
+    goal = Goal(schedule.objective, max_instructions)
+    rolled = kernels.clone()
+    run_pipeline(rolled, ("roll-layers",))
+    has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
+    found: list[Candidate] = []
+    problems: list[CompileError] = []
+    for variant in (rolled, kernels) if has_layers else (kernels,):
+        found.extend(_candidates(variant, schedule, max_instructions, problems))
+        found.extend(_sectioned(variant, found, max_instructions))
+        found.extend(_paired(variant, found, max_instructions))
+        if any(c.program.runs(target) for c in found):
+            break
+    else:
+        found.extend(_parted(kernels, found, problems))
+    running = [c for c in found if c.program.runs(target)]
+    fitting = [c for c in running if goal.fits(c.static)]
+    if running and not fitting and schedule.objective == "cycles":
+        small = search(kernels, replace(schedule, objective="size"), None)
+        running.append(small)
+        fitting = [small] if goal.fits(small.static) else []
+    if fitting:
+        best = goal.best(fitting)
+        stuck = [c for c in found if not c.program.runs(target)]
+        return replace(best, rationale=_rationale(best, [*running, *stuck]))
+    if running:
+        smallest = min(c.static for c in running)
+        raise CompileError(
+            f"no program of at most {max_instructions} instructions was found",
+            "options",
+            f"The smallest has {smallest}.",
+        )
+    if problems:
+        raise problems[0]
+    longest = min(c.program.longest_iteration for c in found)
+    raise CompileError(
+        f"an iteration of a loop runs {longest:,} instructions, the watchdog allows {target.max_loop_instructions:,}",
+        "target",
+        "Compile fewer rows at a time.",
+    )
+
+
+def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
+    """What a report says about the choice of the best candidate."""
+    assert best.lowering is not None
+    target = Target.from_module(best.tiles)
+    attempts = (
+        Attempt(
+            _described(c.schedule) + (", loops expanded" if c.point is not None else ""),
+            c.static,
+            c.cycles,
+            c.program.runs(target),
+            c is best,
+        )
+        for c in tried
+    )
+    points = next((c.points for c in tried if c.lowering is best.lowering and c.points), ())
+    return Rationale(
+        attempts=tuple(attempts),
+        curve=best_by_size([SizePoint(p.static, p.cycles) for p in points]),
+        loops=source_loops(best.lowering.affine, None if best.point is None else best.point.choices),
+    )
+
+
+def _described(schedule: Schedule) -> str:
+    """What the search chose in a schedule."""
+    plain = Schedule()
+    chosen = [
+        f.name for f in fields(Schedule) if f.name not in ("objective", "timing", "matmul", "attention")
+    ]
+    words = [
+        f"{name.replace('_', ' ')} {getattr(schedule, name)}"
+        for name in chosen
+        if getattr(schedule, name) != getattr(plain, name)
+    ]
+    return ", ".join(words) or "first schedule"
+
+
+def _candidates(
+    kernels: ModuleOp, schedule: Schedule, max_instructions: int | None, problems: list[CompileError]
+) -> list[Candidate]:
+    """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
+    target = Target.from_module(kernels)
+    goal = Goal(schedule.objective, max_instructions)
+    lowerings: list[tuple[_Lowering, Candidate]] = []
+    seen: list[ModuleOp] = []
+    for option in schedules(kernels, schedule):
+        if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
+            continue
+        try:
+            lowering = _Lowering.of(kernels, option, seen)
+        except CompileError as error:
+            problems.append(error)
+            continue
+        if lowering is not None:
+            lowerings.append((lowering, lowering.candidate()))
+
+    def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
+        return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
+
+    found = [candidate for _, candidate in lowerings]
+    for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
+        if max_instructions or plain.static <= EXPANDABLE:
+            found.extend(_expanded(lowering, max_instructions))
+    return found
+
+
+def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """Under a budget: attention with as many pieces of code for query blocks that see other keys as pay and fit."""
+    target = Target.from_module(kernels)
+    running = [c for c in found if c.program.runs(target)]
+    if max_instructions is None or not any(c.sections > 1 for c in running):
+        return []
+    goal = Goal(running[0].schedule.objective, max_instructions)
+    fitting = [c for c in running if goal.fits(c.static)]
+    best = goal.best(fitting) if fitting else Goal("size").best(running)
+    options = dict.fromkeys((running[0].schedule, best.schedule))
+    added: list[Candidate] = []
+    number = best.schedule.sections
+    most = max(c.sections for c in running)
+    while number < most if fitting else number > 1:
+        number = number * 2 if fitting else number // 2
+        tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
+        added.extend(tried)
+        if any(goal.fits(c.static) for c in tried) != bool(fitting):
+            break
+    return added
+
+
+def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileError]) -> list[Candidate]:
+    """Attention whose loops over heads are expanded into so many parts that an iteration is short enough."""
+    target = Target.from_module(kernels)
+    heads = [
+        op.batch.value.data * op.heads.value.data for op in kernels.walk() if isinstance(op, AttentionOp)
+    ]
+    tunable = found if heads else []
+    parts, parted = 1, list[Candidate]()
+    while tunable and not any(c.program.runs(target) for c in tunable):
+        shortest = min(tunable, key=lambda c: c.program.longest_iteration)
+        excess = -(-shortest.program.longest_iteration // target.max_loop_instructions)
+        if shortest.schedule.parts < parts or parts >= max(heads):
+            break
+        parts = max(parts + 1, shortest.schedule.parts * excess)
+        try:
+            tunable = [lower_plainly(kernels, replace(shortest.schedule, parts=parts))]
+        except CompileError as error:
+            problems.append(error)
+            break
+        parted.extend(tunable)
+    return parted
+
+
+def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
+    """The schedules that can be lowered: loop orders of attention and sizes of its query block."""
+    yield schedule
+    lengths = [op.query_length for op in kernels.walk() if isinstance(op, AttentionOp)]
+    blen = Target.from_module(kernels).blen
+    block = blen
+    while lengths and block < 2 * max(lengths) and block <= LARGEST_BLOCK:
+        yield replace(schedule, order="queries", query_block=block)
+        block *= 4
+
+
+def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
+    """The best schedule so far with column blocks in pairs, where its fewer address updates count."""
+    choosable = [c for c in found if c.pairable]
+    if (
+        not choosable
+        or choosable[0].schedule.objective != "cycles"
+        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
+    ):
+        return []
+    best = Goal("cycles", max_instructions).best(choosable)
+    try:
+        return lower(kernels, replace(best.schedule, pairing=True), max_instructions)
+    except CompileError:
+        # Not everything that must lie at one address in two memories fits; the plain schedule did.
+        return []
+
+
+def _updates_count(timing: str, target: Target) -> bool:
+    """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
+    product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
+    return product < max(target.mlen, target.blen + 1)
+
+
+def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
+    """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
+    runs = any(c.program.runs(target) for c in candidates)
+    return not runs or (candidates[-1].tunable and option.objective == "cycles")
+
+
+def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
+    """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
+    lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
+    lowered = [lowering.candidate()]
+    if max_instructions or lowered[0].static <= EXPANDABLE:
+        lowered.extend(_expanded(lowering, max_instructions))
+    return lowered
+
+
+def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
+    """A copy of the module lowered to allocated registers, loops as they are."""
+    lowering = _Lowering.of(kernels, schedule)
+    assert lowering is not None
+    return lowering.candidate()
+
+
+@dataclass(frozen=True)
+class _Lowering:
+    """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
+
+    schedule: Schedule
+    tiles: ModuleOp
+    affine: ModuleOp
+    passes: tuple[Pass, ...]
+
+    @staticmethod
+    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:
+        """The module under a schedule; None if its tiles are those of a module `seen` before."""
+        conversion = ConvertPlenaToTile.of(schedule)
+        tiles = kernels.clone()
+        run_pipeline(tiles, (conversion,))
+        if seen is not None:
+            if any(tiles.body.is_structurally_equivalent(other.body) for other in seen):
+                return None
+            seen.append(tiles.clone())
+        run_pipeline(tiles, BUFFER_PIPELINE)
+        affine = tiles.clone()
+        run_pipeline(affine, AFFINE_PIPELINE)
+        rolled = any(isinstance(op, RepeatOp) for op in kernels.walk())
+        before = ("roll-layers",) if rolled else ()
+        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *AFFINE_PIPELINE))
+
+    def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
+        """A candidate with these changes of the loops of the affine module."""
+        changes = tuple(str(change) for change in changes_of(choices))
+        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
+        chosen = choices_of(self.tiles)
+        return Candidate(
+            self.schedule,
+            self.tiles,
+            counted(self.affine.clone(), self.schedule.timing, passes),
+            (*self.passes, *passes),
+            (*chosen.lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            tunable=chosen.is_free("order"),
+            pairable=chosen.is_free("pairing"),
+            sections=chosen.sections.data,
+            lowering=self,
+        )
+
+
+def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
+    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
+    affine, schedule = lowering.affine, lowering.schedule
+    budget = None if schedule.objective == "size" else max_instructions
+    points = candidates(affine, timing=schedule.timing, max_instructions=budget)
+
+    def apply(point: Point) -> Candidate:
+        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+
+    goal = Goal(schedule.objective, budget)
+    room = budget
+    for _ in range(4 if budget is not None else 1):
+        fitting = [p for p in points if room is None or p.static <= room]
+        if not fitting:
+            return
+        result = apply(goal.best(fitting))
+        yield result
+        if room is None or budget is None or goal.fits(result.static):
+            return
+        room -= result.static - budget

@@ -1,0 +1,13 @@
+"""Where operations come from: discardable attributes that every level hands down."""
+
+MODULE_ATTRIBUTE = "plena.module"
+"""The path of the submodule in the user's model."""
+
+STEP_ATTRIBUTE = "plena.step"
+"""The step of a kernel, e.g. "softmax"."""
+
+SOURCE_ATTRIBUTE = "plena.source"
+"""The line of the user's model."""
+
+NODE_ATTRIBUTE = "plena.node"
+"""The node of the exported graph."""

@@ -1,0 +1,111 @@
+"""Arithmetic with tensors and numbers, and powers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from xdsl.dialects.builtin import Float32Type
+from xdsl.ir import SSAValue
+
+from plena.dialects import aten
+from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.spellings.complex_numbers import ComplexPair, complex_product
+from plena.frontend.spellings.conversions import convert
+from plena.frontend.spellings.handlers import Arguments, Handler
+
+if TYPE_CHECKING:
+    from plena.frontend.graph_builder import GraphBuilder
+
+
+def scaled(g: GraphBuilder, value: SSAValue, factor: float) -> SSAValue:
+    """`value` times a number."""
+    if factor == 1:
+        return value
+    return g.build(aten.MulOp, [value, g.ssa(float(factor))], shape=shape_of(value))
+
+
+def _binary(operation: type[aten.AtenOp]) -> Handler:
+    """A binary operator with a tensor or a number on the right, times alpha."""
+
+    def handler(g: GraphBuilder, a: Arguments) -> Any:
+        if a.get("rounding_mode") is not None:
+            return NotImplemented
+        if isinstance(a["self"], ComplexPair) or isinstance(a["other"], ComplexPair):
+            return complex_product(g, a) if operation is aten.MulOp else NotImplemented
+        if _is_neutral(operation, a["other"]) and g.ssa(a["self"]).type == g.result_type:
+            return g.ssa(a["self"])
+        x, y = (operand(g, a[name]) for name in ("self", "other"))
+        return g.build(operation, [x, scaled(g, y, a.get("alpha", 1))])
+
+    return handler
+
+
+def _is_neutral(operation: type[aten.AtenOp], number: Any) -> bool:
+    """Whether `x op number` is x."""
+    if not isinstance(number, int | float):
+        return False
+    return number == (1 if operation in (aten.MulOp, aten.DivOp) else 0)
+
+
+def operand(g: GraphBuilder, value: Any) -> SSAValue:
+    """An operand with the kind of element of the current node's result."""
+    if isinstance(g.element, Float32Type):
+        if isinstance(value, int):
+            value = float(value)
+        if isinstance(value, torch.Tensor) and not value.is_floating_point():
+            value = value.float()
+            g.name_constant(value)
+    return convert(g, g.ssa(value), g.element)
+
+
+def _rsub(g: GraphBuilder, a: Arguments) -> SSAValue:
+    other, value = (operand(g, a[name]) for name in ("other", "self"))
+    return g.build(aten.SubOp, [other, scaled(g, value, a.get("alpha", 1))])
+
+
+def _power(g: GraphBuilder, a: Arguments) -> Any:
+    """Powers with a constant exponent that need no power function."""
+    value, exponent = a["self"], a["exponent"]
+    if not isinstance(exponent, int | float):
+        return NotImplemented
+    x = g.ssa(value)
+    roots = {0.5: aten.SqrtOp, -0.5: aten.RsqrtOp, -1: aten.ReciprocalOp}
+    if exponent in roots:
+        return g.build(roots[exponent], [x])
+    if exponent == 1:
+        return x
+    if exponent in (2, 3, 4):
+        square = g.build(aten.MulOp, [x, x])
+        return {2: lambda: square}.get(
+            int(exponent), lambda: g.build(aten.MulOp, [square, x if exponent == 3 else square])
+        )()
+    return g.build(aten.PowOp, [x, float(exponent)])
+
+
+def _power_of_tensors(g: GraphBuilder, a: Arguments) -> SSAValue:
+    return g.build(aten.PowOp, [operand(g, a["self"]), operand(g, a["exponent"])])
+
+
+def _square(g: GraphBuilder, a: Arguments) -> SSAValue:
+    x = g.ssa(a["self"])
+    return g.build(aten.MulOp, [x, x])
+
+
+SPELLINGS: dict[str, Handler] = {
+    "aten.add.Tensor": _binary(aten.AddOp),
+    "aten.add.Scalar": _binary(aten.AddOp),
+    "aten.sub.Tensor": _binary(aten.SubOp),
+    "aten.sub.Scalar": _binary(aten.SubOp),
+    "aten.mul.Tensor": _binary(aten.MulOp),
+    "aten.mul.Scalar": _binary(aten.MulOp),
+    "aten.div.Tensor": _binary(aten.DivOp),
+    "aten.div.Scalar": _binary(aten.DivOp),
+    "aten.true_divide.Tensor": _binary(aten.DivOp),
+    "aten.rsub.Scalar": _rsub,
+    "aten.rsub.Tensor": _rsub,
+    "aten.pow.Tensor_Scalar": _power,
+    "aten.pow.Tensor_Tensor": _power_of_tensors,
+    "aten.square.default": _square,
+}  # fmt: skip
+"""Handlers by overload."""

@@ -1,0 +1,119 @@
+"""Products of matrices, linear layers, attention and convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import BoolAttr, FloatAttr, IntegerAttr, f64, i64
+from xdsl.ir import Attribute, SSAValue
+
+from plena.dialects import aten
+from plena.dialects.tensor_shapes import broadcast_shapes, shape_of
+from plena.frontend.spellings import convolution
+from plena.frontend.spellings.arithmetic import scaled
+from plena.frontend.spellings.handlers import Arguments, Handler, ints
+from plena.frontend.spellings.shapes import view
+
+if TYPE_CHECKING:
+    from plena.frontend.graph_builder import GraphBuilder
+
+
+def _matmul(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """matmul, mm, bmm; a vector is a matrix of one row or column."""
+    x, y = g.ssa(a["self"]), g.ssa(a.get("mat2", a.get("other")))
+    matrices = [
+        view(g, x, (1, *shape_of(x))) if len(shape_of(x)) == 1 else x,
+        view(g, y, (*shape_of(y), 1)) if len(shape_of(y)) == 1 else y,
+    ]
+    return view(g, _product(g, *matrices), g.shape)
+
+
+def _product(g: GraphBuilder, x: SSAValue, y: SSAValue) -> SSAValue:
+    batch = (
+        broadcast_shapes([shape_of(x)[:-2], shape_of(y)[:-2]])
+        if max(len(shape_of(v)) for v in (x, y)) > 2
+        else ()
+    )
+    shape = (*(batch or ()), shape_of(x)[-2], shape_of(y)[-1])
+    return g.build(aten.MatmulOp, [x, y], shape=shape)
+
+
+def _linear(g: GraphBuilder, a: Arguments) -> Any:
+    """A weight without an axis of outputs gives one number a row; a bias that is no vector of outputs is added."""
+    x, weight, bias = g.ssa(a["input"]), g.ssa(a["weight"]), a["bias"]
+    vector = len(shape_of(weight)) == 1
+    if not vector and (bias is None or shape_of(g.ssa(bias)) == shape_of(weight)[:1]):
+        return NotImplemented
+    matrix = view(g, weight, (1, *shape_of(weight))) if vector else weight
+    rows = g.build(aten.LinearOp, [x, matrix, []], shape=(*shape_of(x)[:-1], shape_of(matrix)[0]))
+    product = view(g, rows, shape_of(rows)[:-1]) if vector else rows
+    return product if bias is None else g.build(aten.AddOp, [product, bias])
+
+
+def _addmm(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """beta * self + alpha * (first @ second) of addmm and baddbmm."""
+    first, second = a.get("mat1", a.get("batch1")), a.get("mat2", a.get("batch2"))
+    product = scaled(g, _product(g, g.ssa(first), g.ssa(second)), a["alpha"])
+    if a["beta"] == 0:
+        return product
+    addend = scaled(g, g.ssa(a["self"]), a["beta"])
+    return g.build(aten.AddOp, [product, addend])
+
+
+def _attention(g: GraphBuilder, a: Arguments) -> Any:
+    mask = a["attn_mask"]
+    if a["dropout_p"] > 0:
+        return NotImplemented
+    properties: dict[str, Attribute] = {
+        "is_causal": BoolAttr.from_bool(a["is_causal"]),
+        "enable_gqa": BoolAttr.from_bool(a["enable_gqa"]),
+    }
+    if a["scale"] is not None:
+        properties["scale"] = FloatAttr(float(a["scale"]), f64)
+    operands = [a["query"], a["key"], a["value"], [] if mask is None else [mask]]
+    return g.build(aten.ScaledDotProductAttentionOp, operands, properties)
+
+
+def _convolution(g: GraphBuilder, a: Arguments) -> Any:
+    """Convolutions with one or two spatial axes, not transposed; an op if the kernels are patches of the image."""
+    x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
+    axes = len(shape_of(weight)) - 2
+    if len(shape_of(x)) == axes + 1:
+        image = view(g, x, (1, *shape_of(x)))
+        result = _convolution_of(g, {**a, "input": image}, (1, *g.shape))
+        return result if result is NotImplemented else view(g, result, g.shape)
+    return _convolution_of(g, a, g.shape)
+
+
+def _convolution_of(g: GraphBuilder, a: Arguments, shape: Sequence[int]) -> Any:
+    """A convolution of a batch of images with a result of this shape."""
+    x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
+    axes = len(shape_of(weight)) - 2
+    if axes not in (1, 2) or a.get("transposed") or isinstance(a["padding"], str):
+        return NotImplemented
+    pairs = {name: tuple(a[name]) * (axes // len(a[name])) for name in ("stride", "padding", "dilation")}
+    groups, bias = int(a["groups"]), a["bias"]
+    if axes == 2 and (convolution.is_patches(weight, **pairs) or not convolution.has_taps(weight, groups)):
+        properties: dict[str, Attribute] = {name: ints(n) for name, n in pairs.items()}
+        properties["groups"] = IntegerAttr(groups, i64)
+        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties, shape=shape)
+    if not convolution.has_taps(weight, groups):
+        return NotImplemented
+    return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
+
+
+SPELLINGS: dict[str, Handler] = {
+    "aten.linear.default": _linear,
+    "aten.matmul.default": _matmul,
+    "aten.mm.default": _matmul,
+    "aten.bmm.default": _matmul,
+    "aten.mv.default": _matmul,
+    "aten.addmm.default": _addmm,
+    "aten.baddbmm.default": _addmm,
+    "aten.scaled_dot_product_attention.default": _attention,
+    "aten.conv1d.default": _convolution,
+    "aten.conv2d.default": _convolution,
+    "aten.convolution.default": _convolution,
+}  # fmt: skip
+"""Handlers by overload."""

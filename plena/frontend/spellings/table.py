@@ -1,0 +1,29 @@
+"""Every operator that is another spelling of ops the dialect has: one entry per overload."""
+
+from __future__ import annotations
+
+from plena.frontend.spellings import (
+    activations,
+    arithmetic,
+    complex_numbers,
+    conversions,
+    joining,
+    masks,
+    products,
+    reductions,
+    shapes,
+)
+from plena.frontend.spellings.handlers import Handler
+
+SPELLINGS: dict[str, Handler] = {
+    **shapes.SPELLINGS,
+    **joining.SPELLINGS,
+    **conversions.SPELLINGS,
+    **complex_numbers.SPELLINGS,
+    **products.SPELLINGS,
+    **arithmetic.SPELLINGS,
+    **activations.SPELLINGS,
+    **masks.SPELLINGS,
+    **reductions.SPELLINGS,
+}
+"""Handlers by overload."""

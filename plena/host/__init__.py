@@ -1,0 +1,1 @@
+"""What the host does with tensors: layouts, staging expressions, memory images, the ports of a program."""

@@ -1,0 +1,105 @@
+"""Placements as attributes of the tile level, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from xdsl.dialects.builtin import ArrayAttr, BoolAttr, FloatAttr, IntAttr, NoneAttr, StringAttr, f64
+from xdsl.ir import Attribute
+
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr, integers
+from plena.host import view as views
+from plena.host.layout import Layout, Memory, Order, Source, SourceKind, TensorPlacement
+from plena.host.staged_data import symbol_of
+from plena.host.view import Array, Step
+from plena.machine.number_formats import Staging
+
+
+def placement_attribute(placement: TensorPlacement, data: Mapping[str, Attribute | Array]) -> PlacementAttr:
+    """The attribute of a placement whose address is relative to its buffer.
+
+    Args:
+        placement: not at a place of its own yet: no base, scale offset or batch pitch.
+        data: symbol of a "data" source -> staging expression, or a matrix (of a `tile.data` of that name).
+    """
+    assert not (placement.base or placement.scale_offset or placement.batch_pitch), placement.name
+    return PlacementAttr(
+        StringAttr(placement.name),
+        _source_attribute(placement.source, data),
+        StringAttr(placement.layout),
+        integers(placement.shape),
+        StringAttr(placement.format),
+        integers(placement.padded),
+        ArrayAttr([_step_attribute(step) for step in placement.view]),
+        IntAttr(placement.address),
+        StringAttr(placement.order),
+        FloatAttr(placement.scale, f64),
+        IntAttr(placement.limit),
+        BoolAttr.from_bool(placement.residual),
+        StringAttr(placement.staging),
+    )
+
+
+def placement_of(attribute: PlacementAttr, memory: str) -> TensorPlacement:
+    """The placement that an attribute of a buffer in `memory` stands for; its address is the offset in the buffer.
+
+    Raises:
+        PlenaError: a step of its view takes other numbers.
+    """
+    where = f"placement of {attribute.symbol.data}"
+    return TensorPlacement(
+        name=attribute.symbol.data,
+        memory=cast(Memory, memory),
+        address=attribute.offset.data,
+        shape=attribute.shape.get_values(),
+        layout=cast(Layout, attribute.layout.data),
+        format=attribute.number_format.data,
+        source=source_of(attribute.source),
+        padded=attribute.padded.get_values(),
+        view=tuple(_step(step, where) for step in attribute.view),
+        scale=attribute.scale.value.data,
+        order=cast(Order, attribute.order.data),
+        limit=attribute.limit.data,
+        residual=bool(attribute.residual.value.data),
+        staging=cast(Staging, attribute.staging.data),
+    )
+
+
+def source_of(attribute: SourceAttr) -> Source:
+    """The source that an attribute stands for."""
+    kind, value = attribute.kind.data, attribute.value
+    match value:
+        case IntAttr():
+            return Source(cast(SourceKind, kind), value.data)
+        case StringAttr():
+            return Source("data", symbol=value.data)
+        case NoneAttr():
+            return Source("scratch")
+        case _:
+            return Source("data", symbol=symbol_of(value))
+
+
+def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> SourceAttr:
+    match source.kind:
+        case "scratch":
+            return SourceAttr.scratch()
+        case "data":
+            value = data[source.symbol]
+            constant = not isinstance(value, Attribute)
+            return SourceAttr.constant(source.symbol) if constant else SourceAttr.data(value)
+        case _:
+            return SourceAttr.port(source.kind, source.index)
+
+
+def _step_attribute(step: Step) -> StepAttr:
+    kind, *arguments = step.to_json()
+    return StepAttr.of(kind, arguments)
+
+
+def _step(step: StepAttr, where: str) -> Step:
+    (found,) = views.from_json([[step.kind.data, *step.values]], where)
+    return found
+
+
+__all__ = ["placement_attribute", "placement_of", "source_of"]

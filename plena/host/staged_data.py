@@ -1,0 +1,89 @@
+"""The parameters and constants of a program: staging expressions over the tensors of the user's model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from xdsl.dialects.builtin import SymbolRefAttr
+from xdsl.ir import Attribute
+
+from plena.dialects.plena.staging import symbols_of
+from plena.errors import PlenaError
+
+if TYPE_CHECKING:
+    import torch
+
+    from plena.host.view import Array
+
+
+@dataclass(frozen=True)
+class StagedData:
+    """Evaluates expressions when the image is written, so that compiling costs nothing.
+
+    Attributes:
+        expressions: symbol that placements name -> expression (plena.dialects.plena.staging).
+        tensors: parameters, buffers and constants by name; the model's own tensors, not copies.
+        constants: matrices that kernels bring themselves (mask tables, packing tiles) by symbol.
+    """
+
+    expressions: Mapping[str, Attribute]
+    tensors: Mapping[str, torch.Tensor]
+    constants: Mapping[str, Array] = field(default_factory=dict[str, "Array"])
+
+    def __call__(self, symbol: str) -> torch.Tensor:
+        """The tensor that a symbol names.
+
+        Raises:
+            PlenaError: an unknown symbol.
+        """
+        from plena.host.expressions import materialize
+
+        if symbol in self.constants:
+            import torch
+
+            return torch.from_numpy(self.constants[symbol])
+        if symbol not in self.expressions:
+            raise PlenaError(f"no tensor is called {symbol}", "staging")
+        return materialize(self.expressions[symbol], self.tensors)
+
+
+def data_of_module(tensors: Mapping[str, torch.Tensor], symbols: Iterable[str]) -> StagedData:
+    """The data of a program that was loaded from a folder.
+
+    Args:
+        tensors: of its module: parameters, buffers and what was folded at import.
+        symbols: what its placements name; constants of the compiler are left out.
+    """
+    expressions: dict[str, Attribute] = {}
+    for symbol in symbols:
+        expression = SymbolRefAttr(symbol) if symbol in tensors else _parsed(symbol)
+        if expression is not None and set(symbols_of(expression)) <= set(tensors):
+            expressions[symbol] = expression
+    return StagedData(expressions, tensors)
+
+
+def symbol_of(expression: Attribute) -> str:
+    """The name of an expression in placements, messages and manifests: a parameter's own name, else its text."""
+    return expression.string_value() if isinstance(expression, SymbolRefAttr) else str(expression)
+
+
+def _parsed(symbol: str) -> Attribute | None:
+    """The staging expression that a symbol of `symbol_of` is the text of."""
+    from xdsl.context import Context
+    from xdsl.dialects.builtin import Builtin
+    from xdsl.parser import Parser
+    from xdsl.utils.exceptions import ParseError
+
+    from plena.dialects.plena import Plena
+
+    if not symbol.startswith("#"):
+        return None
+    context = Context()
+    context.load_dialect(Builtin)
+    context.load_dialect(Plena)
+    try:
+        return Parser(context, symbol).parse_attribute()
+    except ParseError:
+        return None

@@ -1,0 +1,1 @@
+"""Attention as tiles and loops: shapes, residency, and one module per form."""

@@ -1,0 +1,1 @@
+"""Finding loops in straight-line code."""

@@ -1,0 +1,196 @@
+"""The search: frontiers of (static size, cycles) bottom-up over the loop tree, then the best point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from plena.loops.selection.choices import (
+    LONGEST_BODY,
+    Choice,
+    Context,
+    Machine,
+    Option,
+    expanded,
+    factors,
+    straight_cost,
+    straight_options,
+)
+from plena.loops.selection.frontier import Frontier
+from plena.loops.selection.tree import Loop, Part, Step, Straight
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """Whether the loops of a perfect nest may change places, and by which factors the outer one may be jammed."""
+
+    permutable: bool
+    jammable: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A whole program: its predicted costs, and what happens to its loops."""
+
+    static: int
+    cycles: int
+    dynamic: int
+    choices: tuple[Choice, ...]
+
+
+@dataclass
+class Search:
+    """Optimal choices for a loop tree under a machine's cost model.
+
+    The cost of a body is the sum of the costs of its parts, straight code and loops; that of a loop whose body is
+    all straight code is asked of the address cost model as a whole. Exact: no combination that is cheaper by this
+    model is missed, unless a frontier grows beyond MOST_POINTS.
+    """
+
+    machine: Machine
+    nesting: Callable[[Loop], Nesting]
+    budget: int | None = None
+    _options: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]])
+
+    def frontier(self, parts: Sequence[Part]) -> list[Point]:
+        """The programs that are best for their size, smallest first; empty when none fits the budget."""
+        body = self._body(parts, Context(), self.budget, watched=False)
+        if body is None:
+            return []
+        return [
+            Point(*cost, tuple(body.choices(place)))
+            for place, cost in enumerate(zip(*body.columns(), strict=True))
+        ]
+
+    def options(self, loop: Loop, context: Context, *, watched: bool) -> list[Option]:
+        """Every way to treat a loop that is not worse than another one in everything."""
+        nesting = self.nesting(loop) if loop.inner is not None else Nesting(False, ())
+        found = list(self._straight(loop, context, nesting))
+        inside = context.inside(loop)
+        if loop.loops or loop.expanded_length() > LONGEST_BODY:
+            body = self._body(loop.parts, inside, self.budget, watched=watched)
+            if body is not None:
+                found += self._around(loop, body)
+        points = [(o.static, o.cycles, o.dynamic) for o in found]
+        kept = Frontier.of_points(points, watched=watched).source[:, 0].tolist() if points else []
+        return [found[place] for place in kept]
+
+    def _straight(self, loop: Loop, context: Context, nesting: Nesting) -> list[Option]:
+        """Options with straight bodies; equal loops at other addresses have the same ones."""
+        if loop.expanded_length() > LONGEST_BODY:
+            return []
+        shape = (_shape(loop, context), context.depth, context.trips, context.alone, nesting)
+        known = self._options.get(shape)
+        if known is None:
+            known = straight_options(
+                self.machine, loop, context, permutable=nesting.permutable, jammable=nesting.jammable
+            )
+            self._options[shape] = known
+        return [replace(o, choice=replace(o.choice, loop=loop)) for o in known]
+
+    def _around(self, loop: Loop, body: _Body) -> list[Option]:
+        """Keeping, unrolling or expanding a loop around loops or long straight code."""
+        options: list[Option] = []
+        start, end = self.machine.start, self.machine.end
+        for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
+            children = tuple(body.choices(place))
+            for factor in factors(loop.trips):
+                trips, rest = divmod(loop.trips, factor)
+                if factor > 1 and static * (factor + rest) > _limit(self.budget):
+                    continue
+                if trips == 1:
+                    cost = (static * factor, cycles * factor, dynamic * factor)
+                    options.append(Option(*cost, Choice(loop, "expand", factor, children=children)))
+                    continue
+                if factor * dynamic + 1 > self.machine.limit:
+                    continue
+                cost = (
+                    2 + static * (factor + rest),
+                    start + trips * (factor * cycles + end) + rest * cycles,
+                    1 + trips * (factor * dynamic + 1) + rest * dynamic,
+                )
+                kind = "keep" if factor == 1 else "unroll"
+                options.append(Option(*cost, Choice(loop, kind, factor, children=children)))
+        return options
+
+    def _body(
+        self, parts: Sequence[Part], context: Context, budget: int | None, *, watched: bool
+    ) -> _Body | None:
+        """The frontier of a sequence of parts, each treated on its own."""
+        body = _Body([], [])
+        total = Frontier.of_points([(0, 0, 0)], watched=watched)
+        for part in parts:
+            if isinstance(part, Loop):
+                options = self.options(part, context, watched=watched or self._is_watched(part))
+                flat = expanded(self.machine, part, context)
+                options += (
+                    [flat] if flat is not None and not any(o.choice == flat.choice for o in options) else []
+                )
+            else:
+                cost = straight_cost(self.machine, Straight.of(part.steps), context)
+                options = [] if cost is None else [Option(*cost, _NOTHING)]
+            if not options:
+                return None
+            costs = [(o.static, o.cycles, o.dynamic) for o in options]
+            mine = Frontier.of_points(costs, watched=watched)
+            body.parts.append([options[place] for place in mine.source[:, 0].tolist()])
+            total = total.plus(mine, budget, watched=watched)
+            body.sums.append(total)
+        return body if len(total) else None
+
+    def _is_watched(self, loop: Loop) -> bool:
+        """Whether an iteration of the loop could run into the watchdog, address instructions counted generously."""
+        return 4 * loop.expanded_length() * loop.trips > self.machine.limit
+
+
+_NOTHING = Choice(Loop(-1, 1, None, ()))
+"""The choice of a part without loops."""
+
+
+def _limit(budget: int | None) -> int:
+    return 1 << 40 if budget is None else budget
+
+
+@dataclass
+class _Body:
+    """Sums of frontiers part by part, so that the choices of a point can be traced back."""
+
+    parts: list[list[Option]]
+    sums: list[Frontier]
+
+    def columns(self) -> tuple[list[int], list[int], list[int]]:
+        if not self.sums:
+            return [0], [0], [0]
+        last = self.sums[-1]
+        return last.static.tolist(), last.cycles.tolist(), last.dynamic.tolist()
+
+    def choices(self, place: int) -> list[Choice]:
+        """What happens to the loops of the body at a point of the last frontier, in order."""
+        chosen: list[Choice] = []
+        for options, total in zip(reversed(self.parts), reversed(self.sums), strict=True):
+            place, mine = total.origins[place]
+            if options[mine].choice is not _NOTHING:
+                chosen.append(options[mine].choice)
+        return chosen[::-1]
+
+
+def _shape(loop: Loop, context: Context) -> object:
+    """The structure of a loop; equal for loops that differ by a shift of their addresses."""
+    keys: dict[object, int] = {context.around: -1}
+    first: dict[object, int] = {}
+
+    def step_shape(step: Step) -> object:
+        addresses: list[object] = []
+        for a in step.addresses:
+            terms = frozenset((keys.setdefault(key, len(keys)), c) for key, c in a.terms)
+            base = first.setdefault(terms, a.constant)
+            addresses.append((terms, a.constant - base, a.has_immediate, bool(terms) or a.constant == 0))
+        return step.cycles, tuple(addresses)
+
+    def part_shape(part: Part) -> object:
+        if isinstance(part, Loop):
+            keys.setdefault(part.index, len(keys))
+            return part.trips, tuple(part_shape(p) for p in part.parts)
+        return tuple(step_shape(step) for step in part.steps)
+
+    return part_shape(loop)

@@ -1,0 +1,188 @@
+"""The loop tree of a module as numbers: cycles of instructions, addresses as linear expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from xdsl.dialects.builtin import IndexType, ModuleOp
+from xdsl.ir import Block, Operation
+
+from plena.dialects.loop import ForOp
+from plena.dialects.loop.linear import Expression
+from plena.dialects.plena_isa.instruction import Instruction
+from plena.dialects.plena_isa.sizes import NO_FIELDS
+from plena.loops.effects import is_free
+from plena.machine.target import Target
+from plena.timing.profile import Profile
+
+Terms: TypeAlias = tuple[tuple[Hashable, int], ...]
+
+
+class Address(Expression[Hashable]):
+    """An address operand over hashable keys of loops; `has_immediate`: the instruction adds a number to it."""
+
+    __slots__ = ("has_immediate",)
+
+    def __init__(self, constant: int, terms: Terms, has_immediate: bool) -> None:
+        super().__init__(constant, terms)
+        self.has_immediate = has_immediate
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Address) and self.has_immediate == other.has_immediate and super().__eq__(other)
+        )
+
+    __hash__ = Expression[Hashable].__hash__
+
+    def at(self, index: Hashable, factor: int, offset: int) -> Address:
+        """The address with an index replaced by `factor * index + offset` (factor 0: by a number)."""
+        for place, (key, coefficient) in enumerate(self.terms):
+            if key == index:
+                changed = ((key, coefficient * factor),) if factor else ()
+                terms = (*self.terms[:place], *changed, *self.terms[place + 1 :])
+                return Address(self.constant + coefficient * offset, terms, self.has_immediate)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction: its cycles and its address operands."""
+
+    cycles: int
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Straight:
+    """Straight code: its first instructions, how many there are, and the cycles of all without address updates."""
+
+    steps: tuple[Step, ...]
+    length: int
+    cycles: int
+
+    @staticmethod
+    def of(steps: Sequence[Step]) -> Straight:
+        return Straight(tuple(steps), len(steps), sum(step.cycles for step in steps))
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """Instructions without loops between them."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A loop: `number` is its pre-order position, `index` the key that its addresses use, `op` where it comes from."""
+
+    number: int
+    trips: int
+    index: Hashable
+    parts: tuple[Part, ...]
+    op: ForOp | None = None
+
+    @property
+    def loops(self) -> list[Loop]:
+        """The loops directly inside."""
+        return [part for part in self.parts if isinstance(part, Loop)]
+
+    @property
+    def inner(self) -> Loop | None:
+        """The loop that is the whole body, None if there is more or less than that."""
+        only = self.parts[0] if len(self.parts) == 1 else None
+        return only if isinstance(only, Loop) else None
+
+    def walk(self) -> Iterator[Loop]:
+        """This loop and all inside it, in pre-order."""
+        yield self
+        for loop in self.loops:
+            yield from loop.walk()
+
+    def expanded_length(self) -> int:
+        """Instructions of one iteration with all loops inside expanded."""
+        return sum(len(p.steps) if isinstance(p, Code) else p.trips * p.expanded_length() for p in self.parts)
+
+
+Part: TypeAlias = Code | Loop
+
+
+def flat_steps(parts: Sequence[Part], most: int) -> list[Step]:
+    """The first `most` instructions of a sequence with all loops expanded."""
+    steps: list[Step] = []
+    for part in parts:
+        if len(steps) >= most:
+            break
+        if isinstance(part, Code):
+            steps += part.steps
+        else:
+            body = flat_steps(part.parts, most - len(steps))
+            steps += copies(body, part.index, part.trips, most - len(steps))
+    return steps[:most]
+
+
+def flat_cycles(parts: Sequence[Part]) -> int:
+    """Cycles of one execution with all loops expanded, those of address instructions apart."""
+    total = 0
+    for part in parts:
+        if isinstance(part, Code):
+            total += sum(step.cycles for step in part.steps)
+        else:
+            total += part.trips * flat_cycles(part.parts)
+    return total
+
+
+def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, factor: int = 0) -> list[Step]:
+    """The first `most` instructions of `count` iterations: copy t has `factor * index + t` for the index."""
+    needed = min(count, -(-most // max(1, len(steps))))
+    return [
+        Step(step.cycles, tuple(address.at(index, factor, copy) for address in step.addresses))
+        for copy in range(needed)
+        for step in steps
+    ][:most]
+
+
+def tree_of(module: ModuleOp, target: Target, profile: Profile) -> tuple[Part, ...]:
+    """The loop tree of a module in the affine form, cycles by one timing profile."""
+    return _LoopTreeReader(target, profile).parts(module.body.block)
+
+
+class _LoopTreeReader:
+    def __init__(self, target: Target, profile: Profile) -> None:
+        self.target = target
+        self.profile = profile
+        self.loops = 0
+
+    def parts(self, block: Block) -> tuple[Part, ...]:
+        parts: list[Part] = []
+        steps: list[Step] = []
+        for op in block.ops:
+            if isinstance(op, Instruction):
+                steps.append(self._step(op))
+            elif isinstance(op, ForOp):
+                if steps:
+                    parts.append(Code(tuple(steps)))
+                    steps = []
+                number, self.loops = self.loops, self.loops + 1
+                parts.append(Loop(number, op.trips, op.index, self.parts(op.body.block), op))
+        if steps:
+            parts.append(Code(tuple(steps)))
+        return tuple(parts)
+
+    def _step(self, op: Instruction) -> Step:
+        addresses: list[Address] = []
+        for slot, value in op.named_operands():
+            if isinstance(value.type, IndexType) and slot.name not in op.SPEC.sticky:
+                expression = op.address(slot.name)
+                has_immediate = op.SPEC.immediate_for(slot.name) is not None
+                addresses.append(Address(expression.constant, expression.terms, has_immediate))
+        return Step(instruction_cycles(op, self.target, self.profile), tuple(addresses))
+
+
+def instruction_cycles(op: Operation, target: Target, profile: Profile) -> int:
+    """Cycles of one execution of an instruction under a timing profile."""
+    assert isinstance(op, Instruction)
+    fields = NO_FIELDS if op.SPEC.work is None else {s.name: op.number(s.name) for s in op.SPEC.flags}
+    return profile.cycles(op.SPEC, target, rd=0 if is_free(op) else 1, fields=fields)

@@ -1,0 +1,1 @@
+"""The machine in numbers: dimensions, memories, number formats, cycles, transfers, area."""

@@ -1,0 +1,1 @@
+"""Programs made better or compared: the optimiser, curves of size against cycles, exploration."""

@@ -1,0 +1,96 @@
+"""From the affine form to allocated registers, and what the program costs then: the one way to lower and count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from plena.assembly import AsmInstruction
+from plena.assembly.stream import Provenance, stream_from_module
+from plena.driver import run_pipeline
+from plena.machine.target import Target
+from plena.passes.pipelines import REGISTER_PIPELINE
+from plena.statistics.statistics import Statistics, statistics_of
+from plena.timing.registry import profile_named
+
+EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)
+"""Affine form to allocated registers. A module of AFFINE_PIPELINE needs REGISTER_PIPELINE alone: its state is set."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A program in allocated registers and what it costs.
+
+    Args:
+        statistics: exact counts, cycles by one profile, without counts by module and by step.
+        timing: the profile.
+        instructions: the flat program.
+        provenance: where each instruction comes from; empty if unknown.
+        module: in allocated register form; None if the program was given as instructions.
+    """
+
+    statistics: Statistics
+    timing: str
+    instructions: Sequence[AsmInstruction] = field(repr=False)
+    provenance: Sequence[Provenance] = field(default=(), repr=False)
+    module: ModuleOp | None = field(default=None, repr=False)
+
+    @staticmethod
+    def of(instructions: Sequence[AsmInstruction], target: Target, timing: str) -> Counted:
+        """A given program.
+
+        Raises:
+            PlenaError: loops that are not nested.
+        """
+        profiles = [profile_named(timing)]
+        return Counted(statistics_of(instructions, target, profiles=profiles), timing, instructions)
+
+    @property
+    def static(self) -> int:
+        """Instructions in the text."""
+        return self.statistics.static
+
+    @property
+    def registers(self) -> ModuleOp:
+        """The module of a program that was lowered."""
+        assert self.module is not None
+        return self.module
+
+    @property
+    def cycles(self) -> int:
+        """Cycles by the profile; DMA waits are apart unless it includes them."""
+        return self.statistics.cycles[self.timing]
+
+    @property
+    def longest_iteration(self) -> int:
+        """Dynamic instructions of one iteration of the longest loop, its C_LOOP_END included.
+
+        That is a loop in no other one. Counts of inner loops are those of the whole run, not of one execution.
+        """
+        outermost = (loop for loop in self.statistics.loops if loop.depth == 0)
+        return max((loop.dynamic // loop.trip_count for loop in outermost), default=0)
+
+    def runs(self, target: Target) -> bool:
+        """Whether the watchdog lets every loop finish its iterations (plena_isa.md section 4.4)."""
+        return self.longest_iteration <= target.max_loop_instructions
+
+
+def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = EMISSION) -> Counted:
+    """Lowers a module in the affine form in place, and counts it.
+
+    Args:
+        timing: the profile whose cycles to count.
+        passes: what makes allocated registers of it.
+
+    Raises:
+        CompileError: registers or words to spill to do not suffice.
+        PlenaError: a value that does not fit its field.
+    """
+    run_pipeline(module, passes)
+    stream = stream_from_module(module)
+    profiles, target = [profile_named(timing)], Target.from_module(module)
+    statistics = statistics_of(stream.instructions, target, profiles=profiles)
+    return Counted(statistics, timing, stream.instructions, stream.provenance, module)

@@ -1,0 +1,121 @@
+"""What a program adds to the error that the number formats make anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from plena.errors import PlenaError
+from plena.program.thresholds import Float64, Thresholds, array_of, columns_of, rms_of, row_rms
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a program adds to what the number formats cost, of the output and of the row that are closest to the bound.
+
+    All figures are relative to the RMS of the output in float32, those of a row to its RMS or to that of the output,
+    whichever is larger.
+
+    Args:
+        formats: RMS of the quantised reference minus float32.
+        found: RMS of the result minus the quantised reference.
+        allowed: `Thresholds.share` of `formats`, and `Thresholds.ulps` bf16 steps at the size of the output.
+        row_formats, row_found, row_allowed: the same of a row; the formats' cost is the row's or the output's,
+            whichever is larger, and a row may add `Thresholds.for_rows` as much.
+    """
+
+    formats: float
+    found: float
+    allowed: float
+    row_formats: float
+    row_found: float
+    row_allowed: float
+
+    @staticmethod
+    def of(
+        results: Sequence[Any], quantized: Sequence[Any], float32: Sequence[Any], thresholds: Thresholds
+    ) -> Added:
+        """Compare outputs; arrays or tensors of any floating or integer type, all of the same shapes."""
+        triples = zip(results, quantized, float32, strict=True)
+        each = [_added(array_of(x), array_of(y), array_of(z), thresholds) for x, y, z in triples]
+        whole = max(each, key=lambda a: _ratio(a.found, a.allowed))
+        row = max(each, key=lambda a: _ratio(a.row_found, a.row_allowed))
+        return Added(
+            whole.formats, whole.found, whole.allowed, row.row_formats, row.row_found, row.row_allowed
+        )
+
+    @staticmethod
+    def from_json(document: object, where: str) -> Added:
+        """Inverse of ``asdict``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        names = {f.name for f in fields(Added)}
+        if isinstance(document, dict) and set(document) == names:
+            values: dict[str, Any] = document
+            if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
+                return Added(**values)
+        raise PlenaError(f"`added` needs numbers named {', '.join(sorted(names))}", where)
+
+    @property
+    def failures(self) -> Iterator[str]:
+        """One sentence for every bound that is not met."""
+        if not self.found <= self.allowed:
+            yield (
+                f"float32: the program adds {self.found:.4%} to the formats' {self.formats:.4%}, "
+                f"{self.allowed:.4%} is allowed"
+            )
+        elif not self.row_found <= self.row_allowed:
+            yield (
+                f"float32: in one row the program adds {self.row_found:.4%} to the formats' "
+                f"{self.row_formats:.4%}, {self.row_allowed:.4%} is allowed"
+            )
+
+    def __str__(self) -> str:
+        return (
+            f"against float32 the formats cost {self.formats:.4%}, the program adds {self.found:.4%} "
+            f"(bound {self.allowed:.4%}); the worst row {self.row_found:.4%} (bound {self.row_allowed:.4%})"
+        )
+
+
+def _ratio(found: float, allowed: float) -> float:
+    if not allowed:
+        return 0.0 if not found else float("inf")
+    return found / allowed
+
+
+def _added(found: Float64, quantized: Float64, float32: Float64, thresholds: Thresholds) -> Added:
+    if not found.size:
+        return Added(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    with np.errstate(invalid="ignore"):
+        kept = np.isfinite(found) & np.isfinite(quantized) & np.isfinite(float32)
+        error = np.where(kept, found - quantized, 0.0)
+        cost = np.where(kept, quantized - float32, 0.0)
+    size, cost_rows = row_rms(np.where(kept, float32, 0.0)), row_rms(cost)
+    whole, formats, own = (rms_of(x) for x in (np.where(kept, float32, 0.0), cost, error))
+    share = thresholds.share or 0.0
+    scale = np.maximum(size, whole)
+    allowed_rows = share * np.maximum(cost_rows, formats) + thresholds.ulps * _bf16_step(scale)
+    allowed_rows = thresholds.for_rows(1.0, columns_of(found)) * allowed_rows
+    found_rows = row_rms(error)
+    worst = int(np.argmax(found_rows / np.maximum(allowed_rows, np.finfo(np.float64).tiny)))
+    unit, row_unit = (value or 1.0 for value in (whole, float(scale[worst])))
+    allowed = share * formats + thresholds.ulps * float(_bf16_step(np.array(whole)))
+    return Added(
+        formats / unit,
+        own / unit,
+        allowed / unit,
+        float(np.maximum(cost_rows, formats)[worst]) / row_unit,
+        float(found_rows[worst]) / row_unit,
+        float(allowed_rows[worst]) / row_unit,
+    )
+
+
+def _bf16_step(values: Float64) -> Float64:
+    """The distance of neighbouring bf16 numbers at these sizes."""
+    _, exponent = np.frexp(values)
+    return np.where(values > 0, np.ldexp(1.0, exponent - 8), 0.0)

@@ -1,0 +1,159 @@
+"""What `check` says: figures against every reference, thresholds, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from plena.errors import PlenaError
+from plena.program.added_error import Added
+from plena.program.thresholds import Comparison, Thresholds
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Outcome of ``Program.check``; a reference that was not available is None.
+
+    ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
+    program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
+    ``changed`` names tensors of the module that are not what the program was made of any more.
+    """
+
+    machine: Comparison | None
+    quantized: Comparison | None
+    float32: Comparison | None
+    thresholds: Thresholds
+    formats: Comparison | None = None
+    added: Added | None = None
+    changed: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(
+        results: Sequence[Any],
+        machine: Sequence[Any] | None,
+        quantized: Sequence[Any] | None,
+        float32: Sequence[Any] | None,
+        thresholds: Thresholds,
+        changed: tuple[str, ...] = (),
+    ) -> CheckReport:
+        """Compare results with the references that there are.
+
+        Raises:
+            PlenaError: different numbers of outputs or different shapes.
+        """
+        formats = added = None
+        if quantized is not None and float32 is not None:
+            formats = Comparison.of(quantized, float32, thresholds)
+            added = Added.of(results, quantized, float32, thresholds)
+        return CheckReport(
+            *(
+                None if reference is None else Comparison.of(results, reference, thresholds)
+                for reference in (machine, quantized, float32)
+            ),
+            thresholds=thresholds,
+            formats=formats,
+            added=added,
+            changed=changed,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(document: object, where: str) -> CheckReport:
+        """Inverse of ``to_json``.
+
+        Raises:
+            PlenaError: not such a document.
+        """
+        names = ("machine", "quantized", "float32", "formats")
+        if not isinstance(document, dict) or set(document) != {*names, "thresholds", "added", "changed"}:
+            raise PlenaError(f"`check` needs thresholds, added, changed, {', '.join(names)}", where)
+        changed = document["changed"]
+        if not isinstance(changed, list | tuple) or not all(isinstance(name, str) for name in changed):
+            raise PlenaError("`changed` must be a list of names", where)
+        found = {
+            name: None if document[name] is None else Comparison.from_json(document[name], where)
+            for name in names
+        }
+        return CheckReport(
+            **found,
+            thresholds=Thresholds.from_json(document["thresholds"], where),
+            added=None if document["added"] is None else Added.from_json(document["added"], where),
+            changed=tuple(changed),
+        )
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for every threshold that is not met."""
+        return list(self._failures())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every threshold of an available reference is met."""
+        return not self.failures
+
+    def _failures(self) -> Iterator[str]:
+        bounds = self.thresholds
+        if self.changed:
+            names = ", ".join(self.changed[:3]) + (" and others" if len(self.changed) > 3 else "")
+            yield f"{names} changed after the program was compiled: compile it again"
+        for name, comparison, bound in (
+            ("machine", self.machine, bounds.machine),
+            ("quantized", self.quantized, bounds.quantized),
+        ):
+            if comparison is None:
+                continue
+            if not comparison.finite:
+                yield f"{name}: the result has NaN or infinity where the reference has none, or none where it has"
+            elif bound is not None and not comparison.relative_rms <= bound:
+                yield f"{name}: relative RMS error {comparison.relative_rms:.4%} is above {bound:.4%}"
+            elif bound is not None and not comparison.worst_row <= bound:
+                yield (
+                    f"{name}: one row is {comparison.worst_row / bound:.2f} times as wrong as a row may be with "
+                    f"{bound:.4%} for the whole"
+                )
+        if self.machine is None and self.quantized is None:
+            yield "nothing was judged: there is neither a machine reference nor a quantized one"
+        if self.float32 is not None and not self.float32.finite:
+            yield "float32: the result has NaN or infinity where the reference has none, or none where it has"
+        elif self.added is not None and bounds.share is not None:
+            yield from self.added.failures
+
+    def __str__(self) -> str:
+        rows = [("reference", "relative RMS", "cosine", "close", "largest error", "top-1", "bound")]
+        bounds = self.thresholds
+        limits = {
+            "machine": "" if bounds.machine is None else f"RMS <= {bounds.machine:.2%}",
+            "quantized": "" if bounds.quantized is None else f"RMS <= {bounds.quantized:.2%}",
+            "float32": "(not judged by itself)",
+            "formats": "(the quantized reference against float32: what the number formats alone cost)",
+        }
+        for name, limit in limits.items():
+            comparison: Comparison | None = getattr(self, name)
+            if comparison is None and name == "formats":
+                continue
+            if comparison is None:
+                rows.append((name, "not available", "", "", "", "", limit))
+                continue
+            rows.append(
+                (
+                    name,
+                    f"{comparison.relative_rms:.4%}",
+                    f"{comparison.cosine:.6f}",
+                    f"{comparison.allclose_share:.2%}",
+                    f"{comparison.max_error:.3g}",
+                    f"{comparison.top1:.2%}",
+                    limit,
+                )
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
+        if self.added is not None:
+            lines.append(str(self.added))
+        lines.append("passed" if self.passed else "FAILED: " + "; ".join(self.failures))
+        return "\n".join(lines)

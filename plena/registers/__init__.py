@@ -1,0 +1,1 @@
+"""Registers: address planning, allocation, spilling, sticky machine state."""

@@ -1,0 +1,1 @@
+"""What flat programs and their parts take: counts, cycles under every timing profile, tables, traces."""

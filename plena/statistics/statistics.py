@@ -1,0 +1,194 @@
+"""Counts of a flat program: instructions, cycles by timing profile, per opcode, loop, module and step.
+
+`static` = instruction lines. `dynamic` = each line times the trip counts around it (plena_isa.md section 4; a
+C_LOOP_START counts outside its loop, a C_LOOP_END once an iteration). `cycles` = the same sum weighted by a timing
+profile; DMA waits are apart, unless a profile says that it includes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plena.assembly import INVALID, AsmInstruction, Columns, columns
+from plena.assembly.loop_tree import StaticLoop, static_loops
+from plena.assembly.stream import Provenance
+from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
+from plena.errors import PlenaError
+from plena.machine.target import Target
+from plena.statistics.counts import Count, LoopCount, ProgramCount
+from plena.timing.dma_model import stream_picoseconds
+from plena.timing.profile import Profile
+from plena.timing.registry import profiles as registered
+from plena.timing.run import Run
+
+PICOSECONDS = 1000
+"""In one cycle."""
+
+MOST_EXECUTIONS = 1 << 40
+"""Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
+
+
+@dataclass(slots=True)
+class Statistics(ProgramCount):
+    """Counts of a whole program, printed as tables."""
+
+    def __str__(self) -> str:
+        from plena.statistics.table import render_text
+
+        return render_text(self)
+
+
+def statistics_of(
+    instructions: Sequence[AsmInstruction],
+    target: Target,
+    provenance: Sequence[Provenance] | None = None,
+    useful_macs: int | Mapping[str, int] | None = None,
+    profiles: Sequence[Profile] | None = None,
+) -> Statistics:
+    """Counts a flat program.
+
+    Args:
+        provenance: where each instruction comes from, for the counts by module and by step.
+        useful_macs: multiply-accumulates of the mathematical operations, in total or by module path.
+        profiles: whose cycles to count, by default those of all registered profiles. Simulations take time.
+
+    Raises:
+        PlenaError: loops that are not nested, a loop of 0 trips, more than 2^40 dynamic instructions.
+    """
+    loops = static_loops(instructions)
+    weights = Weights.of(instructions, loops, target, profiles)
+    table = weights.table
+    total = _count(weights, np.zeros(len(instructions), np.int64), 1)[0]
+    statistics = Statistics(total.static, total.dynamic, total.cycles, total.dma_cycles)
+    statistics.opcodes = _opcodes(weights)
+    statistics.loops = _loop_counts(weights, loops)
+    statistics.loop_starts = len(loops)
+    products = np.isin(table.opcodes, [INSTRUCTIONS[m].opcode for m in matrix_products()])
+    for profile, cycles in total.cycles.items():
+        inside = int(weights.cycles[profile][products].sum())
+        statistics.matrix_share[profile] = inside / cycles if cycles else 0.0
+    if provenance is not None:
+        statistics.modules = _grouped(weights, [origin.module for origin in provenance])
+        statistics.steps = _grouped(weights, [origin.step for origin in provenance])
+    _utilize(statistics, useful_macs, target)
+    return statistics
+
+
+def matrix_products() -> frozenset[str]:
+    """The instructions that multiply in the matrix unit: they read matrix SRAM."""
+    return frozenset(
+        spec.mnemonic
+        for spec in INSTRUCTIONS.values()
+        if any(t.memory is Memory.MATRIX and Mode.READ in t.mode for t in spec.touches or ())
+    )
+
+
+@dataclass(slots=True)
+class Weights:
+    """Per instruction: executions, cycles over all of them by profile, DMA picoseconds over all of them.
+
+    `of` raises a PlenaError when the loops run more than 2^40 instructions.
+    """
+
+    table: Columns
+    executions: NDArray[np.int64]
+    cycles: dict[str, NDArray[np.int64]]
+    dma: NDArray[np.int64]
+
+    @staticmethod
+    def of(
+        instructions: Sequence[AsmInstruction],
+        loops: list[StaticLoop],
+        target: Target,
+        profiles: Sequence[Profile] | None = None,
+    ) -> Weights:
+        table = columns(instructions)
+        executions = np.ones(len(instructions), np.int64)
+        magnitude = np.ones(len(instructions))
+        for loop in loops:
+            executions[loop.start + 1 : loop.end + 1] *= loop.trips
+            magnitude[loop.start + 1 : loop.end + 1] *= loop.trips
+        if magnitude.sum() > MOST_EXECUTIONS:
+            raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
+        run = Run(table.opcodes, table.values, executions, loops, target)
+        counted = registered() if profiles is None else profiles
+        cycles = {profile.name: profile.line_cycles(run) for profile in counted}
+        return Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
+
+
+def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:
+    """The counts of each group of instructions."""
+    counts = [Count() for _ in range(size)]
+    static = np.bincount(groups, minlength=size)
+    dynamic = _sum(weights.executions, groups, size)
+    dma = _sum(weights.dma, groups, size)
+    cycles = {profile: _sum(values, groups, size) for profile, values in weights.cycles.items()}
+    for group, count in enumerate(counts):
+        count.static, count.dynamic = int(static[group]), int(dynamic[group])
+        count.cycles = {profile: int(values[group]) for profile, values in cycles.items()}
+        count.dma_cycles = -(-int(dma[group]) // PICOSECONDS)
+    return counts
+
+
+def _sum(values: NDArray[np.int64], groups: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    total = np.zeros(size, np.int64)
+    np.add.at(total, groups, values)
+    return total
+
+
+def _grouped(weights: Weights, names: Sequence[str]) -> dict[str, Count]:
+    positions: dict[str, int] = {}
+    groups = np.array([positions.setdefault(name, len(positions)) for name in names], np.int64)
+    return dict(zip(positions, _count(weights, groups, len(positions)), strict=True))
+
+
+def _opcodes(weights: Weights) -> dict[str, tuple[int, int]]:
+    groups = weights.table.opcodes.astype(np.int64)
+    counts = _count(weights, groups, 64)
+    names = {opcode: spec.mnemonic for opcode, spec in OPCODES.items()}
+    return {
+        names.get(opcode, INVALID.mnemonic): (count.static, count.dynamic)
+        for opcode, count in enumerate(counts)
+        if count.static
+    }
+
+
+def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
+    def up_to(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(values)])
+
+    executions, dma = up_to(weights.executions), up_to(weights.dma)
+    cycles = {profile: up_to(values) for profile, values in weights.cycles.items()}
+    counts: list[LoopCount] = []
+    for loop in loops:
+        first, last = loop.start + 1, loop.end + 1
+        counts.append(
+            LoopCount(
+                static=last - first,
+                dynamic=int(executions[last] - executions[first]),
+                cycles={profile: int(values[last] - values[first]) for profile, values in cycles.items()},
+                dma_cycles=-(-int(dma[last] - dma[first]) // PICOSECONDS),
+                first_line=loop.start + 1,
+                last_line=loop.end + 1,
+                trip_count=loop.trips,
+                depth=loop.depth,
+            )
+        )
+    return counts
+
+
+def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None, target: Target) -> None:
+    if useful_macs is None:
+        return
+    by_module = {} if isinstance(useful_macs, int) else useful_macs
+    total = useful_macs if isinstance(useful_macs, int) else sum(useful_macs.values())
+    for count, macs in (
+        (statistics, total),
+        *((statistics.modules[m], n) for m, n in by_module.items() if m in statistics.modules),
+    ):
+        for profile, cycles in count.cycles.items():
+            count.utilization[profile] = macs / (target.blen * target.mlen * cycles) if cycles else 0.0

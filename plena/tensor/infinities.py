@@ -1,0 +1,274 @@
+"""Which tensors may hold infinities or NaN, and how a selection keeps those of the side that is not selected out.
+
+The machine selects by products with 0 and 1, and 0 times infinity is NaN. So what is not selected is made finite where
+it would become infinite: divisors, arguments of roots and fills with infinity become 1 there (`finite_where_not`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import isinf, prod
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects import plena
+from plena.dialects.tensor_shapes import shape_of
+from plena.tensor.emission import Emitter
+
+_NONNEGATIVE = ("relu", "sigmoid", "exp", "sqrt", "abs")
+_BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
+"""Activations that make a finite number of minus infinity, as their kernels compute them."""
+
+
+def holds_infinity(value: SSAValue) -> bool:
+    """Whether the model itself puts infinities into a tensor."""
+    return any(_puts_infinity(op) for op in _behind(value, _keeps_infinity))
+
+
+def _puts_infinity(op: Operation) -> bool:
+    match op:
+        case plena.FillInfinityOp():
+            return True
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return isinf(full.value.value.data)
+        case _:
+            return False
+
+
+def _keeps_infinity(op: Operation) -> bool:
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data not in _BOUNDED
+        case plena.ClampOp():
+            return op.min is None
+        case plena.SoftmaxOp():
+            return False
+        case _:
+            return True
+
+
+def _behind(value: SSAValue, passes: Callable[[Operation], bool] = lambda _: True) -> Iterator[Operation]:
+    """The operations that a value is made of, each once; not beyond those that let nothing pass."""
+    seen: set[SSAValue] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        op = value.owner
+        if value in seen or not isinstance(op, plena.PlenaOp):
+            continue
+        seen.add(value)
+        yield op
+        if passes(op):
+            waiting.extend(op.operands)
+
+
+def makes_infinity(op: Operation) -> bool:
+    """Whether an operation may make infinities or NaN of finite numbers of moderate size."""
+    match op:
+        case plena.FillInfinityOp():
+            return True
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return isinf(full.value.value.data)
+        case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
+            return not is_positive(op.input)
+        case plena.ActivationOp() if op.kind.data == "sqrt":
+            return not _is_nonnegative(op.input)
+        case plena.DivOp():
+            return not is_positive(op.rhs)
+        case _:
+            return False
+
+
+def may_overflow(value: SSAValue) -> bool:
+    """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
+    return any(makes_infinity(op) for op in _behind(value))
+
+
+def holds_only(value: SSAValue, sign: int) -> bool:
+    """Whether all that a tensor holds beside finite numbers is infinity of one sign, filled in and moved."""
+    op = value.owner
+    match op:
+        case _ if not may_overflow(value):
+            return True
+        case plena.FillInfinityOp():
+            return op.sign.value.data == sign and holds_only(op.lhs, sign)
+        case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
+            return all(holds_only(operand, sign) for operand in op.operands)
+        case _:
+            return False
+
+
+def _is_nonnegative(value: SSAValue) -> bool:
+    op = value.owner
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data in _NONNEGATIVE
+        case plena.MulOp():
+            return op.lhs == op.rhs or (_is_nonnegative(op.lhs) and _is_nonnegative(op.rhs))
+        case plena.AddOp() | plena.DivOp():
+            return _is_nonnegative(op.lhs) and _is_nonnegative(op.rhs)
+        case plena.AddScalarOp() | plena.MulScalarOp():
+            return op.value.value.data >= 0 and _is_nonnegative(op.input)
+        case plena.ClampOp():
+            return op.min is not None and op.min.value.data >= 0
+        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp():
+            return _is_nonnegative(op.input)
+        case plena.SoftmaxOp() | plena.CastOp():
+            return True
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return full.value.value.data >= 0
+        case _:
+            return False
+
+
+def is_positive(value: SSAValue) -> bool:
+    """Whether all elements lie above 0 by a margin that bf16 keeps."""
+    op = value.owner
+    match op:
+        case plena.ClampOp():
+            return op.min is not None and op.min.value.data > 0
+        case plena.AddScalarOp():
+            return op.value.value.data > 0 and _is_nonnegative(op.input)
+        case plena.AddOp():
+            sides = (op.lhs, op.rhs)
+            return all(map(_is_nonnegative, sides)) and any(map(is_positive, sides))
+        case plena.ActivationOp():
+            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and is_positive(op.input)
+        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp():
+            return is_positive(op.input)
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return full.value.value.data > 0
+        case _:
+            return False
+
+
+def finite_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue | None:
+    """A tensor as `value` [M, N] where `selected` ([M, N], [N] or [M, 1] of 0 and 1) is 1, finite where it is 0.
+
+    None if what overflows is no elementwise operation before the value.
+    """
+    if not may_overflow(value):
+        return value
+    op = value.owner
+    match op:
+        case plena.ReshapeOp() if len(shape_of(op.input)) > 2 or shape_of(op.input) == shape_of(value):
+            return _reshaped(e, op, value, selected)
+        case plena.ActivationOp():
+            x = finite_where_not(e, op.input, selected)
+            if x is None:
+                return None
+            if op.kind.data in ("reciprocal", "rsqrt", "sqrt"):
+                x = _one_where_not(e, x, selected)
+            slope = None if op.slope is None else op.slope.value.data
+            return e.add(plena.ActivationOp(op.kind.data, x, slope))  # type: ignore[arg-type]
+        case plena.DivOp() | plena.FillInfinityOp():
+            return _with_safe_divisor(e, op, selected)
+        case plena.AddOp() | plena.SubOp() | plena.MulOp():
+            sides = [_whole(e, side, value) if may_overflow(side) else side for side in op.operands]
+            lhs, rhs = (finite_where_not(e, side, selected) for side in sides)
+            return None if lhs is None or rhs is None else e.add(type(op)(lhs, rhs))
+        case plena.AddScalarOp() | plena.MulScalarOp():
+            x = finite_where_not(e, op.input, selected)
+            return None if x is None else e.add(type(op)(x, op.value.value.data))
+        case plena.SoftmaxOp():
+            return _softmax_without_empty_rows(e, op, selected)
+        case plena.ClampOp():
+            x = finite_where_not(e, op.input, selected)
+            bounds = [None if b is None else b.value.data for b in (op.min, op.max)]
+            return None if x is None else e.add(plena.ClampOp(x, *bounds))
+        case _:
+            return None
+
+
+def _reshaped(e: Emitter, op: plena.ReshapeOp, value: SSAValue, selected: SSAValue) -> SSAValue | None:
+    """Through a matrix under another number of axes, back to the matrix."""
+    inner = op.input.owner
+    if not isinstance(inner, plena.ReshapeOp) or shape_of(inner.input) != shape_of(value):
+        return None
+    return finite_where_not(e, inner.input, selected)
+
+
+_VANISHING = -(2.0**100)
+"""Its exponential is that of minus infinity beside any score."""
+
+
+def _softmax_without_empty_rows(e: Emitter, op: plena.SoftmaxOp, selected: SSAValue) -> SSAValue | None:
+    """A softmax is NaN in rows of nothing but minus infinity.
+
+    If just what is not selected is minus infinity, a very low number does in its place: rows with a selected element
+    have the same softmax.
+    """
+    fill = _matrix_of(op.input).owner
+    if not isinstance(fill, plena.FillInfinityOp) or fill.sign.value.data > 0:
+        return None
+    if may_overflow(fill.lhs) or not _same(fill.rhs, selected) or op.groups.value.data != 1:
+        return None
+    inverse = e.add(plena.MulScalarOp(e.flat(selected), -1.0))
+    low = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(inverse, 1.0)), _VANISHING))
+    kept = e.add(plena.MulOp(fill.lhs, selected))
+    total = e.add(plena.AddOp(kept, e.reshape(low, shape_of(selected))))
+    return e.add(plena.SoftmaxOp(e.reshape(total, shape_of(op.input))))
+
+
+def _matrix_of(value: SSAValue) -> SSAValue:
+    """The value before reshapes that cancel each other."""
+    source = value
+    while isinstance(source.owner, plena.ReshapeOp):
+        source = source.owner.input
+        if shape_of(source) == shape_of(value):
+            value = source
+    return value
+
+
+def _same(a: SSAValue, b: SSAValue) -> bool:
+    """Whether two values are computed in the same way of the same values."""
+    if a == b:
+        return True
+    x, y = a.owner, b.owner
+    if not isinstance(x, plena.PlenaOp) or not isinstance(y, plena.PlenaOp) or type(x) is not type(y):
+        return False
+    if a.type != b.type or x.properties != y.properties or len(x.operands) != len(y.operands):
+        return False
+    return all(_same(u, v) for u, v in zip(x.operands, y.operands, strict=True))
+
+
+def _with_safe_divisor(
+    e: Emitter, op: plena.DivOp | plena.FillInfinityOp, selected: SSAValue
+) -> SSAValue | None:
+    lhs = finite_where_not(e, op.lhs, selected)
+    divisor = op.rhs
+    if shape_of(divisor) != shape_of(selected) or may_overflow(divisor):
+        divisor = _whole(e, divisor, op.lhs)
+    finite = finite_where_not(e, divisor, selected)
+    if lhs is None or finite is None:
+        return None
+    safe = _one_where_not(e, finite, selected)
+    if isinstance(op, plena.DivOp):
+        return e.add(plena.DivOp(lhs, safe))
+    return e.add(plena.FillInfinityOp(lhs, safe, op.sign.value.data))
+
+
+def _whole(e: Emitter, value: SSAValue, like: SSAValue) -> SSAValue:
+    """A right operand of a binary kernel in the shape of the left one."""
+    (rows, columns), own = shape_of(like), shape_of(value)
+    if own == (rows, columns):
+        return value
+    if len(own) == 1 or own[1] == 1:
+        return e.add(plena.ExpandOp(value, (rows, columns)))
+    parts = (rows, own[1], columns // own[1])
+    return e.reshape(e.add(plena.ExpandOp(e.reshape(value, (*own, 1)), parts)), (rows, columns))
+
+
+def _one_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
+    """value * selected + (1 - selected); rows and columns meet their like.
+
+    Where it is selected minus zero is added, which leaves both zeros as they are: their reciprocals differ.
+    """
+    shape = shape_of(value)
+    matrix = shape if len(shape) == 2 else (1, prod(shape))
+    if len(shape_of(selected)) == 1 and len(shape) == 1:
+        selected = e.reshape(selected, matrix)
+    inverse = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(selected), -1.0)), -1.0))
+    rest = e.reshape(inverse, shape_of(selected))
+    product = e.add(plena.MulOp(e.reshape(value, matrix), selected))
+    return e.reshape(e.add(plena.AddOp(product, rest)), shape)

@@ -1,0 +1,151 @@
+"""What a timing profile is: a table from cost keys to formulas, or a simulation of the instructions in their order.
+
+Both kinds have a name, a line for documentation, cycles of a single instruction (`cycles`: kernels and the loop choice
+compare code that does not exist yet) and cycles of a program (`line_cycles`: everything that is reported, and the last
+word when lowered programs are compared).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plena.dialects.plena_isa import OPCODES
+from plena.dialects.plena_isa.sizes import NO_FIELDS, Fields
+from plena.dialects.plena_isa.spec import Cost, InstructionSpec, Kind
+from plena.errors import PlenaError
+from plena.machine.target import Target
+from plena.timing.latencies import Formula
+from plena.timing.run import Run
+
+MOST_CYCLES = 1 << 62
+"""Cycles of a program from which it is refused: int64 counts them."""
+
+
+@dataclass(frozen=True, eq=False)
+class TableProfile:
+    """Instructions one after the other, each with its own cycles; waits for HBM are apart.
+
+    Attributes:
+        summary: what its cycles are, without a full stop.
+        table: a formula for every cost key.
+        skips_f0: scalar FP operations and reductions into f0 are free no-ops.
+
+    Raises:
+        PlenaError: the table lacks a cost key.
+    """
+
+    name: str
+    summary: str
+    table: Mapping[Cost, Formula] = field(repr=False)
+    skips_f0: bool = False
+
+    def __post_init__(self) -> None:
+        missing = [cost.name for cost in Cost if cost not in self.table]
+        if missing:
+            raise PlenaError(
+                f"it has no formula for {', '.join(missing)}",
+                f"timing profile {self.name}",
+                "Start from LATENCIES of plena.timing.latencies, or from the table of another profile.",
+            )
+
+    @property
+    def includes_transfers(self) -> bool:
+        """Whether waits for HBM are part of its cycles."""
+        return False
+
+    def cycles(
+        self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
+    ) -> int:
+        """Cycles of one execution of an instruction.
+
+        Args:
+            rd: the destination field: 0 is f0 where it names a scalar FP register.
+            fields: the numbers in flag slots, 0 where not given.
+        """
+        if self.skips_f0 and spec.free_if_f0 and rd == 0:
+            return 0
+        return self.table[spec.cost](target, _work(spec, target, fields))
+
+    def line_cycles(self, run: Run) -> NDArray[np.int64]:
+        """Cycles of each line over the whole run, int64[n].
+
+        Raises:
+            PlenaError: more cycles than can be counted.
+        """
+        of_opcode = np.zeros(64, np.int64)
+        for opcode, spec in OPCODES.items():
+            of_opcode[opcode] = self.cycles(spec, run.target)
+        once = of_opcode[run.opcodes]
+        for opcode, spec in OPCODES.items():
+            if spec.free_if_f0:
+                into_f0 = (run.opcodes == opcode) & (run.values[:, 0] == 0)
+                once[into_f0] = self.cycles(spec, run.target, rd=0)
+            elif spec.work is not None:
+                self._add_work(once, run, spec)
+        if (run.executions.astype(np.float64) * once).sum() > MOST_CYCLES:
+            raise PlenaError("the loops take more cycles than can be counted")
+        return run.executions * once
+
+    def _add_work(self, once: NDArray[np.int64], run: Run, spec: InstructionSpec) -> None:
+        """Fills in the cycles of an instruction whose cost hangs on its flags."""
+        at = np.flatnonzero(run.opcodes == spec.opcode)
+        places = [position for position, slot in enumerate(spec.slots) if slot.kind is Kind.FLAG]
+        values = run.values[at][:, places]
+        for flags in np.unique(values, axis=0).tolist():
+            chosen = at[(values == flags).all(axis=1)]
+            fields = {spec.slots[p].name: value for p, value in zip(places, flags, strict=True)}
+            once[chosen] = self.cycles(spec, run.target, fields=fields)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamProfile:
+    """Cycles that hang on what ran before: scoreboards, transfers in the background.
+
+    Attributes:
+        summary: what its cycles are, without a full stop.
+        estimate: what stands for it where single instructions are compared, before there is a program.
+        simulate: the cycles of each line over the whole run, int64[n]; they add up to the length of the run. A wait
+            counts at the instruction that waits, one after the end at the last instruction.
+        includes_transfers: whether waits for HBM are part of its cycles.
+    """
+
+    name: str
+    summary: str
+    estimate: TableProfile
+    simulate: Callable[[Run], NDArray[np.int64]] = field(repr=False)
+    includes_transfers: bool = True
+
+    def cycles(
+        self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
+    ) -> int:
+        """What one execution of an instruction is taken to cost; arguments as of `TableProfile.cycles`."""
+        return self.estimate.cycles(spec, target, rd=rd, fields=fields)
+
+    def line_cycles(self, run: Run) -> NDArray[np.int64]:
+        """Cycles of each line over the whole run, int64[n], as simulated.
+
+        Raises:
+            PlenaError: the simulation gives something else.
+        """
+        cycles = self.simulate(run)
+        if cycles.shape != run.opcodes.shape or cycles.dtype != np.int64 or (cycles < 0).any():
+            raise PlenaError(
+                f"the simulation gave {cycles.dtype}{list(cycles.shape)} for {len(run.opcodes)} instructions",
+                f"timing profile {self.name}",
+                "It must give the cycles of every line, int64, not negative.",
+            )
+        return cycles
+
+
+Profile: TypeAlias = TableProfile | StreamProfile
+
+
+def _work(spec: InstructionSpec, target: Target, fields: Fields) -> int:
+    if spec.work is None:
+        return 1
+    return spec.work(target, {slot.name: fields.get(slot.name, 0) for slot in spec.flags})

@@ -1,0 +1,150 @@
+"""The timing profiles there are: those of this package, of installed packages, and registered by a program.
+
+A profile is loaded when its cycles are wanted; to list the names loads none.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from plena.errors import CompileError, PlenaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plena.timing.profile import Profile
+
+GROUP = "plena.timing"
+"""Entry points by which installed packages add profiles: name = "module:PROFILE"."""
+
+_OURS: dict[str, str] = {
+    "transactional": "plena.timing.transactional",
+    "pipelined": "plena.timing.pipelined",
+}
+"""Name -> the file whose `PROFILE` it is."""
+
+DEFAULT_TIMING = next(iter(_OURS))
+
+_registered: dict[str, tuple[Profile, str]] = {}
+"""Name -> profile, and the module that registered it."""
+
+
+def timings() -> tuple[str, ...]:
+    """The names of the registered timing profiles: what `timing=` takes.
+
+    Raises:
+        PlenaError: two profiles have the same name.
+    """
+    return (*_OURS, *_installed(), *_registered)
+
+
+def profile_named(name: str, where: str = "options") -> Profile:
+    """A profile.
+
+    Raises:
+        CompileError: there is none of that name: it says which there are, and `where` the name was given.
+        PlenaError: an installed package names one that cannot be loaded.
+    """
+    if name not in timings():  # a caller's value, which may not even be text
+        raise CompileError(f"timing must be one of {', '.join(timings())}, not {name!r}", where)
+    return _registered[name][0] if name in _registered else _loaded(name)
+
+
+def profiles() -> tuple[Profile, ...]:
+    """All profiles, in the order of `timings`."""
+    return tuple(profile_named(name) for name in timings())
+
+
+def remark_on(name: str) -> str:
+    """What tables add to the name of a profile: whether waits for HBM are part of its cycles."""
+    return ", DMA included" if name in timings() and profile_named(name).includes_transfers else ""
+
+
+def register(profile: Profile) -> Profile:
+    """Adds a profile to everything that lists them; `withdraw` takes it back.
+
+    Raises:
+        PlenaError: there is one of that name.
+    """
+    if profile.name in timings():
+        raise PlenaError(
+            f"there is a timing profile {profile.name!r} already", "register", "Give it another name."
+        )
+    frame = inspect.currentframe()
+    caller = None if frame is None else frame.f_back
+    home = "__main__" if caller is None else str(caller.f_globals.get("__name__", "__main__"))
+    _registered[profile.name] = (profile, home)
+    return profile
+
+
+def withdraw(name: str) -> None:
+    """Takes back what `register` added.
+
+    Raises:
+        PlenaError: nothing of that name was registered by a program.
+    """
+    if _registered.pop(name, None) is None:
+        raise PlenaError(f"no program registered a timing profile {name!r}", "withdraw")
+
+
+def homes() -> tuple[str, ...]:
+    """The modules that registered profiles, for other processes to import."""
+    return tuple(dict.fromkeys(home for _, home in _registered.values()))
+
+
+def register_again(modules: Sequence[str], name: str) -> None:
+    """Has a new process import the modules that registered profiles elsewhere.
+
+    Raises:
+        PlenaError: the profile of that name is not among those that this registers.
+    """
+    for module in modules:
+        if module != "__main__":  # multiprocessing has run the main module already
+            import_module(module)
+    if name not in timings():
+        raise PlenaError(
+            f"timing profile {name!r} is registered in one process only",
+            "explore",
+            "Register it in a module where it is imported, not under `if __name__`, or take jobs=1.",
+        )
+
+
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    """The profiles of installed packages."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        other = found.setdefault(point.name, point)
+        if point.name in _OURS or point != other:
+            raise PlenaError(
+                f"there are two timing profiles {point.name!r}, one is {point.value} of an installed package",
+                f"entry point group {GROUP}",
+                "Remove the package, or rename its profile.",
+            )
+    return found
+
+
+@cache
+def _loaded(name: str) -> Profile:
+    if name in _OURS:
+        return import_module(_OURS[name]).PROFILE
+    point = _installed()[name]
+    try:
+        profile = point.load()
+    except (ImportError, AttributeError) as error:
+        raise PlenaError(
+            f"timing profile {name!r} cannot be loaded from {point.value}: {error}",
+            f"entry point group {GROUP}",
+            "Repair or remove the package.",
+        ) from error
+    from plena.timing.profile import StreamProfile, TableProfile
+
+    if not isinstance(profile, TableProfile | StreamProfile) or profile.name != name:
+        raise PlenaError(
+            f"{point.value} is no timing profile of the name {name!r}", f"entry point group {GROUP}"
+        )
+    return profile

@@ -1,0 +1,56 @@
+"""A flat program as timing profiles see it: which instructions, how often, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plena.machine.target import Target
+
+
+class HardwareLoop(Protocol):
+    """A loop from the line `start` (its C_LOOP_START) to the line `end` (its C_LOOP_END), counted from 0."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def trips(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A program of n lines with what its loops make of it; C_BREAK is taken to leave no loop early.
+
+    Attributes:
+        opcodes: uint8[n]; 0 for words that decode to nothing.
+        values: int64[n, slots]; numbers in the operand slots of the assembly, 0 behind the last one.
+        executions: int64[n]; how often each line runs, at most 2^40 in sum.
+        loops: in the order of their starts.
+    """
+
+    opcodes: NDArray[np.uint8]
+    values: NDArray[np.int64]
+    executions: NDArray[np.int64]
+    loops: Sequence[HardwareLoop]
+    target: Target
+
+    def order(self) -> Iterator[int]:
+        """The lines in the order they run, loops followed: as many as `executions` has in sum."""
+        left = {loop.end: loop.trips - 1 for loop in self.loops if loop.trips > 1}
+        starts = {loop.end: (loop.start, loop.trips - 1) for loop in self.loops if loop.trips > 1}
+        line = 0
+        while line < len(self.opcodes):
+            yield line
+            if not left.get(line, 0):
+                if line in left:
+                    left[line] = starts[line][1]
+                line += 1
+            else:
+                left[line] -= 1
+                line = starts[line][0] + 1

@@ -1,0 +1,61 @@
+"""The static check: finds what would abort on the machine, and what would run but hardly as meant, without running.
+
+Errors carry the emulator's abort classes (plena_isa.md section 3.8), warnings names of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xdsl.dialects.builtin import ModuleOp
+
+from plena.lifting.code import Code, Program
+from plena.lifting.preloaded import Declared, Preloaded, Span
+from plena.machine.target import Target
+from plena.verification.findings import Finding, Severity
+from plena.verification.program import ProgramCheck
+
+
+def verify(
+    program: Program,
+    target: Target | None = None,
+    preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
+) -> list[Finding]:
+    """Checks a program against a target; empty when nothing is wrong with it.
+
+    Args:
+        program: assembly text, words, or parsed instructions.
+        target: the machine, the shipped settings if not given.
+        preloaded: what the host loads, see `Preloaded.of`: sizes or ranges of `hbm` (bytes), `vector` and `matrix`
+            (elements), `fp` and `int` (words); `int` with ranges or contents. Reads of HBM are only looked at when
+            `hbm` is declared.
+
+    Raises:
+        AssemblyError: the text cannot be parsed.
+        PlenaError: malformed words or a malformed declaration.
+    """
+    return verify_code(Code.of(program), target or Target(), Preloaded.of(preloaded))
+
+
+def verify_code(code: Code, target: Target, preloaded: Preloaded) -> list[Finding]:
+    """Checks a program that is already decoded, see `verify`."""
+    return ProgramCheck(code, target, preloaded).run()
+
+
+def verify_module(module: ModuleOp, preloaded: Preloaded) -> list[Finding]:
+    """Checks a module of `plena_isa`: in allocated register form like its words, in affine form errors only.
+
+    Raises:
+        PlenaError: an operation of another level, or registers that are not allocated.
+    """
+    from plena.lifting.entry import code_of_module
+    from plena.lifting.read import is_affine, program_of_module
+
+    target = Target.from_module(module)
+    if is_affine(module):
+        program = program_of_module(module)
+        return ProgramCheck(program.code, target, preloaded).run_affine(program)
+    return verify_code(code_of_module(module), target, preloaded)
+
+
+__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify", "verify_code", "verify_module"]
