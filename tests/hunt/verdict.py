@@ -29,6 +29,7 @@ REFUSALS = (
     "addressable",
     "words of FP SRAM",
     "computed keys and values need",
+    "no kernel for plena.matmul",
 )
 """Parts of the messages of a compiler that cannot serve a machine this small, or one without a format that stores and
 loads keys: tests.hunt.machines draws the formats apart."""
