@@ -50,7 +50,7 @@ def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, m
     result = ParameterOp(SymbolRefAttr("temporary"), (panel.rows, matrix.shape[0])).result
     lower_layers(op, value, [Layer(weight, None, result)], ctx)
     ctx.count_macs(-panel.rows * matrix.shape[0] * matrix.shape[1])
-    ctx.packed.pop((value, True), None)
+    ctx.forget_packed(value)
     return ctx.panel(result)
 
 

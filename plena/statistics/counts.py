@@ -41,6 +41,7 @@ class ProgramCount(Count):
         matrix_share: profile -> share of the cycles spent in matrix products.
         modules, steps: counts by module path of the model and by kernel step; empty without provenance.
         utilization: profile -> useful multiply-accumulates / (BLEN * MLEN * cycles); empty if they are not known.
+            A profile that charges less than the array needs (M_BTMV takes 1 cycle by the transactional one) has none.
     """
 
     opcodes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])

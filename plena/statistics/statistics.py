@@ -191,4 +191,6 @@ def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None
         *((statistics.modules[m], n) for m, n in by_module.items() if m in statistics.modules),
     ):
         for profile, cycles in count.cycles.items():
-            count.utilization[profile] = macs / (target.blen * target.mlen * cycles) if cycles else 0.0
+            share = macs / (target.blen * target.mlen * cycles) if cycles else 0.0
+            if share <= 1:
+                count.utilization[profile] = share

@@ -13,7 +13,7 @@ from plena.kernels.attention.residency import rows_fit
 from plena.kernels.attention.rows import RowsAttention
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, kernel_for
-from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.product_cost import ProductShape, preferred_unit
 
 
 @kernel_for(AttentionOp)
@@ -24,12 +24,12 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     shape = AttentionShape.of(op)
     target, schedule = ctx.target, ctx.schedule
     product = _product_shape(shape, target.mlen)
-    broadcast = schedule.attention != "online" and prefers_broadcast(product, target, schedule)
+    broadcast = schedule.attention != "online" and preferred_unit(product, target, schedule) == "broadcast"
     broadcast = broadcast and not ctx.spreads_nan(op.query)
-    if broadcast and schedule.matmul == "auto":
+    if broadcast and schedule.matmul != "broadcast":
         broadcast = broadcast_fits(ctx)
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
-    ctx.decide(op, product, broadcast)
+    ctx.decide(op, product, "broadcast" if broadcast else "mm")
     ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
     kernel = form(op, shape, ctx)
     kernel.run()
