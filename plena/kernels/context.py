@@ -32,7 +32,7 @@ from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, StateRows, TensorLocation, Words
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
@@ -71,6 +71,12 @@ class KernelContext:
     """Panels made of tensors in FP SRAM."""
     shared: set[SSAValue] = field(default_factory=set[SSAValue])
     """Buffers that several tensors or iterations read: never overwritten."""
+    states: dict[SSAValue, StateRows] = field(default_factory=dict[SSAValue, StateRows])
+    """Where states lie in HBM, by every value that stands for one."""
+    offsets: dict[tuple[HostTensor, int, int], SSAValue] = field(
+        default_factory=dict[tuple[HostTensor, int, int], SSAValue]
+    )
+    """Run-time positions in INT SRAM by tensor, bytes from row to row and how many rows there are."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
     iterations: int = 1
@@ -98,6 +104,27 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def state(self, value: SSAValue) -> StateRows:
+        """Where a state lies."""
+        return self.states[value]
+
+    def set_state(self, value: SSAValue, state: StateRows) -> None:
+        """Says where a state lies that `value` stands for."""
+        self.states[value] = state
+        self.set(value, state)
+
+    def row_offsets(self, positions: HostTensor, row: int, rows: int) -> SSAValue:
+        """Byte offsets of rows in INT SRAM: `positions` below `rows` times `row` bytes."""
+        key = (positions, row, rows)
+        if key not in self.offsets:
+            count = prod(positions.shape)
+            flat = positions.through(Reshape((count,)))
+            placement = TensorPlacement(
+                "positions", "int", 0, (count,), "words", "u32", flat.source, view=flat.view, scale=float(row), limit=rows
+            )
+            self.offsets[key] = self.placed_buffer("positions", "int", count, [placement])
+        return self.offsets[key]
 
     def spreads_nan(self, *values: SSAValue) -> bool:
         """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
@@ -371,6 +398,10 @@ class KernelContext:
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
+        elif isinstance(location, StateRows):
+            from plena.kernels.state import load_state
+
+            location = self.locations[value] = load_state(self, location)
         elif isinstance(location, Words):
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))

@@ -158,8 +158,8 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, input, output or scratch",
-    (Word("scratch"), Record({"data": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    "data, input, output, state or scratch",
+    (Word("scratch"), Record({"data": TEXT}), Record({"state": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
 )
 
 PLACEMENT = Record(
