@@ -213,13 +213,18 @@ class ModuleReferences:
         return Replacement(nodes, uses.edges, sites, uses.added)
 
     def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The rounded tensors by the nodes that stand for them, in the nodes' shapes."""
-        shapes = {n.name: tuple(n.meta["val"].shape) for n in self.graph.graph.nodes if _has_shape(n)}
+        """The rounded tensors by the nodes that stand for them, in the nodes' shapes; masks stay masks."""
+        values = {n.name: n.meta["val"] for n in self.graph.graph.nodes if _has_shape(n)}
         return {
-            node: tensors[symbol].expand(shapes[node])
+            node: _as_mask(tensors[symbol], values[node]).expand(tuple(values[node].shape))
             for node, symbol in self.imported.leaves.items()
             if symbol in tensors
         }
+
+
+def _as_mask(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What is staged of a mask as 0 and 1 are booleans again."""
+    return tensor != 0 if like.dtype == torch.bool else tensor
 
 
 def _has_shape(node: Any) -> bool:

@@ -52,8 +52,8 @@ def key_value_tiles(
     ctx: KernelContext, name: str, op: AttentionOp, value: SSAValue, shape: KeyValueShape
 ) -> Tiles:
     """A tensor's tiles, heads side by side in the lanes of column blocks as `pitch` says."""
-    state = ctx.states.get(value)
-    if state is not None and _fits(state, shape):
+    state = ctx.locations[value]
+    if isinstance(state, StateRows) and _fits(state, shape):
         unit = ctx.target.vlen * ctx.element_bytes(ACTIVATIONS[state.kv])
         return Tiles(state.buffer, shape.length * state.row, unit, ctx.target.mlen * state.row, state.row)
     tensor = ctx.host(value)

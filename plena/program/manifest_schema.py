@@ -256,6 +256,7 @@ MANIFEST = Record(
     {
         "compiler": Record({"name": TEXT, "version": TEXT}),
         "has_inputs": TRUTH,
+        "states": Each(PORT),
         "thresholds": Named(Maybe(NUMBER)),
         "statistics": STATISTICS,
         "shared_image": SHARED_IMAGE,

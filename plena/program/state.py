@@ -66,6 +66,35 @@ class KeptState:
         other._bytes = dict(self._bytes)
         return other
 
+    def initial_arrays(self) -> dict[str, Array]:
+        """What the states hold after a reset, in float32."""
+        found = {name: source_array(value) for name, value in self.initial.items()}
+        return {
+            name: bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
+            for name, (array, is_bf16_bits) in found.items()
+        }
+
+    def checked(self, where: str) -> KeptState:
+        """Itself, if the initial tensors and the places have the shapes of the states.
+
+        Raises:
+            PlenaError: one has not.
+        """
+        for name, array in self.initial_arrays().items():
+            if name not in self.ports or array.shape != self.ports[name].shape:
+                raise PlenaError(f"the initial state {name} does not fit", where, "Compile the program again.")
+        for name, placed in self._placements.items():
+            for placement in placed:
+                try:
+                    fits = views.result_shape(placement.view, self.ports[name].shape) == placement.shape
+                except ValueError:
+                    fits = False
+                if not fits or placement.memory != "hbm":
+                    raise PlenaError(
+                        f"the place of state {name} does not fit", where, "Compile the program again."
+                    )
+        return self
+
     def reset(self) -> None:
         """What they held at first."""
         self._bytes.clear()

@@ -55,8 +55,7 @@ class WriteRowsOp(PlenaOp):
     """Writes rows into a state, in place: for each of `batch` row groups, row positions[i] = row i.
 
     state [batch*T, C], rows [batch*n, C], positions [n] below T, known only at run time. `state` is a plena.state or
-    the result of another plena.write_rows on it; the result is the state from now on, and nothing may read what it was
-    before.
+    the result of another plena.write_rows on it; the result is the state from now on.
     """
 
     name = "plena.write_rows"
@@ -93,7 +92,7 @@ class WriteRowsOp(PlenaOp):
 
 @irdl_op_definition
 class WriteStateOp(PlenaOp):
-    """Writes a whole state: what the next run finds is `value`. Everything that reads `state` stands before it."""
+    """Writes a whole state: what the next run finds is `value`."""
 
     name = "plena.write_state"
     state = operand_def(TensorType)
