@@ -117,9 +117,7 @@ class ModuleGraph:
                 value = self.program.state_dict.get(name, self.program.constants.get(name))
             yield placeholders[spec.arg.name], value
 
-    def _arguments(
-        self, inputs: Sequence[torch.Tensor], states: Mapping[str, torch.Tensor]
-    ) -> Iterator[Any]:
+    def _arguments(self, inputs: Sequence[torch.Tensor], states: Mapping[str, torch.Tensor]) -> Iterator[Any]:
         held = {node.name: _float32(value) for node, value in self._held()}
         given = iter(inputs)
         for spec in self.program.graph_signature.input_specs:

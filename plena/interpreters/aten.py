@@ -84,7 +84,9 @@ class AtenFunctions(InterpreterFunctions):
         return (self.states.read(op.symbol),)
 
     @impl(aten.WriteStateOp)
-    def write_state(self, interpreter: Interpreter, op: aten.WriteStateOp, args: PythonValues) -> PythonValues:
+    def write_state(
+        self, interpreter: Interpreter, op: aten.WriteStateOp, args: PythonValues
+    ) -> PythonValues:
         self.states.write(op.symbol, args[0])
         return ()
 

@@ -74,13 +74,17 @@ class PlenaFunctions(InterpreterFunctions):
     def write_rows(self, interpreter: Interpreter, op: plena.WriteRowsOp, args: PythonValues) -> PythonValues:
         state, rows, positions = args
         batch = op.batch.value.data
-        written = state.reshape(batch, op.length, -1).index_copy(1, positions, rows.reshape(batch, -1, rows.shape[1]))
+        written = state.reshape(batch, op.length, -1).index_copy(
+            1, positions, rows.reshape(batch, -1, rows.shape[1])
+        )
         written = written.reshape(state.shape)
         self.states.replace(state, written)
         return (written,)
 
     @impl(plena.WriteStateOp)
-    def write_state(self, interpreter: Interpreter, op: plena.WriteStateOp, args: PythonValues) -> PythonValues:
+    def write_state(
+        self, interpreter: Interpreter, op: plena.WriteStateOp, args: PythonValues
+    ) -> PythonValues:
         self.states.replace(*args)
         return ()
 

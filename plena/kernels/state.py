@@ -74,14 +74,19 @@ def place_states(ctx: KernelContext, value: SSAValue, states: Sequence[StateAttr
     for number, placement in enumerate(placements):
         placed.append(replace(placement, address=number * pitch))
         if exact:
-            rest = replace(placement, name=f"{placement.name}_rest", address=number * pitch + size, residual=True)
+            rest = replace(
+                placement, name=f"{placement.name}_rest", address=number * pitch + size, residual=True
+            )
             placed.append(rest)
     buffer = ctx.placed_buffer("state", "hbm", len(states) * pitch, placed)
     if ctx.iteration is not None and len(states) > 1:
         buffer = ctx.builder.view(buffer, ctx.iteration * pitch)
     row = per_row * vlen * ctx.element_bytes(key)
     ctx.set_state(
-        value, StateRows(buffer, rows, layout.groups, columns // layout.groups, layout.pitch, row, bit, size * exact)
+        value,
+        StateRows(
+            buffer, rows, layout.groups, columns // layout.groups, layout.pitch, row, bit, size * exact
+        ),
     )
 
 

@@ -82,7 +82,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Words:
+class Scalars:
     """A tensor [rows, groups] in FP SRAM, row-major: few numbers per row, for the scalar unit."""
 
     buffer: SSAValue
@@ -141,7 +141,7 @@ class StateRows:
         return self.group_pitch == self.group_columns
 
 
-TensorLocation = HostTensor | Panel | Words | StateRows
+TensorLocation = HostTensor | Panel | Scalars | StateRows
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -250,7 +250,9 @@ def _manifest(program: ProgramData, has_inputs: bool) -> dict[str, Any]:
         "timing": program.timing,
         "inputs": [port.to_json() for port in program.inputs],
         "outputs": [port.to_json() for port in program.outputs],
-        **({"states": [p.to_json() for p in program.kept.ports.values()]} if program.kept is not None else {}),
+        **(
+            {"states": [p.to_json() for p in program.kept.ports.values()]} if program.kept is not None else {}
+        ),
         "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],

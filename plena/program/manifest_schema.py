@@ -45,7 +45,7 @@ class Kind(Schema):
 
 
 @dataclass(frozen=True)
-class Word(Schema):
+class Constant(Schema):
     """One certain word."""
 
     word: str
@@ -159,7 +159,11 @@ REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, 
 
 SOURCE = Either(
     "data, input, output, state or scratch",
-    (Word("scratch"), Record({"data": TEXT}), Record({"state": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    (
+        Constant("scratch"),
+        *(Record({kind: TEXT}) for kind in ("data", "state")),
+        *(Record({kind: COUNT}) for kind in ("input", "output")),
+    ),
 )
 
 PLACEMENT = Record(

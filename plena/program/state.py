@@ -82,7 +82,9 @@ class KeptState:
         """
         for name, array in self.initial_arrays().items():
             if name not in self.ports or array.shape != self.ports[name].shape:
-                raise PlenaError(f"the initial state {name} does not fit", where, "Compile the program again.")
+                raise PlenaError(
+                    f"the initial state {name} does not fit", where, "Compile the program again."
+                )
         for name, placed in self._placements.items():
             for placement in placed:
                 try:
@@ -122,7 +124,9 @@ class KeptState:
         if name not in self._bytes:
             port = self.ports[name]
             first = self.initial.get(name)
-            self._bytes[name] = self._staged(name, np.zeros(port.shape, np.float32) if first is None else first)
+            self._bytes[name] = self._staged(
+                name, np.zeros(port.shape, np.float32) if first is None else first
+            )
         return self._bytes[name]
 
     def _staged(self, name: str, values: Any) -> tuple[Bytes, ...]:
@@ -141,7 +145,9 @@ class KeptState:
         total = np.zeros(self.ports[name].shape, np.float32)
         for placement in self._placements[name]:
             into = np.zeros(self.ports[name].shape, np.float32)
-            total = total + views.scatter(placement.view, self._matrices(placement, next(parts), next(parts)), into)
+            total = total + views.scatter(
+                placement.view, self._matrices(placement, next(parts), next(parts)), into
+            )
         return total
 
     def matrices(self, placement: TensorPlacement) -> Array:
@@ -176,7 +182,9 @@ class KeptState:
         array, is_bf16_bits = source_array(value)
         array = bf16_from_bits(array) if is_bf16_bits else array
         if array.shape != port.shape:
-            raise PlenaError(f"state {port} was given as {list(array.shape)}", "state", "Give it in its shape.")
+            raise PlenaError(
+                f"state {port} was given as {list(array.shape)}", "state", "Give it in its shape."
+            )
         if array.dtype.kind not in "fiub":
             raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give real numbers.")
         numbers = array.astype(np.float32)

@@ -91,7 +91,9 @@ def _read_by_attention(value: SSAValue) -> Iterator[LayoutMap]:
             yield from _read_by_attention(reader.result)
         elif isinstance(reader, plena.RearrangeOp | plena.ReshapeOp):
             layout = apply_layout(LayoutMap.of(shape_of(value)), reader)
-            if layout is not None and any(isinstance(u.operation, plena.AttentionOp) for u in reader.result.uses):
+            if layout is not None and any(
+                isinstance(u.operation, plena.AttentionOp) for u in reader.result.uses
+            ):
                 yield layout.simplified()
 
 

@@ -34,7 +34,7 @@ from plena.dialects.tile.ops import (
 from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
-    MapWordsOp,
+    MapScalarsOp,
     MaxRowsOp,
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
@@ -42,7 +42,7 @@ from plena.dialects.tile.row_ops import (
     ScatterRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
-    SpreadWordsOp,
+    SpreadScalarsOp,
     SqrtRowsOp,
     SumRowsOp,
 )
@@ -69,8 +69,8 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
     MaxRowsOp,
     SqrtRowsOp,
     ShiftOp,
-    MapWordsOp,
-    SpreadWordsOp,
+    MapScalarsOp,
+    SpreadScalarsOp,
     GatherRowsOp,
     ScatterRowsOp,
 )
@@ -100,7 +100,7 @@ __all__ = [
     "LanewiseOp",
     "LoadRowsOp",
     "LoadTilesOp",
-    "MapWordsOp",
+    "MapScalarsOp",
     "MatmulOp",
     "MatmulPairOp",
     "MatrixAttr",
@@ -120,7 +120,7 @@ __all__ = [
     "SoftmaxRowsOp",
     "SourceAttr",
     "SplatOp",
-    "SpreadWordsOp",
+    "SpreadScalarsOp",
     "SqrtRowsOp",
     "StepAttr",
     "StoreRowsOp",
