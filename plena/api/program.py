@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
-    from plena.program.state import StateView
     from plena.optimizing.size_curve import SizeCurve
+    from plena.program.state import StateView
 
 
 class Program(ProgramData):

@@ -125,8 +125,8 @@ class ModuleGraph:
                 yield spec.arg.value
             elif spec.kind == InputKind.USER_INPUT:
                 yield _float32(next(given))
-            elif spec.target in states:
-                yield _float32(states[spec.target])
+            elif (name := spec.target or "") in states:
+                yield _float32(states[name])
             else:
                 yield held[spec.arg.name]
 

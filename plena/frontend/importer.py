@@ -227,7 +227,7 @@ class GraphImporter(GraphBuilder):
         pairs = list(zip(self.program.graph_signature.output_specs, output_node.args[0], strict=True))
         for spec, node in pairs:
             if spec.kind == OutputKind.BUFFER_MUTATION:
-                self._write_state(spec.target, node)
+                self._write_state(spec.target or "", node)
         returned = [(spec, node) for spec, node in pairs if spec.kind == OutputKind.USER_OUTPUT]
         for place, ((spec, node), name) in enumerate(zip(returned, names, strict=True)):
             if isinstance(spec.arg, ConstantArgument):

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from plena.errors import CompileError
 from plena.frontend.locations import source_line
 
-ATTRIBUTE = "Register it: self.register_buffer(name, tensor) makes a state of it, which a program keeps from run to run."
+ATTRIBUTE = "Register it: what self.register_buffer(name, tensor) makes is a state, which a program keeps between runs."
 """What to do about a tensor that is a plain attribute and changes."""
 
 _ADVICE = {

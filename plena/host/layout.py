@@ -43,8 +43,8 @@ CHUNK = 1 << 21
 class Source:
     """What a placed tensor is: input or output number ``index``, or ``data`` or ``state`` called ``symbol``.
 
-    A state is a buffer that a run changes and the next run finds as it was left. Data are parameters, staging expressions over them and constants; a program resolves their names. Scratch is
-    memory that the program itself defines.
+    Data are parameters, staging expressions over them and constants; a program resolves their names. A state is a
+    buffer that a run changes and the next run finds as it was left. Scratch is memory that the program itself defines.
     """
 
     kind: SourceKind

@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import MatmulOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
@@ -25,6 +26,7 @@ from plena.dialects.tile import (
     SpreadScalarsOp,
 )
 from plena.errors import CompileError
+from plena.host.image import POSITIONS
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Pad, Reshape
@@ -121,7 +123,7 @@ class KernelContext:
             count = prod(positions.shape)
             flat = positions.through(Reshape((count,)))
             placement = TensorPlacement(
-                "positions",
+                POSITIONS,
                 "int",
                 0,
                 (count,),
@@ -132,7 +134,7 @@ class KernelContext:
                 scale=float(row),
                 limit=rows,
             )
-            self.offsets[key] = self.placed_buffer("positions", "int", count, [placement])
+            self.offsets[key] = self.placed_buffer(POSITIONS, "int", count, [placement])
         return self.offsets[key]
 
     def spreads_nan(self, *values: SSAValue) -> bool:
@@ -383,6 +385,34 @@ class KernelContext:
             size=(rows, 1),
         )
 
+    def _load_state(self, state: StateRows) -> Panel:
+        """A whole state in vector SRAM."""
+        vlen = self.target.vlen
+        panel = self.new_panel("state", state.rows, state.columns, state.groups, state.group_pitch, copies=2)
+        with self.builder.step("load state"):
+            self.load_state_part(state, 0, panel, panel.buffer)
+            if state.rest:
+                rows = panel.blocks(vlen) * panel.physical_rows(vlen)
+                self.load_state_part(state, state.rest, panel, self.builder.view(panel.buffer, rows * vlen))
+                self._add_rest(panel)
+        return panel
+
+    def load_state_part(self, state: StateRows, start: int, panel: Panel, dst: SSAValue) -> None:
+        """The matrix of a state that begins at byte `start` into `dst`, as the rows of `panel` lie."""
+        vlen = self.target.vlen
+        self.builder.insert(
+            LoadRowsOp(
+                dst=dst,
+                src=self.builder.view(state.buffer, start),
+                rows=panel.physical_rows(vlen),
+                blocks=panel.blocks(vlen),
+                dst_block=panel.block,
+                src_row=state.row,
+                src_block=vlen * self.element_bytes(ACTIVATIONS[state.kv]),
+                kv=state.kv,
+            )
+        )
+
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
         """A two-dimensional host tensor to bf16 precision.
 
@@ -408,9 +438,7 @@ class KernelContext:
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, StateRows):
-            from plena.kernels.state import load_state
-
-            location = self.locations[value] = load_state(self, location)
+            location = self.locations[value] = self._load_state(location)
         elif isinstance(location, Scalars):
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))

@@ -23,7 +23,7 @@ from plena.dialects.plena import (
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.refusals import place_of, refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import LoadRowsOp, PanelRows, ScatterRowsOp, StoreRowsOp, ZeroOp
+from plena.dialects.tile import PanelRows, ScatterRowsOp, StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement, hbm_alignment
 from plena.host.view import Pad, Permute, Reshape, Step
 from plena.integers import ceil_div, round_up
@@ -155,44 +155,13 @@ def _gaps(layout: HeadLayout, rows: int, columns: int) -> tuple[Step, ...]:
     return Reshape((rows, layout.groups, size)), Pad(2, 0, layout.pitch - size), Reshape((rows, lanes))
 
 
-def load_state(ctx: KernelContext, state: StateRows) -> Panel:
-    """A whole state in vector SRAM."""
-    vlen = ctx.target.vlen
-    panel = ctx.new_panel("state", state.rows, state.columns, state.groups, state.group_pitch, copies=2)
-    with ctx.builder.step("load state"):
-        _load(ctx, state, panel.buffer, panel, 0)
-        if state.rest:
-            physical = panel.blocks(vlen) * panel.physical_rows(vlen)
-            rest = ctx.builder.view(panel.buffer, physical * vlen)
-            _load(ctx, state, rest, panel, state.rest)
-            both = PanelRows(panel.buffer, vlen, 0)
-            ctx.builder.map("add", both, both, PanelRows(rest, vlen, 0), size=(physical, 1))
-    return panel
-
-
-def _load(ctx: KernelContext, state: StateRows, dst: SSAValue, panel: Panel, source: int) -> None:
-    vlen = ctx.target.vlen
-    ctx.builder.insert(
-        LoadRowsOp(
-            dst=dst,
-            src=ctx.builder.view(state.buffer, source),
-            rows=panel.physical_rows(vlen),
-            blocks=panel.blocks(vlen),
-            dst_block=panel.block,
-            src_row=state.row,
-            src_block=vlen * ctx.element_bytes(ACTIVATIONS[state.kv]),
-            kv=state.kv,
-        )
-    )
-
-
 @kernel_for(WriteRowsOp)
 def lower_write_rows(op: Operation, ctx: KernelContext) -> None:
     """The new rows are laid out as they lie in HBM and stored at addresses that the host gives as byte offsets."""
     assert isinstance(op, WriteRowsOp)
     _keep_old_value(op, ctx)
     _require_finite(op, op.rows, ctx)
-    state, target, vlen = ctx.state(op.state), ctx.target, ctx.target.vlen
+    state, vlen = ctx.state(op.state), ctx.target.vlen
     positions = ctx.host(op.positions)
     if positions is None:
         raise refusal(
@@ -261,7 +230,7 @@ def lower_write_state(op: Operation, ctx: KernelContext) -> None:
         if not state.rest:
             return
         lost = ctx.new_panel("lost", panel.rows, panel.columns)
-        _load(ctx, state, lost.buffer, lost, 0)
+        ctx.load_state_part(state, 0, lost, lost.buffer)
         size = (panel.physical_rows(vlen), panel.blocks(vlen))
         whole, held = (PanelRows(p.buffer, vlen, p.block) for p in (panel, lost))
         builder.map("sub", held, whole, held, size=size)

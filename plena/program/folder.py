@@ -64,13 +64,16 @@ from plena.program.manifest import (
     read_useful_macs,
 )
 from plena.program.rationale import Rationale
-from plena.program.state import KeptState
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.program.state import KeptState
 from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
 
 SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
+
+STATE_PREFIX = "state."
+"""Before the name of a state in the file of initial states."""
 
 HBM_BYTES = 64
 """Least size of the image: an empty file is no image."""
@@ -172,7 +175,8 @@ def _write_files(
         program.stage_inputs(inputs, preload)
     if program.kept is not None:
         program.kept.write(preload.hbm)
-        initial = {name: array for name, array in program.kept.initial_arrays().items() if array.any()}
+        arrays = program.kept.initial_arrays()
+        initial: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
         if initial:
             np.savez(work / INITIAL_STATE, **initial)
     if isinstance(preload.hbm, np.memmap):
@@ -336,7 +340,7 @@ def _kept(program: ProgramData, ports: tuple[Port, ...], path: Path, where: str)
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                initial = {name: arrays[name] for name in arrays.files}
+                initial = {name.removeprefix(STATE_PREFIX): arrays[name] for name in arrays.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PlenaError(f"cannot be read: {error}", str(path), "Compile the program again.") from None
     return KeptState(ports, placements, initial, program.target).checked(str(path))

@@ -213,7 +213,7 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
     def __setitem__(self, name: str, value: Any) -> None:
         self._kept.assign({name: value})
 
-    def assign(self, values: Mapping[str, Any]) -> None:
+    def assign(self, values: object) -> None:
         """Writes the states that are named, all of them or none.
 
         Raises:
@@ -223,7 +223,8 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
             raise PlenaError(
                 f"states are given as a dictionary, not as {type(values).__name__}", "state", "Name them."
             )
-        self._kept.assign(values)
+        named: Mapping[str, Any] = values
+        self._kept.assign(named)
 
     def __delitem__(self, name: str) -> None:
         raise PlenaError(f"state {name!r} cannot be removed", "state", "Assign zeros, or call reset().")
