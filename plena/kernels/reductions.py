@@ -52,7 +52,7 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
             )
     else:
         if not maximum:
-            require_finite(op, "the sum of parts of rows")
+            require_finite(ctx, op, "the sum of parts of rows")
         size = (parts.per_block, parts.size)
         masks = lane_hiding(ctx, *size) if maximum else lane_masks(ctx, *size)
         blocks, vlen = ceil_div(groups, parts.per_block), ctx.target.vlen
@@ -114,7 +114,7 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
     with builder.loop(groups) as g:
         out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
         if kind == "max":
-            require_finite(op, "the maximum over rows")
+            require_finite(ctx, op, "the maximum over rows", between_rows=True)
             scratch, shrink = builder.buffer("row", "vector", vlen), number(ctx, MAXIMUM_SHRINK)
             builder.insert(
                 MaxRowsOp(

@@ -14,8 +14,9 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
+from plena.tensor.ranges import MARGIN, range_of
+from plena.tensor.same_values import same_value
 
-_NONNEGATIVE = ("relu", "sigmoid", "exp", "sqrt", "abs")
 _BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
 
@@ -69,14 +70,36 @@ def makes_infinity(op: Operation) -> bool:
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
-        case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
-            return not is_positive(op.input)
+        case plena.ActivationOp() if op.kind.data == "reciprocal":
+            return not range_of(op.input).is_away_from_zero
+        case plena.ActivationOp() if op.kind.data == "rsqrt":
+            return range_of(op.input).low < MARGIN
         case plena.ActivationOp() if op.kind.data == "sqrt":
-            return not _is_nonnegative(op.input)
+            return not range_of(op.input).is_nonnegative
         case plena.DivOp():
-            return not is_positive(op.rhs)
+            return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
         case _:
             return False
+
+
+def vanishes(op: Operation) -> bool:
+    """Whether an operation makes finite numbers of what it is given, infinity filled in included."""
+    match op:
+        case plena.ActivationOp() if op.kind.data in ("sigmoid", "tanh"):
+            return _holds_infinity_only(op.input)
+        case plena.ActivationOp():
+            return op.kind.data in _BOUNDED and holds_only(op.input, -1)
+        case plena.ClampOp() if op.min is not None and op.max is not None:
+            return _holds_infinity_only(op.input)
+        case plena.ClampOp():
+            return holds_only(op.input, 1 if op.min is None else -1)
+        case _:
+            return False
+
+
+def _holds_infinity_only(value: SSAValue) -> bool:
+    """Whether all that a tensor holds beside finite numbers are infinities, filled in and moved."""
+    return holds_only(value, 1) or holds_only(value, -1)
 
 
 def may_overflow(value: SSAValue) -> bool:
@@ -94,50 +117,6 @@ def holds_only(value: SSAValue, sign: int) -> bool:
             return op.sign.value.data == sign and holds_only(op.lhs, sign)
         case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
             return all(holds_only(operand, sign) for operand in op.operands)
-        case _:
-            return False
-
-
-def _is_nonnegative(value: SSAValue) -> bool:
-    op = value.owner
-    match op:
-        case plena.ActivationOp():
-            return op.kind.data in _NONNEGATIVE
-        case plena.MulOp():
-            return op.lhs == op.rhs or (_is_nonnegative(op.lhs) and _is_nonnegative(op.rhs))
-        case plena.AddOp() | plena.DivOp():
-            return _is_nonnegative(op.lhs) and _is_nonnegative(op.rhs)
-        case plena.AddScalarOp() | plena.MulScalarOp():
-            return op.value.value.data >= 0 and _is_nonnegative(op.input)
-        case plena.ClampOp():
-            return op.min is not None and op.min.value.data >= 0
-        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp():
-            return _is_nonnegative(op.input)
-        case plena.SoftmaxOp() | plena.CastOp():
-            return True
-        case plena.ParameterOp(value=plena.FullAttr() as full):
-            return full.value.value.data >= 0
-        case _:
-            return False
-
-
-def is_positive(value: SSAValue) -> bool:
-    """Whether all elements lie above 0 by a margin that bf16 keeps."""
-    op = value.owner
-    match op:
-        case plena.ClampOp():
-            return op.min is not None and op.min.value.data > 0
-        case plena.AddScalarOp():
-            return op.value.value.data > 0 and _is_nonnegative(op.input)
-        case plena.AddOp():
-            sides = (op.lhs, op.rhs)
-            return all(map(_is_nonnegative, sides)) and any(map(is_positive, sides))
-        case plena.ActivationOp():
-            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and is_positive(op.input)
-        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp():
-            return is_positive(op.input)
-        case plena.ParameterOp(value=plena.FullAttr() as full):
-            return full.value.value.data > 0
         case _:
             return False
 
@@ -201,7 +180,7 @@ def _softmax_without_empty_rows(e: Emitter, op: plena.SoftmaxOp, selected: SSAVa
     fill = _matrix_of(op.input).owner
     if not isinstance(fill, plena.FillInfinityOp) or fill.sign.value.data > 0:
         return None
-    if may_overflow(fill.lhs) or not _same(fill.rhs, selected) or op.groups.value.data != 1:
+    if may_overflow(fill.lhs) or not same_value(fill.rhs, selected) or op.groups.value.data != 1:
         return None
     inverse = e.add(plena.MulScalarOp(e.flat(selected), -1.0))
     low = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(inverse, 1.0)), _VANISHING))
@@ -218,18 +197,6 @@ def _matrix_of(value: SSAValue) -> SSAValue:
         if shape_of(source) == shape_of(value):
             value = source
     return value
-
-
-def _same(a: SSAValue, b: SSAValue) -> bool:
-    """Whether two values are computed in the same way of the same values."""
-    if a == b:
-        return True
-    x, y = a.owner, b.owner
-    if not isinstance(x, plena.PlenaOp) or not isinstance(y, plena.PlenaOp) or type(x) is not type(y):
-        return False
-    if a.type != b.type or x.properties != y.properties or len(x.operands) != len(y.operands):
-        return False
-    return all(_same(u, v) for u, v in zip(x.operands, y.operands, strict=True))
 
 
 def _with_safe_divisor(
