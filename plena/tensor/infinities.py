@@ -7,7 +7,7 @@ it would become infinite: divisors, arguments of roots and fills with infinity b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import isinf, prod
+from math import copysign, isinf, prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -70,6 +70,8 @@ def makes_infinity(op: Operation) -> bool:
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
+        case plena.ParameterOp():
+            return op.extremes is not None and op.extremes.data == "infinite"
         case plena.ActivationOp() if op.kind.data == "reciprocal":
             return not range_of(op.input).is_away_from_zero
         case plena.ActivationOp() if op.kind.data == "rsqrt":
@@ -100,6 +102,36 @@ def vanishes(op: Operation) -> bool:
 def _holds_infinity_only(value: SSAValue) -> bool:
     """Whether all that a tensor holds beside finite numbers are infinities, filled in and moved."""
     return holds_only(value, 1) or holds_only(value, -1)
+
+
+HUGE = 2.0**100
+"""Finite numbers beyond this must not be multiplied on the way, as packing for broadcast products does by 16."""
+
+
+def makes_huge(op: Operation) -> bool:
+    """Whether an operation brings in numbers close to the ends of float32."""
+    match op:
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return abs(full.value.value.data) > HUGE
+        case plena.ParameterOp():
+            return op.extremes is not None
+        case plena.AddScalarOp() | plena.MulScalarOp():
+            return abs(op.value.value.data) > HUGE
+        case _:
+            return False
+
+
+def keeps_huge(op: Operation) -> bool:
+    """Whether results may be close to the ends of float32 if operands are."""
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data not in ("sigmoid", "tanh")
+        case plena.ClampOp():
+            return op.min is None or op.max is None
+        case plena.SoftmaxOp() | plena.RmsNormOp() | plena.LayerNormOp() | plena.AttentionOp():
+            return False
+        case _:
+            return True
 
 
 def may_overflow(value: SSAValue) -> bool:
@@ -231,11 +263,36 @@ def _one_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
 
     Where it is selected minus zero is added, which leaves both zeros as they are: their reciprocals differ.
     """
+    return _filled_where_not(e, value, selected, 1)
+
+
+def exact_product(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
+    """`value` [M, N] where `selected` is 1, both zeros as they are, and minus zero where it is 0: what is added to it
+    keeps its sign."""
+    return e.add(plena.MulOp(_filled_where_not(e, value, selected, -1), selected))
+
+
+def exact_number(e: Emitter, number: float, selected: SSAValue, rejected: SSAValue) -> SSAValue:
+    """`number` where `selected` is 1, minus zero where it is 0, in the shape of `selected`; the other one is its
+    inverse."""
+    if copysign(1.0, number) < 0:
+        product = e.add(plena.MulScalarOp(e.flat(selected), number))
+    else:
+        product = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(rejected), -1.0)), -number))
+    return e.reshape(product, shape_of(selected))
+
+
+def _filled_where_not(e: Emitter, value: SSAValue, selected: SSAValue, fill: int) -> SSAValue:
+    """`value` where it is selected, its zeros as they are; `fill`, 1 or -1, where it is not."""
     shape = shape_of(value)
     matrix = shape if len(shape) == 2 else (1, prod(shape))
     if len(shape_of(selected)) == 1 and len(shape) == 1:
         selected = e.reshape(selected, matrix)
-    inverse = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(selected), -1.0)), -1.0))
-    rest = e.reshape(inverse, shape_of(selected))
+    flat = e.flat(selected)
+    if fill > 0:
+        inverse = e.add(plena.AddScalarOp(flat, -1.0))
+    else:
+        inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(flat, -1.0)), 1.0))
+    rest = e.reshape(e.add(plena.MulScalarOp(inverse, -1.0)), shape_of(selected))
     product = e.add(plena.MulOp(e.reshape(value, matrix), selected))
     return e.reshape(e.add(plena.AddOp(product, rest)), shape)

@@ -8,14 +8,14 @@ that are none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
-from plena.tensor.infinities import makes_infinity, vanishes
+from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
 
 Sources = frozenset[Operation]
 
@@ -27,10 +27,12 @@ class Undefined:
     Attributes:
         sources: in any of its elements.
         uneven: in some elements of a row and not in all of them.
+        huge: the values that may hold finite numbers close to the ends of float32.
     """
 
     sources: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     uneven: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    huge: Set[SSAValue] = frozenset()
 
     def of(self, value: SSAValue) -> Sources:
         """The operations whose NaN or infinity the value may hold."""
@@ -65,7 +67,7 @@ def undefined_values(function: FuncOp) -> Undefined:
     """Follows NaN and infinity through a function, and through repetitions until nothing is new."""
     walk = _Walk()
     walk.block(function.body.block)
-    return Undefined(walk.sources, walk.uneven)
+    return Undefined(walk.sources, walk.uneven, walk.huge)
 
 
 @dataclass
@@ -74,12 +76,15 @@ class _Walk:
 
     sources: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     uneven: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    huge: set[SSAValue] = field(default_factory=set[SSAValue])
 
     def block(self, block: Block) -> None:
         for op in block.ops:
             if isinstance(op, plena.RepeatOp):
                 self._repeat(op)
                 continue
+            if makes_huge(op) or (keeps_huge(op) and not self.huge.isdisjoint(op.operands)):
+                self.huge.update(op.results)
             if vanishes(op):
                 continue
             own: Sources = frozenset({op}) if makes_infinity(op) else frozenset()
@@ -103,7 +108,9 @@ class _Walk:
         kinds = (self.sources, self.uneven)
         carried = [[known.get(value, frozenset()) for known in kinds] for value in op.initial]
         while True:
-            for argument, found in zip(op.body.block.args, carried, strict=False):
+            for argument, found, value in zip(op.body.block.args, carried, op.initial, strict=False):
+                if value in self.huge:
+                    self.huge.add(argument)
                 for known, of_kind in zip(kinds, found, strict=True):
                     known[argument] = of_kind
             self.block(op.body.block)
@@ -114,14 +121,18 @@ class _Walk:
             if grown == carried:
                 break
             carried = grown
-        for output, found in zip(op.outputs, carried, strict=True):
+        for output, found, value in zip(op.outputs, carried, terminator.values, strict=True):
+            if value in self.huge:
+                self.huge.add(output)
             for known, of_kind in zip(kinds, found, strict=True):
                 known[output] = of_kind
 
 
 def _of_operands(op: Operation, known: Mapping[SSAValue, Sources]) -> Sources:
     found: Sources = frozenset()
-    for operand in op.operands:
+    # Masks of attention hide keys; what a query without any gets is a source of its own.
+    operands = (op.query, op.key, op.value) if isinstance(op, plena.AttentionOp) else op.operands
+    for operand in operands:
         found |= known.get(operand, frozenset())
     return found
 
