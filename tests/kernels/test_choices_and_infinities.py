@@ -244,7 +244,7 @@ DIVISORS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "filled": lambda m, x, y: x.masked_fill(m, 0.0),
     "rows": lambda m, x, y: torch.where(EITHER[2], x, y),
     "columns": lambda m, x, y: torch.where(EITHER[:, 2:3], x, y),
-    "moved and scaled": lambda m, x, y: (-2 * torch.where(m, x, y)).view(2, 16).view(4, 8),
+    "moved and scaled": lambda m, x, y: -2 * torch.where(m, x, y),
     "of quotients": lambda m, x, y: torch.where(m, x, 1 / y),
 }
 
@@ -291,3 +291,5 @@ def test_zeros_keep_their_sign_where_they_are_moved() -> None:
     against_torch(lambda x, y: 1 / torch.cat([x * 2, y * 0.5], 0), (x, y), error=0.008)
     against_torch(lambda x, y: 1 / (x * 2)[1:3], (x, y), error=0.008)
     against_torch(lambda x, y: 1 / (x.abs() * -0.0) + 0.0 * y, (x, y), error=0.008)
+    against_torch(lambda x, y: y / x.abs(), (x, y + 5), error=0.008)
+    against_torch(lambda x, y: y / (x * 2), (x[:, 1:2].clone(), y + 5), error=0.008)
