@@ -18,10 +18,18 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
-from plena.machine.scalar_codes import scalar_bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round, within_bf16
 from plena.machine.target import Target
 
 Float32: TypeAlias = npt.NDArray[np.float32]
+
+
+POSITIONS = "positions"
+"""How placements of run-time positions in a state are called."""
+
+POSITIONS_HINT = (
+    " The state is full then: start over with reset(), or compile the model with a longer buffer."
+)
 
 
 class StagingWarning(UserWarning):
@@ -85,7 +93,7 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
             _write(preload.integers, placement, placement.address + offset, _integers(placement, part))
             continue
         given = bf16_from_bits(part) if is_bf16_bits else part.astype(np.float32, copy=False)
-        stored = _scaled(placement, given)
+        stored = _scaled(placement, within_bf16(given))
         if placement.memory == "hbm":
             _stage_hbm(placement, offset, stored, preload, target, loss)
         elif placement.memory == "vector":
@@ -124,7 +132,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
     """
     array, is_bf16_bits = source_array(values)
     whole = bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
-    matrices = _scaled(placement, _apply(placement, whole))
+    matrices = _scaled(placement, within_bf16(_apply(placement, whole)))
     if placement.memory == "hbm":
         number_format = placement.number_format(target)
         columns = matrices.shape[-1]
@@ -184,7 +192,8 @@ def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint3
         raise PlenaError(
             f"{low if low < least else high} is out of range",
             str(placement.source),
-            f"Values lie in {least}..{limit - 1}.",
+            f"Values lie in {least}..{limit - 1}."
+            + (POSITIONS_HINT if placement.name.startswith(POSITIONS) and low >= 0 else ""),
         )
     return (values.astype(np.int64) * int(placement.scale)).astype(np.uint32)
 

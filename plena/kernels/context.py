@@ -14,17 +14,19 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import MatmulOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import (
     LoadRowsOp,
-    MapWordsOp,
+    MapScalarsOp,
     PanelRows,
     SplatOp,
-    SpreadWordsOp,
+    SpreadScalarsOp,
 )
 from plena.errors import CompileError
+from plena.host.image import POSITIONS
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Pad, Reshape
@@ -32,7 +34,7 @@ from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, Unit, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, StateRows, TensorLocation
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
@@ -65,14 +67,20 @@ class KernelContext:
     """Rows behind the last column block of a panel that hold zeros."""
     defined_rows: set[SSAValue] = field(default_factory=set[SSAValue])
     """Panels whose rows behind the last one are zeroed in every column block."""
-    words: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
-    """Computed constants by value (see plena.kernels.words)."""
+    numbers: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
+    """Computed constants by value (see plena.kernels.fp_sram)."""
     constant_panels: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     """Constant rows in vector SRAM by name."""
     spread: dict[SSAValue, Panel] = field(default_factory=dict[SSAValue, Panel])
     """Panels made of tensors in FP SRAM."""
     shared: set[SSAValue] = field(default_factory=set[SSAValue])
     """Buffers that several tensors or iterations read: never overwritten."""
+    states: dict[SSAValue, StateRows] = field(default_factory=dict[SSAValue, StateRows])
+    """Where states lie in HBM, by every value that stands for one."""
+    offsets: dict[tuple[HostTensor, int, int], SSAValue] = field(
+        default_factory=dict[tuple[HostTensor, int, int], SSAValue]
+    )
+    """Run-time positions in INT SRAM by tensor, bytes from row to row and how many rows there are."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
     iterations: int = 1
@@ -107,9 +115,40 @@ class KernelContext:
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
 
+    def state(self, value: SSAValue) -> StateRows:
+        """Where a state lies."""
+        return self.states[value]
+
+    def set_state(self, value: SSAValue, state: StateRows) -> None:
+        """Says where a state lies that `value` stands for."""
+        self.states[value] = state
+        self.set(value, state)
+
+    def row_offsets(self, positions: HostTensor, row: int, rows: int) -> SSAValue:
+        """Byte offsets of rows in INT SRAM: `positions` below `rows` times `row` bytes."""
+        key = (positions, row, rows)
+        if key not in self.offsets:
+            count = prod(positions.shape)
+            flat = positions.through(Reshape((count,)))
+            placement = TensorPlacement(
+                POSITIONS,
+                "int",
+                0,
+                (count,),
+                "words",
+                "u32",
+                flat.source,
+                view=flat.view,
+                scale=float(row),
+                limit=rows,
+            )
+            self.offsets[key] = self.placed_buffer(POSITIONS, "int", count, [placement])
+        return self.offsets[key]
+
     def spreads_nan(self, *values: SSAValue) -> bool:
-        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
-        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity or come close."""
+        unsafe = self.undefined
+        return self.may_hold_nan or any(unsafe.of(value) or value in unsafe.huge for value in values)
 
     def place(
         self,
@@ -227,7 +266,7 @@ class KernelContext:
             name, space, size, [placement_attribute(placement, self.data) for placement in placements]
         )
 
-    def place_words(
+    def place_scalars(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
     ) -> SSAValue:
         """A buffer in a scalar SRAM that the host fills with the elements of a tensor."""
@@ -355,6 +394,34 @@ class KernelContext:
             size=(rows, 1),
         )
 
+    def _load_state(self, state: StateRows) -> Panel:
+        """A whole state in vector SRAM."""
+        vlen = self.target.vlen
+        panel = self.new_panel("state", state.rows, state.columns, state.groups, state.group_pitch, copies=2)
+        with self.builder.step("load state"):
+            self.load_state_part(state, 0, panel, panel.buffer)
+            if state.rest:
+                rows = panel.blocks(vlen) * panel.physical_rows(vlen)
+                self.load_state_part(state, state.rest, panel, self.builder.view(panel.buffer, rows * vlen))
+                self._add_rest(panel)
+        return panel
+
+    def load_state_part(self, state: StateRows, start: int, panel: Panel, dst: SSAValue) -> None:
+        """The matrix of a state that begins at byte `start` into `dst`, as the rows of `panel` lie."""
+        vlen = self.target.vlen
+        self.builder.insert(
+            LoadRowsOp(
+                dst=dst,
+                src=self.builder.view(state.buffer, start),
+                rows=panel.physical_rows(vlen),
+                blocks=panel.blocks(vlen),
+                dst_block=panel.block,
+                src_row=state.row,
+                src_block=vlen * self.element_bytes(ACTIVATIONS[state.kv]),
+                kv=state.kv,
+            )
+        )
+
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
         """A two-dimensional host tensor to bf16 precision.
 
@@ -379,7 +446,9 @@ class KernelContext:
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
-        elif isinstance(location, Words):
+        elif isinstance(location, StateRows):
+            location = self.locations[value] = self._load_state(location)
+        elif isinstance(location, Scalars):
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
@@ -483,61 +552,63 @@ __all__ = [
 ]
 
 
-def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
+def spread(ctx: KernelContext, scalars: Scalars, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
     vlen = ctx.target.vlen
-    panel = ctx.new_panel("spread", words.rows, words.groups)
-    per_block = min(vlen, words.groups)
-    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
+    panel = ctx.new_panel("spread", scalars.rows, scalars.groups)
+    per_block = min(vlen, scalars.groups)
+    masks = lane_masks(ctx, per_block, 1) if scalars.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
-        groups = min(per_block, words.groups - block * per_block)
+        groups = min(per_block, scalars.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
+        spread_group(ctx, scalars, block * per_block, groups, out, masks, 0 if finite else 1)
     return panel
 
 
 def spread_group(
     ctx: KernelContext,
-    words: Words,
+    scalars: Scalars,
     first: int,
     groups: int,
     out: SSAValue,
     masks: SSAValue | None,
     width: int = 0,
 ) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+    """Rows of a column block: the scalars of `groups` groups from `first` on, each in the lanes of its mask row.
 
     With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
     """
     if width and groups > 1:
-        _copy_group(ctx, words, first, groups, out, width)
+        _copy_group(ctx, scalars, first, groups, out, width)
         return
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
     ctx.builder.insert(
-        SpreadWordsOp(
+        SpreadScalarsOp(
             out=out,
             scratch=scratch,
-            words=ctx.builder.view(words.buffer, first),
+            scalars=ctx.builder.view(scalars.buffer, first),
             masks=masks,
-            rows=words.rows,
+            rows=scalars.rows,
             groups=groups,
-            words_row=words.groups,
+            scalars_row=scalars.groups,
         )
     )
 
 
-def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+def _copy_group(
+    ctx: KernelContext, scalars: Scalars, first: int, groups: int, out: SSAValue, width: int
+) -> None:
     """As `spread_group`, by way of a row written down in FP SRAM."""
     vlen, builder = ctx.target.vlen, ctx.builder
-    row = builder.buffer("row_of_words", "fp", vlen)
+    row = builder.buffer("row_of_scalars", "fp", vlen)
 
     def fill(at: SSAValue, source: SSAValue, count: int) -> None:
-        builder.insert(MapWordsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
+        builder.insert(MapScalarsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
 
     fill(row, builder.constant(0.0), vlen)
-    with builder.loop(words.rows) as r:
+    with builder.loop(scalars.rows) as r:
         with builder.loop(groups) as g:
-            source = builder.view(words.buffer, r * words.groups + g + first)
+            source = builder.view(scalars.buffer, r * scalars.groups + g + first)
             fill(builder.view(row, g * width), source, width)
         builder.insert(SplatOp(dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen))
 

@@ -56,8 +56,13 @@ def lower_linear(op: Operation, ctx: KernelContext) -> None:
     lower_layers(op, op.operands[0], _layers(op, ctx), ctx)
 
 
-def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: KernelContext) -> None:
-    """All layers of one input in the same schedule, chosen for their sum: packing is shared."""
+def lower_layers(
+    op: Operation, value: SSAValue, layers: list[Layer], ctx: KernelContext, *, spreads_nan: bool = False
+) -> None:
+    """All layers of one input in the same schedule, chosen for their sum: packing is shared.
+
+    With `spreads_nan` the broadcast unit is not used, which would.
+    """
     x = ctx.panel(value)
     target = ctx.target
     layers = [layer.with_gaps(target) for layer in layers]
@@ -72,7 +77,8 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
         slices=ceil_div(x.lanes, target.hlen),
         held=resident_tiles(ctx) - target.m_prefetch_tiles,
     )
-    unit: Unit = "mm" if ctx.spreads_nan(value) else preferred_unit(shape, target, ctx.schedule)
+    spreads_nan = spreads_nan or ctx.spreads_nan(value)
+    unit: Unit = "mm" if spreads_nan else preferred_unit(shape, target, ctx.schedule)
     if unit == "vector" and op in ctx.matrix_products:
         unit = "broadcast"
     ctx.grouped |= unit == "vector" and x.rows > target.broadcast_amount and ctx.schedule.matmul == "auto"

@@ -30,7 +30,7 @@ from plena.dialects.tile import (
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
-from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
+from plena.dialects.tile.elementwise import BINARY_KINDS, SCALAR_KINDS, UNARY_KINDS
 from plena.host.layout import Source, TensorPlacement
 from plena.host.mask_steps import Biases, Hidden
 from plena.host.placement_attributes import placement_attribute
@@ -42,7 +42,12 @@ WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
 DRAWN = (*DECLARATIONS, *WITH_BODY, *TILE_OPS)
 """Every operation that these strategies draw."""
 
-SOURCES = (Source("input", 2), Source("output", 0), Source("scratch"))
+SOURCES = (
+    Source("input", 2),
+    Source("output", 0),
+    Source("state", symbol="layers.0.keys"),
+    Source("scratch"),
+)
 DATA: dict[str, Attribute | Array] = {
     "layers.0.w": SymbolRefAttr("layers.0.w"),
     str(FullAttr(0.5, (3, 5))): FullAttr(0.5, (3, 5)),
@@ -147,8 +152,8 @@ def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list
     for name in op.NUMBERS:
         if draw(st.booleans()):
             values[name] = draw(NUMBERS)
-    for name in op.WORDS:
-        values[name] = draw(st.sampled_from(op.WORDS[name]))
+    for name in op.KEYWORDS:
+        values[name] = draw(st.sampled_from(op.KEYWORDS[name]))
     return [op.named(values, draw(attributes()))]
 
 
@@ -160,9 +165,9 @@ def bodies(draw: st.DrawFn, inputs: int, outputs: int, words: list[SSAValue], mo
     rows: list[SSAValue] = list(block.args)
     made: list[SSAValue] = []
     for _ in range(draw(st.integers(outputs, max(outputs, most)))):
-        kind = draw(st.sampled_from([*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS]))
+        kind = draw(st.sampled_from([*BINARY_KINDS, *SCALAR_KINDS, *UNARY_KINDS]))
         a, b = draw(st.sampled_from(rows)), None
-        if kind in WORD_KINDS:
+        if kind in SCALAR_KINDS:
             b = draw(st.sampled_from(words))
         elif kind in BINARY_KINDS:
             b = draw(st.sampled_from([*rows, *words]))
