@@ -57,7 +57,10 @@ def test_few_rows_reach_their_figures() -> None:
         linear = counts[f"linear {rows}x576 to 1536, {most} instructions"]
         assert linear["static"] <= most and linear["transactional"] <= cycles
     assert counts["linear 1x576 to 1536, pipelined, 75 instructions"]["pipelined"] <= 16_500
-    assert counts["linear 64x384 to 1408, pipelined, 80 instructions"]["pipelined"] <= 64 * 384 * 1408 / 256 / 0.86
+    assert (
+        counts["linear 64x384 to 1408, pipelined, 80 instructions"]["pipelined"]
+        <= 64 * 384 * 1408 / 256 / 0.86
+    )
     decoders = recorded("decoders")
     layer, layers = decoders["CLM-60M layer, sequence 64"], decoders["CLM-60M 8 layers, sequence 64"]
     assert layer["static"] <= 700 and layer["transactional"] <= 128_000

@@ -11,8 +11,8 @@ from xdsl.passes import ModulePass
 
 from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
-from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.loop.nests import longest_iteration
+from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.driver import run_pipeline
 from plena.errors import CompileError

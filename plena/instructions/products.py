@@ -129,7 +129,7 @@ def lower_pack_vectors(op: PackVectorsOp, ctx: Lowering) -> None:
 
 @lowers(VectorMatmulOp)
 def lower_vector_matmul(op: VectorMatmulOp, ctx: Lowering) -> None:
-    """The slices of a tile share its address: their offsets are an operand of their own and stay the same everywhere."""
+    """The slices of a tile share its address: their offsets are an operand of their own, the same everywhere."""
     target, builder = ctx.target, ctx.builder
     out, x, w = (ctx.at(v) for v in op.operands)
     whole, slices = op.k_tiles, op.slices

@@ -43,7 +43,9 @@ class ProductFunctions(InterpreterFunctions):
             total = np.zeros((slots, mlen), np.float32)
             for b in range(op.vectors):
                 vector = x.rows(1, mlen, mlen, k * op.x_block + b * op.x_vector)[0]
-                total += np.float32(0.25) * (vector.reshape(slots, hlen) @ tile[:, b * hlen : (b + 1) * hlen].T)
+                total += np.float32(0.25) * (
+                    vector.reshape(slots, hlen) @ tile[:, b * hlen : (b + 1) * hlen].T
+                )
             out.rows(slots, mlen, mlen, k * op.out_block)[:] = bf16_round(total)
         return ()
 

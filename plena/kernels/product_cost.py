@@ -136,7 +136,9 @@ def preferred_unit(
     return min(available, key=lambda unit: CYCLES[unit](shape, target, timing))
 
 
-def describe_choice(op: Operation, shape: ProductShape, unit: Unit, target: Target, schedule: Schedule) -> str:
+def describe_choice(
+    op: Operation, shape: ProductShape, unit: Unit, target: Target, schedule: Schedule
+) -> str:
     """One line of the report: the choice, all schedules under every profile, and where the profiles differ."""
     module = op.attributes.get(MODULE_ATTRIBUTE)
     name = module.data if isinstance(module, StringAttr) else op.name

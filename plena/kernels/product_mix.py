@@ -44,7 +44,9 @@ def choosable_products(op: RepeatOp, target: Target, schedule: Schedule) -> list
         shape = _shape(inner, target)
         saved = vector_instructions(shape, target) - broadcast_instructions(shape, target)
         if saved > 0 and preferred_unit(shape, target, schedule) == "vector":
-            broadcast, vector = (CYCLES[unit](shape, target, schedule.timing) for unit in ("broadcast", "vector"))
+            broadcast, vector = (
+                CYCLES[unit](shape, target, schedule.timing) for unit in ("broadcast", "vector")
+            )
             found.append(Mix().with_product(inner, saved, broadcast - vector))
     return found
 

@@ -74,7 +74,9 @@ def test_settings_reach_the_costs() -> None:
 @pytest.mark.parametrize(
     ("blen", "hlen", "broadcast", "cycles"), [(4, 16, 4, 16), (4, 8, 8, 16), (32, 16, 4, 33), (16, 32, 2, 17)]
 )
-def test_no_product_takes_less_than_the_array_needs(blen: int, hlen: int, broadcast: int, cycles: int) -> None:
+def test_no_product_takes_less_than_the_array_needs(
+    blen: int, hlen: int, broadcast: int, cycles: int
+) -> None:
     """BLEN * MLEN multipliers; the published 1 + BLEN of M_BTMV is less where BLEN * (1 + BLEN) < MLEN."""
     target = SHIPPED.with_settings({"BLEN": blen, "HLEN": hlen, "BROADCAST_AMOUNT": broadcast})
     cost = {m: pipelined.PROFILE.cycles(spec, target) for m, spec in INSTRUCTIONS.items()}

@@ -174,7 +174,7 @@ class PackVectorsOp(DeclaredOp):
 
 @tile_op("vector_matmul")
 class VectorMatmulOp(DeclaredOp):
-    """Row b of out block n = 0.25 * sum over k of vector b block k @ W(k, n)^T for all BROADCAST vectors, from packed rows.
+    """Row b of out block n = 0.25 * sum over k of vector b block k @ W(k, n)^T, b < BROADCAST, from packed rows.
 
     The reduction runs over `k_tiles` whole tiles and the first `slices` slices of HLEN of one more.
 
