@@ -23,8 +23,8 @@ class ChoicesAttr(ParametrizedAttribute):
 
     `freedoms`: the options of `convert-plena-to-tile` that would change these tiles: "order" (loop order and query
     block of attention), "pairing" (column blocks of linear layers in pairs), "shortening" (M_BTMM instead of M_BTMV in
-    repeated layers), "row_groups" (M_BTMV for more rows than it takes at once). `sections`: the most pieces of code that
-    treat query blocks apart by the keys they see. `decisions`: what was chosen and why.
+    repeated layers), "row_groups" (M_BTMV for more rows than it takes at once). `sections`: the most pieces of
+    code that treat query blocks apart by the keys they see. `decisions`: what was chosen and why.
     """
 
     name = "tile.choices"
