@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,7 @@ class Run:
         values: int64[n, slots]; numbers in the operand slots of the assembly, 0 behind the last one.
         executions: int64[n]; how often each line runs, at most 2^40 in sum.
         loops: in the order of their starts.
+        int_sram: int64[words]; INT SRAM before the run, -1 where nobody knows it.
     """
 
     opcodes: NDArray[np.uint8]
@@ -39,6 +40,7 @@ class Run:
     executions: NDArray[np.int64]
     loops: Sequence[HardwareLoop]
     target: Target
+    int_sram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(Target.int_sram_size, np.int64))
 
     def order(self) -> Iterator[int]:
         """The lines in the order they run, loops followed: as many as `executions` has in sum."""
