@@ -17,9 +17,9 @@ from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination
-from plena.kernels.staging import continued
 from plena.kernels.tensors import Panel
 from plena.kernels.turning import turned
+from plena.kernels.wider_tables import continued
 
 
 @dataclass(frozen=True)
