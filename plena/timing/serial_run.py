@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from plena.jit import Int, entry_point, source_stamp
+from plena.jit import entry_point, source_stamp
 from plena.timing.hbm.device import Device, new_device
 from plena.timing.hbm.memory import Memory, load_known, new_memory, store_after
 from plena.timing.hbm.words import is_known, most_words, words_in_order
 from plena.timing.run import Run
-from plena.timing.stream.integers import EVENT, LINE, RUNNING, SPAN, Integers, at_reset, follow
-from plena.timing.stream.lines import ACTION, I64, LOAD_ROWS, RATIO, ROWS, STORE_ROWS, table_of
+from plena.timing.stream.integers import EVENT, LINE, LOST, RUNNING, RUNS, SPAN, Integers, before, follow
+from plena.timing.stream.lines import ACTION, I64, LOAD_ROWS, STORE_ROWS, table_of
 
 
 def _make_serial(stamp: int) -> Callable[[I64, Integers, Device, Memory, I64, I64, I64], bool]:
@@ -26,7 +26,7 @@ def _make_serial(stamp: int) -> Callable[[I64, Integers, Device, Memory, I64, I6
                 most = max(most, most_words(lines[i]))
         words = np.zeros(most, np.int64)
         now = 0
-        while s.position[RUNNING]:
+        while s.position[RUNNING] == RUNS:
             for k in range(follow(lines, s, events)):
                 event = events[k]
                 at = event[LINE]
@@ -35,20 +35,23 @@ def _make_serial(stamp: int) -> Callable[[I64, Integers, Device, Memory, I64, I6
                     if not is_known(line, event):
                         return False
                     asked = words[: words_in_order(line, event, words)]
-                    if line[ACTION] == LOAD_ROWS:
-                        end = load_known(d, m, asked, now)
-                    else:
-                        end = store_after(d, m, asked, now)
+                    end = (
+                        load_known(d, m, asked, now)
+                        if line[ACTION] == LOAD_ROWS
+                        else store_after(d, m, asked, now)
+                    )
                     waits[at] += end - now
                     now = end
                 else:
                     now += costs[at]
-        return True
+        return s.position[RUNNING] != LOST
 
     return serial
 
 
-_serial = _make_serial(source_stamp(Path(__file__).parent, [source_stamp(Path(__file__).parent / n) for n in ('hbm', 'stream')]))
+_serial = _make_serial(
+    source_stamp(Path(__file__).parent, [source_stamp(Path(__file__).parent / n) for n in ("hbm", "stream")])
+)
 
 
 def transfer_cycles(run: Run, costs: I64) -> I64 | None:
@@ -64,8 +67,9 @@ def transfer_cycles(run: Run, costs: I64) -> I64 | None:
     waits = np.zeros(len(lines), np.int64)
     if not np.isin(lines[:, ACTION], (LOAD_ROWS, STORE_ROWS)).any():
         return waits
-    state = at_reset(run.int_sram, len(run.loops))
     device = new_device(run.target.hbm_channels, run.target.hbm_generation, writes_complete=False)
     memory = new_memory(run.target.hbm_channels)
-    known = _serial(lines, state, device, memory, costs, np.zeros((SPAN, EVENT), np.int64), waits)
+    known = _serial(
+        lines, before(run, lines), device, memory, costs, np.zeros((SPAN, EVENT), np.int64), waits
+    )
     return waits if known else None

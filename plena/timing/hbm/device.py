@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plena.timing.stream.lines import I64
 from plena.errors import SettingsError
 from plena.jit import Int, compiled
+from plena.timing.stream.lines import I64
 
 BANKS = 32
 """Of one channel: 2 pseudo channels of 4 bank groups of 4 banks."""
@@ -49,7 +49,8 @@ HORIZON = 20
 
 CLOCK, CHANNELS, BUS_GAP, WRITES_COMPLETE, WAITING, LAST = range(6)
 """Positions in `Device.facts`: the last cycle that was simulated; channels; cycles between two bursts of a pseudo
-channel; whether a write is reported back; requests in queues and completions that were not taken; when the last command was issued."""
+channel; whether a write is reported back; requests in queues and completions that were not taken; when the last
+command was issued."""
 
 GENERATIONS = {"HBM2": 2, "HBM3": 4}
 """Cycles between two bursts of a pseudo channel."""
@@ -58,15 +59,16 @@ GENERATIONS = {"HBM2": 2, "HBM3": 4}
 class Device(NamedTuple):
     """State of the device, all int64.
 
-    ``facts``; ``open_row[channels, BANKS]``, -1 = closed; ``times[channels, TIMES]``; ``count[channels, 3]`` lengths of
-    ``queue[channels, 3, QUEUE, 6]``; ``writing[channels]``; the ring ``due[channels, DONE]`` and ``whose[channels, DONE]``
-    with ``done[channels, 2]`` = first and length; ``outstanding[agents]`` requests that a transfer waits for.
+    ``facts``; ``open_row[channels, BANKS]``, -1 = closed; ``times[channels, TIMES]``; ``lengths[channels, 3]``
+    of ``queue[channels, 3, QUEUE, 6]``; ``writing[channels]``; the ring ``due[channels, DONE]`` and
+    ``whose[channels, DONE]`` with ``done[channels, 2]`` = first and length; ``outstanding[agents]`` requests that a
+    transfer waits for.
     """
 
     facts: I64
     open_row: I64
     times: I64
-    count: I64
+    lengths: I64
     queue: I64
     writing: I64
     due: I64
@@ -140,16 +142,16 @@ def offer(d: Device, address: Int, is_write: Int, agent: Int) -> bool:
     """
     channel, bank, row = place(address, d.facts[CHANNELS])
     if is_write == 0:
-        for i in range(d.count[channel, WRITE]):
+        for i in range(d.lengths[channel, WRITE]):
             if d.queue[channel, WRITE, i, ADDRESS] == address:
                 return _complete_later(d, channel, d.facts[CLOCK] + 1, agent)
-    length = d.count[channel, is_write]
+    length = d.lengths[channel, is_write]
     if length >= QUEUE:
         return False
     request = d.queue[channel, is_write, length]
     request[BANK], request[ROW], request[ARRIVAL] = bank, row, d.facts[CLOCK]
     request[ADDRESS], request[IS_WRITE], request[AGENT] = address, is_write, agent
-    d.count[channel, is_write] = length + 1
+    d.lengths[channel, is_write] = length + 1
     d.facts[WAITING] += 1
     return True
 
@@ -183,9 +185,13 @@ def _issuable(times: I64, command: Int, bank: Int, clock: Int) -> bool:
     group = _BG + (bank >> 2) * _BG_SIZE
     own = _BANK + bank * _BANK_SIZE
     if command == RD:
-        return times[pseudo + _PC_RD] <= clock and times[group + _U_RD] <= clock and times[own + _U_RD] <= clock
+        return (
+            times[pseudo + _PC_RD] <= clock and times[group + _U_RD] <= clock and times[own + _U_RD] <= clock
+        )
     if command == WR:
-        return times[pseudo + _PC_WR] <= clock and times[group + _U_WR] <= clock and times[own + _U_WR] <= clock
+        return (
+            times[pseudo + _PC_WR] <= clock and times[group + _U_WR] <= clock and times[own + _U_WR] <= clock
+        )
     if command == PRE:
         return times[_CH_PRE] <= clock and times[own + _U_PRE] <= clock
     oldest = times[pseudo + _PC_WINDOW + times[pseudo + _PC_NEXT]]
@@ -246,7 +252,7 @@ def _note(times: I64, command: Int, bank: Int, clock: Int, gap: Int) -> None:
 def _best(d: Device, channel: Int, which: Int, clock: Int) -> tuple[Int, Int]:
     """The request of a list to go on with: its position and its command, or no command if it may not be issued."""
     best, command, arrival = -1, NO_COMMAND, 0
-    for i in range(d.count[channel, which]):
+    for i in range(d.lengths[channel, which]):
         request = d.queue[channel, which, i]
         if command != NO_COMMAND and request[ARRIVAL] >= arrival:
             continue
@@ -258,15 +264,15 @@ def _best(d: Device, channel: Int, which: Int, clock: Int) -> tuple[Int, Int]:
 
 @compiled
 def _remove(d: Device, channel: Int, which: Int, position: Int) -> None:
-    for i in range(position, d.count[channel, which] - 1):
+    for i in range(position, d.lengths[channel, which] - 1):
         d.queue[channel, which, i] = d.queue[channel, which, i + 1]
-    d.count[channel, which] -= 1
+    d.lengths[channel, which] -= 1
 
 
 @compiled
 def _next_queue(d: Device, channel: Int) -> Int:
     """The queue that is served now: reads, unless many writes wait or no read does."""
-    reads, writes = d.count[channel, READ], d.count[channel, WRITE]
+    reads, writes = d.lengths[channel, READ], d.lengths[channel, WRITE]
     if d.writing[channel]:
         if writes < 7 and reads > 0:
             d.writing[channel] = 0
@@ -288,17 +294,17 @@ def _serve(d: Device, channel: Int, clock: Int) -> None:
     request = d.queue[channel, which, position]
     bank = request[BANK]
     if command == PRE:
-        for i in range(d.count[channel, ACTIVE]):
+        for i in range(d.lengths[channel, ACTIVE]):
             if d.queue[channel, ACTIVE, i, BANK] == bank:
                 return
     d.facts[LAST] = clock
     _note(d.times[channel], command, bank, clock, d.facts[BUS_GAP])
     if command == ACT:
         d.open_row[channel, bank] = request[ROW]
-        length = d.count[channel, ACTIVE]
+        length = d.lengths[channel, ACTIVE]
         if which != ACTIVE and length < QUEUE:
             d.queue[channel, ACTIVE, length] = request
-            d.count[channel, ACTIVE] = length + 1
+            d.lengths[channel, ACTIVE] = length + 1
             _remove(d, channel, which, position)
     elif command == PRE:
         d.open_row[channel, bank] = -1
@@ -324,7 +330,7 @@ def tick(d: Device) -> None:
             d.done[channel, 0] = (first + 1) % DONE
             d.done[channel, 1] = length - 1
             d.facts[WAITING] -= 1
-        if d.count[channel, READ] + d.count[channel, WRITE] + d.count[channel, ACTIVE]:
+        if d.lengths[channel, READ] + d.lengths[channel, WRITE] + d.lengths[channel, ACTIVE]:
             _serve(d, channel, clock)
         else:
             _next_queue(d, channel)

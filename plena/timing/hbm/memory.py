@@ -21,12 +21,13 @@ from plena.timing.hbm.device import (
     LAST,
     TIMES,
     WAITING,
+    WRITES_COMPLETE,
     Device,
     catch_up,
     is_position,
     place,
 )
-from plena.timing.hbm.serial import PARTS, load, store_word_by_word
+from plena.timing.hbm.serial import PARTS, at_once, load, store_word_by_word
 from plena.timing.stream.lines import I64
 
 I8: TypeAlias = NDArray[np.int8]
@@ -47,9 +48,9 @@ _FIRST, _SECOND = 0x51_7C_C1_B7_27_22_0A_95, 0x2545F4914F6CDD1D
 
 
 class Memory(NamedTuple):
-    """``facts[5]``; ``keys[2, slots]`` and ``slots[slots]`` = entry + 1; by entry ``took[n]``, ``last[n]`` cycles from the
-    last command to the end, ``times[n, channels, TIMES]`` and ``rows[n, channels * BANKS]`` at its end; of the load at
-    hand ``first[channels * BANKS]`` rows that were not open, ``opened`` rows that were, and ``touched`` banks."""
+    """``facts[5]``; ``keys[2, slots]`` and ``slots[slots]`` = entry + 1; by entry ``took[n]``, ``last[n]`` cycles from
+    the last command to the end, ``times[n, channels, TIMES]`` and ``rows[n, channels * BANKS]`` at its end; of the load
+    at hand ``first[channels * BANKS]`` rows that were not open, ``opened`` rows that were, and ``touched`` banks."""
 
     facts: I64
     keys: I64
@@ -157,15 +158,31 @@ def _enter(d: Device, m: Memory, entry: Int, start: Int, end: Int) -> None:
 
 
 @compiled
+def _simulated(d: Device, words: I64, start: Int) -> Int:
+    return at_once(d, words, 0, start) if d.facts[WRITES_COMPLETE] else load(d, words, start)
+
+
+@compiled
+def end_if_known(d: Device, m: Memory, words: I64, start: Int) -> Int:
+    """When a load ends that `load_known` would have from memory, -1 if it would not; nothing changes."""
+    if d.facts[WAITING] or (start - d.facts[LAST] < HORIZON and m.facts[ENTRY] < 0):
+        return -1
+    one, two = _keys(d, m, words, start)
+    entry = _found(m, one, two)
+    return start + m.took[entry] if entry >= 0 else -1
+
+
+@compiled
 def load_known(d: Device, m: Memory, words: I64, start: Int) -> Int:
-    """As `plena.timing.hbm.serial.load`, from memory where it is known."""
+    """As `plena.timing.hbm.serial.load`, from memory where it is known; each channel has a queue of its own if writes
+    complete."""
     if d.facts[WAITING]:
         catch_up(d, start - 1)
         if d.facts[WAITING]:
             m.facts[ENTRY] = -1
-            return load(d, words, start)
+            return _simulated(d, words, start)
     if start - d.facts[LAST] < HORIZON and m.facts[ENTRY] < 0:
-        return load(d, words, start)
+        return _simulated(d, words, start)
     one, two = _keys(d, m, words, start)
     entry = _found(m, one, two)
     if entry >= 0:
@@ -179,7 +196,7 @@ def load_known(d: Device, m: Memory, words: I64, start: Int) -> Int:
         m.facts[ENDED], m.facts[ENTRY], m.facts[STALE] = end, entry, 1
         return end
     refresh(d, m)
-    end = load(d, words, start)
+    end = _simulated(d, words, start)
     if m.facts[COUNT] == m.took.shape[0]:
         m.slots[:] = 0
         m.facts[COUNT], m.facts[ENTRY] = 0, -1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from plena.timing.stream.lines import I64
 from plena.jit import Int, compiled
 from plena.timing.hbm.device import CHANNELS, CLOCK, Device, catch_up, offer, place, tick
+from plena.timing.stream.lines import I64
 
 PARTS = 4
 """Requests of 16 bytes that a word is."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from plena.jit import Int, compiled
+from plena.timing.run import Run
 from plena.timing.stream.lines import (
     ACTION,
     ADD,
@@ -34,6 +35,7 @@ from plena.timing.stream.lines import (
     STORE_ROWS,
     SUBTRACT,
     VLEN,
+    depth_of,
 )
 
 UNKNOWN = -1
@@ -49,7 +51,10 @@ SPAN = 1 << 15
 """Events that are made at once."""
 
 PC, DEPTH, RUNNING = range(3)
-"""Positions in `Integers.position`; RUNNING is 0 at the end of the program and where a loop count is not known."""
+"""Positions in `Integers.position`."""
+
+RUNS, ENDED, LOST = 1, 0, -1
+"""What RUNNING says: LOST where a loop count is not known, or a loop ends that was not opened."""
 
 _WORD = 0xFFFFFFFF
 
@@ -66,25 +71,21 @@ class Integers(NamedTuple):
     position: I64
 
 
-def at_reset(int_sram: I64, depth: int) -> Integers:
-    """The state before the first instruction.
-
-    Args:
-        int_sram: the words of INT SRAM, UNKNOWN where an input is staged.
-        depth: of the deepest loop.
-    """
+def before(run: Run, lines: I64) -> Integers:
+    """The state before the first instruction of a program; `lines` are its table."""
+    registers = run.registers
     return Integers(
-        np.zeros(16, np.int64),
-        np.zeros(16, np.int64),
-        np.array([0, 1], np.int64),
-        int_sram.copy(),
-        np.zeros((max(depth, 1), 2), np.int64),
-        np.array([0, 0, 1], np.int64),
+        registers.gp.copy(),
+        registers.bases.copy(),
+        registers.sticky.copy(),
+        registers.int_sram.copy(),
+        np.zeros((max(depth_of(lines), 1), 2), np.int64),
+        np.array([0, 0, RUNS], np.int64),
     )
 
 
 @compiled
-def _word(known: bool, value: Int) -> Int:
+def _word(known: Any, value: Int) -> Int:
     return value & _WORD if known else UNKNOWN
 
 
@@ -117,7 +118,7 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
             gp[rd] = _word(a >= 0, a + line[IMM])
         elif action == LOOP_START:
             if depth == s.loops.shape[0]:
-                s.position[RUNNING] = 0
+                s.position[RUNNING] = LOST
                 return count
             gp[rd] = line[IMM]
             s.loops[depth, 0], s.loops[depth, 1] = pc, rd
@@ -127,7 +128,7 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
             while at >= 0 and s.loops[at, 1] != rd:
                 at -= 1
             if at < 0 or d < 0:
-                s.position[RUNNING] = 0
+                s.position[RUNNING] = LOST
                 return count
             if d > 1:
                 gp[rd] = d - 1
@@ -139,7 +140,7 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
                     s.loops[i] = s.loops[i + 1]
         elif action == BREAK:
             if depth == 0:
-                s.position[RUNNING] = 0
+                s.position[RUNNING] = LOST
                 return count
             depth -= 1
             gp[s.loops[depth, 1]] = 0
@@ -166,7 +167,7 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
             s.sticky[0] = d
         elif action == SET_STRIDE:
             s.sticky[1] = d
-        elif action == LOAD_ROWS or action == STORE_ROWS:
+        elif action in (LOAD_ROWS, STORE_ROWS):
             event[SCALE], event[BASE] = s.sticky[0], s.bases[rs2]
             event[PITCH] = s.sticky[1] if line[RS3] == 1 else line[VLEN]
         elif action == LOSES_INTEGERS:
@@ -176,5 +177,5 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
         pc = following
     s.position[PC], s.position[DEPTH] = pc, depth
     if pc >= lines.shape[0]:
-        s.position[RUNNING] = 0
+        s.position[RUNNING] = ENDED
     return count

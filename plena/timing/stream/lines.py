@@ -67,6 +67,11 @@ _FIELDS = {
 }
 
 
+def depth_of(lines: I64) -> int:
+    """No more loops of a program are open at a time."""
+    return int((lines[:, ACTION] == LOOP_START).sum())
+
+
 def table_of(run: Run) -> I64:
     """The lines of a program, int64[n, COLUMNS]."""
     table = np.zeros((len(run.opcodes), COLUMNS), np.int64)

@@ -149,9 +149,7 @@ def test_equals_the_rules_each_word_once(
 
 @settings(max_examples=30)
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 30)), min_size=10, max_size=60
-    )
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 30)), min_size=10, max_size=60)
 )
 def test_memory_changes_nothing(stream: Sequence[tuple[int, int, int]]) -> None:
     """Tiles of few shapes at moving places, close together: most are known from before."""
