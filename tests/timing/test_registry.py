@@ -216,7 +216,7 @@ def test_the_reference_lists_them() -> None:
     page = instructions_page()
     assert "transactional 64, pipelined 4, serialized 23, rtl-v1 9, sevens 7, chained 3" in page
     assert "| sevens | a table | seven cycles each |" in page
-    assert "| chained | a simulation, DMA included | three cycles each, chains apart |" in page
+    assert "| chained | a simulation | three cycles each, chains apart |" in page
 
 
 def test_the_machine_stays_the_transactional_one() -> None:
