@@ -34,7 +34,7 @@ def _make_serial(stamp: int) -> Callable[[I64, Integers, Device, Memory, I64, I6
                 if line[ACTION] == LOAD_ROWS or line[ACTION] == STORE_ROWS:
                     if not is_known(line, event):
                         return False
-                    asked = words[: words_in_order(line, event, words)]
+                    asked = words[: words_in_order(line, event, line[ACTION] == STORE_ROWS, words)]
                     end = (
                         load_known(d, m, asked, now)
                         if line[ACTION] == LOAD_ROWS

@@ -97,13 +97,13 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
                     if not is_known(lines[at], event):
                         return False
                     slot = 0 if role == _LOAD_M else 1
-                    count = words_in_order(lines[at], event, slots.words[slot])
+                    count = words_in_order(lines[at], event, False, slots.words[slot])
                     background.start(d, known, slots, slot, count, now)
                     now += 1
                 elif role == _STORE:
                     if not is_known(lines[at], event):
                         return False
-                    count = words_in_order(lines[at], event, words)
+                    count = words_in_order(lines[at], event, True, words)
                     now = background.store(d, known, slots, words[:count], now)
                 else:
                     now += costs[at]

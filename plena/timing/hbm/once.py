@@ -27,7 +27,7 @@ def _distinct(words: I64) -> I64:
 @compiled
 def load_once(d: Device, m: Memory, line: I64, event: I64, words: I64, start: Int) -> Int:
     """The cycle when a load has ended; `words` is scratch."""
-    return load_known(d, m, _distinct(words[: words_in_order(line, event, words)]), start)
+    return load_known(d, m, _distinct(words[: words_in_order(line, event, True, words)]), start)
 
 
 @compiled
@@ -41,7 +41,7 @@ def _cover(covered: I64, words: I64, begin: Int, length: Int) -> None:
 @compiled
 def store_once(d: Device, m: Memory, line: I64, event: I64, words: I64, start: Int) -> Int:
     """The cycle when a store has ended: words that it changes in part are read before; `words` is scratch."""
-    asked = _distinct(words[: words_in_order(line, event, words)])
+    asked = _distinct(words[: words_in_order(line, event, True, words)])
     covered = np.zeros(len(asked), np.int64)
     for row in range(line[ROWS]):
         elements, scales = row_start(line, event, row, event[PITCH])

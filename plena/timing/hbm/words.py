@@ -6,7 +6,7 @@ import numpy as np
 
 from plena.jit import Int, compiled
 from plena.timing.stream.integers import BASE, PITCH, REG_A, SCALE
-from plena.timing.stream.lines import ACTION, I64, LENGTH, RATIO, ROWS, SCALES, STORE_ROWS
+from plena.timing.stream.lines import I64, LENGTH, RATIO, ROWS, SCALES
 
 WORD = 64
 """Bytes of a word."""
@@ -25,12 +25,11 @@ def row_start(line: I64, event: I64, row: Int, pitch: Int) -> tuple[Int, Int]:
 
 
 @compiled
-def words_in_order(line: I64, event: I64, out: I64) -> Int:
+def words_in_order(line: I64, event: I64, all_scales: bool, out: I64) -> Int:
     """The words of a transfer row by row, elements before scales, each as often as a row has part in it.
 
-    A load takes one word of a row's scales, a store all of them.
-
     Args:
+        all_scales: whether all words of a row's scales are asked for, not the first one alone.
         out: filled with numbers of words.
 
     Returns:
@@ -44,7 +43,7 @@ def words_in_order(line: I64, event: I64, out: I64) -> Int:
             out[count] = word
             count += 1
         if line[RATIO]:
-            length = line[SCALES] if line[ACTION] == STORE_ROWS else 1
+            length = line[SCALES] if all_scales else 1
             for word in range(scales // WORD, (scales + length - 1) // WORD + 1):
                 out[count] = word
                 count += 1
