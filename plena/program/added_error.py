@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.program.thresholds import Float64, Thresholds, array_of, columns_of, rms_of, row_rms, without_traces
+from plena.program.thresholds import (
+    Float64,
+    Thresholds,
+    array_of,
+    columns_of,
+    rms_of,
+    row_rms,
+    without_traces,
+)
 
 
 @dataclass(frozen=True)
