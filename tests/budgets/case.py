@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from plena.api.compile import compile
 
-
 GUARDED = ("transactional", "pipelined")
 """Profiles whose cycles are budgets: the search minimises one of them, the others only follow."""
 
