@@ -15,7 +15,6 @@ from plena.host.layout import Source, TensorPlacement
 from plena.host.view import Pad, Reshape, Slice
 from plena.integers import round_up
 from plena.kernels.context import KernelContext, lane_masks
-from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import HostTensor, Panel
 
@@ -50,9 +49,7 @@ def key_value_tiles(
     """A tensor's tiles, heads side by side in the lanes of column blocks as `pitch` says."""
     tensor = ctx.host(value)
     if tensor is None:
-        panel = ctx.panel(value)
-        require_layout(op, panel, HeadLayout(shape.heads, shape.pitch))
-        return _store(ctx, name, op, panel, shape)
+        return _store(ctx, name, op, ctx.panel(value), shape)
     heads = Reshape((shape.batch, shape.length, shape.heads, shape.size))
     lanes = shape.heads * shape.pitch
     padded = (heads, Pad(3, 0, shape.pitch - shape.size), Reshape((shape.batch, shape.length, lanes)))
@@ -93,7 +90,6 @@ def separated_value_tiles(
     if tensor is not None:
         return _place(ctx, name, _separated(tensor, shape, width))
     panel = ctx.panel(value)
-    require_layout(op, panel, HeadLayout(shape.heads, shape.pitch))
     vlen, builder = ctx.target.vlen, ctx.builder
     rows = lane_masks(ctx, width, shape.size)
     separated = ctx.new_panel(name, panel.rows, shape.heads * vlen)

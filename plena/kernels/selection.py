@@ -9,12 +9,11 @@ from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ParameterOp
-from plena.dialects.refusals import refusal
 from plena.host.view import Array
 from plena.kernels.context import KernelContext
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation
-from plena.tensor.infinities import holds_infinity
 
 
 def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: int) -> SSAValue:
@@ -22,20 +21,6 @@ def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: i
     value = ParameterOp(SymbolRefAttr("temporary"), (rows, columns)).result
     ctx.set(value, location)
     return value
-
-
-def require_finite(op: Operation, doing: str) -> None:
-    """Refuses operands into which the model puts infinities, for kernels that multiply by 0 what they leave out.
-
-    Raises:
-        CompileError: there is one.
-    """
-    if any(holds_infinity(operand) for operand in op.operands):
-        raise refusal(
-            op,
-            f"{doing} of a tensor with infinities has no kernel",
-            "Fill in a finite number such as -1e9, or do it after this operation.",
-        )
 
 
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:

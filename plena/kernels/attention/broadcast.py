@@ -25,7 +25,7 @@ from plena.kernels.attention.sections import (
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
-from plena.kernels.head_layout import HeadLayout, heads_per_block, is_only_returned, require_layout
+from plena.kernels.head_layout import heads_per_block, is_only_returned
 from plena.kernels.key_value import (
     KeyValueShape,
     Tiles,
@@ -122,7 +122,6 @@ class BroadcastAttention:
                 self._scale(panel, panel, rest)
             return panel, PACKING_FACTOR
         panel = ctx.panel(self.op.query)
-        require_layout(self.op, panel, HeadLayout(shape.heads, pitch))
         if rest != 1.0 and not self._may_overwrite(panel):
             panel = like(ctx, "scaled_queries", panel)
         define_tail(ctx, panel, self._read_rows)

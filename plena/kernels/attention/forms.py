@@ -9,6 +9,7 @@ from plena.dialects.refusals import place_of, refusal
 from plena.integers import ceil_div, round_up
 from plena.kernels.attention.broadcast import BroadcastAttention, broadcast_fits, longest_filling
 from plena.kernels.attention.online import OnlineAttention
+from plena.kernels.attention.operands import heads_in_place
 from plena.kernels.attention.residency import rows_fit
 from plena.kernels.attention.rows import RowsAttention
 from plena.kernels.attention.shape import AttentionShape, Tiling
@@ -31,8 +32,9 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
     ctx.decide(op, product, broadcast)
     ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
-    kernel = form(op, shape, ctx)
-    kernel.run()
+    with heads_in_place(op, shape, ctx):
+        kernel = form(op, shape, ctx)
+        kernel.run()
     if schedule.parts > 1:
         ctx.decisions.append(
             f"attention: loops over heads are expanded {schedule.parts} times for the watchdog"
