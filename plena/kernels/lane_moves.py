@@ -143,7 +143,6 @@ def times_band(
 
 
 def _band(columns: Array, vlen: int) -> tuple[int, int]:
-    """The first tile of a column of tiles that is not all zeros, and how many from there to the last such; at least one."""
+    """The first tile of a column of tiles that is not all zeros, and how many from it to the last one; at least one."""
     used = [k for k in range(len(columns) // vlen) if columns[k * vlen : (k + 1) * vlen].any()] or [0]
     return used[0], used[-1] - used[0] + 1
-

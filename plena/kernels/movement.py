@@ -8,7 +8,6 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ConcatOp, SliceOp
-from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for

@@ -92,7 +92,9 @@ def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) 
                 "a computed vector lies in several rows",
                 "Make the vector a parameter or an input, or a matrix of one row.",
             )
-        return repeated_row(panel if same_layout(lhs, panel) else relaid(ctx, op, panel, lhs.groups, lhs.group_pitch))
+        return repeated_row(
+            panel if same_layout(lhs, panel) else relaid(ctx, op, panel, lhs.groups, lhs.group_pitch)
+        )
     vlen = ctx.target.vlen
     if not lhs.is_packed:
         heads = Reshape((lhs.groups, lhs.group_columns))

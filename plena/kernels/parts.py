@@ -34,7 +34,7 @@ class Parts:
 
 
 def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> tuple[Panel, Parts]:
-    """The parts of a panel's rows, and the panel: its columns moved where parts begin in the middle of others' blocks."""
+    """The parts of a panel's rows, and the panel: moved where parts begin in the middle of others' column blocks."""
     vlen, size = ctx.target.vlen, panel.columns // groups
     if not panel.is_packed and (panel.groups != groups or panel.group_pitch % vlen):
         panel = relaid(ctx, op, panel, 1, panel.columns)

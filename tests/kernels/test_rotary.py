@@ -59,7 +59,8 @@ def test_parts_of_heads(size: int, width: int, mlen: int) -> None:
 
 @tiles
 @pytest.mark.parametrize(
-    ("size", "width"), [(72, 72), (80, 80), (96, 96), (100, 100), (112, 112), (160, 160), (192, 192), (128, 96)]
+    ("size", "width"),
+    [(72, 72), (80, 80), (96, 96), (100, 100), (112, 112), (160, 160), (192, 192), (128, 96)],
 )
 def test_halves_that_are_no_whole_rows(size: int, width: int, mlen: int) -> None:
     """Heads of Phi-3-mini (96), Phi-4-mini (96 of 128), OpenLLaMA (100) and others: lanes of several blocks turn."""
