@@ -8,15 +8,15 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
 from plena.dialects.refusals import refusal
-from plena.dialects.tile import MapWordsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
+from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.finite_operands import require_finite
+from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
 from plena.kernels.lanes import emit_elementwise, rows_of
 from plena.kernels.parts import first_lanes, parts_of
 from plena.kernels.tensors import Panel
-from plena.kernels.words import few, lane_hiding, new_words, word
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6
@@ -39,7 +39,7 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
             "Use a smaller batch or sequence, or a target with more FP SRAM.",
         )
     source, parts = parts_of(ctx, op, source, groups)
-    words = new_words(ctx, source.rows, groups)
+    scalars = new_scalars(ctx, source.rows, groups)
     maximum = kind == "max"
     if parts.is_alone:
         masks = None
@@ -48,7 +48,7 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
         with ctx.builder.loop(groups) as g:
             part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))
             _reduce(
-                ctx, maximum, source, part, parts.blocks, ctx.builder.view(words.buffer, g), groups, masks
+                ctx, maximum, source, part, parts.blocks, ctx.builder.view(scalars.buffer, g), groups, masks
             )
     else:
         if not maximum:
@@ -62,21 +62,21 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
                 part = ctx.builder.view(source.buffer, block * source.block)
                 mask = ctx.builder.view(masks, g * vlen)
                 _reduce(
-                    ctx, maximum, source, part, 1, ctx.builder.view(words.buffer, g + first), groups, mask
+                    ctx, maximum, source, part, 1, ctx.builder.view(scalars.buffer, g + first), groups, mask
                 )
     if kind == "mean":
         ctx.builder.insert(
-            MapWordsOp(
+            MapScalarsOp(
                 kind="mul",
-                out=words.buffer,
-                a=words.buffer,
-                b=word(ctx, 1.0 / parts.size),
-                count=words.rows * words.groups,
+                out=scalars.buffer,
+                a=scalars.buffer,
+                b=number(ctx, 1.0 / parts.size),
+                count=scalars.rows * scalars.groups,
                 out_step=1,
                 a_step=1,
             )
         )
-    ctx.set(op.result, words)
+    ctx.set(op.result, scalars)
 
 
 def _reduce(
@@ -85,14 +85,14 @@ def _reduce(
     source: Panel,
     part: SSAValue,
     blocks: int,
-    words: SSAValue,
-    words_row: int,
+    scalars: SSAValue,
+    scalars_row: int,
     mask: SSAValue | None,
 ) -> None:
     ctx.builder.insert(
         ReduceRowsOp(
             kind="max" if maximum else "sum",
-            words=words,
+            scalars=scalars,
             scratch=ctx.builder.buffer("row", "vector", 2 * ctx.target.vlen),
             x=part,
             mask=mask,
@@ -100,7 +100,7 @@ def _reduce(
             rows=source.rows,
             blocks=blocks,
             block=source.block,
-            words_row=words_row,
+            scalars_row=scalars_row,
         )
     )
 
@@ -115,7 +115,7 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
         out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
         if kind == "max":
             require_finite(op, "the maximum over rows")
-            scratch, shrink = builder.buffer("row", "vector", vlen), word(ctx, MAXIMUM_SHRINK)
+            scratch, shrink = builder.buffer("row", "vector", vlen), number(ctx, MAXIMUM_SHRINK)
             builder.insert(
                 MaxRowsOp(
                     out=out,

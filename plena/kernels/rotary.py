@@ -19,9 +19,9 @@ from plena.kernels.head_layout import wanted_layout
 from plena.kernels.lane_moves import relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination, like
-from plena.kernels.staging import continued
 from plena.kernels.tensors import Panel
 from plena.kernels.turning import turned
+from plena.kernels.wider_tables import continued
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Words:
+class Scalars:
     """A tensor [rows, groups] in FP SRAM, row-major: few numbers per row, for the scalar unit."""
 
     buffer: SSAValue
@@ -111,7 +111,7 @@ class PackedPanel:
         return self.blocks * self.block
 
 
-TensorLocation = HostTensor | Panel | Words
+TensorLocation = HostTensor | Panel | Scalars
 
 
 def size_of(shape: tuple[int, ...]) -> int:

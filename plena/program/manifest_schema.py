@@ -45,7 +45,7 @@ class Kind(Schema):
 
 
 @dataclass(frozen=True)
-class Word(Schema):
+class Constant(Schema):
     """One certain word."""
 
     word: str
@@ -159,7 +159,7 @@ REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, 
 
 SOURCE = Either(
     "data, input, output or scratch",
-    (Word("scratch"), Record({"data": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    (Constant("scratch"), Record({"data": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
 )
 
 PLACEMENT = Record(
