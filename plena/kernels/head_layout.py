@@ -10,9 +10,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.plena import (
     AttentionOp,
     GroupedRowsOp,
-    LinearOp,
     MulScalarOp,
-    ProjectionsOp,
     RearrangeOp,
     ReshapeOp,
     RotaryOp,
@@ -82,15 +80,6 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
             if found is not None and parts in (0, found.groups):
                 return found
     return None
-
-
-def has_empty_gaps(value: SSAValue) -> bool:
-    """Whether the lanes between the heads of a computed tensor are zeros: kernels on the way left those of a linear
-    layer alone."""
-    op = value.owner
-    if isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp):
-        return has_empty_gaps(op.operands[0])
-    return isinstance(op, LinearOp | ProjectionsOp)
 
 
 def is_only_returned(value: SSAValue) -> bool:

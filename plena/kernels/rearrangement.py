@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -15,18 +15,21 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
+from plena.kernels.empty_lanes import with_empty_gaps
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
 from plena.kernels.selection import selected, spread_out
+from plena.kernels.stored_operands import stored_block
 from plena.kernels.tensors import Panel, Scalars
+from plena.kernels.transposition import transposed
 
 
 def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
-    """A reshape or rearrangement whose last factor stays last.
+    """A reshape or rearrangement: parts of rows move, and where the last factor does not stay last a transposition.
 
     Raises:
-        CompileError: elements of a row are exchanged with elements of other rows one by one.
+        CompileError: see `transposed`; parts of rows move between several axes.
     """
     shape, result = shape_of(op.input), shape_of(op.result)
     location = ctx.locations[op.input]
@@ -48,13 +51,52 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
         factors, order = _common_factors(shape, result)
     else:
         factors, order = tuple(op.factors.get_values()), tuple(op.order.get_values())
-    if not factors or order[-1] != len(factors) - 1:
-        raise refusal(
-            op,
-            "rows and columns of a computed matrix cannot be exchanged",
-            "Compute it transposed, or transpose inputs, parameters or results, which the host does.",
-        )
-    ctx.set(op.result, _Rearrangement.of(op, ctx, factors, order).run())
+    panel = packed_panel(ctx, op, ctx.panel(op.input))
+    if not factors:
+        part = gcd(shape[1], result[1])
+        panel = _moved(op, ctx, panel, (shape[0], shape[1] // part, part), (0, 1, 2), part)
+        factors, order = (result[0], result[1] // part, part), (0, 1, 2)
+    if order[-1] != len(factors) - 1:
+        panel, factors, order = _exchanged(op, ctx, op.input, panel, factors, order)
+    ctx.set(op.result, _moved(op, ctx, panel, factors, order, result[1]))
+
+
+def _exchanged(
+    op: Operation,
+    ctx: KernelContext,
+    value: SSAValue,
+    panel: Panel,
+    factors: tuple[int, ...],
+    order: tuple[int, ...],
+) -> tuple[Panel, tuple[int, ...], tuple[int, ...]]:
+    """The last factor exchanged with the one that becomes last, which rows and columns are cut for; what is left to do.
+
+    The other factors take the order that they have in the result.
+    """
+    last, becomes = len(factors) - 1, order[-1]
+    others = tuple(axis for axis in order[:-1] if axis != last)
+    before = (*others, becomes, last)
+    matrix = _moved(op, ctx, panel, factors, before, factors[last])
+    if matrix.buffer == panel.buffer and factors[last] % stored_block(ctx):
+        matrix = with_empty_gaps(ctx, value, matrix)
+    groups = prod(factors[axis] for axis in others)
+    turned = transposed(ctx, op, matrix, groups)
+    now = (*others, last, becomes)
+    return turned, tuple(factors[axis] for axis in now), tuple(now.index(axis) for axis in order)
+
+
+def _moved(
+    op: Operation,
+    ctx: KernelContext,
+    panel: Panel,
+    factors: tuple[int, ...],
+    order: tuple[int, ...],
+    columns: int,
+) -> Panel:
+    """A rearrangement whose last factor stays last; nothing if it moves nothing."""
+    if order == tuple(range(len(order))) and panel.columns == columns:
+        return panel
+    return _Rearrangement.of(op, ctx, panel, factors, order, columns).run()
 
 
 def _common_factors(
@@ -116,10 +158,15 @@ class _Rearrangement:
     outer: tuple[_Factor, ...]
 
     @staticmethod
-    def of(op: Operation, ctx: KernelContext, factors: Sequence[int], order: Sequence[int]) -> _Rearrangement:
+    def of(
+        op: Operation,
+        ctx: KernelContext,
+        source: Panel,
+        factors: Sequence[int],
+        order: Sequence[int],
+        columns: int,
+    ) -> _Rearrangement:
         """The factors' distances; those before the last are rows or whole multiples of the last in columns."""
-        source = packed_panel(ctx, op, ctx.panel(op.operands[0]))
-        columns = shape_of(op.results[0])[1]
         factors, order = _split_at_rows(op, factors, order, source.columns, columns)
         permuted = [factors[i] for i in order]
         outer: list[_Factor] = []

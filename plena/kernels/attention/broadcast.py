@@ -28,13 +28,13 @@ from plena.kernels.elementwise import softcap_in_place
 from plena.kernels.head_layout import heads_per_block, is_only_returned
 from plena.kernels.key_value import (
     KeyValueShape,
-    Tiles,
     key_value_tiles,
     load_key_value_tiles,
     separated_value_tiles,
 )
 from plena.kernels.operands import is_last_use, like
 from plena.kernels.packing import PACKING_FACTOR, define_rows, define_tail, packing_tile
+from plena.kernels.stored_operands import Tiles
 from plena.kernels.tensors import Panel
 from plena.machine.target import Target
 
