@@ -74,7 +74,7 @@ class Product:
         self.op, self.ctx, self.vlen = op, ctx, ctx.target.vlen
         m, k, n = op.sizes
         self.batch, (heads, own) = op.batch.value.data, op.head_counts
-        self.transposed = op.transpose_rhs.value.data
+        self.transposed = bool(op.transpose_rhs.value.data)
         wide, vlen = op.wide, self.vlen
         right = (n, k) if self.transposed else (k, n)
         self.left = Heads(heads, "lhs" in wide, m, ceil_div(k, vlen))
@@ -183,7 +183,7 @@ class Product:
         define_tail(ctx, self.x, read)
         define_rows(ctx, self.x, read)
         buffer = builder.buffer("packed", "vector", self._packed_rows() * self.vlen)
-        p = packing_tile(ctx, transposed=bool(self.transposed))
+        p = packing_tile(ctx, transposed=self.transposed)
         full, rest = divmod(row_blocks, slots)
         size = self._groups * k_tiles * slots * tile
 
