@@ -14,7 +14,7 @@ _MASKED = -1e4
 
 
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
-    """What `aten.constant` says of a tensor that may be a mask: `band`, `fill`, `blind` and `wide`."""
+    """What `aten.constant` says of a tensor that may be a mask: `band`, `fill`, `blind`, `wide` and `infinite`."""
     if (
         tensor.ndim == 0
         or tensor.numel() == 0
@@ -31,6 +31,7 @@ def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
         "fill": None if band is None else FloatAttr(float(tensor.min()), f64),
         "blind": None if bool((highest > -ABSORBING).all()) else UnitAttr(),
         "wide": None if moderate else UnitAttr(),
+        "infinite": None if bool(tensor.isfinite().all()) else UnitAttr(),
     }
 
 

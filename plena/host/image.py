@@ -18,7 +18,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
-from plena.machine.scalar_codes import scalar_bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round, within_bf16
 from plena.machine.target import Target
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -85,7 +85,7 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
             _write(preload.integers, placement, placement.address + offset, _integers(placement, part))
             continue
         given = bf16_from_bits(part) if is_bf16_bits else part.astype(np.float32, copy=False)
-        stored = _scaled(placement, given)
+        stored = _scaled(placement, within_bf16(given))
         if placement.memory == "hbm":
             _stage_hbm(placement, offset, stored, preload, target, loss)
         elif placement.memory == "vector":
@@ -124,7 +124,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
     """
     array, is_bf16_bits = source_array(values)
     whole = bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
-    matrices = _scaled(placement, _apply(placement, whole))
+    matrices = _scaled(placement, within_bf16(_apply(placement, whole)))
     if placement.memory == "hbm":
         number_format = placement.number_format(target)
         columns = matrices.shape[-1]

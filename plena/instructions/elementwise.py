@@ -71,7 +71,8 @@ def _emit(
     """dst = kind(a), kind(a, other row) or kind(a, number in a cell)."""
     builder = ctx.builder
     if kind == "copy":
-        builder.emit("V_ADD_VF", dst=dst, a=a, b=builder.f0)
+        # Minus zero less zero is minus zero; their sum is not.
+        builder.emit("V_SUB_VF", dst=dst, a=a, b=builder.f0)
     elif other is not None:
         builder.emit(_ROWS[kind], dst=dst, a=a, b=other)
     elif cell is None:
@@ -83,8 +84,8 @@ def _emit(
 
 
 def word_cell(ctx: Lowering, word: SSAValue) -> SSAValue:
-    """An f register with a word of FP SRAM; f0 if it is the constant 0."""
+    """An f register with a number of FP SRAM; f0 if it is the constant 0, which minus zero is not."""
     owner = word.owner
-    if isinstance(owner, ConstantOp) and owner.numbers == (0.0,):
+    if isinstance(owner, ConstantOp) and owner.is_zero:
         return ctx.builder.f0
     return ctx.load(word)

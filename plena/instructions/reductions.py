@@ -35,7 +35,7 @@ def lower_reduce_rows(op: ReduceRowsOp, ctx: Lowering) -> None:
 def _add_rows(builder: InstructionBuilder, x: Linear, rows: int, row: int, out: Linear) -> None:
     """out = the sum of `rows` rows, `row` elements apart, in order."""
     if rows == 1:
-        builder.emit("V_ADD_VF", dst=out, a=x, b=builder.f0)
+        builder.emit("V_SUB_VF", dst=out, a=x, b=builder.f0)
         return
     builder.emit("V_ADD_VV", dst=out, a=x, b=x + row)
     if rows > 2:
@@ -77,7 +77,7 @@ def lower_max_rows(op: MaxRowsOp, ctx: Lowering) -> None:
 
     with builder.loop(op.blocks) as b:
         source, maximum = x + b * op.x_block, out + b * op.out_block
-        builder.emit("V_ADD_VF", dst=maximum, a=source, b=builder.f0)
+        builder.emit("V_SUB_VF", dst=maximum, a=source, b=builder.f0)
         if op.rows > 1:
             with builder.loop(op.rows - 1) as r:
                 for step in range(op.steps):

@@ -45,7 +45,7 @@ def lower_map_scalars(op: MapScalarsOp, ctx: Lowering) -> None:
 
 @lowers(SpreadScalarsOp)
 def lower_spread_scalars(op: SpreadScalarsOp, ctx: Lowering) -> None:
-    """A row of zeros plus the word, or the masks times their scalars added up."""
+    """The word less a row of zeros, or the masks times their scalars added up."""
     builder, vlen = ctx.builder, ctx.target.vlen
     word = builder.f_cell()
     with builder.loop(op.rows) as r:
@@ -53,7 +53,8 @@ def lower_spread_scalars(op: SpreadScalarsOp, ctx: Lowering) -> None:
         builder.emit("S_LD_FP", dst=word, base=scalars)
         if op.masks is None:
             builder.emit("V_SHFT_V", dst=dst, a=dst, amount=vlen)
-            builder.emit("V_ADD_VF", dst=dst, a=dst, b=word)
+            # The number less zero is itself, minus zero too.
+            builder.emit("V_SUB_VF", dst=dst, a=dst, b=word, order=1)
         else:
             builder.emit("V_MUL_VF", dst=dst, a=ctx.at(op.masks), b=word)
         if op.masks is not None and op.groups > 1:

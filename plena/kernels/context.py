@@ -99,8 +99,9 @@ class KernelContext:
         return location if isinstance(location, HostTensor) else None
 
     def spreads_nan(self, *values: SSAValue) -> bool:
-        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
-        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity or come close."""
+        unsafe = self.undefined
+        return self.may_hold_nan or any(unsafe.of(value) or value in unsafe.huge for value in values)
 
     def place(
         self,

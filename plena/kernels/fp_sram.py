@@ -11,6 +11,7 @@ from plena.dialects.tile import MapScalarsOp, PanelRows
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import Scalars
+from plena.machine.scalar_codes import BF16_MAX
 
 LARGEST_POWER = 14
 """2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""
@@ -20,8 +21,10 @@ def number(ctx: KernelContext, value: float) -> SSAValue:
     """A word of FP SRAM with this number.
 
     The preload is fp16 (plena_isa.md section 6.2): what it cannot hold to bf16 precision is a product of what it can,
-    computed once at the start.
+    computed once at the start. Finite numbers of float32 beyond the largest of bf16 become that one.
     """
+    if isfinite(value):
+        value = max(-BF16_MAX, min(value, BF16_MAX))
     if not isfinite(value) or survives_fp16(value):
         return ctx.builder.constant(value)
     known = ctx.numbers.get(value)

@@ -34,7 +34,8 @@ def relaid(ctx: KernelContext, op: Operation, panel: Panel, groups: int, pitch: 
         return panel
     if panel.is_packed and size == pitch:
         return replace(panel, groups=groups, group_columns=size, group_pitch=size)
-    require_finite(op, "moving the columns")
+    moved = [value for value in op.operands if ctx.locations.get(value) is panel]
+    require_finite(ctx, op, "moving the columns", of=moved)
     result = ctx.new_panel("relaid", panel.rows, panel.columns, groups, pitch)
     own = (1, 1) if panel.is_packed else (panel.group_columns, panel.group_pitch)
     wanted = (1, 1) if result.is_packed else (size, pitch)

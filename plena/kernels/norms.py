@@ -86,6 +86,7 @@ def _normalize(
                 )
             )
     else:
+        require_finite(ctx, op, "the norm of parts of rows")
         builder.insert(
             NormalizeLaneGroupsOp(
                 kind=kind,
@@ -163,7 +164,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         copy = [rows_of(ctx, panel)], [rows_of(ctx, source)]
         emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
     if not parts.is_alone:
-        require_finite(op, "the softmax of parts of rows")
+        require_finite(ctx, op, "the softmax of parts of rows")
         builder.insert(
             SoftmaxLaneGroupsOp(
                 x=panel.buffer,

@@ -13,7 +13,7 @@ from plena.kernels.lanes import Expression, Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import as_scalars, guarded, like, reciprocal_of
 from plena.kernels.scalars import lower_activation
 from plena.kernels.tensors import Panel
-from plena.tensor.infinities import is_positive
+from plena.tensor.ranges import MARGIN, range_of
 
 STEPS = 24
 """Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits.
@@ -37,7 +37,7 @@ def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
     bounded = panel if not ctx.undefined.of(op.input) else _bounded(ctx, panel)
     roots = _roots(ctx, bounded)
     guards = guarded(ctx, roots) if kind == "rsqrt" else []
-    if is_positive(op.input) and finite:
+    if range_of(op.input).low >= MARGIN and finite:
         inputs = [rows_of(ctx, roots), *guards]
         if kind == "rsqrt":
             _each(ctx, roots, inputs, lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]))

@@ -15,6 +15,7 @@ from plena.dialects.tile import PanelRows
 from plena.host.view import Array, Expand, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.head_layout import wanted_layout
 from plena.kernels.lane_moves import relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
@@ -61,6 +62,7 @@ def lower_rotary(op: Operation, ctx: KernelContext) -> None:
     if not rotation.interleaved and (width // 2) % vlen == 0:
         _by_halves(rotation, ctx)
     else:
+        require_finite(ctx, op, "turning heads")
         _by_lanes(rotation, ctx)
     ctx.set(op.result, result)
 

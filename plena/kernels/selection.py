@@ -29,11 +29,12 @@ def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, m
     Raises:
         CompileError: the panel may hold infinities, and 0 times infinity is NaN.
     """
-    require_finite(op, "moving the columns")
+    require_finite(ctx, op, "moving the columns")
     weight = ctx.constant_rows(name, matrix)
     value = value_at(ctx, panel, panel.rows, panel.columns)
     result = ParameterOp(SymbolRefAttr("temporary"), (panel.rows, matrix.shape[0])).result
-    lower_layers(op, value, [Layer(weight, None, result)], ctx)
+    spreads_nan = ctx.spreads_nan(*op.operands)
+    lower_layers(op, value, [Layer(weight, None, result)], ctx, spreads_nan=spreads_nan)
     ctx.count_macs(-panel.rows * matrix.shape[0] * matrix.shape[1])
     ctx.packed.pop((value, True), None)
     return ctx.panel(result)

@@ -14,6 +14,7 @@ from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, lane_masks
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.head_layout import heads_per_block
 from plena.kernels.packing import define_rows, define_tail
 from plena.kernels.tensors import HostTensor, Panel
@@ -41,7 +42,7 @@ def queries_of(op: AttentionOp, shape: AttentionShape, tiling: Tiling, ctx: Kern
     if tensor is not None:
         return StagedQueries(tensor, shape, tiling, ctx)
     panel = ctx.panel(op.query)
-    return ComputedQueries(panel, shape, tiling, ctx)
+    return ComputedQueries(op, panel, shape, tiling, ctx)
 
 
 class StagedQueries:
@@ -91,7 +92,9 @@ class StagedQueries:
 class ComputedQueries:
     """A panel with the heads side by side. Lanes of other heads are masked out, the scale is multiplied in."""
 
-    def __init__(self, panel: Panel, shape: AttentionShape, tiling: Tiling, ctx: KernelContext) -> None:
+    def __init__(
+        self, op: AttentionOp, panel: Panel, shape: AttentionShape, tiling: Tiling, ctx: KernelContext
+    ) -> None:
         self.panel, self.shape, self.tiling, self.ctx = panel, shape, tiling, ctx
         self.vlen = ctx.target.vlen
         self.shared = heads_per_block(shape, ctx.target)
@@ -103,6 +106,7 @@ class ComputedQueries:
             size = tiling.head_blocks * tiling.query_block * self.vlen
             self.rows = ctx.builder.buffer("queries", "vector", size)
         if self.shared > 1:
+            require_finite(ctx, op, "attention whose heads share rows")
             self.masks = lane_masks(ctx, self.shared, shape.head_dim)
 
     def block(self, place: HeadPlace, row: Linear) -> LeftOperand:
