@@ -99,6 +99,9 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
         from plena.interpreters.tile import run_tiles
 
         def source(placement: TensorPlacement) -> Array:
+            if placement.source.kind == "state":
+                assert program.kept is not None
+                return program.kept.matrices(placement)
             if placement.source.kind == "input":
                 return _array(inputs[placement.source.index])
             assert program.data is not None

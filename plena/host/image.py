@@ -24,6 +24,14 @@ from plena.machine.target import Target
 Float32: TypeAlias = npt.NDArray[np.float32]
 
 
+POSITIONS = "positions"
+"""How placements of run-time positions in a state are called."""
+
+POSITIONS_HINT = (
+    " The state is full then: start over with reset(), or compile the model with a longer buffer."
+)
+
+
 class StagingWarning(UserWarning):
     """A tensor that does not survive its number format: NaN, infinity, or everything rounded to zero."""
 
@@ -184,7 +192,8 @@ def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint3
         raise PlenaError(
             f"{low if low < least else high} is out of range",
             str(placement.source),
-            f"Values lie in {least}..{limit - 1}.",
+            f"Values lie in {least}..{limit - 1}."
+            + (POSITIONS_HINT if placement.name.startswith(POSITIONS) and low >= 0 else ""),
         )
     return (values.astype(np.int64) * int(placement.scale)).astype(np.uint32)
 

@@ -8,11 +8,12 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.tile import LoadTilesOp, PanelRows
 from plena.host.view import Pad, Reshape, Slice
 from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.stored_operands import StoredShape, Tiles, placed_tiles, stored_tiles
-from plena.kernels.tensors import HostTensor
+from plena.kernels.tensors import HostTensor, StateRows
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,10 @@ def key_value_tiles(
     ctx: KernelContext, name: str, op: AttentionOp, value: SSAValue, shape: KeyValueShape
 ) -> Tiles:
     """A tensor's tiles, heads side by side in the lanes of column blocks as `pitch` says."""
+    state = ctx.locations[value]
+    if isinstance(state, StateRows) and fits(state, shape.heads, shape.pitch):
+        unit = ctx.target.vlen * ctx.element_bytes(ACTIVATIONS[state.kv])
+        return Tiles(state.buffer, shape.length * state.row, unit, ctx.target.mlen * state.row, state.row)
     tensor = ctx.host(value)
     if tensor is None:
         return stored_tiles(ctx, name, op, ctx.panel(value), shape.stored)
@@ -42,6 +47,12 @@ def key_value_tiles(
     lanes = shape.heads * shape.pitch
     padded = (heads, Pad(3, 0, shape.pitch - shape.size), Reshape((shape.batch, shape.length, lanes)))
     return placed_tiles(ctx, name, tensor.through(*padded))
+
+
+def fits(state: StateRows, heads: int, pitch: int) -> bool:
+    """Whether the heads of a state lie where attention wants them."""
+    flat = state.is_packed and pitch * heads == state.columns
+    return flat or (state.groups, state.group_pitch) == (heads, pitch)
 
 
 def load_key_value_tiles(
@@ -61,6 +72,7 @@ def load_key_value_tiles(
             dst_inner=tile,
             src_outer=tiles.block,
             src_inner=tiles.tile,
+            src_row=tiles.row,
             kv=1,
         )
     )

@@ -21,12 +21,16 @@ from plena.machine.number_formats import Mx
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles of a right operand in HBM: tile t of column block c of sample b; distances in bytes."""
+    """Tiles of a right operand in HBM: tile t of column block c of sample b; distances in bytes.
+
+    `row` are those from row to row, 0 if rows follow each other.
+    """
 
     buffer: SSAValue
     sample: int
     block: int
     tile: int
+    row: int = 0
 
     def at(self, sample: Linear, block: Linear, tile: Linear) -> Linear:
         return sample * self.sample + block * self.block + tile * self.tile

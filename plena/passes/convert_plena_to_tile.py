@@ -40,6 +40,7 @@ from plena.kernels import (
     reductions,
     repeat,
     rotary,
+    state,
 )
 from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
@@ -68,6 +69,7 @@ _REGISTERED = (
     reductions,
     repeat,
     rotary,
+    state,
 )
 
 

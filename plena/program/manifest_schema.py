@@ -158,8 +158,12 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, input, output or scratch",
-    (Constant("scratch"), Record({"data": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    "data, input, output, state or scratch",
+    (
+        Constant("scratch"),
+        *(Record({kind: TEXT}) for kind in ("data", "state")),
+        *(Record({kind: COUNT}) for kind in ("input", "output")),
+    ),
 )
 
 PLACEMENT = Record(
@@ -256,6 +260,7 @@ MANIFEST = Record(
     {
         "compiler": Record({"name": TEXT, "version": TEXT}),
         "has_inputs": TRUTH,
+        "states": Each(PORT),
         "thresholds": Named(Maybe(NUMBER)),
         "statistics": STATISTICS,
         "shared_image": SHARED_IMAGE,

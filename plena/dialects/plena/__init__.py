@@ -76,6 +76,7 @@ from plena.dialects.plena.staging import (
     SumAttr,
     symbols_of,
 )
+from plena.dialects.plena.state import StateAttr, StateOp, WriteRowsOp, WriteStateOp
 
 Plena = Dialect(
     "plena",
@@ -110,6 +111,9 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         ParameterOp,
+        StateOp,
+        WriteRowsOp,
+        WriteStateOp,
         RepeatOp,
         YieldOp,
     ],
@@ -125,6 +129,7 @@ Plena = Dialect(
         SumAttr,
         MatvecAttr,
         AdditiveMaskAttr,
+        StateAttr,
     ],
 )
 
@@ -181,9 +186,13 @@ __all__ = [
     "SoftmaxOp",
     "StagedTestOp",
     "StagingAttr",
+    "StateAttr",
+    "StateOp",
     "SubOp",
     "SumAttr",
     "UnaryOp",
+    "WriteRowsOp",
+    "WriteStateOp",
     "YieldOp",
     "integer",
     "integers",

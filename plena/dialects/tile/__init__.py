@@ -39,6 +39,7 @@ from plena.dialects.tile.row_ops import (
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
     ReduceRowsOp,
+    ScatterRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
     SpreadScalarsOp,
@@ -71,6 +72,7 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
     MapScalarsOp,
     SpreadScalarsOp,
     GatherRowsOp,
+    ScatterRowsOp,
 )
 """The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
 
@@ -112,6 +114,7 @@ __all__ = [
     "ReduceRowsOp",
     "ResetStateOp",
     "ScaleRowsOp",
+    "ScatterRowsOp",
     "ShiftOp",
     "SoftmaxLaneGroupsOp",
     "SoftmaxRowsOp",
