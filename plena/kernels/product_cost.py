@@ -136,6 +136,11 @@ def preferred_unit(
     return min(available, key=lambda unit: CYCLES[unit](shape, target, timing))
 
 
+def prefers_broadcast(shape: ProductShape, target: Target, schedule: Schedule) -> bool:
+    """Whether M_BTMM makes a product that no kernel makes with vectors."""
+    return preferred_unit(shape, target, schedule) == "broadcast"
+
+
 def describe_choice(
     op: Operation, shape: ProductShape, unit: Unit, target: Target, schedule: Schedule
 ) -> str:

@@ -11,7 +11,7 @@ from plena.host.view import Array
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
-from plena.kernels.product_cost import ProductShape, preferred_unit
+from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import Panel
 
 
@@ -28,7 +28,7 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
     together = target.mlen * (target.broadcast_amount if target.has_broadcast else 1)
     result = builder.buffer(name, "vector", ceil_div(rows, together) * together * vlen)
     weight = constant_tile(ctx, name, np.ascontiguousarray(matrix.T))
-    broadcast = preferred_unit(ProductShape(rows, 1, 1, 1), target, ctx.schedule) == "broadcast"
+    broadcast = prefers_broadcast(ProductShape(rows, 1, 1, 1), target, ctx.schedule)
     broadcast = broadcast and not ctx.may_hold_nan
     identity = packing_tile(ctx, transposed=True) if broadcast else None
     if identity is None:
