@@ -21,7 +21,13 @@ from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vector_products import multiply_vectors
 from plena.kernels.vectors import load_vectors
-from plena.kernels.weight_stream import BlockProducts, GroupProducts, WeightStream, rows_at_a_time
+from plena.kernels.weight_stream import (
+    BlockProducts,
+    GroupProducts,
+    WeightStream,
+    resident_tiles,
+    rows_at_a_time,
+)
 from plena.machine.target import Target
 
 
