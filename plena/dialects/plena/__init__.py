@@ -37,6 +37,11 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.host_values import (
+    HostNodeAttr,
+    HostOp,
+    HostValueAttr,
+)
 from plena.dialects.plena.layout import (
     ConcatOp,
     EmbeddingOp,
@@ -110,10 +115,13 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         ParameterOp,
+        HostOp,
         RepeatOp,
         YieldOp,
     ],
     [
+        HostNodeAttr,
+        HostValueAttr,
         BandAttr,
         FullAttr,
         ReshapeAttr,
@@ -152,6 +160,9 @@ __all__ = [
     "FullAttr",
     "GateOp",
     "GroupedRowsOp",
+    "HostNodeAttr",
+    "HostOp",
+    "HostValueAttr",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
