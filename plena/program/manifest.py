@@ -28,7 +28,8 @@ INT_SRAM = "int_sram.bin"
 VRAM = "vram_preload.bin"
 HBM_SIZE = "hbm_size.txt"
 PRIVATE = "hbm_private.bin"
-FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, HBM_SIZE, PRIVATE)
+HOST = "host_constants.bin"
+FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, HBM_SIZE, PRIVATE, HOST)
 
 CHUNK = 1 << 24
 """Bytes of an image that are handled at a time."""

@@ -158,8 +158,8 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, input, output or scratch",
-    (Word("scratch"), Record({"data": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    "data, host, input, output or scratch",
+    (Word("scratch"), Record({"data": TEXT}), Record({"host": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
 )
 
 PLACEMENT = Record(
@@ -235,6 +235,13 @@ CHECK = Record(
     }
 )
 
+HOST_VALUES = Record(
+    {
+        "values": Named(Each(Row((TEXT, Each(COUNT), Named(ANYTHING), TEXT, Each(COUNT))))),
+        "constants": Each(Record({"symbol": TEXT, "dtype": TEXT, "shape": Each(COUNT), "offset": COUNT})),
+    }
+)
+
 MANIFEST = Record(
     {
         "format": WHOLE,
@@ -243,6 +250,7 @@ MANIFEST = Record(
         "timing": TEXT,
         "inputs": Each(PORT),
         "outputs": Each(PORT),
+        "host_values": HOST_VALUES,
         "fixed_results": Each(Row((COUNT, Maybe(FIGURE)))),
         "placements": Each(PLACEMENT),
         "memory_map": Each(REGION),

@@ -132,7 +132,8 @@ class SourceAttr(ParametrizedAttribute):
 
     `#tile.source<input 0>` or `output 0`: a port of the program. `#tile.source<data @w>`: a staging expression over
     the parameters of the model (plena.dialects.plena.staging). `#tile.source<constant @guard>`: the matrix of a
-    `tile.data` of the module. `#tile.source<scratch>`: memory that the program itself defines.
+    `tile.data` of the module. `#tile.source<host @host_0>`: the value of a `tile.host` of the module, computed of inputs.
+    `#tile.source<scratch>`: memory that the program itself defines.
     """
 
     name = "tile.source"
@@ -152,6 +153,10 @@ class SourceAttr(ParametrizedAttribute):
         return SourceAttr(StringAttr("constant"), StringAttr(symbol))
 
     @staticmethod
+    def host(symbol: str) -> SourceAttr:
+        return SourceAttr(StringAttr("host"), StringAttr(symbol))
+
+    @staticmethod
     def scratch() -> SourceAttr:
         return SourceAttr(StringAttr("scratch"), NoneAttr())
 
@@ -169,6 +174,7 @@ class SourceAttr(ParametrizedAttribute):
             "input": IntAttr,
             "output": IntAttr,
             "constant": StringAttr,
+            "host": StringAttr,
             "scratch": NoneAttr,
         }
         if self.kind.data != "data" and self.kind.data not in wanted:
@@ -335,8 +341,8 @@ def _parse_source(parser: AttrParser) -> SourceAttr:
     kind = parser.parse_identifier()
     if kind in PORTS:
         return SourceAttr.port(kind, parser.parse_integer())
-    if kind == "constant":
-        return SourceAttr.constant(parser.parse_symbol_name().data)
+    if kind in ("constant", "host"):
+        return SourceAttr(StringAttr(kind), parser.parse_symbol_name())
     if kind == "data":
         return SourceAttr.data(parser.parse_attribute())
     return SourceAttr(StringAttr(kind), NoneAttr())

@@ -133,6 +133,15 @@ class HostValue:
             )
         )
 
+    @property
+    def is_zero_one(self) -> bool:
+        """Whether the elements are booleans, or booleans as numbers, moved or not: every format holds them."""
+        node = self.root
+        if node.dtype == "bool":
+            return True
+        moves = ("cast", "reshape", "permute", "expand", "slice", "flip", "concat", "tril", "triu")
+        return node.operation in moves and all(self.operand(n).is_zero_one for n in range(len(node.operands)))
+
     def with_inputs(self, numbers: Mapping[int, int]) -> HostValue:
         """The value with other numbers for its inputs."""
 

@@ -217,6 +217,16 @@ def _bits(settings: Settings, x: Array) -> Array:
     return x != 0
 
 
+@operation("finite", 1)
+def _finite(settings: Settings, x: Array) -> Array:
+    """Numbers as they are; infinities and NaN are not let through."""
+    wrong = np.argwhere(~np.isfinite(x))
+    if wrong.size:
+        at = tuple(int(n) for n in wrong[0])
+        raise ValueError(f"{x[at]} at {list(at)} is not finite, as of a division by zero")
+    return x
+
+
 # Movement.
 
 

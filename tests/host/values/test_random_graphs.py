@@ -240,7 +240,7 @@ def test_every_operation_is_in_some_test() -> None:
         *("pad", "flip", "concat", "tril", "triu", "sum", "prod", "mean", "max", "min", "any", "all", "argmax"),
         *("argmin", "cumsum", "cumprod", "matmul", "gather", "index", "one_hot"),
         *("div", "pow", "atan2", "neg", "abs", "sign", "tan", "exp2", "expm1", "log", "log2", "log1p", "sqrt"),
-        *("rsqrt", "reciprocal"),
+        *("rsqrt", "reciprocal", "finite"),
     }
     assert here | others == set(OPERATIONS)
 
