@@ -110,9 +110,9 @@ def _integer_inputs(program: ExportedProgram, nodes: list[Node]) -> set[Node]:
     found: set[Node] = set()
     for node in nodes:
         value = node.meta.get("val")
-        if node.op == "placeholder" and node.name in names and isinstance(value, torch.Tensor):
-            if not value.is_floating_point() and not value.is_complex():
-                found.add(node)
+        is_tensor = node.op == "placeholder" and node.name in names and isinstance(value, torch.Tensor)
+        if is_tensor and not value.is_floating_point() and not value.is_complex():
+            found.add(node)
     return found
 
 

@@ -65,8 +65,10 @@ class Memories(Protocol):
     def hbm(self) -> Any: ...
 
 
-def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Target) -> None:
-    """Write a tensor (numpy or torch) to its place.
+def stage(
+    placement: TensorPlacement, values: Any, preload: Preload, target: Target, name: str | None = None
+) -> None:
+    """Write a tensor (numpy or torch) to its place; errors call it `name`.
 
     Raises:
         PlenaError: its shape does not fit the view, integers are out of range, or the place lies outside
@@ -82,7 +84,12 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
         if placement.memory == "int":
-            _write(preload.integers, placement, placement.address + offset, _integers(placement, part))
+            _write(
+                preload.integers,
+                placement,
+                placement.address + offset,
+                _integers(placement, part, array, name),
+            )
             continue
         given = bf16_from_bits(part) if is_bf16_bits else part.astype(np.float32, copy=False)
         stored = _scaled(placement, given)
@@ -173,7 +180,9 @@ def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
     return values if placement.scale == 1.0 else values * np.float32(placement.scale)
 
 
-def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint32]:
+def _integers(
+    placement: TensorPlacement, values: Array, source: Array, name: str | None
+) -> npt.NDArray[np.uint32]:
     if values.dtype.kind == "f" and not placement.limit and bool((values == np.floor(values)).all()):
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
@@ -181,10 +190,13 @@ def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint3
     low, high = int(values.min()), int(values.max())
     least, limit = (0, placement.limit) if placement.limit else (-(1 << 31), 1 << 31)
     if low < least or high >= limit:
+        outside = np.argwhere((source < least) | (source >= limit))
+        wrong = f"{low if low < least else high}"
+        if outside.size:
+            at = tuple(int(n) for n in outside[0])
+            wrong = f"{int(source[at])} at {list(at)}"
         raise PlenaError(
-            f"{low if low < least else high} is out of range",
-            str(placement.source),
-            f"Values lie in {least}..{limit - 1}.",
+            f"{wrong} is out of range", name or str(placement.source), f"Values lie in {least}..{limit - 1}."
         )
     return (values.astype(np.int64) * int(placement.scale)).astype(np.uint32)
 

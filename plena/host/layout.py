@@ -43,8 +43,9 @@ CHUNK = 1 << 21
 class Source:
     """What a placed tensor is: input or output number ``index``, or ``data`` called ``symbol``.
 
-    Data are parameters, staging expressions over them and constants; a program resolves their names. Host is what the
-    host computes of inputs, the value called `symbol` of the program. Scratch is memory that the program itself defines.
+    Data are parameters, staging expressions over them and constants; a program resolves their names. Host is what
+    the host computes of inputs, the value called `symbol` of the program. Scratch is
+    memory that the program itself defines.
     """
 
     kind: SourceKind

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.dialects.plena import BitOp, CastOp, CompareOp, ExpandOp, HostOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import (
+    BitOp,
+    CastOp,
+    CompareOp,
+    ExpandOp,
+    HostOp,
+    ParameterOp,
+    RearrangeOp,
+    ReshapeOp,
+)
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source

@@ -207,7 +207,9 @@ class AttentionBuilder:
 
     def _join_masks(self) -> None:
         """Masks that the host computes are joined, where there are more than an attention takes."""
-        joiner = MaskJoiner(self.scores.shape, _arguments(self.emitter.anchor), self.emitter.add, self._is_padding)
+        joiner = MaskJoiner(
+            self.scores.shape, _arguments(self.emitter.anchor), self.emitter.add, self._is_padding
+        )
         terms = tuple(joiner.joined(self.scores.terms))
         self.scores = replace(self.scores, terms=terms)
 

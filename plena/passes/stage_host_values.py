@@ -52,7 +52,7 @@ class StageHostValues(ModulePass):
 
         builtin.module {
           func.func @main(%ids: tensor<2x4xi64>) -> tensor<2x4x8xf32> {
-            %0 = plena.host #plena.host_value<[input {index = 0 : i64} : tensor<2x4xi64>, full {value = 1 : i64} : tensor<i64>, add(0, 1) : tensor<2x4xi64>]> (%ids) : (tensor<2x4xi64>) -> tensor<2x4xi64>
+            %0 = plena.host <[input {index = 0 : i64} : tensor<2x4xi64>, full {value = 1 : i64} : tensor<i64>, add(0, 1) : tensor<2x4xi64>]>(%ids) : (tensor<2x4xi64>) -> tensor<2x4xi64>
             %1 = aten.parameter @table : tensor<6x8xf32>
             %2 = aten.embedding %1, %0 : (tensor<6x8xf32>, tensor<2x4xi64>) -> tensor<2x4x8xf32>
             func.return %2 : tensor<2x4x8xf32>
@@ -127,10 +127,14 @@ class _Staging:
                 table, result = op.input, op.result
             case _:
                 return False
-        if not isinstance(table.owner, aten.ConstantOp) or not isinstance(element_type_of(result), Float32Type):
+        if not isinstance(table.owner, aten.ConstantOp) or not isinstance(
+            element_type_of(result), Float32Type
+        ):
             return False
         readers = list(_readers(result))
-        return not any(isinstance(r, plena.RotaryOp | plena.AttentionOp) or self._is_of_host(r) for r in readers)
+        return not any(
+            isinstance(r, plena.RotaryOp | plena.AttentionOp) or self._is_of_host(r) for r in readers
+        )
 
 
 def _readers(value: SSAValue) -> Iterator[Operation]:
@@ -146,8 +150,13 @@ def _is_direct(value: SSAValue) -> bool:
     """Whether a value is an argument, perhaps moved, or its integers or booleans as numbers."""
     while not isinstance(value, BlockArgument):
         op = value.owner
-        as_number = isinstance(op, aten.ToOp | plena.CastOp) and isinstance(element_type_of(value), Float32Type)
-        if not (isinstance(op, _LAYOUT) or (as_number and isinstance(element_type_of(op.operands[0]), IntegerType))):
+        as_number = isinstance(op, aten.ToOp | plena.CastOp) and isinstance(
+            element_type_of(value), Float32Type
+        )
+        if not (
+            isinstance(op, _LAYOUT)
+            or (as_number and isinstance(element_type_of(op.operands[0]), IntegerType))
+        ):
             return False
         value = op.operands[0]
     return True

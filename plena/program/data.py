@@ -260,10 +260,16 @@ class ProgramData:
         """
         warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
-            stage(placement, inputs[placement.source.index], preload, self.target)
-        computed = self.host_values(inputs, [port.name for port in self.inputs])
+            index = placement.source.index
+            stage(
+                placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
+            )
+        names = [port.name for port in self.inputs]
+        computed = self.host_values(inputs, names)
         for placement in self.placements_of("host"):
-            stage(placement, computed(placement.source.symbol), preload, self.target)
+            symbol = placement.source.symbol
+            origin = ", ".join(names[n] for n in sorted(self.host_values.values[symbol].inputs))
+            stage(placement, computed(symbol), preload, self.target, f"what is computed of {origin}")
 
     def input_tensors(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], signature: CallSignature | None = None

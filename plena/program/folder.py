@@ -39,6 +39,12 @@ from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData
+from plena.program.host_constants import (
+    host_constants,
+    host_values_to_json,
+    read_host_values,
+    verify_host_values,
+)
 from plena.program.manifest import (
     ASM,
     CHUNK,
@@ -59,12 +65,6 @@ from plena.program.manifest import (
     read_manifest,
     read_provenance,
     read_useful_macs,
-)
-from plena.program.host_constants import (
-    host_constants,
-    host_values_to_json,
-    read_host_values,
-    verify_host_values,
 )
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image

@@ -34,7 +34,10 @@ def host_values_to_json(program: HostProgram) -> dict[str, Any]:
         entry = {"symbol": symbol, "dtype": array.dtype.name, "shape": list(array.shape), "offset": offset}
         constants.append(entry)
         offset += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-    return {"values": {name: to_json(value) for name, value in program.values.items()}, "constants": constants}
+    return {
+        "values": {name: to_json(value) for name, value in program.values.items()},
+        "constants": constants,
+    }
 
 
 def host_constants(program: HostProgram) -> bytes:

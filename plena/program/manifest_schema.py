@@ -159,7 +159,13 @@ REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, 
 
 SOURCE = Either(
     "data, host, input, output or scratch",
-    (Word("scratch"), Record({"data": TEXT}), Record({"host": TEXT}), Record({"input": COUNT}), Record({"output": COUNT})),
+    (
+        Word("scratch"),
+        Record({"data": TEXT}),
+        Record({"host": TEXT}),
+        Record({"input": COUNT}),
+        Record({"output": COUNT}),
+    ),
 )
 
 PLACEMENT = Record(

@@ -1,4 +1,4 @@
-"""Torch element types and what they become: every floating-point type is f32, integers keep their width, booleans i1."""
+"""Torch element types and what they become: floating-point types are f32, integers keep their width, booleans i1."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ class Call:
         given = self.arguments[number]
         if isinstance(given, HostValue):
             return given
-        return build.full(given, "bool" if isinstance(given, bool) else "int64" if isinstance(given, int) else "float32")
+        return build.full(
+            given, "bool" if isinstance(given, bool) else "int64" if isinstance(given, int) else "float32"
+        )
 
     def other(self, number: int, otherwise: Any = None) -> Any:
         """An argument that is no tensor, or a default where it is absent."""
@@ -181,7 +183,21 @@ def _roll(call: Call) -> HostValue:
 
 
 _REAL = (
-    *("cos", "sin", "tan", "exp", "exp2", "expm1", "log", "log2", "log1p", "sqrt", "rsqrt", "reciprocal", "tanh"),
+    *(
+        "cos",
+        "sin",
+        "tan",
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log1p",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "tanh",
+    ),
     *("sigmoid", "floor", "ceil", "round", "trunc", "neg", "abs", "sign"),
 )
 
@@ -200,7 +216,11 @@ OPERATORS: dict[str, Entry] = {
         for name in ("and", "or", "xor")
         for kind in ("Tensor", "Scalar")
     },
-    **{f"aten.__{name}__.{kind}": _binary(name) for name in ("and", "or", "xor") for kind in ("Tensor", "Scalar")},
+    **{
+        f"aten.__{name}__.{kind}": _binary(name)
+        for name in ("and", "or", "xor")
+        for kind in ("Tensor", "Scalar")
+    },
     **{f"aten.bitwise_left_shift.{kind}": _binary("shl") for kind in ("Tensor", "Tensor_Scalar")},
     **{f"aten.bitwise_right_shift.{kind}": _binary("shr") for kind in ("Tensor", "Tensor_Scalar")},
     **{f"aten.__lshift__.{kind}": _binary("shl") for kind in ("Tensor", "Scalar")},

@@ -69,7 +69,9 @@ class HostValues:
         assert isinstance(value, OpResult)
         op = value.owner
         if isinstance(op, plena.HostOp):
-            numbers = {n: operand.index for n, operand in enumerate(op.inputs) if isinstance(operand, BlockArgument)}
+            numbers = {
+                n: operand.index for n, operand in enumerate(op.inputs) if isinstance(operand, BlockArgument)
+            }
             return value_of(op.value).with_inputs(numbers)
         operands = [self.of(operand) for operand in op.operands]
         whole = [operand for operand in operands if operand is not None]

@@ -135,4 +135,3 @@ def viewed(value: HostValue, layout: LayoutMap) -> HostValue:
     )
     sizes = tuple(n if mixed else 1 for n, mixed in zip(layout.shape, repeats, strict=True))
     return build.reshape(build.expand(build.reshape(moved, ones), full), sizes)
-

@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import I64, ArrayAttr, BoolAttr, DenseArrayBase, Float32Type, FloatAttr, IntegerAttr
-from xdsl.dialects.builtin import StringAttr, TensorType, f64, i64
+from xdsl.dialects.builtin import (
+    I64,
+    ArrayAttr,
+    BoolAttr,
+    DenseArrayBase,
+    Float32Type,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    f64,
+    i64,
+)
 from xdsl.ir import Attribute, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
@@ -42,7 +53,9 @@ class SelectRows(RewritePattern):
                 "Pick rows of the inputs or of a table instead, before the tensor is computed.",
             )
         shape = shape_of(value)
-        rows = [_row(op, rewriter, value, dim, build.sliced(index, 1, n, n + 1)) for n in range(index.shape[-1])]
+        rows = [
+            _row(op, rewriter, value, dim, build.sliced(index, 1, n, n + 1)) for n in range(index.shape[-1])
+        ]
         kept = (*shape[:dim], len(rows), *shape[dim + 1 :])
         joined = rows[0]
         if len(rows) > 1:
@@ -121,7 +134,11 @@ def _of_gather(op: aten.OperatorOp, values: HostValues) -> tuple[SSAValue, int, 
 
 
 def _row(
-    op: aten.OperatorOp | aten.IndexSelectOp, rewriter: PatternRewriter, x: SSAValue, dim: int, index: HostValue
+    op: aten.OperatorOp | aten.IndexSelectOp,
+    rewriter: PatternRewriter,
+    x: SSAValue,
+    dim: int,
+    index: HostValue,
 ) -> SSAValue:
     """The slice of x number `index` [samples or 1, 1] along `dim`, which keeps size 1."""
     shape = shape_of(x)
@@ -130,9 +147,7 @@ def _row(
     negative = build.binary("lt", wide, build.full(0, "int64"))
     wide = build.where(negative, build.binary("add", wide, build.full(size, "int64")), wide)
     hot = build.cast(HostValue.of("one_hot", (wide,), "int64", (*wide.shape, size), classes=size), "bool")
-    own = tuple(
-        size if axis == dim else index.shape[0] if axis == 0 else 1 for axis in range(len(shape))
-    )
+    own = tuple(size if axis == dim else index.shape[0] if axis == 0 else 1 for axis in range(len(shape)))
     block = op.parent_block()
     assert block is not None
     mask = host_op(build.reshape(hot, own), block.args)
@@ -142,7 +157,9 @@ def _row(
     chosen = _insert(op, rewriter, aten.WhereOp, [mask.result, x, zero], shape)
     kept = (*shape[:dim], 1, *shape[dim + 1 :])
     dims: DenseArrayBase[I64] = DenseArrayBase.from_list(i64, [dim])
-    return _insert(op, rewriter, aten.SumOp, [chosen], kept, {"dim": dims, "keepdim": BoolAttr.from_bool(True)})
+    return _insert(
+        op, rewriter, aten.SumOp, [chosen], kept, {"dim": dims, "keepdim": BoolAttr.from_bool(True)}
+    )
 
 
 def _insert(

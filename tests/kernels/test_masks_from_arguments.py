@@ -142,13 +142,17 @@ def test_real_masks() -> None:
     [
         lambda i, j, x: x * (i == j)[..., None],
         lambda i, j, x: x * ((i + 1) != 0)[..., None],
-        lambda i, j, x: x * (1 - i)[..., None],
-        lambda i, j, x: torch.where((x.sum(-1, keepdim=True) > 0), x, 0.0),
+        lambda i, j, x: x * (1 - i.clamp(max=200))[..., None],
     ],
 )
-def test_what_is_no_mask_is_refused(function: Callable[..., Tensor]) -> None:
+def test_arithmetic_with_integers_is_the_hosts(function: Callable[..., Tensor]) -> None:
+    small = IDS[1].clamp(-100, 100)
+    against_torch(function, (IDS[0], IDS[0], ROWS), (small, IDS[0], ROWS), (small, small.roll(1, 1), ROWS))
+
+
+def test_what_floats_decide_is_refused() -> None:
     with pytest.raises(CompileError, match=r"no kernel for aten\.\w+"):
-        compile(Function(function), (IDS[0], IDS[0], ROWS))
+        compile(Function(lambda x: torch.where((x.sum(-1, keepdim=True) > 0), x, 0.0)), (ROWS,))
 
 
 def test_integers_are_not_booleans() -> None:

@@ -20,7 +20,14 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue
-from xdsl.irdl import irdl_attr_definition, irdl_op_definition, param_def, prop_def, result_def, var_operand_def
+from xdsl.irdl import (
+    irdl_attr_definition,
+    irdl_op_definition,
+    param_def,
+    prop_def,
+    result_def,
+    var_operand_def,
+)
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
@@ -32,7 +39,10 @@ Setting = int | float | str | tuple[int, ...]
 
 @irdl_attr_definition
 class HostNodeAttr(ParametrizedAttribute):
-    """One operation of a host value on earlier ones: `#plena.host_node<cumsum(2) {dim = 1 : i64} : tensor<2x4xi64>>`."""
+    """One operation of a host value on earlier ones.
+
+    `#plena.host_node<cumsum(2) {dim = 1 : i64} : tensor<2x4xi64>>`.
+    """
 
     name = "plena.host_node"
     operation: StringAttr = param_def()
@@ -42,11 +52,16 @@ class HostNodeAttr(ParametrizedAttribute):
 
     @staticmethod
     def of(
-        operation: str, operands: Sequence[int], settings: Mapping[str, Setting], result: TensorType[Attribute]
+        operation: str,
+        operands: Sequence[int],
+        settings: Mapping[str, Setting],
+        result: TensorType[Attribute],
     ) -> HostNodeAttr:
         """The attribute of plain data."""
         named = DictionaryAttr({name: _setting(value) for name, value in settings.items()})
-        return HostNodeAttr(StringAttr(operation), DenseArrayBase.from_list(i64, list(operands)), named, result)
+        return HostNodeAttr(
+            StringAttr(operation), DenseArrayBase.from_list(i64, list(operands)), named, result
+        )
 
     @property
     def plain_settings(self) -> dict[str, Setting]:
@@ -83,19 +98,27 @@ class HostValueAttr(ParametrizedAttribute):
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
         with parser.in_angle_brackets():
-            return [ArrayAttr(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: _parse_node(parser)))]
+            return [
+                ArrayAttr(
+                    parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: _parse_node(parser))
+                )
+            ]
 
     def verify(self) -> None:
         if not self.nodes.data:
             raise VerifyException("plena.host_value: needs an operation")
         for number, node in enumerate(self.nodes.data):
             if any(not 0 <= operand < number for operand in node.operands.get_values()):
-                raise VerifyException(f"plena.host_value: operands of {node.operation.data} do not come before it")
+                raise VerifyException(
+                    f"plena.host_value: operands of {node.operation.data} do not come before it"
+                )
 
     @property
     def symbols(self) -> list[str]:
         """The constants that it reads."""
-        return [str(n.plain_settings.get("symbol")) for n in self.nodes.data if n.operation.data == "constant"]
+        return [
+            str(n.plain_settings.get("symbol")) for n in self.nodes.data if n.operation.data == "constant"
+        ]
 
 
 def _setting(value: Setting) -> Attribute:
@@ -166,10 +189,13 @@ class HostOp(PlenaOp):
         )
 
     def verify_(self) -> None:
-        self.require(self.value.nodes.data[-1].result == self.result.type, "the result is the value's last operation")
+        self.require(
+            self.value.nodes.data[-1].result == self.result.type, "the result is the value's last operation"
+        )
         for node in self.value.nodes.data:
             if node.operation.data == "input":
                 index = node.plain_settings.get("index")
                 self.require(
-                    isinstance(index, int) and 0 <= index < len(self.inputs), "an input is none of the operands"
+                    isinstance(index, int) and 0 <= index < len(self.inputs),
+                    "an input is none of the operands",
                 )

@@ -77,7 +77,18 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, DataOp, HostOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [
+        BufferOp,
+        ConstantOp,
+        DataOp,
+        HostOp,
+        ViewOp,
+        AddressOp,
+        ElementwiseOp,
+        LanewiseOp,
+        LanesYieldOp,
+        *TILE_OPS,
+    ],
     [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 

@@ -57,7 +57,9 @@ def value_of(attribute: HostValueAttr) -> HostValue:
     for node in attribute.nodes.data:
         dtype = dtype_of(node.result.get_element_type())
         if dtype is None:
-            raise PlenaError(f"host values have no elements of {node.result.get_element_type()}", "plena.host")
+            raise PlenaError(
+                f"host values have no elements of {node.result.get_element_type()}", "plena.host"
+            )
         settings = tuple(sorted(node.plain_settings.items()))
         operands = tuple(int(n) for n in node.operands.get_values())
         nodes.append(Node(node.operation.data, operands, settings, dtype, tuple(node.result.get_shape())))

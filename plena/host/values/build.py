@@ -1,4 +1,4 @@
-"""Building host values as torch would: element types of operands are promoted, negative dimensions counted from the end."""
+"""Building host values as torch would: types of operands are promoted, negative dimensions counted from the end."""
 
 from __future__ import annotations
 

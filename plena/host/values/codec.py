@@ -64,7 +64,9 @@ def _node(entry: object, number: int, where: str) -> Node:
     if not all(_is_whole(n) and n >= 0 for n in shape) or prod(shape) > LARGEST:
         raise PlenaError(f"{shape} is no shape", where)
     if set(settings) != set(known.settings):
-        raise PlenaError(f"`{name}` takes {', '.join(known.settings) or 'no settings'}, not {', '.join(settings)}", where)
+        raise PlenaError(
+            f"`{name}` takes {', '.join(known.settings) or 'no settings'}, not {', '.join(settings)}", where
+        )
     read = {key: _setting(settings[key], kind, f"{where}, {key}") for key, kind in known.settings.items()}
     return Node(name, tuple(operands), tuple(sorted(read.items())), dtype, tuple(shape))
 

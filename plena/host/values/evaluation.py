@@ -42,7 +42,9 @@ def evaluate(
         except ValueError as error:
             origin = sorted(value.part(number).inputs)
             given = ", ".join(names[n] if n < len(names) else f"input {n}" for n in origin) or "constants"
-            raise PlenaError(f"`{node.operation}` of what is computed of {given}: {error}", f"staging {given}", HINT) from None
+            raise PlenaError(
+                f"`{node.operation}` of what is computed of {given}: {error}", f"staging {given}", HINT
+            ) from None
     return arrays[-1]
 
 

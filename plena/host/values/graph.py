@@ -128,7 +128,13 @@ class HostValue:
         places: Mapping[int, int] = {n: i for i, n in enumerate(sorted(needed))}
         return HostValue(
             tuple(
-                Node(node.operation, tuple(places[o] for o in node.operands), node.settings, node.dtype, node.shape)
+                Node(
+                    node.operation,
+                    tuple(places[o] for o in node.operands),
+                    node.settings,
+                    node.dtype,
+                    node.shape,
+                )
                 for node in (self.nodes[n] for n in sorted(needed))
             )
         )

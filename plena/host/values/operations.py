@@ -45,7 +45,9 @@ OPERATIONS: dict[str, Operation] = {}
 """Every operation by name; `input` and `constant` are what the evaluator gives."""
 
 
-def operation(name: str, operands: int | None, *, alike: bool = True, **settings: str) -> Callable[[Function], Function]:
+def operation(
+    name: str, operands: int | None, *, alike: bool = True, **settings: str
+) -> Callable[[Function], Function]:
     """Registers what an operation computes."""
 
     def register(function: Function) -> Function:
@@ -81,7 +83,10 @@ def _checked(divide: Callable[[Array, Array], Array]) -> Function:
     """Division of integers, which has no result for 0."""
 
     def compute(settings: Settings, x: Array, y: Array) -> Array:
-        if x.dtype.kind != "f" and (zeros := np.argwhere(np.broadcast_to(y == 0, np.broadcast(x, y).shape))).size:
+        if (
+            x.dtype.kind != "f"
+            and (zeros := np.argwhere(np.broadcast_to(y == 0, np.broadcast(x, y).shape))).size
+        ):
             raise ValueError(f"integers are divided by zero at {zeros[0].tolist()}")
         return divide(x, y)
 
@@ -366,7 +371,9 @@ def _require_inside(index: Array, size: int, what: str, low: int = 0) -> None:
     outside = np.argwhere((index < low) | (index >= size))
     if outside.size:
         at = tuple(int(n) for n in outside[0])
-        raise ValueError(f"{index[at]} at {list(at)} is out of range: {what} has {size}, from {low} to {size - 1}")
+        raise ValueError(
+            f"{index[at]} at {list(at)} is out of range: {what} has {size}, from {low} to {size - 1}"
+        )
 
 
 @operation("gather", 2, alike=False, dim="integer")
@@ -388,7 +395,9 @@ def _index(settings: Settings, x: Array, *indices: Array) -> Array:
     """x with dimensions `dims` indexed by tensors that broadcast, as numpy and torch do."""
     dims = settings["dims"]
     if len(dims) != len(indices) or any(not 0 <= dim < x.ndim for dim in dims):
-        raise StructureError(f"{len(indices)} tensors do not index dimensions {list(dims)} of {list(x.shape)}")
+        raise StructureError(
+            f"{len(indices)} tensors do not index dimensions {list(dims)} of {list(x.shape)}"
+        )
     key: list[Any] = [slice(None)] * x.ndim
     for dim, index in zip(dims, indices, strict=True):
         _require_inside(index, x.shape[dim], f"dimension {dim} of {list(x.shape)}", -x.shape[dim])

@@ -46,7 +46,11 @@ def test_an_index_beyond_a_table_is_named_with_its_input_and_place() -> None:
     shifted = build.index(table, [0], [build.binary("add", positions(), build.full(2, "int64"))])
     with pytest.raises(PlenaError) as error:
         evaluate(shifted, [np.array([[5, 6, 7, 1], [5, 6, 7, 8]])], _constant, ["input_ids"])
-    assert "input_ids" in str(error.value) and "6 at [0, 2]" in str(error.value) and "from -6 to 5" in str(error.value)
+    assert (
+        "input_ids" in str(error.value)
+        and "6 at [0, 2]" in str(error.value)
+        and "from -6 to 5" in str(error.value)
+    )
 
 
 def test_whole_numbers_divided_by_zero_are_named() -> None:
