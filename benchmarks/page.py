@@ -70,7 +70,7 @@ def _head() -> Iterator[str]:
 Written by `make bench`; nobody edits this page. Counts are exact and come from `tests/budgets`: a program that gets
 longer or slower fails the tests, one that gets better is recorded. `make bench-quick` counts the short ones and prints.
 
-Static instructions, dynamic instructions, cycles under both timing profiles, waits for HBM apart; shipped settings
+Static instructions, dynamic instructions, cycles under every timing profile, waits for HBM apart; shipped settings
 unless the row says otherwise. The public compiler's figures are copied into `benchmarks/data/public_compiler.json`:
 """
     yield f"> {PUBLIC['source']}. {PUBLIC['counting']}\n"

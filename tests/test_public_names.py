@@ -26,7 +26,7 @@ def test_names() -> None:
 
 
 def test_packages_do_not_shadow_functions() -> None:
-    import plena.lifting.code
+    import plena.lifting.flat_program
     import plena.verification.findings
 
     assert callable(plena.lift) and callable(plena.verify)

@@ -8,8 +8,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from plena.api.program import Program
 from plena.kernels.schedule import Objective
-from plena.lifting.code import Code
-from plena.lifting.code import Program as Source
+from plena.lifting.flat_program import FlatProgram
+from plena.lifting.flat_program import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.machine.target import Target
 from plena.optimizing.optimizer import optimized
@@ -17,7 +17,7 @@ from plena.timing.registry import DEFAULT_TIMING
 
 
 def optimize(
-    program: Source | Code | ModuleOp,
+    program: Source | FlatProgram | ModuleOp,
     target: Target | None = None,
     *,
     max_instructions: int | None = None,

@@ -14,7 +14,7 @@ _MASKED = -1e4
 
 
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
-    """What `aten.constant` says of a tensor that may be a mask: `band`, `fill`, `blind` and `wide`; or `counts`."""
+    """What `aten.constant` says of a tensor: of a mask `band`, `fill`, `blind`, `wide`, `infinite`; of integers `counts`."""
     if tensor.ndim == 0 or tensor.numel() == 0:
         return {}
     if tensor.dtype != torch.bool and not tensor.is_floating_point():
@@ -32,6 +32,7 @@ def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
         "fill": None if band is None else FloatAttr(float(tensor.min()), f64),
         "blind": None if bool((highest > -ABSORBING).all()) else UnitAttr(),
         "wide": None if moderate else UnitAttr(),
+        "infinite": None if bool(tensor.isfinite().all()) else UnitAttr(),
     }
 
 

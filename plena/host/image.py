@@ -18,7 +18,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
-from plena.machine.scalar_codes import scalar_bf16_round
+from plena.machine.scalar_codes import scalar_bf16_round, within_bf16
 from plena.machine.target import Target
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -92,7 +92,7 @@ def stage(
             )
             continue
         given = bf16_from_bits(part) if is_bf16_bits else part.astype(np.float32, copy=False)
-        stored = _scaled(placement, given)
+        stored = _scaled(placement, within_bf16(given))
         if placement.memory == "hbm":
             _stage_hbm(placement, offset, stored, preload, target, loss)
         elif placement.memory == "vector":
@@ -100,6 +100,25 @@ def stage(
         else:
             _write(preload.fp, placement, placement.address + offset, stored.astype(np.float16))
     loss.report()
+
+
+def require_finite(placement: TensorPlacement, values: Array, name: str) -> None:
+    """Refuses infinities and NaN, which no number format of the machine holds, where they are no mask of attention.
+
+    Raises:
+        PlenaError: which number it is, and where.
+    """
+    if values.dtype.kind != "f" or any(step.reads_numbers for step in placement.view):
+        return
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(bf16_round(values.astype(np.float32))))
+    if wrong.size:
+        at = tuple(int(n) for n in wrong[0])
+        raise PlenaError(
+            f"{values[at]:g} at {list(at)} is held by no number format of the machine",
+            name,
+            "Give inputs for which it is finite, or choose a number such as -1e4 in the model.",
+        )
 
 
 def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> Array:
@@ -131,7 +150,7 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
     """
     array, is_bf16_bits = source_array(values)
     whole = bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
-    matrices = _scaled(placement, _apply(placement, whole))
+    matrices = _scaled(placement, within_bf16(_apply(placement, whole)))
     if placement.memory == "hbm":
         number_format = placement.number_format(target)
         columns = matrices.shape[-1]

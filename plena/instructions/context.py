@@ -13,7 +13,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import BufferOp, TileOp, root_of
 from plena.dialects.tile.operation import TileOpT
 from plena.errors import CompileError
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 
 
@@ -25,13 +25,13 @@ class Lowering:
     plane, base register 0). `indices` maps tile-level loop indices to the new ones.
     """
 
-    kernel: KernelBuilder
+    builder: InstructionBuilder
     scale_plane: int
     indices: dict[SSAValue, Linear] = field(default_factory=dict[SSAValue, Linear])
 
     @property
     def target(self) -> Target:
-        return self.kernel.target
+        return self.builder.target
 
     def at(self, buffer: SSAValue) -> Linear:
         """The address of a buffer or view as a linear expression over the new loop indices."""
@@ -46,8 +46,8 @@ class Lowering:
 
     def load(self, word: SSAValue) -> SSAValue:
         """A new f cell holding an FP SRAM word."""
-        cell = self.kernel.f_cell()
-        self.kernel.emit("S_LD_FP", dst=cell, base=self.at(word))
+        cell = self.builder.f_cell()
+        self.builder.emit("S_LD_FP", dst=cell, base=self.at(word))
         return cell
 
 

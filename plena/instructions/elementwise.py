@@ -34,18 +34,18 @@ def lower_elementwise(op: ElementwiseOp, ctx: Lowering) -> None:
 
     Words are loaded before the loops; zero is in f0 already.
     """
-    kernel, vlen = ctx.kernel, ctx.target.vlen
+    builder, vlen = ctx.builder, ctx.target.vlen
     panels = {"out": op.out_panels, "in": op.in_panels}
     bases = {kind: [ctx.at(p.buffer) for p in group] for kind, group in panels.items()}
     scratch = Linear() if op.scratch is None else ctx.at(op.scratch)
-    cells = {word: word_cell(ctx, word) for word in op.words}
+    cells = {word: word_cell(ctx, word) for word in op.scalars}
     plan = plan_of(op)
     if plan.scratch and op.scratch is None:
         raise CompileError(f"tile.elementwise needs {plan.scratch} rows of scratch", hint="give it a buffer")
     rows, blocks = op.size
     if all(p.block == rows * p.row for group in panels.values() for p in group):
         rows, blocks = rows * blocks, 1
-    with kernel.loop(blocks) as block, kernel.loop(rows) as row:
+    with builder.loop(blocks) as block, builder.loop(rows) as row:
 
         def row_at(place: Place) -> Linear:
             kind, number = place
@@ -58,7 +58,7 @@ def lower_elementwise(op: ElementwiseOp, ctx: Lowering) -> None:
             return row_at(plan.places[value])
 
         for step in op.steps:
-            cell = None if step.word is None else cells[step.word]
+            cell = None if step.scalar is None else cells[step.scalar]
             other = None if step.b is None or cell is not None else address(step.b)
             _emit(ctx, step.kind.data, address(step.result), address(step.a), other, cell)
         for value, home in plan.moves:
@@ -69,22 +69,23 @@ def _emit(
     ctx: Lowering, kind: str, dst: Linear, a: Linear, other: Linear | None, cell: SSAValue | None
 ) -> None:
     """dst = kind(a), kind(a, other row) or kind(a, number in a cell)."""
-    kernel = ctx.kernel
+    builder = ctx.builder
     if kind == "copy":
-        kernel.emit("V_ADD_VF", dst=dst, a=a, b=kernel.f0)
+        # Minus zero less zero is minus zero; their sum is not.
+        builder.emit("V_SUB_VF", dst=dst, a=a, b=builder.f0)
     elif other is not None:
-        kernel.emit(_ROWS[kind], dst=dst, a=a, b=other)
+        builder.emit(_ROWS[kind], dst=dst, a=a, b=other)
     elif cell is None:
-        kernel.emit(_UNARY[kind], dst=dst, a=a)
+        builder.emit(_UNARY[kind], dst=dst, a=a)
     elif kind == "reverse_sub":
-        kernel.emit("V_SUB_VF", dst=dst, a=a, b=cell, order=1)
+        builder.emit("V_SUB_VF", dst=dst, a=a, b=cell, order=1)
     else:
-        kernel.emit(_WORDS[kind], dst=dst, a=a, b=cell)
+        builder.emit(_WORDS[kind], dst=dst, a=a, b=cell)
 
 
 def word_cell(ctx: Lowering, word: SSAValue) -> SSAValue:
-    """An f register with a word of FP SRAM; f0 if it is the constant 0."""
+    """An f register with a number of FP SRAM; f0 if it is the constant 0, which minus zero is not."""
     owner = word.owner
-    if isinstance(owner, ConstantOp) and owner.numbers == (0.0,):
-        return ctx.kernel.f0
+    if isinstance(owner, ConstantOp) and owner.is_zero:
+        return ctx.builder.f0
     return ctx.load(word)

@@ -9,34 +9,36 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.tile import NormalizeLaneGroupsOp, NormalizeRowsOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 
 
-def reduce_sum(kernel: KernelBuilder, total: SSAValue, row: Linear, start: Linear | None = None) -> None:
+def reduce_sum(
+    builder: InstructionBuilder, total: SSAValue, row: Linear, start: Linear | None = None
+) -> None:
     """total = the sum of the lanes of a row, plus the word at `start`."""
     if start is None:
-        kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
+        builder.emit("S_ADD_FP", dst=total, a=builder.f0, b=builder.f0)
     else:
-        kernel.emit("S_LD_FP", dst=total, base=start)
-    kernel.emit("V_RED_SUM", acc=total, a=row)
+        builder.emit("S_LD_FP", dst=total, base=start)
+    builder.emit("V_RED_SUM", acc=total, a=row)
 
 
 def add_blocks(
-    kernel: KernelBuilder, x: Linear, blocks: int, block: int, total: Linear, mask: Linear | None
+    builder: InstructionBuilder, x: Linear, blocks: int, block: int, total: Linear, mask: Linear | None
 ) -> Linear:
     """The row that is the sum of the column blocks of a row; the last one is multiplied by the mask first."""
     if mask is not None:
-        kernel.emit("V_MUL_VV", dst=total, a=x + (blocks - 1) * block, b=mask)
+        builder.emit("V_MUL_VV", dst=total, a=x + (blocks - 1) * block, b=mask)
         if blocks > 1:
-            with kernel.loop(blocks - 1) as b:
-                kernel.emit("V_ADD_VV", dst=total, a=total, b=x + b * block)
+            with builder.loop(blocks - 1) as b:
+                builder.emit("V_ADD_VV", dst=total, a=total, b=x + b * block)
         return total
     if blocks == 1:
         return x
-    kernel.emit("V_ADD_VV", dst=total, a=x, b=x + block)
+    builder.emit("V_ADD_VV", dst=total, a=x, b=x + block)
     if blocks > 2:
-        with kernel.loop(blocks - 2) as b:
-            kernel.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
+        with builder.loop(blocks - 2) as b:
+            builder.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
     return total
 
 
@@ -44,34 +46,34 @@ def add_blocks(
 class _Constants:
     """A norm's constants, and the cell it computes its factor in."""
 
-    kernel: KernelBuilder
+    builder: InstructionBuilder
     eps: Linear
     inverse: SSAValue
     total: SSAValue
 
     @staticmethod
     def of(op: NormalizeRowsOp | NormalizeLaneGroupsOp, ctx: Lowering) -> _Constants:
-        return _Constants(ctx.kernel, ctx.at(op.eps), ctx.load(op.inverse), ctx.kernel.f_cell())
+        return _Constants(ctx.builder, ctx.at(op.eps), ctx.load(op.inverse), ctx.builder.f_cell())
 
     def factor(self, squares: Linear) -> None:
         """total = 1 / sqrt(inverse * (eps + the sum of a row of squares))."""
-        kernel, total = self.kernel, self.total
-        reduce_sum(kernel, total, squares, self.eps)
-        kernel.emit("S_MUL_FP", dst=total, a=total, b=self.inverse)
-        kernel.emit("S_SQRT_FP", dst=total, a=total)
-        kernel.emit("S_RECI_FP", dst=total, a=total)
+        builder, total = self.builder, self.total
+        reduce_sum(builder, total, squares, self.eps)
+        builder.emit("S_MUL_FP", dst=total, a=total, b=self.inverse)
+        builder.emit("S_SQRT_FP", dst=total, a=total)
+        builder.emit("S_RECI_FP", dst=total, a=total)
 
     def mean(self, row: Linear) -> None:
         """total = the mean of a row of sums."""
-        reduce_sum(self.kernel, self.total, row)
-        self.kernel.emit("S_MUL_FP", dst=self.total, a=self.total, b=self.inverse)
+        reduce_sum(self.builder, self.total, row)
+        self.builder.emit("S_MUL_FP", dst=self.total, a=self.total, b=self.inverse)
 
 
 @dataclass(frozen=True)
 class _Row:
     """One row being normalised. `mean` is the cell to subtract, None where nothing is."""
 
-    kernel: KernelBuilder
+    builder: InstructionBuilder
     x: Linear
     x_block: int
     out: Linear
@@ -81,46 +83,46 @@ class _Row:
 
     def square(self, b: Linear, dst: Linear, mask: Linear | None) -> None:
         """dst = the squares of the deviations of block b; the deviations go to the output."""
-        kernel, x, out = self.kernel, self.x + b * self.x_block, self.out + b * self.out_block
+        builder, x, out = self.builder, self.x + b * self.x_block, self.out + b * self.out_block
         if self.mean is None:
-            kernel.emit("V_MUL_VV", dst=dst, a=x, b=x)
+            builder.emit("V_MUL_VV", dst=dst, a=x, b=x)
             if mask is not None:
-                kernel.emit("V_MUL_VV", dst=dst, a=dst, b=mask)
+                builder.emit("V_MUL_VV", dst=dst, a=dst, b=mask)
             return
-        kernel.emit("V_SUB_VF", dst=out, a=x, b=self.mean)
+        builder.emit("V_SUB_VF", dst=out, a=x, b=self.mean)
         if mask is not None:
-            kernel.emit("V_MUL_VV", dst=out, a=out, b=mask)
-        kernel.emit("V_MUL_VV", dst=dst, a=out, b=out)
+            builder.emit("V_MUL_VV", dst=out, a=out, b=mask)
+        builder.emit("V_MUL_VV", dst=dst, a=out, b=out)
 
     def add_squares(self, blocks: int, total: Linear, spare: Linear) -> None:
         """total = the sum of the squares over the blocks: the masked last one first, else the first one first."""
         first = 0 if self.mask is None else blocks - 1
         self.square(Linear(first), total, self.mask)
         if blocks > 1:
-            with self.kernel.loop(blocks - 1) as b:
+            with self.builder.loop(blocks - 1) as b:
                 self.square(b + (1 if self.mask is None else 0), spare, None)
-                self.kernel.emit("V_ADD_VV", dst=total, a=total, b=spare)
+                self.builder.emit("V_ADD_VV", dst=total, a=total, b=spare)
 
     def scale(self, blocks: int, factor: SSAValue) -> None:
         """out = deviations * factor."""
         source, block = (self.x, self.x_block) if self.mean is None else (self.out, self.out_block)
-        with self.kernel.loop(blocks) as b:
-            self.kernel.emit("V_MUL_VF", dst=self.out + b * self.out_block, a=source + b * block, b=factor)
+        with self.builder.loop(blocks) as b:
+            self.builder.emit("V_MUL_VF", dst=self.out + b * self.out_block, a=source + b * block, b=factor)
 
 
 @lowers(NormalizeRowsOp)
 def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     """Two passes: deviations are written to the output as soon as the mean is known, squares are made of them."""
-    kernel, vlen = ctx.kernel, ctx.target.vlen
+    builder, vlen = ctx.builder, ctx.target.vlen
     blocks, layer = op.blocks, op.kind == "layer"
     x, out, scratch = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
     mask = None if op.mask is None else ctx.at(op.mask)
     constants = _Constants.of(op, ctx)
     mean = constants.total if layer else None
-    with kernel.loop(op.rows) as r:
-        row = _Row(kernel, x + r * vlen, op.x_block, out + r * vlen, op.out_block, mask, mean)
+    with builder.loop(op.rows) as r:
+        row = _Row(builder, x + r * vlen, op.x_block, out + r * vlen, op.out_block, mask, mean)
         if layer:
-            constants.mean(add_blocks(kernel, row.x, blocks, row.x_block, scratch, mask))
+            constants.mean(add_blocks(builder, row.x, blocks, row.x_block, scratch, mask))
         row.add_squares(blocks, scratch, scratch + vlen)
         constants.factor(scratch)
         row.scale(blocks, constants.total)
@@ -129,7 +131,7 @@ def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
 @lowers(NormalizeLaneGroupsOp)
 def lower_normalize_lane_groups(op: NormalizeLaneGroupsOp, ctx: Lowering) -> None:
     """Per group a masked row is summed; the groups' means and factors are put together as rows by the masks."""
-    kernel, vlen = ctx.kernel, ctx.target.vlen
+    builder, vlen = ctx.builder, ctx.target.vlen
     x, out, scratch, masks = (ctx.at(v) for v in (op.x, op.out, op.scratch, op.masks))
     constants = _Constants.of(op, ctx)
     total = constants.total
@@ -140,25 +142,25 @@ def lower_normalize_lane_groups(op: NormalizeLaneGroupsOp, ctx: Lowering) -> Non
         for first, count in ((0, 1), (1, op.groups - 1)):
             if not count:
                 continue
-            with kernel.loop(count) as g:
+            with builder.loop(count) as g:
                 mask = masks + (g + first) * vlen
-                kernel.emit("V_MUL_VV", dst=part, a=source, b=mask)
+                builder.emit("V_MUL_VV", dst=part, a=source, b=mask)
                 if root:
                     constants.factor(part)
                 else:
                     constants.mean(part)
                 if not first:
-                    kernel.emit("V_MUL_VF", dst=row_of_factors, a=mask, b=total)
+                    builder.emit("V_MUL_VF", dst=row_of_factors, a=mask, b=total)
                 else:
-                    kernel.emit("V_MUL_VF", dst=part, a=mask, b=total)
-                    kernel.emit("V_ADD_VV", dst=row_of_factors, a=row_of_factors, b=part)
+                    builder.emit("V_MUL_VF", dst=part, a=mask, b=total)
+                    builder.emit("V_ADD_VV", dst=row_of_factors, a=row_of_factors, b=part)
 
-    with kernel.loop(op.blocks) as b, kernel.loop(op.rows) as r:
+    with builder.loop(op.blocks) as b, builder.loop(op.rows) as r:
         source, dst = x + b * op.x_block + r * vlen, out + b * op.out_block + r * vlen
         if op.kind == "layer":
             each_group(source, root=False)
-            kernel.emit("V_SUB_VV", dst=dst, a=source, b=row_of_factors)
+            builder.emit("V_SUB_VV", dst=dst, a=source, b=row_of_factors)
             source = dst
-        kernel.emit("V_MUL_VV", dst=squares, a=source, b=source)
+        builder.emit("V_MUL_VV", dst=squares, a=source, b=source)
         each_group(squares, root=True)
-        kernel.emit("V_MUL_VV", dst=dst, a=source, b=row_of_factors)
+        builder.emit("V_MUL_VV", dst=dst, a=source, b=row_of_factors)

@@ -27,22 +27,22 @@ def _blocks(
     op: MatmulOp, ctx: Lowering, out: Linear, x: Linear, w: Linear, blocks: int, columns: int
 ) -> None:
     """`blocks` column blocks of `columns` output columns each."""
-    target, kernel = ctx.target, ctx.kernel
+    target, builder = ctx.target, ctx.builder
     step = target.blen * target.mlen
     product = "M_TMM" if op.transposed else "M_MM"
     with (
-        kernel.loop(blocks) as n,
-        kernel.loop(ceil_div(columns, target.blen)) as column,
-        kernel.loop(ceil_div(op.rows, target.blen)) as row,
+        builder.loop(blocks) as n,
+        builder.loop(ceil_div(columns, target.blen)) as column,
+        builder.loop(ceil_div(op.rows, target.blen)) as row,
     ):
-        with kernel.loop(op.k_tiles) as k:
-            kernel.emit(
+        with builder.loop(op.k_tiles) as k:
+            builder.emit(
                 product,
                 mat=w + k * op.w_k + n * op.w_n + column * step,
                 vec=x + k * op.x_block + row * step,
             )
         dst = out + n * op.out_block + row * step + column * target.blen
-        kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)
+        builder.emit("M_MM_WO", dst=dst, stride=builder.gp0)
 
 
 @lowers(MatmulPairOp)
@@ -54,18 +54,18 @@ def lower_matmul_pair(op: MatmulPairOp, ctx: Lowering) -> None:
     same, and a pointer of either kind serves two products. The reduction ascends in both: the address planner does
     better with one order of pointers than with a turn.
     """
-    target, kernel = ctx.target, ctx.kernel
+    target, builder = ctx.target, ctx.builder
     step = target.blen * target.mlen
     out, x, copy, w = (ctx.at(v) for v in op.operands)
     product = "M_TMM" if op.transposed else "M_MM"
     sub_blocks, k_tiles = target.mlen // target.blen, op.k_tiles
 
     def block(mat: Linear, vec: Linear, dst: Linear) -> None:
-        with kernel.loop(k_tiles) as k:
-            kernel.emit(product, mat=mat + k * target.tile, vec=vec + k * op.block)
-        kernel.emit("M_MM_WO", dst=dst, stride=kernel.gp0)
+        with builder.loop(k_tiles) as k:
+            builder.emit(product, mat=mat + k * target.tile, vec=vec + k * op.block)
+        builder.emit("M_MM_WO", dst=dst, stride=builder.gp0)
 
-    with kernel.loop(sub_blocks) as j, kernel.loop(sub_blocks) as r:
+    with builder.loop(sub_blocks) as j, builder.loop(sub_blocks) as r:
         first = out + r * step + j * target.blen
         second = out + op.out_block + j * step + r * target.blen
         block(w + j * step, x + r * step, first)
@@ -75,34 +75,34 @@ def lower_matmul_pair(op: MatmulPairOp, ctx: Lowering) -> None:
 @lowers(PackOp)
 def lower_pack(op: PackOp, ctx: Lowering) -> None:
     """One product with the packing tile per row block, one write-out of all slices per column block."""
-    target, kernel = ctx.target, ctx.kernel
+    target, builder = ctx.target, ctx.builder
     out, x, p = (ctx.at(v) for v in op.operands)
-    with kernel.loop(op.blocks) as k:
-        with kernel.loop(op.sets or 1) as s, kernel.loop(op.row_blocks) as b:
+    with builder.loop(op.blocks) as k:
+        with builder.loop(op.sets or 1) as s, builder.loop(op.row_blocks) as b:
             slot = s * op.row_blocks + b
             vec = x + k * op.x_block + s * op.x_set + b * op.x_row_block
-            kernel.emit("M_BTMM", mat=p + slot * target.hlen, vec=vec)
-        kernel.emit("M_BMM_WO", dst=out + k * op.out_block)
+            builder.emit("M_BTMM", mat=p + slot * target.hlen, vec=vec)
+        builder.emit("M_BMM_WO", dst=out + k * op.out_block)
 
 
 @lowers(BroadcastMatmulOp)
 def lower_broadcast_matmul(op: BroadcastMatmulOp, ctx: Lowering) -> None:
     """Slices of every reduction tile accumulate before one write-out."""
-    target, kernel = ctx.target, ctx.kernel
+    target, builder = ctx.target, ctx.builder
     out, x, w = (ctx.at(v) for v in op.operands)
     whole, slices = op.k_tiles, op.slices
 
     def tile(mat: Linear, vec: Linear, count: int) -> None:
-        with kernel.loop(count) as c:
+        with builder.loop(count) as c:
             product = "M_BTMM" if op.transposed else "M_BMM"
-            kernel.emit(product, mat=mat + c * target.hlen, vec=vec + c * target.tile)
+            builder.emit(product, mat=mat + c * target.hlen, vec=vec + c * target.tile)
 
-    with kernel.loop(op.n_tiles) as n:
+    with builder.loop(op.n_tiles) as n:
         mat = w + n * op.w_n
         if whole:
-            with kernel.loop(whole) as k:
+            with builder.loop(whole) as k:
                 tile(mat + k * op.w_k, x + k * op.x_block, target.broadcast_amount)
         if slices:
             tile(mat + whole * op.w_k, x + whole * op.x_block, slices)
         if not op.partial:
-            kernel.emit("M_BMM_WO", dst=out + n * op.out_block)
+            builder.emit("M_BMM_WO", dst=out + n * op.out_block)

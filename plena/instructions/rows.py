@@ -12,108 +12,108 @@ from plena.instructions.context import Lowering, lowers
 @lowers(SplatOp)
 def lower_splat(op: SplatOp, ctx: Lowering) -> None:
     dst, values = (ctx.at(v) for v in op.operands)
-    with ctx.kernel.loop(op.rows) as row:
-        ctx.kernel.emit("S_MAP_V_FP", dst=dst + row * op.dst_row, base=values)
+    with ctx.builder.loop(op.rows) as row:
+        ctx.builder.emit("S_MAP_V_FP", dst=dst + row * op.dst_row, base=values)
 
 
 @lowers(ZeroOp)
 def lower_zero(op: ZeroOp, ctx: Lowering) -> None:
     """A shift by VLEN lanes leaves nothing of a row, not even of NaN or infinity (plena_isa.md section 3.8)."""
-    kernel, vlen = ctx.kernel, ctx.target.vlen
+    builder, vlen = ctx.builder, ctx.target.vlen
     dst = ctx.at(op.operands[0])
-    with kernel.loop(op.rows) as row:
-        kernel.emit("V_SHFT_V", dst=dst + row * vlen, a=dst + row * vlen, amount=vlen)
+    with builder.loop(op.rows) as row:
+        builder.emit("V_SHFT_V", dst=dst + row * vlen, a=dst + row * vlen, amount=vlen)
 
 
 def _exponentials(ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue) -> None:
     """x = exp(x - maximum) for every block of a row."""
-    kernel = ctx.kernel
-    with kernel.loop(blocks) as b:
+    builder = ctx.builder
+    with builder.loop(blocks) as b:
         at = x + b * block
-        kernel.emit("V_SUB_VF", dst=at, a=at, b=maximum)
-        kernel.emit("V_EXP_V", dst=at, a=at)
+        builder.emit("V_SUB_VF", dst=at, a=at, b=maximum)
+        builder.emit("V_EXP_V", dst=at, a=at)
 
 
 def _add_blocks(ctx: Lowering, total: Linear, x: Linear, blocks: int, block: int) -> None:
     """The row `total` = the sum of two or more blocks of a row."""
-    kernel = ctx.kernel
-    kernel.emit("V_ADD_VV", dst=total, a=x, b=x + block)
+    builder = ctx.builder
+    builder.emit("V_ADD_VV", dst=total, a=x, b=x + block)
     if blocks > 2:
-        with kernel.loop(blocks - 2) as b:
-            kernel.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
+        with builder.loop(blocks - 2) as b:
+            builder.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
 
 
 def _row_sum(ctx: Lowering, x: Linear, blocks: int, block: int, scratch: Linear, total: SSAValue) -> None:
     """total += the sum over all blocks of a row, added lane by lane before the one reduction."""
-    kernel = ctx.kernel
+    builder = ctx.builder
     if blocks == 1:
-        kernel.emit("V_RED_SUM", acc=total, a=x)
+        builder.emit("V_RED_SUM", acc=total, a=x)
         return
     _add_blocks(ctx, scratch, x, blocks, block)
-    kernel.emit("V_RED_SUM", acc=total, a=scratch)
+    builder.emit("V_RED_SUM", acc=total, a=scratch)
 
 
 def _chunked_row_sum(
     ctx: Lowering, x: Linear, blocks: int, block: int, chunk: int, scratch: Linear, total: SSAValue
 ) -> None:
     """As _row_sum, `chunk` blocks at a time: the sums of chunks are added in the second row of `scratch`."""
-    kernel, lanes = ctx.kernel, scratch + ctx.target.vlen
+    builder, lanes = ctx.builder, scratch + ctx.target.vlen
     whole, rest = divmod(blocks, chunk)
     _add_blocks(ctx, lanes, x, chunk, block)
     if whole > 1:
-        with kernel.loop(whole - 1) as c:
+        with builder.loop(whole - 1) as c:
             _add_blocks(ctx, scratch, x + (c + 1) * (chunk * block), chunk, block)
-            kernel.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch)
+            builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch)
     if rest:
         last = x + whole * chunk * block
         if rest > 1:
             _add_blocks(ctx, scratch, last, rest, block)
-        kernel.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch if rest > 1 else last)
-    kernel.emit("V_RED_SUM", acc=total, a=lanes)
+        builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch if rest > 1 else last)
+    builder.emit("V_RED_SUM", acc=total, a=lanes)
 
 
 def _exponentials_and_sum(
     ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, total: SSAValue
 ) -> None:
     """x = exp(x - maximum) for every block of a row, total += their sum, block by block."""
-    kernel = ctx.kernel
-    with kernel.loop(blocks) as b:
+    builder = ctx.builder
+    with builder.loop(blocks) as b:
         at = x + b * block
-        kernel.emit("V_SUB_VF", dst=at, a=at, b=maximum)
-        kernel.emit("V_EXP_V", dst=at, a=at)
-        kernel.emit("V_RED_SUM", acc=total, a=at)
+        builder.emit("V_SUB_VF", dst=at, a=at, b=maximum)
+        builder.emit("V_EXP_V", dst=at, a=at)
+        builder.emit("V_RED_SUM", acc=total, a=at)
 
 
 def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, floor: Linear) -> None:
     """total = 0, or NaN where the maximum is the floor: 0 / (maximum - floor)."""
-    kernel = ctx.kernel
-    kernel.emit("S_LD_FP", dst=total, base=floor)
-    kernel.emit("S_SUB_FP", dst=total, a=maximum, b=total)
-    kernel.emit("S_RECI_FP", dst=total, a=total)
-    kernel.emit("S_MUL_FP", dst=total, a=total, b=kernel.f0)
+    builder = ctx.builder
+    builder.emit("S_LD_FP", dst=total, base=floor)
+    builder.emit("S_SUB_FP", dst=total, a=maximum, b=total)
+    builder.emit("S_RECI_FP", dst=total, a=total)
+    builder.emit("S_MUL_FP", dst=total, a=total, b=builder.f0)
 
 
 @lowers(SoftmaxRowsOp)
 def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
-    kernel = ctx.kernel
+    builder = ctx.builder
     x, floor = ctx.at(op.x), ctx.at(op.floor)
     blocks, block = op.blocks, op.block
-    maximum, total = kernel.f_cell(), kernel.f_cell()
-    with kernel.loop(op.rows) as row:
+    maximum, total = builder.f_cell(), builder.f_cell()
+    with builder.loop(op.rows) as row:
         start = x + row * ctx.target.vlen
-        kernel.emit("S_LD_FP", dst=maximum, base=floor)
-        with kernel.loop(blocks) as b:
-            kernel.emit("V_RED_MAX", acc=maximum, a=start + b * block)
+        builder.emit("S_LD_FP", dst=maximum, base=floor)
+        with builder.loop(blocks) as b:
+            builder.emit("V_RED_MAX", acc=maximum, a=start + b * block)
         if op.sink:
-            kernel.emit("S_LD_FP", dst=total, base=floor)
-            kernel.emit("S_SUB_FP", dst=total, a=total, b=maximum)
-            kernel.emit("S_EXP_FP", dst=total, a=total)
+            builder.emit("S_LD_FP", dst=total, base=floor)
+            builder.emit("S_SUB_FP", dst=total, a=total, b=maximum)
+            builder.emit("S_EXP_FP", dst=total, a=total)
         elif op.undefined:
             _nothing_or_undefined(ctx, total, maximum, floor)
         elif op.start is not None:
-            kernel.emit("S_LD_FP", dst=total, base=ctx.at(op.start))
+            builder.emit("S_LD_FP", dst=total, base=ctx.at(op.start))
         else:
-            kernel.emit("S_ADD_FP", dst=total, a=kernel.f0, b=kernel.f0)
+            builder.emit("S_ADD_FP", dst=total, a=builder.f0, b=builder.f0)
         if op.scratch is None:
             _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
         else:
@@ -123,60 +123,60 @@ def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
                 _chunked_row_sum(ctx, start, blocks, block, chunk, scratch, total)
             else:
                 _row_sum(ctx, start, blocks, block, scratch, total)
-        kernel.emit("S_RECI_FP", dst=total, a=total)
-        with kernel.loop(blocks) as b:
-            kernel.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
+        builder.emit("S_RECI_FP", dst=total, a=total)
+        with builder.loop(blocks) as b:
+            builder.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
 
 
 @lowers(ResetStateOp)
 def lower_reset_state(op: ResetStateOp, ctx: Lowering) -> None:
-    kernel = ctx.kernel
+    builder = ctx.builder
     maximum, total, floor = (ctx.at(v) for v in (op.maximum, op.total, op.floor))
-    start = kernel.f_cell()
-    kernel.emit("S_LD_FP", dst=start, base=floor)
-    nothing = kernel.f0
+    start = builder.f_cell()
+    builder.emit("S_LD_FP", dst=start, base=floor)
+    nothing = builder.f0
     if op.start is not None:
-        nothing = kernel.f_cell()
-        kernel.emit("S_LD_FP", dst=nothing, base=ctx.at(op.start))
+        nothing = builder.f_cell()
+        builder.emit("S_LD_FP", dst=nothing, base=ctx.at(op.start))
     if op.sink:
-        nothing = kernel.f_cell()
-        kernel.emit("S_EXP_FP", dst=nothing, a=kernel.f0)
-    with kernel.loop(op.rows) as row:
-        kernel.emit("S_ST_FP", src=start, base=maximum + row)
-        kernel.emit("S_ST_FP", src=nothing, base=total + row)
+        nothing = builder.f_cell()
+        builder.emit("S_EXP_FP", dst=nothing, a=builder.f0)
+    with builder.loop(op.rows) as row:
+        builder.emit("S_ST_FP", src=start, base=maximum + row)
+        builder.emit("S_ST_FP", src=nothing, base=total + row)
 
 
 @lowers(OnlineSoftmaxOp)
 def lower_online_softmax(op: OnlineSoftmaxOp, ctx: Lowering) -> None:
-    kernel = ctx.kernel
+    builder = ctx.builder
     x, maxima, totals, corrections = (ctx.at(v) for v in (op.x, op.maximum, op.total, op.correction))
     blocks, block = op.blocks, op.block
-    maximum, correction, total = (kernel.f_cell() for _ in range(3))
-    with kernel.loop(op.rows) as row:
+    maximum, correction, total = (builder.f_cell() for _ in range(3))
+    with builder.loop(op.rows) as row:
         start = x + row * ctx.target.vlen
-        kernel.emit("S_LD_FP", dst=correction, base=maxima + row)
-        kernel.emit("S_ADD_FP", dst=maximum, a=correction, b=kernel.f0)
-        with kernel.loop(blocks) as b:
-            kernel.emit("V_RED_MAX", acc=maximum, a=start + b * block)
-        kernel.emit("S_ST_FP", src=maximum, base=maxima + row)
-        kernel.emit("S_SUB_FP", dst=correction, a=correction, b=maximum)
-        kernel.emit("S_EXP_FP", dst=correction, a=correction)
-        kernel.emit("S_ST_FP", src=correction, base=corrections + row)
-        kernel.emit("S_LD_FP", dst=total, base=totals + row)
-        kernel.emit("S_MUL_FP", dst=total, a=total, b=correction)
+        builder.emit("S_LD_FP", dst=correction, base=maxima + row)
+        builder.emit("S_ADD_FP", dst=maximum, a=correction, b=builder.f0)
+        with builder.loop(blocks) as b:
+            builder.emit("V_RED_MAX", acc=maximum, a=start + b * block)
+        builder.emit("S_ST_FP", src=maximum, base=maxima + row)
+        builder.emit("S_SUB_FP", dst=correction, a=correction, b=maximum)
+        builder.emit("S_EXP_FP", dst=correction, a=correction)
+        builder.emit("S_ST_FP", src=correction, base=corrections + row)
+        builder.emit("S_LD_FP", dst=total, base=totals + row)
+        builder.emit("S_MUL_FP", dst=total, a=total, b=correction)
         _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
-        kernel.emit("S_ST_FP", src=total, base=totals + row)
+        builder.emit("S_ST_FP", src=total, base=totals + row)
 
 
 @lowers(ScaleRowsOp)
 def lower_scale_rows(op: ScaleRowsOp, ctx: Lowering) -> None:
-    kernel = ctx.kernel
+    builder = ctx.builder
     x, factors = (ctx.at(v) for v in op.operands)
-    factor = kernel.f_cell()
-    with kernel.loop(op.rows) as row:
-        kernel.emit("S_LD_FP", dst=factor, base=factors + row)
+    factor = builder.f_cell()
+    with builder.loop(op.rows) as row:
+        builder.emit("S_LD_FP", dst=factor, base=factors + row)
         if op.invert:
-            kernel.emit("S_RECI_FP", dst=factor, a=factor)
-        with kernel.loop(op.blocks) as b:
+            builder.emit("S_RECI_FP", dst=factor, a=factor)
+        with builder.loop(op.blocks) as b:
             at = x + row * ctx.target.vlen + b * op.block
-            kernel.emit("V_MUL_VF", dst=at, a=at, b=factor)
+            builder.emit("V_MUL_VF", dst=at, a=at, b=factor)

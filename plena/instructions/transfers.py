@@ -27,16 +27,16 @@ def transfer_rows(
     kv: int,
 ) -> None:
     """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes."""
-    kernel = ctx.kernel
+    builder = ctx.builder
     strided = row_pitch != ctx.target.vlen or number_format.element_bits != 8
     scale, stride = ctx.scale_plane if isinstance(number_format, Mx) else None, row_pitch if strided else None
-    base, rstride = kernel.a0, int(strided)
+    base, rstride = builder.a0, int(strided)
     if mnemonic == "H_STORE_V":
-        kernel.emit(
+        builder.emit(
             mnemonic, src=sram, off=off, base=base, rstride=rstride, precision=kv, scale=scale, stride=stride
         )
     else:
-        kernel.emit(
+        builder.emit(
             mnemonic, dst=sram, off=off, base=base, rstride=rstride, precision=kv, scale=scale, stride=stride
         )
 
@@ -53,7 +53,7 @@ def lower_load_rows(op: LoadRowsOp, ctx: Lowering) -> None:
         (op.dst_block, amount * target.vlen),
         (op.src_block, amount * op.src_row),
     )
-    with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
+    with ctx.builder.loop(blocks) as block, ctx.builder.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_PREFETCH_V",
@@ -77,7 +77,7 @@ def lower_store_rows(op: StoreRowsOp, ctx: Lowering) -> None:
         (op.src_block, amount * target.vlen),
         (op.dst_block, amount * op.dst_row),
     )
-    with ctx.kernel.loop(blocks) as block, ctx.kernel.loop(groups) as group:
+    with ctx.builder.loop(blocks) as block, ctx.builder.loop(groups) as group:
         transfer_rows(
             ctx,
             "H_STORE_V",
@@ -110,7 +110,7 @@ def lower_load_tiles(op: LoadTilesOp, ctx: Lowering) -> None:
         (op.dst_outer, together * op.dst_inner),
         (op.src_outer, together * op.src_inner),
     )
-    with ctx.kernel.loop(outer) as i, ctx.kernel.loop(inner) as j:
+    with ctx.builder.loop(outer) as i, ctx.builder.loop(inner) as j:
         transfer_rows(
             ctx,
             "H_PREFETCH_M",

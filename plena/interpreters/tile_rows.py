@@ -1,4 +1,4 @@
-"""Interpreter of the tile operations along rows: elementwise bodies, norms, reductions, words, lookups.
+"""Interpreter of the tile operations along rows: elementwise bodies, norms, reductions, scalars, lookups.
 
 Part of the machine reference (plena.interpreters.tile): the same roundings in the same order as on the machine, and
 nothing of addresses or instructions.
@@ -15,14 +15,14 @@ from xdsl.ir import SSAValue
 from plena.dialects.tile import (
     ElementwiseOp,
     GatherRowsOp,
-    MapWordsOp,
+    MapScalarsOp,
     MaxRowsOp,
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
     ReduceRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
-    SpreadWordsOp,
+    SpreadScalarsOp,
     SqrtRowsOp,
     SumRowsOp,
     TileOp,
@@ -60,7 +60,7 @@ class RowFunctions(InterpreterFunctions):
         self, interpreter: Interpreter, op: ElementwiseOp, args: PythonValues
     ) -> PythonValues:
         vlen, (rows, blocks) = self.target.vlen, op.size
-        words = {value: _number(interpreter.get_values((value,))[0]) for value in op.words}
+        scalars = {value: _number(interpreter.get_values((value,))[0]) for value in op.scalars}
         outs, inputs = op.out_panels, op.in_panels
         for block in range(blocks):
             views = [
@@ -68,7 +68,7 @@ class RowFunctions(InterpreterFunctions):
                 for region, p in zip(args, (*outs, *inputs), strict=False)
             ]
             values: dict[SSAValue, Any] = dict(zip(op.body.block.args, views[len(outs) :], strict=True))
-            values.update(words)
+            values.update(scalars)
             for step in op.steps:
                 right = None if step.b is None else values[step.b]
                 values[step.result] = bf16_round(elementwise(step.kind.data, values[step.a], right))
@@ -144,7 +144,7 @@ class RowFunctions(InterpreterFunctions):
                 blocks = [bf16_round(blocks[-1] + mask), *blocks[:-1]]
             start = np.full(op.rows, _number(panels["floor"]), np.float32)
             result = row_maximum(blocks, start)
-        panels["words"].rows(op.rows, max(1, op.words_row), 1)[:, 0] = result
+        panels["scalars"].rows(op.rows, max(1, op.scalars_row), 1)[:, 0] = result
         return ()
 
     @impl(SumRowsOp)
@@ -197,26 +197,26 @@ class RowFunctions(InterpreterFunctions):
             out[:] = moved
         return ()
 
-    @impl(MapWordsOp)
-    def run_map_words(self, interpreter: Interpreter, op: MapWordsOp, args: PythonValues) -> PythonValues:
+    @impl(MapScalarsOp)
+    def run_map_scalars(self, interpreter: Interpreter, op: MapScalarsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
         steps = {"out": op.out_step, "a": op.a_step, "b": op.b_step}
         at = {name: region.rows(op.count, steps[name], 1)[:, 0] for name, region in panels.items()}
         at["out"][:] = _scalar(op.kind, at["a"].copy(), at.get("b"))
         return ()
 
-    @impl(SpreadWordsOp)
-    def run_spread_words(
-        self, interpreter: Interpreter, op: SpreadWordsOp, args: PythonValues
+    @impl(SpreadScalarsOp)
+    def run_spread_scalars(
+        self, interpreter: Interpreter, op: SpreadScalarsOp, args: PythonValues
     ) -> PythonValues:
         panels, vlen = self._panels(op, args), self.target.vlen
         out = panels["out"].rows(op.rows, vlen, vlen)
-        words = panels["words"].rows(op.rows, op.words_row, max(1, op.groups))
+        scalars = panels["scalars"].rows(op.rows, op.scalars_row, max(1, op.groups))
         if "masks" not in panels:
-            out[:] = words[:, :1]
+            out[:] = scalars[:, :1]
             return ()
         groups = range(op.groups)
-        out[:] = _spread([words[:, g] for g in groups], [self._row(panels["masks"], g) for g in groups])
+        out[:] = _spread([scalars[:, g] for g in groups], [self._row(panels["masks"], g) for g in groups])
         return ()
 
     @impl(GatherRowsOp)
@@ -260,9 +260,11 @@ def _factor(squares: Floats, panels: dict[str, Region]) -> Floats:
     return bf16_round(np.float32(1) / root)
 
 
-def _spread(words: list[Floats], masks: list[Floats]) -> Floats:
+def _spread(scalars: list[Floats], masks: list[Floats]) -> Floats:
     """The masks times one word per row each, added up."""
-    return _add_in_order([bf16_round(mask * word[:, None]) for word, mask in zip(words, masks, strict=True)])
+    return _add_in_order(
+        [bf16_round(mask * word[:, None]) for word, mask in zip(scalars, masks, strict=True)]
+    )
 
 
 def _scalar(kind: str, a: Floats, b: Any) -> Floats:

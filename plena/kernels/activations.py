@@ -107,8 +107,11 @@ def elu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
 
 
 def absolute(lanes: Lanes, x: SSAValue) -> SSAValue:
-    positive, negative = _split(lanes, x)
-    return lanes.apply("sub", positive, negative)
+    """max(x, 0) - min(x, 0), in an order that makes zero of minus zero."""
+    positive = relu(lanes, x)
+    if lanes.infinite:
+        return lanes.apply("sub", positive, lanes.apply("min", x, 0.0))
+    return lanes.apply("add", lanes.apply("sub", positive, x), positive)
 
 
 def exponential(lanes: Lanes, x: SSAValue) -> SSAValue:

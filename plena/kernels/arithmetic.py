@@ -34,7 +34,7 @@ from plena.kernels.operands import (
     whole_operand,
 )
 from plena.kernels.roots import lower_root
-from plena.kernels.tensors import Panel, Words
+from plena.kernels.tensors import Panel, Scalars
 
 _KINDS: dict[type[Operation], str] = {AddOp: "add", SubOp: "sub", MulOp: "mul", DivOp: "div"}
 _FILLS = {1: "fill", -1: "fill_negative"}
@@ -46,7 +46,7 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, BinaryOp)
     fill = isinstance(op, FillInfinityOp)
     kind = _FILLS[op.sign.value.data] if fill else _KINDS[type(op)]
-    if not fill and isinstance(ctx.locations[op.lhs], Words) and len(shape_of(op.rhs)) == 2:
+    if not fill and isinstance(ctx.locations[op.lhs], Scalars) and len(shape_of(op.rhs)) == 2:
         scalars.lower_binary(op, kind, ctx)
         return
     lhs = ctx.panel(op.lhs)
@@ -136,7 +136,7 @@ def unary(
 def lower_scalar(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, AddScalarOp | MulScalarOp)
     kind, value = "add" if isinstance(op, AddScalarOp) else "mul", op.value.value.data
-    if isinstance(ctx.locations[op.input], Words):
+    if isinstance(ctx.locations[op.input], Scalars):
         scalars.lower_number(op, kind, value, ctx)
         return
     unary(ctx, op, kind, lambda lanes, x: lanes.apply(kind, x, value))
@@ -146,7 +146,7 @@ def lower_scalar(op: Operation, ctx: KernelContext) -> None:
 def lower_clamp(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, ClampOp)
     low, high = (None if bound is None else bound.value.data for bound in (op.min, op.max))
-    if isinstance(ctx.locations[op.input], Words):
+    if isinstance(ctx.locations[op.input], Scalars):
         scalars.lower_clamp(op, low, high, ctx)
         return
 
@@ -163,7 +163,7 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     """On the scalar unit where the tensor is there already, on the vector unit otherwise."""
     assert isinstance(op, ActivationOp)
     kind, location = op.kind.data, ctx.locations[op.input]
-    if isinstance(location, Words) and kind in scalars.FUNCTIONS:
+    if isinstance(location, Scalars) and kind in scalars.FUNCTIONS:
         scalars.lower_activation(op, location, ctx)
     elif kind in ("sqrt", "rsqrt"):
         lower_root(op, ctx)

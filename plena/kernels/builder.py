@@ -31,7 +31,7 @@ class TileBuilder(LoopBuilder):
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
-        self._constants: dict[tuple[float, ...], SSAValue] = {}
+        self._constants: dict[tuple[tuple[float, float], ...], SSAValue] = {}
         self._names: dict[str, int] = {}
 
     def buffer(
@@ -68,11 +68,11 @@ class TileBuilder(LoopBuilder):
 
     def constant(self, *values: float) -> SSAValue:
         """FP SRAM words with these values; equal ones are shared."""
-        known = self._constants.get(values)
+        op = ConstantOp(values)
+        known = self._constants.get(op.key)
         if known is None:
-            op = ConstantOp(values)
             self.declare(op)
-            known = self._constants[values] = op.buffer
+            known = self._constants[op.key] = op.buffer
         return known
 
     def view(self, buffer: SSAValue, offset: Address) -> SSAValue:

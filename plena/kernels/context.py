@@ -19,10 +19,10 @@ from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import (
     LoadRowsOp,
-    MapWordsOp,
+    MapScalarsOp,
     PanelRows,
     SplatOp,
-    SpreadWordsOp,
+    SpreadScalarsOp,
 )
 from plena.errors import CompileError
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
@@ -34,7 +34,7 @@ from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, PackedPanel, Panel, TensorLocation, Words
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, TensorLocation
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
@@ -67,8 +67,8 @@ class KernelContext:
     """Panels whose rows behind the last one are zeroed in every column block."""
     host_values: dict[HostValue, str] = field(default_factory=dict[HostValue, str])
     """Symbols of what the host computes of inputs."""
-    words: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
-    """Computed constants by value (see plena.kernels.words)."""
+    numbers: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
+    """Computed constants by value (see plena.kernels.fp_sram)."""
     constant_panels: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     """Constant rows in vector SRAM by name."""
     spread: dict[SSAValue, Panel] = field(default_factory=dict[SSAValue, Panel])
@@ -104,8 +104,9 @@ class KernelContext:
         return location if isinstance(location, HostTensor) else None
 
     def spreads_nan(self, *values: SSAValue) -> bool:
-        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity."""
-        return self.may_hold_nan or any(self.undefined.of(value) for value in values)
+        """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity or come close."""
+        unsafe = self.undefined
+        return self.may_hold_nan or any(unsafe.of(value) or value in unsafe.huge for value in values)
 
     def place(
         self,
@@ -223,7 +224,7 @@ class KernelContext:
             name, space, size, [placement_attribute(placement, self.data) for placement in placements]
         )
 
-    def place_words(
+    def place_scalars(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0
     ) -> SSAValue:
         """A buffer in a scalar SRAM that the host fills with the elements of a tensor."""
@@ -375,7 +376,7 @@ class KernelContext:
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
-        elif isinstance(location, Words):
+        elif isinstance(location, Scalars):
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))
             return self.spread[value]
@@ -488,61 +489,63 @@ __all__ = [
 ]
 
 
-def spread(ctx: KernelContext, words: Words, *, finite: bool) -> Panel:
+def spread(ctx: KernelContext, scalars: Scalars, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
     vlen = ctx.target.vlen
-    panel = ctx.new_panel("spread", words.rows, words.groups)
-    per_block = min(vlen, words.groups)
-    masks = lane_masks(ctx, per_block, 1) if words.groups > 1 and finite else None
+    panel = ctx.new_panel("spread", scalars.rows, scalars.groups)
+    per_block = min(vlen, scalars.groups)
+    masks = lane_masks(ctx, per_block, 1) if scalars.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
-        groups = min(per_block, words.groups - block * per_block)
+        groups = min(per_block, scalars.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
-        spread_group(ctx, words, block * per_block, groups, out, masks, 0 if finite else 1)
+        spread_group(ctx, scalars, block * per_block, groups, out, masks, 0 if finite else 1)
     return panel
 
 
 def spread_group(
     ctx: KernelContext,
-    words: Words,
+    scalars: Scalars,
     first: int,
     groups: int,
     out: SSAValue,
     masks: SSAValue | None,
     width: int = 0,
 ) -> None:
-    """Rows of a column block: the words of `groups` groups from `first` on, each in the lanes of its mask row.
+    """Rows of a column block: the scalars of `groups` groups from `first` on, each in the lanes of its mask row.
 
     With a `width` each is copied to so many lanes instead: products with 0 make NaN of infinities.
     """
     if width and groups > 1:
-        _copy_group(ctx, words, first, groups, out, width)
+        _copy_group(ctx, scalars, first, groups, out, width)
         return
     scratch = ctx.builder.buffer("row", "vector", ctx.target.vlen) if groups > 1 else None
     ctx.builder.insert(
-        SpreadWordsOp(
+        SpreadScalarsOp(
             out=out,
             scratch=scratch,
-            words=ctx.builder.view(words.buffer, first),
+            scalars=ctx.builder.view(scalars.buffer, first),
             masks=masks,
-            rows=words.rows,
+            rows=scalars.rows,
             groups=groups,
-            words_row=words.groups,
+            scalars_row=scalars.groups,
         )
     )
 
 
-def _copy_group(ctx: KernelContext, words: Words, first: int, groups: int, out: SSAValue, width: int) -> None:
+def _copy_group(
+    ctx: KernelContext, scalars: Scalars, first: int, groups: int, out: SSAValue, width: int
+) -> None:
     """As `spread_group`, by way of a row written down in FP SRAM."""
     vlen, builder = ctx.target.vlen, ctx.builder
-    row = builder.buffer("row_of_words", "fp", vlen)
+    row = builder.buffer("row_of_scalars", "fp", vlen)
 
     def fill(at: SSAValue, source: SSAValue, count: int) -> None:
-        builder.insert(MapWordsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
+        builder.insert(MapScalarsOp(kind="copy", out=at, a=source, count=count, out_step=1, a_step=0))
 
     fill(row, builder.constant(0.0), vlen)
-    with builder.loop(words.rows) as r:
+    with builder.loop(scalars.rows) as r:
         with builder.loop(groups) as g:
-            source = builder.view(words.buffer, r * words.groups + g + first)
+            source = builder.view(scalars.buffer, r * scalars.groups + g + first)
             fill(builder.view(row, g * width), source, width)
         builder.insert(SplatOp(dst=builder.view(out, r * vlen), values=row, rows=1, dst_row=vlen))
 

@@ -9,8 +9,8 @@ from xdsl.ir import Region, SSAValue
 from plena.dialects.tile import ElementwiseOp, LanesYieldOp, LanewiseOp, PanelRows
 from plena.instructions.row_plan import plan_rows
 from plena.kernels.context import KernelContext
+from plena.kernels.fp_sram import number
 from plena.kernels.tensors import Panel
-from plena.kernels.words import word
 
 
 class Lanes:
@@ -30,7 +30,7 @@ class Lanes:
 
     def apply(self, kind: str, a: SSAValue, b: SSAValue | float | None = None) -> SSAValue:
         """One instruction: kind(a), kind(a, other row) or kind(a, number)."""
-        operand = b if b is None or isinstance(b, SSAValue) else word(self.ctx, b)
+        operand = b if b is None or isinstance(b, SSAValue) else number(self.ctx, b)
         op = LanewiseOp(kind, a, operand)
         self.region.block.add_op(op)
         return op.result

@@ -55,8 +55,13 @@ def lower_linear(op: Operation, ctx: KernelContext) -> None:
     lower_layers(op, op.operands[0], _layers(op, ctx), ctx)
 
 
-def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: KernelContext) -> None:
-    """All layers of one input in the same schedule, chosen for their sum: packing is shared."""
+def lower_layers(
+    op: Operation, value: SSAValue, layers: list[Layer], ctx: KernelContext, *, spreads_nan: bool = False
+) -> None:
+    """All layers of one input in the same schedule, chosen for their sum: packing is shared.
+
+    With `spreads_nan` the broadcast unit is not used, which would.
+    """
     x = ctx.panel(value)
     target = ctx.target
     layers = [layer.with_gaps(target) for layer in layers]
@@ -64,7 +69,8 @@ def lower_layers(op: Operation, value: SSAValue, layers: list[Layer], ctx: Kerne
     n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
     pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
     shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
-    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.spreads_nan(value)
+    spreads_nan = spreads_nan or ctx.spreads_nan(value)
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not spreads_nan
     ctx.decide(op, shape, broadcast)
     for group in _groups(layers):
         _lower_group(value, x, group, broadcast, ctx)

@@ -17,13 +17,13 @@ from plena.dialects.tile import (
 from plena.host.view import Expand, Reshape
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.fp_sram import lane_hiding, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import lane_hiding, word
 
 
 @kernel_for(RmsNormOp)
@@ -63,7 +63,7 @@ def _normalize(
     source = ctx.panel(op.operands[0])
     parts = parts_of(ctx, op, source, groups)
     size = parts.size
-    eps_word, inverse = word(ctx, size * eps), word(ctx, 1.0 / size)
+    eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
     result = destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
     if parts.is_alone:
@@ -73,7 +73,7 @@ def _normalize(
             builder.insert(
                 NormalizeRowsOp(
                     kind=kind,
-                    eps=eps_word,
+                    eps=eps_number,
                     inverse=inverse,
                     out=builder.view(result.buffer, g * (parts.blocks * result.block)),
                     scratch=scratch,
@@ -86,10 +86,11 @@ def _normalize(
                 )
             )
     else:
+        require_finite(ctx, op, "the norm of parts of rows")
         builder.insert(
             NormalizeLaneGroupsOp(
                 kind=kind,
-                eps=eps_word,
+                eps=eps_number,
                 inverse=inverse,
                 out=result.buffer,
                 scratch=builder.buffer("row", "vector", 3 * vlen),
@@ -163,7 +164,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         copy = [rows_of(ctx, panel)], [rows_of(ctx, source)]
         emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
     if not parts.is_alone:
-        require_finite(op, "the softmax of parts of rows")
+        require_finite(ctx, op, "the softmax of parts of rows")
         builder.insert(
             SoftmaxLaneGroupsOp(
                 x=panel.buffer,

@@ -8,13 +8,13 @@ from xdsl.ir import Block, Operation, SSAValue
 from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadWordsOp, ViewOp
+from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadScalarsOp, ViewOp
 from plena.host.view import Expand, Pad, Reshape
 from plena.kernels.context import KernelContext, lane_masks, spread_group
+from plena.kernels.fp_sram import few, new_scalars
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
-from plena.kernels.tensors import HostTensor, Panel, Words
+from plena.kernels.tensors import HostTensor, Panel, Scalars
 from plena.kernels.vectors import load_vectors
-from plena.kernels.words import few, new_words
 
 
 def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:
@@ -123,22 +123,24 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     tensor = ctx.host(value)
     if tensor is not None:
         return _staged_parts(ctx, tensor, groups, width)
-    words = as_words(ctx, op, value)
+    scalars = as_scalars(ctx, op, value)
     if groups == 1:
         return (
-            PanelRows(ctx.panel(value).buffer, vlen, 0) if _is_spread(ctx, value) else _spread_one(ctx, words)
+            PanelRows(ctx.panel(value).buffer, vlen, 0)
+            if _is_spread(ctx, value)
+            else _spread_one(ctx, scalars)
         )
     if width % vlen == 0:
-        spread = ctx.new_panel("spread", words.rows, groups * vlen)
+        spread = ctx.new_panel("spread", scalars.rows, groups * vlen)
         with ctx.builder.loop(groups) as g:
             out = ctx.builder.view(spread.buffer, g * spread.block)
             ctx.builder.insert(
-                SpreadWordsOp(
+                SpreadScalarsOp(
                     out=out,
-                    words=ctx.builder.view(words.buffer, g),
-                    rows=words.rows,
+                    scalars=ctx.builder.view(scalars.buffer, g),
+                    rows=scalars.rows,
                     groups=1,
-                    words_row=groups,
+                    scalars_row=groups,
                 )
             )
         return rows_of(ctx, spread)
@@ -148,23 +150,23 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
             f"parts of {width} columns do not fit rows of {vlen} lanes",
             f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
         )
-    spread, per_block = ctx.new_panel("spread", words.rows, lhs.columns), vlen // width
+    spread, per_block = ctx.new_panel("spread", scalars.rows, lhs.columns), vlen // width
     finite = not ctx.undefined.of(value)
     masks = lane_masks(ctx, min(per_block, groups), width) if finite else None
     for block in range(spread.blocks(vlen)):
         first = block * per_block
         out = ctx.builder.view(spread.buffer, block * spread.block)
-        spread_group(ctx, words, first, min(per_block, groups - first), out, masks, 0 if finite else width)
+        spread_group(ctx, scalars, first, min(per_block, groups - first), out, masks, 0 if finite else width)
     return rows_of(ctx, spread)
 
 
 def _is_spread(ctx: KernelContext, value: SSAValue) -> bool:
-    return isinstance(ctx.locations[value], Words)
+    return isinstance(ctx.locations[value], Scalars)
 
 
-def _spread_one(ctx: KernelContext, words: Words) -> PanelRows:
-    panel = ctx.new_panel("spread", words.rows, 1)
-    spread_group(ctx, words, 0, 1, panel.buffer, None)
+def _spread_one(ctx: KernelContext, scalars: Scalars) -> PanelRows:
+    panel = ctx.new_panel("spread", scalars.rows, 1)
+    spread_group(ctx, scalars, 0, 1, panel.buffer, None)
     return PanelRows(panel.buffer, ctx.target.vlen, 0)
 
 
@@ -178,14 +180,14 @@ def _staged_parts(ctx: KernelContext, tensor: HostTensor, groups: int, width: in
     return PanelRows(panel.buffer, vlen, 0 if groups == 1 else panel.block)
 
 
-def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
+def as_scalars(ctx: KernelContext, op: Operation, value: SSAValue) -> Scalars:
     """A computed tensor [M, G] of few columns in FP SRAM; out of vector SRAM by masked sums, which are exact.
 
     Raises:
         CompileError: it is too large for FP SRAM.
     """
     location = ctx.locations[value]
-    if isinstance(location, Words):
+    if isinstance(location, Scalars):
         return location
     panel = ctx.panel(value)
     vlen, groups = ctx.target.vlen, panel.columns
@@ -201,23 +203,23 @@ def as_words(ctx: KernelContext, op: Operation, value: SSAValue) -> Words:
             f"{panel.rows} x {groups} computed numbers are too many for the scalar unit",
             "Use a smaller batch or sequence, or a target with more FP SRAM.",
         )
-    words = new_words(ctx, panel.rows, groups)
+    scalars = new_scalars(ctx, panel.rows, groups)
     masks = lane_masks(ctx, groups, 1)
-    with ctx.builder.step("to words"), ctx.builder.loop(groups) as g:
+    with ctx.builder.step("to scalars"), ctx.builder.loop(groups) as g:
         ctx.builder.insert(
             ReduceRowsOp(
                 kind="sum",
-                words=ctx.builder.view(words.buffer, g),
+                scalars=ctx.builder.view(scalars.buffer, g),
                 scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
                 x=panel.buffer,
                 mask=ctx.builder.view(masks, g * vlen),
                 rows=panel.rows,
                 blocks=1,
                 block=0,
-                words_row=groups,
+                scalars_row=groups,
             )
         )
-    return words
+    return scalars
 
 
 def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
@@ -246,7 +248,7 @@ def reciprocal_of(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SS
 
 
 __all__ = [
-    "as_words",
+    "as_scalars",
     "destination",
     "emit_elementwise",
     "guarded",

@@ -19,7 +19,7 @@ from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
 from plena.kernels.selection import selected, spread_out
-from plena.kernels.tensors import Panel, Words
+from plena.kernels.tensors import Panel, Scalars
 
 
 def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
@@ -30,8 +30,8 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
     """
     shape, result = shape_of(op.input), shape_of(op.result)
     location = ctx.locations[op.input]
-    if isinstance(op, ReshapeOp) and isinstance(location, Words) and len(result) == 2:
-        ctx.set(op.result, Words(location.buffer, *result))
+    if isinstance(op, ReshapeOp) and isinstance(location, Scalars) and len(result) == 2:
+        ctx.set(op.result, Scalars(location.buffer, *result))
         return
     if isinstance(op, ReshapeOp) and shape[-1] == result[-1]:
         panel = ctx.panel(op.input)

@@ -6,17 +6,19 @@ from math import isqrt
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.plena import ReduceOp
+from plena.dialects.plena import FillInfinityOp, ParameterOp, ReduceOp
 from plena.dialects.refusals import refusal
-from plena.dialects.tile import MapWordsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
+from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
-from plena.kernels.lanes import emit_elementwise, rows_of
-from plena.kernels.parts import first_lanes, parts_of
+from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
+from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.operands import like
+from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.selection import require_finite
-from plena.kernels.tensors import Panel
-from plena.kernels.words import few, lane_hiding, new_words, word
+from plena.kernels.tensors import Panel, Scalars
+from plena.machine.scalar_codes import BF16_MAX
 
 MAXIMUM_STEPS = 3
 MAXIMUM_SHRINK = 1.0 - 2.0**-6
@@ -39,8 +41,11 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
             f"{source.rows} x {groups} results are too many for FP SRAM",
             "Use a smaller batch or sequence, or a target with more FP SRAM.",
         )
-    words = new_words(ctx, source.rows, groups)
+    scalars = new_scalars(ctx, source.rows, groups)
     maximum = kind == "max"
+    undefined = maximum and any(
+        not isinstance(found, FillInfinityOp | ParameterOp) for found in ctx.undefined.of(op.input)
+    )
     if parts.is_alone:
         masks = None
         if parts.rest:
@@ -48,11 +53,11 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
         with ctx.builder.loop(groups) as g:
             part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))
             _reduce(
-                ctx, maximum, source, part, parts.blocks, ctx.builder.view(words.buffer, g), groups, masks
+                ctx, maximum, source, part, parts.blocks, ctx.builder.view(scalars.buffer, g), groups, masks
             )
     else:
-        if not maximum:
-            require_finite(op, "the sum of parts of rows")
+        if not maximum or undefined:
+            require_finite(ctx, op, f"the {'maximum' if maximum else 'sum'} of parts of rows")
         size = (parts.per_block, parts.size)
         masks = lane_hiding(ctx, *size) if maximum else lane_masks(ctx, *size)
         blocks, vlen = ceil_div(groups, parts.per_block), ctx.target.vlen
@@ -62,21 +67,53 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
                 part = ctx.builder.view(source.buffer, block * source.block)
                 mask = ctx.builder.view(masks, g * vlen)
                 _reduce(
-                    ctx, maximum, source, part, 1, ctx.builder.view(words.buffer, g + first), groups, mask
+                    ctx, maximum, source, part, 1, ctx.builder.view(scalars.buffer, g + first), groups, mask
                 )
+    if undefined and parts.is_alone:
+        _add_nan(ctx, source, parts, scalars)
     if kind == "mean":
         ctx.builder.insert(
-            MapWordsOp(
+            MapScalarsOp(
                 kind="mul",
-                out=words.buffer,
-                a=words.buffer,
-                b=word(ctx, 1.0 / parts.size),
-                count=words.rows * words.groups,
+                out=scalars.buffer,
+                a=scalars.buffer,
+                b=number(ctx, 1.0 / parts.size),
+                count=scalars.rows * scalars.groups,
                 out_step=1,
                 a_step=1,
             )
         )
-    ctx.set(op.result, words)
+    ctx.set(op.result, scalars)
+
+
+def _add_nan(ctx: KernelContext, source: Panel, parts: Parts, maxima: Scalars) -> None:
+    """The maximum of a row ignores NaN, PyTorch's is NaN then: the sum of a row's elements, made finite and times 0."""
+    zeros = like(ctx, "zeros_and_nan", source)
+
+    def times_zero(lanes: Lanes) -> SSAValue:
+        bounded = lanes.apply("min", lanes.apply("max", lanes.inputs[0], -BF16_MAX), BF16_MAX)
+        return lanes.apply("mul", bounded, 0.0)
+
+    size = (source.rows, source.blocks(ctx.target.vlen))
+    emit_elementwise(ctx, [rows_of(ctx, zeros)], [rows_of(ctx, source)], size, times_zero)
+    sums = new_scalars(ctx, maxima.rows, maxima.groups)
+    mask = first_lanes(ctx, parts.rest) if parts.rest else None
+    with ctx.builder.loop(maxima.groups) as g:
+        part = ctx.builder.view(zeros.buffer, g * (parts.blocks * zeros.block))
+        out = ctx.builder.view(sums.buffer, g)
+        _reduce(ctx, False, zeros, part, parts.blocks, out, maxima.groups, mask)
+    ctx.builder.insert(
+        MapScalarsOp(
+            kind="add",
+            out=maxima.buffer,
+            a=maxima.buffer,
+            b=sums.buffer,
+            count=maxima.rows * maxima.groups,
+            out_step=1,
+            a_step=1,
+            b_step=1,
+        )
+    )
 
 
 def _reduce(
@@ -85,14 +122,14 @@ def _reduce(
     source: Panel,
     part: SSAValue,
     blocks: int,
-    words: SSAValue,
-    words_row: int,
+    scalars: SSAValue,
+    scalars_row: int,
     mask: SSAValue | None,
 ) -> None:
     ctx.builder.insert(
         ReduceRowsOp(
             kind="max" if maximum else "sum",
-            words=words,
+            scalars=scalars,
             scratch=ctx.builder.buffer("row", "vector", 2 * ctx.target.vlen),
             x=part,
             mask=mask,
@@ -100,7 +137,7 @@ def _reduce(
             rows=source.rows,
             blocks=blocks,
             block=source.block,
-            words_row=words_row,
+            scalars_row=scalars_row,
         )
     )
 
@@ -114,8 +151,8 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
     with builder.loop(groups) as g:
         out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
         if kind == "max":
-            require_finite(op, "the maximum over rows")
-            scratch, shrink = builder.buffer("row", "vector", vlen), word(ctx, MAXIMUM_SHRINK)
+            require_finite(ctx, op, "the maximum over rows", between_rows=True)
+            scratch, shrink = builder.buffer("row", "vector", vlen), number(ctx, MAXIMUM_SHRINK)
             builder.insert(
                 MaxRowsOp(
                     out=out,

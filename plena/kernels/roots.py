@@ -8,12 +8,12 @@ from plena.dialects.plena import ActivationOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows, SqrtRowsOp
 from plena.kernels.context import KernelContext
+from plena.kernels.fp_sram import few, number
 from plena.kernels.lanes import Expression, Lanes, emit_elementwise, rows_of
-from plena.kernels.operands import as_words, guarded, like, reciprocal_of
+from plena.kernels.operands import as_scalars, guarded, like, reciprocal_of
 from plena.kernels.scalars import lower_activation
 from plena.kernels.tensors import Panel
-from plena.kernels.words import few, word
-from plena.tensor.infinities import is_positive
+from plena.tensor.ranges import MARGIN, range_of
 
 STEPS = 24
 """Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits.
@@ -30,14 +30,14 @@ def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
     kind = op.kind.data
     panel = ctx.panel(op.input)
     finite = not ctx.undefined.of(op.result)
-    words = few(ctx, rows, columns) and columns <= min(4, ctx.target.vlen) and panel.is_packed
-    if words and finite:
-        lower_activation(op, as_words(ctx, op, op.input), ctx)
+    scalars = few(ctx, rows, columns) and columns <= min(4, ctx.target.vlen) and panel.is_packed
+    if scalars and finite:
+        lower_activation(op, as_scalars(ctx, op, op.input), ctx)
         return
     bounded = panel if not ctx.undefined.of(op.input) else _bounded(ctx, panel)
     roots = _roots(ctx, bounded)
     guards = guarded(ctx, roots) if kind == "rsqrt" else []
-    if is_positive(op.input) and finite:
+    if range_of(op.input).low >= MARGIN and finite:
         inputs = [rows_of(ctx, roots), *guards]
         if kind == "rsqrt":
             _each(ctx, roots, inputs, lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]))
@@ -77,8 +77,8 @@ def _roots(ctx: KernelContext, source: Panel) -> Panel:
             out=roots.buffer,
             scratch=ctx.builder.buffer("row", "vector", ctx.target.vlen),
             x=source.buffer,
-            half=word(ctx, 0.5),
-            one=word(ctx, 1.0),
+            half=number(ctx, 0.5),
+            one=number(ctx, 1.0),
             rows=source.rows,
             blocks=source.blocks(ctx.target.vlen),
             x_block=source.block,

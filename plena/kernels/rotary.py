@@ -17,9 +17,10 @@ from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination
-from plena.kernels.staging import continued
+from plena.kernels.selection import require_finite
 from plena.kernels.tensors import Panel
 from plena.kernels.turning import turned
+from plena.kernels.wider_tables import continued
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def lower_rotary(op: Operation, ctx: KernelContext) -> None:
     if not rotation.interleaved and (width // 2) % vlen == 0:
         _by_halves(rotation, ctx)
     elif rotation.interleaved or width <= vlen:
+        require_finite(ctx, op, "turning heads")
         _by_lanes(rotation, ctx)
     else:
         raise refusal(

@@ -9,12 +9,12 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.plena import ActivationOp, BinaryOp, UnaryOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import MapWordsOp
+from plena.dialects.tile import MapScalarsOp
 from plena.host.view import Expand
 from plena.kernels.context import KernelContext
-from plena.kernels.operands import as_words
-from plena.kernels.tensors import Words
-from plena.kernels.words import new_words, word
+from plena.kernels.fp_sram import new_scalars, number
+from plena.kernels.operands import as_scalars
+from plena.kernels.tensors import Scalars
 
 FUNCTIONS: dict[str, Sequence[str]] = {
     "exp": ("exp",),
@@ -26,11 +26,11 @@ FUNCTIONS: dict[str, Sequence[str]] = {
 
 
 def _map(
-    ctx: KernelContext, kind: str, out: Words, a: Words, b: SSAValue | None = None, b_step: int = 0
+    ctx: KernelContext, kind: str, out: Scalars, a: Scalars, b: SSAValue | None = None, b_step: int = 0
 ) -> None:
-    """out = kind(a, b) on all words."""
+    """out = kind(a, b) on all scalars."""
     ctx.builder.insert(
-        MapWordsOp(
+        MapScalarsOp(
             kind=kind,
             out=out.buffer,
             a=a.buffer,
@@ -43,14 +43,14 @@ def _map(
     )
 
 
-def _operand(ctx: KernelContext, value: SSAValue) -> Words:
+def _operand(ctx: KernelContext, value: SSAValue) -> Scalars:
     location = ctx.locations[value]
-    assert isinstance(location, Words)
+    assert isinstance(location, Scalars)
     return location
 
 
-def lower_activation(op: ActivationOp, source: Words, ctx: KernelContext) -> None:
-    result = new_words(ctx, source.rows, source.groups)
+def lower_activation(op: ActivationOp, source: Scalars, ctx: KernelContext) -> None:
+    result = new_scalars(ctx, source.rows, source.groups)
     for step in FUNCTIONS[op.kind.data]:
         _map(ctx, step, result, source)
         source = result
@@ -59,22 +59,22 @@ def lower_activation(op: ActivationOp, source: Words, ctx: KernelContext) -> Non
 
 def lower_number(op: UnaryOp, kind: str, value: float, ctx: KernelContext) -> None:
     source = _operand(ctx, op.input)
-    result = new_words(ctx, source.rows, source.groups)
-    _map(ctx, kind, result, source, word(ctx, value))
+    result = new_scalars(ctx, source.rows, source.groups)
+    _map(ctx, kind, result, source, number(ctx, value))
     ctx.set(op.result, result)
 
 
 def lower_clamp(op: UnaryOp, low: float | None, high: float | None, ctx: KernelContext) -> None:
     """There is no minimum: min(x, h) = -max(-x, -h)."""
     source = _operand(ctx, op.input)
-    result = new_words(ctx, source.rows, source.groups)
+    result = new_scalars(ctx, source.rows, source.groups)
     if low is not None:
-        _map(ctx, "max", result, source, word(ctx, low))
+        _map(ctx, "max", result, source, number(ctx, low))
         source = result
     if high is not None:
-        minus = word(ctx, -1.0)
+        minus = number(ctx, -1.0)
         _map(ctx, "mul", result, source, minus)
-        _map(ctx, "max", result, result, word(ctx, -high))
+        _map(ctx, "max", result, result, number(ctx, -high))
         _map(ctx, "mul", result, result, minus)
     ctx.set(op.result, result)
 
@@ -83,9 +83,9 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
     """Both operands [M, G] in FP SRAM, the right one possibly [M, 1]."""
     lhs = _operand(ctx, op.lhs)
     rhs = _right(ctx, op, lhs)
-    result = new_words(ctx, lhs.rows, lhs.groups)
+    result = new_scalars(ctx, lhs.rows, lhs.groups)
     if kind == "div":
-        inverse = new_words(ctx, rhs.rows, rhs.groups)
+        inverse = new_scalars(ctx, rhs.rows, rhs.groups)
         _map(ctx, "reciprocal", inverse, rhs)
         kind, rhs = "mul", inverse
     if rhs.groups == lhs.groups:
@@ -93,7 +93,7 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
     else:
         with ctx.builder.loop(lhs.groups) as g:
             ctx.builder.insert(
-                MapWordsOp(
+                MapScalarsOp(
                     kind=kind,
                     out=ctx.builder.view(result.buffer, g),
                     a=ctx.builder.view(lhs.buffer, g),
@@ -107,12 +107,12 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
     ctx.set(op.result, result)
 
 
-def _right(ctx: KernelContext, op: Operation, lhs: Words) -> Words:
+def _right(ctx: KernelContext, op: Operation, lhs: Scalars) -> Scalars:
     value = op.operands[1]
     tensor = ctx.host(value)
     if tensor is not None:
         shape = (lhs.rows, lhs.groups)
-        return Words(ctx.place_words("words", tensor.through(Expand(shape)), "fp"), *shape)
+        return Scalars(ctx.place_scalars("scalars", tensor.through(Expand(shape)), "fp"), *shape)
     groups = shape_of(value)[1]
     if groups not in (1, lhs.groups):
         raise refusal(
@@ -120,4 +120,4 @@ def _right(ctx: KernelContext, op: Operation, lhs: Words) -> Words:
             f"{groups} numbers per row do not fit {lhs.groups}",
             "Use as many numbers in each row on both sides, or one.",
         )
-    return as_words(ctx, op, value)
+    return as_scalars(ctx, op, value)

@@ -8,13 +8,12 @@ import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.plena import ParameterOp
-from plena.dialects.refusals import refusal
+from plena.dialects.plena import AttentionOp, ParameterOp
+from plena.dialects.refusals import place_of, refusal
 from plena.host.view import Array
 from plena.kernels.context import KernelContext
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation
-from plena.tensor.infinities import holds_infinity
 
 
 def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: int) -> SSAValue:
@@ -24,18 +23,26 @@ def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: i
     return value
 
 
-def require_finite(op: Operation, doing: str) -> None:
-    """Refuses operands into which the model puts infinities, for kernels that multiply by 0 what they leave out.
+def require_finite(ctx: KernelContext, op: Operation, doing: str, *, between_rows: bool = False) -> None:
+    """Refuses operands that may hold NaN or infinity in some elements of a row, for kernels that multiply by 0 what
+    they leave out; with `between_rows` in any element, for those that subtract rows from each other.
 
     Raises:
         CompileError: there is one.
     """
-    if any(holds_infinity(operand) for operand in op.operands):
-        raise refusal(
-            op,
-            f"{doing} of a tensor with infinities has no kernel",
-            "Fill in a finite number such as -1e9, or do it after this operation.",
-        )
+    for operand in op.operands:
+        found = ctx.undefined.of(operand) if between_rows else ctx.undefined.in_rows_of(operand)
+        for source in sorted(found, key=lambda source: source.name):
+            if isinstance(source, AttentionOp):
+                continue
+            place = place_of(source)
+            made = f"of {source.name}{f' at {place}' if place else ''}"
+            raise refusal(
+                op,
+                f"{doing} of a tensor with infinities or NaN, {made}, has no kernel",
+                "Do it before what makes them, or keep that finite: fill in a number such as -1e9, divide by "
+                "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)).",
+            )
 
 
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:
@@ -44,11 +51,12 @@ def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, m
     Raises:
         CompileError: the panel may hold infinities, and 0 times infinity is NaN.
     """
-    require_finite(op, "moving the columns")
+    require_finite(ctx, op, "moving the columns")
     weight = ctx.constant_rows(name, matrix)
     value = value_at(ctx, panel, panel.rows, panel.columns)
     result = ParameterOp(SymbolRefAttr("temporary"), (panel.rows, matrix.shape[0])).result
-    lower_layers(op, value, [Layer(weight, None, result)], ctx)
+    spreads_nan = ctx.spreads_nan(*op.operands)
+    lower_layers(op, value, [Layer(weight, None, result)], ctx, spreads_nan=spreads_nan)
     ctx.count_macs(-panel.rows * matrix.shape[0] * matrix.shape[1])
     ctx.packed.pop((value, True), None)
     return ctx.panel(result)

@@ -84,7 +84,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Words:
+class Scalars:
     """A tensor [rows, groups] in FP SRAM, row-major: few numbers per row, for the scalar unit."""
 
     buffer: SSAValue
@@ -113,7 +113,7 @@ class PackedPanel:
         return self.blocks * self.block
 
 
-TensorLocation = HostTensor | Panel | Words
+TensorLocation = HostTensor | Panel | Scalars
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -30,7 +30,7 @@ from plena.dialects.plena_isa.instruction import (
     property_slots,
     segment_sizes,
 )
-from plena.lifting.code import OPCODE_MASK, Code
+from plena.lifting.flat_program import OPCODE_MASK, FlatProgram
 from plena.lifting.records import RecordLayout, layout, opcode_doing, transfers_with_scales
 from plena.lifting.tree import (
     LiftedInstruction,
@@ -220,7 +220,7 @@ class _Builder:
         return self.gp_zero.cell
 
 
-def read_at_reset(code: Code) -> list[int]:
+def read_at_reset(code: FlatProgram) -> list[int]:
     """The f registers that are read before anything writes them: the program relies on their +0."""
     words = code.words.astype(np.int64)
     opcodes = words & OPCODE_MASK

@@ -9,8 +9,8 @@ from plena.assembly.stream import attributes_of, stream_from_module
 from plena.dialects.plena_isa import Instruction
 from plena.gc_pause import without_collection
 from plena.lifting.build import module_of
-from plena.lifting.code import Code, statement_lines
 from plena.lifting.execute import SymbolicRun
+from plena.lifting.flat_program import FlatProgram, statement_lines
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.resolve import Resolver
 from plena.lifting.structure import loop_tree
@@ -18,7 +18,7 @@ from plena.lifting.tree import LiftedProgram
 from plena.machine.target import Target
 
 
-def check_decodable(code: Code) -> None:
+def check_decodable(code: FlatProgram) -> None:
     """Rejects words that the machine cannot execute at all.
 
     Raises:
@@ -34,7 +34,7 @@ def check_decodable(code: Code) -> None:
         raise code.error(pc, "it names an f register above f7")
 
 
-def lifted_program(code: Code, target: Target, preloaded: Preloaded | None = None) -> LiftedProgram:
+def lifted_program(code: FlatProgram, target: Target, preloaded: Preloaded | None = None) -> LiftedProgram:
     """A flat program in affine form, as plain data.
 
     Args:
@@ -48,7 +48,7 @@ def lifted_program(code: Code, target: Target, preloaded: Preloaded | None = Non
     return Resolver(SymbolicRun(code, tree, target), preloaded or Preloaded()).program()
 
 
-def lift_code(code: Code, target: Target, preloaded: Preloaded | None = None) -> ModuleOp:
+def lift_code(code: FlatProgram, target: Target, preloaded: Preloaded | None = None) -> ModuleOp:
     """A flat program as a module in affine form, see `lifted_program`."""
     with without_collection():
         return module_of(lifted_program(code, target, preloaded))
@@ -59,12 +59,12 @@ def lift_module(module: ModuleOp, preloaded: Preloaded | None = None) -> ModuleO
     return lift_code(code_of_module(module), Target.from_module(module), preloaded)
 
 
-def code_of_module(module: ModuleOp) -> Code:
+def code_of_module(module: ModuleOp) -> FlatProgram:
     """The flat program of a module in allocated register form, with the provenance and the lines of its ops."""
     stream = stream_from_module(module)
     attributes = [attributes_of(origin) for origin in stream.provenance]
     file, lines = _lines_of_module(module)
-    return Code(
+    return FlatProgram(
         encode(stream.instructions),
         file=file,
         attributes=attributes if any(attributes) else None,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OPCODES, Field, Integer
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.int_memory import Frame, IntMemory
 from plena.lifting.records import FORWARDED, Record, RecordLayout, layout, transfers_with_scales
 from plena.lifting.recurrence import Progression, Recurrence, Unsolved
@@ -22,7 +22,7 @@ from plena.lifting.structure import (
     STATE_SLOTS,
     STRIDE,
     V_MASK,
-    LoopCode,
+    FlatLoop,
     register_name,
     sets_state,
 )
@@ -43,7 +43,7 @@ class LoopRun:
         used: the symbols that the body's records need, those of outer loops included.
     """
 
-    code: LoopCode
+    code: FlatLoop
     index: int
     depth: int
     body: list[Record | LoopRun] = field(default_factory=list["Record | LoopRun"])
@@ -98,7 +98,7 @@ _MOST_RUNS = 6
 
 
 @dataclass(frozen=True)
-class IntWord:
+class IntSlot:
     """A word of INT SRAM as a piece of loop-carried state."""
 
     address: Value
@@ -115,7 +115,7 @@ class SymbolicRun:
     """
 
     def __init__(
-        self, code: Code, tree: LoopCode, target: Target, skipped: Set[int] = frozenset[int]()
+        self, code: FlatProgram, tree: FlatLoop, target: Target, skipped: Set[int] = frozenset[int]()
     ) -> None:
         self.code = code
         self.skipped = skipped
@@ -244,7 +244,7 @@ class SymbolicRun:
         self.state[self.code.rd[pc]] = symbol(number)
         return (pc, address, number)
 
-    def _loop(self, loop: LoopCode) -> LoopRun:
+    def _loop(self, loop: FlatLoop) -> LoopRun:
         """Runs a body on symbols for the state it changes, again while that makes more of it known."""
         before = list(self.state)
         known: dict[Hashable, Progression] = {}
@@ -276,7 +276,7 @@ class SymbolicRun:
         raise AssertionError("the last run is final")
 
     def _attempt(
-        self, loop: LoopCode, known: Mapping[Hashable, Progression], dynamic: set[Value]
+        self, loop: FlatLoop, known: Mapping[Hashable, Progression], dynamic: set[Value]
     ) -> tuple[LoopRun, Frame, dict[int, Hashable]]:
         """One run of a body: the run, what it did to INT SRAM, and the piece of state of every entry symbol.
 
@@ -296,14 +296,14 @@ class SymbolicRun:
                 entries[slot] = (symbols.new(SymbolKind.ENTRY), state[slot])
             state[slot] = formulas[slot] if slot in known else symbol(entries[slot][0])
         for piece, formula in formulas.items():
-            if isinstance(piece, IntWord):
+            if isinstance(piece, IntSlot):
                 frame.formulas[piece.address] = formula
         state[loop.counter] = linear(loop.trips, [(run.index, MASK)])
         self._body(run)
         exits: dict[Hashable, Value | None] = {slot: state[slot] for slot in entries if isinstance(slot, int)}
         for address, number in frame.entries.items():
-            entries[IntWord(address)] = (number, frame.entry_values[number])
-            exits[IntWord(address)] = self.memory.at_end(address)
+            entries[IntSlot(address)] = (number, frame.entry_values[number])
+            exits[IntSlot(address)] = self.memory.at_end(address)
         run.solutions = Recurrence(
             symbols, run.index, run.depth, loop.trips, entries, exits, _describe
         ).solve()

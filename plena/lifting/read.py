@@ -23,7 +23,7 @@ from plena.dialects.plena_isa import (
 )
 from plena.errors import PlenaError
 from plena.lifting.build import RANGE_ATTRIBUTE
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.records import layout
 from plena.lifting.tree import LiftedInstruction, LiftedItem, LiftedLoop, LiftedProgram, Number
 from plena.machine.constants import F_REGISTERS, INT_LIMIT
@@ -43,7 +43,7 @@ def program_of_module(module: ModuleOp) -> LiftedProgram:
     """
     reader = _ModuleReader(Target.from_module(module))
     body = reader.block(module.body.block)
-    code = Code(np.array(reader.words, np.uint32), texts=_Texts(reader.ops))
+    code = FlatProgram(np.array(reader.words, np.uint32), texts=_Texts(reader.ops))
     return LiftedProgram(code, reader.target, body, reader.bounds)
 
 

@@ -9,7 +9,7 @@ from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OPCODES, Integer, Mode
 from plena.dialects.plena_isa.spec import STICKY
 from plena.errors import PlenaError
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.records import layout, opcode_doing
 
 A_HIGH, A_LOW, SCALE, STRIDE, V_MASK, SLOTS = 16, 32, 48, 49, 50, 51
@@ -49,7 +49,7 @@ def sets_state() -> dict[int, tuple[int, ...]]:
 
 
 @dataclass(eq=False)
-class LoopCode:
+class FlatLoop:
     """A loop of flat code: instructions `start + 1 .. end - 1` run `trips` times.
 
     Attributes:
@@ -63,10 +63,10 @@ class LoopCode:
     end: int
     counter: int
     trips: int
-    loops: list[LoopCode] = field(default_factory=list["LoopCode"])
+    loops: list[FlatLoop] = field(default_factory=list["FlatLoop"])
     written: set[int] = field(default_factory=set[int])
 
-    def walk(self) -> Iterator[LoopCode]:
+    def walk(self) -> Iterator[FlatLoop]:
         """It and every loop inside, outer before inner."""
         yield self
         for loop in self.loops:
@@ -89,14 +89,14 @@ def register_name(slot: int) -> str:
     return {SCALE: "the scale register", STRIDE: "the stride register", V_MASK: "the mask register"}[slot]
 
 
-def loop_tree(code: Code) -> LoopCode:
+def loop_tree(code: FlatProgram) -> FlatLoop:
     """The whole program as a loop that runs once.
 
     Raises:
         PlenaError: naming the line of a loop that is not closed, an end without a start, ends that cross, a
             counter used by two nested loops or written inside its loop, a trip count of 0, or a C_BREAK.
     """
-    root = LoopCode(-1, len(code), -1, 1)
+    root = FlatLoop(-1, len(code), -1, 1)
     open_loops = [root]
     table, state = writes_gp(), sets_state()
     for pc, op in enumerate(code.op):
@@ -125,17 +125,17 @@ def loop_tree(code: Code) -> LoopCode:
     return root
 
 
-def _open(code: Code, pc: int, open_loops: list[LoopCode]) -> LoopCode:
+def _open(code: FlatProgram, pc: int, open_loops: list[FlatLoop]) -> FlatLoop:
     register, trips = code.rd[pc], code.imm[pc]
     if not trips:
         raise code.error(pc, "a loop of 0 iterations aborts", "A counted loop runs at least once.")
     for loop in open_loops:
         if loop.counter == register:
             raise _counter_write(code, pc, loop)
-    return LoopCode(pc, -1, register, trips)
+    return FlatLoop(pc, -1, register, trips)
 
 
-def _close(code: Code, pc: int, open_loops: list[LoopCode]) -> None:
+def _close(code: FlatProgram, pc: int, open_loops: list[FlatLoop]) -> None:
     loop, register = open_loops[-1], code.rd[pc]
     if loop.counter != register:
         outer = next((o for o in open_loops[1:] if o.counter == register), None)
@@ -154,7 +154,7 @@ def _close(code: Code, pc: int, open_loops: list[LoopCode]) -> None:
     parent.written.add(register)
 
 
-def _counter_write(code: Code, pc: int, loop: LoopCode) -> PlenaError:
+def _counter_write(code: FlatProgram, pc: int, loop: FlatLoop) -> PlenaError:
     return code.error(
         pc,
         f"it writes gp{loop.counter}, the counter of the loop of {code.where(loop.start)}",

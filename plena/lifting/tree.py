@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from plena.dialects.loop import Linear
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.machine.target import Target
 
 Number = int | Linear[int]
@@ -61,7 +61,7 @@ class LiftedProgram:
         steps: of numbers loaded at run time that are not all between their bounds: the distance between possible ones.
     """
 
-    code: Code
+    code: FlatProgram
     target: Target
     body: list[LiftedItem]
     bounds: list[tuple[int, int]]

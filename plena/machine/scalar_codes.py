@@ -80,6 +80,18 @@ def bf16_round(x: ArrayLike) -> F32:
     return bf16_from_bits(bf16_bits(x))
 
 
+BF16_MAX = (2.0 - 2.0**-7) * 2.0**127
+"""The largest finite bfloat16 number; float32 has larger ones, which round to infinity."""
+
+
+def within_bf16(x: F32) -> F32:
+    """The numbers with finite ones beyond `BF16_MAX` limited to it: what a model means as finite stays that."""
+    beyond = np.abs(x) > np.float32(BF16_MAX)
+    if not beyond.any():
+        return x
+    return np.where(beyond & np.isfinite(x), np.copysign(np.float32(BF16_MAX), x), x)
+
+
 def scalar_bf16_round(x: ArrayLike) -> F32:
     """Float32 values rounded to bfloat16 as the scalar unit does (section 2.3), FP SRAM preloads among them.
 

@@ -41,10 +41,10 @@ def lift(asm_or_words: Words, target: Target | None = None, preloaded: Any = Non
         AssemblyError: the text cannot be read.
         PlenaError: naming the line of whatever cannot be lifted exactly.
     """
-    from plena.lifting import Code, Preloaded, lift_code
+    from plena.lifting import FlatProgram, Preloaded, lift_code
 
     target = target or Target()
-    module = lift_code(Code.of(asm_or_words), target, Preloaded.of(preloaded))
+    module = lift_code(FlatProgram.of(asm_or_words), target, Preloaded.of(preloaded))
     target.attach(module)
     return module
 

@@ -10,9 +10,9 @@ from plena.dialects.plena_isa.instruction import integer
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
 from plena.lifting.build import module_of
-from plena.lifting.code import Code
-from plena.lifting.code import Program as Source
 from plena.lifting.entry import code_of_module, lifted_program
+from plena.lifting.flat_program import FlatProgram
+from plena.lifting.flat_program import Program as Source
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.read import is_affine, program_of_module
 from plena.lifting.roll import rolled
@@ -36,13 +36,13 @@ class Task:
 
     target: Target
     preloaded: Preloaded
-    code: Code | None
+    code: FlatProgram | None
     lifted: LiftedProgram
     affine: ModuleOp
     problems: list[PlenaError] = field(default_factory=list[PlenaError])
 
     @staticmethod
-    def of(program: Source | Code | ModuleOp, target: Target | None, preloaded: Preloaded) -> Task:
+    def of(program: Source | FlatProgram | ModuleOp, target: Target | None, preloaded: Preloaded) -> Task:
         """Lifts assembly, words or a module; a module in affine form is copied.
 
         Raises:
@@ -58,7 +58,7 @@ class Task:
                 return Task(target, preloaded, None, program_of_module(affine), affine)
             code = code_of_module(module)
         else:
-            target, code = target or Target(), Code.of(program)
+            target, code = target or Target(), FlatProgram.of(program)
         with without_collection():
             lifted = without_dead_stores(lifted_program(code, target, preloaded))
             return Task(

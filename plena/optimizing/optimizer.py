@@ -13,8 +13,8 @@ from plena.assembly import decode, encode
 from plena.driver import context, run_pipeline
 from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
-from plena.lifting.code import Code
-from plena.lifting.code import Program as Source
+from plena.lifting.flat_program import FlatProgram
+from plena.lifting.flat_program import Program as Source
 from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.goal import Goal
@@ -38,7 +38,7 @@ Named: TypeAlias = tuple[str, Counted]
 
 
 def optimized(
-    program: Source | Code | ModuleOp,
+    program: Source | FlatProgram | ModuleOp,
     target: Target | None = None,
     *,
     max_instructions: int | None = None,
@@ -162,7 +162,7 @@ def _best(
 
 def _verify(words: NDArray[np.uint32], task: Task) -> None:
     """Whether the result runs; if not, the error names the line of the given program."""
-    errors = _errors(Code(words), task)
+    errors = _errors(FlatProgram(words), task)
     if errors:
         if task.code is not None:
             errors = _errors(task.code, task) or errors
@@ -170,7 +170,7 @@ def _verify(words: NDArray[np.uint32], task: Task) -> None:
         raise VerificationError(f"the program would abort: {errors[0]}{more}", "optimize")
 
 
-def _errors(code: Code, task: Task) -> list[Finding]:
+def _errors(code: FlatProgram, task: Task) -> list[Finding]:
     return [f for f in verify_code(code, task.target, task.preloaded) if f.is_error]
 
 

@@ -89,14 +89,14 @@ def _alignment(space: str, target: Target) -> int:
 
 def _place_constants(module: ModuleOp, target: Target) -> int:
     """Gives equal constants one address; the number of words they take."""
-    known: dict[tuple[float, ...], int] = {}
+    known: dict[tuple[tuple[float, float], ...], int] = {}
     words = 0
     for op in module.body.block.ops:
         if isinstance(op, ConstantOp):
-            if op.numbers not in known:
-                known[op.numbers] = words
+            if op.key not in known:
+                known[op.key] = words
                 words += len(op.numbers)
-            op.address = IntAttr(known[op.numbers])
+            op.address = IntAttr(known[op.key])
     if words > target.fp_sram_size:
         raise CompileError(f"constants need {words} words of FP SRAM, which has {target.fp_sram_size}")
     return words

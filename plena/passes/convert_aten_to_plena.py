@@ -17,11 +17,20 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
+from plena.dialects.plena.sources import Extremes
 from plena.dialects.refusals import UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
+from plena.tensor.divisors import divides
 from plena.tensor.emission import Emitter
-from plena.tensor.infinities import finite_where_not, holds_infinity, holds_only, may_overflow
+from plena.tensor.infinities import (
+    exact_number,
+    exact_product,
+    finite_where_not,
+    holds_infinity,
+    holds_only,
+    may_overflow,
+)
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.rewriting import rewrite_once
@@ -38,7 +47,11 @@ Conversion = Callable[[Emitter, Any], bool | None]
 
 def _parameter(e: Emitter, op: aten.ParameterOp | aten.ConstantOp) -> None:
     symbol: SymbolRefAttr = op.symbol
-    e.replace(e.add(plena.ParameterOp(symbol, shape_of(op.result), element_type_of(op.result))))
+    extremes: Extremes | None = None
+    if isinstance(op, aten.ConstantOp):
+        extremes = "infinite" if op.infinite is not None else "finite" if op.wide is not None else None
+    shape, element = shape_of(op.result), element_type_of(op.result)
+    e.replace(e.add(plena.ParameterOp(symbol, shape, element, extremes=extremes)))
 
 
 def _full(e: Emitter, op: aten.FullOp) -> bool:
@@ -136,7 +149,7 @@ def _cast(e: Emitter, op: aten.ToOp) -> bool:
 
 def _where(e: Emitter, op: aten.WhereOp) -> bool:
     """A choice by a mask m: x * m + y * (1 - m) with m as 0 and 1, of which neither x nor y is infinite where it is not
-    chosen. Infinity as a number is filled in.
+    chosen. Infinity as a number is filled in. Of what is a divisor somewhere zeros keep their sign.
     """
     mask, rejecting = emit_zero_one(e, op.condition), emit_zero_one(e, op.condition, negated=True)
     if mask is None or rejecting is None:
@@ -147,15 +160,20 @@ def _where(e: Emitter, op: aten.WhereOp) -> bool:
         number = full_value(filled)
         if number is not None and not isfinite(number):
             return _filled(e, kept, keeping, number, shape)
+    exact = divides(op.result)
     terms: list[SSAValue] = []
-    for value, selected in sides:
-        if full_value(value) == 0:
+    for (value, selected), (other, rejected) in (sides, sides[::-1]):
+        number = full_value(value)
+        if number == 0 and not exact:
             continue
         weight = right_operand(e, selected, shape)
+        if exact and number is not None and full_value(other) is None:
+            terms.append(exact_number(e, number, weight, right_operand(e, rejected, shape)))
+            continue
         finite = finite_where_not(e, e.flat(emit_expand(e, value, shape)), weight)
         if finite is None:
             _refuse_infinities(op)
-        terms.append(e.add(plena.MulOp(finite, weight)))
+        terms.insert(0, exact_product(e, finite, weight) if exact else e.add(plena.MulOp(finite, weight)))
     if not terms:
         return False
     e.replace(terms[0] if len(terms) == 1 else e.add(plena.AddOp(*terms)))

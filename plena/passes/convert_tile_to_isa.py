@@ -13,15 +13,15 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.instructions import elementwise, norms, products, reductions, rows, transfers, words
+from plena.instructions import elementwise, norms, products, reductions, rows, scalars, transfers
 from plena.instructions.context import LOWERINGS, Lowering
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 
 SCALE_PLANE = "plena.scale_plane"
 """Module attribute: byte address of the plane of MX scales in HBM."""
 
-_REGISTERED = (elementwise, norms, products, reductions, rows, transfers, words)
+_REGISTERED = (elementwise, norms, products, reductions, rows, scalars, transfers)
 
 _PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
@@ -54,11 +54,11 @@ class ConvertTileToISA(ModulePass):
     name = "convert-tile-to-isa"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernel = KernelBuilder(Target.from_module(op))
+        builder = InstructionBuilder(Target.from_module(op))
         plane = op.attributes.get(SCALE_PLANE)
-        lowering = Lowering(kernel, plane.data if isinstance(plane, IntAttr) else 0)
+        lowering = Lowering(builder, plane.data if isinstance(plane, IntAttr) else 0)
         _lower_block(op.body.block, lowering)
-        lowered = kernel.finish()
+        lowered = builder.finish()
         for old in reversed(list(op.body.block.ops)):
             old.detach()
             old.erase(safe_erase=False)
@@ -73,14 +73,14 @@ def _lower_block(block: Block, lowering: Lowering) -> None:
 
 
 def _lower(op: Operation, lowering: Lowering) -> None:
-    kernel = lowering.kernel
+    builder = lowering.builder
     if isinstance(op, TileOp):
-        kernel.provenance = {name: op.attributes[name] for name in _PROVENANCE if name in op.attributes}
-        kernel.provenance.setdefault(STEP_ATTRIBUTE, StringAttr(op.name.removeprefix("tile.")))
+        builder.provenance = {name: op.attributes[name] for name in _PROVENANCE if name in op.attributes}
+        builder.provenance.setdefault(STEP_ATTRIBUTE, StringAttr(op.name.removeprefix("tile.")))
         LOWERINGS[type(op)](op, lowering)
-        kernel.provenance = {}
+        builder.provenance = {}
     elif isinstance(op, ForOp):
-        with kernel.loop(op.trips, dict(op.attributes)) as index:
+        with builder.loop(op.trips, dict(op.attributes)) as index:
             lowering.indices[op.index] = index
             _lower_block(op.body.block, lowering)
     elif not isinstance(op, BufferOp | ConstantOp | DataOp | HostOp | ViewOp | AffineOp | YieldOp):

@@ -16,6 +16,7 @@ from xdsl.pattern_rewriter import (
 
 from plena.dialects import plena
 from plena.dialects.plena import StagingAttr
+from plena.dialects.plena.sources import Extremes
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.emission import Emitter, location_of
 from plena.tensor.rewriting import rewrite
@@ -30,7 +31,24 @@ def expression_of(value: SSAValue) -> Attribute | None:
 def _replace(rewriter: PatternRewriter, op: plena.PlenaOp, expression: StagingAttr) -> None:
     emitter = Emitter(rewriter, op)
     result = op.results[0]
-    emitter.replace(emitter.add(plena.ParameterOp(expression, shape_of(result), element_type_of(result))))
+    extremes = extremes_of(*op.operands)
+    emitter.replace(
+        emitter.add(
+            plena.ParameterOp(expression, shape_of(result), element_type_of(result), extremes=extremes)
+        )
+    )
+
+
+def extremes_of(*values: SSAValue) -> Extremes | None:
+    """What is known of numbers close to the ends of float32 in any of some parameters."""
+    found = {
+        value.owner.extremes.data
+        for value in values
+        if isinstance(value.owner, plena.ParameterOp) and value.owner.extremes is not None
+    }
+    if not found:
+        return None
+    return "infinite" if "infinite" in found else "finite"
 
 
 class FoldLayout(RewritePattern):
@@ -141,7 +159,10 @@ class JoinAddends(RewritePattern):
         if first is None or shape_of(inner.rhs) != shape_of(op.rhs):
             return
         emitter = Emitter(rewriter, op)
-        both = emitter.add(plena.ParameterOp(plena.SumAttr(first, second), shape_of(op.rhs)))
+        extremes = extremes_of(inner.rhs, op.rhs)
+        both = emitter.add(
+            plena.ParameterOp(plena.SumAttr(first, second), shape_of(op.rhs), extremes=extremes)
+        )
         emitter.replace(emitter.add(plena.AddOp(inner.lhs, both)))
 
 

@@ -24,7 +24,7 @@ from plena.errors import CompileError
 from plena.machine.constants import GP_REGISTERS
 from plena.registers.addressing.belady.tables import ZERO
 from plena.registers.addressing.extract import program_of
-from plena.registers.addressing.plan import Action, BlockPlan, LoopCode, UseCode
+from plena.registers.addressing.plan import Action, BlockPlan, LoopActions, UseActions
 from plena.registers.addressing.planner import plan_program
 from plena.registers.addressing.program import Block, Program
 from plena.registers.spill_region import SpillMemory, place_regions, reserve
@@ -170,7 +170,7 @@ class _Emitter:
             assert isinstance(op, Operation)
             ir.insert_ops_before(waiting, op)
             waiting.clear()
-            if isinstance(code, LoopCode):
+            if isinstance(code, LoopActions):
                 assert isinstance(op, ForOp)
                 inner = {track: tracks[outer] for track, outer in code.tracks.items()}
                 op.operands = (self.cell(tracks[code.counter]),)
@@ -185,7 +185,7 @@ class _Emitter:
         else:
             ir.add_ops(waiting)
 
-    def _bind(self, op: Instruction, code: UseCode, tracks: dict[int, int]) -> None:
+    def _bind(self, op: Instruction, code: UseActions, tracks: dict[int, int]) -> None:
         """Puts registers and immediates into an instruction; one with a result gets a destination instead."""
         bound = {b.slot: (self.cell(tracks.get(b.track, ZERO)), b.offset) for b in code.bindings}
         if code.result is not None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import copysign
 
 from xdsl.context import Context
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FloatAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.aten import AtenOp
-from plena.dialects.plena import PlenaOp
+from plena.dialects.plena import FullAttr, PlenaOp
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,20 @@ def _merge(block: Block) -> None:
     for op in list(block.ops):
         if not isinstance(op, AtenOp | PlenaOp):
             continue
-        key = (op.name, op.operands, tuple(sorted(op.properties.items())), op.result_types)
+        key = (op.name, op.operands, tuple(sorted(op.properties.items())), _minus_zeros(op), op.result_types)
         kept = first.setdefault(key, op)
         if kept is not op:
             for old, new in zip(op.results, kept.results, strict=True):
                 old.replace_all_uses_with(new)
             op.detach()
             op.erase()
+
+
+def _minus_zeros(op: Operation) -> tuple[bool, ...]:
+    """Which numbers of an op are minus zero: attributes with either zero are equal."""
+    numbers = [value.value if isinstance(value, FullAttr) else value for value in op.properties.values()]
+    return tuple(
+        number.value.data == 0 and copysign(1.0, number.value.data) < 0
+        for number in numbers
+        if isinstance(number, FloatAttr)
+    )

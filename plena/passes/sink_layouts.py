@@ -185,7 +185,11 @@ class SinkBelowBinary(RewritePattern):
         rhs = _arranged_alike(emitter, found, op.rhs)
         if rhs is None:
             return
-        result = emitter.add(type(op)(found.core(emitter), rhs))
+        core = found.core(emitter)
+        if isinstance(op, plena.DivOp):
+            result = emitter.add(plena.DivOp(core, rhs, nonzero=op.nonzero is not None))
+        else:
+            result = emitter.add(type(op)(core, rhs))
         emitter.replace(emitter.view(result, found.layout, shape_of(op.result)))
 
 

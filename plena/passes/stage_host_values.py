@@ -20,6 +20,9 @@ from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.rewriting import rewrite
 from plena.tensor.selected_rows import SelectRows
 
+_LARGEST = 1e30
+"""Larger numbers stand for infinity."""
+
 _LAYOUT = (
     aten.ViewOp,
     aten.ExpandOp,
@@ -75,16 +78,21 @@ class _Staging:
 
     Attributes:
         staged: the operations made so far, by what they compute.
+        machine: values that the host could compute and the machine had better.
     """
 
     block: Block
     staged: dict[HostValue, SSAValue] = field(default_factory=dict[HostValue, SSAValue])
 
+    machine: set[SSAValue] = field(default_factory=set[SSAValue])
+
     def run(self) -> None:
         """Replace what operations of the machine read."""
         self.values = HostValues()
-        lookups = [op for op in self.block.ops if self._is_lookup_of_machine(op)]
-        self.values = HostValues({op.results[0]: None for op in lookups})
+        for op in reversed(list(self.block.ops)):
+            if self._is_lookup_of_machine(op) or self._is_infinite_for_machine(op):
+                self.machine.update(op.results)
+        self.values = HostValues(dict.fromkeys(self.machine))
         for op in list(self.block.ops):
             if self._is_of_host(op):
                 continue
@@ -97,7 +105,21 @@ class _Staging:
     def _is_of_host(self, op: Operation) -> bool:
         return bool(op.results) and all(self._computed(result) for result in op.results)
 
+    def _is_infinite_for_machine(self, op: Operation) -> bool:
+        """Whether a choice of infinity, which no number format holds, reaches more than masks of attention."""
+        if len(op.results) != 1 or not isinstance(element_type_of(op.results[0]), Float32Type):
+            return False
+        value = self.values.of(op.results[0])
+        if value is None or not value.inputs or not value.has_number_beyond(_LARGEST):
+            return False
+        return not all(
+            isinstance(reader, plena.AttentionOp) or self._is_of_host(reader)
+            for reader in _readers(op.results[0])
+        )
+
     def _computed(self, value: SSAValue) -> bool:
+        if value in self.machine:
+            return False
         found = self.values.of(value)
         return found is not None and (bool(found.inputs) or isinstance(value.owner, aten.AtenOp))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, source_array, stage, unstage
+from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
 from plena.host.staged_integers import warn_of_rounded_integers
@@ -269,6 +269,7 @@ class ProgramData:
         for placement in self.placements_of("host"):
             symbol = placement.source.symbol
             origin = ", ".join(names[n] for n in sorted(self.host_values.values[symbol].inputs))
+            require_finite(placement, computed(symbol), f"what is computed of {origin}")
             stage(placement, computed(symbol), preload, self.target, f"what is computed of {origin}")
 
     def input_tensors(

@@ -45,7 +45,7 @@ class Kind(Schema):
 
 
 @dataclass(frozen=True)
-class Word(Schema):
+class Constant(Schema):
     """One certain word."""
 
     word: str
@@ -160,7 +160,7 @@ REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, 
 SOURCE = Either(
     "data, host, input, output or scratch",
     (
-        Word("scratch"),
+        Constant("scratch"),
         Record({"data": TEXT}),
         Record({"host": TEXT}),
         Record({"input": COUNT}),

@@ -127,8 +127,8 @@ def _scales(contents: Contents) -> Iterator[Region]:
 
 def _touched(contents: Contents) -> Mapping[str, Touched]:
     from plena.assembly import encode
-    from plena.lifting.code import Code
     from plena.lifting.entry import lifted_program, without_collection
+    from plena.lifting.flat_program import FlatProgram
     from plena.verification.touched import touched
 
     if not contents.instructions:
@@ -139,7 +139,7 @@ def _touched(contents: Contents) -> Mapping[str, Touched]:
         return {}
     try:
         with without_collection():
-            return touched(lifted_program(Code(encode(contents.instructions)), contents.target))
+            return touched(lifted_program(FlatProgram(encode(contents.instructions)), contents.target))
     except PlenaError as error:
         contents.missing.append(Missing.because("touched addresses", error))
         return {}

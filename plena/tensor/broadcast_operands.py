@@ -16,7 +16,6 @@ _KERNELS: dict[type[aten.BinaryOp], type[plena.BinaryOp]] = {
     aten.AddOp: plena.AddOp,
     aten.SubOp: plena.SubOp,
     aten.MulOp: plena.MulOp,
-    aten.DivOp: plena.DivOp,
 }
 
 
@@ -41,8 +40,10 @@ def emit_binary(e: Emitter, op: aten.BinaryOp) -> SSAValue | None:
         else:
             inverse = e.add(plena.ActivationOp("reciprocal", e.flat(rhs)))
             return e.add(plena.MulOp(inverse, right_operand(e, lhs, shape)))
-    whole = e.flat(emit_expand(e, lhs, shape))
-    return e.add(_KERNELS[type(op)](whole, right_operand(e, rhs, shape)))
+    whole, right = e.flat(emit_expand(e, lhs, shape)), right_operand(e, rhs, shape)
+    if isinstance(op, aten.DivOp):
+        return e.add(plena.DivOp(whole, right, nonzero=op.nonzero is not None))
+    return e.add(_KERNELS[type(op)](whole, right))
 
 
 def _with_number(e: Emitter, kind: type[aten.BinaryOp], x: SSAValue, number: float) -> SSAValue:

@@ -7,15 +7,16 @@ it would become infinite: divisors, arguments of roots and fills with infinity b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import isinf, prod
+from math import copysign, isinf, prod
 
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
+from plena.tensor.ranges import MARGIN, range_of
+from plena.tensor.same_values import same_value
 
-_NONNEGATIVE = ("relu", "sigmoid", "exp", "sqrt", "abs")
 _BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
 
@@ -69,14 +70,68 @@ def makes_infinity(op: Operation) -> bool:
             return True
         case plena.ParameterOp(value=plena.FullAttr() as full):
             return isinf(full.value.value.data)
-        case plena.ActivationOp() if op.kind.data in ("reciprocal", "rsqrt"):
-            return not is_positive(op.input)
+        case plena.ParameterOp():
+            return op.extremes is not None and op.extremes.data == "infinite"
+        case plena.ActivationOp() if op.kind.data == "reciprocal":
+            return not range_of(op.input).is_away_from_zero
+        case plena.ActivationOp() if op.kind.data == "rsqrt":
+            return range_of(op.input).low < MARGIN
         case plena.ActivationOp() if op.kind.data == "sqrt":
-            return not _is_nonnegative(op.input)
+            return not range_of(op.input).is_nonnegative
         case plena.DivOp():
-            return not is_positive(op.rhs)
+            return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
         case _:
             return False
+
+
+def vanishes(op: Operation) -> bool:
+    """Whether an operation makes finite numbers of what it is given, infinity filled in included."""
+    match op:
+        case plena.ActivationOp() if op.kind.data in ("sigmoid", "tanh"):
+            return _holds_infinity_only(op.input)
+        case plena.ActivationOp():
+            return op.kind.data in _BOUNDED and holds_only(op.input, -1)
+        case plena.ClampOp() if op.min is not None and op.max is not None:
+            return _holds_infinity_only(op.input)
+        case plena.ClampOp():
+            return holds_only(op.input, 1 if op.min is None else -1)
+        case _:
+            return False
+
+
+def _holds_infinity_only(value: SSAValue) -> bool:
+    """Whether all that a tensor holds beside finite numbers are infinities, filled in and moved."""
+    return holds_only(value, 1) or holds_only(value, -1)
+
+
+HUGE = 2.0**100
+"""Finite numbers beyond this must not be multiplied on the way, as packing for broadcast products does by 16."""
+
+
+def makes_huge(op: Operation) -> bool:
+    """Whether an operation brings in numbers close to the ends of float32."""
+    match op:
+        case plena.ParameterOp(value=plena.FullAttr() as full):
+            return abs(full.value.value.data) > HUGE
+        case plena.ParameterOp():
+            return op.extremes is not None
+        case plena.AddScalarOp() | plena.MulScalarOp():
+            return abs(op.value.value.data) > HUGE
+        case _:
+            return False
+
+
+def keeps_huge(op: Operation) -> bool:
+    """Whether results may be close to the ends of float32 if operands are."""
+    match op:
+        case plena.ActivationOp():
+            return op.kind.data not in ("sigmoid", "tanh")
+        case plena.ClampOp():
+            return op.min is None or op.max is None
+        case plena.SoftmaxOp() | plena.RmsNormOp() | plena.LayerNormOp() | plena.AttentionOp():
+            return False
+        case _:
+            return True
 
 
 def may_overflow(value: SSAValue) -> bool:
@@ -94,50 +149,6 @@ def holds_only(value: SSAValue, sign: int) -> bool:
             return op.sign.value.data == sign and holds_only(op.lhs, sign)
         case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
             return all(holds_only(operand, sign) for operand in op.operands)
-        case _:
-            return False
-
-
-def _is_nonnegative(value: SSAValue) -> bool:
-    op = value.owner
-    match op:
-        case plena.ActivationOp():
-            return op.kind.data in _NONNEGATIVE
-        case plena.MulOp():
-            return op.lhs == op.rhs or (_is_nonnegative(op.lhs) and _is_nonnegative(op.rhs))
-        case plena.AddOp() | plena.DivOp():
-            return _is_nonnegative(op.lhs) and _is_nonnegative(op.rhs)
-        case plena.AddScalarOp() | plena.MulScalarOp():
-            return op.value.value.data >= 0 and _is_nonnegative(op.input)
-        case plena.ClampOp():
-            return op.min is not None and op.min.value.data >= 0
-        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp():
-            return _is_nonnegative(op.input)
-        case plena.SoftmaxOp() | plena.CastOp():
-            return True
-        case plena.ParameterOp(value=plena.FullAttr() as full):
-            return full.value.value.data >= 0
-        case _:
-            return False
-
-
-def is_positive(value: SSAValue) -> bool:
-    """Whether all elements lie above 0 by a margin that bf16 keeps."""
-    op = value.owner
-    match op:
-        case plena.ClampOp():
-            return op.min is not None and op.min.value.data > 0
-        case plena.AddScalarOp():
-            return op.value.value.data > 0 and _is_nonnegative(op.input)
-        case plena.AddOp():
-            sides = (op.lhs, op.rhs)
-            return all(map(_is_nonnegative, sides)) and any(map(is_positive, sides))
-        case plena.ActivationOp():
-            return op.kind.data in ("sqrt", "rsqrt", "reciprocal") and is_positive(op.input)
-        case plena.ReduceOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp():
-            return is_positive(op.input)
-        case plena.ParameterOp(value=plena.FullAttr() as full):
-            return full.value.value.data > 0
         case _:
             return False
 
@@ -201,7 +212,7 @@ def _softmax_without_empty_rows(e: Emitter, op: plena.SoftmaxOp, selected: SSAVa
     fill = _matrix_of(op.input).owner
     if not isinstance(fill, plena.FillInfinityOp) or fill.sign.value.data > 0:
         return None
-    if may_overflow(fill.lhs) or not _same(fill.rhs, selected) or op.groups.value.data != 1:
+    if may_overflow(fill.lhs) or not same_value(fill.rhs, selected) or op.groups.value.data != 1:
         return None
     inverse = e.add(plena.MulScalarOp(e.flat(selected), -1.0))
     low = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(inverse, 1.0)), _VANISHING))
@@ -218,18 +229,6 @@ def _matrix_of(value: SSAValue) -> SSAValue:
         if shape_of(source) == shape_of(value):
             value = source
     return value
-
-
-def _same(a: SSAValue, b: SSAValue) -> bool:
-    """Whether two values are computed in the same way of the same values."""
-    if a == b:
-        return True
-    x, y = a.owner, b.owner
-    if not isinstance(x, plena.PlenaOp) or not isinstance(y, plena.PlenaOp) or type(x) is not type(y):
-        return False
-    if a.type != b.type or x.properties != y.properties or len(x.operands) != len(y.operands):
-        return False
-    return all(_same(u, v) for u, v in zip(x.operands, y.operands, strict=True))
 
 
 def _with_safe_divisor(
@@ -264,11 +263,36 @@ def _one_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
 
     Where it is selected minus zero is added, which leaves both zeros as they are: their reciprocals differ.
     """
+    return _filled_where_not(e, value, selected, 1)
+
+
+def exact_product(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue:
+    """`value` [M, N] where `selected` is 1, both zeros as they are, and minus zero where it is 0: what is added to it
+    keeps its sign."""
+    return e.add(plena.MulOp(_filled_where_not(e, value, selected, -1), selected))
+
+
+def exact_number(e: Emitter, number: float, selected: SSAValue, rejected: SSAValue) -> SSAValue:
+    """`number` where `selected` is 1, minus zero where it is 0, in the shape of `selected`; the other one is its
+    inverse."""
+    if copysign(1.0, number) < 0:
+        product = e.add(plena.MulScalarOp(e.flat(selected), number))
+    else:
+        product = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(rejected), -1.0)), -number))
+    return e.reshape(product, shape_of(selected))
+
+
+def _filled_where_not(e: Emitter, value: SSAValue, selected: SSAValue, fill: int) -> SSAValue:
+    """`value` where it is selected, its zeros as they are; `fill`, 1 or -1, where it is not."""
     shape = shape_of(value)
     matrix = shape if len(shape) == 2 else (1, prod(shape))
     if len(shape_of(selected)) == 1 and len(shape) == 1:
         selected = e.reshape(selected, matrix)
-    inverse = e.add(plena.MulScalarOp(e.add(plena.AddScalarOp(e.flat(selected), -1.0)), -1.0))
-    rest = e.reshape(inverse, shape_of(selected))
+    flat = e.flat(selected)
+    if fill > 0:
+        inverse = e.add(plena.AddScalarOp(flat, -1.0))
+    else:
+        inverse = e.add(plena.AddScalarOp(e.add(plena.MulScalarOp(flat, -1.0)), 1.0))
+    rest = e.reshape(e.add(plena.MulScalarOp(inverse, -1.0)), shape_of(selected))
     product = e.add(plena.MulOp(e.reshape(value, matrix), selected))
     return e.reshape(e.add(plena.AddOp(product, rest)), shape)

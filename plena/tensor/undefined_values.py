@@ -1,32 +1,46 @@
 """Where NaN and infinity may come from, and which tensors they may reach: one property of values.
 
 What the machine writes to HBM loses them (a block format makes finite numbers of both), so keys and values that a
-program computes must not hold any: PyTorch has NaN in every query that sees such a key.
+program computes must not hold any: PyTorch has NaN in every query that sees such a key. What moves lanes by products
+with 0 and 1 spreads those of one element over its row, so such kernels ask whether a row may hold some beside numbers
+that are none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
-from plena.tensor.infinities import makes_infinity
+from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
 
 Sources = frozenset[Operation]
 
 
 @dataclass(frozen=True)
 class Undefined:
-    """By value, the operations whose NaN or infinity it may hold; none for values that are not named."""
+    """By value, the operations whose NaN or infinity it may hold; none for values that are not named.
+
+    Attributes:
+        sources: in any of its elements.
+        uneven: in some elements of a row and not in all of them.
+        huge: the values that may hold finite numbers close to the ends of float32.
+    """
 
     sources: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    uneven: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    huge: Set[SSAValue] = frozenset()
 
     def of(self, value: SSAValue) -> Sources:
         """The operations whose NaN or infinity the value may hold."""
         return self.sources.get(value, frozenset())
+
+    def in_rows_of(self, value: SSAValue) -> Sources:
+        """The operations whose NaN or infinity a row of the value may hold beside finite numbers."""
+        return self.uneven.get(value, frozenset())
 
     @property
     def reaching_keys(self) -> Sources:
@@ -51,36 +65,84 @@ def makes_undefined_rows(op: Operation) -> bool:
 
 def undefined_values(function: FuncOp) -> Undefined:
     """Follows NaN and infinity through a function, and through repetitions until nothing is new."""
-    sources: dict[SSAValue, Sources] = {}
-    _walk(function.body.block, sources)
-    return Undefined(sources)
+    walk = _Walk()
+    walk.block(function.body.block)
+    return Undefined(walk.sources, walk.uneven, walk.huge)
 
 
-def _walk(block: Block, sources: dict[SSAValue, Sources]) -> None:
-    for op in block.ops:
-        if isinstance(op, plena.RepeatOp):
-            _repeat(op, sources)
-            continue
-        found: Sources = frozenset({op}) if makes_undefined_rows(op) or makes_infinity(op) else frozenset()
-        for operand in op.operands:
-            found |= sources.get(operand, frozenset())
-        for result in op.results if found else ():
-            sources[result] = found
+@dataclass
+class _Walk:
+    """What is known of the values that have been walked past."""
+
+    sources: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    uneven: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    huge: set[SSAValue] = field(default_factory=set[SSAValue])
+
+    def block(self, block: Block) -> None:
+        for op in block.ops:
+            if isinstance(op, plena.RepeatOp):
+                self._repeat(op)
+                continue
+            if makes_huge(op) or (keeps_huge(op) and not self.huge.isdisjoint(op.operands)):
+                self.huge.update(op.results)
+            if vanishes(op):
+                continue
+            own: Sources = frozenset({op}) if makes_infinity(op) else frozenset()
+            uneven = own | _of_operands(op, self.uneven)
+            if makes_undefined_rows(op):
+                own = frozenset({op})
+            found = own | _of_operands(op, self.sources)
+            for result in op.results:
+                self._set(self.sources, result, found)
+                self._set(self.uneven, result, frozenset() if _is_row_by_row(op) else uneven)
+
+    @staticmethod
+    def _set(known: dict[SSAValue, Sources], value: SSAValue, found: Sources) -> None:
+        if found:
+            known[value] = found
+
+    def _repeat(self, op: plena.RepeatOp) -> None:
+        """What an iteration yields the next one carries."""
+        terminator = op.body.block.last_op
+        assert isinstance(terminator, plena.YieldOp)
+        kinds = (self.sources, self.uneven)
+        carried = [[known.get(value, frozenset()) for known in kinds] for value in op.initial]
+        while True:
+            for argument, found, value in zip(op.body.block.args, carried, op.initial, strict=False):
+                if value in self.huge:
+                    self.huge.add(argument)
+                for known, of_kind in zip(kinds, found, strict=True):
+                    known[argument] = of_kind
+            self.block(op.body.block)
+            yielded = [[known.get(value, frozenset()) for known in kinds] for value in terminator.values]
+            grown = [
+                [a | b for a, b in zip(x, y, strict=True)] for x, y in zip(carried, yielded, strict=True)
+            ]
+            if grown == carried:
+                break
+            carried = grown
+        for output, found, value in zip(op.outputs, carried, terminator.values, strict=True):
+            if value in self.huge:
+                self.huge.add(output)
+            for known, of_kind in zip(kinds, found, strict=True):
+                known[output] = of_kind
 
 
-def _repeat(op: plena.RepeatOp, sources: dict[SSAValue, Sources]) -> None:
-    """What an iteration yields the next one carries."""
-    terminator = op.body.block.last_op
-    assert isinstance(terminator, plena.YieldOp)
-    carried = [sources.get(value, frozenset()) for value in op.initial]
-    while True:
-        for argument, found in zip(op.body.block.args, carried, strict=False):
-            sources[argument] = found
-        _walk(op.body.block, sources)
-        yielded = [sources.get(value, frozenset()) for value in terminator.values]
-        grown = [a | b for a, b in zip(carried, yielded, strict=True)]
-        if grown == carried:
-            break
-        carried = grown
-    for output, found in zip(op.outputs, carried, strict=True):
-        sources[output] = found
+def _of_operands(op: Operation, known: Mapping[SSAValue, Sources]) -> Sources:
+    found: Sources = frozenset()
+    # Masks of attention hide keys; what a query without any gets is a source of its own.
+    operands = (op.query, op.key, op.value) if isinstance(op, plena.AttentionOp) else op.operands
+    for operand in operands:
+        found |= known.get(operand, frozenset())
+    return found
+
+
+def _is_row_by_row(op: Operation) -> bool:
+    """Whether a row of the result is undefined as a whole or not at all, whatever the operands hold."""
+    match op:
+        case plena.SoftmaxOp() | plena.RmsNormOp() | plena.LayerNormOp():
+            return op.groups.value.data == 1
+        case plena.ReduceOp():
+            return op.axis.data == "features" and op.groups.value.data == 1
+        case _:
+            return False

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.lifting.code import Code, Program
+from plena.lifting.flat_program import FlatProgram, Program
 from plena.lifting.preloaded import Declared, Preloaded, Span
 from plena.machine.target import Target
 from plena.verification.findings import Finding, Severity
@@ -34,10 +34,10 @@ def verify(
         AssemblyError: the text cannot be parsed.
         PlenaError: malformed words or a malformed declaration.
     """
-    return verify_code(Code.of(program), target or Target(), Preloaded.of(preloaded))
+    return verify_code(FlatProgram.of(program), target or Target(), Preloaded.of(preloaded))
 
 
-def verify_code(code: Code, target: Target, preloaded: Preloaded) -> list[Finding]:
+def verify_code(code: FlatProgram, target: Target, preloaded: Preloaded) -> list[Finding]:
     """Checks a program that is already decoded, see `verify`."""
     return ProgramCheck(code, target, preloaded).run()
 

@@ -15,7 +15,7 @@ from plena.dialects.plena_isa.demands import DemandKind
 from plena.dialects.plena_isa.spec import STICKY
 from plena.emulator.decoding import DecodedProgram
 from plena.emulator.kernels import Kernel
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import RecordLayout, layout
 from plena.machine.target import Target
@@ -108,7 +108,7 @@ _STORED = {Cells.VECTOR: 0, Cells.MATRIX: 1, Cells.FP: 2, Cells.INT: 3}
 class _Assembler:
     """Collects the tables, one shape for all instructions that differ only in registers and immediates."""
 
-    def __init__(self, code: Code, decoded: DecodedProgram, target: Target) -> None:
+    def __init__(self, code: FlatProgram, decoded: DecodedProgram, target: Target) -> None:
         self.target = target
         self.shape_of: dict[tuple[int, ...], int] = {}
         self.checks: list[Check] = []
@@ -135,7 +135,7 @@ class _Assembler:
         for pc in np.flatnonzero(~is_abort & (self.rows[:, 0] != FREE)).tolist():
             self.rows[pc, 5] = self._shape(code, pc)
 
-    def _shape(self, code: Code, pc: int) -> int:
+    def _shape(self, code: FlatProgram, pc: int) -> int:
         op, flags = code.op[pc], code.flags[pc]
         is_unit_stride = False
         if (pitch := layout(op).pitch) is not None:
@@ -216,7 +216,7 @@ def _sticky_number(op: int) -> int:
 
 
 def run_concretely(
-    code: Code, decoded: DecodedProgram, target: Target, preloaded: Preloaded, limit: int | None = None
+    code: FlatProgram, decoded: DecodedProgram, target: Target, preloaded: Preloaded, limit: int | None = None
 ) -> ConcreteResult:
     """Runs the integer part of a program from reset."""
     assembler = _Assembler(code, decoded, target)

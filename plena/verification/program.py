@@ -15,12 +15,12 @@ from plena.emulator.kernels import Kernel
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
 from plena.lifting.build import read_at_reset
-from plena.lifting.code import Code
 from plena.lifting.execute import SymbolicRun
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import layout, opcode_doing
 from plena.lifting.resolve import Resolver
-from plena.lifting.structure import LoopCode, loop_tree
+from plena.lifting.structure import FlatLoop, loop_tree
 from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram, range_of
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
@@ -49,7 +49,7 @@ MOST_FINDINGS = 1000
 class ProgramCheck:
     """One static check of one flat program."""
 
-    def __init__(self, code: Code, target: Target, preloaded: Preloaded) -> None:
+    def __init__(self, code: FlatProgram, target: Target, preloaded: Preloaded) -> None:
         self.code, self.target, self.preloaded = code, target, preloaded
         self.found: list[Finding] = []
         self.seen: set[tuple[int | None, str, str | None]] = set()
@@ -184,7 +184,7 @@ class ProgramCheck:
         error = aborts.abort_error(abort, (*facts, 0), pc, decoded.mnemonic(pc))
         self._error(error.abort_class, error.reason, pc)
 
-    def _watchdog(self, tree: LoopCode) -> None:
+    def _watchdog(self, tree: FlatLoop) -> None:
         limit = self.target.max_loop_instructions
         for loop in tree.walk():
             length = loop.iteration_length()
@@ -196,7 +196,7 @@ class ProgramCheck:
         message = f"one iteration runs {length} instructions, MAX_LOOP_INSTRUCTIONS is {limit}"
         self._error("loop-watchdog", message, pc)
 
-    def _lifted(self, tree: LoopCode, skipped: frozenset[int]) -> LiftedProgram:
+    def _lifted(self, tree: FlatLoop, skipped: frozenset[int]) -> LiftedProgram:
         run = SymbolicRun(self.code, tree, self.target, skipped)
         return Resolver(run, self.preloaded, strict=False, keep_forwarded=True).program()
 
@@ -260,7 +260,7 @@ class ProgramCheck:
             self._warn(Quirk(at, code, f"it reads {what} {cell}, which nothing has written"))
 
 
-def _first_read(code: Code, number: int) -> int:
+def _first_read(code: FlatProgram, number: int) -> int:
     """The first instruction that reads an f register."""
     for pc, op in enumerate(code.op):
         spec = OPCODES.get(op)

@@ -12,7 +12,7 @@ import numpy as np
 
 from plena.dialects.plena_isa import OPCODES, ARegister, InstructionSpec, Integer, Kind
 from plena.dialects.plena_isa.sizes import Fields
-from plena.lifting.code import Code
+from plena.lifting.flat_program import FlatProgram
 from plena.lifting.structure import END, START, writes_gp
 from plena.machine.target import Target
 
@@ -29,7 +29,7 @@ class Quirk:
     operand: str | None = None
 
 
-def quirks(code: Code, target: Target) -> Iterator[Quirk]:
+def quirks(code: FlatProgram, target: Target) -> Iterator[Quirk]:
     """The quirks of every instruction, in program order."""
     distinct, inverse = np.unique(code.words, return_inverse=True)
     first = np.zeros(len(distinct), np.int64)
@@ -41,7 +41,7 @@ def quirks(code: Code, target: Target) -> Iterator[Quirk]:
                 yield Quirk(pc, name, message, operand)
 
 
-def _of_word(code: Code, pc: int, target: Target) -> Iterator[tuple[str, str, str | None]]:
+def _of_word(code: FlatProgram, pc: int, target: Target) -> Iterator[tuple[str, str, str | None]]:
     spec = OPCODES.get(code.op[pc])
     if spec is None:
         return
@@ -75,7 +75,7 @@ def _of_transfer(
         yield "overlapping-rows", "rows of the contiguous mode are VLEN bytes apart: they overlap", "rstride"
 
 
-def counter_writes(code: Code) -> Iterator[Quirk]:
+def counter_writes(code: FlatProgram) -> Iterator[Quirk]:
     """Writes to the counter of an open loop, and loops that are never closed, in any program."""
     open_loops: list[tuple[int, int]] = []
     table = writes_gp()

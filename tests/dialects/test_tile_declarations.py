@@ -10,7 +10,7 @@ from xdsl.parser import Parser
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.tile import BufferOp, LoadRowsOp, NormalizeRowsOp
-from plena.dialects.tile.operation import DeclaredOp, number, read, tile_op, word, written
+from plena.dialects.tile.operation import DeclaredOp, keyword, number, read, tile_op, written
 from plena.driver import context
 
 
@@ -23,7 +23,7 @@ class ToyOp(DeclaredOp):
     table: SSAValue | None = read("fp", default=None)
     rows: int = number()
     step: int = number(default=3)
-    kind: str = word("up", "down")
+    kind: str = keyword("up", "down")
 
 
 def buffers(*spaces: str) -> list[SSAValue]:

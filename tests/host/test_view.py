@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from plena.errors import PlenaError
 from plena.host import view as views
+from plena.host.mask_steps import Sighted
 from plena.host.view import Bits, Compare, Expand, Pad, Permute, Reshape, Slice
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))
@@ -123,3 +124,30 @@ def test_a_step_that_does_not_fit_is_refused(step: views.Step, shape: tuple[int,
 def test_malformed_text_is_refused(text: object) -> None:
     with pytest.raises(PlenaError, match="here"):
         views.from_json(text, "here")
+
+
+@given(st.data())
+def test_masks_that_no_query_may_be_blind_in(data: st.DataObject) -> None:
+    """They come through as they are, back too; their text is read back; one that blinds a query is refused."""
+    batch, heads, queries, keys = (data.draw(st.integers(1, 4)) for _ in range(4))
+    real, rows = data.draw(st.booleans()), data.draw(st.sampled_from([1, queries]))
+    seen = np.array(
+        data.draw(st.lists(st.booleans(), min_size=(n := batch * heads * rows * keys), max_size=n))
+    ).reshape(batch, heads, rows, keys)
+    upper = data.draw(st.sampled_from([(), (0,), (1,)]))
+    view = (Sighted((), upper, queries, int(real)),)
+    mask = np.where(seen, 0.0, -np.inf).astype(np.float32) if real else seen
+    assert views.from_json(json.loads(json.dumps(views.to_json(view))), "here") == view
+    assert views.result_shape(view, mask.shape) == mask.shape
+    far = keys if not upper else upper[0] + 1
+    visible = (
+        np.arange(keys)[None, :] < np.arange(queries)[:, None] + far
+        if upper
+        else np.ones((queries, keys), bool)
+    )
+    if (seen & visible).any(-1).all():
+        np.testing.assert_array_equal(views.apply(view, mask), mask)
+        np.testing.assert_array_equal(views.scatter(view, views.apply(view, mask), mask), mask)
+    else:
+        with pytest.raises(PlenaError, match="sees no key"):
+            views.apply(view, mask)

@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[Step, ...]] = {
         sharing.parametrized,
         sharing.of_parameter,
     ),
-    "repetition": (repetition.powers, repetition.layers, repetition.pairs),
+    "repetition": (repetition.powers, repetition.layers, repetition.pairs, repetition.one_operand),
     "boundary": (
         boundary.scalar_result,
         boundary.plain_result,

@@ -59,3 +59,29 @@ def pairs(w: Writer) -> None:
         )
         w.values[c] = shape
         a, b = (b, c) if w.flag() else (c, a)
+
+
+ONE_OPERAND = (
+    "{h} / ({h}.abs() + 0.5)", "torch.maximum({h}, {h})", "{h} - {h}", "torch.cat([{h}, {h}], -1)[..., 1:1 + {n}]",
+    "torch.where({h2} > 0, {h}, {h})", "F.silu({h}) * {h}", "torch.stack([{h}, {h}], 0).sum(0)",
+)  # fmt: skip
+
+
+def one_operand(w: Writer) -> None:
+    """An operator all of whose operands are one tensor, as in attention of rows to themselves."""
+    found = w.value(2, 4)
+    if not found:
+        return
+    h, shape = found
+    if w.flag():
+        options = w.text("", ", is_causal=True", ", scale=0.7")
+        text = w.text(
+            "F.scaled_dot_product_attention({h}, {h}, {h}{o})",
+            "F.scaled_dot_product_attention({h} * 0.5, {h}, {h}{o})",
+            "F.scaled_dot_product_attention({h}, {h}, {h} + 1{o})",
+            "({h} @ {h}.transpose(-2, -1) * 0.3).softmax(-1) @ {h}",
+        )
+        w.let(text.format(h=h, o=options), shape)
+        return
+    other = w.input(shape)
+    w.let(w.text(*ONE_OPERAND).format(h=h, h2=other, n=shape[-1]), shape)

@@ -205,9 +205,7 @@ class Rounding(TorchDispatchMode):
     ) -> Any:
         name = func.name().removeprefix("aten::")
         given = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        # Integers that become numbers are staged as such.
-        cast = name.startswith(("_to_copy", "to.")) and not any(x.is_floating_point() for x in given)
-        known = cast or all(id(x) in self._known for x in given)
+        known = all(id(x) in self._known for x in given)
         if name.startswith(PRODUCTS):
             first = 1 if name.startswith(("addmm", "baddbmm", "addmv")) else 0
             args = tuple(

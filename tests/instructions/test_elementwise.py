@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from plena.dialects.tile import BufferOp, ConstantOp, ElementwiseOp, PanelRows
-from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
+from plena.dialects.tile.elementwise import BINARY_KINDS, SCALAR_KINDS, UNARY_KINDS
 from plena.instructions.row_plan import plan_rows
 from plena.machine.target import Target
 from tests.harness_tile import SMALL, TARGETS, run_both
@@ -55,7 +55,7 @@ def test_two_rows(row: int, kind: str, target: Target) -> None:
 
 
 @targets
-@pytest.mark.parametrize("kind", [*BINARY_KINDS, *WORD_KINDS])
+@pytest.mark.parametrize("kind", [*BINARY_KINDS, *SCALAR_KINDS])
 @pytest.mark.parametrize("number", [0.0, 1.375])
 def test_a_row_and_a_word(number: float, kind: str, target: Target) -> None:
     vlen = target.vlen
@@ -70,12 +70,12 @@ def test_a_row_and_a_word(number: float, kind: str, target: Target) -> None:
     run_both(text, target).assert_equal()
 
 
-@pytest.mark.parametrize("kind", [*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS])
+@pytest.mark.parametrize("kind", [*BINARY_KINDS, *SCALAR_KINDS, *UNARY_KINDS])
 @pytest.mark.parametrize("word", [False, True])
 def test_blocks_that_lie_apart(word: bool, kind: str) -> None:
     other, second = "", ""
     if kind not in UNARY_KINDS:
-        is_word = word or kind in WORD_KINDS
+        is_word = word or kind in SCALAR_KINDS
         other = ", %c : !tile.buffer<fp>" if is_word else ", %b : !tile.lanes"
         second = "" if is_word else f" in(%y[{SMALL.vlen}, {3 * SMALL.vlen}])"
     vlen = SMALL.vlen

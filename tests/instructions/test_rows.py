@@ -151,8 +151,8 @@ def test_reductions_along_rows(blocks: int, mask: str, kind: str, target: Target
     %mask = tile.buffer @mask [{vlen}] : !tile.buffer<vector>
     %words = tile.buffer @words [{3 * rows}] : !tile.buffer<fp>
     %scratch = tile.buffer @scratch [{2 * vlen}] : !tile.buffer<vector>
-    tile.reduce_rows kind = "{kind}" words(%words : fp) scratch(%scratch : vector) x(%x : vector) {mask}
-        floor(%floor : fp) rows = {rows} blocks = {blocks} block = {rows * vlen} words_row = 3"""
+    tile.reduce_rows kind = "{kind}" scalars(%words : fp) scratch(%scratch : vector) x(%x : vector) {mask}
+        floor(%floor : fp) rows = {rows} blocks = {blocks} block = {rows * vlen} scalars_row = 3"""
     lanes = np.arange(vlen) < vlen // 2
     both = run_both(text, target, {"mask": lanes if kind == "sum" else np.where(lanes, 0, -128)})
     both.assert_equal(skip=["scratch"])
@@ -229,7 +229,8 @@ def test_words_are_computed_with(b_step: int, kind: str) -> None:
     %a = tile.buffer @a [21] : !tile.buffer<fp>
     %b = tile.buffer @b [14] : !tile.buffer<fp>
     %out = tile.buffer @out [7] : !tile.buffer<fp>
-    tile.map_words kind = "{kind}" out(%out : fp) a(%a : fp) {b} count = 7 out_step = 1 a_step = 3 b_step = {b_step}"""
+    tile.map_scalars kind = "{kind}" out(%out : fp) a(%a : fp) {b} count = 7 out_step = 1 a_step = 3
+    b_step = {b_step}"""
     rng = np.random.default_rng(0)
     both = run_both(text, SMALL, {"a": rng.random(21) * 4 + 0.1, "b": rng.random(14) * 4})
     both.assert_equal()
@@ -245,8 +246,8 @@ def test_words_are_spread_over_lanes(groups: int, target: Target) -> None:
     %out = tile.buffer @out [{rows * vlen}] : !tile.buffer<vector>
     %masks = tile.buffer @masks [{3 * vlen}] : !tile.buffer<vector>
     %scratch = tile.buffer @scratch [{vlen}] : !tile.buffer<vector>
-    tile.spread_words out(%out : vector) scratch(%scratch : vector) words(%words : fp) {masks} rows = {rows}
-        groups = {groups} words_row = 4"""
+    tile.spread_scalars out(%out : vector) scratch(%scratch : vector) scalars(%words : fp) {masks} rows = {rows}
+        groups = {groups} scalars_row = 4"""
     lanes = np.arange(vlen) * 3 // vlen == np.arange(3)[:, None]
     run_both(text, target, {"masks": lanes}).assert_equal(skip=["scratch"])
 

@@ -192,6 +192,104 @@ def test_infinities_that_no_kernel_moves_are_refused() -> None:
         lambda x, m: x.masked_fill(m, -INF).view(2, 6, 4, 16).softmax(-1),
         lambda x, m: torch.maximum(x, x.masked_fill(m, -INF)),
         lambda x, m: x.masked_fill(m, float("nan")),
+        lambda x, m: (x / x.sum(-1, keepdim=True))[..., ::2],
+        lambda x, m: torch.cat([x[..., :5], x / x], -1),
+        lambda x, m: (x / x).view(2, 6, 4, 16).sum(-1),
+        lambda x, m: (x / x).view(2, 6, 4, 16).amax(-1),
+        lambda x, m: torch.nn.functional.rms_norm((x / x).view(2, 6, 4, 16), (16,)),
+        lambda x, m: (x / x).amax(1),
+        lambda x, m: (x + x.new_zeros(64).masked_fill(torch.arange(64) < 3, -INF))[..., 1:5],
     ):
         with pytest.raises(CompileError, match=r"infinit|no kernel"):
             compile(Function(function), (x, mask))
+
+
+def normalised(x: Tensor) -> Tensor:
+    return x / x.sum(-1, keepdim=True)
+
+
+FINITE: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda x: x.softmax(-1),
+    "softmax by hand": lambda x: normalised((x - x.amax(-1, keepdim=True)).exp()),
+    "norm": lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + 1e-5).sqrt(),
+    "unit": lambda x: torch.nn.functional.normalize(x, dim=-1),
+    "sigmoid": lambda x: x * sigmoid(x),
+    "quotient": lambda x: x / (1 + torch.relu(x)),
+    "negative": lambda x: x / -(x.square() + 0.5),
+    "hidden": lambda x: x.masked_fill(torch.arange(64) > 40, -INF).softmax(-1),
+    "hidden and bounded": lambda x: torch.relu(x.masked_fill(torch.arange(64) > 40, -INF)),
+    "parameter": lambda x: x / (torch.arange(64.0) + 1),
+}
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_columns_of_what_is_finite_are_moved(name: str) -> None:
+    """What is proven to be finite is not refused."""
+    against_torch(lambda x: FINITE[name](x)[..., 3:50:2], (exact(2, 6, 64),), error=0.03)
+
+
+SIGNED_ZEROS = torch.tensor([[0.0, -0.0, 2.0, -2.0, 0.0, -0.0, 2.0, -2.0]]).repeat(4, 1)
+OTHERS = torch.tensor([[1.0, 1.0, -0.0, 0.0, -1.0, -1.0, 0.0, -0.0]]).repeat(4, 1)
+EITHER = torch.tensor([[True] * 8, [False] * 8, [True, False] * 4, [False, True] * 4])
+
+DIVISORS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "of tensors": torch.where,
+    "of zero": lambda m, x, y: torch.where(m, x, 0.0),
+    "of minus zero": lambda m, x, y: torch.where(m, -0.0, x),
+    "of a number": lambda m, x, y: torch.where(m, x, 1.5),
+    "of a negative number": lambda m, x, y: torch.where(m, -2.0, x),
+    "of numbers": lambda m, x, y: (
+        x.abs() + 0.0 if x.shape[0] == 1 else torch.where(m, -0.0, 0.0).expand_as(x)
+    ),
+    "filled": lambda m, x, y: x.masked_fill(m, 0.0),
+    "rows": lambda m, x, y: torch.where(EITHER[2], x, y),
+    "columns": lambda m, x, y: torch.where(EITHER[:, 2:3], x, y),
+    "moved and scaled": lambda m, x, y: -2 * torch.where(m, x, y),
+    "of quotients": lambda m, x, y: torch.where(m, x, 1 / y),
+}
+
+
+@pytest.mark.parametrize("name", DIVISORS)
+def test_what_is_divided_by_keeps_the_sign_of_zeros(name: str) -> None:
+    """The other side's product with 0 has the sign of that side."""
+    against_torch(
+        lambda m, x, y: (x + 5.0) / DIVISORS[name](m, x, y), (EITHER, SIGNED_ZEROS, OTHERS), error=0.008
+    )
+
+
+@pytest.mark.parametrize("mlen", MACHINES)
+def test_the_largest_numbers_of_float32(mlen: int) -> None:
+    """bf16 has none as large: they are its largest, and move as others do."""
+    largest = torch.finfo(torch.float32).max
+    x, mask = exact(4, mlen - 3), bits(4, mlen - 3)
+    for number in (largest, -largest):
+        rows = torch.zeros(4, mlen - 3)
+        rows[:, ::2] = number
+        for function in (
+            lambda x, m, n=number: torch.cat([x * 2, torch.full((4, 2), n)], -1),
+            lambda x, m, n=number: torch.cat([x * 2, torch.full((1, mlen - 3), n)], 0),
+            lambda x, m, n=number: pad(x * 2, (1, 2), value=n),
+            lambda x, m, n=number: x * 0 + n,
+            lambda x, m, n=number: torch.where(m, x * 2, n),
+            lambda x, m, r=rows: (x * 0 + r)[:, 1:5],
+            lambda x, m, r=rows: torch.cat([x * 2, r], -1),
+        ):
+            against_torch(function, (x, mask), target=MACHINES[mlen], error=0.005)
+
+
+def test_the_largest_number_of_a_row_with_nan() -> None:
+    x = torch.tensor([[0.0, 1.0, 2.0, 0.0], [1.0, 2.0, 4.0, 0.5], [0.0, 0.0, 1.0, 1.0]])
+    y = torch.tensor([[0.0, 1.0, -2.0, 1.0], [1.0, 2.0, 4.0, -1.0], [1.0, -1.0, 0.0, 0.0]])
+    for repeats in (1, 30):
+        wide = x.repeat(1, repeats), y.repeat(1, repeats)
+        against_torch(lambda x, y: (y / x).amax(-1), wide, error=0.008)
+        against_torch(lambda x, y: y / x - (y / x).amax(-1, keepdim=True), wide, error=0.008)
+
+
+def test_zeros_keep_their_sign_where_they_are_moved() -> None:
+    x, y = SIGNED_ZEROS, OTHERS
+    against_torch(lambda x, y: 1 / torch.cat([x * 2, y * 0.5], 0), (x, y), error=0.008)
+    against_torch(lambda x, y: 1 / (x * 2)[1:3], (x, y), error=0.008)
+    against_torch(lambda x, y: 1 / (x.abs() * -0.0) + 0.0 * y, (x, y), error=0.008)
+    against_torch(lambda x, y: y / x.abs(), (x, y + 5), error=0.008)
+    against_torch(lambda x, y: y / (x * 2), (x[:, 1:2].clone(), y + 5), error=0.008)

@@ -105,7 +105,16 @@ def test_masks_of_integers_under_torch_compile(recwarn: pytest.WarningsRecorder)
 def test_computed_integers_come_back_exactly() -> None:
     def function(x: Tensor, i: Tensor) -> tuple[Tensor, ...]:
         below = i < i.roll(1, 1)
-        return x * 2, i[0, 2], i + 1, i.argmax(-1), below, below.int().cumsum(1), i.to(torch.int8), (i % 1000).sum()
+        return (
+            x * 2,
+            i[0, 2],
+            i + 1,
+            i.argmax(-1),
+            below,
+            below.int().cumsum(1),
+            i.to(torch.int8),
+            (i % 1000).sum(),
+        )
 
     against_torch(function, (X, IDS - 2), (X, (IDS - 5) // 3))
 

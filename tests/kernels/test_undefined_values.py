@@ -158,6 +158,58 @@ def test_keys_that_may_be_infinite_are_refused() -> None:
     compile(DividedKeys(1e-6).eval(), (x, d))
 
 
+class DividedBy(nn.Module):
+    """Keys are quotients."""
+
+    def __init__(self, divisor: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.divisor = nn.Linear(64, 64), divisor
+        self.far, self.near = nn.Parameter(torch.rand(64) + 0.5), nn.Parameter(torch.rand(64))
+        with torch.no_grad():
+            self.near[5] = 1e-9
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.linear(x)
+        h = h / self.divisor(h)
+        return functional.scaled_dot_product_attention(h, h, h)
+
+
+@pytest.mark.parametrize(
+    "divisor",
+    [
+        lambda h: 1 + torch.relu(h),
+        lambda h: torch.sqrt(h.var(-1, keepdim=True) + 1e-5),
+        lambda h: h.norm(dim=-1, keepdim=True) + 1e-6,
+        lambda h: 2 - torch.sigmoid(h),
+        lambda h: 1.5 - torch.tanh(h),
+        lambda h: functional.elu(h) + 2,
+        lambda h: -(h.abs() + 1),
+        lambda h: 1 + h.exp().sum(-1, keepdim=True),
+        lambda h: functional.silu(h) + 1,
+    ],
+)
+def test_divisors_are_proven_by_the_range_of_their_numbers(divisor: Callable[[Tensor], Tensor]) -> None:
+    compile(DividedBy(divisor).eval(), (torch.randn(1, 1, 8, 64),))
+
+
+def test_divisors_that_are_parameters_are_proven_by_their_numbers() -> None:
+    """Unless one is 0, or staged as 0 beside the others."""
+    x, module = torch.randn(1, 1, 8, 64), DividedBy(lambda h: h)
+    for parameter in (module.far, module.far * 2, module.far[None, :32].repeat(1, 2)):
+        module.divisor = lambda h, p=parameter: p
+        compile(module.eval(), (x,))
+    for divisor in (
+        lambda h: module.near,
+        lambda h: 1 + torch.tanh(h),
+        lambda h: h.exp(),
+        lambda h: h - 0.999,
+    ):
+        module.divisor = divisor
+        with pytest.raises(CompileError, match="keys or values that may hold infinity or NaN"):
+            compile(module.eval(), (x,))
+
+
 def test_linear_layers_behind_infinity_keep_rows_apart() -> None:
     linear, d = nn.Linear(8, 200), torch.ones(200, 1)
     d[2] = 0.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from plena.errors import PlenaError
-from plena.lifting import Code, Preloaded, lift_code
+from plena.lifting import FlatProgram, Preloaded, lift_code
 from tests.corpus import programs as corpus
 from tests.lifting.affine_machine import assert_same_effect
 from tests.lifting.flat_programs import INT_FIRST, INT_HIGH, INT_LOW, flat_programs
@@ -21,7 +21,7 @@ REFUSED = re.compile("loaded from INT SRAM|loaded at run time|takes turns|in eve
 @pytest.mark.parametrize("name", corpus.NAMES)
 def test_the_corpus_keeps_its_effect(name: str) -> None:
     text = corpus.text(name)
-    module = lift_code(Code.of(text), corpus.TARGET, Preloaded.of(corpus.PRELOADED))
+    module = lift_code(FlatProgram.of(text), corpus.TARGET, Preloaded.of(corpus.PRELOADED))
     module.verify()
     assert_same_effect(text, module, (corpus.machine(), corpus.machine()))
 
@@ -36,7 +36,7 @@ NUMBERS = [0] * INT_FIRST + np.random.default_rng(7).integers(
 def test_random_programs_keep_their_effect(text: str) -> None:
     preloaded = Preloaded.of({"int": [(INT_FIRST, 1024, INT_LOW, INT_HIGH)]})
     try:
-        module = lift_code(Code.of(text), SMALL, preloaded)
+        module = lift_code(FlatProgram.of(text), SMALL, preloaded)
     except PlenaError as error:
         assert REFUSED.search(error.what), error
         return

@@ -7,7 +7,7 @@ import pytest
 
 import plena
 from plena.errors import PlenaError
-from plena.lifting import Code, Preloaded, lift_code
+from plena.lifting import FlatProgram, Preloaded, lift_code
 from plena.lifting.entry import code_of_module, record_lines
 from plena.machine.target import Target
 from tests.lifting.machines import SMALL
@@ -15,14 +15,14 @@ from tests.lifting.machines import SMALL
 
 def lifted(text: str, preloaded: str = "", target: Target | None = None) -> str:
     """The lifted operations, one per line, attributes of the module left out."""
-    module = lift_code(Code.of(text), target or Target(), Preloaded.of(preloaded))
+    module = lift_code(FlatProgram.of(text), target or Target(), Preloaded.of(preloaded))
     module.verify()
     return "\n".join(line.strip() for line in str(module).splitlines()[1:-1])
 
 
 def refused(text: str, preloaded: str = "") -> str:
     with pytest.raises(PlenaError) as caught:
-        lift_code(Code.of(text), SMALL, Preloaded.of(preloaded))
+        lift_code(FlatProgram.of(text), SMALL, Preloaded.of(preloaded))
     return str(caught.value)
 
 

@@ -9,7 +9,7 @@ from plena.assembly import encode
 from plena.assembly.stream import instructions_from_module
 from plena.driver import context, run_pipeline
 from plena.errors import PlenaError
-from plena.lifting import Code, LiftedProgram, Preloaded, lifted_program
+from plena.lifting import FlatProgram, LiftedProgram, Preloaded, lifted_program
 from plena.lifting.build import module_of
 from plena.lifting.roll import rolled
 from plena.passes.unroll_loops import UnrollLoops
@@ -41,11 +41,11 @@ def size(program: LiftedProgram) -> int:
 @pytest.mark.parametrize("name", corpus.NAMES)
 def test_expanded_programs_roll_again(name: str) -> None:
     preloaded = Preloaded.of(corpus.PRELOADED)
-    given_program = lifted_program(Code.of(corpus.text(name)), corpus.TARGET, preloaded)
+    given_program = lifted_program(FlatProgram.of(corpus.text(name)), corpus.TARGET, preloaded)
     module = module_of(given_program)
     UnrollLoops(full=True).apply(context(), module)
     run_pipeline(module, ("set-state", "materialize-addresses", "allocate-registers"))
-    expanded = lifted_program(Code(encode(instructions_from_module(module))), corpus.TARGET, preloaded)
+    expanded = lifted_program(FlatProgram(encode(instructions_from_module(module))), corpus.TARGET, preloaded)
     again = rolled(expanded)
     assert size(again) <= max(1.25 * size(given_program), size(given_program) + 10)
     if name not in SLOW:
@@ -58,7 +58,7 @@ def test_expanded_programs_roll_again(name: str) -> None:
 @settings(max_examples=40)
 def test_repeated_programs_keep_their_effect(text: str) -> None:
     lines = text.splitlines()
-    repeated = Code.of("\n".join(lines + lines[PREFIX:] * 3))
+    repeated = FlatProgram.of("\n".join(lines + lines[PREFIX:] * 3))
     preloaded = Preloaded.of({"int": [(INT_FIRST, 1024, INT_LOW, INT_HIGH)]})
     try:
         module = module_of(rolled(lifted_program(repeated, SMALL, preloaded)))

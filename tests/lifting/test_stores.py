@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from plena.errors import PlenaError
-from plena.lifting import Code, Preloaded, lifted_program
+from plena.lifting import FlatProgram, Preloaded, lifted_program
 from plena.lifting.build import module_of
 from plena.lifting.stores import without_dead_stores
 from tests.corpus import programs as corpus
@@ -17,7 +17,7 @@ from tests.lifting.machines import SMALL, machine
 
 def stored(text: str, preloaded: str = "") -> list[str]:
     """The stores that are left, with the depth of their loops."""
-    program = without_dead_stores(lifted_program(Code.of(text), SMALL, Preloaded.of(preloaded)))
+    program = without_dead_stores(lifted_program(FlatProgram.of(text), SMALL, Preloaded.of(preloaded)))
     lines = str(module_of(program)).splitlines()
     return [line.split(" src")[0].replace("plena_isa.", "") for line in lines if "s_st_int" in line]
 
@@ -60,7 +60,7 @@ def test_overwritten_words_are_left_out() -> None:
 @pytest.mark.parametrize("name", ["spilled_pointers", "routed_experts", "gather_rows", "counter_addresses"])
 def test_the_corpus_keeps_its_effect(name: str) -> None:
     text = corpus.text(name)
-    program = lifted_program(Code.of(text), corpus.TARGET, Preloaded.of(corpus.PRELOADED))
+    program = lifted_program(FlatProgram.of(text), corpus.TARGET, Preloaded.of(corpus.PRELOADED))
     module = module_of(without_dead_stores(program))
     assert_same_effect(text, module, (corpus.machine(), corpus.machine()))
 
@@ -70,7 +70,7 @@ def test_the_corpus_keeps_its_effect(name: str) -> None:
 def test_random_programs_keep_their_effect(text: str) -> None:
     preloaded = Preloaded.of({"int": [(INT_FIRST, 1024, INT_LOW, INT_HIGH)]})
     try:
-        program = lifted_program(Code.of(text), SMALL, preloaded)
+        program = lifted_program(FlatProgram.of(text), SMALL, preloaded)
     except PlenaError:
         return
     module = module_of(without_dead_stores(program))

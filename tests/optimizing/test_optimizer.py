@@ -12,7 +12,7 @@ import plena
 from plena.api.optimize import optimize
 from plena.driver import run_pipeline
 from plena.errors import CompileError, PlenaError, VerificationError
-from plena.lifting import Code, Preloaded, lift_code
+from plena.lifting import FlatProgram, Preloaded, lift_code
 from plena.verification import verify
 from tests.corpus import programs as corpus
 from tests.lifting.affine_machine import memories
@@ -88,7 +88,7 @@ def test_a_long_program_becomes_short_without_taking_longer() -> None:
 
 def test_modules_of_both_forms_are_taken() -> None:
     text = corpus.text("softmax_rows")
-    affine = lift_code(Code.of(text), corpus.TARGET, Preloaded())
+    affine = lift_code(FlatProgram.of(text), corpus.TARGET, Preloaded())
     register = affine.clone()
     run_pipeline(register, ("set-state", "materialize-addresses", "allocate-registers"))
     before = str(affine)

@@ -143,7 +143,7 @@ OTHERS = """
 %h = tile.buffer @h [64] : !tile.buffer<hbm>"""
 LOAD = "load_rows dst(%v : vector) src(%{} : hbm) rows = 1 blocks = 1 src_row = 16"
 TILES = "load_tiles dst(%{} : matrix) src(%h : hbm) outer = 1 inner = 1"
-WORDS = 'map_words kind = "copy" out(%{0} : fp) a(%{0} : fp) count = 1'
+WORDS = 'map_scalars kind = "copy" out(%{0} : fp) a(%{0} : fp) count = 1'
 GATHER = "gather_rows dst(%v : vector) table(%h : hbm) offsets(%{} : int) rows = 1 blocks = 1"
 
 

@@ -39,7 +39,7 @@ def steps(draw: st.DrawFn) -> str:
             text += f'%q = tile.lanewise "{draw(binary)}" %r, %i0 : !tile.lanes'
             return _elementwise([a, b], [(a, VLEN), (b, VLEN)], text, "%r, %q")
         case "word":
-            return 'tile.map_words kind = "mul" out(%spare : fp) a(%word : fp) b(%word : fp) count = 1'
+            return 'tile.map_scalars kind = "mul" out(%spare : fp) a(%word : fp) b(%word : fp) count = 1'
         case "shift" if out != a:
             return f"tile.shift out(%p{out} : vector) x(%p{a} : vector) rows = {ROWS} blocks = 1 lanes = 1"
         case _:

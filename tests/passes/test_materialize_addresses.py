@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from plena.dialects.loop import Linear
 from plena.dialects.plena_isa import instructions_in
 from plena.errors import CompileError
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 from plena.passes.materialize_addresses import MaterializeAddresses
 from tests.affine.programs import parse
@@ -57,12 +57,12 @@ def test_short_nests_keep_their_addresses() -> None:
 
 
 def straight_line(instructions: int) -> ModuleOp:
-    kernel = KernelBuilder(Target())
+    builder = InstructionBuilder(Target())
     for n in range(instructions // 7):
         for q in range(6):
-            kernel.emit("M_MM", mat=q * 4096 + n // 16 % 16 * 256, vec=q * 4096 + n % 16 * 256)
-        kernel.emit("M_MM_WO", dst=24576 + n % 16 * 256 + n // 16 * 4, stride=kernel.gp0)
-    return kernel.finish()
+            builder.emit("M_MM", mat=q * 4096 + n // 16 % 16 * 256, vec=q * 4096 + n % 16 * 256)
+        builder.emit("M_MM_WO", dst=24576 + n % 16 * 256 + n // 16 * 4, stride=builder.gp0)
+    return builder.finish()
 
 
 def test_straight_line_code_keeps_what_is_read_again_soonest() -> None:
@@ -81,13 +81,13 @@ def test_a_hundred_thousand_instructions_take_seconds() -> None:
 
 
 def test_constants_below_the_reach_of_an_immediate_need_no_register() -> None:
-    kernel = KernelBuilder(Target())
-    f = kernel.f_cell()
-    with kernel.loop(4) as i:
-        kernel.emit("S_LD_FP", dst=f, base=5)
-        kernel.emit("S_ST_FP", src=f, base=Linear(9) + i * 2)
-        kernel.emit("S_LD_FP", dst=f, base=6)
-    module = materialized(kernel.finish())
+    builder = InstructionBuilder(Target())
+    f = builder.f_cell()
+    with builder.loop(4) as i:
+        builder.emit("S_LD_FP", dst=f, base=5)
+        builder.emit("S_ST_FP", src=f, base=Linear(9) + i * 2)
+        builder.emit("S_LD_FP", dst=f, base=6)
+    module = materialized(builder.finish())
     assert sum(op.SPEC.mnemonic.startswith("S_ADD") for op in instructions_in(module)) == 2
 
 
@@ -127,12 +127,12 @@ def test_mixed_forms_are_refused() -> None:
 
 
 def test_spilled_registers_keep_away_from_the_words_of_the_program() -> None:
-    kernel = KernelBuilder(Target())
-    f = kernel.f_cell()
-    with kernel.loop(24) as i:
-        kernel.emit("S_ST_FP", src=f, base=Linear(900) + i * 5)
-        kernel.emit("S_ST_INT", src=i, base=Linear(1000) + i)
-    module = materialized(kernel.finish())
+    builder = InstructionBuilder(Target())
+    f = builder.f_cell()
+    with builder.loop(24) as i:
+        builder.emit("S_ST_FP", src=f, base=Linear(900) + i * 5)
+        builder.emit("S_ST_INT", src=i, base=Linear(1000) + i)
+    module = materialized(builder.finish())
     numbers = {name: attribute.value.data for name, attribute in module.attributes.items()}  # type: ignore[attr-defined]
     assert numbers == {
         "plena.fp_spill_base": 0,

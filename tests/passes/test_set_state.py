@@ -15,7 +15,7 @@ from xdsl.ir import Block, SSAValue
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import Instruction, instructions_in
 from plena.errors import CompileError
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 from plena.passes.set_state import SetState
 
@@ -84,7 +84,7 @@ def dynamic_settings(block: Block, times: int = 1) -> int:
 
 @st.composite
 def programs(draw: st.DrawFn) -> ModuleOp:
-    kernel = KernelBuilder(Target())
+    builder = InstructionBuilder(Target())
     numbers = draw(st.lists(st.sampled_from((0, 1, 64, 128, 1 << 20)), min_size=1, max_size=3))
     bases = draw(st.lists(st.sampled_from((0, 64, 4096, (1 << 33) + 128)), min_size=1, max_size=4))
 
@@ -96,11 +96,11 @@ def programs(draw: st.DrawFn) -> ModuleOp:
 
     def item(indices: list[Linear], depth: int) -> None:
         if depth and draw(st.booleans()):
-            with kernel.loop(draw(st.integers(2, 3))) as index:
+            with builder.loop(draw(st.integers(2, 3))) as index:
                 for _ in range(draw(st.integers(1, 3))):
                     item([*indices, index], depth - 1)
         elif draw(st.booleans()):
-            kernel.emit(
+            builder.emit(
                 "H_PREFETCH_V",
                 dst=0,
                 off=0,
@@ -110,11 +110,11 @@ def programs(draw: st.DrawFn) -> ModuleOp:
                 rstride=draw(st.integers(0, 1)),
             )
         else:
-            kernel.emit("V_EXP_V", dst=0, a=0, mask=draw(st.integers(0, 1)), v_mask=number(numbers, indices))
+            builder.emit("V_EXP_V", dst=0, a=0, mask=draw(st.integers(0, 1)), v_mask=number(numbers, indices))
 
     for _ in range(draw(st.integers(1, 4))):
         item([], 3)
-    return kernel.finish()
+    return builder.finish()
 
 
 @given(programs())
@@ -129,83 +129,83 @@ def test_every_instruction_sees_its_state(module: ModuleOp) -> None:
     assert str(module) == text
 
 
-def transfers(kernel: KernelBuilder, *states: tuple[int, int, int]) -> None:
+def transfers(builder: InstructionBuilder, *states: tuple[int, int, int]) -> None:
     for base, scale, stride in states:
-        kernel.emit("H_PREFETCH_M", dst=0, off=0, base=base, scale=scale, stride=stride, rstride=1)
+        builder.emit("H_PREFETCH_M", dst=0, off=0, base=base, scale=scale, stride=stride, rstride=1)
 
 
-def applied(kernel: KernelBuilder) -> ModuleOp:
-    module = kernel.finish()
+def applied(builder: InstructionBuilder) -> ModuleOp:
+    module = builder.finish()
     SetState().apply(Context(), module)
     return module
 
 
 def test_one_state_is_set_once_before_all_loops() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(4), kernel.loop(5), kernel.loop(6):
-        transfers(kernel, (4096, 1 << 20, 64))
-    module = applied(kernel)
+    builder = InstructionBuilder(Target())
+    with builder.loop(4), builder.loop(5), builder.loop(6):
+        transfers(builder, (4096, 1 << 20, 64))
+    module = applied(builder)
     assert settings_of(module) == {"C_SET_SCALE_REG": 1, "C_SET_STRIDE_REG": 1, "C_SET_ADDR_REG": 1}
     assert dynamic_settings(module.body.block) == 3
 
 
 def test_reset_values_are_known() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(4):
-        transfers(kernel, (0, 0, 1))
-    assert not settings_of(applied(kernel))
+    builder = InstructionBuilder(Target())
+    with builder.loop(4):
+        transfers(builder, (0, 0, 1))
+    assert not settings_of(applied(builder))
 
 
 def test_two_states_in_turn() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(8):
-        transfers(kernel, (0, 4096, 64), (0, 4096, 128), (0, 4096, 128), (0, 4096, 64))
-    module = applied(kernel)
+    builder = InstructionBuilder(Target())
+    with builder.loop(8):
+        transfers(builder, (0, 4096, 64), (0, 4096, 128), (0, 4096, 128), (0, 4096, 64))
+    module = applied(builder)
     assert settings_of(module) == {"C_SET_SCALE_REG": 1, "C_SET_STRIDE_REG": 3}
     assert dynamic_settings(module.body.block) == 1 + 1 + 2 * 8
 
 
 def test_a_value_that_follows_an_outer_loop_is_set_outside_the_inner_ones() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(3) as layer, kernel.loop(5):
-        kernel.emit("H_PREFETCH_M", dst=0, off=0, base=layer * 65536, scale=0)
-    module = applied(kernel)
+    builder = InstructionBuilder(Target())
+    with builder.loop(3) as layer, builder.loop(5):
+        builder.emit("H_PREFETCH_M", dst=0, off=0, base=layer * 65536, scale=0)
+    module = applied(builder)
     assert dynamic_settings(module.body.block) == 3
 
 
 def test_seven_bases_get_registers_of_their_own() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(9):
-        transfers(kernel, *((4096 * n, 0, 1) for n in range(8)))
-    module = applied(kernel)
+    builder = InstructionBuilder(Target())
+    with builder.loop(9):
+        transfers(builder, *((4096 * n, 0, 1) for n in range(8)))
+    module = applied(builder)
     assert settings_of(module) == {"C_SET_ADDR_REG": 7}
     assert dynamic_settings(module.body.block) == 7
 
 
 def test_more_bases_share_what_is_used_least() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(9):
-        transfers(kernel, *((4096 * n, 0, 1) for n in range(1, 9)))
-    before = seen(kernel.finish())
-    kernel = KernelBuilder(Target())
-    with kernel.loop(9):
-        transfers(kernel, *((4096 * n, 0, 1) for n in range(1, 9)))
-    module = applied(kernel)
+    builder = InstructionBuilder(Target())
+    with builder.loop(9):
+        transfers(builder, *((4096 * n, 0, 1) for n in range(1, 9)))
+    before = seen(builder.finish())
+    builder = InstructionBuilder(Target())
+    with builder.loop(9):
+        transfers(builder, *((4096 * n, 0, 1) for n in range(1, 9)))
+    module = applied(builder)
     assert seen(module) == before
     assert dynamic_settings(module.body.block) == 6 + 2 * 9
 
 
 def test_bases_of_different_parts_reuse_registers() -> None:
-    kernel = KernelBuilder(Target())
+    builder = InstructionBuilder(Target())
     for part in range(4):
-        with kernel.loop(9):
-            transfers(kernel, *(((part * 8 + n + 1) * 4096, 0, 1) for n in range(5)))
-    assert dynamic_settings(applied(kernel).body.block) == 20
+        with builder.loop(9):
+            transfers(builder, *(((part * 8 + n + 1) * 4096, 0, 1) for n in range(5)))
+    assert dynamic_settings(applied(builder).body.block) == 20
 
 
 def test_a_base_must_not_cross_a_segment() -> None:
-    kernel = KernelBuilder(Target())
-    with kernel.loop(3) as i:
-        kernel.emit("H_PREFETCH_M", dst=0, off=0, base=Linear((1 << 32) - 64) + i * 64, scale=0)
+    builder = InstructionBuilder(Target())
+    with builder.loop(3) as i:
+        builder.emit("H_PREFETCH_M", dst=0, off=0, base=Linear((1 << 32) - 64) + i * 64, scale=0)
     with pytest.raises(CompileError, match=r"runs over a multiple of 2\^32"):
-        applied(kernel)
+        applied(builder)

@@ -30,7 +30,7 @@ from plena.dialects.tile import (
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
-from plena.dialects.tile.elementwise import BINARY_KINDS, UNARY_KINDS, WORD_KINDS
+from plena.dialects.tile.elementwise import BINARY_KINDS, SCALAR_KINDS, UNARY_KINDS
 from plena.host.layout import Source, TensorPlacement
 from plena.host.mask_steps import Biases, Hidden
 from plena.host.placement_attributes import placement_attribute
@@ -160,9 +160,9 @@ def bodies(draw: st.DrawFn, inputs: int, outputs: int, words: list[SSAValue], mo
     rows: list[SSAValue] = list(block.args)
     made: list[SSAValue] = []
     for _ in range(draw(st.integers(outputs, max(outputs, most)))):
-        kind = draw(st.sampled_from([*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS]))
+        kind = draw(st.sampled_from([*BINARY_KINDS, *SCALAR_KINDS, *UNARY_KINDS]))
         a, b = draw(st.sampled_from(rows)), None
-        if kind in WORD_KINDS:
+        if kind in SCALAR_KINDS:
             b = draw(st.sampled_from(words))
         elif kind in BINARY_KINDS:
             b = draw(st.sampled_from([*rows, *words]))

@@ -12,7 +12,7 @@ from xdsl.ir import Block
 
 from plena.dialects.loop import ForOp, Linear
 from plena.dialects.plena_isa import Instruction
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 
 TILE, STEP, LANES, COLUMN_BLOCKS, BLOCKS, ROWS = 4096, 256, 4, 22, 16, 64
@@ -48,31 +48,31 @@ class Nest:
     """Emits the parts of the nests."""
 
     def __init__(self, k: int) -> None:
-        self.kernel = KernelBuilder(Target())
+        self.builder = InstructionBuilder(Target())
         self.tiles = k // 64
 
     def prefetch(self, block: Linear, tiles: int, first: int = 0, unroll: int = 1) -> None:
         """Loads `tiles` consecutive weight tiles from `block` (in tiles) on."""
-        with self.kernel.loop(tiles // unroll) as t:
+        with self.builder.loop(tiles // unroll) as t:
             for u in range(unroll):
                 tile = t * unroll + u
-                self.kernel.emit(
-                    "H_PREFETCH_M", dst=first + tile * TILE, off=(block + tile) * TILE, base=self.kernel.a0
+                self.builder.emit(
+                    "H_PREFETCH_M", dst=first + tile * TILE, off=(block + tile) * TILE, base=self.builder.a0
                 )
 
     def product(self, mat: Linear, vec: Linear, dst: Linear, descending: bool = False) -> None:
         """One output tile: the reduction over K, and its write-out."""
         order = range(self.tiles - 1, -1, -1) if descending else range(self.tiles)
         for q in order:
-            self.kernel.emit("M_MM", mat=mat + q * TILE, vec=vec + q * TILE)
-        self.kernel.emit("M_MM_WO", dst=dst, stride=self.kernel.gp0)
+            self.builder.emit("M_MM", mat=mat + q * TILE, vec=vec + q * TILE)
+        self.builder.emit("M_MM_WO", dst=dst, stride=self.builder.gp0)
 
 
 def single(k: int, rows: int = 1, columns: int = 1, order: str = "jr", prefetch: int = 1) -> ModuleOp:
     """Column blocks n, then column sub-blocks j and row blocks r in this order, unrolled by `columns` and `rows`."""
     nest = Nest(k)
-    kernel, out = nest.kernel, nest.tiles * TILE
-    with kernel.loop(COLUMN_BLOCKS) as n:
+    builder, out = nest.builder, nest.tiles * TILE
+    with builder.loop(COLUMN_BLOCKS) as n:
         nest.prefetch(n * nest.tiles, nest.tiles, unroll=prefetch)
 
         def inner(j: Linear, r: Linear) -> None:
@@ -82,26 +82,26 @@ def single(k: int, rows: int = 1, columns: int = 1, order: str = "jr", prefetch:
                     nest.product(column * STEP, row * STEP, out + n * TILE + row * STEP + column * LANES)
 
         if order == "jr":
-            with kernel.loop(BLOCKS // columns) as j, kernel.loop(BLOCKS // rows) as r:
+            with builder.loop(BLOCKS // columns) as j, builder.loop(BLOCKS // rows) as r:
                 inner(j, r)
         else:
-            with kernel.loop(BLOCKS // rows) as r, kernel.loop(BLOCKS // columns) as j:
+            with builder.loop(BLOCKS // rows) as r, builder.loop(BLOCKS // columns) as j:
                 inner(j, r)
-    return kernel.finish()
+    return builder.finish()
 
 
 def dual(k: int, rows: int = 1, zigzag: bool = True, prefetch: int = 1) -> ModuleOp:
     """Two column blocks and two copies of X: register a (j, q) is the matrix address of one product and the vector
     address of another, b (r, q) the other way round."""
     nest = Nest(k)
-    kernel, second = nest.kernel, nest.tiles * TILE
+    builder, second = nest.builder, nest.tiles * TILE
     out = 2 * second
-    with kernel.loop(COLUMN_BLOCKS // 2) as n:
+    with builder.loop(COLUMN_BLOCKS // 2) as n:
         nest.prefetch(n * (2 * nest.tiles), 2 * nest.tiles, unroll=prefetch)
-        with kernel.loop(BLOCKS) as j, kernel.loop(BLOCKS // rows) as r:
+        with builder.loop(BLOCKS) as j, builder.loop(BLOCKS // rows) as r:
             for b in range(rows):
                 row = r * rows + b
                 a, x = j * STEP, second + row * STEP
                 nest.product(a, x, out + n * (2 * TILE) + row * STEP + j * LANES)
                 nest.product(x, a, out + TILE + n * (2 * TILE) + j * STEP + row * LANES, descending=zigzag)
-    return kernel.finish()
+    return builder.finish()

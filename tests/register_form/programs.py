@@ -7,7 +7,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.instructions.kernel import KernelBuilder
+from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 
 
@@ -35,8 +35,8 @@ def programs(
     draw: st.DrawFn, depth: int = 3, most: int = 14, symbols: bool = True, kinds: tuple[str, ...] = KINDS
 ) -> Program:
     """A random nest up to `depth` loops deep with at most `most` instructions."""
-    kernel = KernelBuilder(Target())
-    fs = [kernel.f0, *(kernel.f_cell() for _ in range(draw(st.integers(2, 12))))]
+    builder = InstructionBuilder(Target())
+    fs = [builder.f0, *(builder.f_cell() for _ in range(draw(st.integers(2, 12))))]
     left = [most]
     steps = draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=3))
     bases = draw(st.lists(st.sampled_from(BASES), min_size=1, max_size=4))
@@ -60,44 +60,44 @@ def programs(
                 small = small + value * draw(st.integers(1, 4))
         match kind:
             case "M_MM":
-                kernel.emit(kind, mat=address(values), vec=address(values))
+                builder.emit(kind, mat=address(values), vec=address(values))
             case "M_MM_WO":
                 stride: SSAValue | int = (
                     draw(st.sampled_from((0, 1, 2, 22))) if draw(st.integers(0, 3)) == 0 else -1
                 )
-                kernel.emit(kind, dst=address(values), stride=kernel.gp0 if stride == -1 else stride)
+                builder.emit(kind, dst=address(values), stride=builder.gp0 if stride == -1 else stride)
             case "V_ADD_VV":
-                kernel.emit(kind, dst=address(values), a=address(values), b=address(values))
+                builder.emit(kind, dst=address(values), a=address(values), b=address(values))
             case "V_EXP_V":
-                kernel.emit(kind, dst=address(values), a=address(values))
+                builder.emit(kind, dst=address(values), a=address(values))
             case "V_SHFT_V":
-                kernel.emit(kind, dst=address(values), a=address(values), amount=small)
+                builder.emit(kind, dst=address(values), a=address(values), amount=small)
             case "S_LD_FP":
-                kernel.emit(kind, dst=draw(st.sampled_from(fs[1:])), base=small)
+                builder.emit(kind, dst=draw(st.sampled_from(fs[1:])), base=small)
             case "S_ST_FP":
-                kernel.emit(kind, src=draw(st.sampled_from(fs)), base=small)
+                builder.emit(kind, src=draw(st.sampled_from(fs)), base=small)
             case "S_ADD_FP":
                 a, b, dst = (draw(st.sampled_from(fs)) for _ in range(3))
-                kernel.emit(kind, dst=dst, a=a, b=b)
+                builder.emit(kind, dst=dst, a=a, b=b)
             case "V_RED_MAX":
-                kernel.emit(kind, acc=draw(st.sampled_from(fs)), a=address(values))
+                builder.emit(kind, acc=draw(st.sampled_from(fs)), a=address(values))
             case "S_MAP_V_FP":
-                kernel.emit(kind, dst=address(values), base=small)
+                builder.emit(kind, dst=address(values), base=small)
             case "M_BMM_WO":
-                kernel.emit(kind, dst=address(values))
+                builder.emit(kind, dst=address(values))
             case "C_SET_STRIDE_REG":
-                kernel.emit(kind, src=address(values))
+                builder.emit(kind, src=address(values))
             case "S_ST_INT":
-                kernel.emit(kind, src=address(values), base=small)
+                builder.emit(kind, src=address(values), base=small)
             case _:
-                op = kernel.emit(kind, base=small)
+                op = builder.emit(kind, base=small)
                 values.append(Linear.index(op.results[0]))
 
     def item(values: list[Linear], depth: int) -> None:
         if left[0] <= 0:
             return
         if depth and draw(st.booleans()):
-            with kernel.loop(draw(st.integers(2, 4))) as index:
+            with builder.loop(draw(st.integers(2, 4))) as index:
                 inner = [*values, index]
                 for _ in range(draw(st.integers(1, 4))):
                     item(inner, depth - 1)
@@ -108,7 +108,7 @@ def programs(
     values: list[Linear] = []
     for _ in range(draw(st.integers(1, 4))):
         item(values, depth)
-    return Program(kernel.finish())
+    return Program(builder.finish())
 
 
 def is_symbol(value: Linear) -> bool:

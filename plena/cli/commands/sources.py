@@ -15,7 +15,7 @@ from plena.text_files import read_text
 if TYPE_CHECKING:
     from plena.api.program import Program
     from plena.assembly import AsmInstruction
-    from plena.lifting.code import Code as FlatCode
+    from plena.lifting.flat_program import FlatProgram
     from plena.machine.target import Target
 
 MODEL_HELP = (
@@ -25,7 +25,7 @@ MODEL_HELP = (
 
 
 @dataclass(frozen=True)
-class Code:
+class LoadedProgram:
     """A flat program from a file, and the folder's program if it was one."""
 
     instructions: Sequence[AsmInstruction]
@@ -33,15 +33,15 @@ class Code:
     text: str | None
     program: Program | None
 
-    def flat(self, file: str | None = None) -> FlatCode:
+    def flat(self, file: str | None = None) -> FlatProgram:
         """What `plena.optimize` and the static check take, without reading the text again.
 
         Args:
             file: the name to show in messages.
         """
-        from plena.lifting.code import Code as FlatCode
+        from plena.lifting.flat_program import FlatProgram
 
-        return FlatCode(self.words, self.text, file)
+        return FlatProgram(self.words, self.text, file)
 
 
 def add_compile_options(parser: ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def schedule_options(args: Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in OPTIONS if name != "max_instructions"}
 
 
-def load_code(path: Path, upstream_quirks: bool = False) -> Code:
+def load_code(path: Path, upstream_quirks: bool = False) -> LoadedProgram:
     """A flat program from .asm, .mem or a program folder; other names are taken for assembly.
 
     Raises:
@@ -93,15 +93,15 @@ def load_code(path: Path, upstream_quirks: bool = False) -> Code:
         from plena.api.program import Program
 
         program = Program.load(path)
-        return Code(decode(program.words), program.words, program.asm, program)
+        return LoadedProgram(decode(program.words), program.words, program.asm, program)
     text = read_text(path)
     if path.suffix == ".mem":
         words = parse_mem(text, str(path))
-        return Code(decode(words), words, None, None)
+        return LoadedProgram(decode(words), words, None, None)
     instructions = parse_asm(text, upstream_quirks, str(path))
-    return Code(instructions, encode(instructions), text, None)
+    return LoadedProgram(instructions, encode(instructions), text, None)
 
 
-def target_for(args: Namespace, code: Code) -> Target:
+def target_for(args: Namespace, code: LoadedProgram) -> Target:
     """The machine of the options, by default the one that a folder's program was compiled for."""
     return target_of(args, code.program.target if code.program is not None else None)

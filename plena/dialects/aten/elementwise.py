@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType
+from xdsl.dialects.builtin import FloatAttr, StringAttr, TensorType, UnitAttr
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def
 
 from plena.dialects.aten.base import AtenOp
@@ -226,10 +226,11 @@ class MulOp(BinaryOp):
 
 @irdl_op_definition
 class DivOp(BinaryOp):
-    """input / other."""
+    """input / other; `nonzero` says that other is a parameter or constant without zeros and numbers close to them."""
 
     name = "aten.div"
     OVERLOAD: ClassVar[str] = "aten.div.Tensor"
+    nonzero = opt_prop_def(UnitAttr)
     assembly_format = _BINARY
 
 

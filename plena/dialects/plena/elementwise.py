@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from xdsl.dialects.builtin import I64, FloatAttr, IntegerAttr, StringAttr, TensorType, f64, i1, i64
+from xdsl.dialects.builtin import I64, FloatAttr, IntegerAttr, StringAttr, TensorType, UnitAttr, f64, i1, i64
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def
 
@@ -135,10 +135,16 @@ class MulOp(BinaryOp):
 
 @irdl_op_definition
 class DivOp(BinaryOp):
-    """lhs / rhs."""
+    """lhs / rhs; `nonzero` says that rhs is a parameter or constant without zeros and numbers close to them."""
 
     name = "plena.div"
+    nonzero = opt_prop_def(UnitAttr)
     assembly_format = _BINARY
+
+    def __init__(self, lhs: SSAValue, rhs: SSAValue, *, nonzero: bool = False) -> None:
+        super().__init__(lhs, rhs)
+        if nonzero:
+            self.nonzero = UnitAttr()
 
 
 @irdl_op_definition

@@ -35,14 +35,14 @@ from plena.dialects.tile.ops import (
 from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
-    MapWordsOp,
+    MapScalarsOp,
     MaxRowsOp,
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
     ReduceRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
-    SpreadWordsOp,
+    SpreadScalarsOp,
     SqrtRowsOp,
     SumRowsOp,
 )
@@ -69,8 +69,8 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
     MaxRowsOp,
     SqrtRowsOp,
     ShiftOp,
-    MapWordsOp,
-    SpreadWordsOp,
+    MapScalarsOp,
+    SpreadScalarsOp,
     GatherRowsOp,
 )
 """The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
@@ -111,7 +111,7 @@ __all__ = [
     "LanewiseOp",
     "LoadRowsOp",
     "LoadTilesOp",
-    "MapWordsOp",
+    "MapScalarsOp",
     "MatmulOp",
     "MatmulPairOp",
     "MatrixAttr",
@@ -130,7 +130,7 @@ __all__ = [
     "SoftmaxRowsOp",
     "SourceAttr",
     "SplatOp",
-    "SpreadWordsOp",
+    "SpreadScalarsOp",
     "SqrtRowsOp",
     "StepAttr",
     "StoreRowsOp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import copysign
 
 from xdsl.dialects.builtin import ArrayAttr, FloatAttr, IndexType, IntAttr, StringAttr, f64
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute, SSAValue, TypeAttribute
@@ -193,6 +194,16 @@ class ConstantOp(IRDLOperation):
     @property
     def numbers(self) -> tuple[float, ...]:
         return tuple(v.value.data for v in self.values)
+
+    @property
+    def key(self) -> tuple[tuple[float, float], ...]:
+        """Equal for constants with the same numbers: zero and minus zero are not the same."""
+        return tuple((number, copysign(1.0, number)) for number in self.numbers)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is one number, zero and not minus zero."""
+        return self.key == ((0.0, 1.0),)
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")

@@ -31,7 +31,7 @@ from plena.dialects.tile.operation import TileOp
 BINARY_KINDS = ("add", "sub", "mul")
 """Two rows, or a row and a word of FP SRAM."""
 
-WORD_KINDS = ("reverse_sub", "max", "min")
+SCALAR_KINDS = ("reverse_sub", "max", "min")
 """A row and a word of FP SRAM; reverse_sub is word - row."""
 
 UNARY_KINDS = ("exp", "reciprocal", "copy")
@@ -71,23 +71,23 @@ class LanewiseOp(BodyOp):
         )
 
     @property
-    def word(self) -> SSAValue | None:
+    def scalar(self) -> SSAValue | None:
         """The operand in FP SRAM."""
         return self.b if self.b is not None and isinstance(self.b.type, BufferType) else None
 
     def buffers(self) -> Iterator[tuple[str, SSAValue]]:
-        if self.word is not None:
-            yield "b", self.word
+        if self.scalar is not None:
+            yield "b", self.scalar
 
     def verify_(self) -> None:
         kind = self.kind.data
-        if kind not in (*BINARY_KINDS, *WORD_KINDS, *UNARY_KINDS):
+        if kind not in (*BINARY_KINDS, *SCALAR_KINDS, *UNARY_KINDS):
             raise VerifyException(f"{self.name}: unknown kind {kind}")
         if (self.b is None) != (kind in UNARY_KINDS):
             raise VerifyException(f"{self.name}: {kind} takes {1 if kind in UNARY_KINDS else 2} operands")
-        if kind in WORD_KINDS and self.word is None:
-            raise VerifyException(f"{self.name}: {kind} needs a word of FP SRAM")
-        if self.word is not None and self.word.type != BufferType.of("fp"):
+        if kind in SCALAR_KINDS and self.scalar is None:
+            raise VerifyException(f"{self.name}: {kind} needs a number of FP SRAM")
+        if self.scalar is not None and self.scalar.type != BufferType.of("fp"):
             raise VerifyException(f"{self.name}: a buffer operand must be in FP SRAM")
 
     def print(self, printer: Printer) -> None:
@@ -210,9 +210,9 @@ class ElementwiseOp(TileOp):
         return tuple(op for op in self.body.block.ops if isinstance(op, LanewiseOp))
 
     @property
-    def words(self) -> tuple[SSAValue, ...]:
-        """The words of FP SRAM that the body reads."""
-        return tuple(dict.fromkeys(step.word for step in self.steps if step.word is not None))
+    def scalars(self) -> tuple[SSAValue, ...]:
+        """The numbers of FP SRAM that the body reads."""
+        return tuple(dict.fromkeys(step.scalar for step in self.steps if step.scalar is not None))
 
     @property
     def yielded(self) -> tuple[SSAValue, ...]:
@@ -242,8 +242,8 @@ class ElementwiseOp(TileOp):
                 yield f"{name}{number}", value
         if self.scratch is not None:
             yield "scratch", self.scratch
-        for number, word in enumerate(self.words):
-            yield f"word{number}", word
+        for index, scalar in enumerate(self.scalars):
+            yield f"scalar{index}", scalar
 
     def verify_(self) -> None:
         if any(value.type != BufferType.of("vector") for value in self.operands):

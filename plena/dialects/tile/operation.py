@@ -1,4 +1,4 @@
-"""The base of tile operations: named buffer operands, whole numbers, words of text, each declared once."""
+"""The base of tile operations: named buffer operands, whole numbers, keywords, each declared once."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class _Number:
 
 
 @dataclass(frozen=True)
-class _Word:
-    """One of some words."""
+class _Keyword:
+    """One of some texts."""
 
     choices: tuple[str, ...]
 
@@ -94,9 +94,9 @@ def number(*, default: int | None = None) -> int:
     return cast(int, _Number(default))
 
 
-def word(*choices: str) -> str:
-    """Declares a word, one of the choices."""
-    return cast(str, _Word(choices))
+def keyword(*choices: str) -> str:
+    """Declares a text that is one of the choices."""
+    return cast(str, _Keyword(choices))
 
 
 def _inherited(*, init: Literal[False] = False) -> Any:
@@ -112,17 +112,17 @@ DeclaredOpT = TypeVar("DeclaredOpT", bound="DeclaredOp")
 
 
 @dataclass_transform(
-    kw_only_default=True, field_specifiers=(written, read, number, word, _inherited, _attributes)
+    kw_only_default=True, field_specifiers=(written, read, number, keyword, _inherited, _attributes)
 )
 def tile_op(name: str) -> Callable[[type[DeclaredOpT]], type[DeclaredOpT]]:
-    """Declares the operation `tile.<name>` from the fields of a class: `written`, `read`, `number`, `word`.
+    """Declares the operation `tile.<name>` from the fields of a class: `written`, `read`, `number`, `keyword`.
 
     The constructor takes them as keywords, and `attributes`; a type checker sees it as that of a dataclass. Reading a
-    field gives the buffer (None if absent), the number or the word.
+    field gives the buffer (None if absent), the number or the text.
     """
 
     def declare(cls: type[DeclaredOpT]) -> type[DeclaredOpT]:
-        declared = {n: f for n, f in vars(cls).items() if isinstance(f, _Buffer | _Number | _Word)}
+        declared = {n: f for n, f in vars(cls).items() if isinstance(f, _Buffer | _Number | _Keyword)}
         buffers = {n: f for n, f in declared.items() if isinstance(f, _Buffer)}
         fields: dict[str, Any] = {"name": f"tile.{name}", "__annotations__": {}, "__init__": _construct}
         for field, kind in declared.items():
@@ -131,7 +131,7 @@ def tile_op(name: str) -> Callable[[type[DeclaredOpT]], type[DeclaredOpT]]:
                     fields[field] = opt_operand_def(BufferType) if is_optional else operand_def(BufferType)
                 case _Number():
                     fields[field] = prop_def(IntegerAttr[I64], default_value=integer(0))
-                case _Word():
+                case _Keyword():
                     fields[field] = prop_def(StringAttr)
         if any(buffer.is_optional for buffer in buffers.values()):
             fields["irdl_options"] = (AttrSizedOperandSegments(as_property=True),)
@@ -142,10 +142,10 @@ def tile_op(name: str) -> Callable[[type[DeclaredOpT]], type[DeclaredOpT]]:
         cls.OPTIONAL = frozenset(n for n, buffer in buffers.items() if buffer.is_optional)
         cls.WRITES = frozenset(n for n, buffer in buffers.items() if buffer.is_written)
         cls.NUMBERS = {n: number.default for n, number in declared.items() if isinstance(number, _Number)}
-        cls.WORDS = {n: word.choices for n, word in declared.items() if isinstance(word, _Word)}
+        cls.KEYWORDS = {n: kept.choices for n, kept in declared.items() if isinstance(kept, _Keyword)}
         for field in cls.NUMBERS:
             setattr(cls, field, _number_property(field))
-        for field in cls.WORDS:
+        for field in cls.KEYWORDS:
             setattr(cls, field, _word_property(field))
         return cls
 
@@ -169,7 +169,7 @@ def _construct(self: DeclaredOp, *, attributes: dict[str, Attribute] | None = No
                 operands.append(values.pop(name))
         for name, default in self.NUMBERS.items():
             properties[name] = integer(values.pop(name) if default is None else values.pop(name, default))
-        for name in self.WORDS:
+        for name in self.KEYWORDS:
             properties[name] = StringAttr(values.pop(name))
     except KeyError as error:
         raise TypeError(f"{self.name} needs {error.args[0]}") from None
@@ -210,13 +210,13 @@ class DeclaredOp(TileOp):
     """A tile operation that `tile_op` makes from its fields.
 
     `SPACES` gives the memories of every buffer operand, `OPTIONAL` those that may be absent, `NUMBERS` its whole
-    numbers with their defaults and `WORDS` its words with their choices.
+    numbers with their defaults and `KEYWORDS` its keywords with their choices.
     """
 
     SPACES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     OPTIONAL: ClassVar[frozenset[str]] = frozenset()
     NUMBERS: ClassVar[Mapping[str, int | None]] = {}
-    WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    KEYWORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     if TYPE_CHECKING:
         # xDSL's Operation is a dataclass: its fields must not become arguments of the constructors.
@@ -257,12 +257,12 @@ class DeclaredOp(TileOp):
         for name in self.NUMBERS:
             if getattr(self, name) < 0:
                 raise VerifyException(f"{self.name}: {name} must not be negative")
-        for name, choices in self.WORDS.items():
+        for name, choices in self.KEYWORDS.items():
             if getattr(self, name) not in choices:
                 raise VerifyException(f"{self.name}: {name} must be one of {', '.join(choices)}")
 
     def print(self, printer: Printer) -> None:
-        for name in self.WORDS:
+        for name in self.KEYWORDS:
             printer.print_string(f' {name} = "{getattr(self, name)}"')
         for name, value in self.buffers():
             printer.print_string(f" {name}(")
@@ -277,7 +277,7 @@ class DeclaredOp(TileOp):
     @classmethod
     def parse(cls, parser: Parser) -> DeclaredOp:
         values: dict[str, SSAValue | int | str | None] = {}
-        names = (*cls.SPACES, *cls.NUMBERS, *cls.WORDS)
+        names = (*cls.SPACES, *cls.NUMBERS, *cls.KEYWORDS)
         while (name := parser.parse_optional_keyword_in(names)) is not None:
             if name in cls.SPACES:
                 parser.parse_punctuation("(")
@@ -288,7 +288,7 @@ class DeclaredOp(TileOp):
                 continue
             parser.parse_punctuation("=")
             values[name] = parser.parse_integer() if name in cls.NUMBERS else parser.parse_str_literal()
-        required = (*(n for n in cls.SPACES if n not in cls.OPTIONAL), *cls.WORDS)
+        required = (*(n for n in cls.SPACES if n not in cls.OPTIONAL), *cls.KEYWORDS)
         missing = [n for n in required if n not in values]
         if missing:
             parser.raise_error(f"{cls.name} needs {', '.join(missing)}")
@@ -296,4 +296,4 @@ class DeclaredOp(TileOp):
         return cls.named(values, dict(attributes.data) if attributes else None)
 
 
-__all__ = ["DeclaredOp", "TileOp", "TileOpT", "number", "read", "tile_op", "word", "written"]
+__all__ = ["DeclaredOp", "TileOp", "TileOpT", "keyword", "number", "read", "tile_op", "written"]

@@ -1,21 +1,21 @@
-"""Tile operations along rows and over rows: norms, reductions, words of FP SRAM, lookups, lane shifts.
+"""Tile operations along rows and over rows: norms, reductions, scalars of FP SRAM, lookups, lane shifts.
 
 Panels are as in plena.dialects.tile.ops. A *mask* is a row that says which lanes of the last column block mean
-something; *words* are numbers in FP SRAM, one per row or per row and group.
+something; *scalars* are numbers in FP SRAM, one per row or per row and group.
 """
 
 from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile.operation import DeclaredOp, number, read, tile_op, word, written
+from plena.dialects.tile.operation import DeclaredOp, keyword, number, read, tile_op, written
 
 
 @tile_op("normalize_rows")
 class NormalizeRowsOp(DeclaredOp):
     """out row = (x - m) / sqrt(inverse * (sum((x - m)^2) + eps)), m = inverse * sum(x) ("layer") or 0 ("rms").
 
-    With N features the words are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free.
+    With N features the scalars are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free.
     With `mask` only the lanes of the last block where it is 1 belong to the row; the others become 0 in a "layer" norm
     and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
     """
@@ -30,7 +30,7 @@ class NormalizeRowsOp(DeclaredOp):
     blocks: int = number()
     x_block: int = number()
     out_block: int = number()
-    kind: str = word("rms", "layer")
+    kind: str = keyword("rms", "layer")
 
 
 @tile_op("normalize_lane_groups")
@@ -51,7 +51,7 @@ class NormalizeLaneGroupsOp(DeclaredOp):
     x_block: int = number()
     out_block: int = number()
     groups: int = number()
-    kind: str = word("rms", "layer")
+    kind: str = keyword("rms", "layer")
 
 
 @tile_op("softmax_lane_groups")
@@ -75,13 +75,13 @@ class SoftmaxLaneGroupsOp(DeclaredOp):
 
 @tile_op("reduce_rows")
 class ReduceRowsOp(DeclaredOp):
-    """words[r*words_row] = the sum or maximum of row r over all blocks.
+    """scalars[r*scalars_row] = the sum or maximum of row r over all blocks.
 
     `mask` multiplies the last block of a sum and is added to that of a maximum. A maximum starts from the word
     `floor`. `scratch` has 2 rows.
     """
 
-    words: SSAValue = written("fp")
+    scalars: SSAValue = written("fp")
     scratch: SSAValue = written("vector")
     x: SSAValue = read("vector")
     mask: SSAValue | None = read("vector", default=None)
@@ -89,8 +89,8 @@ class ReduceRowsOp(DeclaredOp):
     rows: int = number()
     blocks: int = number()
     block: int = number()
-    words_row: int = number()
-    kind: str = word("sum", "max")
+    scalars_row: int = number()
+    kind: str = keyword("sum", "max")
 
 
 @tile_op("sum_rows")
@@ -162,9 +162,9 @@ class ShiftOp(DeclaredOp):
     lanes: int = number()
 
 
-@tile_op("map_words")
-class MapWordsOp(DeclaredOp):
-    """out[i*out_step] = kind(a[i*a_step], b[i*b_step]) on the scalar unit; a step of 0 repeats one word."""
+@tile_op("map_scalars")
+class MapScalarsOp(DeclaredOp):
+    """out[i*out_step] = kind(a[i*a_step], b[i*b_step]) on the scalar unit; a step of 0 repeats one number."""
 
     out: SSAValue = written("fp")
     a: SSAValue = read("fp")
@@ -173,23 +173,25 @@ class MapWordsOp(DeclaredOp):
     out_step: int = number()
     a_step: int = number()
     b_step: int = number(default=0)
-    kind: str = word("add", "sub", "mul", "max", "exp", "reciprocal", "sqrt", "copy")
+    kind: str = keyword("add", "sub", "mul", "max", "exp", "reciprocal", "sqrt", "copy")
 
 
-@tile_op("spread_words")
-class SpreadWordsOp(DeclaredOp):
-    """out row r = words[r*words_row] in all lanes, or with `masks` the sum of masks row g * words[r*words_row + g].
+@tile_op("spread_scalars")
+class SpreadScalarsOp(DeclaredOp):
+    """out row r = scalars[r*scalars_row] in all lanes.
+
+    With `masks` it is the sum of masks row g * scalars[r*scalars_row + g].
 
     `scratch` has 1 row and is needed with more than one group.
     """
 
     out: SSAValue = written("vector")
     scratch: SSAValue | None = written("vector", default=None)
-    words: SSAValue = read("fp")
+    scalars: SSAValue = read("fp")
     masks: SSAValue | None = read("vector", default=None)
     rows: int = number()
     groups: int = number()
-    words_row: int = number()
+    scalars_row: int = number()
 
 
 @tile_op("gather_rows")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import Float32Type
+from xdsl.dialects.builtin import Float32Type, UnitAttr
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -36,7 +36,8 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
         if _is_neutral(operation, a["other"]) and g.ssa(a["self"]).type == g.result_type:
             return g.ssa(a["self"])
         x, y = (operand(g, a[name]) for name in ("self", "other"))
-        return g.build(operation, [x, scaled(g, y, a.get("alpha", 1))])
+        properties = {"nonzero": UnitAttr()} if operation is aten.DivOp and _is_nonzero(g, y) else None
+        return g.build(operation, [x, scaled(g, y, a.get("alpha", 1))], properties)
 
     return handler
 
@@ -46,6 +47,24 @@ def _is_neutral(operation: type[aten.AtenOp], number: Any) -> bool:
     if not isinstance(number, int | float):
         return False
     return number == (1 if operation in (aten.MulOp, aten.DivOp) else 0)
+
+
+LEAST = 2.0**-6
+"""A number this far below the largest of its tensor survives staging in every number format."""
+
+
+def _is_nonzero(g: GraphBuilder, value: SSAValue) -> bool:
+    """Whether a value holds elements of a parameter or constant, none of which is 0 or is staged as 0."""
+    while isinstance(value.owner, aten.ViewOp | aten.PermuteOp | aten.ExpandOp | aten.SliceOp):
+        value = value.owner.input
+    op = value.owner
+    if not isinstance(op, aten.ParameterOp | aten.ConstantOp):
+        return False
+    tensor = g.tensors[op.symbol.string_value()]
+    if not tensor.is_floating_point() or not tensor.numel():
+        return False
+    least, largest = (float(n) for n in tensor.detach().abs().aminmax())
+    return 0 < LEAST * largest <= least < float("inf") and largest < float("inf")
 
 
 def operand(g: GraphBuilder, value: Any) -> SSAValue:

@@ -139,6 +139,11 @@ class HostValue:
             )
         )
 
+    def has_number_beyond(self, limit: float) -> bool:
+        """Whether it is computed of a number that is larger than a limit, infinite or NaN."""
+        numbers = (node.named["value"] for node in self.nodes if node.operation in ("full", "pad"))
+        return any(isinstance(n, float) and not abs(n) <= limit for n in numbers)
+
     @property
     def is_zero_one(self) -> bool:
         """Whether the elements are booleans, or booleans as numbers, moved or not: every format holds them."""

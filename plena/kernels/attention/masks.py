@@ -21,8 +21,8 @@ from plena.integers import ceil_div
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.fp_sram import number
 from plena.kernels.tensors import HostTensor
-from plena.kernels.words import word
 from plena.machine.number_formats import Mx
 
 HIDDEN = -(2.0**LOWEST)
@@ -152,7 +152,7 @@ class AttentionMasks:
         """What a running maximum starts from: where a row may have no key, above all that hides for good."""
         if self.op.empty is None or self.op.sinks is not None:
             return self.builder.constant(float("-inf"))
-        return word(self.ctx, -(2.0 ** (self.levels.unseen - 1)))
+        return number(self.ctx, -(2.0 ** (self.levels.unseen - 1)))
 
     @cached_property
     def start(self) -> SSAValue | None:
@@ -220,7 +220,7 @@ class AttentionMasks:
             "max",
             PanelRows(scores.panel, self.vlen, scores.block),
             PanelRows(scores.panel, self.vlen, scores.block),
-            word(self.ctx, -(2.0**self.levels.mask)),
+            number(self.ctx, -(2.0**self.levels.mask)),
             size=(scores.rows, scores.tiles),
         )
 
@@ -448,7 +448,7 @@ class AttentionMasks:
         return tensor
 
     def _place_sinks(self, operand: SSAValue) -> None:
-        self.sinks = self.ctx.place_words("sinks", self._host(operand, "attention sink"), "fp")
+        self.sinks = self.ctx.place_scalars("sinks", self._host(operand, "attention sink"), "fp")
 
     def _load_bias(self, scores: Scores) -> None:
         assert self.bias is not None and self.bias_rows is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.dialects.tile import (
-    MapWordsOp,
+    MapScalarsOp,
     MatmulOp,
     OnlineSoftmaxOp,
     PanelRows,
@@ -115,7 +115,9 @@ class OnlineAttention(AttentionKernel):
         with self.builder.step("final scaling"):
             for kind, out, a, b, b_step in steps:
                 self.builder.insert(
-                    MapWordsOp(kind=kind, out=out, a=a, b=b, count=rows, out_step=1, a_step=1, b_step=b_step)
+                    MapScalarsOp(
+                        kind=kind, out=out, a=a, b=b, count=rows, out_step=1, a_step=1, b_step=b_step
+                    )
                 )
 
     def _tile(self, block: QueryBlock, x: LeftOperand, tile: Linear) -> None:

@@ -16,6 +16,7 @@ from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, head_pitch, heads_per_block, require_layout
 from plena.kernels.packing import define_rows, define_tail
+from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 
 
@@ -43,7 +44,7 @@ def queries_of(op: AttentionOp, shape: AttentionShape, tiling: Tiling, ctx: Kern
     panel = ctx.panel(op.query)
     wanted = HeadLayout(shape.heads, head_pitch(shape, shape.head_dim, ctx.target))
     require_layout(op, panel, wanted)
-    return ComputedQueries(panel, shape, tiling, ctx)
+    return ComputedQueries(op, panel, shape, tiling, ctx)
 
 
 class StagedQueries:
@@ -93,7 +94,9 @@ class StagedQueries:
 class ComputedQueries:
     """A panel with the heads side by side. Lanes of other heads are masked out, the scale is multiplied in."""
 
-    def __init__(self, panel: Panel, shape: AttentionShape, tiling: Tiling, ctx: KernelContext) -> None:
+    def __init__(
+        self, op: AttentionOp, panel: Panel, shape: AttentionShape, tiling: Tiling, ctx: KernelContext
+    ) -> None:
         self.panel, self.shape, self.tiling, self.ctx = panel, shape, tiling, ctx
         self.vlen = ctx.target.vlen
         self.shared = heads_per_block(shape, ctx.target)
@@ -105,6 +108,7 @@ class ComputedQueries:
             size = tiling.head_blocks * tiling.query_block * self.vlen
             self.rows = ctx.builder.buffer("queries", "vector", size)
         if self.shared > 1:
+            require_finite(ctx, op, "attention whose heads share rows")
             self.masks = lane_masks(ctx, self.shared, shape.head_dim)
 
     def block(self, place: HeadPlace, row: Linear) -> LeftOperand:

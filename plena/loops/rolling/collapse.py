@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.loops.rolling.repeats import Words, linear_hash, mix
+from plena.loops.rolling.repeats import Hashes, linear_hash, mix
 from plena.loops.rolling.stream import Ints, Node, Repeat, Span, Stream
 
 
@@ -68,7 +68,7 @@ class _Collapse:
     def __init__(self, stream: Stream) -> None:
         self.source = stream
         self.origin: list[Ints] = []
-        self.kind: list[Words] = []
+        self.kind: list[Hashes] = []
         self.depth: list[Ints] = []
         self.real: list[bool] = []
         self.loops: dict[int, tuple[int, Repeat]] = {}
@@ -124,7 +124,7 @@ class _Collapse:
             kind = mix(kind, step + np.uint64(level))
         self._push(places, kind, depth, real=True)
 
-    def _push(self, places: Ints, kind: Words, depth: int, *, real: bool) -> None:
+    def _push(self, places: Ints, kind: Hashes, depth: int, *, real: bool) -> None:
         self.origin.append(places)
         self.kind.append(kind)
         inside = self.source.depth[places] if real else np.zeros(len(places), np.int64)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Words: TypeAlias = NDArray[np.uint64]
+Hashes: TypeAlias = NDArray[np.uint64]
 Ints: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -27,7 +27,7 @@ _COLUMN_KEYS = np.random.default_rng(20240607).integers(1, 1 << 63, 64, dtype=np
 ) + np.uint64(1)
 
 
-def mix(a: Words, b: Words) -> Words:
+def mix(a: Hashes, b: Hashes) -> Hashes:
     """A 64-bit hash of two words, element by element."""
     x = a * _K1 + b * _K2
     x ^= x >> _HALF
@@ -36,7 +36,7 @@ def mix(a: Words, b: Words) -> Words:
     return x
 
 
-def linear_hash(rows: Ints) -> Words:
+def linear_hash(rows: Ints) -> Hashes:
     """A hash of each row that is linear: equal second differences of rows have equal second differences of hashes."""
     total = np.zeros(len(rows), np.uint64)
     for column in range(rows.shape[1]):
@@ -52,14 +52,14 @@ class Segment:
     """
 
     offset: int
-    kind: Words
-    place: Words
+    kind: Hashes
+    place: Hashes
     symbols: Ints
 
     def __len__(self) -> int:
         return len(self.kind)
 
-    def part(self, start: int, stop: int, kind: Words | None = None) -> Segment:
+    def part(self, start: int, stop: int, kind: Hashes | None = None) -> Segment:
         """Positions `start` to `stop - 1`, optionally with other kinds."""
         return Segment(
             self.offset + start,
@@ -143,7 +143,7 @@ def _pairs(start: Ints, length: Ints, period: int) -> tuple[Ints, Ints]:
     return chosen, np.minimum(ends - chosen, 2 * period - 1) + period
 
 
-def candidate_periods(tokens: Words) -> list[int]:
+def candidate_periods(tokens: Hashes) -> list[int]:
     """Distances at which windows of tokens come back, the most frequent ones, ascending.
 
     Windows of 1, 2, 4, ... tokens are compared with their previous occurrence; a distance counts when consecutive
@@ -177,7 +177,7 @@ def candidate_periods(tokens: Words) -> list[int]:
 
 def periods_of_breaks(segment: Segment, runs: Runs) -> list[int]:
     """Candidate periods of outer loops: where constants, compared at the lag of an inner loop, repeat their jumps."""
-    pieces: list[Words] = []
+    pieces: list[Hashes] = []
     period = runs.period
     for begin, size in zip(*(a.tolist() for a in runs.matching), strict=True):
         if size >= 3 * period:

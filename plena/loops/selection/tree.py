@@ -68,7 +68,7 @@ class Straight:
 
 
 @dataclass(frozen=True, eq=False)
-class Code:
+class Stretch:
     """Instructions without loops between them."""
 
     steps: tuple[Step, ...]
@@ -103,10 +103,12 @@ class Loop:
 
     def expanded_length(self) -> int:
         """Instructions of one iteration with all loops inside expanded."""
-        return sum(len(p.steps) if isinstance(p, Code) else p.trips * p.expanded_length() for p in self.parts)
+        return sum(
+            len(p.steps) if isinstance(p, Stretch) else p.trips * p.expanded_length() for p in self.parts
+        )
 
 
-Part: TypeAlias = Code | Loop
+Part: TypeAlias = Stretch | Loop
 
 
 def flat_steps(parts: Sequence[Part], most: int) -> list[Step]:
@@ -115,7 +117,7 @@ def flat_steps(parts: Sequence[Part], most: int) -> list[Step]:
     for part in parts:
         if len(steps) >= most:
             break
-        if isinstance(part, Code):
+        if isinstance(part, Stretch):
             steps += part.steps
         else:
             body = flat_steps(part.parts, most - len(steps))
@@ -127,7 +129,7 @@ def flat_cycles(parts: Sequence[Part]) -> int:
     """Cycles of one execution with all loops expanded, those of address instructions apart."""
     total = 0
     for part in parts:
-        if isinstance(part, Code):
+        if isinstance(part, Stretch):
             total += sum(step.cycles for step in part.steps)
         else:
             total += part.trips * flat_cycles(part.parts)
@@ -163,12 +165,12 @@ class _LoopTreeReader:
                 steps.append(self._step(op))
             elif isinstance(op, ForOp):
                 if steps:
-                    parts.append(Code(tuple(steps)))
+                    parts.append(Stretch(tuple(steps)))
                     steps = []
                 number, self.loops = self.loops, self.loops + 1
                 parts.append(Loop(number, op.trips, op.index, self.parts(op.body.block), op))
         if steps:
-            parts.append(Code(tuple(steps)))
+            parts.append(Stretch(tuple(steps)))
         return tuple(parts)
 
     def _step(self, op: Instruction) -> Step:

@@ -33,7 +33,7 @@ class Binding:
 
 
 @dataclass(frozen=True, slots=True)
-class UseCode:
+class UseActions:
     """Actions before an instruction, the registers of its slots, and the register of its result."""
 
     actions: tuple[Action, ...]
@@ -42,7 +42,7 @@ class UseCode:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopCode:
+class LoopActions:
     """Actions before a loop, its plan, and which register each of the plan's tracks is."""
 
     actions: tuple[Action, ...]
@@ -104,12 +104,12 @@ class BlockPlan:
         return int(self.log.evicted[loop])
 
     @cached_property
-    def code(self) -> tuple[UseCode | LoopCode, ...]:
+    def code(self) -> tuple[UseActions | LoopActions, ...]:
         """Code for every node, in order."""
         log, actions = self.log, self._actions
         ends: list[int] = log.ends.tolist()
         bindings: list[tuple[int, int]] = log.bindings.tolist()
-        code: list[UseCode | LoopCode] = []
+        code: list[UseActions | LoopActions] = []
         begin = value = loop = 0
         for place, node in enumerate(self.block.nodes):
             before = actions[begin : ends[place]]
@@ -118,13 +118,13 @@ class BlockPlan:
                 bound = bindings[value : value + len(node.reads)]
                 slots = tuple(Binding(r.slot, *b) for r, b in zip(node.reads, bound, strict=True))
                 result = None if node.defines is None else int(log.results[place])
-                code.append(UseCode(before, slots, result))
+                code.append(UseActions(before, slots, result))
                 value += len(node.reads)
             else:
                 plan = self.children[loop]
                 tracks: list[int] = log.tracks[loop].tolist()
                 inner = {track: outer for track, outer in enumerate(tracks[:-1]) if outer >= 0}
-                code.append(LoopCode(before, plan, inner, tracks[-1]))
+                code.append(LoopActions(before, plan, inner, tracks[-1]))
                 value += len(plan.body.head)
                 loop += 1
         return tuple(code)

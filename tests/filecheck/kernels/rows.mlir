@@ -27,7 +27,7 @@ builtin.module {
 
 // CHECK-LABEL: builtin.module
 // CHECK:       %[[EPS:[0-9]+]] = tile.buffer @number [1] : !tile.buffer<fp>
-// CHECK:       tile.map_words kind = "mul" out(%[[EPS]] : fp)
+// CHECK:       tile.map_scalars kind = "mul" out(%[[EPS]] : fp)
 // CHECK:       tile.load_rows dst(%[[MASK:[0-9]+]] : vector)
 // CHECK:       tile.normalize_rows kind = "layer" out(%[[X:[0-9]+]] : vector) scratch(%{{.*}} : vector) x(%[[X]] : vector) eps(%[[EPS]] : fp)
 // CHECK-SAME:  mask(%[[MASK]] : vector) rows = 16 blocks = 2 x_block = 1024 out_block = 1024
@@ -103,9 +103,9 @@ builtin.module {
 // Sums of rows go to FP SRAM, where the scalar unit takes their roots; there are too few lanes to do it elsewhere.
 
 // CHECK-LABEL: builtin.module
-// CHECK:       tile.reduce_rows kind = "sum" words(%[[W:[0-9]+]] : fp)
-// CHECK:       tile.map_words kind = "sqrt" out(%[[R:[0-9]+]] : fp) a(%[[W]] : fp)
-// CHECK:       tile.spread_words out(%{{.*}} : vector) words(%[[R]] : fp)
+// CHECK:       tile.reduce_rows kind = "sum" scalars(%[[W:[0-9]+]] : fp)
+// CHECK:       tile.map_scalars kind = "sqrt" out(%[[R:[0-9]+]] : fp) a(%[[W]] : fp)
+// CHECK:       tile.spread_scalars out(%{{.*}} : vector) scalars(%[[R]] : fp)
 builtin.module {
   func.func @main(%x: tensor<16x128xf32>) -> tensor<16x128xf32> {
     %0 = plena.reduce "sum" over "features" %x : (tensor<16x128xf32>) -> tensor<16x1xf32>

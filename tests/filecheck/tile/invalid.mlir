@@ -85,7 +85,7 @@ tile.zero dst(%b : vector) rows = -3
 // CHECK: tile.reduce_rows: kind must be one of sum, max
 %b = tile.buffer @b [1] : !tile.buffer<vector>
 %f = tile.buffer @f [1] : !tile.buffer<fp>
-tile.reduce_rows kind = "mean" words(%f : fp) scratch(%b : vector) x(%b : vector) rows = 1
+tile.reduce_rows kind = "mean" scalars(%f : fp) scratch(%b : vector) x(%b : vector) rows = 1
 
 // -----
 
@@ -109,7 +109,7 @@ tile.elementwise rows = 1 blocks = 1 out(%x[64, 64]) in(%x[64, 64]) {
 
 // -----
 
-// CHECK: tile.lanewise: max needs a word of FP SRAM
+// CHECK: tile.lanewise: max needs a number of FP SRAM
 %x = tile.buffer @x [64] : !tile.buffer<vector>
 tile.elementwise rows = 1 blocks = 1 out(%x[64, 64]) in(%x[64, 64]) {
 ^bb0(%a : !tile.lanes):

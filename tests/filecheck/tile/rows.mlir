@@ -30,10 +30,10 @@ builtin.module {
   tile.normalize_lane_groups kind = "rms" out(%v : vector) scratch(%v : vector) x(%v : vector) masks(%v : vector) eps(%f : fp) inverse(%f : fp)
   tile.softmax_lane_groups x(%v : vector) scratch(%v : vector) hide(%v : vector) masks(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 groups = 4 attributes {plena.step = "s"}
   tile.softmax_lane_groups x(%v : vector) scratch(%v : vector) hide(%v : vector) masks(%v : vector) floor(%f : fp)
-  tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 words_row = 4 attributes {plena.step = "s"}
-  tile.reduce_rows kind = "max" words(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 words_row = 4
-  tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 words_row = 4
-  tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
+  tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 scalars_row = 4 attributes {plena.step = "s"}
+  tile.reduce_rows kind = "max" scalars(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 scalars_row = 4
+  tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 scalars_row = 4
+  tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 chunk = 5 attributes {plena.step = "s"}
   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
@@ -42,19 +42,19 @@ builtin.module {
   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
   tile.shift out(%v : vector) x(%v : vector)
-  tile.map_words kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
-  tile.map_words kind = "sub" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "mul" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "max" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "exp" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "reciprocal" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "sqrt" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "copy" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "add" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-  tile.map_words kind = "add" out(%f : fp) a(%f : fp) b(%f : fp)
-  tile.spread_words out(%v : vector) scratch(%v : vector) words(%f : fp) masks(%v : vector) rows = 64 groups = 2 words_row = 3 attributes {plena.step = "s"}
-  tile.spread_words out(%v : vector) words(%f : fp) rows = 64 groups = 2 words_row = 3
-  tile.spread_words out(%v : vector) scratch(%v : vector) words(%f : fp) masks(%v : vector)
+  tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
+  tile.map_scalars kind = "sub" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "mul" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "max" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "exp" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "reciprocal" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "sqrt" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "copy" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+  tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp)
+  tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector) rows = 64 groups = 2 scalars_row = 3 attributes {plena.step = "s"}
+  tile.spread_scalars out(%v : vector) scalars(%f : fp) rows = 64 groups = 2 scalars_row = 3
+  tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector)
 }
 
 // CHECK:      builtin.module {
@@ -85,10 +85,10 @@ builtin.module {
 // CHECK-NEXT:   tile.normalize_lane_groups kind = "rms" out(%v : vector) scratch(%v : vector) x(%v : vector) masks(%v : vector) eps(%f : fp) inverse(%f : fp)
 // CHECK-NEXT:   tile.softmax_lane_groups x(%v : vector) scratch(%v : vector) hide(%v : vector) masks(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 groups = 4 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.softmax_lane_groups x(%v : vector) scratch(%v : vector) hide(%v : vector) masks(%v : vector) floor(%f : fp)
-// CHECK-NEXT:   tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 words_row = 4 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.reduce_rows kind = "max" words(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 words_row = 4
-// CHECK-NEXT:   tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 words_row = 4
-// CHECK-NEXT:   tile.reduce_rows kind = "sum" words(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
+// CHECK-NEXT:   tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp) rows = 64 blocks = 2 block = 3 scalars_row = 4 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.reduce_rows kind = "max" scalars(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 scalars_row = 4
+// CHECK-NEXT:   tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 block = 3 scalars_row = 4
+// CHECK-NEXT:   tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
 // CHECK-NEXT:   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 chunk = 5 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
 // CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
@@ -97,17 +97,17 @@ builtin.module {
 // CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
 // CHECK-NEXT:   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.shift out(%v : vector) x(%v : vector)
-// CHECK-NEXT:   tile.map_words kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.map_words kind = "sub" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "mul" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "max" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "exp" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "reciprocal" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "sqrt" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "copy" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "add" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
-// CHECK-NEXT:   tile.map_words kind = "add" out(%f : fp) a(%f : fp) b(%f : fp)
-// CHECK-NEXT:   tile.spread_words out(%v : vector) scratch(%v : vector) words(%f : fp) masks(%v : vector) rows = 64 groups = 2 words_row = 3 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.spread_words out(%v : vector) words(%f : fp) rows = 64 groups = 2 words_row = 3
-// CHECK-NEXT:   tile.spread_words out(%v : vector) scratch(%v : vector) words(%f : fp) masks(%v : vector)
+// CHECK-NEXT:   tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.map_scalars kind = "sub" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "mul" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "max" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "exp" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "reciprocal" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "sqrt" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "copy" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4
+// CHECK-NEXT:   tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp)
+// CHECK-NEXT:   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector) rows = 64 groups = 2 scalars_row = 3 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.spread_scalars out(%v : vector) scalars(%f : fp) rows = 64 groups = 2 scalars_row = 3
+// CHECK-NEXT:   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector)
 // CHECK-NEXT: }

@@ -21,7 +21,7 @@ from plena.loops.selection.choices import (
 )
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.search import Nesting, Point, Search
-from plena.loops.selection.tree import Address, Code, Loop, Part, Step, Straight, copies, flat_steps
+from plena.loops.selection.tree import Address, Loop, Part, Step, Straight, Stretch, copies, flat_steps
 
 Cost = tuple[int, int, int]
 
@@ -84,7 +84,7 @@ def trees(draw: st.DrawFn, depth: int = 2) -> tuple[Part, ...]:
                 made.append(Loop(number, trips, index, parts(level - 1, [*indices, index])))
             else:
                 steps = [step(indices) for _ in range(draw(st.integers(1, 3)))]
-                made.append(Code(tuple(steps)))
+                made.append(Stretch(tuple(steps)))
         return tuple(made)
 
     def step(indices: list[str]) -> Step:
@@ -120,14 +120,14 @@ def test_the_frontier_is_one(parts: tuple[Part, ...]) -> None:
 
 
 def test_every_loop_is_decided() -> None:
-    inner = Loop(1, 6, "j", (Code((Step(4, ()),)),))
-    parts: tuple[Part, ...] = (Loop(0, 4, "i", (inner, Code((Step(1, ()),)))),)
+    inner = Loop(1, 6, "j", (Stretch((Step(4, ()),)),))
+    parts: tuple[Part, ...] = (Loop(0, 4, "i", (inner, Stretch((Step(1, ()),)))),)
     for point in Search(machine(), lambda _: NESTING).frontier(parts):
         assert [c.loop.number for c in point.choices] == [0]
 
 
 def test_the_watchdog_splits_what_runs_too_long() -> None:
-    body = Code(tuple(Step(1, ()) for _ in range(10)))
+    body = Stretch(tuple(Step(1, ()) for _ in range(10)))
     parts: tuple[Part, ...] = (Loop(0, 2, "i", (Loop(1, 50, "j", (body,)), body)),)
     point = Goal("size").best(Search(machine(300), lambda _: NESTING).frontier(parts))
     (choice,) = point.choices
@@ -141,10 +141,10 @@ def kernel(number: int, base: int) -> list[Part]:
         64, (Address(base, (("k", 4096), ("c", 256)), False), Address(base, (("k", 4096), ("r", 256)), False))
     )
     out = Step(1, (Address(base, (("c", 4), ("r", 256)), True),))
-    reduction = Loop(-1, trips, "k", (Code((product_step,)),))
-    rows = Loop(-1, 16, "r", (reduction, Code((out,))))
+    reduction = Loop(-1, trips, "k", (Stretch((product_step,)),))
+    rows = Loop(-1, 16, "r", (reduction, Stretch((out,))))
     row_step = Step(1, (Address(base, (("row", 64),), False),))
-    return [Loop(-1, 16, "c", (rows,)), Loop(-1, 64, "row", (Code((row_step,) * (1 + number % 5)),))]
+    return [Loop(-1, 16, "c", (rows,)), Loop(-1, 64, "row", (Stretch((row_step,) * (1 + number % 5)),))]
 
 
 def test_two_hundred_loops_in_five_seconds() -> None:
@@ -158,7 +158,7 @@ def test_two_hundred_loops_in_five_seconds() -> None:
 
 
 def test_a_long_straight_body_can_be_kept_or_expanded() -> None:
-    body = Code(tuple(Step(1, ()) for _ in range(1500)))
+    body = Stretch(tuple(Step(1, ()) for _ in range(1500)))
     parts: tuple[Part, ...] = (Loop(0, 2, "i", (body,)),)
     kept = Goal("size").best(Search(machine(), lambda _: NESTING).frontier(parts))
     assert (kept.static, kept.choices[0].kind) == (1502, "keep")
@@ -172,7 +172,7 @@ def test_copies_substitute_the_index() -> None:
         Address(8, (("i", 128), ("j", 4)), False),
         Address(72, (("i", 128), ("j", 4)), False),
     ]
-    loop = Loop(0, 3, "i", (Code((step,)),))
+    loop = Loop(0, 3, "i", (Stretch((step,)),))
     assert [s.addresses[0].constant for s in flat_steps([loop], 9)] == [8, 72, 136]
 
 

@@ -18,7 +18,7 @@ from plena.instructions.emitter import Emitter, Place
 from plena.machine.target import Target
 
 
-class KernelBuilder(LoopBuilder, Emitter):
+class InstructionBuilder(LoopBuilder, Emitter):
     """A loop builder for instructions in the affine form."""
 
     def __init__(self, target: Target) -> None:
@@ -69,4 +69,4 @@ class KernelBuilder(LoopBuilder, Emitter):
         return self.cell(ARegister.from_index(0))
 
 
-__all__ = ["Address", "KernelBuilder"]
+__all__ = ["Address", "InstructionBuilder"]

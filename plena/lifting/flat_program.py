@@ -24,7 +24,7 @@ Program = str | Sequence[int] | NDArray[np.integer] | Sequence[AsmInstruction]
 
 
 @dataclass(eq=False)
-class Code:
+class FlatProgram:
     """Words with the fields decoded, and the text they came from for messages.
 
     Attributes:
@@ -118,24 +118,24 @@ class Code:
         return PlenaError(what, self.where(pc), hint)
 
     @staticmethod
-    def of(program: Program | Code, file: str | None = None) -> Code:
+    def of(program: Program | FlatProgram, file: str | None = None) -> FlatProgram:
         """The columns of assembly text, words or instructions; columns are handed back.
 
         Raises:
             AssemblyError: the text cannot be parsed.
             PlenaError: not words.
         """
-        if isinstance(program, Code):
+        if isinstance(program, FlatProgram):
             return program
         if isinstance(program, str):
-            return Code(encode(parse_asm(program, file=file)), program, file)
+            return FlatProgram(encode(parse_asm(program, file=file)), program, file)
         if not hasattr(program, "__iter__"):
             raise PlenaError(f"a program is assembly text or a list of words, not {type(program).__name__}")
         if not isinstance(program, np.ndarray) and any(isinstance(i, AsmInstruction) for i in program):
-            return Code(encode([i for i in program if isinstance(i, AsmInstruction)]), None, file)
+            return FlatProgram(encode([i for i in program if isinstance(i, AsmInstruction)]), None, file)
         words = np.asarray(program)
         decode(words)
-        return Code(words.astype(np.uint32), None, file)
+        return FlatProgram(words.astype(np.uint32), None, file)
 
     def bad_f_registers(self) -> list[int]:
         """The instructions that name f8..f15 and are not free no-ops, in order (plena_isa.md section 1.3)."""

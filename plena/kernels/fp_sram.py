@@ -7,24 +7,27 @@ from math import isfinite
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import MapWordsOp, PanelRows
+from plena.dialects.tile import MapScalarsOp, PanelRows
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext, constant_panel
-from plena.kernels.tensors import Words
+from plena.kernels.tensors import Scalars
+from plena.machine.scalar_codes import BF16_MAX
 
 LARGEST_POWER = 14
 """2^-14 is the smallest normal number of the fp16 preload; 2^14 is exact there too."""
 
 
-def word(ctx: KernelContext, value: float) -> SSAValue:
+def number(ctx: KernelContext, value: float) -> SSAValue:
     """A word of FP SRAM with this number.
 
     The preload is fp16 (plena_isa.md section 6.2): what it cannot hold to bf16 precision is a product of what it can,
-    computed once at the start.
+    computed once at the start. Finite numbers of float32 beyond the largest of bf16 become that one.
     """
+    if isfinite(value):
+        value = max(-BF16_MAX, min(value, BF16_MAX))
     if not isfinite(value) or survives_fp16(value):
         return ctx.builder.constant(value)
-    known = ctx.words.get(value)
+    known = ctx.numbers.get(value)
     if known is not None:
         return known
     power = LARGEST_POWER if abs(value) < 1 else -LARGEST_POWER
@@ -32,12 +35,12 @@ def word(ctx: KernelContext, value: float) -> SSAValue:
     while not survives_fp16(factor):
         factor, steps = factor * 2.0**power, steps + 1
     step = ctx.builder.constant(2.0**-power)
-    result = ctx.words[value] = ctx.builder.buffer("number", "fp", 1)
+    result = ctx.numbers[value] = ctx.builder.buffer("number", "fp", 1)
     operand = ctx.builder.constant(factor)
     with ctx.builder.prologue(), ctx.builder.step("constants"):
         for _ in range(steps):
             ctx.builder.insert(
-                MapWordsOp(kind="mul", out=result, a=operand, b=step, count=1, out_step=0, a_step=0)
+                MapScalarsOp(kind="mul", out=result, a=operand, b=step, count=1, out_step=0, a_step=0)
             )
             operand = result
     return result
@@ -48,9 +51,9 @@ def few(ctx: KernelContext, rows: int, groups: int) -> bool:
     return rows * groups <= ctx.target.fp_sram_size // 4
 
 
-def new_words(ctx: KernelContext, rows: int, groups: int) -> Words:
+def new_scalars(ctx: KernelContext, rows: int, groups: int) -> Scalars:
     """FP SRAM for a tensor [rows, groups]."""
-    return Words(ctx.builder.buffer("words", "fp", rows * groups), rows, groups)
+    return Scalars(ctx.builder.buffer("scalars", "fp", rows * groups), rows, groups)
 
 
 _LOW = -1.875 * 2.0**127

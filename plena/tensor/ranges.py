@@ -1,0 +1,253 @@
+"""Between which numbers the elements of a tensor lie, whatever the inputs are: interval arithmetic in bf16.
+
+Every elementwise instruction of the machine rounds to bf16 and keeps the order of numbers, so the bounds of a result
+are the rounded results of the bounds. Where a kernel approximates a function there is room beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import exp, inf, isnan, prod, sqrt
+
+from xdsl.dialects.builtin import IntegerType
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects import plena
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.machine.scalar_codes import bf16_round
+from plena.tensor.same_values import same_value
+
+MARGIN = 2.0**-100
+"""What lies above this has a reciprocal that finite numbers of moderate size can be multiplied by."""
+
+_ROOM = 0.03
+"""Relative error that an approximated function is allowed."""
+
+_DEPTH = 200
+"""So many operations behind a value are looked at."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; infinite bounds mean that there is none, not that a number may be infinite."""
+
+    low: float = -inf
+    high: float = inf
+
+    @staticmethod
+    def of(*bounds: float) -> Range:
+        """The range of bf16 numbers between the least and the largest bound; unknown if one is no number."""
+        if any(map(isnan, bounds)):
+            return Range()
+        return Range(_rounded(min(bounds)), _rounded(max(bounds)))
+
+    def wider(self) -> Range:
+        """With room for the error of an approximation."""
+        slack = [_ROOM * abs(bound) if abs(bound) < inf else 0.0 for bound in (self.low, self.high)]
+        return Range(self.low - slack[0], self.high + slack[1])
+
+    @property
+    def is_nonnegative(self) -> bool:
+        return self.low >= 0
+
+    @property
+    def is_away_from_zero(self) -> bool:
+        """Whether dividing by each of the numbers gives a number."""
+        return self.low >= MARGIN or self.high <= -MARGIN
+
+
+def _rounded(bound: float) -> float:
+    return float(bf16_round(bound)) if abs(bound) < inf else bound
+
+
+def range_of(value: SSAValue) -> Range:
+    """The range of a tensor's elements."""
+    return _Ranges().of(value)
+
+
+@dataclass
+class _Ranges:
+    known: dict[SSAValue, Range] = field(default_factory=dict[SSAValue, Range])
+    depth: int = 0
+
+    def of(self, value: SSAValue) -> Range:
+        op = value.owner
+        if not isinstance(op, plena.PlenaOp) or self.depth >= _DEPTH:
+            return Range()
+        if value not in self.known:
+            self.depth += 1
+            self.known[value] = self._result(op)
+            self.depth -= 1
+        return self.known[value]
+
+    def _result(self, op: Operation) -> Range:
+        match op:
+            case plena.ActivationOp():
+                return _activated(op, self.of(op.input))
+            case plena.AddOp():
+                a, b = self.of(op.lhs), self.of(op.rhs)
+                return Range(_sum(a.low, b.low), _sum(a.high, b.high))
+            case plena.SubOp():
+                a, b = self.of(op.lhs), self.of(op.rhs)
+                return Range(_sum(a.low, -b.high), _sum(a.high, -b.low))
+            case plena.MulOp():
+                a = self.of(op.lhs)
+                return _square(a) if same_value(op.lhs, op.rhs) else _product(a, self.of(op.rhs))
+            case plena.DivOp():
+                return _product(_reciprocal(self.of(op.rhs)), self.of(op.lhs))
+            case plena.GateOp():
+                return _product(_kind(op.kind.data, self.of(op.gate), None), self.of(op.up))
+            case plena.AddScalarOp():
+                a, number = self.of(op.input), op.value.value.data
+                return Range(_sum(a.low, _rounded(number)), _sum(a.high, _rounded(number)))
+            case plena.MulScalarOp():
+                number = _rounded(op.value.value.data)
+                return _product(self.of(op.input), Range(number, number))
+            case plena.ClampOp():
+                return _limited(self.of(op.input), op)
+            case plena.ReduceOp():
+                return _reduced(op, self.of(op.input))
+            case plena.SoftmaxOp():
+                return Range(0.0, 1.0 + _ROOM)
+            case plena.CastOp() if _is_boolean(op.input):
+                return Range(0.0, 1.0)
+            case (
+                plena.ReshapeOp()
+                | plena.RearrangeOp()
+                | plena.ExpandOp()
+                | plena.SliceOp()
+                | plena.ConcatOp()
+            ):
+                ranges = [self.of(operand) for operand in op.operands]
+                return Range(min(r.low for r in ranges), max(r.high for r in ranges))
+            case plena.ParameterOp(value=plena.FullAttr() as full):
+                return Range.of(full.value.value.data)
+            case _:
+                return Range()
+
+
+def _is_boolean(value: SSAValue) -> bool:
+    element = element_type_of(value)
+    return isinstance(element, IntegerType) and element.width.data == 1
+
+
+def _sum(a: float, b: float) -> float:
+    """The rounded sum of two lower or two upper bounds."""
+    return _rounded(a + b)
+
+
+def _product(a: Range, b: Range) -> Range:
+    bounds = [x * y if x and y else 0.0 for x in (a.low, a.high) for y in (b.low, b.high)]
+    return Range.of(*bounds)
+
+
+def _square(a: Range) -> Range:
+    """Of a number that may be anything the square is not negative."""
+    ends = [abs(a.low), abs(a.high)]
+    least = 0.0 if a.low <= 0 <= a.high else min(ends)
+    return Range.of(least * least, max(ends) * max(ends))
+
+
+def _reciprocal(a: Range) -> Range:
+    if not a.is_away_from_zero:
+        return Range()
+    return Range.of(1.0 / a.low, 1.0 / a.high).wider()
+
+
+def _limited(a: Range, op: plena.ClampOp) -> Range:
+    low, high = a.low, a.high
+    if op.min is not None:
+        low, high = (max(bound, _rounded(op.min.value.data)) for bound in (low, high))
+    if op.max is not None:
+        low, high = (min(bound, _rounded(op.max.value.data)) for bound in (low, high))
+    return Range(low, high)
+
+
+def _reduced(op: plena.ReduceOp, a: Range) -> Range:
+    """A sum of numbers that are not negative is at least as large as each of them, however it is rounded."""
+    count = prod(shape_of(op.input)) // prod(shape_of(op.result))
+    kind = op.kind.data
+    if kind == "max":
+        return a
+    if kind == "sum" and _holds_one(op):
+        return Range(1.0 - _ROOM, max(1.0, a.high) * count * (1 + _ROOM))
+    share = 1.0 if kind == "sum" else 1.0 / count
+    if a.is_nonnegative:
+        return Range(a.low * share * (1 - _ROOM), a.high * share * count * (1 + _ROOM))
+    if a.high <= 0:
+        return Range(a.low * share * count * (1 + _ROOM), a.high * share * (1 - _ROOM))
+    return Range(*(bound * share * count * (1 + _ROOM) for bound in (a.low, a.high)))
+
+
+def _holds_one(op: plena.ReduceOp) -> bool:
+    """Whether a sum is over e^(x - max x), one of whose elements is 1, or over a softmax."""
+    over = op.axis.data, op.groups.value.data
+    terms = op.input.owner
+    match terms:
+        case plena.SoftmaxOp():
+            return over == ("features", terms.groups.value.data)
+        case plena.ActivationOp() if terms.kind.data == "exp" and isinstance(terms.input.owner, plena.SubOp):
+            difference = terms.input.owner
+            highest = difference.rhs.owner
+            return (
+                isinstance(highest, plena.ReduceOp)
+                and highest.kind.data == "max"
+                and (highest.axis.data, highest.groups.value.data) == over
+                and same_value(highest.input, difference.lhs)
+            )
+        case _:
+            return False
+
+
+def _activated(op: plena.ActivationOp, a: Range) -> Range:
+    return _kind(op.kind.data, a, None if op.slope is None else op.slope.value.data)
+
+
+_LEAST = {"silu": -0.2785, "gelu_erf": -0.17, "gelu_tanh": -0.1701, "gelu_quick": -0.1637}
+"""The least value of activations that go with the identity above and vanish below."""
+
+
+def _kind(kind: str, a: Range, slope: float | None) -> Range:
+    """The range of an activation of numbers in a range."""
+    low, high = max(a.low, 0.0), max(a.high, 0.0)
+    match kind:
+        case "relu":
+            return Range(low, high)
+        case "abs":
+            return Range(max(low, -a.high), max(abs(a.low), abs(a.high)))
+        case "sigmoid":
+            return Range(_logistic(a.low) * (1 - _ROOM), min(1.0, _logistic(a.high) * (1 + _ROOM)))
+        case "tanh":
+            return Range(-1.0, 1.0).wider()
+        case "exp":
+            return Range(_exponential(a.low), _exponential(a.high)).wider()
+        case "silu" | "gelu_erf" | "gelu_tanh" | "gelu_quick":
+            return Range(_LEAST[kind] if a.low < 0 else 0.0, high).wider()
+        case "leaky_relu" if slope is not None and slope >= 0:
+            return Range(*(_rounded(bound if bound > 0 else slope * bound) for bound in (a.low, a.high)))
+        case "elu" if slope is not None and slope >= 0:
+            return Range(-slope, high).wider()
+        case "reciprocal":
+            return _reciprocal(a)
+        case "sqrt" if a.is_nonnegative:
+            return Range(sqrt(a.low), sqrt(a.high)).wider()
+        case "rsqrt" if a.low >= MARGIN:
+            return Range(0.0 if a.high == inf else 1.0 / sqrt(a.high), 1.0 / sqrt(a.low)).wider()
+        case _:
+            return Range()
+
+
+_FAR = 60.0
+"""Beyond this exponentials are taken for 0 or without bound; the machine's saturate a little farther."""
+
+
+def _exponential(bound: float) -> float:
+    if bound < -_FAR:
+        return 0.0
+    return inf if bound > _FAR else exp(bound)
+
+
+def _logistic(bound: float) -> float:
+    if bound < -_FAR:
+        return 0.0
+    return 1.0 if bound > _FAR else 1.0 / (1.0 + exp(-bound))
