@@ -110,8 +110,9 @@ def _integer_inputs(program: ExportedProgram, nodes: list[Node]) -> set[Node]:
     found: set[Node] = set()
     for node in nodes:
         value = node.meta.get("val")
-        is_tensor = node.op == "placeholder" and node.name in names and isinstance(value, torch.Tensor)
-        if is_tensor and not value.is_floating_point() and not value.is_complex():
+        if node.op != "placeholder" or node.name not in names or not isinstance(value, torch.Tensor):
+            continue
+        if not value.is_floating_point() and not value.is_complex():
             found.add(node)
     return found
 

@@ -172,6 +172,7 @@ def _is_direct(value: SSAValue) -> bool:
     """Whether a value is an argument, perhaps moved, or its integers or booleans as numbers."""
     while not isinstance(value, BlockArgument):
         op = value.owner
+        assert isinstance(op, Operation)
         as_number = isinstance(op, aten.ToOp | plena.CastOp) and isinstance(
             element_type_of(value), Float32Type
         )

@@ -54,10 +54,6 @@ def _binary(operation: str) -> Entry:
     return lambda call: build.binary(operation, call.value(0), call.value(1), call.dtype)
 
 
-def _compared(operation: str) -> Entry:
-    return lambda call: build.binary(operation, call.value(0), call.value(1))
-
-
 def _truth(operation: str) -> Entry:
     def entry(call: Call) -> HostValue:
         x, y = (build.cast(call.value(n), "bool") for n in (0, 1))

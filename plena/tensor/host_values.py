@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, FloatAttr, IntegerAttr, IntegerType, StringAttr
+from xdsl.dialects.builtin import (
+    I64,
+    ArrayAttr,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    StringAttr,
+)
 from xdsl.ir import Attribute, Block, BlockArgument, OpResult, SSAValue
 
 from plena.dialects import aten, plena
@@ -184,7 +192,7 @@ def _argument(attribute: Attribute, operands: Sequence[HostValue]) -> Any:
         case IntegerAttr() | FloatAttr():
             return attribute.value.data
         case DenseArrayBase():
-            return [int(n) for n in attribute.get_values()]
+            return [int(n) for n in cast("DenseArrayBase[I64]", attribute).get_values()]
         case ArrayAttr():
             return [_argument(element, operands) for element in attribute]
         case _:

@@ -44,15 +44,16 @@ class MaskJoiner:
         found = self._conjunctions(list(terms), keys=True)
         found = self._conjunctions(found, keys=False)
         biases = [term for term in found if isinstance(term, Added)]
-        general = [term for term in found if self._is_general(term, keys=False)]
+        general = [term for term in found if isinstance(term, Hides) and self._is_general(term, keys=False)]
         if len(biases) + len(general) < 2 or len(general) > 1:
             return found
         return self._sum(found, biases, general)
 
     def _is_general(self, term: Term, *, keys: bool) -> bool:
         """Whether a term is a mask, of keys or not, that is no band."""
-        is_mask = isinstance(term, Hides) and isinstance(term.mask, Allowed)
-        return is_mask and isinstance(term.mask, Allowed) and self.of_keys(term.mask) == keys
+        if not isinstance(term, Hides) or not isinstance(term.mask, Allowed):
+            return False
+        return self.of_keys(term.mask) == keys
 
     def _conjunctions(self, terms: list[Term], *, keys: bool) -> list[Term]:
         """Masks that one number puts are joined: a key is hidden if one of them hides it."""
@@ -73,7 +74,7 @@ class MaskJoiner:
             terms.append(Hides(Allowed(mask, self._layout(whole)), group[0].fill))
         return terms
 
-    def _sum(self, terms: list[Term], biases: list[Added], general: list[Term]) -> list[Term]:
+    def _sum(self, terms: list[Term], biases: list[Added], general: list[Hides]) -> list[Term]:
         """Biases, and a mask that hides by a number that absorbs them, as one bias."""
         parts = [self._viewed(self.values.of(bias.base), bias.layout) for bias in biases]
         known = [part for part in parts if part is not None]
@@ -83,7 +84,7 @@ class MaskJoiner:
         for part in known[1:]:
             total = build.binary("add", total, part, "float32")
         for term in general:
-            assert isinstance(term, Hides) and isinstance(term.mask, Allowed)
+            assert isinstance(term.mask, Allowed)
             truth = self._truth(term.mask)
             if truth is None or not (isinf(term.fill.number) or term.fill.number <= -(ABSORBING**4)):
                 return terms

@@ -59,7 +59,7 @@ class SelectRows(RewritePattern):
         kept = (*shape[:dim], len(rows), *shape[dim + 1 :])
         joined = rows[0]
         if len(rows) > 1:
-            properties = {"dim": IntegerAttr(dim, i64)}
+            properties: dict[str, Attribute] = {"dim": IntegerAttr(dim, i64)}
             joined = _insert(op, rewriter, aten.CatOp, [rows], kept, properties)
         rewriter.replace(op, [], [_insert(op, rewriter, aten.ViewOp, [joined], shape_of(op.results[0]))])
 

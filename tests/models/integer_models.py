@@ -19,6 +19,7 @@ COMMON: dict[str, Any] = {
     "vocab_size": 100,
     "max_position_embeddings": 24,
 }
+GROUPED: dict[str, Any] = {"num_key_value_heads": 1, "use_cache": False}
 GPT: dict[str, Any] = {"n_embd": 64, "n_layer": 1, "n_head": 2, "vocab_size": 100, "n_positions": 24}
 OPT: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 100}
 
@@ -184,14 +185,14 @@ MODELS: dict[str, IntegerModel] = {
         masked("right", 2),
     ),
     "Llama with positions, left": IntegerModel(
-        lambda: hf.LlamaModel(hf.LlamaConfig(**COMMON, num_key_value_heads=1, use_cache=False)),
+        lambda: hf.LlamaModel(hf.LlamaConfig(**COMMON, **GROUPED)),
         masked("left", positions=True),
     ),
     "Llama with packed sequences": IntegerModel(
-        lambda: hf.LlamaModel(hf.LlamaConfig(**COMMON, num_key_value_heads=1, use_cache=False)), packed
+        lambda: hf.LlamaModel(hf.LlamaConfig(**COMMON, **GROUPED)), packed
     ),
     "GPT-J with positions, left": IntegerModel(
-        lambda: hf.GPTJModel(hf.GPTJConfig(**GPT, rotary_dim=16, use_cache=False)),
+        lambda: hf.GPTJModel(hf.GPTJConfig(**GPT, **{"rotary_dim": 16, "use_cache": False})),
         masked("left", positions=True),
     ),
     "CLIP, pooled at the largest id": IntegerModel(

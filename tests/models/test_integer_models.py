@@ -22,7 +22,7 @@ def test_each_call_has_the_positions_and_masks_of_its_inputs(name: str) -> None:
     module, calls = model.module(), model.calls()
     program = plena.compile(module, (), calls[0])
     for call in reversed(calls):
-        report = program.check(**call, quiet=True)
+        report = program.check(*program.input_tensors((), call), quiet=True)
         assert report.passed, f"{name}\n{report}"
     assert program.host_values.values
 

@@ -6,6 +6,7 @@ The attribute says the computation, operation by operation; what each computes i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from xdsl.dialects.builtin import (
     I64,
@@ -140,7 +141,7 @@ def _plain(attribute: Attribute) -> Setting:
         case IntegerAttr() | FloatAttr():
             return attribute.value.data
         case DenseArrayBase():
-            return tuple(int(n) for n in attribute.get_values())
+            return tuple(int(n) for n in cast("DenseArrayBase[I64]", attribute).get_values())
         case _:
             raise VerifyException(f"plena.host_value: {attribute} is no setting")
 

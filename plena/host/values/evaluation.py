@@ -71,6 +71,10 @@ def _computed(
     return array
 
 
+def _no_constant(symbol: str) -> Array:
+    raise AssertionError(symbol)
+
+
 def verify_types(value: HostValue) -> None:
     """Checks that every node gives what it says, by evaluating on zeros; numbers out of range are no fault of a graph.
 
@@ -82,7 +86,7 @@ def verify_types(value: HostValue) -> None:
         zeros = np.zeros(node.shape, node.dtype)
         try:
             if node.operation not in ("input", "constant"):
-                _computed(node, [arrays[n] for n in node.operands], (), np.zeros)
+                _computed(node, [arrays[n] for n in node.operands], (), _no_constant)
         except StructureError as error:
             raise PlenaError(f"`{node}` of host value %{number}: {error}", "host values") from None
         except ValueError:

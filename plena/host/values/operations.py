@@ -243,7 +243,8 @@ def _moving(name: str, operands: int | None = 1, **settings: str) -> Callable[[F
             except (ValueError, IndexError, TypeError) as error:
                 raise StructureError(str(error)) from None
 
-        return operation(name, operands, **settings)(compute)
+        OPERATIONS[name] = Operation(compute, operands, settings)
+        return function
 
     return register
 
