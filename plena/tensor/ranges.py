@@ -220,7 +220,7 @@ def _kind(kind: str, a: Range, slope: float | None) -> Range:
         case "tanh":
             return Range(-1.0, 1.0).wider()
         case "exp":
-            return Range(_exponential(a.low), _exponential(a.high)).wider()
+            return Range(_exponential(min(a.low, _FAR)), _exponential(a.high)).wider()
         case "silu" | "gelu_erf" | "gelu_tanh" | "gelu_quick":
             return Range(_LEAST[kind] if a.low < 0 else 0.0, high).wider()
         case "leaky_relu" if slope is not None and slope >= 0:

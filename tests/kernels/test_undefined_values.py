@@ -186,6 +186,7 @@ class DividedBy(nn.Module):
         lambda h: functional.elu(h) + 2,
         lambda h: -(h.abs() + 1),
         lambda h: 1 + h.exp().sum(-1, keepdim=True),
+        lambda h: h.clamp(min=70).exp(),
         lambda h: functional.silu(h) + 1,
     ],
 )
