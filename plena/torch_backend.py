@@ -171,6 +171,8 @@ class CompiledGraph:
         results = _results(graph)
         module = _Bound(graph, args, free)
         program = compile(module, [args[i].detach() for i in free], **options)
+        if program.kept is not None:
+            raise CompileError(f"the graph changes {', '.join(program.kept.ports)} in place")
         bound = tuple(arg for i, arg in enumerate(args) if i not in free)
         return CompiledGraph(program, free, bound, results)
 

@@ -29,6 +29,8 @@ def run_on_garbage(program: Program, inputs: Sequence[torch.Tensor], fill: str) 
     preload = program.empty_image(np.zeros(program.hbm_bytes, np.uint8))
     program.stage_data(preload)
     program.stage_inputs(inputs, preload)
+    if program.kept is not None:
+        program.kept.write(preload.hbm)
     spans = program.preloaded_spans()
     target = program.target.with_settings({"HBM_SIZE": program.hbm_bytes})
     machine = Machine(target, preload.hbm, preload.fp, preload.integers, preload.vector)
@@ -61,7 +63,9 @@ def _fill(memory: NDArray[Any], garbage: NDArray[Any], defined: Sequence[Sequenc
 
 def check_reads_what_is_defined(program: Program, *inputs: torch.Tensor) -> None:
     """The result is the same to the bit, whatever the memories held before."""
+    before = dict(program.state)
     expected = as_tensors(program.run(*inputs, progress=False))
+    program.state = before
     for fill in HBM_FILL:
         for found, wanted in zip(run_on_garbage(program, inputs, fill), expected, strict=True):
             differing = int((found != wanted).sum())

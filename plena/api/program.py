@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
     from plena.optimizing.size_curve import SizeCurve
+    from plena.program.state import StateView
 
 
 class Program(ProgramData):
@@ -48,8 +49,30 @@ class Program(ProgramData):
         program.__dict__.update(data.__dict__)
         return program
 
+    @property
+    def state(self) -> StateView:
+        """The states by the name of their buffer, as tensors that can be read and assigned; docs/state.md.
+
+        Assigning a dictionary writes the states that it names, all of them or none.
+
+        Raises:
+            PlenaError: no such state, a tensor of another shape, NaN or infinity; nothing has changed then.
+        """
+        from plena.program.state import KeptState, StateView
+
+        return StateView(KeptState((), (), {}, self.target) if self.kept is None else self.kept)
+
+    @state.setter
+    def state(self, values: Mapping[str, Any]) -> None:
+        self.state.assign(values)
+
+    def reset(self) -> None:
+        """Start over: states hold what the buffers of the module held when it was compiled."""
+        if self.kept is not None:
+            self.kept.reset()
+
     def run(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> Any:
-        """Run on the emulator.
+        """Run on the emulator. The next run goes on with the states that this one leaves (`state`, `reset`).
 
         Args:
             inputs, kwargs: as the module takes them, or the tensors in the order of ``self.inputs``; keywords may also
@@ -73,10 +96,25 @@ class Program(ProgramData):
         """
         if not self.has_saved_inputs:
             raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
-        return self.results(self.execute(self.image, progress))
+        return self.results(self._kept_of(self.execute(self.image, progress)))
 
     def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
+        return self._kept_of(self._emulate(inputs, kwargs, progress))
+
+    def _kept_of(self, result: EmulationResult) -> EmulationResult:
+        """Keeps the states of a run that came to its end."""
+        if self.kept is not None:
+            self.kept.read(result.hbm)
+        return result
+
+    def _examined(self, *inputs: Any) -> Any:
+        """As `run`, but states stay as they were."""
+        return self.results(self._emulate(inputs, {}, None))
+
+    def _emulate(
+        self, inputs: Sequence[Any], kwargs: Mapping[str, Any], progress: bool | None
+    ) -> EmulationResult:
         inputs = tuple(self.input_tensors(inputs, kwargs))
         self.require_inputs(inputs)
         preload = self.image
@@ -85,7 +123,7 @@ class Program(ProgramData):
         return self.execute(preload, progress)
 
     def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
-        """Run on memories as they are, which change; `last_run` then has its counters.
+        """Run on memories as they are, which change, and on the states; `last_run` then has its counters.
 
         Raises:
             EmulatorError: the program aborts.
@@ -125,6 +163,8 @@ class Program(ProgramData):
     ) -> CheckReport:
         """Run and compare with the references, printing a table; docs/check.md says what the verdict means.
 
+        All of them start from the states as they are, which stay so.
+
         Args:
             inputs, kwargs: as of ``run``; none means the example inputs.
             module: the user's module, for a program that was loaded from a folder.
@@ -144,7 +184,7 @@ class Program(ProgramData):
             if signature is None and module is not None:
                 signature = CallSignature.of(inputs, kwargs, module)
             tensors = self.input_tensors(inputs, kwargs, signature)
-        report = self.last_check = check_program(self, self.run, tensors, module, signature)
+        report = self.last_check = check_program(self, self._examined, tensors, module, signature)
         if not quiet:
             print(report)
         return report

@@ -56,12 +56,18 @@ class ModuleGraph:
         self.foldable = frozenset(node.name for node in plan_folding(program).foldable)
 
     def outputs(
-        self, inputs: Sequence[torch.Tensor], replacement: Replacement | None = None
+        self,
+        inputs: Sequence[torch.Tensor],
+        replacement: Replacement | None = None,
+        states: Mapping[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, ...]:
-        """The tensors that the module returns, in the order of the program's outputs; computed in float32."""
+        """The tensors that the module returns, in the order of the program's outputs; computed in float32.
+
+        `states` are the buffers that it changes, by name.
+        """
         run = _Run(self, replacement or Replacement())
         with plain_torch():
-            results = run.run(*self._arguments(inputs), enable_io_processing=False)
+            results = run.run(*self._arguments(inputs, states or {}), enable_io_processing=False)
         specs = self.program.graph_signature.output_specs
         return tuple(
             value
@@ -111,7 +117,7 @@ class ModuleGraph:
                 value = self.program.state_dict.get(name, self.program.constants.get(name))
             yield placeholders[spec.arg.name], value
 
-    def _arguments(self, inputs: Sequence[torch.Tensor]) -> Iterator[Any]:
+    def _arguments(self, inputs: Sequence[torch.Tensor], states: Mapping[str, torch.Tensor]) -> Iterator[Any]:
         held = {node.name: _float32(value) for node, value in self._held()}
         given = iter(inputs)
         for spec in self.program.graph_signature.input_specs:
@@ -119,6 +125,8 @@ class ModuleGraph:
                 yield spec.arg.value
             elif spec.kind == InputKind.USER_INPUT:
                 yield _float32(next(given))
+            elif (name := spec.target or "") in states:
+                yield _float32(states[name])
             else:
                 yield held[spec.arg.name]
 

@@ -133,6 +133,12 @@ def check_per_op(
     target.validate()
     args, keywords = example_call(module, example_inputs, kwargs)
     imported = import_module(module, args, keywords)
+    if imported.states:
+        raise CompileError(
+            f"a model with states ({imported.states[0].name}) is not checked operation by operation",
+            "check",
+            "Check it as a whole: program.check(*inputs).",
+        )
     target.attach(imported.module)
     run_pipeline(imported.module, TENSOR_PIPELINE)
     if inputs is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
@@ -88,7 +89,7 @@ def _require_same_graph(
     Raises:
         PlenaError: it does not.
     """
-    captured = source.graph.outputs([x.detach() for x in inputs])
+    captured = source.graph.outputs([x.detach() for x in inputs], states=source.states)
     found = Comparison.of(captured, exact, Thresholds())
     if not found.relative_rms <= SAME_GRAPH:
         raise PlenaError(
@@ -156,13 +157,19 @@ class ModuleReferences:
     def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module in float32: itself, or its graph if it is of another precision or no module."""
         if self.module is None or _other_precision(self.module, inputs):
-            return self.graph.outputs(inputs)
+            return self.graph.outputs(inputs, states=self.states)
         args, kwargs = self.signature.arguments(inputs)
-        return as_tensors(_call(self.module, args, kwargs))
+        return as_tensors(_call(self.module, args, kwargs, self.states))
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
-        return self.graph.outputs(quantized_inputs(self.program, inputs), self._replacement())
+        return self.graph.outputs(quantized_inputs(self.program, inputs), self._replacement(), self.states)
+
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """What the program's states hold, in float32."""
+        kept = self.program.kept
+        return {} if kept is None else {n: torch.from_numpy(np.array(kept.array(n))) for n in kept.ports}
 
     def staged(self) -> StagedData:
         """The staging expressions of the program over the tensors that the module has now."""
@@ -206,13 +213,18 @@ class ModuleReferences:
         return Replacement(nodes, uses.edges, sites, uses.added)
 
     def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The rounded tensors by the nodes that stand for them, in the nodes' shapes."""
-        shapes = {n.name: tuple(n.meta["val"].shape) for n in self.graph.graph.nodes if _has_shape(n)}
+        """The rounded tensors by the nodes that stand for them, in the nodes' shapes; masks stay masks."""
+        values = {n.name: n.meta["val"] for n in self.graph.graph.nodes if _has_shape(n)}
         return {
-            node: tensors[symbol].expand(shapes[node])
+            node: _as_mask(tensors[symbol], values[node]).expand(tuple(values[node].shape))
             for node, symbol in self.imported.leaves.items()
             if symbol in tensors
         }
+
+
+def _as_mask(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What is staged of a mask as 0 and 1 are booleans again."""
+    return tensor != 0 if like.dtype == torch.bool else tensor
 
 
 def _has_shape(node: Any) -> bool:
@@ -237,14 +249,21 @@ def _other_precision(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) ->
     return any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors)
 
 
-def _call(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The outputs of a module in evaluation mode."""
+def _call(
+    module: torch.nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    states: Mapping[str, torch.Tensor],
+) -> Any:
+    """The outputs of a module in evaluation mode, its buffers `states` having these values; it does not change."""
     training = {child: child.training for child in module.modules()}
     try:
         for child in training:
             child.training = False
         with plain_torch():
-            return module(*args, **kwargs)
+            if not states:
+                return module(*args, **kwargs)
+            return torch.func.functional_call(module, dict(states), tuple(args), dict(kwargs))
     finally:
         for child, mode in training.items():
             child.training = mode

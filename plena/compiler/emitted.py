@@ -43,6 +43,7 @@ def emitted(
         VerificationError: the program would abort.
     """
     from plena.host.call_inputs import CallSignature
+    from plena.program.state import KeptState
 
     signature = CallSignature.of(args, kwargs or {}, module)
     program = ProgramData.from_module(
@@ -63,6 +64,11 @@ def emitted(
         signature=signature,
         thresholds=thresholds_for(imported.module),
     )
+    if imported.states:
+        states = tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.states)
+        placed = tuple(program.placements_of("state"))
+        kept = KeptState(states, placed, imported.initial_states, program.target)
+        program = replace(program, kept=kept)
     program = replace(program, decisions=(*program.decisions, *_warnings(program)))
     return replace(program, machine_reference=machine_reference(program, chosen.tiles))
 

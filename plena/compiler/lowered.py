@@ -114,6 +114,9 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
         computed = program.host_values(inputs, [port.name for port in program.inputs])
 
         def source(placement: TensorPlacement) -> Array:
+            if placement.source.kind == "state":
+                assert program.kept is not None
+                return program.kept.matrices(placement)
             if placement.source.kind == "input":
                 return _array(inputs[placement.source.index])
             if placement.source.kind == "host":

@@ -87,7 +87,13 @@ def plan_folding(program: ExportedProgram) -> FoldingPlan:
     return plan
 
 
+def mutated_buffers(program: ExportedProgram) -> frozenset[str]:
+    """The buffers that a run changes, by state_dict name; in a functional graph."""
+    return frozenset(program.graph_signature.buffers_to_mutate.values())
+
+
 def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]) -> list[Node]:
+    states = mutated_buffers(program)
     by_name = {node.name: node for node in nodes if node.op == "placeholder"}
     parameters: list[Node] = []
     for spec in program.graph_signature.input_specs:
@@ -96,6 +102,8 @@ def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]
             parameters.append(node)
         elif spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
             assert spec.target is not None
+            if spec.target in states:
+                continue
             source = program.state_dict if spec.target in program.state_dict else program.constants
             tensor = source[spec.target]
             assert isinstance(tensor, torch.Tensor)

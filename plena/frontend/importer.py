@@ -21,6 +21,7 @@ from xdsl.dialects.builtin import (
     Float64Type,
     ModuleOp,
     StringAttr,
+    SymbolRefAttr,
 )
 from xdsl.ir import Attribute, Region, SSAValue
 
@@ -29,10 +30,9 @@ from plena.dialects.tensor_shapes import element_type_of
 from plena.errors import CompileError
 from plena.frontend import operators
 from plena.frontend.export import export_module
-from plena.frontend.folding import evaluate_node
+from plena.frontend.folding import evaluate_node, mutated_buffers
 from plena.frontend.graph_builder import GraphBuilder, Parameter, Value
 from plena.frontend.locations import location_attributes
-from plena.frontend.mutations import STATE
 from plena.frontend.program import ImportedProgram, TensorSpec
 from plena.frontend.refusals import blamed_on_node, refusal_at
 from plena.frontend.spellings.conversions import convert
@@ -52,9 +52,8 @@ def import_module(
         kwargs: keyword arguments.
 
     Raises:
-        CompileError: torch cannot export the module, a shape is dynamic, an element type is not supported, or
-        the
-            model changes its own buffers.
+        CompileError: torch cannot export the module, a shape is dynamic, an element type is not supported, or the
+            model changes something else than its buffers.
     """
     with paused_collection():
         program = export_module(module, example_inputs, {} if kwargs is None else kwargs, operators.all_known)
@@ -84,6 +83,8 @@ class GraphImporter(GraphBuilder):
         self.start()
         self.fixed_results: list[FixedResult] = []
         self._check_mutations()
+        self.states: dict[str, TensorSpec] = {}
+        self.initial_states: dict[str, torch.Tensor] = {}
         self._check_effects()
         inputs = self._import_placeholders()
         for node in graph.nodes:
@@ -111,6 +112,8 @@ class GraphImporter(GraphBuilder):
             self.program,
             dict(self._leaves()),
             tuple(self.fixed_results),
+            tuple(self.states.values()),
+            self.initial_states,
         )
 
     def _leaves(self) -> Iterator[tuple[str, str]]:
@@ -124,6 +127,8 @@ class GraphImporter(GraphBuilder):
     def _drop_unused(self) -> None:
         """Remove parameters, and views of them, that only folded nodes have read."""
         for op in reversed(list(self.block.ops)):
+            if isinstance(op, aten.WriteStateOp):
+                continue
             if isinstance(op, aten.AtenOp) and not any(result.first_use for result in op.results):
                 if isinstance(op, aten.ParameterOp | aten.ConstantOp):
                     self.tensors.pop(op.symbol.string_value(), None)
@@ -134,10 +139,11 @@ class GraphImporter(GraphBuilder):
 
     def _check_mutations(self) -> None:
         for output in self.program.graph_signature.output_specs:
-            if output.kind in (OutputKind.BUFFER_MUTATION, OutputKind.USER_INPUT_MUTATION):
+            if output.kind not in (OutputKind.USER_OUTPUT, OutputKind.BUFFER_MUTATION):
                 raise CompileError(
                     f"the model changes {output.target} in place",
-                    hint=STATE,
+                    "inputs",
+                    "Return the new value, or register a buffer for it: buffers are kept from run to run.",
                 )
 
     def _check_effects(self) -> None:
@@ -149,6 +155,7 @@ class GraphImporter(GraphBuilder):
 
     def _import_placeholders(self) -> list[TensorSpec]:
         inputs: list[TensorSpec] = []
+        states = mutated_buffers(self.program)
         names: dict[tuple[Any, ...], str] = {}
         nodes = {
             node.name: node for node in self.program.graph_module.graph.nodes if node.op == "placeholder"
@@ -160,8 +167,11 @@ class GraphImporter(GraphBuilder):
                     self.values[node] = spec.arg.value
                     continue
                 inputs.append(self._import_input(node))
-            elif node not in self.plan.needed:
+            elif node not in self.plan.needed and spec.target not in states:
                 continue
+            elif spec.target in states:
+                assert spec.target is not None
+                self.values[node] = self._import_state(node, spec.target)
             elif spec.kind == InputKind.PARAMETER:
                 assert spec.target is not None
                 tensor = self.program.state_dict[spec.target]
@@ -191,15 +201,39 @@ class GraphImporter(GraphBuilder):
         self.values[node] = argument
         return TensorSpec(node.name, shape, value.dtype)
 
+    def _import_state(self, node: Node, name: str) -> SSAValue:
+        """A buffer that the model changes."""
+        shape, value = self.static_shape(node), node.meta["val"]
+        if not value.is_floating_point():
+            raise CompileError(
+                f"the model changes its buffer {name} of {str(value.dtype).removeprefix('torch.')}",
+                f"buffer {name}",
+                "Only buffers of real numbers are states: make a counter of positions an input of the model.",
+            )
+        if 0 in shape:
+            raise CompileError(f"its shape {list(shape)} is empty", f"buffer {name}", "Leave it out.")
+        self.states[name] = TensorSpec(name, shape, value.dtype)
+        held = self.program.state_dict.get(name, self.program.constants.get(name))
+        assert isinstance(held, torch.Tensor)
+        self.initial_states[name] = held.detach().clone()
+        return self.insert(
+            aten.StateOp.build(
+                properties={"symbol": SymbolRefAttr(name)}, result_types=[self.tensor_type(value, node)]
+            )
+        )
+
     def _import_outputs(self) -> tuple[list[TensorSpec], list[SSAValue]]:
         output_node = next(node for node in self.program.graph_module.graph.nodes if node.op == "output")
         self.location = {}
         specs: list[TensorSpec] = []
         results: list[SSAValue] = []
         names = _output_names(self.program)
-        for place, (spec, node, name) in enumerate(
-            zip(self.program.graph_signature.output_specs, output_node.args[0], names, strict=True)
-        ):
+        pairs = list(zip(self.program.graph_signature.output_specs, output_node.args[0], strict=True))
+        for spec, node in pairs:
+            if spec.kind == OutputKind.BUFFER_MUTATION:
+                self._write_state(spec.target or "", node)
+        returned = [(spec, node) for spec, node in pairs if spec.kind == OutputKind.USER_OUTPUT]
+        for place, ((spec, node), name) in enumerate(zip(returned, names, strict=True)):
             if isinstance(spec.arg, ConstantArgument):
                 self.fixed_results.append((place, spec.arg.value))
             if not isinstance(spec.arg, TensorArgument):
@@ -210,6 +244,16 @@ class GraphImporter(GraphBuilder):
         if not results:
             raise CompileError("the model returns no tensor", "outputs", "Return what it computes.")
         return specs, results
+
+    def _write_state(self, name: str, node: Node) -> None:
+        with blamed_on_node(node):
+            value = self.ssa(self.values[node])
+        write = aten.WriteStateOp.build(
+            operands=[value],
+            properties={"symbol": SymbolRefAttr(name)},
+            attributes=location_attributes(node),
+        )
+        self.builder.insert(write)
 
     def _result(self, node: Node) -> SSAValue:
         """What the model returns; a constant has the place where it is computed."""
@@ -252,7 +296,7 @@ def _names(specs: Sequence[TensorSpec]) -> Attribute:
 
 
 def _output_names(program: ExportedProgram) -> list[str]:
-    count = len(program.graph_signature.output_specs)
+    count = sum(spec.kind == OutputKind.USER_OUTPUT for spec in program.graph_signature.output_specs)
     structure = program.call_spec.out_spec
     leaves = [] if structure is None else pytree.tree_unflatten(range(count), structure)
     paths = pytree.tree_flatten_with_path(leaves)[0]

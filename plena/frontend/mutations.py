@@ -1,4 +1,7 @@
-"""What a model must not do: change its parameters, buffers, inputs or numbers while it runs."""
+"""What a model must not do: change its parameters, inputs, plain attributes or numbers while it runs.
+
+Buffers that it changes are its state (docs/state.md).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from torch.utils import _pytree as pytree
 from plena.errors import CompileError
 from plena.frontend.locations import source_line
 
-STATE = "Buffers that a run updates, such as a KV cache, are not supported; disable the cache."
-"""What to do about a model with a memory."""
+ATTRIBUTE = "Register it: what self.register_buffer(name, tensor) makes is a state, which a program keeps between runs."
+"""What to do about a tensor that is a plain attribute and changes."""
 
 _ADVICE = {
     InputKind.PARAMETER: "Change parameters before the model is compiled. An nn.Embedding with max_norm does it in "
@@ -27,7 +30,7 @@ _ADVICE = {
 
 
 def refuse_changes_in_place(program: ExportedProgram) -> None:
-    """Find operators that write into what the graph is given.
+    """Find operators that write into what the graph is given and is no buffer.
 
     Raises:
         CompileError: which tensor, which operator, which line, and what to write instead.
@@ -36,14 +39,14 @@ def refuse_changes_in_place(program: ExportedProgram) -> None:
     for node in program.graph_module.graph.nodes:
         for changed in _written(node):
             origin = _viewed(changed)
-            if origin.op == "placeholder":
+            if origin.op == "placeholder" and specs[origin.name].kind != InputKind.BUFFER:
                 spec = specs[origin.name]
                 kind = spec.kind.name.lower().replace("user_", "").replace("constant_tensor", "attribute")
                 name = spec.target or spec.arg.name
                 raise CompileError(
                     f"{node.target} changes the {kind} {name} in place",
                     source_line(node),
-                    _ADVICE.get(spec.kind, STATE),
+                    _ADVICE.get(spec.kind, ATTRIBUTE),
                 )
 
 

@@ -35,6 +35,8 @@ class ImportedProgram:
         exported: the graph that was imported.
         leaves: which nodes of that graph `tensors` holds: node name -> symbol, of parameters and of what was computed
             of constants at import. Uniform tensors have no symbol.
+        states: the buffers that a run changes.
+        initial_states: what they hold before the first run, copies.
         fixed_results: what the model returns beside them, None and numbers, with its place among all results.
     """
 
@@ -45,6 +47,8 @@ class ImportedProgram:
     exported: ExportedProgram
     leaves: Mapping[str, str] = field(default_factory=dict[str, str])
     fixed_results: tuple[FixedResult, ...] = ()
+    states: tuple[TensorSpec, ...] = ()
+    initial_states: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
     def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         """Raises CompileError unless the tensors are what @main takes."""
@@ -57,9 +61,19 @@ class ImportedProgram:
                     f"the program was compiled for {spec.shape} {spec.dtype}"
                 )
 
-    def evaluate(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The outputs in float32 by interpreting the module, at whichever tensor level it is."""
+    def evaluate(
+        self, *inputs: torch.Tensor, states: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """The outputs in float32 by interpreting the module, at whichever tensor level it is.
+
+        `states` are the buffers that it changes, what they hold at first without it; the dictionary is updated.
+        """
+        from plena.interpreters.states import States
         from plena.interpreters.tensor_level import evaluate
 
         self.check_inputs(inputs)
-        return evaluate(self.module, self.tensors, inputs)
+        found = {} if states is None else states
+        kept = States({**self.initial_states, **found})
+        outputs = evaluate(self.module, self.tensors, inputs, kept)
+        found.update(kept.after)
+        return outputs

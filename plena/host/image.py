@@ -24,6 +24,14 @@ from plena.machine.target import Target
 Float32: TypeAlias = npt.NDArray[np.float32]
 
 
+POSITIONS = "positions"
+"""How placements of run-time positions in a state are called."""
+
+POSITIONS_HINT = (
+    " The state is full then: start over with reset(), or compile the model with a longer buffer."
+)
+
+
 class StagingWarning(UserWarning):
     """A tensor that does not survive its number format: NaN, infinity, or everything rounded to zero."""
 
@@ -215,7 +223,10 @@ def _integers(
             at = tuple(int(n) for n in outside[0])
             wrong = f"{int(source[at])} at {list(at)}"
         raise PlenaError(
-            f"{wrong} is out of range", name or str(placement.source), f"Values lie in {least}..{limit - 1}."
+            f"{wrong} is out of range",
+            name or str(placement.source),
+            f"Values lie in {least}..{limit - 1}."
+            + (POSITIONS_HINT if placement.name.startswith(POSITIONS) and low >= 0 else ""),
         )
     return (values.astype(np.int64) * int(placement.scale)).astype(np.uint32)
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import GatherRowsOp, MapScalarsOp, ShiftOp, SpreadScalarsOp, SqrtRowsOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
+from plena.dialects.tile import (
+    GatherRowsOp,
+    MapScalarsOp,
+    ScatterRowsOp,
+    ShiftOp,
+    SpreadScalarsOp,
+    SqrtRowsOp,
+)
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.transfers import transfer_rows
 
@@ -84,6 +92,26 @@ def lower_gather_rows(op: GatherRowsOp, ctx: Lowering) -> None:
             number_format,
             kv=0,
         )
+
+
+@lowers(ScatterRowsOp)
+def lower_scatter_rows(op: ScatterRowsOp, ctx: Lowering) -> None:
+    builder, vlen, amount = ctx.builder, ctx.target.vlen, ctx.target.hbm_v_writeback_amount
+    number_format = ctx.target.precision[ACTIVATIONS[op.kv != 0]]
+    pitch = vlen * max(1, number_format.element_bits // 8)
+    dst, src, offsets = ctx.at(op.dst), ctx.at(op.src), ctx.at(op.offsets)
+    with builder.loop(op.rows) as r:
+        offset = builder.emit("S_LD_INT", base=offsets + r).results[0]
+        with builder.loop(op.blocks // amount) as group:
+            transfer_rows(
+                ctx,
+                "H_STORE_V",
+                src + r * (op.blocks * vlen) + group * (amount * vlen),
+                dst + Linear.index(offset) + group * (amount * pitch),
+                pitch,
+                number_format,
+                op.kv,
+            )
 
 
 @lowers(ShiftOp)

@@ -21,6 +21,7 @@ from xdsl.irdl import OptOperandDef, VarOperandDef
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.interpreters.states import States
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,18 @@ class AtenFunctions(InterpreterFunctions):
     """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program."""
 
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
+    states: States = field(default_factory=States)
+
+    @impl(aten.StateOp)
+    def state(self, interpreter: Interpreter, op: aten.StateOp, args: PythonValues) -> PythonValues:
+        return (self.states.read(op.symbol),)
+
+    @impl(aten.WriteStateOp)
+    def write_state(
+        self, interpreter: Interpreter, op: aten.WriteStateOp, args: PythonValues
+    ) -> PythonValues:
+        self.states.write(op.symbol, args[0])
+        return ()
 
     @impl(aten.ParameterOp)
     def parameter(self, interpreter: Interpreter, op: aten.ParameterOp, args: PythonValues) -> PythonValues:

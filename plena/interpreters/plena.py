@@ -18,6 +18,7 @@ from xdsl.interpreter import (
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
+from plena.interpreters.states import States
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +64,29 @@ class PlenaFunctions(InterpreterFunctions):
     """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program."""
 
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
+    states: States = field(default_factory=States)
+
+    @impl(plena.StateOp)
+    def state(self, interpreter: Interpreter, op: plena.StateOp, args: PythonValues) -> PythonValues:
+        return (self.states.read(op.value.operand),)
+
+    @impl(plena.WriteRowsOp)
+    def write_rows(self, interpreter: Interpreter, op: plena.WriteRowsOp, args: PythonValues) -> PythonValues:
+        state, rows, positions = args
+        batch = op.batch.value.data
+        written = state.reshape(batch, op.length, -1).index_copy(
+            1, positions, rows.reshape(batch, -1, rows.shape[1])
+        )
+        written = written.reshape(state.shape)
+        self.states.replace(state, written)
+        return (written,)
+
+    @impl(plena.WriteStateOp)
+    def write_state(
+        self, interpreter: Interpreter, op: plena.WriteStateOp, args: PythonValues
+    ) -> PythonValues:
+        self.states.replace(*args)
+        return ()
 
     @impl(plena.RepeatOp)
     def repeat(self, interpreter: Interpreter, op: plena.RepeatOp, args: PythonValues) -> PythonValues:
@@ -70,7 +94,12 @@ class PlenaFunctions(InterpreterFunctions):
 
         carried = tuple(args)
         for iteration in range(op.iterations):
-            stacked = tuple(materialize(column.data[iteration], self.tensors) for column in op.stacked)
+            stacked = tuple(
+                self.states.read(expression.operand)
+                if isinstance(expression, plena.StateAttr)
+                else materialize(expression, self.tensors)
+                for expression in (column.data[iteration] for column in op.stacked)
+            )
             carried = tuple(interpreter.run_ssacfg_region(op.body, (*carried, *stacked), "plena.repeat"))
         return carried
 

@@ -12,6 +12,7 @@ from xdsl.interpreters.func import FuncFunctions
 
 from plena.interpreters.aten import AtenFunctions
 from plena.interpreters.plena import PlenaFunctions
+from plena.interpreters.states import States
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +22,13 @@ MEANINGS: list[Callable[[], InterpreterFunctions]] = []
 """Makes the functions of operations that are declared outside of `plena.dialects` (docs/new_operator.md)."""
 
 
-def interpreter_of(module: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> Interpreter:
+def interpreter_of(
+    module: ModuleOp, tensors: Mapping[str, torch.Tensor], states: States | None = None
+) -> Interpreter:
     """An interpreter that knows every operation of the tensor level."""
     interpreter = Interpreter(module)
-    for functions in (FuncFunctions(), AtenFunctions(tensors), PlenaFunctions(tensors)):
+    states = States() if states is None else states
+    for functions in (FuncFunctions(), AtenFunctions(tensors, states), PlenaFunctions(tensors, states)):
         interpreter.register_implementations(functions)
     for extension in MEANINGS:
         interpreter.register_implementations(extension())
@@ -32,9 +36,12 @@ def interpreter_of(module: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> Int
 
 
 def evaluate(
-    module: ModuleOp, tensors: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor]
+    module: ModuleOp,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+    states: States | None = None,
 ) -> tuple[torch.Tensor, ...]:
-    """What func.func @main computes.
+    """What func.func @main computes; `states` then has what it leaves.
 
     Floating-point inputs are converted to float32, integers to int64; results are float32, int64 or bool.
     """
@@ -43,7 +50,7 @@ def evaluate(
     values = [
         x.float() if x.is_floating_point() else x.long() if x.dtype != torch.bool else x for x in inputs
     ]
-    interpreter = interpreter_of(module, tensors)
+    interpreter = interpreter_of(module, tensors, states)
     main = next(op for op in module.ops if isinstance(op, func.FuncOp) and op.sym_name.data == "main")
     with torch.no_grad():
         return interpreter.call_op(main, tuple(values))

@@ -98,7 +98,14 @@ class TileFunctions(InterpreterFunctions):
         return (Region(data, 0, unit),)
 
     def _fill(self, data: Array, placement: TensorPlacement) -> None:
-        """What the host stages: the view and scale of the placement, encoded in its format."""
+        """What the host stages: the view and scale of the placement, encoded in its format.
+
+        Of a state it is what the memory holds.
+        """
+        if placement.source.kind == "state":
+            for offset, elements in chunks(placement, self.source(placement), self.target):
+                data[offset : offset + len(elements)] = elements
+            return
         matrices = views.apply(placement.view, np.asarray(self.source(placement)))
         values = matrices.astype(data.dtype)
         values = values * data.dtype.type(placement.scale)

@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 from xdsl.ir import SSAValue
 
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.tile import (
     ElementwiseOp,
     GatherRowsOp,
@@ -20,6 +21,7 @@ from plena.dialects.tile import (
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
     ReduceRowsOp,
+    ScatterRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
     SpreadScalarsOp,
@@ -217,6 +219,18 @@ class RowFunctions(InterpreterFunctions):
             return ()
         groups = range(op.groups)
         out[:] = _spread([scalars[:, g] for g in groups], [self._row(panels["masks"], g) for g in groups])
+        return ()
+
+    @impl(ScatterRowsOp)
+    def run_scatter_rows(
+        self, interpreter: Interpreter, op: ScatterRowsOp, args: PythonValues
+    ) -> PythonValues:
+        dst, src, offsets = args
+        vlen, number_format = self.target.vlen, self.target.precision[ACTIVATIONS[op.kv != 0]]
+        pitch = vlen * max(1, number_format.element_bits // 8)
+        for r, start in enumerate(offsets.rows(1, 1, op.rows)[0].astype(np.int64).tolist()):
+            rows = src.rows(op.blocks, vlen, vlen, r * op.blocks * vlen)
+            dst.rows(op.blocks, pitch, vlen, start)[:] = number_format.quantize(rows)
         return ()
 
     @impl(GatherRowsOp)

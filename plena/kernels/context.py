@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import MatmulOp
+from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
 from plena.dialects.tensor_shapes import shape_of
@@ -25,6 +26,7 @@ from plena.dialects.tile import (
     SpreadScalarsOp,
 )
 from plena.errors import CompileError
+from plena.host.image import POSITIONS
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_attribute
 from plena.host.values.attributes import attribute_of
@@ -34,7 +36,7 @@ from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, describe_choice
 from plena.kernels.schedule import Schedule
-from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, TensorLocation
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, StateRows, TensorLocation
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
@@ -75,6 +77,12 @@ class KernelContext:
     """Panels made of tensors in FP SRAM."""
     shared: set[SSAValue] = field(default_factory=set[SSAValue])
     """Buffers that several tensors or iterations read: never overwritten."""
+    states: dict[SSAValue, StateRows] = field(default_factory=dict[SSAValue, StateRows])
+    """Where states lie in HBM, by every value that stands for one."""
+    offsets: dict[tuple[HostTensor, int, int], SSAValue] = field(
+        default_factory=dict[tuple[HostTensor, int, int], SSAValue]
+    )
+    """Run-time positions in INT SRAM by tensor, bytes from row to row and how many rows there are."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
     iterations: int = 1
@@ -102,6 +110,36 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def state(self, value: SSAValue) -> StateRows:
+        """Where a state lies."""
+        return self.states[value]
+
+    def set_state(self, value: SSAValue, state: StateRows) -> None:
+        """Says where a state lies that `value` stands for."""
+        self.states[value] = state
+        self.set(value, state)
+
+    def row_offsets(self, positions: HostTensor, row: int, rows: int) -> SSAValue:
+        """Byte offsets of rows in INT SRAM: `positions` below `rows` times `row` bytes."""
+        key = (positions, row, rows)
+        if key not in self.offsets:
+            count = prod(positions.shape)
+            flat = positions.through(Reshape((count,)))
+            placement = TensorPlacement(
+                POSITIONS,
+                "int",
+                0,
+                (count,),
+                "words",
+                "u32",
+                flat.source,
+                view=flat.view,
+                scale=float(row),
+                limit=rows,
+            )
+            self.offsets[key] = self.placed_buffer(POSITIONS, "int", count, [placement])
+        return self.offsets[key]
 
     def spreads_nan(self, *values: SSAValue) -> bool:
         """Whether the broadcast unit would make NaN of rows beside those that are, or hold infinity or come close."""
@@ -352,6 +390,34 @@ class KernelContext:
             size=(rows, 1),
         )
 
+    def _load_state(self, state: StateRows) -> Panel:
+        """A whole state in vector SRAM."""
+        vlen = self.target.vlen
+        panel = self.new_panel("state", state.rows, state.columns, state.groups, state.group_pitch, copies=2)
+        with self.builder.step("load state"):
+            self.load_state_part(state, 0, panel, panel.buffer)
+            if state.rest:
+                rows = panel.blocks(vlen) * panel.physical_rows(vlen)
+                self.load_state_part(state, state.rest, panel, self.builder.view(panel.buffer, rows * vlen))
+                self._add_rest(panel)
+        return panel
+
+    def load_state_part(self, state: StateRows, start: int, panel: Panel, dst: SSAValue) -> None:
+        """The matrix of a state that begins at byte `start` into `dst`, as the rows of `panel` lie."""
+        vlen = self.target.vlen
+        self.builder.insert(
+            LoadRowsOp(
+                dst=dst,
+                src=self.builder.view(state.buffer, start),
+                rows=panel.physical_rows(vlen),
+                blocks=panel.blocks(vlen),
+                dst_block=panel.block,
+                src_row=state.row,
+                src_block=vlen * self.element_bytes(ACTIVATIONS[state.kv]),
+                kv=state.kv,
+            )
+        )
+
     def load_exact(self, name: str, tensor: HostTensor) -> Panel:
         """A two-dimensional host tensor to bf16 precision.
 
@@ -376,6 +442,8 @@ class KernelContext:
             location = self.locations[value] = load(_identifier(name), location)
             if once:
                 self.shared.add(location.buffer)
+        elif isinstance(location, StateRows):
+            location = self.locations[value] = self._load_state(location)
         elif isinstance(location, Scalars):
             if value not in self.spread:
                 self.spread[value] = spread(self, location, finite=not self.undefined.of(value))

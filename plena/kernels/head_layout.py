@@ -14,6 +14,7 @@ from plena.dialects.plena import (
     RearrangeOp,
     ReshapeOp,
     RotaryOp,
+    WriteRowsOp,
 )
 from plena.dialects.refusals import refusal
 from plena.host.view import Pad, Reshape
@@ -74,8 +75,9 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
             size = shape.value_dim if use.index == 2 else shape.head_dim
             groups = shape.heads if use.index == 0 else shape.kv_heads
             return HeadLayout(groups, head_pitch(shape, size, target))
-        if isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0:
-            found = wanted_layout(op.result, target)
+        passes_on = isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0
+        if passes_on or (isinstance(op, WriteRowsOp) and use.index < 2):
+            found = wanted_layout(op.results[0], target)
             if found is not None:
                 return found
     return None

@@ -17,17 +17,21 @@ from plena.integers import round_up
 from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.head_layout import HeadLayout, require_layout
 from plena.kernels.packing import define_rows
-from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.tensors import HostTensor, Panel, StateRows
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles of keys or values in HBM: tile t of column block c of sample b; distances in bytes."""
+    """Tiles of keys or values in HBM: tile t of column block c of sample b; distances in bytes.
+
+    `row` are those from row to row, 0 if rows follow each other.
+    """
 
     buffer: SSAValue
     sample: int
     block: int
     tile: int
+    row: int = 0
 
     def at(self, sample: Linear, block: Linear, tile: Linear) -> Linear:
         return sample * self.sample + block * self.block + tile * self.tile
@@ -48,6 +52,10 @@ def key_value_tiles(
     ctx: KernelContext, name: str, op: AttentionOp, value: SSAValue, shape: KeyValueShape
 ) -> Tiles:
     """A tensor's tiles, heads side by side in the lanes of column blocks as `pitch` says."""
+    state = ctx.locations[value]
+    if isinstance(state, StateRows) and _fits(state, shape):
+        unit = ctx.target.vlen * ctx.element_bytes(ACTIVATIONS[state.kv])
+        return Tiles(state.buffer, shape.length * state.row, unit, ctx.target.mlen * state.row, state.row)
     tensor = ctx.host(value)
     if tensor is None:
         panel = ctx.panel(value)
@@ -57,6 +65,12 @@ def key_value_tiles(
     lanes = shape.heads * shape.pitch
     padded = (heads, Pad(3, 0, shape.pitch - shape.size), Reshape((shape.batch, shape.length, lanes)))
     return _place(ctx, name, tensor.through(*padded))
+
+
+def _fits(state: StateRows, shape: KeyValueShape) -> bool:
+    """Whether the heads of a state lie where attention wants them."""
+    flat = state.is_packed and shape.pitch * shape.heads == state.columns
+    return flat or (state.groups, state.group_pitch) == (shape.heads, shape.pitch)
 
 
 def load_key_value_tiles(
@@ -76,6 +90,7 @@ def load_key_value_tiles(
             dst_inner=tile,
             src_outer=tiles.block,
             src_inner=tiles.tile,
+            src_row=tiles.row,
             kv=1,
         )
     )

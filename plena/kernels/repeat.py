@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.plena import RepeatOp, YieldOp
+from plena.dialects.plena import RepeatOp, StateAttr, YieldOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.kernels.context import KernelContext, kernel_for, lower_operation
 from plena.kernels.elementwise import copy_panel
+from plena.kernels.state import place_states
 from plena.kernels.tensors import HostTensor, Panel
 
 
@@ -21,7 +22,12 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
     arguments = op.body.block.args
     for argument, panel in zip(arguments, carried, strict=False):
         ctx.set(argument, panel)
+    stateful: list[tuple[SSAValue, list[StateAttr]]] = []
     for argument, column in zip(arguments[len(carried) :], op.stacked, strict=True):
+        states = [expression for expression in column if isinstance(expression, StateAttr)]
+        if states:
+            stateful.append((argument, states))
+            continue
         symbols = [symbol_of(expression) for expression in column]
         ctx.data.update(zip(symbols, column, strict=True))
         sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
@@ -31,6 +37,8 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
     ctx.iterations *= op.iterations
     with ctx.builder.loop(op.iterations) as index:
         ctx.iteration = index
+        for argument, states in stateful:
+            place_states(ctx, argument, states)
         for inner in op.body.block.ops:
             if isinstance(inner, YieldOp):
                 _copy_back([ctx.panel(value) for value in inner.values], carried, ctx)

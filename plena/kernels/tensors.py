@@ -113,7 +113,37 @@ class PackedPanel:
         return self.blocks * self.block
 
 
-TensorLocation = HostTensor | Panel | Scalars
+@dataclass(frozen=True)
+class StateRows:
+    """A state in HBM: a matrix [rows, groups * group_columns], `row` bytes from row to row, column blocks side by side.
+
+    Attributes:
+        group_pitch: lanes from one group of columns (a head) to the next.
+        kv: the precision bit of its transfers.
+        rest: bytes from its beginning to a second matrix of what the type of the first one loses; 0: there is none.
+    """
+
+    buffer: SSAValue
+    rows: int
+    groups: int
+    group_columns: int
+    group_pitch: int
+    row: int
+    kv: int
+    rest: int
+
+    @property
+    def columns(self) -> int:
+        """Columns that mean something."""
+        return self.groups * self.group_columns
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its lanes are its columns without gaps."""
+        return self.group_pitch == self.group_columns
+
+
+TensorLocation = HostTensor | Panel | Scalars | StateRows
 
 
 def size_of(shape: tuple[int, ...]) -> int:

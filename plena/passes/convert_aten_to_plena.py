@@ -35,6 +35,7 @@ from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.rewriting import rewrite_once
 from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
+from plena.tensor.states import emit_index_copy, emit_state, emit_write_state
 from plena.tensor.tracing import is_staged, trace
 from plena.tensor.zero_one_masks import emit_number, emit_zero_one
 
@@ -407,6 +408,9 @@ CONVERSIONS: dict[type[Operation], Conversion] = {
     aten.CatOp: _of_numbers(emit_concat),
     aten.EmbeddingOp: _embedding,
     aten.IndexSelectOp: _index_select,
+    aten.StateOp: emit_state,
+    aten.IndexCopyOp: emit_index_copy,
+    aten.WriteStateOp: emit_write_state,
 }
 """What each operator becomes; operators that are not here have no kernel."""
 

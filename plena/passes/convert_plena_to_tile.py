@@ -39,6 +39,7 @@ from plena.kernels import (
     reductions,
     repeat,
     rotary,
+    state,
 )
 from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
@@ -66,6 +67,7 @@ _REGISTERED = (
     reductions,
     repeat,
     rotary,
+    state,
 )
 
 

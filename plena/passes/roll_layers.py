@@ -12,7 +12,15 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import BitOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import (
+    BitOp,
+    CompareOp,
+    ExpandOp,
+    ParameterOp,
+    RearrangeOp,
+    ReshapeOp,
+    StateOp,
+)
 from plena.dialects.plena.control import RepeatOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 
@@ -75,7 +83,8 @@ def _tests_first(function: FuncOp) -> None:
     last: Operation | None = None
     for op in list(block.ops):
         of_front = all(isinstance(v, BlockArgument) or v.owner in front for v in op.operands)
-        tested = isinstance(op, _TESTS) or (isinstance(op, _SHAPES) and op.operands[0].owner in front)
+        shaped = isinstance(op, _SHAPES) and (op.operands[0].owner in front or _is_shared(op))
+        tested = isinstance(op, _TESTS) or shaped
         if not (of_front and tested):
             continue
         front.add(op)
@@ -87,6 +96,11 @@ def _tests_first(function: FuncOp) -> None:
         else:
             block.insert_op_after(op, last)
         last = op
+
+
+def _is_shared(op: Operation) -> bool:
+    """Whether a view of an argument has several readers: a mask that all layers have."""
+    return len(list(op.results[0].uses)) > 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ class _Run:
 
 def _best_run(function: FuncOp) -> _Run | None:
     """The run with the most iterations, then the fewest carried values."""
-    ops = [op for op in function.body.block.ops if not isinstance(op, ParameterOp | ReturnOp)]
+    ops = [op for op in function.body.block.ops if not isinstance(op, ParameterOp | StateOp | ReturnOp)]
     place: Places = {v: (index, n) for index, op in enumerate(ops) for n, v in enumerate(op.results)}
     signatures = [_signature(op) for op in ops]
     best: _Run | None = None
@@ -180,7 +194,7 @@ def _stretches(
 def _same_operands(first: Operation, second: Operation, place: Places, period: int) -> bool:
     """Whether operands correspond; one from outside may become one of a period before (an initial value)."""
     for u, v in zip(first.operands, second.operands, strict=True):
-        if isinstance(u.owner, ParameterOp) or isinstance(v.owner, ParameterOp):
+        if isinstance(u.owner, ParameterOp | StateOp) or isinstance(v.owner, ParameterOp | StateOp):
             if type(u.owner) is not type(v.owner):
                 return False
             continue
@@ -203,7 +217,7 @@ def _carried(
         for n in range(1, times):
             now, before = ops[index + n * period], ops[index + (n - 1) * period]
             for u, v in zip(before.operands, now.operands, strict=True):
-                if isinstance(v.owner, ParameterOp) or u is v:
+                if isinstance(v.owner, ParameterOp | StateOp) or u is v:
                     continue
                 if v not in place:
                     return None
@@ -257,7 +271,7 @@ def _roll(function: FuncOp, run: _Run) -> None:
         for number, operand in enumerate(op.operands):
             # By position: what one operand carries another one may read unchanged in all iterations.
             values = run.operands(index, number)
-            if isinstance(operand.owner, ParameterOp):
+            if isinstance(operand.owner, ParameterOp | StateOp):
                 copy.operands[number] = arguments.get(values, operand)
             elif operand in carried and values[1] is not operand:
                 copy.operands[number] = carried[operand]
@@ -270,7 +284,7 @@ def _roll(function: FuncOp, run: _Run) -> None:
     body.insert_op_before(repeat, run.first[0])
     for value in invariant:
         parameter = value.owner
-        assert isinstance(parameter, ParameterOp)
+        assert isinstance(parameter, ParameterOp | StateOp)
         if not parameter.is_before_in_block(repeat):
             parameter.detach()
             body.insert_op_before(parameter, repeat)
@@ -283,7 +297,7 @@ def _roll(function: FuncOp, run: _Run) -> None:
         op.detach()
         op.erase(safe_erase=False)
     for op in list(body.ops):
-        if isinstance(op, ParameterOp) and not op.result.uses:
+        if isinstance(op, ParameterOp | StateOp) and not op.result.uses:
             op.detach()
             op.erase()
 
@@ -294,7 +308,7 @@ def _parameters(run: _Run) -> tuple[list[tuple[SSAValue, ...]], list[SSAValue]]:
     invariant: dict[SSAValue, None] = {}
     for index, op in enumerate(run.first):
         for number, operand in enumerate(op.operands):
-            if isinstance(operand.owner, ParameterOp):
+            if isinstance(operand.owner, ParameterOp | StateOp):
                 values = run.operands(index, number)
                 if len({_expression(v) for v in values}) == 1:
                     invariant[operand] = None
@@ -305,7 +319,7 @@ def _parameters(run: _Run) -> tuple[list[tuple[SSAValue, ...]], list[SSAValue]]:
 
 def _expression(value: SSAValue) -> Attribute:
     parameter = value.owner
-    assert isinstance(parameter, ParameterOp)
+    assert isinstance(parameter, ParameterOp | StateOp)
     return parameter.value
 
 

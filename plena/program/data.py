@@ -22,6 +22,7 @@ from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
+from plena.program.state import KeptState
 from plena.program.thresholds import Thresholds
 from plena.progress import instruction_progress, track
 from plena.timing.registry import DEFAULT_TIMING, profiles
@@ -48,6 +49,11 @@ class SourceReferences(Protocol):
 
     graph: Any
 
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """What the program's states hold."""
+        ...
+
     def float32(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module in float32."""
         ...
@@ -73,6 +79,7 @@ class ProgramData:
         words: machine code, uint32.
         target: the machine it was compiled for.
         inputs, outputs: the tensors that ``run`` takes and returns.
+        kept: what it keeps from run to run; None without states.
         fixed_results: what the model returns beside tensors, None and numbers, with its place among the results.
         placements: where inputs, outputs and data lie; every tensor may have several.
         constants: the FP SRAM words from word 0 on (fp16 in the preload file, bf16 in the machine).
@@ -127,6 +134,7 @@ class ProgramData:
     last_run: RunFigures | None = None
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
+    kept: KeptState | None = None
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
     _counted: dict[tuple[Profile, ...], Statistics] = field(
         default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
@@ -162,6 +170,7 @@ class ProgramData:
             rationale=None,
             last_run=None,
             last_check=None,
+            kept=None if self.kept is None else self.kept.copy(),
         )
         if "image" in self.__dict__:
             other.__dict__["image"] = self.image
@@ -203,6 +212,8 @@ class ProgramData:
         """
         from plena.emulator import emulate
 
+        if self.kept is not None:
+            self.kept.write(preload.hbm)
         total = self.stats().dynamic
         with instruction_progress(total, progress) as advance:
             return emulate(
@@ -217,7 +228,7 @@ class ProgramData:
 
     @cached_property
     def image(self) -> Preload:
-        """The memories before the first instruction, without inputs; staged when first needed."""
+        """The memories before the first instruction, without inputs and states; staged when first needed."""
         preload = self.empty_image(np.zeros(self.image_bytes, np.uint8))
         self.stage_data(preload)
         return preload

@@ -8,6 +8,7 @@
 | fp_sram.bin | fp16 words (the machine widens them to bf16) |
 | int_sram.bin | u32 words |
 | vram_preload.bin | bf16 words, only if something is preloaded there |
+| initial_state.npz | what states hold after a reset, those that are not zero |
 | hbm_size.txt | bytes of HBM that the program needs |
 | host_constants.bin | constants of what the host computes of inputs, only if there are any |
 | manifest.json | target, tensors, memory map, statistics, choices, sizes and checksums of the other files |
@@ -22,6 +23,8 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +39,7 @@ from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port, Region, fixed_result_from_json
+from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData
@@ -54,6 +58,7 @@ from plena.program.manifest import (
     HBM,
     HBM_SIZE,
     HOST,
+    INITIAL_STATE,
     INT_SRAM,
     MANIFEST,
     PRIVATE,
@@ -68,11 +73,15 @@ from plena.program.manifest import (
 )
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
+from plena.program.state import KeptState
 from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
 
 SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
+
+STATE_PREFIX = "state."
+"""Before the name of a state in the file of initial states."""
 
 HBM_BYTES = 64
 """Least size of the image: an empty file is no image."""
@@ -136,6 +145,10 @@ def load_program(directory: Path) -> ProgramData:
     except OSError as error:
         raise PlenaError(f"cannot be read: {error.strerror}", str(error.filename or directory)) from None
     text = _consistent_text(program, directory, where)
+    ports = tuple(Port.from_json(p, where) for p in manifest.get("states", []))
+    program = replace(
+        program, kept=_kept(program, ports, directory / INITIAL_STATE, where) if ports else None
+    )
     program = replace(
         program,
         constants=tuple(_array(directory / FP_SRAM, np.float16).astype(float).tolist()),
@@ -154,6 +167,8 @@ def load_program(directory: Path) -> ProgramData:
                 f"{name} has {found} units, the tensors of the manifest need {needed}", str(directory)
             )
     program.__dict__["image"] = preload
+    if program.kept is not None:
+        program.kept.read(preload.hbm)
     return program
 
 
@@ -167,6 +182,12 @@ def _write_files(
     preload = _staged(program, work / HBM)
     if inputs is not None:
         program.stage_inputs(inputs, preload)
+    if program.kept is not None:
+        program.kept.write(preload.hbm)
+        arrays = program.kept.initial_arrays()
+        initial: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
+        if initial:
+            np.savez(work / INITIAL_STATE, **initial)
     if isinstance(preload.hbm, np.memmap):
         preload.hbm.flush()
     for name, words in ((FP_SRAM, preload.fp.astype("<f2")), (INT_SRAM, preload.integers.astype("<u4"))):
@@ -245,6 +266,9 @@ def _manifest(program: ProgramData, has_inputs: bool) -> dict[str, Any]:
         "inputs": [port.to_json() for port in program.inputs],
         "outputs": [port.to_json() for port in program.outputs],
         "host_values": host_values_to_json(program.host_values),
+        **(
+            {"states": [p.to_json() for p in program.kept.ports.values()]} if program.kept is not None else {}
+        ),
         "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],
@@ -314,6 +338,25 @@ def _consistent_text(program: ProgramData, directory: Path, where: str) -> str:
     if program.hbm_bytes > program.hbm_size:
         raise PlenaError(f"tensors reach beyond the {program.hbm_size} bytes of HBM", where)
     return text
+
+
+def _kept(program: ProgramData, ports: tuple[Port, ...], path: Path, where: str) -> KeptState:
+    """The states of a folder; what they hold is in its image.
+
+    Raises:
+        PlenaError: a state without a place, a place without a state, or another initial tensor.
+    """
+    placements = tuple(program.placements_of("state"))
+    if {port.name for port in ports} != {placement.source.symbol for placement in placements}:
+        raise PlenaError("`states` and `placements` name other states", where)
+    initial: dict[str, Array] = {}
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                initial = {name.removeprefix(STATE_PREFIX): arrays[name] for name in arrays.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise PlenaError(f"cannot be read: {error}", str(path), "Compile the program again.") from None
+    return KeptState(ports, placements, initial, program.target).checked(str(path))
 
 
 def _array(path: Path, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

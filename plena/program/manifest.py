@@ -27,9 +27,10 @@ FP_SRAM = "fp_sram.bin"
 INT_SRAM = "int_sram.bin"
 VRAM = "vram_preload.bin"
 HBM_SIZE = "hbm_size.txt"
+INITIAL_STATE = "initial_state.npz"
 PRIVATE = "hbm_private.bin"
 HOST = "host_constants.bin"
-FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, HBM_SIZE, PRIVATE, HOST)
+FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, INITIAL_STATE, HBM_SIZE, PRIVATE, HOST)
 
 CHUNK = 1 << 24
 """Bytes of an image that are handled at a time."""

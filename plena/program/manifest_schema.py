@@ -158,13 +158,11 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, host, input, output or scratch",
+    "data, host, input, output, state or scratch",
     (
         Constant("scratch"),
-        Record({"data": TEXT}),
-        Record({"host": TEXT}),
-        Record({"input": COUNT}),
-        Record({"output": COUNT}),
+        *(Record({kind: TEXT}) for kind in ("data", "host", "state")),
+        *(Record({kind: COUNT}) for kind in ("input", "output")),
     ),
 )
 
@@ -270,6 +268,7 @@ MANIFEST = Record(
     {
         "compiler": Record({"name": TEXT, "version": TEXT}),
         "has_inputs": TRUTH,
+        "states": Each(PORT),
         "thresholds": Named(Maybe(NUMBER)),
         "statistics": STATISTICS,
         "shared_image": SHARED_IMAGE,

@@ -78,18 +78,19 @@ def test_output_that_is_no_tensor() -> None:
     assert "use_cache = False" in str(error.value.hint)
 
 
-def test_buffers_changed_by_a_run() -> None:
-    class Cache(nn.Module):
+def test_integer_buffers_changed_by_a_run() -> None:
+    class Counter(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer("cache", torch.zeros(4))
+            self.register_buffer("calls", torch.zeros(1, dtype=torch.int64))
 
         def forward(self, x: Tensor) -> Tensor:
-            self.cache.add_(x)
-            return self.cache * 2
+            self.calls.add_(1)
+            return x + self.calls
 
-    with pytest.raises(CompileError, match="cache in place"):
-        import_module(Cache(), (torch.randn(4),))
+    with pytest.raises(CompileError, match="buffer calls of int64") as error:
+        import_module(Counter(), (torch.randn(4),))
+    assert "an input of the model" in str(error.value.hint)
 
 
 def test_empty_input_and_no_output() -> None:

@@ -333,6 +333,46 @@ def aten_index_select(draw: Draw, scope: Scope) -> Operation:
     return build(aten.IndexSelectOp, operands, [result], dim=integer(dim))
 
 
+def aten_state(draw: Draw, scope: Scope) -> Operation:
+    return build(aten.StateOp, [], [real(*draw(shapes()))], symbol=symbols(draw))
+
+
+def aten_write_state(draw: Draw, scope: Scope) -> Operation:
+    return build(aten.WriteStateOp, [scope.tensor(*draw(shapes()))], [], symbol=symbols(draw))
+
+
+def aten_index_copy(draw: Draw, scope: Scope) -> Operation:
+    shape, count = draw(shapes(1)), draw(sizes)
+    dim = draw(st.integers(0, len(shape) - 1))
+    source = scope.tensor(*shape[:dim], count, *shape[dim + 1 :])
+    operands = [scope.tensor(*shape), scope.value(tensor_type(i64, (count,))), source]
+    return build(aten.IndexCopyOp, operands, [real(*shape)], dim=integer(dim))
+
+
+def plena_state(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(2, 2))
+    factors = regrouped(draw, shape)
+    order = draw(st.permutations(range(len(factors))))
+    name = symbols(draw)
+    moved = draw(
+        st.sampled_from(
+            [name, plena.ReshapeAttr(name, shape), plena.RearrangeAttr(name, factors, order, shape)]
+        )
+    )
+    return plena.StateOp(moved, shape)
+
+
+def plena_write_rows(draw: Draw, scope: Scope) -> Operation:
+    batch, length, count, columns = (draw(sizes) for _ in range(4))
+    state, rows = scope.tensor(batch * length, columns), scope.tensor(batch * count, columns)
+    return plena.WriteRowsOp(state, rows, scope.value(tensor_type(i64, (count,))), batch)
+
+
+def plena_write_state(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(2, 2))
+    return plena.WriteStateOp(scope.tensor(*shape), scope.tensor(*shape))
+
+
 def aten_linear(draw: Draw, scope: Scope) -> Operation:
     leading, inner, outer = draw(shapes(0, 2)), draw(sizes), draw(sizes)
     operands = [scope.tensor(*leading, inner), scope.tensor(outer, inner), scope.maybe(outer)]
@@ -657,6 +697,9 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     aten.WhereOp: aten_where,
     aten.GeluOp: aten_gelu,
     aten.ParameterOp: aten_parameter,
+    aten.StateOp: aten_state,
+    aten.WriteStateOp: aten_write_state,
+    aten.IndexCopyOp: aten_index_copy,
     aten.ConstantOp: aten_constant,
     aten.FullOp: aten_full,
     aten.OperatorOp: aten_operator,
@@ -678,6 +721,9 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     aten.LayerNormOp: aten_norm(aten.LayerNormOp, 2),
     aten.RmsNormOp: aten_norm(aten.RmsNormOp, 1),
     plena.ParameterOp: plena_parameter,
+    plena.StateOp: plena_state,
+    plena.WriteRowsOp: plena_write_rows,
+    plena.WriteStateOp: plena_write_state,
     plena.LinearOp: plena_linear,
     plena.ProjectionsOp: plena_projections,
     plena.MatmulOp: plena_matmul,

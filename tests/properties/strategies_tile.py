@@ -42,7 +42,12 @@ WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
 DRAWN = (*DECLARATIONS, *WITH_BODY, *TILE_OPS)
 """Every operation that these strategies draw."""
 
-SOURCES = (Source("input", 2), Source("output", 0), Source("scratch"))
+SOURCES = (
+    Source("input", 2),
+    Source("output", 0),
+    Source("state", symbol="layers.0.keys"),
+    Source("scratch"),
+)
 DATA: dict[str, Attribute | Array] = {
     "layers.0.w": SymbolRefAttr("layers.0.w"),
     str(FullAttr(0.5, (3, 5))): FullAttr(0.5, (3, 5)),
@@ -147,8 +152,8 @@ def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list
     for name in op.NUMBERS:
         if draw(st.booleans()):
             values[name] = draw(NUMBERS)
-    for name in op.WORDS:
-        values[name] = draw(st.sampled_from(op.WORDS[name]))
+    for name in op.KEYWORDS:
+        values[name] = draw(st.sampled_from(op.KEYWORDS[name]))
     return [op.named(values, draw(attributes()))]
 
 

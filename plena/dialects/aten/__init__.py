@@ -72,6 +72,7 @@ from plena.dialects.aten.sources import (
     ParameterOp,
     full_value,
 )
+from plena.dialects.aten.state import IndexCopyOp, StateOp, WriteStateOp
 
 Aten = Dialect(
     "aten",
@@ -124,6 +125,9 @@ Aten = Dialect(
         ConstantOp,
         FullOp,
         OperatorOp,
+        StateOp,
+        WriteStateOp,
+        IndexCopyOp,
     ],
     [],
 )
@@ -148,6 +152,7 @@ __all__ = [
     "ExpandOp",
     "FullOp",
     "GeluOp",
+    "IndexCopyOp",
     "IndexSelectOp",
     "LayerNormOp",
     "LeakyReluOp",
@@ -176,6 +181,7 @@ __all__ = [
     "SliceOp",
     "SoftmaxOp",
     "SqrtOp",
+    "StateOp",
     "SubOp",
     "SumOp",
     "TanhOp",
@@ -183,5 +189,6 @@ __all__ = [
     "UnaryOp",
     "ViewOp",
     "WhereOp",
+    "WriteStateOp",
     "full_value",
 ]

@@ -81,6 +81,7 @@ from plena.dialects.plena.staging import (
     SumAttr,
     symbols_of,
 )
+from plena.dialects.plena.state import StateAttr, StateOp, WriteRowsOp, WriteStateOp
 
 Plena = Dialect(
     "plena",
@@ -116,6 +117,9 @@ Plena = Dialect(
         RotaryOp,
         ParameterOp,
         HostOp,
+        StateOp,
+        WriteRowsOp,
+        WriteStateOp,
         RepeatOp,
         YieldOp,
     ],
@@ -133,6 +137,7 @@ Plena = Dialect(
         SumAttr,
         MatvecAttr,
         AdditiveMaskAttr,
+        StateAttr,
     ],
 )
 
@@ -192,9 +197,13 @@ __all__ = [
     "SoftmaxOp",
     "StagedTestOp",
     "StagingAttr",
+    "StateAttr",
+    "StateOp",
     "SubOp",
     "SumAttr",
     "UnaryOp",
+    "WriteRowsOp",
+    "WriteStateOp",
     "YieldOp",
     "integer",
     "integers",

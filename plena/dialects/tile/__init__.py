@@ -40,6 +40,7 @@ from plena.dialects.tile.row_ops import (
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
     ReduceRowsOp,
+    ScatterRowsOp,
     ShiftOp,
     SoftmaxLaneGroupsOp,
     SpreadScalarsOp,
@@ -72,6 +73,7 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
     MapScalarsOp,
     SpreadScalarsOp,
     GatherRowsOp,
+    ScatterRowsOp,
 )
 """The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
 
@@ -125,6 +127,7 @@ __all__ = [
     "ReduceRowsOp",
     "ResetStateOp",
     "ScaleRowsOp",
+    "ScatterRowsOp",
     "ShiftOp",
     "SoftmaxLaneGroupsOp",
     "SoftmaxRowsOp",

@@ -194,6 +194,21 @@ class SpreadScalarsOp(DeclaredOp):
     scalars_row: int = number()
 
 
+@tile_op("scatter_rows")
+class ScatterRowsOp(DeclaredOp):
+    """`blocks` rows at dst + offsets[r] = those from number r*blocks on of src, quantised.
+
+    The offsets are bytes, known only at run time. Whole writebacks are moved, `blocks` is a multiple of their rows.
+    """
+
+    dst: SSAValue = written("hbm")
+    src: SSAValue = read("vector")
+    offsets: SSAValue = read("int")
+    rows: int = number()
+    blocks: int = number()
+    kv: int = number(default=0)
+
+
 @tile_op("gather_rows")
 class GatherRowsOp(DeclaredOp):
     """Row r of dst block b = the VLEN elements at table + offsets[r] + b*table_block.

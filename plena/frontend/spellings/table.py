@@ -12,6 +12,7 @@ from plena.frontend.spellings import (
     products,
     reductions,
     shapes,
+    state,
 )
 from plena.frontend.spellings.handlers import Handler
 
@@ -25,5 +26,6 @@ SPELLINGS: dict[str, Handler] = {
     **activations.SPELLINGS,
     **masks.SPELLINGS,
     **reductions.SPELLINGS,
+    **state.SPELLINGS,
 }
 """Handlers by overload."""

@@ -181,3 +181,30 @@ func.func @main(%x: tensor<4x6xf32>) {
   %0 = plena.parameter #plena.rearranged<@w, array<i64: 4, 6>, array<i64: 0>, array<i64: 24>> : tensor<24xf32>
   func.return
 }
+
+// -----
+
+// CHECK: plena.write_rows: rows do not fit the state and the positions
+func.func @main(%x: tensor<3x6xf32>, %at: tensor<2xi64>) {
+  %0 = plena.state <@cache> : tensor<8x6xf32>
+  %1 = plena.write_rows %0, %x, %at {batch = 1} : (tensor<8x6xf32>, tensor<3x6xf32>, tensor<2xi64>) -> tensor<8x6xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.write_rows: positions are integers
+func.func @main(%x: tensor<2x6xf32>, %at: tensor<2xf32>) {
+  %0 = plena.state <@cache> : tensor<8x6xf32>
+  %1 = plena.write_rows %0, %x, %at {batch = 1} : (tensor<8x6xf32>, tensor<2x6xf32>, tensor<2xf32>) -> tensor<8x6xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.write_state: state and value differ in shape
+func.func @main(%x: tensor<2x6xf32>) {
+  %0 = plena.state <@cache> : tensor<8x6xf32>
+  plena.write_state %0, %x : tensor<8x6xf32>, tensor<2x6xf32>
+  func.return
+}

@@ -16,6 +16,8 @@ builtin.module {
   tile.load_tiles dst(%m : matrix) src(%h : hbm)
   tile.gather_rows dst(%v : vector) table(%h : hbm) offsets(%i : int) rows = 64 blocks = 2 dst_block = 3 table_block = 4 attributes {plena.step = "s"}
   tile.gather_rows dst(%v : vector) table(%h : hbm) offsets(%i : int)
+  tile.scatter_rows dst(%h : hbm) src(%v : vector) offsets(%i : int) rows = 3 blocks = 4 kv = 1 attributes {plena.step = "s"}
+  tile.scatter_rows dst(%h : hbm) src(%v : vector) offsets(%i : int)
 }
 
 // CHECK:      builtin.module {
@@ -32,4 +34,6 @@ builtin.module {
 // CHECK-NEXT:   tile.load_tiles dst(%m : matrix) src(%h : hbm)
 // CHECK-NEXT:   tile.gather_rows dst(%v : vector) table(%h : hbm) offsets(%i : int) rows = 64 blocks = 2 dst_block = 3 table_block = 4 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.gather_rows dst(%v : vector) table(%h : hbm) offsets(%i : int)
+// CHECK-NEXT:   tile.scatter_rows dst(%h : hbm) src(%v : vector) offsets(%i : int) rows = 3 blocks = 4 kv = 1 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.scatter_rows dst(%h : hbm) src(%v : vector) offsets(%i : int)
 // CHECK-NEXT: }

@@ -1,0 +1,252 @@
+"""What a program keeps from run to run: the bytes of its states, and the tensors that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from plena.errors import PlenaError
+from plena.host import view as views
+from plena.host.image import Preload, source_array, stage, unstage
+from plena.host.layout import TensorPlacement
+from plena.host.ports import Port
+from plena.host.view import Array
+from plena.machine.number_formats import bf16_from_bits
+from plena.machine.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """A memory that holds one tensor alone."""
+
+    hbm: Bytes
+    vram_bits: npt.NDArray[np.uint16]
+    fp_sram_bits: npt.NDArray[np.uint16]
+    int_sram: npt.NDArray[np.uint32]
+
+
+class KeptState:
+    """The states of a program as its memories hold them between runs.
+
+    Args:
+        ports: name, shape and dtype of every state.
+        placements: where they lie; of several of one state the values add up.
+        initial: what they hold at first, zeros for names that are missing.
+        target: the machine.
+    """
+
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        placements: Sequence[TensorPlacement],
+        initial: Mapping[str, Any],
+        target: Target,
+    ) -> None:
+        self.ports = {port.name: port for port in ports}
+        self.target = target
+        self.initial = dict(initial)
+        self._placements: dict[str, list[TensorPlacement]] = {name: [] for name in self.ports}
+        for placement in placements:
+            self._placements[placement.source.symbol].append(placement)
+        self._bytes: dict[str, tuple[Bytes, ...]] = {}
+
+    def copy(self) -> KeptState:
+        """The same states, which change alone from now on."""
+        placements = [p for placed in self._placements.values() for p in placed]
+        other = KeptState(tuple(self.ports.values()), placements, self.initial, self.target)
+        other._bytes = dict(self._bytes)
+        return other
+
+    def initial_arrays(self) -> dict[str, Array]:
+        """What the states hold after a reset, in float32."""
+        found = {name: source_array(value) for name, value in self.initial.items()}
+        return {
+            name: bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
+            for name, (array, is_bf16_bits) in found.items()
+        }
+
+    def checked(self, where: str) -> KeptState:
+        """Itself, if the initial tensors and the places have the shapes of the states.
+
+        Raises:
+            PlenaError: one has not.
+        """
+        for name, array in self.initial_arrays().items():
+            if name not in self.ports or array.shape != self.ports[name].shape:
+                raise PlenaError(
+                    f"the initial state {name} does not fit", where, "Compile the program again."
+                )
+        for name, placed in self._placements.items():
+            for placement in placed:
+                try:
+                    fits = views.result_shape(placement.view, self.ports[name].shape) == placement.shape
+                except ValueError:
+                    fits = False
+                if not fits or placement.memory != "hbm":
+                    raise PlenaError(
+                        f"the place of state {name} does not fit", where, "Compile the program again."
+                    )
+        return self
+
+    def reset(self) -> None:
+        """What they held at first."""
+        self._bytes.clear()
+
+    def write(self, hbm: Bytes) -> None:
+        """Into an HBM image."""
+        for name, placed in self._placements.items():
+            parts = iter(self._held(name))
+            for placement in placed:
+                for start, stop in _spans(placement, self.target):
+                    hbm[start:stop] = next(parts)
+
+    def read(self, hbm: Bytes) -> None:
+        """What a run left in HBM; a memory of another size has zeros behind."""
+        self._bytes = {
+            name: tuple(
+                np.array(hbm[start:stop])
+                for placement in placed
+                for start, stop in _spans(placement, self.target)
+            )
+            for name, placed in self._placements.items()
+        }
+
+    def _held(self, name: str) -> tuple[Bytes, ...]:
+        if name not in self._bytes:
+            port = self.ports[name]
+            first = self.initial.get(name)
+            self._bytes[name] = self._staged(
+                name, np.zeros(port.shape, np.float32) if first is None else first
+            )
+        return self._bytes[name]
+
+    def _staged(self, name: str, values: Any) -> tuple[Bytes, ...]:
+        parts: list[Bytes] = []
+        for placement in self._placements[name]:
+            alone = _alone(placement, self.target)
+            (_, first), (second, end) = _spans(alone, self.target)
+            preload = Preload.empty(max(first, end))
+            stage(alone, values, preload, self.target)
+            parts += [preload.hbm[:first], preload.hbm[second:end]]
+        return tuple(parts)
+
+    def array(self, name: str) -> Array:
+        """A state in the shape of the module."""
+        parts = iter(self._held(name))
+        total = np.zeros(self.ports[name].shape, np.float32)
+        for placement in self._placements[name]:
+            into = np.zeros(self.ports[name].shape, np.float32)
+            total = total + views.scatter(
+                placement.view, self._matrices(placement, next(parts), next(parts)), into
+            )
+        return total
+
+    def matrices(self, placement: TensorPlacement) -> Array:
+        """What one placement of a state holds."""
+        placed = self._placements[placement.source.symbol]
+        number = next(n for n, p in enumerate(placed) if p.name == placement.name)
+        elements, scales = self._held(placement.source.symbol)[2 * number : 2 * number + 2]
+        return self._matrices(placement, elements, scales)
+
+    def _matrices(self, placement: TensorPlacement, elements: Bytes, scales: Bytes) -> Array:
+        alone = _alone(placement, self.target)
+        (_, first), (second, end) = _spans(alone, self.target)
+        hbm = np.zeros(max(first, end), np.uint8)
+        hbm[:first], hbm[second:end] = elements, scales
+        nothing = np.zeros(0, np.uint16)
+        return unstage(alone, _Memory(hbm, nothing, nothing, np.zeros(0, np.uint32)), self.target)
+
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Writes some states; all of them are checked before the first one is written.
+
+        Raises:
+            PlenaError: no such state, another shape, or numbers that are not finite.
+        """
+        staged = {name: self._staged(name, self._checked(name, value)) for name, value in values.items()}
+        self._bytes.update(staged)
+
+    def _checked(self, name: str, value: Any) -> Array:
+        port = self.ports.get(name)
+        if port is None:
+            known = ", ".join(self.ports) or "none"
+            raise PlenaError(f"the program has no state {name!r}", "state", f"Its states: {known}.")
+        array, is_bf16_bits = source_array(value)
+        array = bf16_from_bits(array) if is_bf16_bits else array
+        if array.shape != port.shape:
+            raise PlenaError(
+                f"state {port} was given as {list(array.shape)}", "state", "Give it in its shape."
+            )
+        if array.dtype.kind not in "fiub":
+            raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give real numbers.")
+        numbers = array.astype(np.float32)
+        if not np.isfinite(numbers).all():
+            raise PlenaError(
+                f"state {port} was given NaN or infinity", "state", "Give finite numbers, such as zeros."
+            )
+        return numbers
+
+
+class StateView(MutableMapping[str, "torch.Tensor"]):
+    """The states of a program as tensors by the name of their buffer; what is assigned the next run finds."""
+
+    def __init__(self, kept: KeptState) -> None:
+        self._kept = kept
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        import torch
+
+        port = self._kept.ports.get(name)
+        if port is None:
+            known = ", ".join(self._kept.ports) or "none"
+            raise PlenaError(f"the program has no state {name!r}", "state", f"Its states: {known}.")
+        return torch.from_numpy(np.array(self._kept.array(name))).to(getattr(torch, port.dtype))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._kept.assign({name: value})
+
+    def assign(self, values: object) -> None:
+        """Writes the states that are named, all of them or none.
+
+        Raises:
+            PlenaError: as of ``Program.state``.
+        """
+        if not isinstance(values, Mapping):
+            raise PlenaError(
+                f"states are given as a dictionary, not as {type(values).__name__}", "state", "Name them."
+            )
+        named: Mapping[str, Any] = values
+        self._kept.assign(named)
+
+    def __delitem__(self, name: str) -> None:
+        raise PlenaError(f"state {name!r} cannot be removed", "state", "Assign zeros, or call reset().")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._kept.ports
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept.ports)
+
+    def __len__(self) -> int:
+        return len(self._kept.ports)
+
+    def __repr__(self) -> str:
+        return f"<states {'; '.join(str(port) for port in self._kept.ports.values()) or 'none'}>"
+
+
+def _spans(placement: TensorPlacement, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The bytes of elements and of scales in HBM."""
+    return placement.hbm_range(target), placement.scale_range(target)
+
+
+def _alone(placement: TensorPlacement, target: Target) -> TensorPlacement:
+    """The placement in a memory of its own."""
+    return replace(placement, address=0, base=0, scale_offset=placement.element_bytes(target))

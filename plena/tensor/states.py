@@ -1,0 +1,162 @@
+"""States as matrices of rows: which axis of a buffer is written row by row, and how it lies for its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from xdsl.dialects.builtin import SymbolRefAttr
+from xdsl.ir import Attribute, SSAValue
+
+from plena.dialects import aten, plena
+from plena.dialects.refusals import refusal
+from plena.dialects.tensor_shapes import shape_of
+from plena.tensor.emission import Emitter
+from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.tracing import apply_layout, trace
+
+
+@dataclass(frozen=True)
+class RowForm:
+    """A tensor with its axes in the order `axes`, of which the first `batch` are row groups and the next is rows."""
+
+    axes: tuple[int, ...]
+    batch: int
+
+    @staticmethod
+    def of(rank: int, dim: int, batch: int) -> RowForm:
+        """Rows along `dim`, the first `batch` axes as row groups, all others as columns."""
+        rest = [axis for axis in range(batch, rank) if axis != dim]
+        return RowForm((*range(batch), dim, *rest), batch)
+
+    def matrix(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of a tensor in this form."""
+        sizes = [shape[axis] for axis in self.axes]
+        return prod(sizes[: self.batch + 1]), prod(sizes[self.batch + 1 :])
+
+    def groups(self, shape: Sequence[int]) -> int:
+        """Row groups of a tensor in this form."""
+        return prod(shape[axis] for axis in self.axes[: self.batch])
+
+    def layout(self, shape: Sequence[int]) -> LayoutMap:
+        """The view of a tensor as a matrix."""
+        found = LayoutMap.of(shape).permuted(self.axes).reshaped(self.matrix(shape))
+        assert found is not None
+        return found
+
+    def undone(self, shape: Sequence[int]) -> LayoutMap:
+        """The view of the matrix as the tensor."""
+        moved = tuple(shape[axis] for axis in self.axes)
+        return LayoutMap.of(moved).permuted([self.axes.index(axis) for axis in range(len(shape))])
+
+
+def _forms(rank: int, dim: int) -> Iterator[RowForm]:
+    """The forms of a tensor written along an axis, the likeliest first: samples outside, heads beside each other."""
+    likely = min(dim, 1) if rank > 2 else 0
+    yield RowForm.of(rank, dim, likely)
+    for batch in range(dim + 1):
+        if batch != likely:
+            yield RowForm.of(rank, dim, batch)
+
+
+def emit_state(e: Emitter, op: aten.StateOp) -> None:
+    """The buffer as the matrix that attention reads of it, if it is written row by row."""
+    shape = shape_of(op.result)
+    copies = [use.operation for use in op.result.uses if isinstance(use.operation, aten.IndexCopyOp)]
+    if not copies:
+        rows = (prod(shape[:-1]), shape[-1] if shape else 1)
+        e.replace(e.add(plena.StateOp(_expression(op.symbol, LayoutMap.of(shape), rows), rows)))
+        return
+    forms = list(_forms(len(shape), copies[0].dim.value.data))
+    wanted = list(_read_by_attention(copies[0].result))
+    form = next((form for form in forms if form.layout(shape).simplified() in wanted), forms[0])
+    rows = form.matrix(shape)
+    state = e.add(plena.StateOp(_expression(op.symbol, form.layout(shape), rows), rows))
+    e.replace(e.view(state, form.undone(shape), shape))
+
+
+def _expression(symbol: SymbolRefAttr, layout: LayoutMap, shape: tuple[int, int]) -> Attribute:
+    simple = layout.simplified()
+    if simple.is_reshape:
+        return plena.ReshapeAttr(symbol, shape)
+    return plena.RearrangeAttr(symbol, simple.factors, simple.order, shape)
+
+
+def _read_by_attention(value: SSAValue) -> Iterator[LayoutMap]:
+    """The views of a buffer that attentions have as keys or values, of its last version."""
+    for use in value.uses:
+        reader = use.operation
+        if isinstance(reader, aten.IndexCopyOp) and use.index == 0:
+            yield from _read_by_attention(reader.result)
+        elif isinstance(reader, plena.RearrangeOp | plena.ReshapeOp):
+            layout = apply_layout(LayoutMap.of(shape_of(value)), reader)
+            if layout is not None and any(
+                isinstance(u.operation, plena.AttentionOp) for u in reader.result.uses
+            ):
+                yield layout.simplified()
+
+
+def emit_index_copy(e: Emitter, op: aten.IndexCopyOp) -> None:
+    """Rows of a state, written in place."""
+    state, shape = trace(op.input), shape_of(op.result)
+    if not isinstance(state.base.owner, plena.StateOp | plena.WriteRowsOp):
+        raise refusal(
+            op,
+            "only buffers are written slice by slice",
+            "Register what is written as a buffer and write it in place, as in self.cache[:, position] = x, or join "
+            "parts by torch.cat.",
+        )
+    matrix = shape_of(state.base)
+    for form in _forms(len(shape), op.dim.value.data):
+        moved = state.layout.permuted(form.axes).reshaped(matrix)
+        if form.matrix(shape) == matrix and moved is not None and moved.simplified().is_reshape:
+            break
+    else:
+        raise refusal(
+            op,
+            "the buffer is written along two axes",
+            "Keep rows of one axis for each position, as in cache[batch, heads, positions, features].",
+        )
+    given = shape_of(op.source)
+    rows = e.view(op.source, form.layout(given), form.matrix(given))
+    written = e.add(plena.WriteRowsOp(state.base, rows, op.index, form.groups(shape)))
+    e.replace(e.view(written, form.undone(shape), shape))
+
+
+def emit_write_state(e: Emitter, op: aten.WriteStateOp) -> None:
+    """Nothing where rows were written into it already; else the whole buffer is written."""
+    block = e.anchor.parent_block()
+    assert block is not None
+    name = op.symbol.string_value()
+    state = next(s for s in block.ops if isinstance(s, plena.StateOp) and s.value.symbol == name)
+    traced = trace(op.value)
+    if _is_version(traced.base, state.result) and traced.base is not state.result:
+        matrix = shape_of(state.result)
+        moved = e.view(op.value, _layout_of(state, shape_of(op.value)), matrix)
+        if trace(moved).base is traced.base and trace(moved).layout.simplified().is_reshape:
+            e.rewriter.erase(op)
+            return
+    value = e.view(op.value, _layout_of(state, shape_of(op.value)), shape_of(state.result))
+    e.insert(plena.WriteStateOp(state.result, value))
+    e.rewriter.erase(op)
+
+
+def _is_version(value: SSAValue, state: SSAValue) -> bool:
+    """Whether a value is a state, or what became of it row by row."""
+    while isinstance(value.owner, plena.WriteRowsOp):
+        value = value.owner.state
+    return value is state
+
+
+def _layout_of(state: plena.StateOp, shape: tuple[int, ...]) -> LayoutMap:
+    """How the buffer becomes the matrix of the state."""
+    match state.value.operand:
+        case plena.RearrangeAttr() as moved:
+            viewed = LayoutMap.of(shape).reshaped(moved.factors.get_values())
+            assert viewed is not None
+            found = viewed.permuted(moved.order.get_values()).reshaped(shape_of(state.result))
+        case _:
+            found = LayoutMap.of(shape).reshaped(shape_of(state.result))
+    assert found is not None
+    return found
