@@ -8,6 +8,7 @@ from plena.dialects.tile.buffers import (
     BufferType,
     ConstantOp,
     DataOp,
+    HostOp,
     ViewOp,
     is_declaration,
     root_of,
@@ -82,7 +83,18 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [
+        BufferOp,
+        ConstantOp,
+        DataOp,
+        HostOp,
+        ViewOp,
+        AddressOp,
+        ElementwiseOp,
+        LanewiseOp,
+        LanesYieldOp,
+        *TILE_OPS,
+    ],
     [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
@@ -99,6 +111,7 @@ __all__ = [
     "DeclaredOp",
     "ElementwiseOp",
     "GatherRowsOp",
+    "HostOp",
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
