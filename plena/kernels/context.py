@@ -472,9 +472,6 @@ class KernelContext:
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
 
-<<<<<<< HEAD
-    def decide(self, op: Operation, shape: ProductShape, unit: Unit) -> None:
-=======
     def host_value(self, value: HostValue) -> HostTensor:
         """What the host computes of inputs as a host tensor; equal values are staged from one computation."""
         symbol = self.host_values.get(value)
@@ -489,8 +486,7 @@ class KernelContext:
         """The value that a source names."""
         return next(value for value, symbol in self.host_values.items() if symbol == source.symbol)
 
-    def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
->>>>>>> main
+    def decide(self, op: Operation, shape: ProductShape, unit: Unit) -> None:
         """Notes which schedule a product got, its cycles under every timing profile, and whether they agree."""
         self.decisions.append(describe_choice(op, shape, unit, self.target, self.schedule))
 
