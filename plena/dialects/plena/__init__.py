@@ -37,6 +37,11 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.host_values import (
+    HostNodeAttr,
+    HostOp,
+    HostValueAttr,
+)
 from plena.dialects.plena.layout import (
     ConcatOp,
     EmbeddingOp,
@@ -111,6 +116,7 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         ParameterOp,
+        HostOp,
         StateOp,
         WriteRowsOp,
         WriteStateOp,
@@ -118,6 +124,8 @@ Plena = Dialect(
         YieldOp,
     ],
     [
+        HostNodeAttr,
+        HostValueAttr,
         BandAttr,
         FullAttr,
         ReshapeAttr,
@@ -157,6 +165,9 @@ __all__ = [
     "FullAttr",
     "GateOp",
     "GroupedRowsOp",
+    "HostNodeAttr",
+    "HostOp",
+    "HostValueAttr",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
