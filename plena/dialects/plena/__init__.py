@@ -39,6 +39,11 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.host_values import (
+    HostNodeAttr,
+    HostOp,
+    HostValueAttr,
+)
 from plena.dialects.plena.layout import (
     ConcatOp,
     EmbeddingOp,
@@ -115,6 +120,7 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         ParameterOp,
+        HostOp,
         StateOp,
         WriteRowsOp,
         WriteStateOp,
@@ -122,6 +128,8 @@ Plena = Dialect(
         YieldOp,
     ],
     [
+        HostNodeAttr,
+        HostValueAttr,
         BandAttr,
         FullAttr,
         ReshapeAttr,
@@ -161,6 +169,9 @@ __all__ = [
     "FullAttr",
     "GateOp",
     "GroupedRowsOp",
+    "HostNodeAttr",
+    "HostOp",
+    "HostValueAttr",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",
