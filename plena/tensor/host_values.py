@@ -20,7 +20,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
 )
-from xdsl.ir import Attribute, Block, BlockArgument, OpResult, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
@@ -70,7 +70,8 @@ class HostValues:
         """How the host computes a value, None if it cannot; constants alone are the host's, too."""
         waiting = [value]
         while waiting:
-            operands = () if isinstance(waiting[-1], BlockArgument) else waiting[-1].owner.operands
+            owner = waiting[-1].owner
+            operands = owner.operands if isinstance(owner, Operation) else ()
             unknown = [operand for operand in operands if operand not in self.known]
             if waiting[-1] in self.known:
                 waiting.pop()
