@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -118,7 +120,7 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     if groups == 1 and isinstance(ctx.locations[value], Scalars):
         return PanelRows(ctx.panel(value).buffer, vlen, 0)
     whole = groups == 1 or width % vlen == 0
-    spread = ctx.new_panel("spread", shape_of(value)[0], groups * vlen if whole else lhs.columns)
+    spread = ctx.new_panel("spread", prod(shape_of(value)[:-1]), groups * vlen if whole else lhs.columns)
     finite = not ctx.undefined.of(value)
     if isinstance(ctx.locations[value], Scalars) or few(ctx, spread.rows, groups):
         _spread_parts(ctx, as_scalars(ctx, op, value), groups, width, spread, finite=finite)

@@ -103,3 +103,12 @@ def test_more_numbers_than_fp_sram_has_words(rows: int, parts: int, mlen: int, k
     x = torch.randn(rows, parts * 8)
     program = check(scaled, x, target=MACHINES[mlen], error=0.02)
     check_reads_what_is_defined(program, x)
+
+
+def test_a_column_of_many_rows_repeated() -> None:
+    torch.manual_seed(5)
+
+    def repeated(x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x)[..., None].expand(10, 9, 4, 6).flatten(0, 2).softmax(-1) + 1
+
+    check(repeated, torch.randn(10, 9, 4), target=MACHINES[16])
