@@ -564,15 +564,20 @@ __all__ = [
 
 def spread(ctx: KernelContext, scalars: Scalars, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
-    vlen = ctx.target.vlen
     panel = ctx.new_panel("spread", scalars.rows, scalars.groups)
+    spread_into(ctx, scalars, panel, finite=finite)
+    return panel
+
+
+def spread_into(ctx: KernelContext, scalars: Scalars, panel: Panel, *, finite: bool) -> None:
+    """As `spread` into a packed panel of as many rows and columns."""
+    vlen = ctx.target.vlen
     per_block = min(vlen, scalars.groups)
     masks = lane_masks(ctx, per_block, 1) if scalars.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
         groups = min(per_block, scalars.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
         spread_group(ctx, scalars, block * per_block, groups, out, masks, 0 if finite else 1)
-    return panel
 
 
 def spread_group(
