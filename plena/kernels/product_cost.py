@@ -29,6 +29,10 @@ class ProductShape:
     None: there is no kernel that does it with vectors. `slices`: HLEN features each that the reduction has (0: whole
     tiles). Matrix SRAM holds `held` tiles beside a packing tile: where a reduction has more, both schedules of the
     broadcast unit load its tiles once for all rows that they take at a time (0: it holds them all).
+
+    `separate`: only so many of the rows mean anything, and none shares a block of rows with another (0: all do). Of
+    the tiles of columns, `matrix_tiles` are in the wrong direction for M_BTMV, and the vector schedule has M_BMM
+    multiply them.
     """
 
     rows: int
@@ -38,6 +42,8 @@ class ProductShape:
     pack_vector_tiles: int | None = None
     slices: int = 0
     held: int = 0
+    separate: int = 0
+    matrix_tiles: int = 0
 
     def loads(self, groups: int) -> int:
         """How many more tiles than those of the weight are loaded if rows are taken in so many groups."""
@@ -49,7 +55,9 @@ class ProductShape:
 def mm_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     """The M_MM schedule: one instruction and about one address update per BLEN x BLEN x MLEN block."""
     cost = profile_named(timing).cycles
-    blocks = ceil_div(shape.rows, target.blen) * (target.mlen // target.blen) * shape.n_tiles
+    blocks = (
+        (shape.separate or ceil_div(shape.rows, target.blen)) * (target.mlen // target.blen) * shape.n_tiles
+    )
     product = cost(INSTRUCTIONS["M_MM"], target) + cost(INSTRUCTIONS["S_ADDI_INT"], target)
     return blocks * (shape.k_tiles * product + cost(INSTRUCTIONS["M_MM_WO"], target))
 
@@ -76,9 +84,13 @@ def vector_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     update = cost(INSTRUCTIONS["S_ADDI_INT"], target)
     product = cost(INSTRUCTIONS["M_BTMV"], target) + update
     write_out = cost(INSTRUCTIONS["M_BMV_WO"], target) + 2 * update
-    groups, slices = ceil_div(shape.rows, slots), shape.slices or shape.k_tiles * slots
-    products = groups * shape.n_tiles * (slices * product + 2 * shape.k_tiles * update + write_out)
-    packing = (shape.pack_vector_tiles or 0) * (shape.rows * product + groups * write_out)
+    rows = shape.separate or shape.rows
+    groups, slices = ceil_div(rows, slots), shape.slices or shape.k_tiles * slots
+    tiles = shape.n_tiles - shape.matrix_tiles
+    products = groups * tiles * (slices * product + 2 * shape.k_tiles * update + write_out)
+    matrix = cost(INSTRUCTIONS["M_BMM"], target) + 2 * update
+    products += groups * shape.matrix_tiles * shape.k_tiles * slots * matrix
+    packing = (shape.pack_vector_tiles or 0) * (rows * product + groups * write_out)
     return products + packing + shape.loads(groups) * _load_cycles(target, timing)
 
 
@@ -119,7 +131,7 @@ def units(shape: ProductShape, target: Target) -> list[Unit]:
 def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> list[Unit]:
     """What is compared: groups of rows by M_BTMV take more code, so they are not where size is all that counts."""
     available = units(shape, target)
-    grouped = shape.rows > target.broadcast_amount
+    grouped = (shape.separate or shape.rows) > target.broadcast_amount
     if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
         available.remove("vector")
     return available

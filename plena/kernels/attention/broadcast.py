@@ -14,6 +14,7 @@ from plena.integers import ceil_div, round_up
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
 from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores, skipped_band
 from plena.kernels.attention.rows import row_sum_scratch
+from plena.kernels.attention.scaled_queries import scaled_queries
 from plena.kernels.attention.sections import (
     Section,
     Visibility,
@@ -32,8 +33,7 @@ from plena.kernels.key_value import (
     load_key_value_tiles,
     separated_value_tiles,
 )
-from plena.kernels.operands import is_last_use, like
-from plena.kernels.packing import PACKING_FACTOR, define_rows, define_tail, packing_tile
+from plena.kernels.packing import packing_tile
 from plena.kernels.stored_operands import Tiles
 from plena.kernels.tensors import Panel
 from plena.machine.target import Target
@@ -85,7 +85,8 @@ class BroadcastAttention:
         self.head_blocks = ceil_div(shape.head_dim, self.vlen)
         self.value_blocks = ceil_div(shape.value_dim, self.vlen)
         self.filled_tiles = self._filled_tiles()
-        self.queries, self.factor = self._queries()
+        pitch = self._pitch(shape.head_dim)
+        self.queries, self.factor = scaled_queries(op, shape, ctx, pitch=pitch, rows=self._read_rows)
         self.identity = packing_tile(ctx, transposed=True, factor=self.factor)
         self.permutation = packing_tile(ctx, transposed=False)
         self.keys, self.values = self._keys(), self._values()
@@ -105,47 +106,6 @@ class BroadcastAttention:
     def _read_rows(self) -> int:
         """Rows of a column block of queries that packing reads: whole tiles from every sample's first row on."""
         return (self.shape.batch - 1) * self.shape.queries + self.query_tiles * self.vlen
-
-    def _queries(self) -> tuple[Panel, float]:
-        """The scaled queries in vector SRAM and the factor of their packing tile.
-
-        Powers of two go into the staged queries or into the packing tile, exactly.
-        """
-        shape, ctx = self.shape, self.ctx
-        power, rest = shape.split_scale()
-        tensor = ctx.host(self.op.query)
-        pitch = self._pitch(shape.head_dim)
-        if tensor is not None:
-            panel = ctx.load("query", tensor, groups=shape.heads, pitch=pitch, scale=power)
-            with ctx.once(tensor):
-                define_tail(ctx, panel, self._read_rows)
-                self._scale(panel, panel, rest)
-            return panel, PACKING_FACTOR
-        panel = ctx.panel(self.op.query)
-        if rest != 1.0 and not self._may_overwrite(panel):
-            panel = like(ctx, "scaled_queries", panel)
-        define_tail(ctx, panel, self._read_rows)
-        self._scale(ctx.panel(self.op.query), panel, rest)
-        define_rows(ctx, panel, self._read_rows)
-        return panel, PACKING_FACTOR * power
-
-    def _may_overwrite(self, queries: Panel) -> bool:
-        """Whether nothing reads the queries before they are scaled: keys and values are stored afterwards."""
-        others = (self.op.key, self.op.value)
-        stored = [self.ctx.panel(other).buffer for other in others if self.ctx.host(other) is None]
-        return queries.buffer not in stored and is_last_use(self.ctx, self.op, self.op.query)
-
-    def _scale(self, source: Panel, panel: Panel, factor: float) -> None:
-        if factor == 1.0:
-            return
-        with self.builder.step("scale queries"):
-            self.builder.map(
-                "mul",
-                PanelRows(panel.buffer, self.vlen, panel.block),
-                PanelRows(source.buffer, self.vlen, source.block),
-                self.builder.constant(factor),
-                size=(panel.physical_rows(self.vlen), panel.blocks(self.vlen)),
-            )
 
     def _key_value_shape(self, size: int) -> KeyValueShape:
         return KeyValueShape(self.shape.batch, self.shape.keys, self.shape.kv_heads, size, self._pitch(size))
@@ -215,7 +175,7 @@ class BroadcastAttention:
     def run(self) -> None:
         """Loops: bundles of heads that share a column block, samples, query heads, fillings of the slots."""
         self.masks.load()
-        self._define_result()
+        define_rows_behind(self.op, self.result, self.ctx)
         shape, parts = self.shape, self.ctx.schedule.parts
         heads = self._heads_at_a_time()
         full, rest = divmod(shape.group, heads)
@@ -229,15 +189,6 @@ class BroadcastAttention:
                     self._fill(heads, place)
                 if rest and piece.inner[0].first + piece.inner[0].trips == full:
                     self._fill(rest, replace(outer, head=outer.head + full * heads))
-
-    def _define_result(self) -> None:
-        """Zeroes the rows behind the last query, which no filling may write, for kernels that read whole blocks."""
-        panel = self.result
-        missing = panel.physical_rows(self.vlen) - panel.rows
-        if missing and not is_only_returned(self.op.result):
-            with self.builder.step("reset"), self.builder.loop(panel.blocks(self.vlen)) as block:
-                start = self.builder.view(panel.buffer, block * panel.block + panel.rows * self.vlen)
-                self.builder.insert(ZeroOp(dst=start, rows=missing))
 
     def _fill(self, heads: int, place: HeadPlace) -> None:
         for slots in self._slots(heads):
@@ -546,6 +497,16 @@ class BroadcastAttention:
                     self._load(self.value_sram, self.values, source, 1, 1)
                 product(member * tiles + tile, self.value_sram, 1, 1, column, partial=1)
             product(Linear(0), self.value_sram, 0, 1, column, partial=0)
+
+
+def define_rows_behind(op: AttentionOp, result: Panel, ctx: KernelContext) -> None:
+    """Zeroes the rows behind the last query, which no filling may write, for kernels that read whole blocks."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+    missing = result.physical_rows(vlen) - result.rows
+    if missing and not is_only_returned(op.result):
+        with builder.step("reset"), builder.loop(result.blocks(vlen)) as block:
+            start = builder.view(result.buffer, block * result.block + result.rows * vlen)
+            builder.insert(ZeroOp(dst=start, rows=missing))
 
 
 def broadcast_fits(ctx: KernelContext) -> bool:

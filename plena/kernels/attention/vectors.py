@@ -1,0 +1,363 @@
+"""Attention with one query a sample in the vector schedule: the query heads of a key head fill the slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from xdsl.ir import SSAValue
+
+from plena.dialects.loop import Linear
+from plena.dialects.plena import AttentionOp
+from plena.dialects.tile import (
+    BroadcastMatmulOp,
+    PackVectorsOp,
+    PanelRows,
+    SoftmaxRowsOp,
+    VectorMatmulOp,
+)
+from plena.host.view import Permute, Reshape
+from plena.integers import ceil_div, round_up
+from plena.kernels.attention.broadcast import define_rows_behind
+from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
+from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores, skipped_band
+from plena.kernels.attention.rows import row_sum_scratch
+from plena.kernels.attention.scaled_queries import scaled_queries
+from plena.kernels.attention.sections import Section, Visibility, hidden_tiles, visible_sections
+from plena.kernels.attention.shape import AttentionShape, Tiling
+from plena.kernels.context import KernelContext
+from plena.kernels.elementwise import softcap_in_place
+from plena.kernels.head_layout import heads_per_block
+from plena.kernels.key_value import KeyValueShape, key_value_tiles, load_key_value_tiles
+from plena.kernels.packing import packing_tile
+from plena.kernels.stored_operands import Tiles
+from plena.kernels.tensors import HostTensor
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """`heads` query heads of one key head from `place` on: vector b of every panel is head b of them."""
+
+    heads: int
+    place: HeadPlace
+
+
+class VectorAttention:
+    """Rows of scores and of the result by one instruction per HLEN features or keys, for up to BROADCAST heads at once.
+
+    Values that the host stages lie transposed, so that M_BTMV takes them as it takes keys. Those in HBM as rows are
+    multiplied by M_BMM, with vectors that the lane permutation has packed: of the rows that it makes in every slot,
+    the first is the product, and the others, of whatever lies behind a vector, are not read.
+    """
+
+    def __init__(self, op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -> None:
+        self.op, self.shape, self.ctx = op, shape, ctx
+        self.target, self.builder = ctx.target, ctx.builder
+        self.vlen, self.tile = ctx.target.vlen, ctx.target.tile
+        self.slots = ctx.target.broadcast_amount
+        self.tiling = Tiling.of(shape, ctx.target, 0)
+        self.view = Visibility(1, shape.keys, 1, op.band)
+        (self.section,) = self._sections()
+        self.turned = ctx.host(op.value) is not None
+        pitch = round_up(shape.head_dim, self.vlen)
+        self.queries, factor = scaled_queries(op, shape, ctx, pitch=pitch, rows=shape.batch)
+        self.identity = packing_tile(ctx, transposed=True, factor=factor)
+        self.packing = packing_tile(ctx, transposed=self.turned)
+        self.keys, self.values = self._keys(), self._values()
+        pitch = round_up(shape.value_dim, self.vlen)
+        self.result = ctx.new_panel(
+            "attention", shape.batch, shape.heads * shape.value_dim, shape.heads, pitch
+        )
+        rows = QueryRows(self.tiling.query_block, self.tiling.loaded_rows, self.tiling.query_rows)
+        self.masks = AttentionMasks(op, shape, rows, ctx, tile_by_tile=False)
+        self._declare_buffers()
+
+    def _sections(self) -> list[Section]:
+        return visible_sections(replace(self.view, band=skipped_band(self.op)), self.vlen, self.vlen, 1)
+
+    def _keys(self) -> Tiles:
+        shape = self.shape
+        pitch = round_up(shape.head_dim, self.vlen)
+        wanted = KeyValueShape(shape.batch, shape.keys, shape.kv_heads, shape.head_dim, pitch)
+        return key_value_tiles(self.ctx, "key", self.op, self.op.key, wanted)
+
+    def _values(self) -> Tiles:
+        shape = self.shape
+        tensor = self.ctx.host(self.op.value)
+        if tensor is not None:
+            return self._turned_values(tensor)
+        pitch = round_up(shape.value_dim, self.vlen)
+        wanted = KeyValueShape(shape.batch, shape.keys, shape.kv_heads, shape.value_dim, pitch)
+        return key_value_tiles(self.ctx, "value", self.op, self.op.value, wanted)
+
+    def _turned_values(self, tensor: HostTensor) -> Tiles:
+        """Staged values as a matrix [value_dim, keys] a head."""
+        shape, tiling, mlen = self.shape, self.tiling, self.target.mlen
+        heads = Reshape((shape.batch, shape.keys, shape.kv_heads, shape.value_dim))
+        padded = (tiling.value_blocks * mlen, tiling.key_tiles * mlen)
+        tensor = tensor.through(heads, Permute((0, 2, 3, 1)))
+        buffer = self.ctx.place("turned_value", tensor, "tiled", "HBM_M_KV_TYPE", padded)
+        tile = self.tile * self.ctx.element_bytes("HBM_M_KV_TYPE")
+        block = tiling.key_tiles * tile
+        return Tiles(buffer, shape.kv_heads * tiling.value_blocks * block, block, tile)
+
+    def _declare_buffers(self) -> None:
+        target, builder, tiling = self.target, self.builder, self.tiling
+        spare = target.m_prefetch_tiles - 1
+        keys, values = tiling.key_tiles * tiling.head_blocks, tiling.key_tiles * tiling.value_blocks
+        available = target.matrix_tiles - len(self.ctx.constant_tiles) * target.m_prefetch_tiles
+        self.resident = keys + values + 2 * spare <= available
+        self.key_sram = builder.buffer(
+            "key_tiles", "matrix", (keys if self.resident else 1) * self.tile + spare * self.tile
+        )
+        self.value_sram = self.key_sram
+        if self.resident:
+            self.value_sram = builder.buffer("value_tiles", "matrix", (values + spare) * self.tile)
+        self.block = self.slots * self.vlen
+        behind = 0 if self.turned else (target.mlen - 1) * self.vlen
+        self.packed_queries = builder.buffer("packed_queries", "vector", tiling.head_blocks * self.block)
+        self.scores = builder.buffer("scores", "vector", tiling.key_tiles * self.block)
+        self.packed_scores = builder.buffer("packed_scores", "vector", tiling.key_tiles * self.block + behind)
+        self.slot = self.vlen if self.turned else self.tile
+        size = tiling.value_blocks * self.slots * self.slot
+        self.output = builder.buffer("slot_output", "vector", size)
+
+    def run(self) -> None:
+        """Loops: heads of keys, samples, query heads BROADCAST at a time."""
+        self.masks.load()
+        define_rows_behind(self.op, self.result, self.ctx)
+        shape, parts = self.shape, self.ctx.schedule.parts
+        together = min(shape.group, self.slots)
+        full, rest = divmod(shape.group, together)
+        outer = (HeadAxis(shape.kv_heads, bundle=1, head=shape.group), HeadAxis(shape.batch, sample=1))
+        for piece in HeadLoops(outer, (HeadAxis(full, head=together),)).pieces(parts):
+            with head_loop(self.builder, piece.outer, HeadPlace()) as place:
+                if self.resident:
+                    self._load_resident(place)
+                with head_loop(self.builder, piece.inner, place) as first:
+                    self._attend(Vectors(together, first))
+                if rest and piece.inner[0].first + piece.inner[0].trips == full:
+                    self._attend(Vectors(rest, replace(place, head=place.head + full * together)))
+
+    def _load_resident(self, place: HeadPlace) -> None:
+        tiling = self.tiling
+        with self.builder.step("load keys"):
+            source = self.keys.at(place.sample, place.bundle * tiling.head_blocks, Linear(0))
+            self._load(self.key_sram, self.keys, source, tiling.head_blocks, tiling.key_tiles)
+        with self.builder.step("load values"):
+            source = self.values.at(place.sample, place.bundle * tiling.value_blocks, Linear(0))
+            self._load(self.value_sram, self.values, source, tiling.value_blocks, tiling.key_tiles)
+
+    def _load(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
+        load_key_value_tiles(self.ctx, dst, tiles, source, blocks, count)
+
+    def _attend(self, vectors: Vectors) -> None:
+        panel, place = self.queries, vectors.place
+        head = self.tiling.head_blocks * panel.block
+        with self.builder.step("pack queries"):
+            x = self.builder.view(panel.buffer, place.head * head + place.sample * self.vlen)
+            self._pack(
+                vectors, self.packed_queries, x, self.identity, head, panel.block, self.tiling.head_blocks
+            )
+        self._scores(place)
+        self._softmax(vectors)
+        with self.builder.step("pack scores"):
+            tiles = self.section.tiles
+            self._pack(vectors, self.packed_scores, self.scores, self.packing, self.vlen, self.block, tiles)
+        self._weigh_values(place)
+        self._place_result(vectors)
+
+    def _pack(
+        self, vectors: Vectors, out: SSAValue, x: SSAValue, p: SSAValue, vector: int, block: int, blocks: int
+    ) -> None:
+        self.builder.insert(
+            PackVectorsOp(
+                out=out,
+                x=x,
+                p=p,
+                vectors=vectors.heads,
+                x_vector=vector,
+                blocks=blocks,
+                x_block=block,
+                out_block=self.block,
+            )
+        )
+
+    def _scores(self, place: HeadPlace) -> None:
+        """A row of scores for every slot."""
+        builder, tiling, section = self.builder, self.tiling, self.section
+        whole, rest = divmod(ceil_div(self.shape.head_dim, self.target.hlen), self.slots)
+        if self.resident:
+            w = builder.view(self.key_sram, section.first_tile * self.tile)
+            pitch = tiling.key_tiles * self.tile
+            with builder.step("scores"):
+                self._product(self.scores, self.packed_queries, w, whole, rest, section.tiles, pitch)
+            return
+        with builder.loop(section.tiles) as tile:
+            for block in range(tiling.head_blocks):
+                with builder.step("load keys"):
+                    number = place.bundle * tiling.head_blocks + block
+                    source = self.keys.at(place.sample, number, tile + section.first_tile)
+                    self._load(self.key_sram, self.keys, source, 1, 1)
+                with builder.step("scores"):
+                    out = builder.view(self.scores, tile * self.block)
+                    x = builder.view(self.packed_queries, block * self.block)
+                    is_last = block == tiling.head_blocks - 1
+                    k_tiles, slices = (1, 0) if block < whole else (0, rest)
+                    self._product(out, x, self.key_sram, k_tiles, slices, 1, 0, partial=int(not is_last))
+
+    def _product(
+        self,
+        out: SSAValue,
+        x: SSAValue,
+        w: SSAValue,
+        k_tiles: int,
+        slices: int,
+        n_tiles: int,
+        w_k: int,
+        *,
+        w_n: int = 0,
+        partial: int = 0,
+    ) -> None:
+        self.builder.insert(
+            VectorMatmulOp(
+                out=out,
+                x=x,
+                w=w,
+                k_tiles=k_tiles,
+                slices=slices,
+                n_tiles=n_tiles,
+                x_block=self.block,
+                w_k=w_k,
+                w_n=w_n or self.tile,
+                out_block=self.block,
+                partial=partial,
+            )
+        )
+
+    def _softmax(self, vectors: Vectors) -> None:
+        builder, masks, tiles, place = self.builder, self.masks, self.section.tiles, vectors.place
+        if self.op.softcap is not None:
+            with builder.step("softcap"):
+                cap = self.op.softcap.value.data
+                softcap_in_place(self.ctx, self.scores, cap, vectors.heads, tiles, self.block)
+        with builder.step("mask"), builder.loop(vectors.heads) as number:
+            masks.add(
+                Scores(
+                    builder.view(self.scores, number * self.vlen),
+                    self.block,
+                    1,
+                    replace(place, head=place.head + number),
+                    Linear(0),
+                    Linear(self.section.first_tile),
+                    tiles,
+                    hidden_tiles(self.view, self.section, self.vlen),
+                    self.section.ends_at(self.tiling.key_tiles),
+                )
+            )
+        sinks = masks.sinks
+        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
+        with builder.step("softmax"), builder.loop(1 if sinks is None else vectors.heads) as number:
+            builder.insert(
+                SoftmaxRowsOp(
+                    x=builder.view(self.scores, number * self.vlen),
+                    floor=masks.floor if sinks is None else builder.view(sinks, place.head + number),
+                    scratch=scratch,
+                    start=masks.start,
+                    rows=vectors.heads if sinks is None else 1,
+                    blocks=tiles,
+                    block=self.block,
+                    sink=int(sinks is not None),
+                    chunk=chunk,
+                )
+            )
+
+    def _weigh_values(self, place: HeadPlace) -> None:
+        builder, tiling, section = self.builder, self.tiling, self.section
+        w = (
+            builder.view(self.value_sram, section.first_tile * self.tile)
+            if self.resident
+            else self.value_sram
+        )
+        column_pitch = tiling.key_tiles * self.tile
+        if self.resident and self.turned:
+            with builder.step("values"):
+                n = tiling.value_blocks
+                self._product(
+                    self.output, self.packed_scores, w, section.tiles, 0, n, self.tile, w_n=column_pitch
+                )
+            return
+        with builder.loop(tiling.value_blocks) as column:
+            out = builder.view(self.output, column * (self.slots * self.slot))
+            with builder.loop(section.tiles) as tile:
+                tiles = builder.view(w, column * column_pitch + tile * self.tile) if self.resident else w
+                if not self.resident:
+                    with builder.step("load values"):
+                        number = place.bundle * tiling.value_blocks + column
+                        source = self.values.at(place.sample, number, tile + section.first_tile)
+                        self._load(self.value_sram, self.values, source, 1, 1)
+                with builder.step("values"):
+                    self._values_tile(out, builder.view(self.packed_scores, tile * self.block), tiles)
+            with builder.step("values"):
+                if self.turned:
+                    self._product(out, self.packed_scores, w, 0, 0, 1, 0)
+                else:
+                    self._rows_product(out, self.packed_scores, w, 0, partial=0)
+
+    def _values_tile(self, out: SSAValue, x: SSAValue, w: SSAValue) -> None:
+        """Adds the product of one tile of keys to the open sum."""
+        if self.turned:
+            self._product(out, x, w, 1, 0, 1, 0, partial=1)
+            return
+        with self.builder.loop(self.slots) as part:
+            vectors = self.builder.view(x, part * self.vlen)
+            rows = self.builder.view(w, part * self.target.hlen)
+            self._rows_product(out, vectors, rows, 1, partial=1)
+
+    def _rows_product(self, out: SSAValue, x: SSAValue, w: SSAValue, slices: int, *, partial: int) -> None:
+        """HLEN keys of a tile of values in rows, by M_BMM."""
+        self.builder.insert(
+            BroadcastMatmulOp(
+                out=out,
+                x=x,
+                w=w,
+                k_tiles=0,
+                slices=slices,
+                n_tiles=1,
+                x_block=0,
+                w_k=0,
+                w_n=0,
+                out_block=0,
+                partial=partial,
+            )
+        )
+
+    def _place_result(self, vectors: Vectors) -> None:
+        """The first row of every slot, to the column blocks of its head."""
+        result, blocks, place = self.result, self.tiling.value_blocks, vectors.place
+        head = blocks * result.block
+        out = self.builder.view(result.buffer, place.head * head + place.sample * self.vlen)
+        with self.builder.step("place result"):
+            self.builder.map(
+                "copy",
+                PanelRows(out, head, result.block),
+                PanelRows(self.output, self.slot, self.slots * self.slot),
+                size=(vectors.heads, blocks),
+            )
+
+
+def vectors_fit(op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -> bool:
+    """Whether one query a sample goes by M_BTMV: heads begin column blocks, and all scores and a tile fit.
+
+    Text grows by what is not shared with other products, so not where size is all that counts.
+    """
+    target, schedule = ctx.target, ctx.schedule
+    if shape.queries != 1 or not target.has_broadcast or schedule.objective == "size":
+        return False
+    if not schedule.row_groups and schedule.matmul == "auto":
+        return False
+    computed = any(ctx.host(v) is None for v in (op.query, op.key, op.value))
+    if computed and heads_per_block(shape, target) > 1:
+        return False
+    tiles, rows = len(ctx.constant_tiles) + 3, 4 * target.broadcast_amount * ceil_div(shape.keys, target.mlen)
+    fits = tiles * target.m_prefetch_tiles <= target.matrix_tiles and rows <= target.vector_sram_size
+    return fits
