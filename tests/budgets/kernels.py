@@ -42,6 +42,23 @@ def grouped(heads: int, sequence: int, head_dim: int, causal: bool = False) -> K
     return Kernel(Grouped(causal), (query, key, value))
 
 
+class OneQuery(torch.nn.Module):
+    """A query a head, with values that are an input or that the program computes."""
+
+    def __init__(self, computed: bool) -> None:
+        super().__init__()
+        self.computed = computed
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        values = v + v if self.computed else v
+        return torch.nn.functional.scaled_dot_product_attention(q, k, values, enable_gqa=True)
+
+
+def one_query(heads: int, kv_heads: int, keys: int, head_dim: int, computed: bool = False) -> Kernel:
+    (query, _, _), (_, key, value) = qkv(heads, 1, head_dim), qkv(kv_heads, keys, head_dim)
+    return Kernel(OneQuery(computed), (query, key, value))
+
+
 def linear(rows: int, features: int, columns: int) -> Kernel:
     return Kernel(torch.nn.Linear(features, columns, bias=False), (torch.zeros(rows, features),))
 
@@ -70,6 +87,11 @@ CASES: dict[str, Case] = {
     "attention 256x128, causal": Case(partial(attention, 1, 256, 128, causal=True)),
     "attention 4 heads on 1 of 64x16": Case(partial(grouped, 4, 64, 16)),
     "attention 4 heads on 1 of 64x16, causal": Case(partial(grouped, 4, 64, 16, causal=True)),
+    "attention, 1 query, 9 heads on 3, 1024 keys": Case(partial(one_query, 9, 3, 1024, 64)),
+    "attention, 1 query, 9 heads on 3, 1024 keys, values computed": Case(
+        partial(one_query, 9, 3, 1024, 64, computed=True)
+    ),
+    "attention, 1 query, 9 heads on 3, 128 keys": Case(partial(one_query, 9, 3, 128, 64)),
     "attention 6 heads of 64x64, rows": Case(partial(attention, 6, 64, 64), MM_ROWS),
     "linear 64x384 to 1408": Case(partial(linear, 64, 384, 1408)),
     "linear 64x384 to 1408, broadcast": Case(partial(linear, 64, 384, 1408), {"matmul": "broadcast"}),
