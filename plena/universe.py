@@ -56,6 +56,7 @@ PASSES: dict[str, str] = {
     "allocate-registers": "AllocateRegisters",
     "set-state": "SetState",
     "roll-layers": "RollLayers",
+    "stage-host-values": "StageHostValues",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

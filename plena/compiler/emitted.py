@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from plena.compiler.lowered import (
     constant_words,
+    host_values_of,
     machine_reference,
     memory_map_of,
     placements_of,
@@ -58,6 +59,7 @@ def emitted(
         decisions=chosen.decisions,
         pipeline=pipeline_text((*TENSOR_PIPELINE, *chosen.passes)),
         data=staged_data_of(chosen.tiles, imported.tensors),
+        host_values=host_values_of(chosen.tiles, imported.tensors),
         example_inputs=signature.tensors(args, kwargs or {}),
         signature=signature,
         thresholds=thresholds_for(imported.module),

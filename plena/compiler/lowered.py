@@ -9,12 +9,15 @@ import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntAttr, IntegerAttr, ModuleOp
 from xdsl.ir import Attribute
 
-from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr, ConstantOp, DataOp
+from plena.dialects.plena import HostValueAttr
+from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr, ConstantOp, DataOp, HostOp
 from plena.host import view as views
 from plena.host.layout import TensorPlacement
 from plena.host.placement_attributes import placement_of
 from plena.host.ports import Region
 from plena.host.staged_data import StagedData, symbol_of
+from plena.host.values.attributes import value_of
+from plena.host.values.program import HostProgram
 from plena.host.view import Array
 from plena.kernels.context import name_taken
 from plena.passes.convert_plena_to_tile import USEFUL_MACS
@@ -51,7 +54,7 @@ def memory_map_of(tiles: ModuleOp) -> Iterator[Region]:
     """Every buffer with its address."""
     for op in tiles.body.block.ops:
         if isinstance(op, BufferOp) and op.address is not None:
-            role = "data" if op.source_kind == "constant" else op.source_kind
+            role = {"constant": "data", "host": "input"}.get(op.source_kind, op.source_kind)
             yield Region(op.symbol.data, op.space, op.address.data, op.size.data, role)
 
 
@@ -76,6 +79,16 @@ def staged_data_of(tiles: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> Stag
     return StagedData(expressions, tensors, constants)
 
 
+def host_values_of(tiles: ModuleOp, tensors: Mapping[str, torch.Tensor]) -> HostProgram:
+    """What the host computes of inputs, over the constants of the imported module."""
+    values = {
+        op.symbol.data: value_of(op.value)
+        for op in tiles.body.block.ops
+        if isinstance(op, HostOp) and isinstance(op.value, HostValueAttr)
+    }
+    return HostProgram(values, tensors)
+
+
 def useful_macs_of(tiles: ModuleOp) -> dict[str, int]:
     """Multiply-accumulates of the mathematical operations by module path of the model."""
     counted = tiles.attributes[USEFUL_MACS]
@@ -98,12 +111,16 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
 
         from plena.interpreters.tile import run_tiles
 
+        computed = program.host_values(inputs, [port.name for port in program.inputs])
+
         def source(placement: TensorPlacement) -> Array:
             if placement.source.kind == "state":
                 assert program.kept is not None
                 return program.kept.matrices(placement)
             if placement.source.kind == "input":
                 return _array(inputs[placement.source.index])
+            if placement.source.kind == "host":
+                return computed(placement.source.symbol)
             assert program.data is not None
             return _array(program.data(placement.source.symbol))
 

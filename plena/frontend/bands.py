@@ -14,13 +14,14 @@ _MASKED = -1e4
 
 
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
-    """What `aten.constant` says of a tensor that may be a mask: `band`, `fill`, `blind`, `wide` and `infinite`."""
-    if (
-        tensor.ndim == 0
-        or tensor.numel() == 0
-        or not (tensor.dtype == torch.bool or tensor.is_floating_point())
-    ):
+    """What `aten.constant` says of a tensor: `band`, `fill`, `blind`, `wide`, `infinite` of masks, `counts` of others."""
+    if tensor.ndim == 0 or tensor.numel() == 0:
         return {}
+    if tensor.dtype != torch.bool and not tensor.is_floating_point():
+        counts = max(tensor.shape) == tensor.numel() and torch.equal(
+            tensor.flatten(), torch.arange(tensor.numel(), dtype=tensor.dtype)
+        )
+        return {"counts": UnitAttr()} if counts else {}
     band = band_of(tensor)
     if tensor.dtype == torch.bool:
         return {"band": band, "blind": None if bool(tensor.any(-1).all()) else UnitAttr()}

@@ -43,6 +43,7 @@ class FoldingPlan:
     Attributes:
         needed: nodes that an output depends on.
         foldable: needed nodes to be evaluated at import.
+        host: needed nodes that depend on integer inputs and constants alone: the host computes them in every call.
         constants: buffers and lifted constants by placeholder.
         moved: parameters and needed nodes that only move their elements.
         names: names of constants by identity of the tensor.
@@ -50,6 +51,7 @@ class FoldingPlan:
 
     needed: set[Node] = field(default_factory=set[Node])
     foldable: set[Node] = field(default_factory=set[Node])
+    host: set[Node] = field(default_factory=set[Node])
     constants: dict[Node, torch.Tensor] = field(default_factory=dict[Node, torch.Tensor])
     moved: set[Node] = field(default_factory=set[Node])
     names: dict[int, str] = field(default_factory=dict[int, str])
@@ -63,14 +65,18 @@ def plan_folding(program: ExportedProgram) -> FoldingPlan:
     _mark_needed(plan, nodes)
     known = set(plan.constants)
     plan.moved = moved = set(parameters)
+    of_integers = _integer_inputs(program, nodes)
     for node in nodes:
         if node.op != "call_function" or node not in plan.needed:
             continue
         inputs = node.all_input_nodes
         shape_only = _packet(node) in _SHAPE_ONLY
-        if not shape_only and not all(i in known or i in moved for i in inputs):
-            continue
         if _is_random(node):
+            continue
+        if not shape_only and not all(i in known or i in moved for i in inputs):
+            if all(i in known or i in of_integers for i in inputs):
+                of_integers.add(node)
+                plan.host.add(node)
             continue
         is_move = _packet(node) in _MOVES or node.target is operator.getitem
         if is_move and any(i in moved for i in inputs):
@@ -104,6 +110,19 @@ def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]
             plan.constants[node] = tensor
             plan.names[id(tensor)] = spec.target
     return parameters
+
+
+def _integer_inputs(program: ExportedProgram, nodes: list[Node]) -> set[Node]:
+    """The inputs that are integers or booleans."""
+    names = {s.arg.name for s in program.graph_signature.input_specs if s.kind == InputKind.USER_INPUT}
+    found: set[Node] = set()
+    for node in nodes:
+        value = node.meta.get("val")
+        if node.op != "placeholder" or node.name not in names or not isinstance(value, torch.Tensor):
+            continue
+        if not value.is_floating_point() and not value.is_complex():
+            found.add(node)
+    return found
 
 
 def _mark_needed(plan: FoldingPlan, nodes: list[Node]) -> None:

@@ -19,7 +19,7 @@ from plena.errors import CompileError
 from plena.frontend.bands import mask_properties
 from plena.frontend.folding import FoldingPlan, plan_folding
 from plena.frontend.refusals import refusal_at
-from plena.tensor.element_types import DTYPES, element_type, unsupported_dtype
+from plena.tensor.element_types import DTYPES, element_type, host_element_type, unsupported_dtype
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,12 @@ class GraphBuilder:
         return tuple(value.shape)
 
     def tensor_type(self, tensor: torch.Tensor, node: Node | None) -> TensorType[Any]:
-        """The IR type of a tensor, an error if its element type is not supported."""
-        element = element_type(tensor.dtype)
+        """The IR type of a tensor, an error if its element type is not supported.
+
+        What only the host computes has types that the machine does not have.
+        """
+        on_host = getattr(self, "node", None) in self.plan.host
+        element = host_element_type(tensor.dtype) if on_host else element_type(tensor.dtype)
         if element is None:
             why, hint = unsupported_dtype(tensor), DTYPES
             origin = node if node is not None else getattr(self, "node", None)

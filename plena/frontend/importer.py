@@ -17,6 +17,8 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import (
     ArrayAttr,
     DictionaryAttr,
+    Float32Type,
+    Float64Type,
     ModuleOp,
     StringAttr,
     SymbolRefAttr,
@@ -24,6 +26,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Region, SSAValue
 
 from plena.dialects import aten
+from plena.dialects.tensor_shapes import element_type_of
 from plena.errors import CompileError
 from plena.frontend import operators
 from plena.frontend.export import export_module
@@ -32,6 +35,7 @@ from plena.frontend.graph_builder import GraphBuilder, Parameter, Value
 from plena.frontend.locations import location_attributes
 from plena.frontend.program import ImportedProgram, TensorSpec
 from plena.frontend.refusals import blamed_on_node, refusal_at
+from plena.frontend.spellings.conversions import convert
 from plena.host.ports import FixedResult
 
 
@@ -259,7 +263,10 @@ class GraphImporter(GraphBuilder):
             hint = "Return tensors that have elements."
             raise refusal_at(node, f"a result of shape {list(self.static_shape(node))} is empty", hint)
         with blamed_on_node(node):
-            return self.ssa(value)
+            result = self.ssa(value)
+            if isinstance(element_type_of(result), Float64Type):
+                result = convert(self, result, Float32Type())
+            return result
 
     # Nodes.
 

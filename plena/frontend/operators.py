@@ -35,6 +35,7 @@ from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
 from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.spellings.table import SPELLINGS
+from plena.tensor.host_operators import OPERATORS
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder, Value
@@ -55,6 +56,8 @@ def all_known(program: ExportedProgram) -> bool:
         if schema is not None and schema.is_mutable:
             return False
         if node not in plan.needed or node in plan.foldable or node.target is operator.getitem:
+            continue
+        if node in plan.host and name_of(node) in OPERATORS:
             continue
         if name_of(node) not in DIRECT and name_of(node) not in SPELLINGS:
             return False

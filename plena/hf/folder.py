@@ -61,7 +61,9 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
         case _:
             raise PlenaError("not a manifest of this version", str(path), "Compile the model again.")
     kinds = (f"{DECODE}-", f"{PREFILL}-")
-    if not all(isinstance(n, str) and n.startswith(kinds) and n.rpartition("-")[2].isdecimal() for n in names):
+    if not all(
+        isinstance(n, str) and n.startswith(kinds) and n.rpartition("-")[2].isdecimal() for n in names
+    ):
         raise PlenaError("it names something else than programs", str(path), "Compile the model again.")
     programs = {name: Program.load(directory / name) for name in names}
     if not any(name.startswith(DECODE) for name in programs):

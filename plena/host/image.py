@@ -73,8 +73,10 @@ class Memories(Protocol):
     def hbm(self) -> Any: ...
 
 
-def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Target) -> None:
-    """Write a tensor (numpy or torch) to its place.
+def stage(
+    placement: TensorPlacement, values: Any, preload: Preload, target: Target, name: str | None = None
+) -> None:
+    """Write a tensor (numpy or torch) to its place; errors call it `name`.
 
     Raises:
         PlenaError: its shape does not fit the view, integers are out of range, or the place lies outside
@@ -90,7 +92,12 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
         if placement.memory == "int":
-            _write(preload.integers, placement, placement.address + offset, _integers(placement, part))
+            _write(
+                preload.integers,
+                placement,
+                placement.address + offset,
+                _integers(placement, part, array, name),
+            )
             continue
         given = bf16_from_bits(part) if is_bf16_bits else part.astype(np.float32, copy=False)
         stored = _scaled(placement, within_bf16(given))
@@ -101,6 +108,25 @@ def stage(placement: TensorPlacement, values: Any, preload: Preload, target: Tar
         else:
             _write(preload.fp, placement, placement.address + offset, stored.astype(np.float16))
     loss.report()
+
+
+def require_finite(placement: TensorPlacement, values: Array, name: str) -> None:
+    """Refuses infinities and NaN, which no number format of the machine holds, where they are no mask of attention.
+
+    Raises:
+        PlenaError: which number it is, and where.
+    """
+    if values.dtype.kind != "f" or any(step.reads_numbers for step in placement.view):
+        return
+    with np.errstate(over="ignore"):
+        wrong = np.argwhere(~np.isfinite(bf16_round(values.astype(np.float32))))
+    if wrong.size:
+        at = tuple(int(n) for n in wrong[0])
+        raise PlenaError(
+            f"{values[at]:g} at {list(at)} is held by no number format of the machine",
+            name,
+            "Give inputs for which it is finite, or choose a number such as -1e4 in the model.",
+        )
 
 
 def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> Array:
@@ -181,7 +207,9 @@ def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
     return values if placement.scale == 1.0 else values * np.float32(placement.scale)
 
 
-def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint32]:
+def _integers(
+    placement: TensorPlacement, values: Array, source: Array, name: str | None
+) -> npt.NDArray[np.uint32]:
     if values.dtype.kind == "f" and not placement.limit and bool((values == np.floor(values)).all()):
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
@@ -189,9 +217,14 @@ def _integers(placement: TensorPlacement, values: Array) -> npt.NDArray[np.uint3
     low, high = int(values.min()), int(values.max())
     least, limit = (0, placement.limit) if placement.limit else (-(1 << 31), 1 << 31)
     if low < least or high >= limit:
+        outside = np.argwhere((source < least) | (source >= limit))
+        wrong = f"{low if low < least else high}"
+        if outside.size:
+            at = tuple(int(n) for n in outside[0])
+            wrong = f"{int(source[at])} at {list(at)}"
         raise PlenaError(
-            f"{low if low < least else high} is out of range",
-            str(placement.source),
+            f"{wrong} is out of range",
+            name or str(placement.source),
             f"Values lie in {least}..{limit - 1}."
             + (POSITIONS_HINT if placement.name.startswith(POSITIONS) and low >= 0 else ""),
         )

@@ -73,7 +73,7 @@ def source_of(attribute: SourceAttr) -> Source:
         case IntAttr():
             return Source(cast(SourceKind, kind), value.data)
         case StringAttr():
-            return Source("state" if kind == "state" else "data", symbol=value.data)
+            return Source(cast(SourceKind, kind) if kind in ("state", "host") else "data", symbol=value.data)
         case NoneAttr():
             return Source("scratch")
         case _:
@@ -86,6 +86,8 @@ def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> 
             return SourceAttr.scratch()
         case "state":
             return SourceAttr.state(source.symbol)
+        case "host":
+            return SourceAttr.host(source.symbol)
         case "data":
             value = data[source.symbol]
             constant = not isinstance(value, Attribute)

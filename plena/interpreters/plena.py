@@ -115,6 +115,18 @@ class PlenaFunctions(InterpreterFunctions):
 
         return (materialize(op.value, self.tensors),)
 
+    @impl(plena.HostOp)
+    def host(self, interpreter: Interpreter, op: plena.HostOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        from plena.host.values.attributes import value_of
+        from plena.host.values.evaluation import evaluate
+        from plena.host.values.program import HostProgram, plain_array
+
+        values = HostProgram(tensors=self.tensors)
+        found = evaluate(value_of(op.value), [plain_array(x) for x in args], values.constant)
+        return (torch.from_numpy(found.copy()),)
+
     # Products.
 
     @impl(plena.LinearOp)

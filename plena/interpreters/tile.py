@@ -19,6 +19,7 @@ from plena.dialects.tile import (
     BufferOp,
     ConstantOp,
     DataOp,
+    HostOp,
     LoadRowsOp,
     LoadTilesOp,
     MatmulOp,
@@ -126,6 +127,10 @@ class TileFunctions(InterpreterFunctions):
 
     @impl(DataOp)
     def run_data(self, interpreter: Interpreter, op: DataOp, args: PythonValues) -> PythonValues:
+        return ()
+
+    @impl(HostOp)
+    def run_host(self, interpreter: Interpreter, op: HostOp, args: PythonValues) -> PythonValues:
         return ()
 
     @impl(ViewOp)

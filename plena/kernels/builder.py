@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects.loop import Address, Linear, LoopBuilder
 from plena.dialects.tile import (
@@ -12,6 +12,7 @@ from plena.dialects.tile import (
     ConstantOp,
     DataOp,
     ElementwiseOp,
+    HostOp,
     LanesYieldOp,
     LanewiseOp,
     MatrixAttr,
@@ -60,6 +61,10 @@ class TileBuilder(LoopBuilder):
     def data(self, name: str, matrix: Array) -> None:
         """Declares a matrix that placements can name as a constant."""
         self.declare(DataOp(name, MatrixAttr.of(matrix)))
+
+    def host_value(self, name: str, value: Attribute) -> None:
+        """Declares what the host computes of inputs, for placements to name."""
+        self.declare(HostOp(name, value))
 
     def constant(self, *values: float) -> SSAValue:
         """FP SRAM words with these values; equal ones are shared."""

@@ -29,6 +29,8 @@ from plena.errors import CompileError
 from plena.host.image import POSITIONS
 from plena.host.layout import Layout, Order, Source, TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_attribute
+from plena.host.values.attributes import attribute_of
+from plena.host.values.graph import HostValue
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
@@ -65,6 +67,8 @@ class KernelContext:
     """Rows behind the last column block of a panel that hold zeros."""
     defined_rows: set[SSAValue] = field(default_factory=set[SSAValue])
     """Panels whose rows behind the last one are zeroed in every column block."""
+    host_values: dict[HostValue, str] = field(default_factory=dict[HostValue, str])
+    """Symbols of what the host computes of inputs."""
     numbers: dict[float, SSAValue] = field(default_factory=dict[float, SSAValue])
     """Computed constants by value (see plena.kernels.fp_sram)."""
     constant_panels: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
@@ -345,7 +349,7 @@ class KernelContext:
         """
         rows, columns = tensor.shape
         vlen = self.target.vlen
-        exact = exact or tensor.integer
+        exact = exact or tensor.integer or tensor.precise
         copies = 2 if exact and isinstance(self.target.precision[format_key], Mx) else 1
         panel = self.new_panel(name, rows, columns, groups, pitch, copies=copies)
         physical, blocks = panel.physical_rows(vlen), panel.blocks(vlen)
@@ -433,7 +437,7 @@ class KernelContext:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            exact = location.source.kind != "input" or location.counts
+            exact = location.source.kind == "data" or location.counts
             load = self.load_exact if exact else self.load
             location = self.locations[value] = load(_identifier(name), location)
             if once:
@@ -460,6 +464,20 @@ class KernelContext:
             self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
         return HostTensor(Source("data", symbol=name), shape, (), shape)
+
+    def host_value(self, value: HostValue) -> HostTensor:
+        """What the host computes of inputs as a host tensor; equal values are staged from one computation."""
+        symbol = self.host_values.get(value)
+        if symbol is None:
+            symbol = self.host_values[value] = f"host_{len(self.host_values)}"
+            self.builder.host_value(symbol, attribute_of(value))
+        source, kind = Source("host", symbol=symbol), np.dtype(value.dtype).kind
+        precise = kind == "f" and not value.is_zero_one
+        return HostTensor(source, value.shape, (), value.shape, integer=kind in "iu", precise=precise)
+
+    def host_value_of(self, source: Source) -> HostValue:
+        """The value that a source names."""
+        return next(value for value, symbol in self.host_values.items() if symbol == source.symbol)
 
     def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
         """Notes which schedule a product got, its cycles under every timing profile, and whether they agree."""

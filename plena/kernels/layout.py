@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.dialects.plena import BitOp, CastOp, CompareOp, ExpandOp, ParameterOp, RearrangeOp, ReshapeOp
+from plena.dialects.plena import (
+    BitOp,
+    CastOp,
+    CompareOp,
+    ExpandOp,
+    HostOp,
+    ParameterOp,
+    RearrangeOp,
+    ReshapeOp,
+)
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
+from plena.host.values.attributes import value_of
 from plena.host.view import Bits, Compare, Expand, Permute, Reshape
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
@@ -22,6 +32,14 @@ def lower_parameter(op: Operation, ctx: KernelContext) -> None:
     ctx.data[symbol] = op.value
     shape = shape_of(op.result)
     ctx.set(op.result, HostTensor(Source("data", symbol=symbol), shape, (), shape))
+
+
+@kernel_for(HostOp)
+def lower_host(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, HostOp)
+    inputs = [ctx.host(operand) for operand in op.inputs]
+    numbers = {n: tensor.source.index for n, tensor in enumerate(inputs) if tensor is not None}
+    ctx.set(op.result, ctx.host_value(value_of(op.value).with_inputs(numbers)))
 
 
 @kernel_for(RearrangeOp)

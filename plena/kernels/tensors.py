@@ -24,6 +24,8 @@ class HostTensor:
     source_shape: tuple[int, ...] = ()
     integer: bool = False
     """Whether the elements are integers, and no booleans."""
+    precise: bool = False
+    """Whether the elements are real numbers that keep bf16 precision wherever they are staged."""
     stack: tuple[Source, ...] = ()
     """Inside a repetition: the sources of all iterations, placed one behind the other; `source` is the first."""
 

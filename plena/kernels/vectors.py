@@ -34,7 +34,9 @@ def load_vectors(
         parts.append((lanes, (rows, vlen)))
     total = sum(rows for _, (rows, _) in parts)
     exact = exact and isinstance(target.precision[ACTIVATIONS], Mx)
-    exact = exact and all(vector.source.kind == "data" or vector.integer for vector in vectors)
+    exact = exact and all(
+        vector.source.kind == "data" or vector.integer or vector.precise for vector in vectors
+    )
     loaded = 2 * total if exact else total
     buffer = ctx.builder.buffer(name, "vector", (loaded + target.hbm_v_prefetch_amount) * vlen)
     own = next((vector for vector in vectors if vector.stack), vectors[0])

@@ -11,7 +11,7 @@ from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
-from plena.dialects.tile import BufferOp, ConstantOp, DataOp, TileOp, ViewOp
+from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
 from plena.instructions import elementwise, norms, products, reductions, rows, scalars, transfers
 from plena.instructions.context import LOWERINGS, Lowering
@@ -83,7 +83,7 @@ def _lower(op: Operation, lowering: Lowering) -> None:
         with builder.loop(op.trips, dict(op.attributes)) as index:
             lowering.indices[op.index] = index
             _lower_block(op.body.block, lowering)
-    elif not isinstance(op, BufferOp | ConstantOp | DataOp | ViewOp | AffineOp | YieldOp):
+    elif not isinstance(op, BufferOp | ConstantOp | DataOp | HostOp | ViewOp | AffineOp | YieldOp):
         raise CompileError(
             f"{op.name} is not a tile-level operation", hint="lower it to tile operations first"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from xdsl.context import Context
@@ -35,6 +36,7 @@ from plena.tensor.attention_masks import (
 )
 from plena.tensor.attention_scores import Attention, Scores, match_attention
 from plena.tensor.emission import Emitter
+from plena.tensor.joined_masks import MaskJoiner
 from plena.tensor.layout_maps import Atom, LayoutMap
 from plena.tensor.rewriting import rewrite
 from plena.tensor.staged_tests import emit_test
@@ -117,7 +119,7 @@ def _broadcast(layout: LayoutMap, leading: tuple[int, ...]) -> LayoutMap | None:
     return layout.reshaped(shape) if prod(own) == prod(leading) else layout.expanded(shape)
 
 
-@dataclass(frozen=True)
+@dataclass
 class AttentionBuilder:
     """Emits one plena.attention for recognised scores."""
 
@@ -129,6 +131,7 @@ class AttentionBuilder:
 
     def build(self, query: Trace, key: Trace, value: Trace) -> SSAValue:
         """The attention [batch*S, heads*E] of traced operands [..., S or T, features]."""
+        self._join_masks()
         q, k, v = (self._headed(t) for t in (query, key, value))
         if k.heads != v.heads or self.cut.heads % k.heads != 0 or q.heads != self.cut.heads:
             q, k, v = (self._all_heads(t) for t in (q, k, v))
@@ -201,6 +204,14 @@ class AttentionBuilder:
         return repeated_view(self.emitter, traced.base, per_head, (self.cut.heads,))
 
     # Masks.
+
+    def _join_masks(self) -> None:
+        """Masks that the host computes are joined, where there are more than an attention takes."""
+        joiner = MaskJoiner(
+            self.scores.shape, _arguments(self.emitter.anchor), self.emitter.add, self._is_padding
+        )
+        terms = tuple(joiner.joined(self.scores.terms))
+        self.scores = replace(self.scores, terms=terms)
 
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
         band: BandAttr | None = None
@@ -287,6 +298,12 @@ class AttentionBuilder:
         for test in term.tests if isinstance(term, Allowed) else ():
             base = emit_test(self.emitter, base, test)
         return repeated_view(self.emitter, base, layout, shape)
+
+
+def _arguments(op: Operation) -> Sequence[SSAValue]:
+    """Those of the function that an operation is in."""
+    block = op.parent_block()
+    return () if block is None else block.args
 
 
 def repeated_view(emitter: Emitter, base: SSAValue, layout: LayoutMap, shape: tuple[int, ...]) -> SSAValue:

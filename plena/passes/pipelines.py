@@ -9,6 +9,7 @@ TENSOR_PIPELINE: tuple[str, ...] = (
     "fuse-gates",
     "fuse-attention",
     "absorb-expansions",
+    "stage-host-values",
     "convert-aten-to-plena",
     "canonicalize-layouts",
     "sink-layouts",

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, source_array, stage, unstage
+from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
 from plena.host.staged_integers import warn_of_rounded_integers
+from plena.host.values.program import HostProgram
 from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
@@ -93,6 +94,7 @@ class ProgramData:
         rationale: what it chose among and what became of its loops; None if unknown.
         thresholds: what ``check`` demands.
         data: where parameters and constants come from; None for a loaded program, which has its image.
+        host_values: what the host computes of the inputs and stages with them.
         example_inputs: the tensors that the compiler was given; saved with the program.
         signature: how the module takes its inputs, if it is not one tensor after the other; not saved.
         source: the module, from which the two references after the first come.
@@ -121,6 +123,7 @@ class ProgramData:
     rationale: Rationale | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     data: DataSource | None = None
+    host_values: HostProgram = field(default_factory=HostProgram)
     example_inputs: Sequence[Any] | None = None
     signature: CallSignature | None = None
     source: SourceReferences | None = None
@@ -258,17 +261,27 @@ class ProgramData:
             stage(placement, tensor, preload, self.target)
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
-        """Write input tensors into an image.
+        """Write input tensors, and what the host computes of them, into an image.
 
         Raises:
-            PlenaError: a tensor that does not fit its placement.
+            PlenaError: a tensor that does not fit its placement, numbers that a host value has no result for.
 
         Warns:
             StagingWarning: numbers that the machine cannot hold.
         """
         warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
         for placement in self.placements_of("input"):
-            stage(placement, inputs[placement.source.index], preload, self.target)
+            index = placement.source.index
+            stage(
+                placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
+            )
+        names = [port.name for port in self.inputs]
+        computed = self.host_values(inputs, names)
+        for placement in self.placements_of("host"):
+            symbol = placement.source.symbol
+            origin = ", ".join(names[n] for n in sorted(self.host_values.values[symbol].inputs))
+            require_finite(placement, computed(symbol), f"what is computed of {origin}")
+            stage(placement, computed(symbol), preload, self.target, f"what is computed of {origin}")
 
     def input_tensors(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], signature: CallSignature | None = None

@@ -10,6 +10,7 @@
 | vram_preload.bin | bf16 words, only if something is preloaded there |
 | initial_state.npz | what states hold after a reset, those that are not zero |
 | hbm_size.txt | bytes of HBM that the program needs |
+| host_constants.bin | constants of what the host computes of inputs, only if there are any |
 | manifest.json | target, tensors, memory map, statistics, choices, sizes and checksums of the other files |
 
 A folder is written beside its destination and moved there file by file, the manifest last: a folder with a
@@ -42,6 +43,12 @@ from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData
+from plena.program.host_constants import (
+    host_constants,
+    host_values_to_json,
+    read_host_values,
+    verify_host_values,
+)
 from plena.program.manifest import (
     ASM,
     CHUNK,
@@ -50,6 +57,7 @@ from plena.program.manifest import (
     FP_SRAM,
     HBM,
     HBM_SIZE,
+    HOST,
     INITIAL_STATE,
     INT_SRAM,
     MANIFEST,
@@ -116,6 +124,7 @@ def load_program(directory: Path) -> ProgramData:
             target=Target().with_settings(part(manifest, "target", dict, where)),
             inputs=tuple(Port.from_json(p, where) for p in part(manifest, "inputs", list, where)),
             outputs=tuple(Port.from_json(p, where) for p in part(manifest, "outputs", list, where)),
+            host_values=read_host_values(part(manifest, "host_values", dict, where), directory / HOST, where),
             fixed_results=tuple(
                 fixed_result_from_json(r, where) for r in part(manifest, "fixed_results", list, where)
             ),
@@ -185,6 +194,8 @@ def _write_files(
         (work / name).write_bytes(np.pad(words, (0, max(0, SCALAR_WORDS - words.size))).tobytes())
     if preload.vector.size:
         (work / VRAM).write_bytes(preload.vector.astype("<u2").tobytes())
+    if constants := host_constants(program.host_values):
+        (work / HOST).write_bytes(constants)
     (work / HBM_SIZE).write_text(f"{program.hbm_bytes}\n", encoding="utf-8")
     manifest = _manifest(program, inputs is not None or program.has_saved_inputs)
     if share is not None:
@@ -228,7 +239,7 @@ def _staged(program: ProgramData, path: Path) -> Preload:
 
 def _clear_inputs(program: ProgramData, preload: Preload) -> None:
     """Zero what earlier runs staged, so that the bytes of a folder depend on its own inputs only."""
-    for placement in program.placements_of("input"):
+    for placement in (*program.placements_of("input"), *program.placements_of("host")):
         if placement.memory == "hbm":
             for start, end in (placement.hbm_range(program.target), placement.scale_range(program.target)):
                 preload.hbm[start:end] = 0
@@ -257,6 +268,7 @@ def _manifest(program: ProgramData, has_inputs: bool) -> dict[str, Any]:
         **(
             {"states": [p.to_json() for p in program.kept.ports.values()]} if program.kept is not None else {}
         ),
+        "host_values": host_values_to_json(program.host_values),
         "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],
@@ -322,6 +334,7 @@ def _consistent_text(program: ProgramData, directory: Path, where: str) -> str:
         ports = {"input": program.inputs, "output": program.outputs}.get(placement.source.kind)
         if ports is not None and placement.source.index >= len(ports):
             raise PlenaError(f"{placement.name} belongs to {placement.source}, which there is not", where)
+    verify_host_values(program.host_values, program.inputs, program.placements_of("host"), where)
     if program.hbm_bytes > program.hbm_size:
         raise PlenaError(f"tensors reach beyond the {program.hbm_size} bytes of HBM", where)
     return text

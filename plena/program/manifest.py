@@ -29,7 +29,8 @@ VRAM = "vram_preload.bin"
 HBM_SIZE = "hbm_size.txt"
 INITIAL_STATE = "initial_state.npz"
 PRIVATE = "hbm_private.bin"
-FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, INITIAL_STATE, HBM_SIZE, PRIVATE)
+HOST = "host_constants.bin"
+FILES = (ASM, WORDS, HBM, FP_SRAM, INT_SRAM, VRAM, INITIAL_STATE, HBM_SIZE, PRIVATE, HOST)
 
 CHUNK = 1 << 24
 """Bytes of an image that are handled at a time."""

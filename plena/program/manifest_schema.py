@@ -158,10 +158,10 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, input, output, state or scratch",
+    "data, state, host, input, output or scratch",
     (
         Constant("scratch"),
-        *(Record({kind: TEXT}) for kind in ("data", "state")),
+        *(Record({kind: TEXT}) for kind in ("data", "state", "host")),
         *(Record({kind: COUNT}) for kind in ("input", "output")),
     ),
 )
@@ -239,6 +239,13 @@ CHECK = Record(
     }
 )
 
+HOST_VALUES = Record(
+    {
+        "values": Named(Each(Row((TEXT, Each(COUNT), Named(ANYTHING), TEXT, Each(COUNT))))),
+        "constants": Each(Record({"symbol": TEXT, "dtype": TEXT, "shape": Each(COUNT), "offset": COUNT})),
+    }
+)
+
 MANIFEST = Record(
     {
         "format": WHOLE,
@@ -247,6 +254,7 @@ MANIFEST = Record(
         "timing": TEXT,
         "inputs": Each(PORT),
         "outputs": Each(PORT),
+        "host_values": HOST_VALUES,
         "fixed_results": Each(Row((COUNT, Maybe(FIGURE)))),
         "placements": Each(PLACEMENT),
         "memory_map": Each(REGION),

@@ -19,6 +19,7 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
+from plena.tensor.host_values import HostValues
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.staged_tests import (
     BITS,
@@ -162,13 +163,21 @@ def negated_terms(mask: SSAValue, sight: Sight) -> list[Condition] | None:
         case aten.LogicalNotOp():
             return boolean_terms(op.input, sight)
         case aten.ToOp() | aten.CompareOp():
-            return _tested_terms(op, sight, negated=True)
+            terms = _tested_terms(op, sight, negated=True)
+            return _hosted_negation(mask, sight) if terms is None else terms
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return negated_terms(op.input, sight.through(op))
         case _ if isinstance(mask, BlockArgument) or isinstance(op, aten.ConstantOp):
             return [Allowed(mask, sight.layout(mask), (IS_ZERO,))]
         case _:
-            return None
+            return _hosted_negation(mask, sight)
+
+
+def _hosted_negation(mask: SSAValue, sight: Sight) -> list[Condition] | None:
+    """The negation of a mask that the host computes."""
+    if not is_boolean(mask) or HostValues().of(mask) is None:
+        return None
+    return [Allowed(mask, sight.layout(mask), (IS_ZERO,))]
 
 
 def additive_terms(mask: SSAValue, sight: Sight) -> list[Term]:

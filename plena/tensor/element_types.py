@@ -1,9 +1,9 @@
-"""Torch element types and what they become: every floating-point type is f32, ids are i64, booleans i1."""
+"""Torch element types and what they become: floating-point types are f32, integers keep their width, booleans i1."""
 
 from __future__ import annotations
 
 import torch
-from xdsl.dialects.builtin import Float32Type, IntegerType, TensorType
+from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerType, Signedness, TensorType
 from xdsl.ir import Attribute
 
 _ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
@@ -11,9 +11,18 @@ _ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
     torch.float16: Float32Type(),
     torch.bfloat16: Float32Type(),
     torch.int64: IntegerType(64),
-    torch.int32: IntegerType(64),
+    torch.int32: IntegerType(32),
     torch.bool: IntegerType(1),
 }
+"""Of what the machine computes and of what a program takes and returns."""
+
+_HOST_TYPES: dict[torch.dtype, Attribute] = {
+    torch.int16: IntegerType(16),
+    torch.int8: IntegerType(8),
+    torch.uint8: IntegerType(8, Signedness.UNSIGNED),
+    torch.float64: Float64Type(),
+}
+"""Of what only the host computes."""
 
 
 def element_type(dtype: torch.dtype) -> Attribute | None:
@@ -22,15 +31,17 @@ def element_type(dtype: torch.dtype) -> Attribute | None:
     return _ELEMENT_TYPES.get(dtype)
 
 
+def host_element_type(dtype: torch.dtype) -> Attribute | None:
+    """The IR element type of what the host computes."""
+    return _ELEMENT_TYPES.get(dtype, _HOST_TYPES.get(dtype))
+
+
 def torch_dtype(element: Attribute) -> torch.dtype:
     """The torch dtype in which the interpreters hold tensors of an IR element type."""
-    match element:
-        case Float32Type():
-            return torch.float32
-        case IntegerType(width=width) if width.data == 1:
-            return torch.bool
-        case _:
-            return torch.int64
+    if isinstance(element, Float32Type):
+        return torch.float32
+    known = ((dtype, own) for table in (_ELEMENT_TYPES, _HOST_TYPES) for dtype, own in table.items())
+    return next((dtype for dtype, own in known if own == element), torch.int64)
 
 
 def is_real(tensor_type: Attribute) -> bool:

@@ -55,7 +55,7 @@ def emit_zero_one(e: Emitter, value: SSAValue, *, negated: bool = False) -> SSAV
         case aten.FullOp():
             number = float((full_value(value) != 0) != negated)
             return e.add(plena.ParameterOp(plena.FullAttr(number, shape_of(value)), shape_of(value)))
-        case plena.CompareOp() | plena.BitOp() | plena.ParameterOp():
+        case plena.CompareOp() | plena.BitOp() | plena.HostOp() | plena.ParameterOp():
             return _cast(e, value, negated)
         case _:
             return _cast(e, value, negated) if isinstance(value, BlockArgument) else None

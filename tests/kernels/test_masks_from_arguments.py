@@ -142,16 +142,46 @@ def test_real_masks() -> None:
     [
         lambda i, j, x: x * (i == j)[..., None],
         lambda i, j, x: x * ((i + 1) != 0)[..., None],
-        lambda i, j, x: x * (1 - i)[..., None],
-        lambda i, j, x: torch.where((x.sum(-1, keepdim=True) > 0), x, 0.0),
+        lambda i, j, x: x * (1 - i.clamp(max=200))[..., None],
     ],
 )
-def test_what_is_no_mask_is_refused(function: Callable[..., Tensor]) -> None:
+def test_arithmetic_with_integers_is_the_hosts(function: Callable[..., Tensor]) -> None:
+    small = IDS[1].clamp(-100, 100)
+    against_torch(function, (IDS[0], IDS[0], ROWS), (small, IDS[0], ROWS), (small, small.roll(1, 1), ROWS))
+
+
+def test_what_floats_decide_is_refused() -> None:
     with pytest.raises(CompileError, match=r"no kernel for aten\.\w+"):
-        compile(Function(function), (IDS[0], IDS[0], ROWS))
+        compile(Function(lambda x: torch.where((x.sum(-1, keepdim=True) > 0), x, 0.0)), (ROWS,))
 
 
 def test_integers_are_not_booleans() -> None:
     program = compile(Function(lambda m, x: x * m[..., None]), (bits(1, 8), ROWS))
     with pytest.raises(PlenaError, match=r"m|input"):
         program.run(IDS[0], ROWS)
+
+
+def test_infinities_chosen_by_integers() -> None:
+    """Infinity is filled in by the machine, or is a mask of attention; staged as a number it would become another."""
+    for number in (-torch.inf, torch.finfo(torch.float32).min):
+        against_torch(
+            lambda i, x, n=number: torch.where((i.cumsum(1) > 3)[:, None], x, n).softmax(-1),
+            (torch.tensor([[3, 0, 1, 2, 1, 0, 4, 1]]), exact(1, 8, 8)),
+            (torch.tensor([[0, 0, 1, 2, 1, 0, 4, 1]]), exact(1, 8, 8)),
+        )
+    program = compile(Function(lambda i, x: x * i.float().log().cumsum(1)[..., None]), (IDS[0] + 1, ROWS))
+    with pytest.raises(PlenaError, match=r"computed of .*-inf at \[0, 1, 0\]"):
+        program.run(IDS[0], ROWS)
+
+
+def test_division_by_counts() -> None:
+    """A count of zero is known before the program runs."""
+    program = against_torch(
+        lambda i, x: (x * (i != 1)[..., None]).sum(1) / (i != 1).sum(1, keepdim=True),
+        (IDS[0], ROWS),
+        (IDS[1], ROWS),
+    )
+    with pytest.raises(PlenaError, match=r"computed of .*inf at \[0, 0\] is not finite"):
+        program.run(torch.ones_like(IDS[0]), ROWS)
+    safe = lambda i, x: x.sum(1) / (i != 1).sum(1, keepdim=True).clamp(min=1)  # noqa: E731
+    against_torch(safe, (IDS[0], ROWS), (torch.ones_like(IDS[0]), ROWS))

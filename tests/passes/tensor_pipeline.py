@@ -64,7 +64,7 @@ def names(program: ImportedProgram) -> list[str]:
     return [op.name for op in operations(program) if op.name not in skipped]
 
 
-_LAYOUT = (plena.ReshapeOp, plena.RearrangeOp, plena.ExpandOp, plena.CastOp, plena.StagedTestOp)
+_LAYOUT = (plena.ReshapeOp, plena.RearrangeOp, plena.ExpandOp, plena.CastOp, plena.StagedTestOp, plena.HostOp)
 
 
 def check_contract(program: ImportedProgram) -> None:

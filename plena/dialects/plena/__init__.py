@@ -37,6 +37,11 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.host_values import (
+    HostNodeAttr,
+    HostOp,
+    HostValueAttr,
+)
 from plena.dialects.plena.layout import (
     ConcatOp,
     EmbeddingOp,
@@ -114,10 +119,13 @@ Plena = Dialect(
         StateOp,
         WriteRowsOp,
         WriteStateOp,
+        HostOp,
         RepeatOp,
         YieldOp,
     ],
     [
+        HostNodeAttr,
+        HostValueAttr,
         BandAttr,
         FullAttr,
         ReshapeAttr,
@@ -157,6 +165,9 @@ __all__ = [
     "FullAttr",
     "GateOp",
     "GroupedRowsOp",
+    "HostNodeAttr",
+    "HostOp",
+    "HostValueAttr",
     "LayerNormOp",
     "LinearOp",
     "MatmulOp",

@@ -8,6 +8,7 @@ from plena.dialects.tile.buffers import (
     BufferType,
     ConstantOp,
     DataOp,
+    HostOp,
     ViewOp,
     is_declaration,
     root_of,
@@ -78,7 +79,18 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
 
 Tile = Dialect(
     "tile",
-    [BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, ElementwiseOp, LanewiseOp, LanesYieldOp, *TILE_OPS],
+    [
+        BufferOp,
+        ConstantOp,
+        DataOp,
+        HostOp,
+        ViewOp,
+        AddressOp,
+        ElementwiseOp,
+        LanewiseOp,
+        LanesYieldOp,
+        *TILE_OPS,
+    ],
     [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
 )
 
@@ -95,6 +107,7 @@ __all__ = [
     "DeclaredOp",
     "ElementwiseOp",
     "GatherRowsOp",
+    "HostOp",
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",

@@ -133,7 +133,7 @@ class BufferOp(IRDLOperation):
 
     @property
     def source_kind(self) -> str:
-        """What the host does with it: "input", "output", "data", "constant", "state", or "scratch" if nothing."""
+        """What the host does with it: "input", "output", "data", "constant", "state", "host", or "scratch": nothing."""
         return "scratch" if self.placements is None else self.placements.data[0].source.kind.data
 
     def print(self, printer: Printer) -> None:
@@ -247,6 +247,29 @@ class DataOp(IRDLOperation):
 
 
 @irdl_op_definition
+class HostOp(IRDLOperation):
+    """What the host computes of the program's inputs before it runs: placements name it as `host`.
+
+    `tile.host @host_0 #plena.host_value<[input {index = 0 : i64} : tensor<4xi64>, ...]>`; inputs are the program's.
+    """
+
+    name = "tile.host"
+    symbol = prop_def(StringAttr)
+    value = prop_def(Attribute)
+
+    def __init__(self, symbol: str, value: Attribute) -> None:
+        super().__init__(properties={"symbol": StringAttr(symbol), "value": value})
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" @{self.symbol.data} ")
+        printer.print_attribute(self.value)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> HostOp:
+        return cls(parser.parse_symbol_name().data, parser.parse_attribute())
+
+
+@irdl_op_definition
 class ViewOp(IRDLOperation):
     """The part of a buffer that starts `offset` units after its beginning."""
 
@@ -314,7 +337,7 @@ def root_of(value: SSAValue) -> tuple[BufferOp | ConstantOp, Linear]:
 
 
 def is_declaration(op: Operation) -> bool:
-    return isinstance(op, BufferOp | ConstantOp | DataOp)
+    return isinstance(op, BufferOp | ConstantOp | DataOp | HostOp)
 
 
 __all__ = [
@@ -324,6 +347,7 @@ __all__ = [
     "BufferType",
     "ConstantOp",
     "DataOp",
+    "HostOp",
     "ViewOp",
     "is_declaration",
     "root_of",

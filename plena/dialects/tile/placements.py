@@ -132,8 +132,9 @@ class SourceAttr(ParametrizedAttribute):
 
     `#tile.source<input 0>` or `output 0`: a port of the program. `#tile.source<data @w>`: a staging expression over
     the parameters of the model (plena.dialects.plena.staging). `#tile.source<constant @guard>`: the matrix of a
-    `tile.data` of the module. `#tile.source<state @keys>`: a buffer of the model that a run changes and the next one
-    finds as it was left. `#tile.source<scratch>`: memory that the program itself defines.
+    `tile.data` of the module. `#tile.source<host @host_0>`: the value of a `tile.host` of the module, which the host
+    computes of inputs. `#tile.source<state @keys>`: a buffer of the model that a run changes and the next one finds as it
+    was left. `#tile.source<scratch>`: memory that the program itself defines.
     """
 
     name = "tile.source"
@@ -157,6 +158,10 @@ class SourceAttr(ParametrizedAttribute):
         return SourceAttr(StringAttr("state"), StringAttr(name))
 
     @staticmethod
+    def host(symbol: str) -> SourceAttr:
+        return SourceAttr(StringAttr("host"), StringAttr(symbol))
+
+    @staticmethod
     def scratch() -> SourceAttr:
         return SourceAttr(StringAttr("scratch"), NoneAttr())
 
@@ -175,6 +180,7 @@ class SourceAttr(ParametrizedAttribute):
             "output": IntAttr,
             "constant": StringAttr,
             "state": StringAttr,
+            "host": StringAttr,
             "scratch": NoneAttr,
         }
         if self.kind.data != "data" and self.kind.data not in wanted:
@@ -341,7 +347,7 @@ def _parse_source(parser: AttrParser) -> SourceAttr:
     kind = parser.parse_identifier()
     if kind in PORTS:
         return SourceAttr.port(kind, parser.parse_integer())
-    if kind in ("constant", "state"):
+    if kind in ("constant", "state", "host"):
         return SourceAttr(StringAttr(kind), StringAttr(parser.parse_symbol_name().data))
     if kind == "data":
         return SourceAttr.data(parser.parse_attribute())

@@ -14,6 +14,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
 from plena.frontend.spellings.shapes import expand, slice_along, view
+from plena.tensor.element_types import torch_dtype
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -149,7 +150,7 @@ def _uniform_part(
         return []
     shape = list(shape_of(value))
     shape[dim] = size
-    return [g.ssa(torch.full(shape, float(number or 0.0)))]
+    return [g.ssa(torch.full(shape, number or 0, dtype=torch_dtype(element_type_of(value))))]
 
 
 SPELLINGS: dict[str, Handler] = {
