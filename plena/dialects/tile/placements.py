@@ -133,8 +133,8 @@ class SourceAttr(ParametrizedAttribute):
     `#tile.source<input 0>` or `output 0`: a port of the program. `#tile.source<data @w>`: a staging expression over
     the parameters of the model (plena.dialects.plena.staging). `#tile.source<constant @guard>`: the matrix of a
     `tile.data` of the module. `#tile.source<host @host_0>`: the value of a `tile.host` of the module, which the host
-    computes of inputs. `#tile.source<state @keys>`: a buffer of the model that a run changes and the next one finds as it
-    was left. `#tile.source<scratch>`: memory that the program itself defines.
+    computes of inputs. `#tile.source<state @keys>`: a buffer of the model that a run changes and the next one finds as
+    it was left. `#tile.source<scratch>`: memory that the program itself defines.
     """
 
     name = "tile.source"
