@@ -33,7 +33,7 @@ from plena.machine.target import Target
 Memory: TypeAlias = Literal["hbm", "vector", "fp", "int"]
 Layout: TypeAlias = Literal["rows", "tiled", "column_blocks", "words"]
 Order: TypeAlias = Literal["rows", "columns"]
-SourceKind: TypeAlias = Literal["input", "output", "data", "state", "host", "scratch"]
+SourceKind: TypeAlias = Literal["input", "output", "data", "host", "state", "scratch"]
 
 CHUNK = 1 << 21
 """Elements arranged and encoded at a time."""
@@ -43,9 +43,9 @@ CHUNK = 1 << 21
 class Source:
     """What a placed tensor is: input or output number ``index``, or ``data`` or ``state`` called ``symbol``.
 
-    Data are parameters, staging expressions over them and constants; a program resolves their names. A state is a
-    buffer that a run changes and the next run finds as it was left. Host is what the host computes of inputs, the value
-    called `symbol` of the program. Scratch is memory that the program itself defines.
+    Data are parameters, staging expressions over them and constants; a program resolves their names. Host is what
+    the host computes of inputs, the value called ``symbol`` of the program. A state is a buffer that a run changes and
+    the next run finds as it was left. Scratch is memory that the program itself defines.
     """
 
     kind: SourceKind
@@ -56,10 +56,10 @@ class Source:
         match self.kind:
             case "data":
                 return self.symbol
-            case "state":
-                return f"state {self.symbol}"
             case "host":
                 return f"host value {self.symbol}"
+            case "state":
+                return f"state {self.symbol}"
             case "input" | "output" | "scratch":
                 return f"{self.kind} {self.index}"
             case _:
@@ -69,7 +69,7 @@ class Source:
     def is_staged(self) -> bool:
         """Whether the host writes it before the program runs."""
         match self.kind:
-            case "input" | "data" | "state" | "host":
+            case "input" | "data" | "host" | "state":
                 return True
             case "output" | "scratch":
                 return False
@@ -383,7 +383,7 @@ def _format_problems(placement: TensorPlacement, target: Target) -> Iterator[str
 
 def _source_to_json(source: Source) -> Any:
     match source.kind:
-        case "data" | "state" | "host":
+        case "data" | "host" | "state":
             return {source.kind: source.symbol}
         case "scratch":
             return "scratch"
@@ -399,10 +399,10 @@ def _source_from_json(value: object, where: str) -> Source:
             return Source("scratch")
         case {"data": str(symbol), **rest} if not rest:
             return Source("data", symbol=symbol)
-        case {"state": str(symbol), **rest} if not rest:
-            return Source("state", symbol=symbol)
         case {"host": str(symbol), **rest} if not rest:
             return Source("host", symbol=symbol)
+        case {"state": str(symbol), **rest} if not rest:
+            return Source("state", symbol=symbol)
         case {"input": int(index), **rest} if not rest:
             return Source("input", index)
         case {"output": int(index), **rest} if not rest:

@@ -73,7 +73,7 @@ def source_of(attribute: SourceAttr) -> Source:
         case IntAttr():
             return Source(cast(SourceKind, kind), value.data)
         case StringAttr():
-            return Source(cast(SourceKind, kind) if kind in ("state", "host") else "data", symbol=value.data)
+            return Source(cast(SourceKind, kind) if kind in ("host", "state") else "data", symbol=value.data)
         case NoneAttr():
             return Source("scratch")
         case _:
@@ -84,10 +84,10 @@ def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> 
     match source.kind:
         case "scratch":
             return SourceAttr.scratch()
-        case "state":
-            return SourceAttr.state(source.symbol)
         case "host":
             return SourceAttr.host(source.symbol)
+        case "state":
+            return SourceAttr.state(source.symbol)
         case "data":
             value = data[source.symbol]
             constant = not isinstance(value, Attribute)

@@ -265,10 +265,10 @@ def _manifest(program: ProgramData, has_inputs: bool) -> dict[str, Any]:
         "timing": program.timing,
         "inputs": [port.to_json() for port in program.inputs],
         "outputs": [port.to_json() for port in program.outputs],
+        "host_values": host_values_to_json(program.host_values),
         **(
             {"states": [p.to_json() for p in program.kept.ports.values()]} if program.kept is not None else {}
         ),
-        "host_values": host_values_to_json(program.host_values),
         "fixed_results": [list(pair) for pair in program.fixed_results],
         "has_inputs": has_inputs,
         "placements": [placement.to_json() for placement in program.placements],

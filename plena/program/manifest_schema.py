@@ -158,10 +158,10 @@ PORT = Record({"name": TEXT, "shape": Each(COUNT), "dtype": TEXT})
 REGION = Record({"name": TEXT, "memory": TEXT, "address": COUNT, "size": COUNT, "role": TEXT})
 
 SOURCE = Either(
-    "data, state, host, input, output or scratch",
+    "data, host, input, output, state or scratch",
     (
         Constant("scratch"),
-        *(Record({kind: TEXT}) for kind in ("data", "state", "host")),
+        *(Record({kind: TEXT}) for kind in ("data", "host", "state")),
         *(Record({kind: COUNT}) for kind in ("input", "output")),
     ),
 )

@@ -154,12 +154,12 @@ class SourceAttr(ParametrizedAttribute):
         return SourceAttr(StringAttr("constant"), StringAttr(symbol))
 
     @staticmethod
-    def state(name: str) -> SourceAttr:
-        return SourceAttr(StringAttr("state"), StringAttr(name))
-
-    @staticmethod
     def host(symbol: str) -> SourceAttr:
         return SourceAttr(StringAttr("host"), StringAttr(symbol))
+
+    @staticmethod
+    def state(name: str) -> SourceAttr:
+        return SourceAttr(StringAttr("state"), StringAttr(name))
 
     @staticmethod
     def scratch() -> SourceAttr:
@@ -179,8 +179,8 @@ class SourceAttr(ParametrizedAttribute):
             "input": IntAttr,
             "output": IntAttr,
             "constant": StringAttr,
-            "state": StringAttr,
             "host": StringAttr,
+            "state": StringAttr,
             "scratch": NoneAttr,
         }
         if self.kind.data != "data" and self.kind.data not in wanted:
@@ -347,7 +347,7 @@ def _parse_source(parser: AttrParser) -> SourceAttr:
     kind = parser.parse_identifier()
     if kind in PORTS:
         return SourceAttr.port(kind, parser.parse_integer())
-    if kind in ("constant", "state", "host"):
+    if kind in ("constant", "host", "state"):
         return SourceAttr(StringAttr(kind), StringAttr(parser.parse_symbol_name().data))
     if kind == "data":
         return SourceAttr.data(parser.parse_attribute())

@@ -55,7 +55,7 @@
 
 // -----
 
-// CHECK: unknown source disk; one of input, output, constant, state, host, scratch, data
+// CHECK: unknown source disk; one of input, output, constant, host, state, scratch, data
 %b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of disk as rows [2, 4] bf16>]
 
 // -----
