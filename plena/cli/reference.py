@@ -26,7 +26,7 @@ from plena.driver import context
 from plena.machine.target import Target
 from plena.passes.pipelines import PIPELINES
 from plena.timing.profile import Profile, TableProfile
-from plena.timing.registry import profiles, remark_on
+from plena.timing.registry import profiles
 from plena.universe import DIALECTS, PASSES, load_dialect, load_pass
 
 UNITS = {
@@ -62,7 +62,7 @@ def instructions_page() -> str:
 
 def _profile_row(profile: Profile) -> tuple[str, str, str]:
     kind = "a table" if isinstance(profile, TableProfile) else "a simulation"
-    return profile.name, kind + remark_on(profile.name), _escaped(profile.summary)
+    return profile.name, kind, _escaped(profile.summary)
 
 
 def _by_unit() -> dict[str, list[type[Instruction]]]:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from plena.assembly import columns, decode
 from plena.dialects.plena_isa import OPCODES
 from plena.emulator import aborts
 from plena.emulator.decoding import DecodedProgram
@@ -40,6 +41,8 @@ from plena.emulator.state import (
 from plena.errors import EmulatorError
 from plena.machine.scalar_codes import bf16_bits
 from plena.machine.target import Target
+from plena.timing.run import Registers, Run
+from plena.timing.with_memory import Latencies
 
 ProgressCallback: TypeAlias = Callable[[int, int], None]
 """Called several times a second with the instructions executed and the cycles spent so far."""
@@ -58,6 +61,12 @@ class ProgramRun:
         self._target = target
         self._program = program
         n = len(program.words)
+        self._before = Registers(
+            gp=state.gp.astype(np.int64),
+            bases=state.hb.astype(np.int64),
+            sticky=state.sticky[:2].astype(np.int64),
+            int_sram=state.int_sram.astype(np.int64),
+        )
         counters = [np.zeros(n, np.int64) for _ in range(5)]
         position = np.zeros(5, np.int64)
         position[DEADLINE] = NEVER
@@ -160,4 +169,10 @@ class ProgramRun:
             cycles_at=self._program.cycles,
             dma_cycles_at=p.dma_ps / _PS_PER_CYCLE,
             vram_touched=touched,
+            latency=Latencies(self._as_run),
         )
+
+    def _as_run(self) -> Run:
+        """The program as timing profiles see it."""
+        table = columns(decode(self._program.words))
+        return Run(table.opcodes, table.values, self._progress.executed, (), self._target, self._before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,7 @@ class EmulationResult:
         cycles_at: int64 ``[n]`` cycles of one execution of each instruction (0 for DMA).
         dma_cycles_at: float64 ``[n]`` DMA waits of each instruction over the run.
         vram_touched: indices of the vector rows ever written, preload included.
+        latency: cycles of the run with waits for HBM by timing profile, computed when they are asked for.
     """
 
     vram_bits: NDArray[np.uint16]
@@ -59,6 +61,7 @@ class EmulationResult:
     cycles_at: NDArray[np.int64]
     dma_cycles_at: NDArray[np.float64]
     vram_touched: NDArray[np.int64]
+    latency: Mapping[str, int | None]
 
     def __repr__(self) -> str:
         return (

@@ -6,7 +6,7 @@ from math import isqrt
 
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.plena import FillInfinityOp, ParameterOp, ReduceOp
+from plena.dialects.plena import ReduceOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
@@ -43,9 +43,7 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
         )
     scalars = new_scalars(ctx, source.rows, groups)
     maximum = kind == "max"
-    undefined = maximum and any(
-        not isinstance(found, FillInfinityOp | ParameterOp) for found in ctx.undefined.of(op.input)
-    )
+    undefined = maximum and ctx.undefined.may_be_nan(op.input)
     if parts.is_alone:
         masks = None
         if parts.rest:

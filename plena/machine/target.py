@@ -118,6 +118,7 @@ class Target:
 
     Sizes: ``matrix_sram_size`` and ``vector_sram_size`` in rows of MLEN and VLEN elements, ``hbm_size`` in
     bytes, ``fp_sram_size`` and ``int_sram_size`` in words, the prefetch and writeback amounts in rows.
+    ``hbm_channels`` (a power of two) and ``hbm_generation`` (HBM2, HBM3) describe the device that transfers run on.
 
     DMA model (ours: the public emulator simulates DRAM; fitted to its times, section 5.6), in picoseconds,
     1000 to a cycle. A load takes ``dma_load_latency_ps`` plus ``dma_load_word_ps`` for every 64-byte word
@@ -137,6 +138,10 @@ class Target:
     hbm_m_prefetch_amount: int = _setting(64, "HBM_M_Prefetch_Amount", low=0)
     hbm_v_prefetch_amount: int = _setting(4, "HBM_V_Prefetch_Amount", low=0)
     hbm_v_writeback_amount: int = _setting(4, "HBM_V_Writeback_Amount", low=0)
+    hbm_channels: int = _setting(8, "HBM_CHANNELS", optional=True)
+    hbm_generation: str = field(
+        default="HBM2", metadata={"key": "HBM_GEN", "choices": ("HBM2", "HBM3"), "optional": True}
+    )
     dc_en: int = _setting(1, "DC_EN", low=0)
     max_loop_instructions: int = _setting(100000, "MAX_LOOP_INSTRUCTIONS")
     dma_load_latency_ps: int = _setting(18000, "DMA_LOAD_LATENCY_PS", low=0, optional=True)
@@ -210,10 +215,10 @@ class Target:
             target = _override(target, key, value)
         return target
 
-    def settings(self) -> dict[str, int | Table]:
+    def settings(self) -> dict[str, int | str | Table]:
         """The overrides over the shipped settings: ``Target().with_settings(t.settings()) == t``."""
         shipped = Target()
-        overrides: dict[str, int | Table] = {}
+        overrides: dict[str, int | str | Table] = {}
         for key, name in CONFIG_FIELDS.items():
             if getattr(self, name) != getattr(shipped, name):
                 overrides[key] = getattr(self, name)
@@ -364,8 +369,14 @@ def _unknown(key: str, name: str) -> SettingsError:
     return SettingsError(f"unknown setting `{key}`", "settings", hint)
 
 
-def _config_value(key: str, value: object) -> int:
-    low: int = _FIELDS[CONFIG_FIELDS[key]].metadata["low"]
+def _config_value(key: str, value: object) -> int | str:
+    metadata = _FIELDS[CONFIG_FIELDS[key]].metadata
+    choices: tuple[str, ...] = metadata.get("choices", ())
+    if choices:
+        if value not in choices:
+            raise SettingsError(f"must be {' or '.join(choices)}, not {value!r}", key)
+        return str(value)
+    low: int = metadata["low"]
     if isinstance(value, bool) or not isinstance(value, int):
         raise SettingsError(f"must be an integer, not {value!r}", key)
     if value < low:

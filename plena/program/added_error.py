@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.program.thresholds import Float64, Thresholds, array_of, columns_of, rms_of, row_rms
+from plena.program.thresholds import (
+    Float64,
+    Thresholds,
+    array_of,
+    columns_of,
+    rms_of,
+    row_rms,
+    without_traces,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ def _ratio(found: float, allowed: float) -> float:
 def _added(found: Float64, quantized: Float64, float32: Float64, thresholds: Thresholds) -> Added:
     if not found.size:
         return Added(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    found = without_traces(found, quantized)
     with np.errstate(invalid="ignore"):
         kept = np.isfinite(found) & np.isfinite(quantized) & np.isfinite(float32)
         error = np.where(kept, found - quantized, 0.0)

@@ -197,6 +197,14 @@ class ProgramData:
             self._counted[registered] = counted
         return self._counted[registered]
 
+    @cached_property
+    def _dynamic(self) -> int:
+        """Instructions that a run executes."""
+        from plena.assembly import decode
+        from plena.statistics.statistics import statistics_of
+
+        return statistics_of(decode(self.words), self.target, profiles=()).dynamic
+
     def results(self, memories: Memories) -> Any:
         """What the model returns, of what a run left in the memories: a tensor, or a tuple of several results."""
         outputs: list[Any] = [self._output(index, port, memories) for index, port in enumerate(self.outputs)]
@@ -214,7 +222,7 @@ class ProgramData:
 
         if self.kept is not None:
             self.kept.write(preload.hbm)
-        total = self.stats().dynamic
+        total = self._dynamic
         with instruction_progress(total, progress) as advance:
             return emulate(
                 self.words,

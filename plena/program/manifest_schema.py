@@ -219,6 +219,8 @@ STATISTICS = Record(
         **FIGURES.optional,
         "loop_starts": COUNT,
         "matrix_share": Named(NUMBER),
+        "unsupported": Named(NUMBER),
+        "unavailable": Named(TEXT),
         "modules": Named(FIGURES),
         "steps": Named(FIGURES),
         "opcodes": Named(Each(NUMBER)),

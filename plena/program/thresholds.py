@@ -13,6 +13,9 @@ from plena.errors import PlenaError
 
 Float64: TypeAlias = npt.NDArray[np.float64]
 
+TRACE = 2.0**-80
+"""Less than this beside an exact 0 is no error."""
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -162,7 +165,13 @@ def row_rms(x: Float64) -> Float64:
     return np.sqrt(np.mean(np.square(x.reshape(-1, columns_of(x))), axis=1))
 
 
+def without_traces(found: Float64, wanted: Float64) -> Float64:
+    """What was found, with 0 where 0 is wanted and only a trace is left: excluded keys weigh 2^-100, not nothing."""
+    return np.where((wanted == 0) & (np.abs(found) < TRACE), wanted, found)
+
+
 def _compare(found: Float64, wanted: Float64, thresholds: Thresholds) -> Comparison:
+    found = without_traces(found, wanted)
     with np.errstate(invalid="ignore"):
         difference = found - wanted
     both = np.isfinite(found) & np.isfinite(wanted)

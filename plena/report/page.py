@@ -20,7 +20,6 @@ from plena.report.memory_pictures import memory_pictures
 from plena.statistics.counts import Count
 from plena.statistics.statistics import Statistics
 from plena.text_files import write_text
-from plena.timing.registry import remark_on
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["remark_on"] = remark_on
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["percent"] = lambda share: f"{share:.1%}"
     environment.filters["rough_percent"] = _rough_percent

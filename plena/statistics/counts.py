@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from plena.timing.registry import timings
+
+
+class ByProfile(dict[str, int]):
+    """Cycles by timing profile; None for a registered one that has none for the program."""
+
+    def __missing__(self, name: str) -> None:
+        if name not in timings():
+            raise KeyError(name)
 
 
 @dataclass(slots=True)
@@ -12,7 +23,7 @@ class Count:
 
     static: int = 0
     dynamic: int = 0
-    cycles: dict[str, int] = field(default_factory=dict[str, int])
+    cycles: dict[str, int] = field(default_factory=ByProfile)
     dma_cycles: int = 0
     utilization: dict[str, float] = field(default_factory=dict[str, float])
 
@@ -40,7 +51,11 @@ class ProgramCount(Count):
         loop_starts: C_LOOP_START lines.
         matrix_share: profile -> share of the cycles spent in matrix products.
         modules, steps: counts by module path of the model and by kernel step; empty without provenance.
-        utilization: profile -> useful multiply-accumulates / (BLEN * MLEN * cycles); empty if they are not known.
+        utilization: profile -> useful multiply-accumulates / (BLEN * MLEN * cycles); not there if they are not known,
+            and for a profile whose machine does not execute all instructions right.
+        unsupported: profile -> share of its cycles in such instructions, where there are some.
+        unavailable: profile -> why it has no cycles for the program.
+        latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.
     """
 
     opcodes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
@@ -49,9 +64,14 @@ class ProgramCount(Count):
     matrix_share: dict[str, float] = field(default_factory=dict[str, float])
     modules: dict[str, Count] = field(default_factory=dict[str, Count])
     steps: dict[str, Count] = field(default_factory=dict[str, Count])
+    unsupported: dict[str, float] = field(default_factory=dict[str, float])
+    unavailable: dict[str, str] = field(default_factory=dict[str, str])
+    latency: Mapping[str, int | None] = field(
+        default_factory=dict[str, "int | None"], repr=False, compare=False
+    )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a manifest or a JSON file."""
-        from dataclasses import asdict
-
-        return asdict(self)
+        """Plain data for a manifest or a JSON file; without the latencies, which take time."""
+        plain = asdict(replace(self, latency={}))
+        del plain["latency"]
+        return plain

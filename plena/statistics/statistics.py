@@ -19,11 +19,13 @@ from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.errors import PlenaError
 from plena.machine.target import Target
-from plena.statistics.counts import Count, LoopCount, ProgramCount
+from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
 from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
+from plena.timing.registry import profile_named
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
+from plena.timing.with_memory import Latencies
 
 PICOSECONDS = 1000
 """In one cycle."""
@@ -71,11 +73,25 @@ def statistics_of(
     for profile, cycles in total.cycles.items():
         inside = int(weights.cycles[profile][products].sum())
         statistics.matrix_share[profile] = inside / cycles if cycles else 0.0
+    statistics.unavailable = weights.unavailable
+    statistics.latency = Latencies(lambda: weights.run)
+    statistics.unsupported = _unsupported(weights, target)
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])
     _utilize(statistics, useful_macs, target)
     return statistics
+
+
+def _unsupported(weights: Weights, target: Target) -> dict[str, float]:
+    """The share of a profile's cycles in instructions that its machine does not execute right."""
+    shares: dict[str, float] = {}
+    for name, cycles in weights.cycles.items():
+        opcodes = [INSTRUCTIONS[m].opcode for m in profile_named(name).unsupported(target)]
+        marked = np.isin(weights.table.opcodes, opcodes)
+        if marked.any():
+            shares[name] = float(cycles[marked].sum() / max(cycles.sum(), 1))
+    return shares
 
 
 def matrix_products() -> frozenset[str]:
@@ -98,6 +114,8 @@ class Weights:
     executions: NDArray[np.int64]
     cycles: dict[str, NDArray[np.int64]]
     dma: NDArray[np.int64]
+    run: Run
+    unavailable: dict[str, str]
 
     @staticmethod
     def of(
@@ -115,9 +133,19 @@ class Weights:
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
         run = Run(table.opcodes, table.values, executions, loops, target)
-        counted = registered() if profiles is None else profiles
-        cycles = {profile.name: profile.line_cycles(run) for profile in counted}
-        return Weights(table, executions, cycles, executions * stream_picoseconds(instructions, target))
+        cycles: dict[str, NDArray[np.int64]] = {}
+        unavailable: dict[str, str] = {}
+        for profile in registered() if profiles is None else profiles:
+            counted = profile.line_cycles(run)
+            if counted is not None:
+                cycles[profile.name] = counted
+            else:
+                missing = profile.missing_in(run)
+                unavailable[profile.name] = (
+                    f"no cycles are known for {', '.join(missing)}" if missing else "an address hangs on data"
+                )
+        dma = executions * stream_picoseconds(instructions, target)
+        return Weights(table, executions, cycles, dma, run, unavailable)
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:
@@ -129,7 +157,7 @@ def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count
     cycles = {profile: _sum(values, groups, size) for profile, values in weights.cycles.items()}
     for group, count in enumerate(counts):
         count.static, count.dynamic = int(static[group]), int(dynamic[group])
-        count.cycles = {profile: int(values[group]) for profile, values in cycles.items()}
+        count.cycles.update({profile: int(values[group]) for profile, values in cycles.items()})
         count.dma_cycles = -(-int(dma[group]) // PICOSECONDS)
     return counts
 
@@ -170,7 +198,7 @@ def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
             LoopCount(
                 static=last - first,
                 dynamic=int(executions[last] - executions[first]),
-                cycles={profile: int(values[last] - values[first]) for profile, values in cycles.items()},
+                cycles=ByProfile({p: int(values[last] - values[first]) for p, values in cycles.items()}),
                 dma_cycles=-(-int(dma[last] - dma[first]) // PICOSECONDS),
                 first_line=loop.start + 1,
                 last_line=loop.end + 1,
@@ -191,4 +219,6 @@ def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None
         *((statistics.modules[m], n) for m, n in by_module.items() if m in statistics.modules),
     ):
         for profile, cycles in count.cycles.items():
+            if profile in statistics.unsupported:
+                continue
             count.utilization[profile] = macs / (target.blen * target.mlen * cycles) if cycles else 0.0

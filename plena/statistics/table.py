@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plena.statistics.counts import Count, ProgramCount
-from plena.timing.registry import DEFAULT_TIMING, remark_on
+from plena.timing.registry import DEFAULT_TIMING
 
 LOOPS_SHOWN = 12
 """Loops with the most cycles that the table lists."""
@@ -47,10 +47,15 @@ def _totals(statistics: ProgramCount) -> Table:
     table.add_row("static instructions", f"{statistics.static:,}")
     table.add_row("dynamic instructions", f"{statistics.dynamic:,}")
     for profile, cycles in statistics.cycles.items():
-        table.add_row(f"cycles, {profile}{remark_on(profile)}", f"{cycles:,}")
+        table.add_row(f"cycles, {profile}", f"{cycles:,}")
         table.add_row("  in matrix products", f"{statistics.matrix_share[profile]:.1%}")
         if profile in statistics.utilization:
             table.add_row("  utilization", f"{statistics.utilization[profile]:.3f}")
+        if profile in statistics.unsupported:
+            share = statistics.unsupported[profile]
+            table.add_row("  in instructions its machine does not execute right", f"{share:.1%}")
+    for profile, why in statistics.unavailable.items():
+        table.add_row(f"cycles, {profile}: {why}", "none")
     table.add_row("DMA cycles, apart", f"{statistics.dma_cycles:,}")
     table.add_row("C_LOOP_START lines", f"{statistics.loop_starts:,}")
     return table

@@ -42,6 +42,33 @@ class Undefined:
         """The operations whose NaN or infinity a row of the value may hold beside finite numbers."""
         return self.uneven.get(value, frozenset())
 
+    def may_be_nan(self, value: SSAValue) -> bool:
+        """Whether an element may be NaN, not infinity alone: infinities that are only filled in, moved and added to
+        finite numbers make none."""
+        if not self.of(value):
+            return False
+        op = value.owner
+        match op:
+            case plena.ParameterOp():
+                return False
+            case plena.AddOp() | plena.SubOp():
+                opposite = all(self.of(operand) for operand in op.operands)
+                return opposite or any(self.may_be_nan(operand) for operand in op.operands)
+            case plena.FillInfinityOp():
+                return self.may_be_nan(op.lhs)
+            case (
+                plena.ReshapeOp()
+                | plena.RearrangeOp()
+                | plena.ExpandOp()
+                | plena.SliceOp()
+                | plena.ConcatOp()
+            ):
+                return any(self.may_be_nan(operand) for operand in op.operands)
+            case plena.AddScalarOp():
+                return self.may_be_nan(op.input)
+            case _:
+                return True
+
     @property
     def reaching_keys(self) -> Sources:
         """The operations whose NaN or infinity a key or value of some attention may hold."""

@@ -36,6 +36,8 @@ LATENCIES: Mapping[Cost, Formula] = {
     Cost.S_SQRT: latency("SCALAR_FP_SQRT_CYCLES"),
     Cost.S_INT: latency("SCALAR_INT_BASIC_CYCLES"),
     Cost.ONE: constant(1),
+    Cost.WRITE_OUT: constant(1),
+    Cost.ROW_WRITE_OUT: constant(1),
     Cost.NEVER: constant(0),
 }
 """What does not follow from the shape of the matrix unit."""

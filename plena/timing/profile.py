@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plena.dialects.plena_isa import OPCODES
+from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
 from plena.dialects.plena_isa.sizes import NO_FIELDS, Fields
 from plena.dialects.plena_isa.spec import Cost, InstructionSpec, Kind
 from plena.errors import PlenaError
@@ -34,6 +34,7 @@ class TableProfile:
         summary: what its cycles are, without a full stop.
         table: a formula for every cost key.
         skips_f0: scalar FP operations and reductions into f0 are free no-ops.
+        unsupported: mnemonics that it has cycles for, but that its machine does not execute right.
 
     Raises:
         PlenaError: the table lacks a cost key.
@@ -43,6 +44,7 @@ class TableProfile:
     summary: str
     table: Mapping[Cost, Formula] = field(repr=False)
     skips_f0: bool = False
+    unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
 
     def __post_init__(self) -> None:
         missing = [cost.name for cost in Cost if cost not in self.table]
@@ -53,10 +55,9 @@ class TableProfile:
                 "Start from LATENCIES of plena.timing.latencies, or from the table of another profile.",
             )
 
-    @property
-    def includes_transfers(self) -> bool:
-        """Whether waits for HBM are part of its cycles."""
-        return False
+    def missing_in(self, run: Run) -> tuple[str, ...]:
+        """No instruction is without a formula."""
+        return ()
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
@@ -77,6 +78,26 @@ class TableProfile:
         Raises:
             PlenaError: more cycles than can be counted.
         """
+        once = self.once(run)
+        if (run.executions.astype(np.float64) * once).sum() > MOST_CYCLES:
+            raise PlenaError("the loops take more cycles than can be counted")
+        return run.executions * once
+
+    def line_latency(self, run: Run) -> NDArray[np.int64] | None:
+        """Cycles of each line with waits for HBM, where everything waits for everything.
+
+        Returns:
+            None if an address in HBM hangs on data.
+        """
+        from plena.timing.serial_run import transfer_cycles
+
+        once = self.once(run)
+        once[transfers_of(run)] = 0
+        waits = transfer_cycles(run, once)
+        return None if waits is None else run.executions * once + waits
+
+    def once(self, run: Run) -> NDArray[np.int64]:
+        """Cycles of one execution of each line, int64[n]."""
         of_opcode = np.zeros(64, np.int64)
         for opcode, spec in OPCODES.items():
             of_opcode[opcode] = self.cycles(spec, run.target)
@@ -87,9 +108,7 @@ class TableProfile:
                 once[into_f0] = self.cycles(spec, run.target, rd=0)
             elif spec.work is not None:
                 self._add_work(once, run, spec)
-        if (run.executions.astype(np.float64) * once).sum() > MOST_CYCLES:
-            raise PlenaError("the loops take more cycles than can be counted")
-        return run.executions * once
+        return once
 
     def _add_work(self, once: NDArray[np.int64], run: Run, spec: InstructionSpec) -> None:
         """Fills in the cycles of an instruction whose cost hangs on its flags."""
@@ -109,16 +128,21 @@ class StreamProfile:
     Attributes:
         summary: what its cycles are, without a full stop.
         estimate: what stands for it where single instructions are compared, before there is a program.
-        simulate: the cycles of each line over the whole run, int64[n]; they add up to the length of the run. A wait
-            counts at the instruction that waits, one after the end at the last instruction.
-        includes_transfers: whether waits for HBM are part of its cycles.
+        simulate: the cycles of each line over the whole run, int64[n], every transfer at a cycle; they add up to the
+            length of the run. A wait counts at the instruction that waits, one after the end at the last instruction.
+        latency: the same with the time that transfers take, None if that hangs on data; by default `simulate` and all
+            transfers one after the other.
+        missing: mnemonics that it has no cycles for; a program that runs one has none.
+        unsupported: mnemonics that it has cycles for, but that the machine it was measured on does not execute right.
     """
 
     name: str
     summary: str
     estimate: TableProfile
-    simulate: Callable[[Run], NDArray[np.int64]] = field(repr=False)
-    includes_transfers: bool = True
+    simulate: Callable[[Run], NDArray[np.int64] | None] = field(repr=False)
+    latency: Callable[[Run], NDArray[np.int64] | None] | None = field(default=None, repr=False)
+    missing: tuple[str, ...] = ()
+    unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS
@@ -126,13 +150,47 @@ class StreamProfile:
         """What one execution of an instruction is taken to cost; arguments as of `TableProfile.cycles`."""
         return self.estimate.cycles(spec, target, rd=rd, fields=fields)
 
-    def line_cycles(self, run: Run) -> NDArray[np.int64]:
+    def missing_in(self, run: Run) -> tuple[str, ...]:
+        """The instructions of a program that it has no cycles for."""
+        return tuple(m for m in self.missing if (run.opcodes == INSTRUCTIONS[m].opcode).any())
+
+    def line_cycles(self, run: Run) -> NDArray[np.int64] | None:
         """Cycles of each line over the whole run, int64[n], as simulated.
+
+        Returns:
+            None if they hang on data, or it has no cycles for an instruction.
 
         Raises:
             PlenaError: the simulation gives something else.
         """
+        if self.missing_in(run):
+            return None
         cycles = self.simulate(run)
+        return None if cycles is None else self._checked(cycles, run)
+
+    def line_latency(self, run: Run) -> NDArray[np.int64] | None:
+        """Cycles of each line with waits for HBM.
+
+        Returns:
+            None if that hangs on data, or it has no cycles for an instruction.
+
+        Raises:
+            PlenaError: the simulation gives something else.
+        """
+        if self.missing_in(run):
+            return None
+        if self.latency is not None:
+            latency = self.latency(run)
+            return None if latency is None else self._checked(latency, run)
+        from plena.timing.serial_run import transfer_cycles
+
+        cycles = self.line_cycles(run)
+        if cycles is None:
+            return None
+        waits = transfer_cycles(run, cycles // np.maximum(run.executions, 1))
+        return None if waits is None else cycles + waits
+
+    def _checked(self, cycles: NDArray[np.int64], run: Run) -> NDArray[np.int64]:
         if cycles.shape != run.opcodes.shape or cycles.dtype != np.int64 or (cycles < 0).any():
             raise PlenaError(
                 f"the simulation gave {cycles.dtype}{list(cycles.shape)} for {len(run.opcodes)} instructions",
@@ -149,3 +207,8 @@ def _work(spec: InstructionSpec, target: Target, fields: Fields) -> int:
     if spec.work is None:
         return 1
     return spec.work(target, {slot.name: fields.get(slot.name, 0) for slot in spec.flags})
+
+
+def transfers_of(run: Run) -> NDArray[np.bool_]:
+    """Which lines are HBM transfers, bool[n]."""
+    return np.isin(run.opcodes, [spec.opcode for spec in INSTRUCTIONS.values() if spec.transfer is not None])

@@ -24,6 +24,8 @@ GROUP = "plena.timing"
 _OURS: dict[str, str] = {
     "transactional": "plena.timing.transactional",
     "pipelined": "plena.timing.pipelined",
+    "serialized": "plena.timing.serialized",
+    "rtl-v1": "plena.timing.rtl_v1",
 }
 """Name -> the file whose `PROFILE` it is."""
 
@@ -57,11 +59,6 @@ def profile_named(name: str, where: str = "options") -> Profile:
 def profiles() -> tuple[Profile, ...]:
     """All profiles, in the order of `timings`."""
     return tuple(profile_named(name) for name in timings())
-
-
-def remark_on(name: str) -> str:
-    """What tables add to the name of a profile: whether waits for HBM are part of its cycles."""
-    return ", DMA included" if name in timings() and profile_named(name).includes_transfers else ""
 
 
 def register(profile: Profile) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,21 @@ class HardwareLoop(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Registers:
+    """Integers that a program begins with, all int64, -1 where nobody knows them; by default those of a reset and any
+    words in INT SRAM.
+
+    Attributes:
+        gp: [16]. bases: [16], HBM addresses. sticky: [2], SCALE and STRIDE. int_sram: [words].
+    """
+
+    gp: NDArray[np.int64] = field(default_factory=lambda: np.zeros(16, np.int64))
+    bases: NDArray[np.int64] = field(default_factory=lambda: np.zeros(16, np.int64))
+    sticky: NDArray[np.int64] = field(default_factory=lambda: np.array([0, 1], np.int64))
+    int_sram: NDArray[np.int64] = field(default_factory=lambda: np.full(Target.int_sram_size, -1, np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Run:
     """A program of n lines with what its loops make of it; C_BREAK is taken to leave no loop early.
 
@@ -32,6 +47,7 @@ class Run:
         values: int64[n, slots]; numbers in the operand slots of the assembly, 0 behind the last one.
         executions: int64[n]; how often each line runs, at most 2^40 in sum.
         loops: in the order of their starts.
+        registers: what addresses are computed from, before the run.
     """
 
     opcodes: NDArray[np.uint8]
@@ -39,6 +55,7 @@ class Run:
     executions: NDArray[np.int64]
     loops: Sequence[HardwareLoop]
     target: Target
+    registers: Registers = field(default_factory=Registers)
 
     def order(self) -> Iterator[int]:
         """The lines in the order they run, loops followed: as many as `executions` has in sum."""

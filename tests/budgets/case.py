@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from plena.api.compile import compile
 
+GUARDED = ("transactional", "pipelined")
+"""Profiles whose cycles are budgets: the search minimises one of them, the others only follow."""
+
 
 class Model(Protocol):
     """A module and its example inputs."""
@@ -28,7 +31,8 @@ class Case:
     slow: bool = False
 
     def counts(self) -> dict[str, int]:
-        """Static and dynamic instructions, cycles under both profiles."""
+        """Static and dynamic instructions, cycles under the profiles in GUARDED."""
         model = self.build()
         statistics = compile(model.module, model.inputs, **self.options).stats()
-        return {"static": statistics.static, "dynamic": statistics.dynamic, **statistics.cycles}
+        cycles = {name: statistics.cycles[name] for name in GUARDED}
+        return {"static": statistics.static, "dynamic": statistics.dynamic, **cycles}

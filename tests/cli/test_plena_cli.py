@@ -356,7 +356,10 @@ def test_explore_sweeps(shell: Shell) -> None:
     assert "Pareto" in result.out and "BLEN=8" in result.out
     lines = Path("out/explore.csv").read_text().splitlines()
     assert (
-        lines[0].startswith("BLEN,budget,transactional_cycles,pipelined_cycles,static,") and len(lines) == 5
+        lines[0].startswith(
+            "BLEN,budget,transactional_cycles,pipelined_cycles,serialized_cycles,rtl-v1_cycles,static,"
+        )
+        and len(lines) == 5
     )
     assert Path("out/curve.png").stat().st_size and Path("out/pareto.png").stat().st_size
     nothing = shell(*sweep, "--budgets", "2")

@@ -293,3 +293,24 @@ def test_zeros_keep_their_sign_where_they_are_moved() -> None:
     against_torch(lambda x, y: 1 / (x.abs() * -0.0) + 0.0 * y, (x, y), error=0.008)
     against_torch(lambda x, y: y / x.abs(), (x, y + 5), error=0.008)
     against_torch(lambda x, y: y / (x * 2), (x[:, 1:2].clone(), y + 5), error=0.008)
+
+
+@pytest.mark.parametrize("how", ["sum", "difference", "product"])
+def test_the_maximum_of_opposite_infinities(how: str) -> None:
+    """Infinity beside minus infinity is NaN, and so is the row's maximum."""
+    torch.manual_seed(0)
+    high = torch.full((9, 2), float("inf"))
+    low = torch.zeros(9, 35).masked_fill(torch.rand(9, 35) < 0.4, -float("inf"))
+    assert low[:, -2:].isinf().any() and not low[:, -2:].isinf().all()
+
+    def forward(x: Tensor) -> Tensor:
+        t = torch.cat([x, high], -1)
+        match how:
+            case "sum":
+                return (t + low).amax(-1)
+            case "difference":
+                return (t - -low).amax(-1)
+            case _:
+                return (t * low).amax(-1)
+
+    against_torch(forward, (torch.randn(9, 33),))

@@ -98,3 +98,11 @@ def test_shapes_must_agree() -> None:
         compare(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(PlenaError, match="nothing to compare"):
         compare(np.ones((0,)), np.ones((0,)))
+
+
+def test_a_trace_beside_an_exact_zero_is_no_error() -> None:
+    zeros, traces = np.zeros((3, 4)), np.full((3, 4), 1e-31)
+    assert CheckReport.of([traces], [zeros], [zeros], [zeros], Thresholds()).passed
+    assert not CheckReport.of([traces * 1e10], [zeros], [zeros], [zeros], Thresholds()).passed
+    assert not CheckReport.of([zeros], [traces], [traces], [traces], Thresholds()).passed
+    assert not CheckReport.of([zeros * np.nan], [zeros], [zeros], [zeros], Thresholds()).passed

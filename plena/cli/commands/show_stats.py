@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
         program.useful_macs if program else None,
     )
     if args.json:
-        print(json.dumps(statistics.as_dict(), indent=1))
+        print(json.dumps({**statistics.as_dict(), "latency": dict(statistics.latency)}, indent=1))
         return 0
     from rich.console import Console
 

@@ -79,7 +79,7 @@ class MBTMMOp(Instruction):
 @instruction(
     "M_BMM_WO",
     0x05,
-    Cost.ONE,
+    Cost.WRITE_OUT,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
     touches=(clears(Memory.ACC_BMM), writes_rows("dst", BROADCAST * MLEN)),
@@ -93,7 +93,7 @@ class MBMMWOOp(Instruction):
 @instruction(
     "M_MM_WO",
     0x06,
-    Cost.ONE,
+    Cost.WRITE_OUT,
     gp("dst", Field.RD),
     gp("stride", Field.RS1, gp0_means=1),
     immediate(Field.IMM18, offsets="dst"),
@@ -174,7 +174,7 @@ class MBTMVOp(Instruction):
 @instruction(
     "M_MV_WO",
     0x0B,
-    Cost.ONE,
+    Cost.ROW_WRITE_OUT,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
     touches=(clears(Memory.ACC_V), Touch(Memory.VECTOR, Mode.WRITE, "dst", width=BLEN)),
@@ -188,7 +188,7 @@ class MMVWOOp(Instruction):
 @instruction(
     "M_BMV_WO",
     0x0C,
-    Cost.ONE,
+    Cost.ROW_WRITE_OUT,
     gp("dst", Field.RD),
     immediate(Field.IMM18, offsets="dst", upstream=Field.IMM22),
     touches=(clears(Memory.ACC_BMV), writes_rows("dst", BROADCAST)),

@@ -63,7 +63,9 @@ class Cost(Enum):
     """Cost keys: what a timing profile has a formula for. The value names the key in the machine's opcode table."""
 
     ONE = "one"
-    """Control, write-outs, loads and stores of a scalar."""
+    """Control, loads and stores of a scalar."""
+    WRITE_OUT = "one, write-out"
+    ROW_WRITE_OUT = "one, row write-out"
     TILE_PRODUCT = "sys_mlen"
     BROADCAST_PRODUCT = "sys_mlen, broadcast"
     BROADCAST_ROW_PRODUCT = "sys_one"
