@@ -58,7 +58,9 @@ def test_scalar_memories_and_several_outputs() -> None:
     assert identity.tolist() == [9] and identity.dtype == torch.int64
     assert torch.equal(z, x.T)
     assert c.dtype == torch.bfloat16 and c.item() == pytest.approx(1.0133e-6, rel=1e-2)
-    with pytest.raises(PlenaError, match=r"input 0 \(\w+\): 10 at \[.*\] is out of range. Values lie in 0\.\.9"):
+    with pytest.raises(
+        PlenaError, match=r"input 0 \(\w+\): 10 at \[.*\] is out of range. Values lie in 0\.\.9"
+    ):
         program.run(torch.tensor([4, 10]), x)
 
 
