@@ -104,7 +104,7 @@ class PlenaForCausalLM(GenerationMixin):
         """
         save_folder(Path(directory), self.config, self.generation_config, self.programs, tokenizer)
 
-    def generate(self, inputs: Any = None, **kwargs: Any) -> Any:
+    def generate(self, inputs: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As transformers' `generate`: greedy, sampling, stopping, streamers.
 
         Raises:
@@ -153,11 +153,9 @@ class PlenaForCausalLM(GenerationMixin):
         self._new_tokens += 1
         return CausalLMOutputWithPast(logits=logits[None, None])  # type: ignore[arg-type]
 
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
-    ) -> dict[str, Any]:
+    def prepare_inputs_for_generation(self, input_ids: Tensor, *_: Any, **kwargs: Any) -> dict[str, Any]:
         """What `generate` calls `forward` with: all tokens, whose beginning the cache holds."""
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        return {"input_ids": input_ids, "attention_mask": kwargs.get("attention_mask")}
 
     def reset(self) -> None:
         """Empty the cache."""
@@ -214,7 +212,12 @@ def _check_sizes(length: int, batch: int, prefill: Sequence[int], buckets: Seque
         raise PlenaError(
             f"batch={batch}: programs take one sequence", "from_pretrained", "Leave `batch` at 1."
         )
-    for name, sizes in (("max_length", [length]), ("prefill", prefill), ("buckets", buckets or ())):
+    named: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("max_length", [length]),
+        ("prefill", prefill),
+        ("buckets", buckets or ()),
+    )
+    for name, sizes in named:
         if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
             raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained")
     longest = max(buckets) if buckets else length

@@ -76,6 +76,17 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
         ) from None
 
 
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a folder or GGUF file, None if it has none."""
+    from transformers import AutoTokenizer
+
+    places = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    try:
+        return AutoTokenizer.from_pretrained(places[0], **places[1])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def load_model(path: Path) -> Any:
     """A model of transformers from its folder, or from a GGUF file.
 

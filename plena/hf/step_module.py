@@ -64,7 +64,8 @@ def _windows(config: Any) -> int:
     Raises:
         CompileError: layers of another kind.
     """
-    kinds = set(getattr(config, "layer_types", None) or ())
+    layers: list[str] = getattr(config, "layer_types", None) or []
+    kinds = set(layers)
     unknown = kinds - {"full_attention", "sliding_attention"}
     if unknown:
         raise CompileError(
