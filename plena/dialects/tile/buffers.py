@@ -133,7 +133,7 @@ class BufferOp(IRDLOperation):
 
     @property
     def source_kind(self) -> str:
-        """What the host does with it: "input", "output", "data", "constant", "host", "state", or "scratch" if nothing."""
+        """What the host does with it: input, output, data, constant, host, state, or "scratch" if nothing."""
         return "scratch" if self.placements is None else self.placements.data[0].source.kind.data
 
     def print(self, printer: Printer) -> None:
