@@ -21,6 +21,7 @@ DIALECTS: dict[str, str] = {
 
 PASSES: dict[str, str] = {
     "widen-rotary": "WidenRotaryEmbedding",
+    "widen-products": "WidenProducts",
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",

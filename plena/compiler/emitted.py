@@ -18,10 +18,11 @@ from plena.compiler.lowered import (
     useful_macs_of,
 )
 from plena.compiler.search import Candidate
-from plena.dialects.plena import AttentionOp, LinearOp, ProjectionsOp
+from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ProjectionsOp
 from plena.driver import pipeline_text
 from plena.errors import VerificationError
 from plena.host.ports import Port
+from plena.integers import ceil_div
 from plena.passes.pipelines import TENSOR_PIPELINE
 from plena.program.data import ProgramData
 from plena.program.thresholds import Thresholds
@@ -92,10 +93,14 @@ def _warnings(program: ProgramData) -> tuple[str, ...]:
 
 
 def thresholds_for(tensor_level: ModuleOp) -> Thresholds:
-    """What ``check`` should demand of a program: attention alone by its keys, models by their layers."""
+    """What ``check`` should demand of a program: attention alone by its keys, models by their layers.
+
+    Two products of what layers compute round as many operands on their way through HBM as one attention.
+    """
     attentions = [op for op in tensor_level.walk() if isinstance(op, AttentionOp)]
-    if not attentions:
+    products = sum(isinstance(op, MatmulOp) for op in tensor_level.walk())
+    if not attentions and not products:
         return Thresholds()
     if any(isinstance(op, LinearOp | ProjectionsOp) for op in tensor_level.walk()):
-        return Thresholds.for_layers(len(attentions))
-    return Thresholds.for_attention(max(op.key_length for op in attentions))
+        return Thresholds.for_layers(len(attentions) + ceil_div(products, 2))
+    return Thresholds.for_attention(max((op.key_length for op in attentions), default=0))

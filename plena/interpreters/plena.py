@@ -147,10 +147,18 @@ class PlenaFunctions(InterpreterFunctions):
 
     @impl(plena.MatmulOp)
     def matmul(self, interpreter: Interpreter, op: plena.MatmulOp, args: PythonValues) -> PythonValues:
-        batch = op.batch.value.data
-        lhs, rhs = (x.reshape(batch, -1, x.shape[1]) for x in args)
-        rhs = rhs.transpose(1, 2) if op.transpose_rhs.value.data else rhs
-        return ((lhs @ rhs).reshape(shape_of(op.result)),)
+        batch, (heads, own) = op.batch.value.data, op.head_counts
+
+        def split(x: torch.Tensor, count: int, wide: bool) -> torch.Tensor:
+            if wide:
+                return x.reshape(batch, -1, count, x.shape[1] // count).transpose(1, 2)
+            return x.reshape(batch, count, -1, x.shape[1])
+
+        lhs = split(args[0], heads, op.wide_lhs is not None)
+        rhs = split(args[1], own, op.wide_rhs is not None).repeat_interleave(heads // own, dim=1)
+        found = lhs @ (rhs.transpose(2, 3) if op.transpose_rhs.value.data else rhs)
+        found = found.transpose(1, 2) if op.wide_result is not None else found
+        return (found.reshape(shape_of(op.result)),)
 
     @impl(plena.AttentionOp)
     def attention(self, interpreter: Interpreter, op: plena.AttentionOp, args: PythonValues) -> PythonValues:

@@ -33,7 +33,8 @@ class RoundedProducts(InterpreterFunctions):
 
     @impl(plena.MatmulOp)
     def matmul(self, interpreter: Interpreter, op: plena.MatmulOp, args: PythonValues) -> PythonValues:
-        return self.exact.matmul(interpreter, op, (args[0], self.rounded(args[1]))).values
+        heads = op.head_counts[1] if op.wide_rhs is not None else 1
+        return self.exact.matmul(interpreter, op, (args[0], self._per_head(args[1], heads))).values
 
     def _per_head(self, x: torch.Tensor, heads: int) -> torch.Tensor:
         return self.rounded(x.reshape(x.shape[0], heads, -1)).reshape(x.shape)

@@ -33,6 +33,7 @@ from plena.kernels.operands import (
     row_operand,
     whole_operand,
 )
+from plena.kernels.parts import parts_of
 from plena.kernels.roots import lower_root
 from plena.kernels.tensors import Panel, Scalars
 
@@ -53,17 +54,31 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
     shape = shape_of(op.rhs)
     if shape == shape_of(op.lhs):
         rhs = whole_operand(ctx, op, op.rhs, lhs)
-        result = destination(ctx, op, kind, op.lhs, op.rhs)
+        result = _over(ctx, op, kind, (op.lhs, op.rhs), rhs)
         _combine(ctx, kind, result, lhs, rows_of(ctx, rhs))
     elif len(shape) == 1:
         right = row_operand(ctx, op, op.rhs, lhs)
         result = destination(ctx, op, kind, op.lhs)
         _combine(ctx, kind, result, lhs, right)
     else:
+        if shape[1] > 1:
+            lhs, _ = parts_of(ctx, op, lhs, shape[1])
         right = parts_operand(ctx, op, op.rhs, lhs)
-        result = destination(ctx, op, kind, op.lhs)
+        result = lhs if lhs.buffer != ctx.panel(op.lhs).buffer else destination(ctx, op, kind, op.lhs)
         _combine_parts(ctx, kind, result, lhs, right, shape[1])
     ctx.set(op.result, result)
+
+
+def _over(
+    ctx: KernelContext, op: Operation, name: str, operands: tuple[SSAValue, SSAValue], right: Panel
+) -> Panel:
+    """Where the result goes: over an operand that is needed no more, or that was moved for this operation alone.
+
+    `right` is the right one as it is read; one that the host stages in other lanes than its own is kept.
+    """
+    if ctx.host(operands[1]) is not None:
+        return destination(ctx, op, name, operands[0])
+    return right if right is not ctx.panel(operands[1]) else destination(ctx, op, name, *operands)
 
 
 def _combine(ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows) -> None:
@@ -97,7 +112,7 @@ def _combine_parts(
 ) -> None:
     """As `_combine`; where parts are longer than a block, part by part."""
     vlen = ctx.target.vlen
-    width = lhs.columns // groups
+    width = lhs.columns // groups if lhs.is_packed else lhs.group_pitch
     if groups == 1 or width <= vlen:
         _combine(ctx, kind, result, lhs, right)
         return
@@ -196,7 +211,7 @@ def lower_gate(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, GateOp)
     gate = ctx.panel(op.gate)
     up = whole_operand(ctx, op, op.up, gate)
-    result = destination(ctx, op, "gate", op.gate, op.up)
+    result = _over(ctx, op, "gate", (op.gate, op.up), up)
     activation = ACTIVATIONS[op.kind.data]
 
     def gated(lanes: Lanes) -> SSAValue:

@@ -13,7 +13,6 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.plena import MatmulOp
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
@@ -527,19 +526,12 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
     """Runs the kernel of an operation; what it emits carries the operation's place in the model."""
     kernel = KERNELS.get(type(op))
     if kernel is None:
-        raise refusal(op, None, _MACHINE_PRODUCTS if isinstance(op, MatmulOp) else UNSUPPORTED)
+        raise refusal(op, None, UNSUPPORTED)
     before = ctx.builder.provenance
     ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
     with blamed_on(op):
         kernel(op, ctx)
     ctx.builder.provenance = before
-
-
-_MACHINE_PRODUCTS = (
-    "Only attention multiplies two computed tensors: make the right one a parameter or buffer, or write both products "
-    "around a softmax, as scaled_dot_product_attention does."
-)
-"""What to write instead of `plena.matmul`, the one operation without a kernel of its own."""
 
 
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:

@@ -16,11 +16,10 @@ from plena.dialects.plena import (
     RotaryOp,
     WriteRowsOp,
 )
-from plena.dialects.refusals import refusal
 from plena.host.view import Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.attention.shape import AttentionShape
-from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.tensors import HostTensor
 from plena.machine.number_formats import Mx
 from plena.machine.target import Target
 
@@ -66,7 +65,8 @@ def head_pitch(shape: AttentionShape, size: int, target: Target) -> int:
 def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
     """The layout that an attention wants a computed tensor to have, None if no attention reads it.
 
-    Kernels between that keep heads where they are pass the wish on.
+    Kernels between that keep heads where they are pass the wish on; a norm of anything but heads wants its columns
+    together.
     """
     for use in value.uses:
         op = use.operation
@@ -78,23 +78,10 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
         passes_on = isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0
         if passes_on or (isinstance(op, WriteRowsOp) and use.index < 2):
             found = wanted_layout(op.results[0], target)
-            if found is not None:
+            parts = op.groups.value.data if isinstance(op, GroupedRowsOp) else 0
+            if found is not None and parts in (0, found.groups):
                 return found
     return None
-
-
-def require_layout(op: AttentionOp, panel: Panel, wanted: HeadLayout) -> None:
-    """Raises CompileError unless a computed operand has its heads where the kernel needs them."""
-    found = (panel.groups, panel.group_pitch)
-    flat = panel.is_packed and wanted.pitch * wanted.groups == panel.columns
-    if found != (wanted.groups, wanted.pitch) and not flat:
-        raise refusal(
-            op,
-            f"the heads of a computed query, key or value lie {panel.columns // wanted.groups} lanes apart, "
-            f"attention needs {wanted.pitch}",
-            "Let a linear layer, a norm of each head or a rotary embedding be what computes it, or use a head size "
-            f"of {wanted.pitch}.",
-        )
 
 
 def is_only_returned(value: SSAValue) -> bool:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import BroadcastMatmulOp, MatmulOp, PanelRows
+from plena.dialects.tile import PanelRows
 from plena.host.view import Pad, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
@@ -21,7 +20,7 @@ from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
-from plena.kernels.weight_stream import WeightStream, resident_tiles
+from plena.kernels.weight_stream import BlockProducts, GroupProducts, WeightStream, rows_at_a_time
 from plena.machine.target import Target
 
 
@@ -154,9 +153,8 @@ def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor
 def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
     """For each column block of the output: its tiles to matrix SRAM, then all row blocks.
 
-    Rows are cut where an iteration over column blocks would run too many instructions for the watchdog. A reduction
-    that matrix SRAM cannot hold is split, each part rounded to bf16 and added: the report says so. If the schedule
-    asks for it, column blocks are made in pairs as far as that is possible.
+    Rows are cut where an iteration over column blocks would run too many instructions for the watchdog. If the
+    schedule asks for it, column blocks are made in pairs as far as that is possible.
     """
     target, builder = ctx.target, ctx.builder
     stream = WeightStream.of(weight, x, result, ctx)
@@ -166,109 +164,28 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         done = multiply_pairs(value, x, result, stream, ctx) if ctx.schedule.pairing else 0
     if done == stream.n_tiles:
         return
-    parts = ceil_div(stream.k_tiles, max(1, resident_tiles(ctx)))
-    held = ceil_div(stream.k_tiles, parts)
-    tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
-    rows = _rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
-    partial = builder.buffer("partial_sums", "vector", rows * target.vlen) if parts > 1 else None
-    if parts > 1:
-        ctx.decisions.append(
-            f"a reduction over {stream.k_tiles} tiles is split in {parts}: partial sums round to bf16"
-        )
+    rows = rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
+    products = BlockProducts(stream, rows, ctx)
     chunks, rest = divmod(result.physical_rows(target.vlen), rows)
-
-    def block(n: Linear, first: Linear, count: int) -> None:
-        out = builder.view(result.buffer, n * result.block + first)
-        for part in range(parts):
-            k_tiles = min(held, stream.k_tiles - part * held)
-            offset = n * stream.row_bytes + part * held * stream.tile_bytes
-            stream.load(ctx, tiles, offset, k_tiles)
-            written = out if part == 0 or partial is None else partial
-            with builder.step("product"):
-                builder.insert(
-                    MatmulOp(
-                        out=written,
-                        x=builder.view(x.buffer, first + part * held * x.block),
-                        w=tiles,
-                        rows=count,
-                        k_tiles=k_tiles,
-                        columns=target.mlen,
-                        transposed=1,
-                        x_block=x.block,
-                        w_k=target.tile,
-                        w_n=0,
-                        out_block=0,
-                    )
-                )
-                if written is partial:
-                    _accumulate(ctx, out, written, count)
-
-    for first, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
+    for start, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
         if times:
             with builder.loop(times) as chunk, builder.loop(stream.n_tiles - done) as n:
-                block(n + done, chunk * (rows * target.vlen) + first * target.vlen, count)
-
-
-def _rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
-    """Rows whose products with one column block stay below the watchdog, scalar instructions included."""
-    target = ctx.target
-    per_row_block = target.mlen // target.blen * (4 * k_tiles + 6)
-    return min(rows, max(1, target.max_loop_instructions * 9 // 10 // per_row_block) * target.blen)
-
-
-def _accumulate(ctx: KernelContext, out: SSAValue, partial: SSAValue, rows: int) -> None:
-    vlen = ctx.target.vlen
-    ctx.builder.map(
-        "add", PanelRows(out, vlen, 0), PanelRows(out, vlen, 0), PanelRows(partial, vlen, 0), size=(rows, 1)
-    )
+                first = chunk * (rows * target.vlen) + start * target.vlen
+                out = builder.view(result.buffer, (n + done) * result.block + first)
+                products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
 
 
 def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
-    """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks.
-
-    A reduction that matrix SRAM cannot hold is streamed tile by tile: the accumulator survives the loads.
-    """
-    target, builder = ctx.target, ctx.builder
+    """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks."""
+    builder = ctx.builder
     packed = pack_panel(ctx, value, transposed=True)
     stream = WeightStream.of(weight, ctx.panel(value), result, ctx)
-    spare = target.m_prefetch_tiles - 1
-    reserved = len(ctx.constant_tiles) * target.m_prefetch_tiles
-    resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
-    held = stream.k_tiles if resident else 1
-    tiles = builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
-
-    def product(group: Linear, out: Linear, k: Linear, k_tiles: int, partial: int) -> None:
-        with builder.step("product"):
-            builder.insert(
-                BroadcastMatmulOp(
-                    out=builder.view(result.buffer, out),
-                    x=builder.view(packed.buffer, group * packed.group + k * packed.block),
-                    w=tiles,
-                    k_tiles=k_tiles,
-                    slices=0,
-                    n_tiles=1,
-                    transposed=1,
-                    x_block=packed.block,
-                    w_k=target.tile,
-                    w_n=0,
-                    out_block=0,
-                    partial=partial,
-                )
-            )
-
+    products = GroupProducts(stream, packed.block, ctx)
     with builder.loop(stream.n_tiles) as n:
-        if resident:
-            stream.load(ctx, tiles, n * stream.row_bytes, stream.k_tiles)
+        products.load(n * stream.row_bytes)
         with builder.loop(packed.groups) as group:
-            out = n * result.block + group * packed.block
-            if resident:
-                product(group, out, Linear(0), stream.k_tiles, partial=0)
-            else:
-                with builder.loop(stream.k_tiles) as k:
-                    offset = n * stream.row_bytes + k * stream.tile_bytes
-                    stream.load(ctx, tiles, offset, 1)
-                    product(group, out, k, 1, partial=1)
-                product(group, out, Linear(0), 0, partial=0)
+            out = builder.view(result.buffer, n * result.block + group * packed.block)
+            products.multiply(out, (packed.buffer, group * packed.group), n * stream.row_bytes)
 
 
 def _add_biases(biases: list[HostTensor], result: Panel, ctx: KernelContext) -> None:

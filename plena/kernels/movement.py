@@ -8,10 +8,10 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ConcatOp, SliceOp
-from plena.dialects.refusals import refusal
 from plena.dialects.tile import PanelRows
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.selection import selected, spread_out
 from plena.kernels.tensors import Panel
@@ -37,14 +37,8 @@ def copy_rows(
 
 
 def packed_panel(ctx: KernelContext, op: Operation, panel: Panel) -> Panel:
-    """A panel whose columns lie in its lanes without gaps."""
-    if panel.is_packed:
-        return panel
-    raise refusal(
-        op,
-        "the columns are those of heads that lie apart",
-        "Use a head size that is a power of two, or move columns before the tensor is split into heads.",
-    )
+    """A panel with its columns in its lanes without gaps."""
+    return panel if panel.is_packed else relaid(ctx, op, panel, 1, panel.columns)
 
 
 @kernel_for(SliceOp)

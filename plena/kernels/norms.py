@@ -17,11 +17,11 @@ from plena.dialects.tile import (
 from plena.host.view import Expand, Reshape
 from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import lane_hiding, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, first_lanes, parts_of
-from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 
@@ -60,11 +60,11 @@ def _normalize(
     bias: SSAValue | None,
     ctx: KernelContext,
 ) -> None:
-    source = ctx.panel(op.operands[0])
-    parts = parts_of(ctx, op, source, groups)
+    given = ctx.panel(op.operands[0])
+    source, parts = parts_of(ctx, op, given, groups)
     size = parts.size
     eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
-    result = destination(ctx, op, f"{kind}_norm", op.operands[0])
+    result = source if source.buffer != given.buffer else destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
@@ -154,10 +154,10 @@ def _repeated(vector: HostTensor, parts: Parts) -> HostTensor:
 def lower_softmax(op: Operation, ctx: KernelContext) -> None:
     """In place; lanes that belong to no part are hidden by a large negative number first."""
     assert isinstance(op, SoftmaxOp)
-    source = ctx.panel(op.input)
+    given = ctx.panel(op.input)
     groups, vlen, builder = op.groups.value.data, ctx.target.vlen, ctx.builder
-    parts = parts_of(ctx, op, source, groups)
-    panel = destination(ctx, op, "softmax", op.input)
+    source, parts = parts_of(ctx, op, given, groups)
+    panel = source if source.buffer != given.buffer else destination(ctx, op, "softmax", op.input)
     floor = builder.constant(SOFTMAX_FLOOR)
     if panel.buffer != source.buffer:
         size = (source.rows, source.blocks(vlen))

@@ -12,6 +12,7 @@ from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadScalars
 from plena.host.view import Expand, Pad, Reshape
 from plena.kernels.context import KernelContext, lane_masks, spread_group
 from plena.kernels.fp_sram import few, new_scalars
+from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
 from plena.kernels.tensors import HostTensor, Panel, Scalars
 from plena.kernels.vectors import load_vectors
@@ -77,13 +78,7 @@ def whole_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     if tensor is not None and not lhs.is_packed:
         return ctx.load("operand", tensor, groups=lhs.groups, pitch=lhs.group_pitch)
     panel = ctx.panel(value)
-    if not same_layout(lhs, panel):
-        raise refusal(
-            op,
-            "the operands lie in different lanes and cannot be moved",
-            "Use a head size that is a power of two, or combine the tensors before they are split into heads.",
-        )
-    return panel
+    return panel if same_layout(lhs, panel) else relaid(ctx, op, panel, lhs.groups, lhs.group_pitch)
 
 
 def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) -> PanelRows:
@@ -91,13 +86,15 @@ def row_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel) 
     tensor = ctx.host(value)
     if tensor is None:
         panel = ctx.panel(value)
-        if panel.rows != 1 or not same_layout(lhs, panel):
+        if panel.rows != 1:
             raise refusal(
                 op,
-                "a computed vector lies in other lanes than the matrix",
-                "Use a head size that is a power of two, or make the vector a parameter or an input.",
+                "a computed vector lies in several rows",
+                "Make the vector a parameter or an input, or a matrix of one row.",
             )
-        return repeated_row(panel)
+        return repeated_row(
+            panel if same_layout(lhs, panel) else relaid(ctx, op, panel, lhs.groups, lhs.group_pitch)
+        )
     vlen = ctx.target.vlen
     if not lhs.is_packed:
         heads = Reshape((lhs.groups, lhs.group_columns))
@@ -110,16 +107,10 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     """An operand [M, G] whose element (m, g) meets part g of row m, spread over that part's lanes.
 
     Walks with the left operand: over all its blocks, or over one part's if parts are longer than a block, in which
-    case consecutive parts are one block apart.
+    case consecutive parts are one block apart. The left operand's parts lie as `parts_of` wants them.
     """
     vlen, groups = ctx.target.vlen, shape_of(value)[-1]
-    width = lhs.columns // groups
-    if groups > 1 and not lhs.is_packed:
-        raise refusal(
-            op,
-            "the parts are heads with gaps between them",
-            "Use a head size that is a power of two, or apply this before the tensor is split into heads.",
-        )
+    width = lhs.columns // groups if lhs.is_packed else lhs.group_pitch
     tensor = ctx.host(value)
     if tensor is not None:
         return _staged_parts(ctx, tensor, groups, width)
@@ -144,12 +135,6 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
                 )
             )
         return rows_of(ctx, spread)
-    if vlen % width:
-        raise refusal(
-            op,
-            f"parts of {width} columns do not fit rows of {vlen} lanes",
-            f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
-        )
     spread, per_block = ctx.new_panel("spread", scalars.rows, lhs.columns), vlen // width
     finite = not ctx.undefined.of(value)
     masks = lane_masks(ctx, min(per_block, groups), width) if finite else None

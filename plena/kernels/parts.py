@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.refusals import refusal
-from plena.integers import ceil_div
+from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.lane_moves import relaid
 from plena.kernels.tensors import Panel
 
 
@@ -33,31 +33,18 @@ class Parts:
         return self.per_block == 1
 
 
-def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> Parts:
-    """The parts of a panel's rows.
-
-    Raises:
-        CompileError: they begin in the middle of other parts' column blocks.
-    """
+def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> tuple[Panel, Parts]:
+    """The parts of a panel's rows, and the panel: moved where parts begin in the middle of others' column blocks."""
     vlen, size = ctx.target.vlen, panel.columns // groups
-    if not panel.is_packed:
-        whole = panel.groups == groups and panel.group_pitch % vlen == 0
-        if not whole:
-            raise refusal(
-                op,
-                "the parts are heads with gaps between them",
-                "Use a head size that is a power of two, or apply this before the tensor is split into heads.",
-            )
-        return Parts(groups, size, 1, panel.group_pitch // vlen, size % vlen)
-    if groups == 1 or size % vlen == 0:
-        return Parts(groups, size, 1, ceil_div(size, vlen), size % vlen)
-    if vlen % size:
-        raise refusal(
-            op,
-            f"parts of {size} columns do not fit rows of {vlen} lanes",
-            f"Use parts whose size divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
-        )
-    return Parts(groups, size, min(vlen // size, groups), 1, 0)
+    if not panel.is_packed and (panel.groups != groups or panel.group_pitch % vlen):
+        panel = relaid(ctx, op, panel, 1, panel.columns)
+    if panel.is_packed:
+        if size % vlen == 0 or groups == 1:
+            return panel, Parts(groups, size, 1, ceil_div(size, vlen), size % vlen)
+        if vlen % size == 0:
+            return panel, Parts(groups, size, min(vlen // size, groups), 1, 0)
+        panel = relaid(ctx, op, panel, groups, round_up(size, vlen))
+    return panel, Parts(groups, size, 1, panel.group_pitch // vlen, size % vlen)
 
 
 def first_lanes(ctx: KernelContext, lanes: int) -> SSAValue:

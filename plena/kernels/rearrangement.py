@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -13,20 +13,23 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.integers import ceil_div
+from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext
+from plena.kernels.empty_lanes import with_empty_gaps
+from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
-from plena.kernels.selection import selected, spread_out
+from plena.kernels.stored_operands import stored_block
 from plena.kernels.tensors import Panel, Scalars
+from plena.kernels.transposition import transposed
 
 
 def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
-    """A reshape or rearrangement whose last factor stays last.
+    """A reshape or rearrangement: parts of rows move, and where the last factor does not stay last a transposition.
 
     Raises:
-        CompileError: elements of a row are exchanged with elements of other rows one by one.
+        CompileError: see `transposed`; a part of a row begins in the middle of another.
     """
     shape, result = shape_of(op.input), shape_of(op.result)
     location = ctx.locations[op.input]
@@ -38,23 +41,63 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
         ctx.shared.add(panel.buffer)
         ctx.set(op.result, panel)
         return
-    if len(shape) != 2 or len(result) != 2:
-        raise refusal(
-            op,
-            "only matrices are rearranged on the machine",
-            "Rearrange what the host stages (inputs and parameters), or results.",
-        )
+    shape, result = (_as_rows(s) for s in (shape, result))
     if isinstance(op, ReshapeOp):
         factors, order = _common_factors(shape, result)
     else:
         factors, order = tuple(op.factors.get_values()), tuple(op.order.get_values())
-    if not factors or order[-1] != len(factors) - 1:
-        raise refusal(
-            op,
-            "rows and columns of a computed matrix cannot be exchanged",
-            "Compute it transposed, or transpose inputs, parameters or results, which the host does.",
-        )
-    ctx.set(op.result, _Rearrangement.of(op, ctx, factors, order).run())
+    panel = packed_panel(ctx, op, ctx.panel(op.input))
+    if not factors:
+        part = gcd(shape[1], result[1])
+        panel = _moved(op, ctx, panel, (shape[0], shape[1] // part, part), (0, 1, 2), part)
+        factors, order = (result[0], result[1] // part, part), (0, 1, 2)
+    if order[-1] != len(factors) - 1:
+        panel, factors, order = _exchanged(op, ctx, op.input, panel, factors, order)
+    ctx.set(op.result, _moved(op, ctx, panel, factors, order, result[1]))
+
+
+def _as_rows(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows of the last axis."""
+    columns = shape[-1] if shape else 1
+    return prod(shape) // columns, columns
+
+
+def _exchanged(
+    op: Operation,
+    ctx: KernelContext,
+    value: SSAValue,
+    panel: Panel,
+    factors: tuple[int, ...],
+    order: tuple[int, ...],
+) -> tuple[Panel, tuple[int, ...], tuple[int, ...]]:
+    """The last factor exchanged with the one that becomes last, which rows and columns are cut for; what is left to do.
+
+    The other factors take the order that they have in the result.
+    """
+    last, becomes = len(factors) - 1, order[-1]
+    others = tuple(axis for axis in order[:-1] if axis != last)
+    before = (*others, becomes, last)
+    matrix = _moved(op, ctx, panel, factors, before, factors[last])
+    if matrix.buffer == panel.buffer and factors[last] % stored_block(ctx):
+        matrix = with_empty_gaps(ctx, value, matrix)
+    groups = prod(factors[axis] for axis in others)
+    turned = transposed(ctx, op, matrix, groups)
+    now = (*others, last, becomes)
+    return turned, tuple(factors[axis] for axis in now), tuple(now.index(axis) for axis in order)
+
+
+def _moved(
+    op: Operation,
+    ctx: KernelContext,
+    panel: Panel,
+    factors: tuple[int, ...],
+    order: tuple[int, ...],
+    columns: int,
+) -> Panel:
+    """A rearrangement whose last factor stays last; nothing if it moves nothing."""
+    if order == tuple(range(len(order))) and panel.columns == columns:
+        return panel
+    return _Rearrangement.of(op, ctx, panel, factors, order, columns).run()
 
 
 def _common_factors(
@@ -116,10 +159,15 @@ class _Rearrangement:
     outer: tuple[_Factor, ...]
 
     @staticmethod
-    def of(op: Operation, ctx: KernelContext, factors: Sequence[int], order: Sequence[int]) -> _Rearrangement:
+    def of(
+        op: Operation,
+        ctx: KernelContext,
+        source: Panel,
+        factors: Sequence[int],
+        order: Sequence[int],
+        columns: int,
+    ) -> _Rearrangement:
         """The factors' distances; those before the last are rows or whole multiples of the last in columns."""
-        source = packed_panel(ctx, op, ctx.panel(op.operands[0]))
-        columns = shape_of(op.results[0])[1]
         factors, order = _split_at_rows(op, factors, order, source.columns, columns)
         permuted = [factors[i] for i in order]
         outer: list[_Factor] = []
@@ -137,122 +185,67 @@ class _Rearrangement:
         return _Rearrangement(op, ctx, source, columns, factors[-1], tuple(outer))
 
     def run(self) -> Panel:
-        """Copies where parts of rows are whole column blocks, else by selecting every part."""
-        vlen = self.ctx.target.vlen
-        total = self.source.rows * self.source.columns // self.columns
-        moves = [f for f in self.outer if f.source_column or f.result_column]
-        if self.size % vlen == 0 or not moves:
-            result = self.ctx.new_panel("rearranged", total, self.columns)
-            self._copy(self.source, result, self.outer)
-            return result
-        return self._by_products(total)
+        """Copies of parts that are whole column blocks; others are moved to blocks of their own first, and back."""
+        ctx, vlen = self.ctx, self.ctx.target.vlen
+        total, pitch = self.source.rows * self.source.columns // self.columns, round_up(self.size, vlen)
+        parts = (self.source.columns // self.size, self.columns // self.size)
+        source = relaid(ctx, self.op, self.source, parts[0], pitch) if parts[0] > 1 else self.source
+        result = ctx.new_panel("rearranged", total, self.columns, parts[1], pitch if parts[1] > 1 else 0)
+        self._copy(source, result)
+        return relaid(ctx, self.op, result, 1, self.columns)
 
-    def _copy(self, source: Panel, result: Panel, factors: Sequence[_Factor]) -> None:
+    def _copy(self, source: Panel, result: Panel) -> None:
         """Loops over all factors but the one with most rows, which the copy itself runs over."""
         ctx, vlen = self.ctx, self.ctx.target.vlen
-        inner = max((f for f in factors if f.source_row and f.result_row), key=lambda f: f.size, default=None)
+        inner = max(
+            (f for f in self.outer if f.source_row and f.result_row), key=lambda f: f.size, default=None
+        )
+        blocks = ceil_div(self.size, vlen)
         at_source, at_result = Linear(), Linear()
         with ExitStack() as loops:
-            for factor in factors:
+            for factor in self.outer:
                 if factor is not inner:
                     index = loops.enter_context(ctx.builder.loop(factor.size))
-                    source_step = factor.source_row * vlen + factor.source_column // vlen * source.block
-                    result_step = factor.result_row * vlen + factor.result_column // vlen * result.block
+                    parts = (factor.source_column // self.size, factor.result_column // self.size)
+                    source_step = factor.source_row * vlen + parts[0] * blocks * source.block
+                    result_step = factor.result_row * vlen + parts[1] * blocks * result.block
                     at_source, at_result = at_source + index * source_step, at_result + index * result_step
             rows, steps = (1, (1, 1)) if inner is None else (inner.size, (inner.source_row, inner.result_row))
-            blocks = ceil_div(self.size, vlen)
             copy_rows(ctx, (source, at_source, steps[0]), (result, at_result, steps[1]), rows, blocks)
-
-    def _by_products(self, total: int) -> Panel:
-        """Part by part: its columns are selected or put in place by a product, its rows copied."""
-        ctx, vlen = self.ctx, self.ctx.target.vlen
-        moves = [f for f in self.outer if f.source_column or f.result_column]
-        rows_only = [f for f in self.outer if not (f.source_column or f.result_column)]
-        if len(moves) != 1:
-            raise refusal(
-                self.op,
-                "parts of rows move between several axes",
-                "Rearrange in two steps, with one axis moved in each.",
-            )
-        (move,) = moves
-        if move.source_column and move.result_column:
-            raise refusal(
-                self.op,
-                "parts of rows are exchanged within rows",
-                "Permute the rows of the weights before it instead, or keep these axes in order.",
-            )
-        if move.source_column:
-            result = ctx.new_panel("rearranged", total, self.columns)
-            for index in range(move.size):
-                first = index * move.source_column
-                part = selected(ctx, self.op, self.source, range(first, first + self.size))
-                self._copy_part(part, Linear(), result, Linear(index * move.result_row * vlen), rows_only)
-            return result
-        result: Panel | None = None
-        for index in range(move.size):
-            part = ctx.new_panel("part", total, self.size)
-            self._copy_part(self.source, Linear(index * move.source_row * vlen), part, Linear(), rows_only)
-            first = index * move.result_column
-            placed = spread_out(ctx, self.op, part, range(first, first + self.size), self.columns)
-            if result is None:
-                result = placed
-                continue
-            both = [rows_of(ctx, result), rows_of(ctx, placed)]
-            emit_elementwise(
-                ctx,
-                both[:1],
-                both,
-                (total, result.blocks(vlen)),
-                lambda lanes: lanes.apply("add", *lanes.inputs),
-            )
-        assert result is not None
-        return result
-
-    def _copy_part(
-        self, source: Panel, at_source: Linear, result: Panel, at_result: Linear, factors: Sequence[_Factor]
-    ) -> None:
-        """The rows of one part: those of `source` from one element on to those of `result` from another on."""
-        ctx = self.ctx
-        shifted = [
-            Panel(
-                ctx.builder.view(panel.buffer, first),
-                panel.rows,
-                1,
-                panel.columns,
-                panel.columns,
-                panel.block,
-            )
-            for panel, first in ((source, at_source), (result, at_result))
-        ]
-        _Rearrangement._copy(self, shifted[0], shifted[1], factors)
 
 
 def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
-    """One axis of a matrix or of rows [*groups, 1, columns] repeated.
+    """One axis of rows [*groups, 1, *rows, columns] repeated, or the columns.
 
     Raises:
-        CompileError: any other expansion.
+        CompileError: several axes are repeated.
     """
     result = shape_of(op.result)
     shape = (1,) * (len(result) - len(shape_of(op.input))) + shape_of(op.input)
     axes = [axis for axis, (n, m) in enumerate(zip(shape, result, strict=True)) if n != m]
     last = len(result) - 1
-    if len(axes) != 1 or axes[0] not in (last, last - 1):
+    if len(axes) != 1:
         raise refusal(
             op,
-            "a computed tensor is repeated along several axes, or not along one of the last two",
-            "Repeat along one axis at a time, the last or the one before it, or rely on broadcasting.",
+            "a computed tensor is repeated along several axes",
+            "Repeat along one axis at a time, or rely on broadcasting.",
         )
     panel = ctx.new_panel("expanded", prod(result[:-1]), result[-1])
-    vlen, groups = ctx.target.vlen, prod(result[:-2])
+    vlen, groups, rows = ctx.target.vlen, prod(result[: axes[0]]), prod(result[axes[0] + 1 : -1])
     if axes[0] == last:
         source = parts_operand(ctx, op, op.input, panel)
         emit_elementwise(ctx, [rows_of(ctx, panel)], [source], (panel.rows, panel.blocks(vlen)), _copy)
     else:
         repeated = packed_panel(ctx, op, ctx.panel(op.input))
+        times, blocks = result[axes[0]], panel.blocks(vlen)
         with ctx.builder.loop(groups) as group:
-            first = group * (result[-2] * vlen)
-            copy_rows(ctx, (repeated, group * vlen, 0), (panel, first, 1), result[-2], panel.blocks(vlen))
+            source, first = group * (rows * vlen), group * (times * rows * vlen)
+            if rows == 1:
+                copy_rows(ctx, (repeated, source, 0), (panel, first, 1), times, blocks)
+            else:
+                with ctx.builder.loop(times) as time:
+                    place = first + time * (rows * vlen)
+                    copy_rows(ctx, (repeated, source, 1), (panel, place, 1), rows, blocks)
     ctx.set(op.result, panel)
 
 

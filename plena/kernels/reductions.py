@@ -12,11 +12,11 @@ from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import like
 from plena.kernels.parts import Parts, first_lanes, parts_of
-from plena.kernels.selection import require_finite
 from plena.kernels.tensors import Panel, Scalars
 from plena.machine.scalar_codes import BF16_MAX
 
@@ -34,13 +34,13 @@ def lower_reduce(op: Operation, ctx: KernelContext) -> None:
 def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
     """One word per row and part. Parts that share a column block are reduced under their masks."""
     source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
-    parts = parts_of(ctx, op, source, groups)
     if not few(ctx, source.rows, groups):
         raise refusal(
             op,
             f"{source.rows} x {groups} results are too many for FP SRAM",
             "Use a smaller batch or sequence, or a target with more FP SRAM.",
         )
+    source, parts = parts_of(ctx, op, source, groups)
     scalars = new_scalars(ctx, source.rows, groups)
     maximum = kind == "max"
     undefined = maximum and ctx.undefined.may_be_nan(op.input)

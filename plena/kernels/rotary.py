@@ -13,11 +13,13 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
 from plena.host.view import Array, Expand, Reshape
-from plena.integers import ceil_div
+from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.finite_operands import require_finite
+from plena.kernels.head_layout import wanted_layout
+from plena.kernels.lane_moves import relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
-from plena.kernels.operands import destination
-from plena.kernels.selection import require_finite
+from plena.kernels.operands import destination, like
 from plena.kernels.tensors import Panel
 from plena.kernels.turning import turned
 from plena.kernels.wider_tables import continued
@@ -50,37 +52,30 @@ class Rotation:
 
 @kernel_for(RotaryOp)
 def lower_rotary(op: Operation, ctx: KernelContext) -> None:
-    """Halves that are whole column blocks cost nothing but addresses; otherwise a product turns the lanes."""
+    """Halves that are whole column blocks cost nothing but addresses; otherwise products turn the lanes."""
     assert isinstance(op, RotaryOp)
-    source, heads, vlen = ctx.panel(op.input), op.heads.value.data, ctx.target.vlen
-    if not source.is_packed and source.groups != heads:
-        raise refusal(
-            op,
-            "the columns of the heads do not lie together",
-            "Rotate queries and keys before other operations rearrange their heads.",
-        )
-    pitch = source.lanes // heads
-    if vlen % pitch and pitch % vlen:
-        raise refusal(
-            op,
-            f"heads {pitch} lanes apart do not fit rows of {vlen} lanes",
-            f"Use a head size that divides or is a multiple of {vlen}, the lanes of a row (VLEN).",
-        )
+    given, heads, vlen = ctx.panel(op.input), op.heads.value.data, ctx.target.vlen
+    source = _heads_in_rows(ctx, op, given)
     period, width = shape_of(op.cos)
-    result = destination(ctx, op, "rotary", op.input)
-    rotation = Rotation(op, source, result, heads, op.head_dim, pitch, width, period)
+    result = source if source.buffer != given.buffer else destination(ctx, op, "rotary", op.input)
+    rotation = Rotation(op, source, result, heads, op.head_dim, source.lanes // heads, width, period)
     if not rotation.interleaved and (width // 2) % vlen == 0:
         _by_halves(rotation, ctx)
-    elif rotation.interleaved or width <= vlen:
+    else:
         require_finite(ctx, op, "turning heads")
         _by_lanes(rotation, ctx)
-    else:
-        raise refusal(
-            op,
-            f"halves of {width // 2} features are no whole rows of {vlen} lanes",
-            f"Rotate at most {vlen} features of a head, or a multiple of {2 * vlen}.",
-        )
     ctx.set(op.result, result)
+
+
+def _heads_in_rows(ctx: KernelContext, op: RotaryOp, panel: Panel) -> Panel:
+    """The panel with heads that share rows evenly or begin rows of their own, in the lanes that an attention wants."""
+    heads, vlen, size = op.heads.value.data, ctx.target.vlen, op.head_dim
+    pitch = panel.lanes // heads
+    if (panel.is_packed or panel.groups == heads) and (vlen % pitch == 0 or pitch % vlen == 0):
+        return panel
+    wanted = wanted_layout(op.result, ctx.target)
+    pitch = wanted.pitch if wanted is not None and wanted.groups == heads else round_up(size, vlen)
+    return relaid(ctx, op, panel, heads, pitch)
 
 
 def _table(rotation: Rotation, ctx: KernelContext, value: SSAValue, width: int, rest: float) -> Panel:
@@ -105,11 +100,20 @@ def _table(rotation: Rotation, ctx: KernelContext, value: SSAValue, width: int, 
 
 
 def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
-    """A product with a tile that exchanges the lanes, one pass that multiplies and adds."""
+    """Products that exchange the lanes, one pass that multiplies and adds.
+
+    Lanes stay in their column block, or halves exchange lanes of several, head by head.
+    """
     vlen, builder = ctx.target.vlen, ctx.builder
     source, result, pitch = rotation.source, rotation.result, rotation.pitch
-    name = f"{rotation.op.style.data}_{min(pitch, vlen)}_{rotation.width}"
-    other = turned(ctx, f"rotate_{name}", source, _exchange(rotation, vlen))
+    within = rotation.interleaved or rotation.width <= vlen
+    name = f"rotate_{rotation.op.style.data}_{min(pitch, vlen) if within else pitch}_{rotation.width}"
+    if within:
+        other = turned(ctx, name, source, _exchange(rotation, vlen))
+    else:
+        panel = like(ctx, "turned", source)
+        times_band(ctx, name, source, panel, _exchange(rotation, pitch), rotation.heads)
+        other = panel.buffer
     cos = _table(rotation, ctx, rotation.op.cos, pitch, 1.0)
     sin = _table(rotation, ctx, rotation.op.sin, pitch, 0.0)
     per_head = ceil_div(pitch, vlen)
@@ -134,12 +138,13 @@ def _view(ctx: KernelContext, panel: Panel, row: Linear, block: Linear) -> Panel
     return PanelRows(buffer, ctx.target.vlen, panel.block)
 
 
-def _exchange(rotation: Rotation, vlen: int) -> Array:
-    """The matrix [VLEN, VLEN] with x @ matrix = rotate(x) for every head of a row; lanes that do not turn become 0."""
-    matrix = np.zeros((vlen, vlen), np.float32)
-    pitch = min(rotation.pitch, vlen)
-    for head in range(0, vlen, pitch):
-        for lane in range(min(rotation.width, vlen)):
+def _exchange(rotation: Rotation, lanes: int) -> Array:
+    """The matrix [lanes, lanes] with x @ matrix = rotate(x) for every head in so many lanes; those of a head that do
+    not turn become 0."""
+    matrix = np.zeros((lanes, lanes), np.float32)
+    pitch = min(rotation.pitch, lanes)
+    for head in range(0, lanes, pitch):
+        for lane in range(min(rotation.width, lanes)):
             if rotation.interleaved:
                 source, sign = lane ^ 1, 1.0 if lane % 2 else -1.0
             else:

@@ -8,10 +8,10 @@ import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.plena import AttentionOp, ParameterOp
-from plena.dialects.refusals import place_of, refusal
+from plena.dialects.plena import ParameterOp
 from plena.host.view import Array
 from plena.kernels.context import KernelContext
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.linear import Layer, lower_layers
 from plena.kernels.tensors import Panel, TensorLocation
 
@@ -21,28 +21,6 @@ def value_at(ctx: KernelContext, location: TensorLocation, rows: int, columns: i
     value = ParameterOp(SymbolRefAttr("temporary"), (rows, columns)).result
     ctx.set(value, location)
     return value
-
-
-def require_finite(ctx: KernelContext, op: Operation, doing: str, *, between_rows: bool = False) -> None:
-    """Refuses operands that may hold NaN or infinity in some elements of a row, for kernels that multiply by 0 what
-    they leave out; with `between_rows` in any element, for those that subtract rows from each other.
-
-    Raises:
-        CompileError: there is one.
-    """
-    for operand in op.operands:
-        found = ctx.undefined.of(operand) if between_rows else ctx.undefined.in_rows_of(operand)
-        for source in sorted(found, key=lambda source: source.name):
-            if isinstance(source, AttentionOp):
-                continue
-            place = place_of(source)
-            made = f"of {source.name}{f' at {place}' if place else ''}"
-            raise refusal(
-                op,
-                f"{doing} of a tensor with infinities or NaN, {made}, has no kernel",
-                "Do it before what makes them, or keep that finite: fill in a number such as -1e9, divide by "
-                "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)).",
-            )
 
 
 def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, matrix: Array) -> Panel:

@@ -1,4 +1,4 @@
-"""Weights of linear layers on their way from HBM to matrix SRAM, tile by tile."""
+"""Right operands of products on their way from HBM to matrix SRAM, tile by tile: weights, and what a program stored."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import LoadTilesOp
+from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp, PanelRows
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 
 
 @dataclass(frozen=True)
 class WeightStream:
-    """The weight tiles of one layer: how many of the reduction and of the output, and their distances in HBM."""
+    """The tiles of one right operand: how many of the reduction and of the output, and their distances in HBM.
+
+    `kv` says that they have the type of keys and values, `transposed` that a tile holds columns of the output as rows.
+    """
 
     weight: SSAValue
     k_tiles: int
     n_tiles: int
     tile_bytes: int
+    row_bytes: int
+    kv: int = 0
+    transposed: int = 1
 
     @staticmethod
     def of(weight: SSAValue, x: Panel, result: Panel, ctx: KernelContext) -> WeightStream:
+        """The tiles of a linear layer: those of one column block of the output lie one behind the other."""
         target = ctx.target
-        unit = ctx.element_bytes("HBM_M_WEIGHT_TYPE")
-        return WeightStream(weight, x.blocks(target.vlen), result.blocks(target.vlen), target.tile * unit)
-
-    @property
-    def row_bytes(self) -> int:
-        """HBM bytes of the tiles of one column block of the output."""
-        return self.k_tiles * self.tile_bytes
+        tile_bytes = target.tile * ctx.element_bytes("HBM_M_WEIGHT_TYPE")
+        k_tiles = x.blocks(target.vlen)
+        return WeightStream(weight, k_tiles, result.blocks(target.vlen), tile_bytes, k_tiles * tile_bytes)
 
     def load(self, ctx: KernelContext, dst: SSAValue, offset: Linear, tiles: int) -> None:
-        """Brings consecutive tiles, the first `offset` bytes behind the beginning, into matrix SRAM."""
+        """Brings tiles of the reduction, the first `offset` bytes behind the beginning, into matrix SRAM."""
         with ctx.builder.step("load weights"):
             ctx.builder.insert(
                 LoadTilesOp(
@@ -45,6 +49,7 @@ class WeightStream:
                     dst_inner=ctx.target.tile,
                     src_outer=0,
                     src_inner=self.tile_bytes,
+                    kv=self.kv,
                 )
             )
 
@@ -53,3 +58,126 @@ def resident_tiles(ctx: KernelContext) -> int:
     """Tiles of matrix SRAM that a weight buffer may fill: packing tiles and the surplus of a prefetch taken off."""
     prefetch = ctx.target.m_prefetch_tiles
     return ctx.target.matrix_tiles - len(ctx.constant_tiles) * prefetch - (prefetch - 1)
+
+
+def rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
+    """Rows whose products with one column block stay below the watchdog, scalar instructions included."""
+    target = ctx.target
+    per_row_block = target.mlen // target.blen * (4 * k_tiles + 6)
+    return min(rows, max(1, target.max_loop_instructions * 9 // 10 // per_row_block) * target.blen)
+
+
+class BlockProducts:
+    """Products in the M_MM schedule, a column block of the output at a time, at most `rows` rows.
+
+    A reduction that matrix SRAM cannot hold is split, each part rounded to bf16 and added: the report says so.
+    """
+
+    def __init__(self, stream: WeightStream, rows: int, ctx: KernelContext) -> None:
+        target, builder = ctx.target, ctx.builder
+        self.stream, self.ctx = stream, ctx
+        self.parts = ceil_div(stream.k_tiles, max(1, resident_tiles(ctx)))
+        self.held = ceil_div(stream.k_tiles, self.parts)
+        size = (self.held + target.m_prefetch_tiles - 1) * target.tile
+        self.tiles = builder.buffer("weight_tiles", "matrix", size)
+        self.partial = (
+            builder.buffer("partial_sums", "vector", rows * target.vlen) if self.parts > 1 else None
+        )
+        if self.parts > 1:
+            ctx.decisions.append(
+                f"a reduction over {stream.k_tiles} tiles is split in {self.parts}: partial sums round to bf16"
+            )
+
+    def multiply(self, out: SSAValue, x: tuple[SSAValue, Linear, int], offset: Linear, rows: int) -> None:
+        """`rows` rows of a column block at `out` from x (buffer, first element, elements between column blocks).
+
+        The block's tiles begin `offset` bytes behind the beginning of the stream.
+        """
+        target, builder, stream = self.ctx.target, self.ctx.builder, self.stream
+        buffer, first, x_block = x
+        for part in range(self.parts):
+            done = part * self.held
+            k_tiles = min(self.held, stream.k_tiles - done)
+            stream.load(self.ctx, self.tiles, offset + done * stream.tile_bytes, k_tiles)
+            written = out if part == 0 or self.partial is None else self.partial
+            with builder.step("product"):
+                builder.insert(
+                    MatmulOp(
+                        out=written,
+                        x=builder.view(buffer, first + done * x_block),
+                        w=self.tiles,
+                        rows=rows,
+                        k_tiles=k_tiles,
+                        columns=target.mlen,
+                        transposed=stream.transposed,
+                        x_block=x_block,
+                        w_k=target.tile,
+                        w_n=0,
+                        out_block=0,
+                    )
+                )
+                if written is self.partial:
+                    self._accumulate(out, written, rows)
+
+    def _accumulate(self, out: SSAValue, partial: SSAValue, rows: int) -> None:
+        vlen = self.ctx.target.vlen
+        self.ctx.builder.map(
+            "add",
+            PanelRows(out, vlen, 0),
+            PanelRows(out, vlen, 0),
+            PanelRows(partial, vlen, 0),
+            size=(rows, 1),
+        )
+
+
+class GroupProducts:
+    """Products in the broadcast schedule: a column block of the output for BROADCAST row blocks at a time.
+
+    A reduction that matrix SRAM cannot hold is streamed tile by tile: the accumulator survives the loads.
+    """
+
+    def __init__(self, stream: WeightStream, x_block: int, ctx: KernelContext) -> None:
+        target = ctx.target
+        self.stream, self.x_block, self.ctx = stream, x_block, ctx
+        spare = target.m_prefetch_tiles - 1
+        reserved = len(ctx.constant_tiles) * target.m_prefetch_tiles
+        self.resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
+        held = stream.k_tiles if self.resident else 1
+        self.tiles = ctx.builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
+
+    def load(self, offset: Linear) -> None:
+        """Brings in the tiles of a column block that begin `offset` bytes behind the beginning, if all fit."""
+        if self.resident:
+            self.stream.load(self.ctx, self.tiles, offset, self.stream.k_tiles)
+
+    def multiply(self, out: SSAValue, x: tuple[SSAValue, Linear], offset: Linear) -> None:
+        """A group of row blocks, packed, from element `x[1]` of `x[0]` on, times the tiles of a column block."""
+        if self.resident:
+            self._product(out, x, Linear(0), self.stream.k_tiles, partial=0)
+            return
+        with self.ctx.builder.loop(self.stream.k_tiles) as k:
+            self.stream.load(self.ctx, self.tiles, offset + k * self.stream.tile_bytes, 1)
+            self._product(out, x, k, 1, partial=1)
+        self._product(out, x, Linear(0), 0, partial=0)
+
+    def _product(
+        self, out: SSAValue, x: tuple[SSAValue, Linear], k: Linear, k_tiles: int, partial: int
+    ) -> None:
+        builder = self.ctx.builder
+        with builder.step("product"):
+            builder.insert(
+                BroadcastMatmulOp(
+                    out=out,
+                    x=builder.view(x[0], x[1] + k * self.x_block),
+                    w=self.tiles,
+                    k_tiles=k_tiles,
+                    slices=0,
+                    n_tiles=1,
+                    transposed=self.stream.transposed,
+                    x_block=self.x_block,
+                    w_k=self.ctx.target.tile,
+                    w_n=0,
+                    out_block=0,
+                    partial=partial,
+                )
+            )

@@ -14,6 +14,7 @@ TENSOR_PIPELINE: tuple[str, ...] = (
     "canonicalize-layouts",
     "sink-layouts",
     "merge-duplicates",
+    "widen-products",
     "fold-staging",
     "widen-rotary",
     "split-projections",

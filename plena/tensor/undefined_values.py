@@ -71,18 +71,27 @@ class Undefined:
 
     @property
     def reaching_keys(self) -> Sources:
-        """The operations whose NaN or infinity a key or value of some attention may hold."""
-        readers = {
-            use.operation
-            for value in self.sources
-            for use in value.uses
-            if isinstance(use.operation, plena.AttentionOp)
-        }
+        """The operations whose NaN or infinity something may hold that a program stores to read it back as a matrix.
+
+        Keys and values of attention, right operands of products, what is transposed.
+        """
         found: Sources = frozenset()
-        for op in readers:
-            assert isinstance(op, plena.AttentionOp)
-            found |= self.of(op.key) | self.of(op.value)
+        for value in self.sources:
+            if any(_is_stored(use.operation, use.index) for use in value.uses):
+                found |= self.of(value)
         return found
+
+
+def _is_stored(reader: Operation, index: int) -> bool:
+    match reader:
+        case plena.AttentionOp():
+            return index in (1, 2)
+        case plena.MatmulOp():
+            return index == 1
+        case plena.RearrangeOp():
+            return reader.order.get_values()[-1] != len(reader.order) - 1
+        case _:
+            return False
 
 
 def makes_undefined_rows(op: Operation) -> bool:

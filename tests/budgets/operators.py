@@ -69,6 +69,23 @@ def rotated(x: Tensor, rotation: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + rotation * sin
 
 
+def computed_product(x: Tensor, y: Tensor) -> Tensor:
+    """The right operand goes through HBM to matrix SRAM."""
+    return x @ torch.relu(y)
+
+
+class Transposed(nn.Module):
+    """A layer of features, then one of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 64, bias=False)
+        self.second = nn.Linear(64, 64, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).mT)
+
+
 CASES: dict[str, Case] = {
     "linear 64x384 to 384": Case(partial(linear, 64, 384, 384)),
     "linear 64x384 to 384, mm": Case(partial(linear, 64, 384, 384), {"matmul": "mm"}),
@@ -77,6 +94,11 @@ CASES: dict[str, Case] = {
     "linear 64x2048 to 2048": Case(partial(linear, 64, 2048, 2048)),
     "linear 64x2048 to 2048, mm": Case(partial(linear, 64, 2048, 2048), {"matmul": "mm"}),
     "linear 64x384 to 49152": Case(partial(linear, 64, 384, 49152)),
+    "product of two computed 64x64x64": Case(of_function(computed_product, (64, 64), (64, 64))),
+    "product of two computed 64x64x64, mm": Case(
+        of_function(computed_product, (64, 64), (64, 64)), {"matmul": "mm"}
+    ),
+    "transposed 64x64 between layers": Case(of_module(Transposed, (64, 64))),
     "SwiGLU 64x384x1408": Case(of_module(partial(GatedMlp, 384, 1408), (64, 384))),
     "RMSNorm 64x384": Case(of_module(partial(nn.RMSNorm, 384, eps=1e-5), (64, 384))),
     "RMSNorm 64x384, no gain": Case(

@@ -28,9 +28,7 @@ REFUSALS = (
     "watchdog",
     "addressable",
     "words of FP SRAM",
-    "computed keys and values need",
-    "no kernel for plena.matmul",
-    "heads with gaps between them",
+    "to be HBM_M_KV_TYPE",
 )
 """Parts of the messages of a compiler that cannot serve a machine this small, or one without a format that stores and
 loads keys (tests.hunt.machines draws the formats apart), and of the kernels that are still missing."""

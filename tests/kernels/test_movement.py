@@ -56,11 +56,6 @@ def test_movements(name: str, mlen: int) -> None:
     check(AfterLinear(MOVEMENTS[name]), torch.randn(2, 10, 64), target=MACHINES[mlen], error=0.008)
 
 
-def test_rows_for_columns_is_refused() -> None:
-    with pytest.raises(PlenaError, match="rows and columns"):
-        check(AfterLinear(lambda y: torch.softmax(y.transpose(1, 2), -1)), torch.randn(2, 10, 64))
-
-
 @tiles
 def test_a_class_token_and_positions(mlen: int) -> None:
     class Tokens(nn.Module):

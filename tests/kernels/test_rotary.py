@@ -57,11 +57,23 @@ def test_parts_of_heads(size: int, width: int, mlen: int) -> None:
     check(Rotary(9, 4, size, width), torch.randn(1, 9, 4 * size), target=MACHINES[mlen])
 
 
+@tiles
+@pytest.mark.parametrize(
+    ("size", "width"),
+    [(72, 72), (80, 80), (96, 96), (100, 100), (112, 112), (160, 160), (192, 192), (128, 96)],
+)
+def test_halves_that_are_no_whole_rows(size: int, width: int, mlen: int) -> None:
+    """Heads of Phi-3-mini (96), Phi-4-mini (96 of 128), OpenLLaMA (100) and others: lanes of several blocks turn."""
+    torch.manual_seed(4)
+    check(Rotary(9, 3, size, width), torch.randn(1, 9, 3 * size), target=MACHINES[mlen])
+
+
+@pytest.mark.parametrize("size", [64, 80])
 @pytest.mark.parametrize("matmul", ["mm", "broadcast"])
-def test_schedules(matmul: str) -> None:
+def test_schedules(matmul: str, size: int) -> None:
     """The rotation is exact in both."""
     torch.manual_seed(2)
-    check(Rotary(70, 3, 64), torch.randn(1, 70, 192), matmul=matmul)
+    check(Rotary(70, 3, size), torch.randn(1, 70, 3 * size), matmul=matmul)
 
 
 def test_what_is_turned_is_read_later() -> None:
@@ -89,7 +101,7 @@ def test_halves_of_whole_blocks_need_no_product() -> None:
 
 @settings(max_examples=10)
 @given(
-    st.integers(1, 3), st.integers(1, 40), st.integers(1, 5), st.sampled_from([16, 32, 64, 128]), st.booleans(),
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 5), st.sampled_from([16, 20, 32, 64, 72, 128]), st.booleans(),
     st.sampled_from([16, 32, 64]), st.integers(0, 99),
 )  # fmt: skip
 def test_any_shape(

@@ -108,35 +108,100 @@ def _verify_linear(
 
 @irdl_op_definition
 class MatmulOp(PlenaOp):
-    """Products of computed matrices: for each of `batch` row groups, lhs [M, K] times rhs [K, N]: [batch*M,
-    N].
+    """Products of computed matrices: for each head of each of `batch` samples lhs [M, K] times rhs [K, N].
 
-    lhs is [batch*M, K]; rhs [batch*K, N], or [batch*N, K] with `transpose_rhs`.
+    Heads lie one below the other: lhs [batch*heads*M, K], rhs [batch*heads*K, N] or with `transpose_rhs`
+    [batch*heads*N, K], result [batch*heads*M, N]. Those of a tensor that is `wide` lie side by side instead: lhs
+    [batch*M, heads*K], rhs [batch*K, heads*N] or [batch*N, heads*K], result [batch*M, heads*N]. A right operand of
+    fewer heads, `rhs_heads`, serves several: head h reads head h // (heads // rhs_heads).
     """
 
     name = "plena.matmul"
     lhs = operand_def(TensorType)
     rhs = operand_def(TensorType)
     batch = prop_def(IntegerAttr[I64])
+    heads = prop_def(IntegerAttr[I64], default_value=integer(1))
+    rhs_heads = opt_prop_def(IntegerAttr[I64])
     transpose_rhs = prop_def(BoolAttr, default_value=BoolAttr.from_bool(False))
+    wide_lhs = opt_prop_def(UnitAttr)
+    wide_rhs = opt_prop_def(UnitAttr)
+    wide_result = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     assembly_format = "$lhs `,` $rhs attr-dict `:` functional-type(operands, results)"
 
-    def __init__(self, lhs: SSAValue, rhs: SSAValue, batch: int = 1, transpose_rhs: bool = False) -> None:
-        columns = shape_of(rhs)[0] // batch if transpose_rhs else shape_of(rhs)[1]
+    def __init__(
+        self,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        batch: int = 1,
+        transpose_rhs: bool = False,
+        *,
+        heads: int = 1,
+        rhs_heads: int = 0,
+        wide: Sequence[str] = (),
+    ) -> None:
+        """`wide` names the tensors with heads side by side, "lhs", "rhs", "result"; `rhs_heads` 0 means all."""
+        own = rhs_heads or heads
+        rows, columns = _per_head(shape_of(rhs), batch, own, "rhs" in wide)
+        columns = rows if transpose_rhs else columns
+        rows = _per_head(shape_of(lhs), batch, heads, "lhs" in wide)[0]
+        shape = (batch * rows, heads * columns) if "result" in wide else (batch * heads * rows, columns)
         super().__init__(
             operands=[lhs, rhs],
-            properties={"batch": integer(batch), "transpose_rhs": BoolAttr.from_bool(transpose_rhs)},
-            result_types=[real(shape_of(lhs)[0], columns)],
+            properties={
+                "batch": integer(batch),
+                "heads": integer(heads),
+                "rhs_heads": None if own == heads else integer(own),
+                "transpose_rhs": BoolAttr.from_bool(transpose_rhs),
+                **{f"wide_{name}": UnitAttr() if name in wide else None for name in ("lhs", "rhs", "result")},
+            },
+            result_types=[real(*shape)],
         )
 
+    @property
+    def wide(self) -> tuple[str, ...]:
+        """The tensors whose heads lie side by side, of "lhs", "rhs", "result"."""
+        flags = {"lhs": self.wide_lhs, "rhs": self.wide_rhs, "result": self.wide_result}
+        return tuple(name for name, flag in flags.items() if flag is not None)
+
+    @property
+    def head_counts(self) -> tuple[int, int]:
+        """Heads of lhs and of rhs."""
+        heads = self.heads.value.data
+        return heads, heads if self.rhs_heads is None else self.rhs_heads.value.data
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """M, K, N of one product."""
+        batch, (heads, own) = self.batch.value.data, self.head_counts
+        m, k = _per_head(shape_of(self.lhs), batch, heads, self.wide_lhs is not None)
+        rows, columns = _per_head(shape_of(self.rhs), batch, own, self.wide_rhs is not None)
+        return m, k, rows if self.transpose_rhs.value.data else columns
+
     def verify_(self) -> None:
-        a, b, batch = shape_of(self.lhs), shape_of(self.rhs), self.batch.value.data
+        a, b, batch, (heads, own) = (
+            shape_of(self.lhs),
+            shape_of(self.rhs),
+            self.batch.value.data,
+            self.head_counts,
+        )
         self.require(len(a) == 2 and len(b) == 2, "operands must have two axes")
-        self.require(batch > 0 and a[0] % batch == 0 and b[0] % batch == 0, "rows must divide by batch")
-        inner, columns = (b[1], b[0] // batch) if self.transpose_rhs.value.data else (b[0] // batch, b[1])
-        self.require(a[1] == inner, f"lhs has {a[1]} columns, rhs expects {inner}")
-        self.require(shape_of(self.result) == (a[0], columns), "the result's shape is wrong")
+        self.require(min(batch, heads, own) > 0 and heads % own == 0, "heads of rhs must divide those of lhs")
+        for shape, count, wide in ((a, heads, self.wide_lhs), (b, own, self.wide_rhs)):
+            rows, columns = (batch, count) if wide is not None else (batch * count, 1)
+            self.require(shape[0] % rows == 0 and shape[1] % columns == 0, "rows must divide by batch")
+        m, k, n = self.sizes
+        rows, columns = _per_head(b, batch, own, self.wide_rhs is not None)
+        inner = columns if self.transpose_rhs.value.data else rows
+        self.require(k == inner, f"lhs has {k} columns, rhs expects {inner}")
+        wide = self.wide_result is not None
+        expected = (batch * m, heads * n) if wide else (batch * heads * m, n)
+        self.require(shape_of(self.result) == expected, "the result's shape is wrong")
+
+
+def _per_head(shape: tuple[int, ...], batch: int, heads: int, wide: bool) -> tuple[int, int]:
+    """Rows and columns of one head of a tensor."""
+    return (shape[0] // batch, shape[1] // heads) if wide else (shape[0] // (batch * heads), shape[1])
 
 
 @irdl_op_definition

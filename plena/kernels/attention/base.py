@@ -27,7 +27,8 @@ from plena.kernels.attention.sections import (
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext
 from plena.kernels.head_layout import heads_per_block, is_only_returned
-from plena.kernels.key_value import KeyValueShape, Tiles, key_value_tiles, load_key_value_tiles
+from plena.kernels.key_value import KeyValueShape, key_value_tiles, load_key_value_tiles
+from plena.kernels.stored_operands import Tiles
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,16 @@ from plena.kernels.attention.sections import (
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
-from plena.kernels.head_layout import HeadLayout, heads_per_block, is_only_returned, require_layout
+from plena.kernels.head_layout import heads_per_block, is_only_returned
 from plena.kernels.key_value import (
     KeyValueShape,
-    Tiles,
     key_value_tiles,
     load_key_value_tiles,
     separated_value_tiles,
 )
 from plena.kernels.operands import is_last_use, like
 from plena.kernels.packing import PACKING_FACTOR, define_rows, define_tail, packing_tile
+from plena.kernels.stored_operands import Tiles
 from plena.kernels.tensors import Panel
 from plena.machine.target import Target
 
@@ -122,7 +122,6 @@ class BroadcastAttention:
                 self._scale(panel, panel, rest)
             return panel, PACKING_FACTOR
         panel = ctx.panel(self.op.query)
-        require_layout(self.op, panel, HeadLayout(shape.heads, pitch))
         if rest != 1.0 and not self._may_overwrite(panel):
             panel = like(ctx, "scaled_queries", panel)
         define_tail(ctx, panel, self._read_rows)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from xdsl.ir import Operation
 
 from plena.dialects.plena import AttentionOp
-from plena.dialects.refusals import place_of, refusal
 from plena.integers import ceil_div, round_up
 from plena.kernels.attention.broadcast import BroadcastAttention, broadcast_fits, longest_filling
 from plena.kernels.attention.online import OnlineAttention
+from plena.kernels.attention.operands import heads_in_place
 from plena.kernels.attention.residency import rows_fit
 from plena.kernels.attention.rows import RowsAttention
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.stored_operands import require_storable
 
 
 @kernel_for(AttentionOp)
 def lower_attention(op: Operation, ctx: KernelContext) -> None:
     """The broadcast schedule where it pays and rows fit; else whole rows whenever matrix SRAM holds one reduction."""
     assert isinstance(op, AttentionOp)
-    _require_finite_keys(op, ctx)
+    require_storable(op, ctx, op.key, op.value)
     shape = AttentionShape.of(op)
     target, schedule = ctx.target, ctx.schedule
     product = _product_shape(shape, target.mlen)
@@ -31,33 +32,15 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
     ctx.decide(op, product, broadcast)
     ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
-    kernel = form(op, shape, ctx)
-    kernel.run()
+    with heads_in_place(op, shape, ctx):
+        kernel = form(op, shape, ctx)
+        kernel.run()
     if schedule.parts > 1:
         ctx.decisions.append(
             f"attention: loops over heads are expanded {schedule.parts} times for the watchdog"
         )
     ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
-
-
-def _require_finite_keys(op: AttentionOp, ctx: KernelContext) -> None:
-    """Keys and values that may hold NaN or infinity would be finite numbers once they are stored; those of queries
-    without a key are refused when a mask is staged that makes such a query.
-
-    Raises:
-        CompileError: they may, whatever the masks.
-    """
-    for source in sorted(ctx.undefined.of(op.key) | ctx.undefined.of(op.value), key=lambda s: s.name):
-        if isinstance(source, AttentionOp):
-            continue
-        place = place_of(source)
-        raise refusal(
-            op,
-            f"keys or values that may hold infinity or NaN, of {source.name}{f' at {place}' if place else ''}, have no "
-            "kernel: they are stored in a number format without them",
-            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6) or torch.sqrt(x.clamp(min=0)).",
-        )
 
 
 def _mm_form(shape: AttentionShape, ctx: KernelContext) -> type[RowsAttention] | type[OnlineAttention]:

@@ -14,9 +14,9 @@ from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, lane_masks
-from plena.kernels.head_layout import HeadLayout, head_pitch, heads_per_block, require_layout
+from plena.kernels.finite_operands import require_finite
+from plena.kernels.head_layout import heads_per_block
 from plena.kernels.packing import define_rows, define_tail
-from plena.kernels.selection import require_finite
 from plena.kernels.tensors import HostTensor, Panel
 
 
@@ -42,8 +42,6 @@ def queries_of(op: AttentionOp, shape: AttentionShape, tiling: Tiling, ctx: Kern
     if tensor is not None:
         return StagedQueries(tensor, shape, tiling, ctx)
     panel = ctx.panel(op.query)
-    wanted = HeadLayout(shape.heads, head_pitch(shape, shape.head_dim, ctx.target))
-    require_layout(op, panel, wanted)
     return ComputedQueries(op, panel, shape, tiling, ctx)
 
 

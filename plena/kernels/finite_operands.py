@@ -1,0 +1,42 @@
+"""What kernels that multiply by 0 what they leave out must not be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.plena import AttentionOp
+from plena.dialects.refusals import place_of, refusal
+from plena.kernels.context import KernelContext
+
+
+def require_finite(
+    ctx: KernelContext,
+    op: Operation,
+    doing: str,
+    *,
+    between_rows: bool = False,
+    of: Sequence[SSAValue] = (),
+) -> None:
+    """Refuses operands that may hold NaN or infinity in some elements of a row, for kernels that multiply by 0 what
+    they leave out; with `between_rows` in any element, for those that subtract rows from each other.
+
+    Only those named by `of`, if any are.
+
+    Raises:
+        CompileError: there is one.
+    """
+    for operand in of or op.operands:
+        found = ctx.undefined.of(operand) if between_rows else ctx.undefined.in_rows_of(operand)
+        for source in sorted(found, key=lambda source: source.name):
+            if isinstance(source, AttentionOp):
+                continue
+            place = place_of(source)
+            made = f"of {source.name}{f' at {place}' if place else ''}"
+            raise refusal(
+                op,
+                f"{doing} of a tensor with infinities or NaN, {made}, has no kernel",
+                "Do it before what makes them, or keep that finite: fill in a number such as -1e9, divide by "
+                "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)).",
+            )

@@ -1,0 +1,149 @@
+"""Moving the columns of computed matrices to other lanes: products with bands of constant tiles, which are exact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import gcd, lcm
+
+import numpy as np
+from xdsl.dialects.builtin import SymbolRefAttr
+from xdsl.ir import Operation
+
+from plena.dialects.plena import ParameterOp
+from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp
+from plena.host.view import Array
+from plena.integers import ceil_div
+from plena.kernels.context import KernelContext
+from plena.kernels.finite_operands import require_finite
+from plena.kernels.packing import pack_panel
+from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.tensors import Panel
+
+
+def relaid(ctx: KernelContext, op: Operation, panel: Panel, groups: int, pitch: int) -> Panel:
+    """The columns of a panel as `groups` groups `pitch` lanes apart, zeros between them; itself if they lie so.
+
+    Columns and lanes of both layouts repeat after a number of whole column blocks: one such period is a band of
+    tiles, and all periods are one loop.
+
+    Raises:
+        CompileError: the model puts infinities into the panel, and 0 times infinity is NaN.
+    """
+    vlen, size = ctx.target.vlen, panel.columns // groups
+    if (panel.groups, panel.group_pitch) == (groups, pitch):
+        return panel
+    if panel.is_packed and size == pitch:
+        return replace(panel, groups=groups, group_columns=size, group_pitch=size)
+    moved = [value for value in op.operands if ctx.locations.get(value) is panel]
+    require_finite(ctx, op, "moving the columns", of=moved)
+    result = ctx.new_panel("relaid", panel.rows, panel.columns, groups, pitch)
+    own = (1, 1) if panel.is_packed else (panel.group_columns, panel.group_pitch)
+    wanted = (1, 1) if result.is_packed else (size, pitch)
+    columns = lcm(own[0], wanted[0])
+    advance = [columns // width * step for width, step in (own, wanted)]
+    columns *= lcm(*(vlen // gcd(vlen, lanes) for lanes in advance))
+    times, rest = divmod(panel.columns, columns)
+    done = 0
+    for count, width in ((times, columns), (1, rest)):
+        if count and width:
+            lanes = [[n // w * step + n % w for n in range(width)] for w, step in (own, wanted)]
+            matrix = np.zeros([ceil_div(max(side) + 1, vlen) * vlen for side in lanes], np.float32)
+            matrix[lanes[0], lanes[1]] = 1.0
+            name = "move_{}_{}_to_{}_{}_of_{}".format(*own, *wanted, width)
+            first = [done // w * step // vlen for w, step in (own, wanted)]
+            times_band(ctx, name, panel, result, matrix, count, (first[0], first[1]))
+            done += count * width
+    return result
+
+
+def times_band(
+    ctx: KernelContext,
+    name: str,
+    source: Panel,
+    result: Panel,
+    matrix: Array,
+    times: int,
+    first: tuple[int, int] = (0, 0),
+) -> None:
+    """Column blocks of `result` = those of `source` times `matrix`, over and over: `times` stretches of blocks.
+
+    `matrix` [p * VLEN, q * VLEN] takes p column blocks to q; tiles of zeros at either end of a column of tiles are
+    left out. `first` is the first block of source and result. Entries must be exact in the weight format, equal names
+    mean equal matrices.
+    """
+    target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
+    steps = (matrix.shape[0] // vlen, matrix.shape[1] // vlen)
+    bands = [_band(matrix[:, n * vlen : (n + 1) * vlen], vlen) for n in range(steps[1])]
+    tiles = [
+        matrix[k * vlen : (k + 1) * vlen, n * vlen : (n + 1) * vlen].T
+        for n, (start, count) in enumerate(bands)
+        for k in range(start, start + count)
+    ]
+    constant = ctx.constant_rows(name, np.ascontiguousarray(np.concatenate(tiles)))
+    placed = ctx.place(name, constant, "tiled", "HBM_M_WEIGHT_TYPE", (len(tiles) * vlen, vlen))
+    tile_bytes = target.tile * ctx.element_bytes("HBM_M_WEIGHT_TYPE")
+    most = max(count for _, count in bands)
+    held = builder.buffer(f"{name}_tiles", "matrix", (most + target.m_prefetch_tiles - 1) * target.tile)
+    shape = ProductShape(source.rows, 1, times * len(tiles), times * steps[0])
+    value = ParameterOp(SymbolRefAttr("temporary"), (source.rows, source.lanes)).result
+    ctx.set(value, source)
+    packed = None
+    if prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan:
+        packed = pack_panel(ctx, value, transposed=True)
+        ctx.packed.pop((value, True))
+    with builder.step("move lanes"), builder.loop(times) as period:
+        loaded = 0
+        for n, (start, count) in enumerate(bands):
+            builder.insert(
+                LoadTilesOp(
+                    dst=held,
+                    src=builder.view(placed, loaded * tile_bytes),
+                    outer=1,
+                    inner=count,
+                    dst_outer=0,
+                    dst_inner=target.tile,
+                    src_outer=0,
+                    src_inner=tile_bytes,
+                )
+            )
+            loaded += count
+            block, out = period * steps[0] + (first[0] + start), period * steps[1] + (first[1] + n)
+            if packed is None:
+                builder.insert(
+                    MatmulOp(
+                        out=builder.view(result.buffer, out * result.block),
+                        x=builder.view(source.buffer, block * source.block),
+                        w=held,
+                        rows=ctx.physical_rows(source.rows),
+                        k_tiles=count,
+                        columns=target.mlen,
+                        transposed=1,
+                        x_block=source.block,
+                        w_k=target.tile,
+                        w_n=0,
+                        out_block=0,
+                    )
+                )
+                continue
+            with builder.loop(packed.groups) as group:
+                builder.insert(
+                    BroadcastMatmulOp(
+                        out=builder.view(result.buffer, out * result.block + group * packed.block),
+                        x=builder.view(packed.buffer, group * packed.group + block * packed.block),
+                        w=held,
+                        k_tiles=count,
+                        slices=0,
+                        n_tiles=1,
+                        transposed=1,
+                        x_block=packed.block,
+                        w_k=target.tile,
+                        w_n=0,
+                        out_block=0,
+                    )
+                )
+
+
+def _band(columns: Array, vlen: int) -> tuple[int, int]:
+    """The first tile of a column of tiles that is not all zeros, and how many from it to the last one; at least one."""
+    used = [k for k in range(len(columns) // vlen) if columns[k * vlen : (k + 1) * vlen].any()] or [0]
+    return used[0], used[-1] - used[0] + 1
