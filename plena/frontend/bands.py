@@ -14,7 +14,7 @@ _MASKED = -1e4
 
 
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
-    """What `aten.constant` says of a tensor: `band`, `fill`, `blind`, `wide`, `infinite` of masks, `counts` of others."""
+    """What `aten.constant` says of a tensor: of integers `counts`, else `band`, `fill`, `blind`, `wide`, `infinite`."""
     if tensor.ndim == 0 or tensor.numel() == 0:
         return {}
     if tensor.dtype != torch.bool and not tensor.is_floating_point():
