@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.models.encoders import finite
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 SHAPES: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "data/shapes.json").read_text())
@@ -159,7 +161,7 @@ def _made(name: str, config: Any, weights: bool) -> nn.Module:
         from transformers.initialization import no_init_weights
 
         with no_init_weights():
-            return getattr(transformers, name)(config)
+            return finite(getattr(transformers, name)(config))
     model = getattr(transformers, name)(config)
     generator = torch.Generator().manual_seed(2)
     for path, parameter in model.named_parameters():

@@ -62,7 +62,7 @@ class Picked(nn.Module):
 def made(name: str, config: str, settings: dict[str, Any], weights: bool = True) -> nn.Module:
     """A model with gains and biases that a program could not leave out unnoticed.
 
-    `weights` False leaves all of them as memory happens to be: for programs that are only compiled.
+    `weights` False makes all of them the same number, which is quick: for programs that are only compiled.
     """
     import transformers
     from transformers.initialization import no_init_weights
@@ -71,13 +71,21 @@ def made(name: str, config: str, settings: dict[str, Any], weights: bool = True)
     torch.manual_seed(0)
     if not weights:
         with no_init_weights():
-            return getattr(transformers, name)(configuration).eval()
+            bare = getattr(transformers, name)(configuration).eval()
+        return finite(bare)
     model = getattr(transformers, name)(configuration).eval()
     generator = torch.Generator().manual_seed(2)
     for path, parameter in model.named_parameters():
         if parameter.ndim == 1:
             gain = "norm" in path.lower() and path.endswith("weight")
             parameter.data = float(gain) + torch.randn(parameter.shape, generator=generator) * 0.1
+    return model
+
+
+def finite(model: nn.Module) -> nn.Module:
+    """A model without initial weights: as memory happens to be, some would be infinite, which changes programs."""
+    for parameter in model.parameters():
+        parameter.data.fill_(0.01)
     return model
 
 
