@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow hunt mutants lint format demo demo-attention bench bench-quick docs reference site clean
+.PHONY: setup test test-slow hunt mutants lint format demo demo-attention bench bench-quick coverage docs reference site clean
 
 setup: $(BIN)/plena-opt
 
@@ -51,6 +51,9 @@ bench: setup
 
 bench-quick: setup
 	$(BIN)/python -m benchmarks --quick
+
+coverage: setup
+	$(BIN)/python -m benchmarks.coverage --jobs $(JOBS)
 
 reference: setup
 	$(BIN)/python -m plena.cli.signatures

@@ -28,6 +28,7 @@ PASSES: dict[str, str] = {
     "fold-staging": "FoldStaging",
     "split-projections": "SplitProjections",
     "merge-duplicates": "MergeDuplicates",
+    "keep-channels-last": "KeepChannelsLast",
     "sink-layouts": "SinkLayouts",
     "convert-aten-to-plena": "ConvertAtenToPlena",
     "fuse-gates": "FuseGates",

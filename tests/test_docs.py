@@ -18,8 +18,8 @@ PAGES = (*WRITTEN, *(f"assets/{name}.svg" for name in DRAWN))
 
 COMMANDS = {
     "new_operator.md": {
-        "check before.py:model": "no kernel for aten.log1p.default on ([64, 128] f32) -> ([64, 128] f32)",
-        "check mish.py:model --per-op": "",
+        "check before.py:model": "no kernel for aten.cosh.default on ([64, 128] f32) -> ([64, 128] f32)",
+        "check cosh.py:model --per-op": "",
     },
     "index.md": {"check model.py:layer": "", "compile model.py:layer -o out": "", "stats out": ""},
 }

@@ -10,17 +10,14 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import product
-from math import isnan, nan
 from pickle import PicklingError
 from typing import Any
 
 from plena.api.compile import check_options, compile
-from plena.errors import PlenaError, SettingsError
-from plena.host.ports import Region
+from plena.errors import PlenaError
 from plena.loops.selection.pareto import undominated
-from plena.machine.silicon.area import area
 from plena.machine.target import Target
-from plena.optimizing.memory_use import rows_used, sram_bits
+from plena.optimizing.area import area_of, sram_bits
 from plena.progress import counting
 from plena.timing.registry import DEFAULT_TIMING, homes, register_again
 
@@ -38,8 +35,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a case. Cycles without DMA waits; area in mm^2 by `plena.area` (model B), memories as far as they
-    are used, NaN for formats that the model does not know.
+    """What came of a case. Cycles without DMA waits; area in mm^2 by `plena.area`, memories as far as they are used.
 
     `problem` says why there is no program; the figures are then 0.
     """
@@ -141,25 +137,15 @@ def compile_case(
         stats.cycles,
         stats.dma_cycles,
         stats.utilization.get(program.timing, 0.0),
-        _area(target, program.memory_map),
+        area_of(target, program.memory_map).total,
         sram_bits(target, program.memory_map) // 8,
         time.perf_counter() - started,
     )
 
 
-def _area(target: Target, regions: Sequence[Region]) -> float:
-    matrix_rows, vector_rows = rows_used(target, regions)
-    try:
-        return area(target, matrix_rows=matrix_rows, vector_rows=vector_rows).mm2
-    except SettingsError:
-        return nan
-
-
 def pareto(rows: Sequence[Row], timing: str) -> list[Row]:
-    """The rows that no other one beats in both area and cycles, smallest area first; those without an area are not
-    among them.
-    """
-    compiled = [r for r in rows if r.problem is None and not isnan(r.area)]
+    """The rows that no other one beats in both area and cycles, smallest area first."""
+    compiled = [r for r in rows if r.problem is None]
     front = undominated(([r.area for r in compiled], [r.cycles[timing] for r in compiled]))
     return [compiled[place] for place in front]
 

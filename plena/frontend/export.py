@@ -30,6 +30,21 @@ _KEPT = (
     "rms_norm.default",
     "softmax.int",
     "matmul.default",
+    "group_norm.default",
+    "instance_norm.default",
+    "max_pool1d.default",
+    "max_pool2d.default",
+    "avg_pool1d.default",
+    "adaptive_avg_pool1d.default",
+    "upsample_bicubic2d.vec",
+    "select_scatter.default",
+    "roll.default",
+    "im2col.default",
+    "softplus.default",
+    "mish.default",
+    "log_sigmoid.default",
+    "log_softmax.int",
+    "logsumexp.default",
 )
 
 _FOREIGN_OUTPUT = re.compile(r"Found <class '(?P<kind>[^']+)'> in output, which is not a known type")

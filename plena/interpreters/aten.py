@@ -135,6 +135,10 @@ class AtenFunctions(InterpreterFunctions):
     def expand(self, interpreter: Interpreter, op: aten.ExpandOp, args: PythonValues) -> PythonValues:
         return (args[0].expand(shape_of(op.result)),)
 
+    @impl(aten.PermuteOp)
+    def run_permute(self, interpreter: Interpreter, op: aten.PermuteOp, args: PythonValues) -> PythonValues:
+        return (args[0].permute(op.dims.get_values()),)
+
     @impl(aten.ToOp)
     def to(self, interpreter: Interpreter, op: aten.ToOp, args: PythonValues) -> PythonValues:
         from plena.tensor.element_types import torch_dtype

@@ -43,6 +43,11 @@ def _activations() -> dict[str, Callable[..., Any]]:
         "sqrt": torch.sqrt,
         "rsqrt": torch.rsqrt,
         "abs": torch.abs,
+        "log": torch.log,
+        "log1p": torch.log1p,
+        "expm1": torch.expm1,
+        "softplus": F.softplus,
+        "mish": F.mish,
     }
 
 
@@ -317,6 +322,14 @@ class PlenaFunctions(InterpreterFunctions):
     @impl(plena.DivOp)
     def div(self, interpreter: Interpreter, op: plena.DivOp, args: PythonValues) -> PythonValues:
         return (args[0] / _like(*args),)
+
+    @impl(plena.MaximumOp)
+    def maximum(self, interpreter: Interpreter, op: plena.MaximumOp, args: PythonValues) -> PythonValues:
+        return (args[0].maximum(_like(*args)),)
+
+    @impl(plena.MinimumOp)
+    def minimum(self, interpreter: Interpreter, op: plena.MinimumOp, args: PythonValues) -> PythonValues:
+        return (args[0].minimum(_like(*args)),)
 
     @impl(plena.FillInfinityOp)
     def fill_infinity(

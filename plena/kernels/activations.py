@@ -7,6 +7,7 @@ from collections.abc import Callable
 from xdsl.ir import SSAValue
 
 from plena.kernels.lanes import Lanes
+from plena.kernels.logarithms import expm1, mish, softplus
 
 GELU_CUBIC = 0.07177734375
 GELU_LINEAR = 1.59375
@@ -151,6 +152,9 @@ ACTIVATIONS: dict[str, Callable[[Lanes, SSAValue], SSAValue]] = {
     "exp": exponential,
     "reciprocal": lambda lanes, x: lanes.apply("reciprocal", x),
     "abs": absolute,
+    "expm1": expm1,
+    "softplus": softplus,
+    "mish": _weighted(mish),
 }
 """Activations of one number by kind; square roots are no expressions on lanes (see plena.kernels.roots)."""
 

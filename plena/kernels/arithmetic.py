@@ -15,6 +15,8 @@ from plena.dialects.plena import (
     DivOp,
     FillInfinityOp,
     GateOp,
+    MaximumOp,
+    MinimumOp,
     MulOp,
     MulScalarOp,
     SubOp,
@@ -23,11 +25,14 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
 from plena.kernels import scalars
 from plena.kernels.activations import ACTIVATIONS, SLOPED
+from plena.kernels.choosing import chosen, exceeds
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.logarithms import LOGARITHMS
 from plena.kernels.operands import (
     destination,
     guarded,
+    padding_as_one,
     parts_operand,
     reciprocal_of,
     row_operand,
@@ -37,11 +42,18 @@ from plena.kernels.parts import parts_of
 from plena.kernels.roots import lower_root
 from plena.kernels.tensors import Panel, Scalars
 
-_KINDS: dict[type[Operation], str] = {AddOp: "add", SubOp: "sub", MulOp: "mul", DivOp: "div"}
+_KINDS: dict[type[Operation], str] = {
+    AddOp: "add",
+    SubOp: "sub",
+    MulOp: "mul",
+    DivOp: "div",
+    MaximumOp: "max",
+    MinimumOp: "min",
+}
 _FILLS = {1: "fill", -1: "fill_negative"}
 
 
-@kernel_for(AddOp, SubOp, MulOp, DivOp, FillInfinityOp)
+@kernel_for(AddOp, SubOp, MulOp, DivOp, MaximumOp, MinimumOp, FillInfinityOp)
 def lower_binary(op: Operation, ctx: KernelContext) -> None:
     """One pass over the left operand; the right one is as large, a row, or parts of rows."""
     assert isinstance(op, BinaryOp)
@@ -104,6 +116,8 @@ def _binary(lanes: Lanes, kind: str) -> SSAValue:
             lanes.apply("add", inverse, -1.0) if kind == "fill" else lanes.apply("reverse_sub", inverse, 1.0)
         )
         return lanes.apply("add", lhs, excess)
+    if kind in ("max", "min"):
+        return chosen(lanes, exceeds(lanes, *(lhs, rhs) if kind == "max" else (rhs, lhs)), lhs, rhs)
     return lanes.apply(kind, lhs, rhs)
 
 
@@ -183,7 +197,10 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     elif kind in ("sqrt", "rsqrt"):
         lower_root(op, ctx)
     elif kind == "reciprocal":
-        _lower_reciprocal(op, ctx)
+        _lower_guarded(op, ctx, lambda lanes, x: lanes.apply("reciprocal", x))
+    elif kind in LOGARITHMS:
+        edges = op in ctx.undefined.of(op.result)
+        _lower_guarded(op, ctx, lambda lanes, x: LOGARITHMS[kind](lanes, x, edges))
     elif op.slope is not None:
         slope = op.slope.value.data
         unary(ctx, op, kind, lambda lanes, x: SLOPED[kind](lanes, x, slope))
@@ -191,16 +208,20 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
         unary(ctx, op, kind, ACTIVATIONS[kind])
 
 
-def _lower_reciprocal(op: ActivationOp, ctx: KernelContext) -> None:
+def _lower_guarded(
+    op: ActivationOp, ctx: KernelContext, function: Callable[[Lanes, SSAValue], SSAValue]
+) -> None:
+    """A function that is not finite at 0, where padding lanes are 1."""
     source = ctx.panel(op.input)
     guards = guarded(ctx, source)
-    result = destination(ctx, op, "reciprocal", op.input)
+    result = destination(ctx, op, op.kind.data, op.input)
     emit_elementwise(
         ctx,
         [rows_of(ctx, result)],
         [rows_of(ctx, source), *guards],
         (source.rows, source.blocks(ctx.target.vlen)),
-        lambda lanes: reciprocal_of(lanes, lanes.inputs[0], lanes.inputs[1:]),
+        lambda lanes: function(lanes, padding_as_one(lanes, lanes.inputs[0], lanes.inputs[1:])),
+        infinite=bool(ctx.undefined.of(op.input)),
     )
     ctx.set(op.result, result)
 

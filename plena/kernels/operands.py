@@ -161,7 +161,7 @@ def _staged_parts(ctx: KernelContext, tensor: HostTensor, groups: int, width: in
     parts = tensor.through(
         Reshape((rows, groups, 1)), Expand((rows, groups, lanes)), Reshape((rows, groups * lanes))
     )
-    panel = ctx.load("parts", parts)
+    panel = ctx.load("parts", parts, exact=tensor.source.kind == "data")
     return PanelRows(panel.buffer, vlen, 0 if groups == 1 else panel.block)
 
 
@@ -227,9 +227,14 @@ def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
 
 def reciprocal_of(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SSAValue:
     """1 / x, finite in the padding lanes that the guards name."""
-    if guards:
-        x = lanes.apply("add", lanes.apply("mul", x, guards[0]), guards[1])
-    return lanes.apply("reciprocal", x)
+    return lanes.apply("reciprocal", padding_as_one(lanes, x, guards))
+
+
+def padding_as_one(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SSAValue:
+    """x, but 1 in the padding lanes that the guards name."""
+    if not guards:
+        return x
+    return lanes.apply("add", lanes.apply("mul", x, guards[0]), guards[1])
 
 
 __all__ = [
@@ -239,6 +244,7 @@ __all__ = [
     "guarded",
     "is_last_use",
     "like",
+    "padding_as_one",
     "parts_operand",
     "reciprocal_of",
     "row_operand",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import isqrt
 
+import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
@@ -17,6 +18,7 @@ from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import like
 from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.selection import times_constant
 from plena.kernels.tensors import Panel, Scalars
 from plena.machine.scalar_codes import BF16_MAX
 
@@ -34,6 +36,9 @@ def lower_reduce(op: Operation, ctx: KernelContext) -> None:
 def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
     """One word per row and part. Parts that share a column block are reduced under their masks."""
     source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
+    if not few(ctx, source.rows, groups) and kind != "max" and source.is_packed:
+        ctx.set(op.result, _summed_parts(op, source, groups, ctx))
+        return
     if not few(ctx, source.rows, groups):
         raise refusal(
             op,
@@ -112,6 +117,21 @@ def _add_nan(ctx: KernelContext, source: Panel, parts: Parts, maxima: Scalars) -
             b_step=1,
         )
     )
+
+
+def _summed_parts(op: ReduceOp, source: Panel, groups: int, ctx: KernelContext) -> Panel:
+    """Sums or means in vector SRAM, by a product with ones."""
+    width = source.columns // groups
+    ones = np.kron(np.eye(groups, dtype=np.float32), np.ones((1, width), np.float32))
+    result = times_constant(ctx, op, source, f"sum_parts_{groups}_{width}", ones)
+    if op.kind.data == "mean":
+        whole = rows_of(ctx, result)
+        factor = 1.0 / width
+        size = (result.rows, result.blocks(ctx.target.vlen))
+        emit_elementwise(
+            ctx, [whole], [whole], size, lambda lanes: lanes.apply("mul", lanes.inputs[0], factor)
+        )
+    return result
 
 
 def _reduce(

@@ -84,10 +84,24 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
     lhs = _operand(ctx, op.lhs)
     rhs = _right(ctx, op, lhs)
     result = new_scalars(ctx, lhs.rows, lhs.groups)
+    if kind == "min":
+        minus = number(ctx, -1.0)
+        negative = new_scalars(ctx, rhs.rows, rhs.groups)
+        _map(ctx, "mul", negative, rhs, minus)
+        _map(ctx, "mul", result, lhs, minus)
+        _combine(ctx, "max", result, result, negative)
+        _map(ctx, "mul", result, result, minus)
+        ctx.set(op.result, result)
+        return
     if kind == "div":
         inverse = new_scalars(ctx, rhs.rows, rhs.groups)
         _map(ctx, "reciprocal", inverse, rhs)
         kind, rhs = "mul", inverse
+    _combine(ctx, kind, result, lhs, rhs)
+    ctx.set(op.result, result)
+
+
+def _combine(ctx: KernelContext, kind: str, result: Scalars, lhs: Scalars, rhs: Scalars) -> None:
     if rhs.groups == lhs.groups:
         _map(ctx, kind, result, lhs, rhs.buffer, 1)
     else:
@@ -104,7 +118,6 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
                     b_step=1,
                 )
             )
-    ctx.set(op.result, result)
 
 
 def _right(ctx: KernelContext, op: Operation, lhs: Scalars) -> Scalars:

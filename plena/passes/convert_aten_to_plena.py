@@ -104,12 +104,17 @@ def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
 
 
 def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
-    """max(x, y) = x + relu(y - x), min(x, y) = x - relu(x - y); y may be infinite at run time."""
+    """A kernel for finite numbers. Where y may be infinite at run time max(x, y) = x + relu(y - x), which keeps it."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
     largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
     if full_value(op.other) == (-inf if largest else inf):
         e.replace(e.flat(emit_expand(e, op.input, shape)))
+        return True
+    if not any(may_overflow(operand) or holds_infinity(operand) for operand in (op.input, op.other)):
+        kernel = plena.MaximumOp if largest else plena.MinimumOp
+        x, y = (op.input, op.other) if shape_of(op.input) == shape else (op.other, op.input)
+        e.replace(e.add(kernel(e.flat(emit_expand(e, x, shape)), right_operand(e, y, shape))))
         return True
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
     if holds_infinity(x) or holds_infinity(y):
@@ -285,7 +290,7 @@ def _along(e: Emitter, value: SSAValue, axis: int, kernel: Callable[[SSAValue], 
 
 
 def _reduce(kind: plena.ReductionKind) -> Conversion:
-    """Features where the last axes go, rows where the axis before the last goes, else axes are moved
+    """Features where the last axes go, rows where the axes before the last one go, else axes are moved
     first."""
 
     def convert(e: Emitter, op: aten.ReductionOp) -> None:
@@ -296,8 +301,8 @@ def _reduce(kind: plena.ReductionKind) -> Conversion:
             e.replace(value)
             return
         last = rank - 1
-        if long == [last - 1]:
-            groups = prod(shape[: last - 1])
+        if long == list(range(long[0], last)):
+            groups = prod(shape[: long[0]])
             e.replace(e.add(plena.ReduceOp(kind, "rows", e.flat(value), groups)))
             return
         kept = [d for d in range(rank) if d not in long]
@@ -376,6 +381,11 @@ CONVERSIONS: dict[type[Operation], Conversion] = {
     aten.SiluOp: _activation("silu"),
     aten.ReluOp: _activation("relu"),
     aten.AbsOp: _activation("abs"),
+    aten.LogOp: _activation("log"),
+    aten.Log1pOp: _activation("log1p"),
+    aten.Expm1Op: _activation("expm1"),
+    aten.SoftplusOp: _activation("softplus"),
+    aten.MishOp: _activation("mish"),
     aten.GeluOp: _gelu,
     aten.LeakyReluOp: _sloped,
     aten.EluOp: _sloped,

@@ -187,6 +187,78 @@ class JoinBias(RewritePattern):
         emitter.replace(emitter.add(plena.LinearOp(linear.input, linear.weight, total)))
 
 
+class JoinScale(RewritePattern):
+    """linear(x) * s, as in a batch norm behind it, is a linear whose weight and bias are times s."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.MulOp, rewriter: PatternRewriter) -> None:
+        linear, scale = op.lhs.owner, expression_of(op.rhs)
+        if not isinstance(linear, plena.LinearOp | plena.PatchEmbeddingOp) or scale is None:
+            return
+        weight, bias = (
+            expression_of(linear.weight),
+            None if linear.bias is None else expression_of(linear.bias),
+        )
+        shape = shape_of(linear.weight)
+        if not op.lhs.has_one_use() or shape_of(op.rhs) != shape[:1] or weight is None:
+            return
+        if linear.bias is not None and bias is None:
+            return
+        emitter = Emitter(rewriter, op)
+        emitter.location = location_of(linear)
+        column = plena.ReshapeAttr(scale, (shape[0], 1))
+        scaled = emitter.add(plena.ParameterOp(plena.ProductAttr(weight, column), shape))
+        shifted = (
+            None
+            if bias is None
+            else emitter.add(plena.ParameterOp(plena.ProductAttr(bias, scale), shape[:1]))
+        )
+        operands = [linear.input, scaled, [] if shifted is None else [shifted]]
+        result_type = [op.result.type]
+        emitter.replace(
+            emitter.add(
+                linear.build(operands=operands, result_types=result_type, properties=linear.properties)
+            )
+        )
+
+
+class JoinFactors(RewritePattern):
+    """(x * a + y * b + ...) * s is x * (a * s) + y * (b * s) + ... for parameters a, b, s, as in depthwise convolutions."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.MulOp, rewriter: PatternRewriter) -> None:
+        if expression_of(op.rhs) is None or len(shape_of(op.rhs)) != 1 or not _takes_factor(op.lhs):
+            return
+        emitter = Emitter(rewriter, op)
+        emitter.replace(self._times(emitter, op.lhs, op.rhs))
+
+    def _times(self, emitter: Emitter, value: SSAValue, scale: SSAValue) -> SSAValue:
+        owner = value.owner
+        if isinstance(owner, plena.AddOp):
+            lhs = self._times(emitter, owner.lhs, scale)
+            rhs = self._times(emitter, owner.rhs, scale)
+            return emitter.add(plena.AddOp(lhs, rhs))
+        expression, factor = expression_of(value), expression_of(scale)
+        assert factor is not None
+        if expression is not None:
+            return emitter.add(plena.ParameterOp(plena.ProductAttr(expression, factor), shape_of(value)))
+        assert isinstance(owner, plena.MulOp)
+        return emitter.add(plena.MulOp(owner.lhs, self._times(emitter, owner.rhs, scale)))
+
+
+def _takes_factor(value: SSAValue) -> bool:
+    """Whether a factor for each column can go into a sum of products with parameters that nothing else reads."""
+    owner = value.owner
+    row = len(shape_of(value)) == 1
+    if expression_of(value) is not None:
+        return row
+    if not value.has_one_use():
+        return False
+    if isinstance(owner, plena.MulOp):
+        return expression_of(owner.rhs) is not None and len(shape_of(owner.rhs)) == 1
+    return isinstance(owner, plena.AddOp) and _takes_factor(owner.lhs) and _takes_factor(owner.rhs)
+
+
 class FoldScalar(RewritePattern):
     """A parameter times or plus a number."""
 
@@ -246,6 +318,8 @@ class FoldStaging(ModulePass):
             FoldArithmetic(),
             JoinAddends(),
             JoinBias(),
+            JoinScale(),
+            JoinFactors(),
             FoldScalar(),
             FoldCast(),
         ]

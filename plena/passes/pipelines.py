@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TENSOR_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
+    "keep-channels-last",
     "fuse-norms",
     "fuse-rotary",
     "fuse-gates",

@@ -176,7 +176,9 @@ class SinkBelowBinary(RewritePattern):
 
     @op_type_rewrite_pattern
     def match_and_rewrite(
-        self, op: plena.AddOp | plena.SubOp | plena.MulOp | plena.DivOp, rewriter: PatternRewriter
+        self,
+        op: plena.AddOp | plena.SubOp | plena.MulOp | plena.DivOp | plena.MaximumOp | plena.MinimumOp,
+        rewriter: PatternRewriter,
     ) -> None:
         found = sunk(op.lhs)
         if found is None:

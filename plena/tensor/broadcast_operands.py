@@ -88,4 +88,24 @@ def emit_expand(e: Emitter, value: SSAValue, shape: tuple[int, ...]) -> SSAValue
     number = full_value(value)
     if number is not None:
         return e.add(plena.ParameterOp(plena.FullAttr(number, shape), shape, element_type_of(value)))
+    if sum(n == 1 < size for n, size in zip(own, shape, strict=True)) > 1:
+        own, whole = _merged(own, shape)
+        return e.reshape(e.add(plena.ExpandOp(e.reshape(value, own), whole)), shape)
     return e.add(plena.ExpandOp(value, shape))
+
+
+def _merged(own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Both shapes with axes joined that are repeated, or whole, one behind the other."""
+    before: list[int] = []
+    after: list[int] = []
+    repeated: bool | None = None
+    for n, size in zip(own, shape, strict=True):
+        if size == 1:
+            continue
+        if repeated == (n == 1):
+            before[-1], after[-1] = before[-1] * n, after[-1] * size
+        else:
+            before.append(n)
+            after.append(size)
+        repeated = n == 1
+    return tuple(before), tuple(after)

@@ -17,8 +17,12 @@ from plena.tensor.emission import Emitter
 from plena.tensor.ranges import MARGIN, range_of
 from plena.tensor.same_values import same_value
 
-_BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu")
+_BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
+
+
+NEAR_MINUS_ONE = -0.99
+"""1 plus a number above this is positive, however it is rounded."""
 
 
 def holds_infinity(value: SSAValue) -> bool:
@@ -78,6 +82,10 @@ def makes_infinity(op: Operation) -> bool:
             return range_of(op.input).low < MARGIN
         case plena.ActivationOp() if op.kind.data == "sqrt":
             return not range_of(op.input).is_nonnegative
+        case plena.ActivationOp() if op.kind.data == "log":
+            return range_of(op.input).low < MARGIN
+        case plena.ActivationOp() if op.kind.data == "log1p":
+            return range_of(op.input).low < NEAR_MINUS_ONE
         case plena.DivOp():
             return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
         case _:
@@ -168,7 +176,7 @@ def finite_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValu
             x = finite_where_not(e, op.input, selected)
             if x is None:
                 return None
-            if op.kind.data in ("reciprocal", "rsqrt", "sqrt"):
+            if op.kind.data in ("reciprocal", "rsqrt", "sqrt", "log", "log1p"):
                 x = _one_where_not(e, x, selected)
             slope = None if op.slope is None else op.slope.value.data
             return e.add(plena.ActivationOp(op.kind.data, x, slope))  # type: ignore[arg-type]

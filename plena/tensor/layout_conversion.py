@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+from xdsl.ir import BlockArgument
+
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
@@ -42,6 +44,8 @@ def _emit_slice_of_base(e: Emitter, op: aten.SliceOp) -> bool:
     axis, start, stop, step = op.bounds
     atoms = traced.layout.axes[axis]
     shape = shape_of(traced.base)
+    if isinstance(traced.base, BlockArgument) and not traced.layout.is_reshape:
+        return False  # the host arranges it
     if traced.base == op.input or traced.layout.repeats or len(atoms) != 1 or len(shape) < 2:
         return False
     factor, factors = atoms[0].source, traced.layout.factors

@@ -7,7 +7,7 @@ are the rounded results of the bounds. Where a kernel approximates a function th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import exp, inf, isnan, prod, sqrt
+from math import exp, inf, isnan, log, prod, sqrt
 
 from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
@@ -95,6 +95,10 @@ class _Ranges:
                 return _square(a) if same_value(op.lhs, op.rhs) else _product(a, self.of(op.rhs))
             case plena.DivOp():
                 return _product(_reciprocal(self.of(op.rhs)), self.of(op.lhs))
+            case plena.MaximumOp() | plena.MinimumOp():
+                a, b = self.of(op.lhs), self.of(op.rhs)
+                limit = max if isinstance(op, plena.MaximumOp) else min
+                return Range(limit(a.low, b.low), limit(a.high, b.high))
             case plena.GateOp():
                 return _product(_kind(op.kind.data, self.of(op.gate), None), self.of(op.up))
             case plena.AddScalarOp():
@@ -229,12 +233,28 @@ def _kind(kind: str, a: Range, slope: float | None) -> Range:
             return Range(-slope, high).wider()
         case "reciprocal":
             return _reciprocal(a)
+        case "softplus":
+            return Range(0.0, high + 0.7).wider()
+        case "mish":
+            return Range(-0.309 if a.low < 0 else 0.0, high).wider()
+        case "expm1":
+            return Range(-1.0 if a.low < 0 else 0.0, _exponential(a.high)).wider()
+        case "log" if a.low >= MARGIN:
+            return _logarithms(a.low, a.high)
+        case "log1p" if a.low > -1:
+            return _logarithms(1 + a.low, 1 + a.high)
         case "sqrt" if a.is_nonnegative:
             return Range(sqrt(a.low), sqrt(a.high)).wider()
         case "rsqrt" if a.low >= MARGIN:
             return Range(0.0 if a.high == inf else 1.0 / sqrt(a.high), 1.0 / sqrt(a.low)).wider()
         case _:
             return Range()
+
+
+def _logarithms(low: float, high: float) -> Range:
+    """With room beside 0 too."""
+    bounds = Range(log(low), inf if high == inf else log(high)).wider()
+    return Range(bounds.low - _ROOM, bounds.high + _ROOM)
 
 
 _FAR = 60.0

@@ -109,8 +109,8 @@ _STAGED_OPS = (plena.ReshapeOp, plena.RearrangeOp, plena.ExpandOp, plena.SliceOp
 
 
 def is_staged(value: SSAValue) -> bool:
-    """Whether a value is a parameter, or made of parameters by moving elements only."""
+    """Whether a value is a parameter or a number, or made of such by moving elements only."""
     owner = value.owner
-    if isinstance(owner, plena.ParameterOp):
+    if isinstance(owner, plena.ParameterOp | aten.FullOp):
         return True
     return isinstance(owner, _STAGED_OPS) and all(is_staged(operand) for operand in owner.operands)

@@ -60,6 +60,16 @@ def of_module(build: Callable[[], nn.Module], *shapes: tuple[int, ...]) -> Calla
     return made
 
 
+def evaluated(build: Callable[..., nn.Module], *arguments: int) -> nn.Module:
+    """In evaluation mode: a batch norm has fixed statistics."""
+    return build(*arguments).eval()
+
+
+def normed(channels: int) -> nn.Module:
+    """A convolution with a batch norm behind it, which costs nothing."""
+    return nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels)).eval()
+
+
 def of_function(function: Callable[..., Tensor], *shapes: tuple[int, ...]) -> Callable[[], Operator]:
     return of_module(partial(Function, function), *shapes)
 
@@ -107,6 +117,27 @@ CASES: dict[str, Case] = {
     "softmax 64x64": Case(of_function(partial(torch.softmax, dim=-1), (64, 64))),
     "rotary 64x64, rotation given": Case(of_function(rotated, *[(64, 64)] * 4)),
     "embedding add 64x384": Case(of_function(torch.add, (64, 384), (64, 384))),
+    "convolution 3x3 of 64x16x16 to 64": Case(
+        of_module(partial(nn.Conv2d, 64, 64, 3, padding=1), (1, 64, 16, 16))
+    ),
+    "convolution 3x3 of 64x16x16 to 64, batch norm": Case(of_module(partial(normed, 64), (1, 64, 16, 16))),
+    "depthwise convolution 3x3 of 64x16x16": Case(
+        of_module(partial(nn.Conv2d, 64, 64, 3, padding=1, groups=64), (1, 64, 16, 16))
+    ),
+    "batch norm of 64x16x16": Case(of_module(partial(evaluated, nn.BatchNorm2d, 64), (1, 64, 16, 16))),
+    "group norm of 64x16x16": Case(of_module(partial(nn.GroupNorm, 32, 64), (1, 64, 16, 16))),
+    "maximum pooling 3x3 of 64x16x16": Case(of_module(partial(nn.MaxPool2d, 3, 2, 1), (1, 64, 16, 16))),
+    "transposed convolution 2x2 of 64x8x8 to 64": Case(
+        of_module(partial(nn.ConvTranspose2d, 64, 64, 2, 2), (1, 64, 8, 8))
+    ),
+    "bilinear resizing of 64x8x8": Case(
+        of_module(partial(nn.Upsample, scale_factor=2, mode="bilinear"), (1, 64, 8, 8))
+    ),
+    "logarithm 64x384": Case(of_function(lambda x: x.clamp(min=0.5).log(), (64, 384))),
+    "log1p 64x384": Case(of_function(lambda x: x.relu().log1p(), (64, 384))),
+    "softplus 64x384": Case(of_function(functional.softplus, (64, 384))),
+    "log_softmax 64x64": Case(of_function(partial(torch.log_softmax, dim=-1), (64, 64))),
+    "cumsum 64x384": Case(of_function(partial(torch.cumsum, dim=-1), (64, 384))),
     "patch convolution 16x16 of 128x128 to 768": Case(
         of_module(partial(nn.Conv2d, 3, 768, 16, 16, bias=False), (1, 3, 128, 128))
     ),

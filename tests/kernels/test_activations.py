@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from torch import nn
 
+from plena.api.compile import compile
 from plena.dialects.tile import PanelRows
 from plena.interpreters.plena import _activations  # pyright: ignore[reportPrivateUsage]
 from plena.kernels.activations import ACTIVATIONS, SLOPED
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext
 from plena.kernels.lanes import Lanes, emit_elementwise
+from plena.kernels.logarithms import LOGARITHMS
 from plena.kernels.schedule import Schedule
 from tests.harness_tile import TARGETS, run_both
-from tests.kernels.checking import check
+from tests.kernels.checking import Function, check
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,6 +39,9 @@ ABSOLUTE_BEYOND_ONE_ULP = {
     "abs": 0.0,
     "leaky_relu": 0.0,
     "elu": 2e-3,
+    "expm1": 4e-3,
+    "softplus": 4e-3,
+    "mish": 9e-3,
 }
 """How far a computed value may be from the exact one, one bf16 ulp of that apart."""
 
@@ -57,11 +64,15 @@ def computed(kind: str, x: Floats) -> Floats:
     def expression(lanes: Lanes) -> object:
         if kind in SLOPED:
             return SLOPED[kind](lanes, lanes.inputs[0], SLOPES[kind])
+        if kind in LOGARITHMS:
+            return LOGARITHMS[kind](lanes, lanes.inputs[0], True)
         return ACTIVATIONS[kind](lanes, lanes.inputs[0])
 
     panels = [PanelRows(buffer, vlen, len(x)) for buffer in (result, source)]
     emit_elementwise(ctx, panels[:1], panels[1:], (len(x) // vlen, 1), expression)  # type: ignore[arg-type]
     both = run_both(builder.finish(), TARGET, {"x": x})
+    # Numbers that do not fit into registers are kept in FP SRAM, behind the buffers.
+    both = both if kind not in LOGARITHMS else replace(both, outside={})
     both.assert_equal(skip=["row"])
     return both.emulated["y"].astype(np.float64)
 
@@ -75,6 +86,40 @@ def test_every_argument(kind: str) -> None:
     excess = np.abs(computed(kind, x) - exact) - ulp
     worst = int(excess.argmax())
     assert excess[worst] <= ABSOLUTE_BEYOND_ONE_ULP[kind], f"{excess[worst]:.3g} at {x[worst]}"
+
+
+@pytest.mark.parametrize("kind", LOGARITHMS)
+def test_logarithms_of_every_number(kind: str) -> None:
+    """Of all finite bf16 numbers: within two ulps and a half, also next to the zero of the function; what PyTorch has
+    elsewhere.
+    """
+    bits = np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)
+    x = bits.view(np.float32)
+    normal = np.isfinite(x) & ((np.abs(x) >= 2.0**-126) | (x == 0)) & (x < 2.0**127)
+    x = x[normal].astype(np.float64)
+    x = np.pad(x, (0, -len(x) % TARGET.vlen), constant_values=1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = np.log(x) if kind == "log" else np.log1p(x)
+    found = computed(kind, x)
+    finite = np.isfinite(exact)
+    assert np.array_equal(found[~finite], exact[~finite], equal_nan=True)
+    found, exact = found[finite], exact[finite]
+    ulp = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(exact), 2.0**-126))) - 7)
+    errors = np.abs(found - exact) / ulp
+    worst = int(errors.argmax())
+    assert errors[worst] <= (2.0 if kind == "log" else 2.5), f"{errors[worst]:.3g} ulps at {x[finite][worst]}"
+
+
+def test_what_logarithms_are_used_for() -> None:
+    torch.manual_seed(5)
+    x = torch.randn(7, 75) * 3
+    check(lambda x: torch.logsumexp(x, -1), x)
+    check(lambda x: torch.log2(x.abs() + 0.5), x, error=0.01)
+    check(lambda x: torch.log_softmax(x, 0), x, error=0.01)
+    check(lambda x: torch.log1p(x.abs()) * torch.expm1(x * 0.1), x, error=0.01)
+    found = compile(Function(torch.log), (x,)).run(torch.tensor([[0.0, -0.0, -1.0, 1.0] + [2.0] * 71] * 7))
+    wanted = torch.tensor([float("-inf"), float("-inf"), float("nan"), 0.0])
+    torch.testing.assert_close(found[0, :4], wanted, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +138,11 @@ def test_every_argument(kind: str) -> None:
         nn.Hardswish(),
         nn.Sigmoid(),
         nn.Tanh(),
+        nn.Softplus(),
+        nn.Softplus(beta=2.0),
+        nn.Mish(),
+        nn.LogSigmoid(),
+        nn.LogSoftmax(-1),
     ],
     ids=str,
 )

@@ -239,8 +239,12 @@ HEADWISE: dict[str, Any] = {
         ["plena.activation", "plena.concat", "plena.slice"],
     ),
     "added": (lambda h: h + h.abs(), ["plena.activation", "plena.add"]),
-    "gains": (lambda h: h * torch.arange(8.0), ["plena.mul"]),
-    "gains of heads": (lambda h: h * torch.arange(24.0).view(3, 1, 8), ["plena.mul"]),
+    "gains": (lambda h: h.abs() * torch.arange(8.0), ["plena.activation", "plena.mul"]),
+    "gains of heads": (
+        lambda h: h.abs() * torch.arange(24.0).view(3, 1, 8),
+        ["plena.activation", "plena.mul"],
+    ),
+    "gains of the linear layer": (lambda h: h * torch.arange(8.0), []),
 }
 
 

@@ -100,6 +100,51 @@ class TanhOp(UnaryOp):
 
 
 @irdl_op_definition
+class LogOp(UnaryOp):
+    """The natural logarithm."""
+
+    name = "aten.log"
+    OVERLOAD: ClassVar[str] = "aten.log.default"
+    assembly_format = _UNARY
+
+
+@irdl_op_definition
+class Log1pOp(UnaryOp):
+    """log(1 + x)."""
+
+    name = "aten.log1p"
+    OVERLOAD: ClassVar[str] = "aten.log1p.default"
+    assembly_format = _UNARY
+
+
+@irdl_op_definition
+class Expm1Op(UnaryOp):
+    """e to the x, minus 1."""
+
+    name = "aten.expm1"
+    OVERLOAD: ClassVar[str] = "aten.expm1.default"
+    assembly_format = _UNARY
+
+
+@irdl_op_definition
+class SoftplusOp(UnaryOp):
+    """log(1 + e to the x)."""
+
+    name = "aten.softplus"
+    OVERLOAD: ClassVar[str] = "aten.softplus.default"
+    assembly_format = _UNARY
+
+
+@irdl_op_definition
+class MishOp(UnaryOp):
+    """x * tanh(log(1 + e to the x))."""
+
+    name = "aten.mish"
+    OVERLOAD: ClassVar[str] = "aten.mish.default"
+    assembly_format = _UNARY
+
+
+@irdl_op_definition
 class ErfOp(UnaryOp):
     """The error function."""
 

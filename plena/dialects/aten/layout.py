@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import ClassVar
 
-from xdsl.dialects.builtin import I64, DenseArrayBase, IntegerAttr, TensorType
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
+from xdsl.dialects.builtin import I64, DenseArrayBase, IntegerAttr, TensorType, UnitAttr
+from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, var_operand_def
 
 from plena.dialects.aten.base import AtenOp
 from plena.dialects.tensor_shapes import broadcast_shapes, shape_of
@@ -27,12 +27,16 @@ class ViewOp(AtenOp):
 
 @irdl_op_definition
 class PermuteOp(AtenOp):
-    """Axes reordered: result axis i is input axis dims[i] (permute, transpose, t)."""
+    """Axes reordered: result axis i is input axis dims[i] (permute, transpose, t).
+
+    `channels_last` says that the input is an image's pixels with their channels last, the result the image.
+    """
 
     name = "aten.permute"
     OVERLOAD: ClassVar[str] = "aten.permute.default"
     input = operand_def(TensorType)
     dims = prop_def(DenseArrayBase[I64])
+    channels_last = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     assembly_format = "$input attr-dict `:` functional-type(operands, results)"
 

@@ -17,7 +17,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 ActivationKind = Literal[
     "silu", "gelu_erf", "gelu_tanh", "gelu_quick", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "exp",
-    "reciprocal", "sqrt", "rsqrt", "abs",
+    "reciprocal", "sqrt", "rsqrt", "abs", "log", "log1p", "expm1", "softplus", "mish",
 ]  # fmt: skip
 """silu x*sigmoid(x); gelu_erf, gelu_tanh, gelu_quick x*sigmoid(1.702x); leaky_relu and elu have a slope."""
 
@@ -145,6 +145,22 @@ class DivOp(BinaryOp):
         super().__init__(lhs, rhs)
         if nonzero:
             self.nonzero = UnitAttr()
+
+
+@irdl_op_definition
+class MaximumOp(BinaryOp):
+    """The larger one of lhs and rhs, both of them finite."""
+
+    name = "plena.maximum"
+    assembly_format = _BINARY
+
+
+@irdl_op_definition
+class MinimumOp(BinaryOp):
+    """The smaller one of lhs and rhs, both of them finite."""
+
+    name = "plena.minimum"
+    assembly_format = _BINARY
 
 
 @irdl_op_definition

@@ -86,21 +86,33 @@ def _index_select(g: GraphBuilder, a: Arguments) -> Any:
 
 
 def pick(g: GraphBuilder, value: SSAValue, axis: int, indices: Sequence[int]) -> SSAValue:
-    """The slices of value along axis with constant numbers: runs of consecutive ones are slices."""
+    """The slices of value along axis with constant numbers: runs of evenly spaced ones are slices."""
     size = shape_of(value)[axis]
-    runs: list[list[int]] = []
-    for index in (i % size for i in indices):
-        if runs and runs[-1][1] == index:
-            runs[-1][1] = index + 1
-        else:
-            runs.append([index, index + 1])
-    parts = [slice_along(g, value, axis, start, end) for start, end in runs]
+    parts = [
+        slice_along(g, value, axis, run[0], run[-1] + 1, run[1] - run[0] if len(run) > 1 else 1)
+        for run in _even_runs([index % size for index in indices])
+    ]
     if len(parts) == 1:
         return parts[0]
     shape = list(shape_of(value))
     shape[axis] = len(indices)
     properties = {"dim": IntegerAttr(axis, i64)}
     return g.build(aten.CatOp, [parts], properties, shape=shape, element=element_type_of(value))
+
+
+def _even_runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers in runs of a constant, positive step; two numbers that a longer run could have are none by themselves."""
+    runs: list[list[int]] = []
+    for place, number in enumerate(numbers):
+        last = runs[-1] if runs else []
+        following = numbers[place + 1] - number if place + 1 < len(numbers) else 0
+        step = number - last[-1] if last else 0
+        begins = len(last) == 1 and step > 0 and (following == step or following <= 0)
+        if begins or (len(last) > 1 and step == last[1] - last[0]):
+            last.append(number)
+        else:
+            runs.append([number])
+    return runs
 
 
 def _placed_axes(shape: Sequence[int], indices: Sequence[torch.Tensor]) -> list[int] | None:

@@ -12,7 +12,9 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import broadcast_shapes, shape_of
 from plena.frontend.spellings import convolution
 from plena.frontend.spellings.arithmetic import scaled
+from plena.frontend.spellings.channels import from_pixels, to_pixels
 from plena.frontend.spellings.handlers import Arguments, Handler, ints
+from plena.frontend.spellings.joining import pad
 from plena.frontend.spellings.shapes import view
 
 if TYPE_CHECKING:
@@ -76,31 +78,44 @@ def _attention(g: GraphBuilder, a: Arguments) -> Any:
 
 
 def _convolution(g: GraphBuilder, a: Arguments) -> Any:
-    """Convolutions with one or two spatial axes, not transposed; an op if the kernels are patches of the image."""
+    """Convolutions with up to three spatial axes; an op if the kernels are patches of the image."""
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
     axes = len(shape_of(weight)) - 2
     if len(shape_of(x)) == axes + 1:
         image = view(g, x, (1, *shape_of(x)))
-        result = _convolution_of(g, {**a, "input": image}, (1, *g.shape))
-        return result if result is NotImplemented else view(g, result, g.shape)
+        return view(g, _convolution_of(g, {**a, "input": image}, (1, *g.shape)), g.shape)
     return _convolution_of(g, a, g.shape)
 
 
-def _convolution_of(g: GraphBuilder, a: Arguments, shape: Sequence[int]) -> Any:
+def _convolution_of(g: GraphBuilder, a: Arguments, shape: Sequence[int]) -> SSAValue:
     """A convolution of a batch of images with a result of this shape."""
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
     axes = len(shape_of(weight)) - 2
-    if axes not in (1, 2) or a.get("transposed") or isinstance(a["padding"], str):
-        return NotImplemented
+    if isinstance(a["padding"], str):
+        x, a = _padded_evenly(g, x, a, shape_of(weight)[2:])
     pairs = {name: tuple(a[name]) * (axes // len(a[name])) for name in ("stride", "padding", "dilation")}
     groups, bias = int(a["groups"]), a["bias"]
-    if axes == 2 and (convolution.is_patches(weight, **pairs) or not convolution.has_taps(weight, groups)):
-        properties: dict[str, Attribute] = {name: ints(n) for name, n in pairs.items()}
-        properties["groups"] = IntegerAttr(groups, i64)
-        return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties, shape=shape)
-    if not convolution.has_taps(weight, groups):
-        return NotImplemented
-    return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
+    if a.get("transposed", "output_padding" in a and "transposed" not in a):
+        return convolution.transposed(g, x, weight, bias, shape[2:], **pairs, groups=groups)
+    if not convolution.is_patches(x, weight, **pairs) or groups > 1:
+        return convolution.by_taps(g, x, weight, bias, **pairs, groups=groups)
+    if axes != 2:
+        return convolution.by_patches(g, x, weight, bias)
+    properties: dict[str, Attribute] = {name: ints(n) for name, n in pairs.items()}
+    properties["groups"] = IntegerAttr(groups, i64)
+    return g.build(aten.Conv2dOp, [x, weight, [] if bias is None else [bias]], properties, shape=shape)
+
+
+def _padded_evenly(
+    g: GraphBuilder, x: SSAValue, a: Arguments, kernel: Sequence[int]
+) -> tuple[SSAValue, Arguments]:
+    """What "same" adds around an image, one element more behind it than before it if the number is odd."""
+    axes = len(kernel)
+    dilation = tuple(a["dilation"]) * (axes // len(a["dilation"]))
+    added = [d * (k - 1) if a["padding"] == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
+    amounts = [n for total in reversed(added) for n in (total // 2, total - total // 2)]
+    padded = pad(g, to_pixels(g, x), [0, 0, *amounts])
+    return from_pixels(g, padded), {**a, "padding": [0] * axes}
 
 
 SPELLINGS: dict[str, Handler] = {
@@ -112,8 +127,9 @@ SPELLINGS: dict[str, Handler] = {
     "aten.addmm.default": _addmm,
     "aten.baddbmm.default": _addmm,
     "aten.scaled_dot_product_attention.default": _attention,
-    "aten.conv1d.default": _convolution,
-    "aten.conv2d.default": _convolution,
+    **{f"aten.conv{n}d.{overload}": _convolution for n in (1, 2, 3) for overload in ("default", "padding")},
+    "aten.conv_transpose1d.default": _convolution,
+    "aten.conv_transpose2d.input": _convolution,
     "aten.convolution.default": _convolution,
 }  # fmt: skip
 """Handlers by overload."""

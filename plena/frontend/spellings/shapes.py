@@ -99,10 +99,27 @@ def slice_along(g: GraphBuilder, value: SSAValue, dim: int, start: int, end: int
     start, end, step = slice(start, end, step).indices(shape[dim])
     if (start, step) == (0, 1) and end == shape[dim]:
         return value
+    part = _joined_part(value, dim, start, end) if step == 1 else None
+    if part is not None:
+        return part
     shape[dim] = len(range(start, end, step))
     numbers = {"dim": dim, "start": start, "end": end, "step": step}
     properties = {name: IntegerAttr(number, i64) for name, number in numbers.items()}
     return g.build(aten.SliceOp, [value], properties, shape=shape, element=element_type_of(value))
+
+
+def _joined_part(value: SSAValue, dim: int, start: int, end: int) -> SSAValue | None:
+    """What a slice of a concatenation is, if it is one of the tensors that were joined."""
+    op = value.owner
+    if not isinstance(op, aten.CatOp) or op.dim.value.data != dim:
+        return None
+    first = 0
+    for tensor in op.tensors:
+        size = shape_of(tensor)[dim]
+        if (first, first + size) == (start, end):
+            return tensor
+        first += size
+    return None
 
 
 def _slice(g: GraphBuilder, a: Arguments) -> SSAValue:

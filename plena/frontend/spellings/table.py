@@ -5,14 +5,19 @@ from __future__ import annotations
 from plena.frontend.spellings import (
     activations,
     arithmetic,
+    assignment,
+    channel_norms,
     complex_numbers,
     conversions,
     joining,
+    logarithms,
     masks,
     products,
     reductions,
+    resampling,
     shapes,
     state,
+    windows,
 )
 from plena.frontend.spellings.handlers import Handler
 
@@ -26,6 +31,11 @@ SPELLINGS: dict[str, Handler] = {
     **activations.SPELLINGS,
     **masks.SPELLINGS,
     **reductions.SPELLINGS,
+    **channel_norms.SPELLINGS,
+    **logarithms.SPELLINGS,
+    **assignment.SPELLINGS,
+    **windows.SPELLINGS,
+    **resampling.SPELLINGS,
     **state.SPELLINGS,
 }
 """Handlers by overload."""

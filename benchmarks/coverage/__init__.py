@@ -1,0 +1,1 @@
+"""Which model families of transformers compile: small configurations of each, one process each."""

@@ -1,0 +1,126 @@
+"""One configuration: build it, let torch export it, compile it, check it. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import transformers
+
+import plena
+from benchmarks.coverage.building import Built, build
+from benchmarks.coverage.sizes import SIZES
+from plena.timing.registry import DEFAULT_TIMING
+
+Status = str
+"""`works`, `refused` (one clear error), `wrong` (a check that fails), `bug` (any other exception), `unbuilt`
+(transformers does not make the model), `unexportable` (torch.export does not capture it), `slow` (out of time).
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a configuration.
+
+    Attributes:
+        message: the error's own words, empty if it works.
+        operator: of a refusal the operator that is missing, and why.
+        static, cycles: of the program.
+        machine, quantized: relative RMS errors.
+        seconds: of compiling alone; memory: peak of the process in MiB.
+    """
+
+    family: str
+    size: str
+    status: Status
+    message: str = ""
+    operator: str = ""
+    static: int = 0
+    cycles: int = 0
+    machine: float = 0.0
+    quantized: float = 0.0
+    seconds: float = 0.0
+    memory: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def attempt(
+    family: str, size: str, overrides: Mapping[str, Any], shapes: Mapping[str, Any], check: bool = True
+) -> Outcome:
+    """Build, export, compile and check a family.
+
+    Args:
+        family: a model type of transformers.
+        size: a name of `SIZES`.
+        overrides, shapes: see `build`.
+        check: run the program too, and compare it with PyTorch.
+    """
+    warnings.filterwarnings("ignore")
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    try:
+        built = build(family, SIZES[size], overrides, shapes)
+        with torch.no_grad():
+            built.module(**built.inputs)
+    except Exception as error:
+        return Outcome(family, size, "unbuilt", _first_line(error))
+    start = time.perf_counter()
+    try:
+        program = plena.compile(built.module, (), built.inputs)
+    except plena.PlenaError as error:
+        seconds = time.perf_counter() - start
+        if not _exports(built):
+            return Outcome(family, size, "unexportable", _first_line(error))
+        operator, message = _operator(error), _first_line(error)
+        return Outcome(family, size, "refused", message, operator, seconds=seconds)
+    except Exception as error:
+        return Outcome(family, size, "bug", f"{type(error).__name__}: {_first_line(error)}")
+    seconds = time.perf_counter() - start
+    if not check:
+        return Outcome(family, size, "works", seconds=seconds)
+    return _checked(family, size, program, seconds)
+
+
+def _checked(family: str, size: str, program: plena.Program, seconds: float) -> Outcome:
+    statistics = program.stats()
+    static, cycles = statistics.static, statistics.cycles[DEFAULT_TIMING]
+    try:
+        report = program.check(quiet=True)
+    except plena.PlenaError as error:
+        return Outcome(family, size, "wrong", _first_line(error), "", static, cycles, seconds=seconds)
+    machine = 0.0 if report.machine is None else report.machine.relative_rms
+    quantized = 0.0 if report.quantized is None else report.quantized.relative_rms
+    status = "works" if report.passed else "wrong"
+    message = "; ".join(report.failures)
+    return Outcome(family, size, status, message, "", static, cycles, machine, quantized, seconds)
+
+
+def _exports(built: Built) -> bool:
+    """Whether torch.export captures the model; asked only where compiling fails."""
+    try:
+        torch.export.export(built.module, (), built.inputs, strict=False)
+    except Exception:
+        return False
+    return True
+
+
+def _operator(error: plena.PlenaError) -> str:
+    """The operator of a refusal with its reason, without shapes and places: what the table is ranked by."""
+    operator = getattr(error, "operator", None)
+    name = operator.split(" on ")[0] if isinstance(operator, str) else "the model"
+    if operator is None:
+        return f"{name}: {error.what}"
+    why = error.what.split(operator, 1)[-1].removeprefix(":").strip()
+    return f"{name}: {why}" if why else name
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:400] if text else type(error).__name__

@@ -1,0 +1,324 @@
+"""Windows on an axis: unfolding, pooling, and the other rearrangements of whole axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from xdsl.dialects.builtin import Float32Type
+from xdsl.ir import SSAValue
+
+from plena.dialects import aten
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.frontend.spellings.arithmetic import scaled
+from plena.frontend.spellings.channels import from_pixels, to_pixels
+from plena.frontend.spellings.handlers import Arguments, Handler
+from plena.frontend.spellings.joining import joined, pad, pick
+from plena.frontend.spellings.reductions import reduce
+from plena.frontend.spellings.shapes import permute, slice_along, view
+
+if TYPE_CHECKING:
+    from plena.frontend.graph_builder import GraphBuilder
+
+
+def _unfold(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """Windows of `size` elements every `step` along an axis; their elements are a new last axis."""
+    value, dim = g.ssa(a["self"]), a["dimension"] % max(1, len(shape_of(g.ssa(a["self"]))))
+    size, step, count = a["size"], a["step"], g.shape[dim]
+    if size == step:
+        shape = shape_of(value)
+        whole = slice_along(g, value, dim, 0, count * size)
+        apart = view(g, whole, (*shape[:dim], count, size, *shape[dim + 1 :]))
+        rest = [axis for axis in range(len(shape) + 1) if axis != dim + 1]
+        return permute(g, apart, (*rest, dim + 1))
+    return _stacked(g, [_tap(g, value, dim, n, count, step) for n in range(size)])
+
+
+def _im2col(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """nn.Unfold: [B, C * prod(kernel), windows] of an image [B, C, H, W]."""
+    kernel, dilation, padding, stride = (
+        _pair(a[n]) for n in ("kernel_size", "dilation", "padding", "stride")
+    )
+    image = g.ssa(a["self"])
+    batch, channels, *space = shape_of(image)
+    padded = pad(g, image, [n for amount in reversed(padding) for n in (amount, amount)])
+    counts = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, p, d, k, s in zip(space, padding, dilation, kernel, stride, strict=True)
+    ]
+    taps: list[SSAValue] = []
+    for place in product(*(range(k) for k in kernel)):
+        tap = padded
+        for axis in range(2):
+            tap = _tap(g, tap, axis + 2, place[axis] * dilation[axis], counts[axis], stride[axis])
+        taps.append(view(g, tap, (batch, channels, 1, prod(counts))))
+    return view(g, joined(g, taps, 2), (batch, channels * len(taps), prod(counts)))
+
+
+def _tap(g: GraphBuilder, value: SSAValue, axis: int, start: int, count: int, step: int) -> SSAValue:
+    """Elements start, start + step, ... of an axis, `count` of them."""
+    return slice_along(g, value, axis, start, start + (count - 1) * step + 1, step)
+
+
+def _stacked(g: GraphBuilder, parts: Sequence[SSAValue]) -> SSAValue:
+    """Tensors of one shape side by side along a new last axis."""
+    shape = shape_of(parts[0])
+    return joined(g, [view(g, part, (*shape, 1)) for part in parts], len(shape))
+
+
+def _roll(g: GraphBuilder, a: Arguments) -> SSAValue:
+    value, shape = g.ssa(a["self"]), shape_of(g.ssa(a["self"]))
+    if not a["dims"]:
+        flat = view(g, value, (prod(shape),))
+        return view(g, _rolled(g, flat, 0, a["shifts"][0]), shape)
+    for shift, dim in zip(a["shifts"], a["dims"], strict=True):
+        value = _rolled(g, value, dim % len(shape), shift)
+    return value
+
+
+def _rolled(g: GraphBuilder, value: SSAValue, dim: int, shift: int) -> SSAValue:
+    size = shape_of(value)[dim]
+    first = -shift % size
+    if first == 0:
+        return value
+    parts = [slice_along(g, value, dim, first, size), slice_along(g, value, dim, 0, first)]
+    return joined(g, parts, dim)
+
+
+def _flip(g: GraphBuilder, a: Arguments) -> SSAValue:
+    value = g.ssa(a["self"])
+    for dim in a["dims"]:
+        axis = dim % len(shape_of(value))
+        value = pick(g, value, axis, range(shape_of(value)[axis] - 1, -1, -1))
+    return value
+
+
+def _cumsum(g: GraphBuilder, a: Arguments) -> Any:
+    """Along the last axis a product with a triangle of ones; along others sums over 2, 4, 8, ... elements."""
+    value = g.ssa(a["self"])
+    if not isinstance(g.element, Float32Type) or not isinstance(element_type_of(value), Float32Type):
+        return NotImplemented
+    shape = shape_of(value)
+    dim = a["dim"] % max(1, len(shape))
+    if not shape or shape[dim] == 1:
+        return value
+    size = shape[dim]
+    if dim == len(shape) - 1:
+        triangle = torch.ones(size, size).tril()
+        g.name_constant(triangle)
+        return g.build(aten.LinearOp, [value, triangle, []], shape=shape)
+    reach = 1
+    while reach < size:
+        later = g.build(
+            aten.AddOp,
+            [slice_along(g, value, dim, reach, size), slice_along(g, value, dim, 0, size - reach)],
+            shape=(*shape[:dim], size - reach, *shape[dim + 1 :]),
+        )
+        value = joined(g, [slice_along(g, value, dim, 0, reach), later], dim)
+        reach *= 2
+    return value
+
+
+# Pooling.
+
+
+def _pair(values: Sequence[int], axes: int = 2) -> tuple[int, ...]:
+    return tuple(values) * (axes // len(values))
+
+
+def _pool(axes: int, average: bool) -> Handler:
+    """Pooling over windows of the last axes, axis by axis."""
+
+    def handler(g: GraphBuilder, a: Arguments) -> Any:
+        kernel = _pair(a["kernel_size"], axes)
+        stride = _pair(a["stride"], axes) if a["stride"] else kernel
+        padding, dilation = _pair(a["padding"], axes), _pair(a.get("dilation", [1]), axes)
+        x = g.ssa(a["self"] if "self" in a else a["input"])
+        shape = shape_of(x)
+        image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+        counts = g.shape[-axes:]
+        settings = list(zip(kernel, stride, padding, dilation, counts, strict=True))
+        if not average:
+            return view(g, _max_pool(g, image, settings), g.shape)
+        if a["divisor_override"] is not None:
+            return NotImplemented
+        return view(g, _average_pool(g, image, settings, a["count_include_pad"]), g.shape)
+
+    return handler
+
+
+Window = tuple[int, int, int, int, int]
+"""Of one axis: size of a window, stride, padding, dilation, number of windows."""
+
+
+def _max_pool(g: GraphBuilder, image: SSAValue, windows: Sequence[Window]) -> SSAValue:
+    """The maximum of the windows of each axis in turn.
+
+    What lies outside the image is left out: in its place the window's nearest element inside is taken once more.
+    """
+    pixels = to_pixels(g, image)
+    for axis, (size, stride, padding, dilation, count) in enumerate(windows, 1):
+        taps = [
+            [
+                _inside(o * stride - padding, t * dilation, dilation, size, shape_of(pixels)[axis])
+                for o in range(count)
+            ]
+            for t in range(size)
+        ]
+        parts = [pick(g, pixels, axis, numbers) for numbers in taps]
+        total = parts[0]
+        for part in parts[1:]:
+            total = g.build(aten.MaximumOp, [total, part], shape=shape_of(total))
+        pixels = total
+    return from_pixels(g, pixels)
+
+
+def _inside(start: int, offset: int, dilation: int, size: int, length: int) -> int:
+    """The element of a window at an offset, or the one nearest to it that lies on the axis."""
+    places = [start + n * dilation for n in range(size)]
+    return min((p for p in places if 0 <= p < length), key=lambda p: abs(p - start - offset))
+
+
+def _average_pool(
+    g: GraphBuilder, image: SSAValue, windows: Sequence[Window], count_padding: bool
+) -> SSAValue:
+    """Sums of the windows of each axis in turn, over the number of elements in a window."""
+    pixels = to_pixels(g, image)
+    sizes = [torch.ones(1)]
+    for axis, (size, stride, padding, _, count) in enumerate(windows, 1):
+        length = shape_of(pixels)[axis]
+        need = (count - 1) * stride + size - padding
+        # Elements behind the padded end, where a last window begins inside, never count.
+        counted = length + padding if count_padding else length
+        starts = [o * stride - padding for o in range(count)]
+        low = -padding if count_padding else 0
+        sizes.append(torch.tensor([float(min(s + size, counted) - max(s, low)) for s in starts]))
+        pixels = _window_sums(g, pixels, axis, (size, stride, padding, max(0, need - length), count))
+    area = sizes[1]
+    for more in sizes[2:]:
+        area = area[..., None] * more
+    if bool((area == area.flatten()[0]).all()):
+        return from_pixels(g, scaled(g, pixels, 1.0 / float(area.flatten()[0])))
+    share = (1.0 / area)[None, ..., None]
+    g.name_constant(share)
+    return from_pixels(g, g.build(aten.MulOp, [pixels, share], shape=shape_of(pixels)))
+
+
+def _window_sums(
+    g: GraphBuilder, pixels: SSAValue, axis: int, window: tuple[int, int, int, int, int]
+) -> SSAValue:
+    """Sums over windows along an axis: size, stride, zeros before and behind it, number of windows."""
+    size, stride, before, behind, count = window
+    shape = shape_of(pixels)
+    if size == stride and before == 0 and behind == 0 and axis == len(shape) - 2:
+        whole = slice_along(g, pixels, axis, 0, count * size)
+        apart = view(g, whole, (*shape[:axis], count, size, *shape[axis + 1 :]))
+        return reduce(g, aten.SumOp, apart, axis + 1, keepdim=False)
+    amounts = [0, 0] * (len(shape) - axis - 1) + [before, behind]
+    padded = pad(g, pixels, amounts)
+    total: SSAValue | None = None
+    for n in range(size):
+        tap = _tap(g, padded, axis, n, count, stride)
+        total = tap if total is None else g.build(aten.AddOp, [total, tap], shape=shape_of(tap))
+    assert total is not None
+    return total
+
+
+def _adaptive_average(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """Averages over as many parts of each axis as the result has; parts overlap where they do not divide it."""
+    x = g.ssa(a["self"])
+    axes = len(a["output_size"])
+    shape = shape_of(x)
+    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+    return view(g, _adaptive(g, image, g.shape[-axes:], _mean_over), g.shape)
+
+
+def _adaptive_max(g: GraphBuilder, a: Arguments) -> Any:
+    """As `_adaptive_average`, of maxima whose places nobody reads."""
+    if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+        return NotImplemented
+    x, sizes = g.ssa(a["self"]), g.node.meta["val"][0].shape
+    axes = len(a["output_size"])
+    shape = shape_of(x)
+    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+    return [view(g, _adaptive(g, image, sizes[-axes:], _max_over), sizes), None]
+
+
+def _mean_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
+    return reduce(g, aten.MeanOp, value, axis, keepdim=True)
+
+
+def _max_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
+    return reduce(g, aten.AmaxOp, value, axis, keepdim=True)
+
+
+def _adaptive(
+    g: GraphBuilder,
+    image: SSAValue,
+    counts: Sequence[int],
+    over: Callable[[GraphBuilder, SSAValue, int], SSAValue],
+) -> SSAValue:
+    pixels = to_pixels(g, image)
+    batch, *space, channels = shape_of(pixels)
+    if prod(counts) == 1:
+        whole = over(g, view(g, pixels, (batch, prod(space), channels)), 1)
+        return from_pixels(g, view(g, whole, (batch, *counts, channels)))
+    # The last axis first: its windows are consecutive rows.
+    for axis, count in reversed(list(enumerate(counts, 1))):
+        shape = shape_of(pixels)
+        length = shape[axis]
+        if length == count:
+            continue
+        if length % count == 0 and axis == len(counts):
+            apart = view(g, pixels, (*shape[:axis], count, length // count, channels))
+            pixels = view(g, over(g, apart, axis + 1), (*shape[:axis], count, channels))
+            continue
+        bounds = [(n * length // count, -(-(n + 1) * length // count)) for n in range(count)]
+        parts = [_over_axis(g, slice_along(g, pixels, axis, *bound), axis, over) for bound in bounds]
+        pixels = joined(g, parts, axis)
+    return from_pixels(g, pixels)
+
+
+def _over_axis(
+    g: GraphBuilder, pixels: SSAValue, axis: int, over: Callable[[GraphBuilder, SSAValue, int], SSAValue]
+) -> SSAValue:
+    """Over an axis whose elements are rows of the same columns, the axes behind it being one."""
+    shape = shape_of(pixels)
+    if axis == len(shape) - 2:
+        return over(g, pixels, axis)
+    wide = view(g, pixels, (*shape[: axis + 1], prod(shape[axis + 1 :])))
+    return view(g, over(g, wide, axis), (*shape[:axis], 1, *shape[axis + 1 :]))
+
+
+def _with_places(handler: Handler) -> Handler:
+    """A maximum that gives its places too, which nobody may read."""
+
+    def paired(g: GraphBuilder, a: Arguments) -> Any:
+        if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+            return NotImplemented
+        return [handler(g, a), None]
+
+    return paired
+
+
+SPELLINGS: dict[str, Handler] = {
+    "aten.unfold.default": _unfold,
+    "aten.im2col.default": _im2col,
+    "aten.roll.default": _roll,
+    "aten.flip.default": _flip,
+    "aten.cumsum.default": _cumsum,
+    "aten.max_pool1d.default": _pool(1, average=False),
+    "aten.max_pool2d.default": _pool(2, average=False),
+    "aten.max_pool2d_with_indices.default": _with_places(_pool(2, average=False)),
+    "aten.avg_pool1d.default": _pool(1, average=True),
+    "aten.avg_pool2d.default": _pool(2, average=True),
+    "aten.adaptive_avg_pool1d.default": _adaptive_average,
+    "aten.adaptive_avg_pool2d.default": _adaptive_average,
+    "aten._adaptive_avg_pool2d.default": _adaptive_average,
+    "aten.adaptive_max_pool1d.default": _adaptive_max,
+    "aten.adaptive_max_pool2d.default": _adaptive_max,
+}  # fmt: skip
+"""Handlers by overload."""

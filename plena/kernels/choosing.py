@@ -1,0 +1,22 @@
+"""Choices between rows, lane by lane: the vector unit compares nothing, but a difference can be made 0 or 1."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from plena.kernels.lanes import Lanes
+
+_ENOUGH = 2.0**127
+"""Makes at least 1 of the difference of two bf16 numbers above 2^-119."""
+
+
+def exceeds(lanes: Lanes, a: SSAValue, b: SSAValue) -> SSAValue:
+    """1 where a > b, 0 elsewhere; something between where the difference is below 2^-127."""
+    difference = lanes.apply("mul", lanes.apply("sub", a, b), _ENOUGH)
+    return lanes.apply("min", lanes.apply("max", difference, 0.0), 1.0)
+
+
+def chosen(lanes: Lanes, first: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
+    """a where `first` is 1, b where it is 0, to the bit; both finite."""
+    second = lanes.apply("reverse_sub", first, 1.0)
+    return lanes.apply("add", lanes.apply("mul", a, first), lanes.apply("mul", b, second))

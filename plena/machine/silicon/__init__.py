@@ -1,1 +1,0 @@
-"""The silicon that a machine takes, by two public area models."""
