@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.models.builders import Built
+from tests.models.builders import Built, finite
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -79,13 +79,6 @@ def made(name: str, config: str, settings: dict[str, Any], weights: bool = True)
         if parameter.ndim == 1:
             gain = "norm" in path.lower() and path.endswith("weight")
             parameter.data = float(gain) + torch.randn(parameter.shape, generator=generator) * 0.1
-    return model
-
-
-def finite(model: nn.Module) -> nn.Module:
-    """A model without initial weights: as memory happens to be, some would be infinite, which changes programs."""
-    for parameter in model.parameters():
-        parameter.data.fill_(0.01)
     return model
 
 
