@@ -41,6 +41,7 @@ from plena.tensor.layout_maps import Atom, LayoutMap
 from plena.tensor.rewriting import rewrite
 from plena.tensor.staged_tests import emit_test
 from plena.tensor.tracing import Trace, trace
+from plena.tensor.written_attention import is_computed, write_attention
 
 
 @dataclass(frozen=True)
@@ -214,17 +215,7 @@ class AttentionBuilder:
         self.scores = replace(self.scores, terms=terms)
 
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
-        band: BandAttr | None = None
-        biases: list[Allowed | Added] = []
-        paddings: list[Allowed] = []
-        for term in self.scores.terms:
-            match term.mask if isinstance(term, Hides) else term:
-                case BandAttr() as found:
-                    band = found if band is None else band.intersect(found)
-                case Allowed() as mask if not paddings and self._is_padding(mask):
-                    paddings.append(mask)
-                case Allowed() | Added() as mask:
-                    biases.append(mask)
+        band, biases, padding = self._sorted()
         if len(biases) > 1:
             shapes = " and ".join(str(list(shape_of(term.base))) for term in biases)
             raise refusal(
@@ -234,7 +225,31 @@ class AttentionBuilder:
                 "makes a mask out of position_ids makes none if it gets attention_mask, too, or no position_ids.",
             )
         bias = self._bias(biases[0]) if biases else None
-        return band, bias, self._padding(paddings[0]) if paddings else None
+        return band, bias, None if padding is None else self._padding(padding)
+
+    def _sorted(self) -> tuple[BandAttr | None, list[Allowed | Added], Allowed | None]:
+        """The band, the first mask that is one of keys, and what is neither."""
+        band: BandAttr | None = None
+        biases: list[Allowed | Added] = []
+        padding: Allowed | None = None
+        for term in self.scores.terms:
+            match term.mask if isinstance(term, Hides) else term:
+                case BandAttr() as found:
+                    band = found if band is None else band.intersect(found)
+                case Allowed() as mask if padding is None and self._is_padding(mask):
+                    padding = mask
+                case Allowed() | Added() as mask:
+                    biases.append(mask)
+        return band, biases, padding
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the masks are what kernels take: at most one bias, which the host stages; others are for a product
+        of the scores, a sum and a softmax."""
+        _, biases, _ = self._sorted()
+        if all(isinstance(term, Allowed) for term in biases):
+            return True
+        return len(biases) == 1 and not is_computed(biases[0].base)
 
     def _hiding(self) -> Hiding:
         queries, keys = self.scores.shape[-2:]
@@ -324,12 +339,15 @@ def _transposed(traced: Trace) -> Trace:
 
 
 def _fuse(rewriter: PatternRewriter, op: Operation, attention: Attention, key: Trace) -> None:
-    """Replace `op`, whose result is the attention's [..., S, E]."""
+    """Replace `op`, whose result is the attention's [..., S, E], if there is a kernel for its masks."""
     scores = attention.scores
     query, value = trace(scores.query, scales=True), trace(attention.value, scales=True)
     cut = _heads_of(scores.shape, [query, key, value])
     emitter = Emitter(rewriter, op)
-    result = AttentionBuilder(emitter, scores, cut, attention.empty).build(query, key, value)
+    builder = AttentionBuilder(emitter, scores, cut, attention.empty)
+    if not builder.has_kernel:
+        return
+    result = builder.build(query, key, value)
     rows, features = scores.shape[-2], shape_of(attention.value)[-1]
     per_head = LayoutMap.of((cut.batch, rows, cut.heads, features)).permuted((0, 2, 1, 3))
     emitter.replace(emitter.view(result, per_head, shape_of(op.results[0])))
@@ -355,7 +373,12 @@ class FuseScaledDotProductAttention(RewritePattern):
         if op.enable_gqa.value.data:
             key, value = (_grouped(t, q[-3]) for t in (key, value))
         cut = _heads_of(shape, [query, key, value])
-        result = AttentionBuilder(emitter, scores, cut, "zero").build(query, key, value)
+        attention = AttentionBuilder(emitter, scores, cut, "zero")
+        real = op.attn_mask is not None and isinstance(element_type_of(op.attn_mask), Float32Type)
+        if op.attn_mask is not None and real and not op.is_causal.value.data and not attention.has_kernel:
+            emitter.replace(write_attention(emitter, op, op.attn_mask, scale))
+            return
+        result = attention.build(query, key, value)
         per_head = LayoutMap.of((cut.batch, shape[-2], cut.heads, shape_of(op.value)[-1]))
         emitter.replace(emitter.view(result, per_head.permuted((0, 2, 1, 3)), shape_of(op.result)))
 
@@ -390,10 +413,9 @@ class FuseWrittenAttention(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: aten.MatmulOp, rewriter: PatternRewriter) -> None:
         attention = match_attention(op)
-        if attention is None:
-            return
-        key = _transposed(trace(attention.scores.key_transposed, scales=True))
-        _fuse(rewriter, op, attention, key)
+        if attention is not None:
+            key = _transposed(trace(attention.scores.key_transposed, scales=True))
+            _fuse(rewriter, op, attention, key)
 
 
 @dataclass(frozen=True)

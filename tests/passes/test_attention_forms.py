@@ -449,11 +449,25 @@ def test_bias_and_padding_together() -> None:
 
 def test_two_unrelated_masks_are_refused_with_the_line() -> None:
     def function(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: Tensor) -> Tensor:
-        return sdpa(q, k, v, attn_mask=m + n)
+        return sdpa(q, k, v, attn_mask=m.logical_and(n))
 
-    masks = (torch.randn(9, 9), torch.randn(9, 9))
+    masks = (torch.ones(9, 9, dtype=torch.bool), torch.ones(9, 9, dtype=torch.bool))
     with pytest.raises(CompileError, match=r"test_attention_forms\.py:\d+.*it has 2 masks or biases"):
         lowered(Form(function), *qkv(1, 2, 2, 9, 9, 16), *masks)
+
+
+def test_biases_that_no_kernel_takes_leave_products_around_a_softmax() -> None:
+    def function(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: Tensor) -> Tensor:
+        return sdpa(q, k, v, attn_mask=m + n)
+
+    program = lowered(Form(function), *qkv(1, 2, 2, 9, 9, 16), torch.randn(9, 9), torch.randn(9, 9))
+    assert [
+        name for name in names(program) if name in ("plena.matmul", "plena.softmax", "plena.attention")
+    ] == [
+        "plena.matmul",
+        "plena.softmax",
+        "plena.matmul",
+    ]
 
 
 def test_value_heads_may_have_another_size() -> None:
