@@ -277,19 +277,30 @@ class ProgramData:
         Warns:
             StagingWarning: numbers that the machine cannot hold.
         """
-        warn_of_rounded_integers(tuple(self.placements_of("input")), inputs, self.target)
+        names = [port.name for port in self.inputs]
+        computed = self.host_values(inputs, names)
+
+        def value(placement: TensorPlacement) -> tuple[Any, str]:
+            """The tensor of a placement, and its name; whole numbers as integers, also those that became real ones."""
+            if placement.source.kind == "input":
+                return inputs[placement.source.index], f"input {placement.source.index}"
+            found = self.host_values.values[placement.source.symbol]
+            origin = ", ".join(names[n] for n in sorted(found.inputs))
+            array = computed(placement.source.symbol)
+            return array.astype(np.int64) if found.is_whole else array, f"what is computed of {origin}"
+
+        warn_of_rounded_integers(
+            (*self.placements_of("input"), *self.placements_of("host")), value, self.target
+        )
         for placement in self.placements_of("input"):
             index = placement.source.index
             stage(
                 placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
             )
-        names = [port.name for port in self.inputs]
-        computed = self.host_values(inputs, names)
         for placement in self.placements_of("host"):
-            symbol = placement.source.symbol
-            origin = ", ".join(names[n] for n in sorted(self.host_values.values[symbol].inputs))
-            require_finite(placement, computed(symbol), f"what is computed of {origin}")
-            stage(placement, computed(symbol), preload, self.target, f"what is computed of {origin}")
+            array, name = computed(placement.source.symbol), value(placement)[1]
+            require_finite(placement, array, name)
+            stage(placement, array, preload, self.target, name)
 
     def input_tensors(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], signature: CallSignature | None = None

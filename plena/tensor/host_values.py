@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, cast
 
 from xdsl.dialects.builtin import (
@@ -19,12 +20,13 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
 )
-from xdsl.ir import Attribute, Block, BlockArgument, OpResult, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.host.values import build
 from plena.host.values.attributes import attribute_of, dtype_of, value_of
+from plena.host.values.evaluation import verify_types
 from plena.host.values.graph import HostValue
 from plena.tensor.host_operators import OPERATORS, Call
 
@@ -54,6 +56,10 @@ _UNARY: dict[type[aten.UnaryOp], str] = {
 _REDUCTIONS: dict[type[aten.ReductionOp], str] = {aten.SumOp: "sum", aten.MeanOp: "mean", aten.AmaxOp: "max"}
 
 
+_CHECKED = 1 << 22
+"""Elements up to which a value is evaluated on zeros when it is built: its types must be what it says."""
+
+
 @dataclass
 class HostValues:
     """The host values of a module, each found once."""
@@ -62,9 +68,17 @@ class HostValues:
 
     def of(self, value: SSAValue) -> HostValue | None:
         """How the host computes a value, None if it cannot; constants alone are the host's, too."""
-        if value not in self.known:
-            self.known[value] = None
-            self.known[value] = self._found(value)
+        waiting = [value]
+        while waiting:
+            owner = waiting[-1].owner
+            operands = owner.operands if isinstance(owner, Operation) else ()
+            unknown = [operand for operand in operands if operand not in self.known]
+            if waiting[-1] in self.known:
+                waiting.pop()
+            elif unknown:
+                waiting.extend(unknown)
+            else:
+                self.known[waiting[-1]] = self._found(waiting[-1])
         return self.known[value]
 
     def _found(self, value: SSAValue) -> HostValue | None:
@@ -81,7 +95,7 @@ class HostValues:
                 n: operand.index for n, operand in enumerate(op.inputs) if isinstance(operand, BlockArgument)
             }
             return value_of(op.value).with_inputs(numbers)
-        operands = [self.of(operand) for operand in op.operands]
+        operands = [self.known[operand] for operand in op.operands]
         whole = [operand for operand in operands if operand is not None]
         if len(whole) != len(operands):
             return None
@@ -201,6 +215,8 @@ def _argument(attribute: Attribute, operands: Sequence[HostValue]) -> Any:
 
 def host_op(value: HostValue, arguments: Sequence[SSAValue]) -> plena.HostOp:
     """The operation that stands for a value, reading those of the program's arguments that it needs."""
+    if sum(prod(node.shape) for node in value.nodes) <= _CHECKED:
+        verify_types(value)
     used = sorted(value.inputs)
     numbered = value.with_inputs({number: place for place, number in enumerate(used)})
     return plena.HostOp(attribute_of(numbered), [arguments[number] for number in used])

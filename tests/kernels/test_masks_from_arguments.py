@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
+from plena.host.image import StagingWarning
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function
 
@@ -172,6 +174,26 @@ def test_infinities_chosen_by_integers() -> None:
     program = compile(Function(lambda i, x: x * i.float().log().cumsum(1)[..., None]), (IDS[0] + 1, ROWS))
     with pytest.raises(PlenaError, match=r"computed of .*-inf at \[0, 1, 0\]"):
         program.run(IDS[0], ROWS)
+
+
+def test_whole_numbers_that_are_rounded_are_told() -> None:
+    program = compile(Function(lambda i, x: x * (i + 1)[..., None]), (IDS[0], ROWS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        program.run(IDS[0], ROWS, progress=False)
+    with pytest.warns(
+        StagingWarning, match=r"computed of \w+: 1001 and other integers are rounded, this one to 1000"
+    ):
+        program.run(IDS[0] * 0 + 1000, ROWS, progress=False)
+
+
+def test_long_chains_of_integers() -> None:
+    def chained(i: Tensor, x: Tensor) -> Tensor:
+        for n in range(400):
+            i = (i * 3 + n) % 101
+        return x * (i == 7)[..., None]
+
+    against_torch(chained, (IDS[0], ROWS), (IDS[0] + 5, ROWS))
 
 
 def test_division_by_counts() -> None:

@@ -139,6 +139,15 @@ class HostValue:
             )
         )
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the elements are integers, or integers as real numbers, moved or not."""
+        node = self.root
+        if not node.dtype.startswith("float"):
+            return node.dtype != "bool"
+        moves = ("cast", "reshape", "permute", "expand", "slice", "flip")
+        return node.operation in moves and self.operand(0).is_whole
+
     def has_number_beyond(self, limit: float) -> bool:
         """Whether it is computed of a number that is larger than a limit, infinite or NaN."""
         numbers = (node.named["value"] for node in self.nodes if node.operation in ("full", "pad"))

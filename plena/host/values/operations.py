@@ -157,6 +157,11 @@ def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
+def _rounded(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Integers are whole already."""
+    return lambda x: function(x) if x.dtype.kind == "f" else x
+
+
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "neg": np.negative,
     "abs": np.abs,
@@ -176,10 +181,10 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "reciprocal": lambda x: 1 / x,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "round": np.round,
-    "trunc": np.trunc,
+    "floor": _rounded(np.floor),
+    "ceil": _rounded(np.ceil),
+    "round": _rounded(np.round),
+    "trunc": _rounded(np.trunc),
 }
 
 
