@@ -142,7 +142,8 @@ def operator_rows() -> Iterator[Row]:
     work, macs = "linear 64 x 384 -> 1,408", 64 * 384 * 1408
     published = Published("-", transactional=2_400_000)
     bars = {"static": 40, "transactional": 37_500}
-    yield Row(work, AUTO, "kernels", "linear 64x384 to 1408", published, bars)
+    yield Row(work, AUTO, "kernels", "linear 64x384 to 1408", published, {"transactional": 37_500})
+    yield Row(work, "broadcast", "kernels", "linear 64x384 to 1408, broadcast", published, bars)
     yield Row(work, "M_MM", "kernels", "linear 64x384 to 1408, mm", published)
     yield Row(
         "linear 256 x 384 -> 1,408",
@@ -152,7 +153,15 @@ def operator_rows() -> Iterator[Row]:
         macs=4 * macs,
         least_utilization=0.93,
     )
-    for features, most, least in ((384, 80, 0.74), (384, 200, 0.77), (1408, 120, 0.68)):
+    for rows, most, cycles in ((1, 75, 3_300), (4, 75, 3_400), (16, 120, 10_500), (64, 120, 40_000)):
+        yield Row(
+            f"linear {rows} x 576 -> 1,536",
+            f"budget {most}",
+            "kernels",
+            f"linear {rows}x576 to 1536, {most} instructions",
+            bars={"static": most, "transactional": cycles},
+        )
+    for features, most, least in ((384, 80, 0.86), (384, 200, 0.88), (1408, 120, 0.87)):
         yield Row(
             f"linear 64 x {features:,} -> 1,408",
             f"pipelined, budget {most}",

@@ -44,8 +44,27 @@ def test_attention_reaches_its_figures() -> None:
 
 def test_linear_layers_reach_their_figures() -> None:
     """The broadcast schedule of a feed-forward projection (issue 5)."""
-    linear = recorded("kernels")["linear 64x384 to 1408"]
+    counts = recorded("kernels")
+    linear = counts["linear 64x384 to 1408, broadcast"]
     assert linear["static"] <= 40 and linear["transactional"] <= 37_051
+    assert counts["linear 64x384 to 1408"]["transactional"] <= 37_051
+
+
+def test_few_rows_reach_their_figures() -> None:
+    """The vector schedule (issue 14)."""
+    counts = recorded("kernels")
+    for rows, most, cycles in ((1, 75, 3_300), (4, 75, 3_400), (16, 120, 10_500), (64, 120, 40_000)):
+        linear = counts[f"linear {rows}x576 to 1536, {most} instructions"]
+        assert linear["static"] <= most and linear["transactional"] <= cycles
+    assert counts["linear 1x576 to 1536, pipelined, 75 instructions"]["pipelined"] <= 16_500
+    assert (
+        counts["linear 64x384 to 1408, pipelined, 80 instructions"]["pipelined"]
+        <= 64 * 384 * 1408 / 256 / 0.86
+    )
+    decoders = recorded("decoders")
+    layer, layers = decoders["CLM-60M layer, sequence 64"], decoders["CLM-60M 8 layers, sequence 64"]
+    assert layer["static"] <= 700 and layer["transactional"] <= 128_000
+    assert layers["transactional"] <= 1_150_000
 
 
 def test_encoders_reach_their_figures() -> None:

@@ -55,6 +55,7 @@ CASES = {
     "attention, broadcast": Case(lambda: (Attention(), qkv(1, 16, 16)), {"matmul": "broadcast"}),
     "linear": Case(linear, {"matmul": "mm"}),
     "linear, broadcast": Case(linear, {"matmul": "broadcast"}),
+    "linear, vector": Case(linear, {"matmul": "vector"}),
     "norm and gate": Case(norm_and_gate),
 }
 

@@ -48,7 +48,8 @@ def compile(
         max_instructions: static instructions that the program may have at most.
         objective: what to minimise, "cycles" (under `max_instructions`) or "size".
         timing: the profile whose cycles count, one of `plena.timings()`; the cycles of all are reported.
-        matmul: the M_MM schedule, the broadcast schedule, or the better one for each product.
+        matmul: the M_MM, the broadcast or the vector schedule, or the fastest for each product
+            (docs/matmul_schedules.md).
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile.ops import BroadcastMatmulOp, MatmulOp, MatmulPairOp, PackOp
+from plena.dialects.tile.ops import (
+    BroadcastMatmulOp,
+    MatmulOp,
+    MatmulPairOp,
+    PackOp,
+    PackVectorsOp,
+    VectorMatmulOp,
+)
 from plena.instructions.context import Lowering, lowers
 from plena.integers import ceil_div
 
@@ -106,3 +113,37 @@ def lower_broadcast_matmul(op: BroadcastMatmulOp, ctx: Lowering) -> None:
             tile(mat + whole * op.w_k, x + whole * op.x_block, slices)
         if not op.partial:
             builder.emit("M_BMM_WO", dst=out + n * op.out_block)
+
+
+@lowers(PackVectorsOp)
+def lower_pack_vectors(op: PackVectorsOp, ctx: Lowering) -> None:
+    """One product with the packing tile per vector, one write-out of all slices per column block."""
+    target, builder = ctx.target, ctx.builder
+    out, x, p = (ctx.at(v) for v in op.operands)
+    with builder.loop(op.blocks) as k:
+        with builder.loop(op.vectors) as b:
+            vec = x + k * op.x_block + b * op.x_vector
+            builder.emit("M_BTMV", off=b * target.hlen, mat=p, vec=vec)
+        builder.emit("M_BMV_WO", dst=out + k * op.out_block)
+
+
+@lowers(VectorMatmulOp)
+def lower_vector_matmul(op: VectorMatmulOp, ctx: Lowering) -> None:
+    """The slices of a tile share its address: their offsets are an operand of their own, the same everywhere."""
+    target, builder = ctx.target, ctx.builder
+    out, x, w = (ctx.at(v) for v in op.operands)
+    whole, slices = op.k_tiles, op.slices
+
+    def tile(mat: Linear, vec: Linear, count: int) -> None:
+        with builder.loop(count) as c:
+            builder.emit("M_BTMV", off=c * target.hlen, mat=mat, vec=vec + c * target.vlen)
+
+    with builder.loop(op.n_tiles) as n:
+        mat = w + n * op.w_n
+        if whole:
+            with builder.loop(whole) as k:
+                tile(mat + k * op.w_k, x + k * op.x_block, target.broadcast_amount)
+        if slices:
+            tile(mat + whole * op.w_k, x + whole * op.x_block, slices)
+        if not op.partial:
+            builder.emit("M_BMV_WO", dst=out + n * op.out_block)

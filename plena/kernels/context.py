@@ -33,7 +33,7 @@ from plena.host.values.graph import HostValue
 from plena.host.view import Array, Pad, Reshape
 from plena.integers import round_up
 from plena.kernels.builder import TileBuilder
-from plena.kernels.product_cost import ProductShape, describe_choice
+from plena.kernels.product_cost import ProductShape, Unit, describe_choice
 from plena.kernels.schedule import Schedule
 from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, StateRows, TensorLocation
 from plena.machine.number_formats import Mx, NumberFormat
@@ -54,6 +54,8 @@ class KernelContext:
         default_factory=dict[tuple[SSAValue, bool], PackedPanel]
     )
     """Packed forms by tensor and whether the product is transposed."""
+    packed_vectors: dict[SSAValue, PackedPanel] = field(default_factory=dict[SSAValue, PackedPanel])
+    """Forms of tensors that are packed for products with vectors."""
     constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     """Constant tiles in matrix SRAM by name: packing tiles, rotations."""
     tables: dict[tuple[HostTensor, int, int], Panel] = field(
@@ -96,6 +98,12 @@ class KernelContext:
     """Whether loop order and query block of the schedule had any effect."""
     pairable: bool = False
     """Whether a linear layer in the M_MM schedule has column blocks that could be made in pairs."""
+    mixable: bool = False
+    """Whether M_BTMV makes products of a repetition that would be shorter by M_BTMM."""
+    grouped: bool = False
+    """Whether M_BTMV makes a product of more rows than it takes at once."""
+    matrix_products: set[Operation] = field(default_factory=set[Operation])
+    """Products of a repetition that M_BTMM makes for the watchdog's sake (plena.kernels.product_mix)."""
     sections: int = 1
     """The most pieces of code that treat query blocks apart by the keys they see, were the schedule to allow them."""
     useful_macs: dict[str, int] = field(default_factory=dict[str, int])
@@ -478,9 +486,14 @@ class KernelContext:
         """The value that a source names."""
         return next(value for value, symbol in self.host_values.items() if symbol == source.symbol)
 
-    def decide(self, op: Operation, shape: ProductShape, broadcast: bool) -> None:
+    def decide(self, op: Operation, shape: ProductShape, unit: Unit) -> None:
         """Notes which schedule a product got, its cycles under every timing profile, and whether they agree."""
-        self.decisions.append(describe_choice(op, shape, broadcast, self.target, self.schedule))
+        self.decisions.append(describe_choice(op, shape, unit, self.target, self.schedule))
+
+    def forget_packed(self, value: SSAValue) -> None:
+        """Drops the packed forms of a value of a kernel's own, whose place another may take."""
+        self.packed.pop((value, True), None)
+        self.packed_vectors.pop(value, None)
 
     def count_macs(self, macs: int) -> None:
         """Adds multiply-accumulates of the operation being lowered, once for each iteration of a repetition."""
@@ -551,15 +564,20 @@ __all__ = [
 
 def spread(ctx: KernelContext, scalars: Scalars, *, finite: bool) -> Panel:
     """The tensor [rows, groups] as a panel; with one group all lanes of a row hold its number."""
-    vlen = ctx.target.vlen
     panel = ctx.new_panel("spread", scalars.rows, scalars.groups)
+    spread_into(ctx, scalars, panel, finite=finite)
+    return panel
+
+
+def spread_into(ctx: KernelContext, scalars: Scalars, panel: Panel, *, finite: bool) -> None:
+    """As `spread` into a packed panel of as many rows and columns."""
+    vlen = ctx.target.vlen
     per_block = min(vlen, scalars.groups)
     masks = lane_masks(ctx, per_block, 1) if scalars.groups > 1 and finite else None
     for block in range(panel.blocks(vlen)):
         groups = min(per_block, scalars.groups - block * per_block)
         out = ctx.builder.view(panel.buffer, block * panel.block)
         spread_group(ctx, scalars, block * per_block, groups, out, masks, 0 if finite else 1)
-    return panel
 
 
 def spread_group(

@@ -1,4 +1,4 @@
-"""Linear layers: weights streamed tile by tile, in the M_MM or the broadcast schedule."""
+"""Linear layers: weights streamed tile by tile, in the M_MM, the broadcast or the vector schedule."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.packing import pack_panel
 from plena.kernels.paired_products import is_pairable, multiply_pairs
-from plena.kernels.product_cost import ProductShape, prefers_broadcast
+from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
 from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.vector_products import multiply_vectors
 from plena.kernels.vectors import load_vectors
-from plena.kernels.weight_stream import BlockProducts, GroupProducts, WeightStream, rows_at_a_time
+from plena.kernels.weight_stream import (
+    BlockProducts,
+    GroupProducts,
+    WeightStream,
+    resident_tiles,
+    rows_at_a_time,
+)
 from plena.machine.target import Target
 
 
@@ -66,13 +73,23 @@ def lower_layers(
     layers = [layer.with_gaps(target) for layer in layers]
     k_tiles = x.blocks(target.vlen)
     n_tiles = sum(ceil_div(layer.weight.shape[0], target.mlen) for layer in layers)
-    pack_tiles = 0 if (value, True) in ctx.packed else k_tiles
-    shape = ProductShape(x.rows, k_tiles, n_tiles, pack_tiles)
+    shape = ProductShape(
+        x.rows,
+        k_tiles,
+        n_tiles,
+        pack_tiles=0 if (value, True) in ctx.packed else k_tiles,
+        pack_vector_tiles=0 if value in ctx.packed_vectors else k_tiles,
+        slices=ceil_div(x.lanes, target.hlen),
+        held=resident_tiles(ctx) - target.m_prefetch_tiles,
+    )
     spreads_nan = spreads_nan or ctx.spreads_nan(value)
-    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not spreads_nan
-    ctx.decide(op, shape, broadcast)
+    unit: Unit = "mm" if spreads_nan else preferred_unit(shape, target, ctx.schedule)
+    if unit == "vector" and op in ctx.matrix_products:
+        unit = "broadcast"
+    ctx.grouped |= unit == "vector" and x.rows > target.broadcast_amount and ctx.schedule.matmul == "auto"
+    ctx.decide(op, shape, unit)
     for group in _groups(layers):
-        _lower_group(value, x, group, broadcast, ctx)
+        _lower_group(value, x, group, unit, ctx)
 
 
 def _groups(layers: list[Layer]) -> list[list[Layer]]:
@@ -87,7 +104,7 @@ def _is_returned(value: SSAValue) -> bool:
     return any(isinstance(use.operation, ReturnOp | ReshapeOp | RearrangeOp) for use in value.uses)
 
 
-def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], broadcast: bool, ctx: KernelContext) -> None:
+def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], unit: Unit, ctx: KernelContext) -> None:
     """Layers as one product: their weights, biases and results lie one behind the other."""
     vlen = ctx.target.vlen
     for layer in layers:
@@ -98,7 +115,9 @@ def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], broadcast: bool
     weight = ctx.place_together(
         "weight", [_tiles(layer.weight, x, ctx) for layer in layers], "tiled", WEIGHTS
     )
-    if broadcast:
+    if unit == "vector":
+        multiply_vectors(value, weight, whole, ctx)
+    elif unit == "broadcast":
         _broadcast(value, weight, whole, ctx)
     else:
         _mm(value, x, weight, whole, ctx)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -14,6 +16,7 @@ from plena.kernels.context import KernelContext, lane_masks, spread_group
 from plena.kernels.fp_sram import few, new_scalars
 from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
+from plena.kernels.pieces import Piece, by_pieces
 from plena.kernels.tensors import HostTensor, Panel, Scalars
 from plena.kernels.vectors import load_vectors
 
@@ -114,15 +117,32 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     tensor = ctx.host(value)
     if tensor is not None:
         return _staged_parts(ctx, tensor, groups, width)
-    scalars = as_scalars(ctx, op, value)
+    if groups == 1 and isinstance(ctx.locations[value], Scalars):
+        return PanelRows(ctx.panel(value).buffer, vlen, 0)
+    whole = groups == 1 or width % vlen == 0
+    spread = ctx.new_panel("spread", prod(shape_of(value)[:-1]), groups * vlen if whole else lhs.columns)
+    finite = not ctx.undefined.of(value)
+    if isinstance(ctx.locations[value], Scalars) or few(ctx, spread.rows, groups):
+        _spread_parts(ctx, as_scalars(ctx, op, value), groups, width, spread, finite=finite)
+    else:
+        panel = ctx.panel(value)
+
+        def spread_piece(piece: Piece) -> None:
+            _to_scalars(ctx, op, value, piece.of(ctx, panel), piece.scalars)
+            _spread_parts(ctx, piece.scalars, groups, width, piece.of(ctx, spread), finite=finite)
+
+        by_pieces(ctx, op, spread.rows, groups, spread_piece)
+    return PanelRows(spread.buffer, vlen, 0) if groups == 1 else rows_of(ctx, spread)
+
+
+def _spread_parts(
+    ctx: KernelContext, scalars: Scalars, groups: int, width: int, spread: Panel, *, finite: bool
+) -> None:
+    """Each number in the lanes of its part, `width` of them; in one row of lanes where parts are whole such rows."""
+    vlen = ctx.target.vlen
     if groups == 1:
-        return (
-            PanelRows(ctx.panel(value).buffer, vlen, 0)
-            if _is_spread(ctx, value)
-            else _spread_one(ctx, scalars)
-        )
-    if width % vlen == 0:
-        spread = ctx.new_panel("spread", scalars.rows, groups * vlen)
+        spread_group(ctx, scalars, 0, 1, spread.buffer, None)
+    elif width % vlen == 0:
         with ctx.builder.loop(groups) as g:
             out = ctx.builder.view(spread.buffer, g * spread.block)
             ctx.builder.insert(
@@ -134,25 +154,14 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
                     scalars_row=groups,
                 )
             )
-        return rows_of(ctx, spread)
-    spread, per_block = ctx.new_panel("spread", scalars.rows, lhs.columns), vlen // width
-    finite = not ctx.undefined.of(value)
-    masks = lane_masks(ctx, min(per_block, groups), width) if finite else None
-    for block in range(spread.blocks(vlen)):
-        first = block * per_block
-        out = ctx.builder.view(spread.buffer, block * spread.block)
-        spread_group(ctx, scalars, first, min(per_block, groups - first), out, masks, 0 if finite else width)
-    return rows_of(ctx, spread)
-
-
-def _is_spread(ctx: KernelContext, value: SSAValue) -> bool:
-    return isinstance(ctx.locations[value], Scalars)
-
-
-def _spread_one(ctx: KernelContext, scalars: Scalars) -> PanelRows:
-    panel = ctx.new_panel("spread", scalars.rows, 1)
-    spread_group(ctx, scalars, 0, 1, panel.buffer, None)
-    return PanelRows(panel.buffer, ctx.target.vlen, 0)
+    else:
+        per_block = vlen // width
+        masks = lane_masks(ctx, min(per_block, groups), width) if finite else None
+        for block in range(spread.blocks(vlen)):
+            first = block * per_block
+            out = ctx.builder.view(spread.buffer, block * spread.block)
+            count = min(per_block, groups - first)
+            spread_group(ctx, scalars, first, count, out, masks, 0 if finite else width)
 
 
 def _staged_parts(ctx: KernelContext, tensor: HostTensor, groups: int, width: int) -> PanelRows:
@@ -175,6 +184,19 @@ def as_scalars(ctx: KernelContext, op: Operation, value: SSAValue) -> Scalars:
     if isinstance(location, Scalars):
         return location
     panel = ctx.panel(value)
+    if not few(ctx, panel.rows, panel.columns):
+        raise refusal(
+            op,
+            f"{panel.rows} x {panel.columns} computed numbers are too many for the scalar unit",
+            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+        )
+    scalars = new_scalars(ctx, panel.rows, panel.columns)
+    _to_scalars(ctx, op, value, panel, scalars)
+    return scalars
+
+
+def _to_scalars(ctx: KernelContext, op: Operation, value: SSAValue, panel: Panel, scalars: Scalars) -> None:
+    """Rows of a value to FP SRAM."""
     vlen, groups = ctx.target.vlen, panel.columns
     if groups > 1 and ctx.undefined.of(value):
         raise refusal(
@@ -182,13 +204,12 @@ def as_scalars(ctx: KernelContext, op: Operation, value: SSAValue) -> Scalars:
             f"{groups} numbers per row that may be infinite or NaN cannot be told apart on the scalar unit",
             "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
         )
-    if not few(ctx, panel.rows, groups) or not panel.is_packed or groups > vlen:
+    if not panel.is_packed or groups > vlen:
         raise refusal(
             op,
-            f"{panel.rows} x {groups} computed numbers are too many for the scalar unit",
-            "Use a smaller batch or sequence, or a target with more FP SRAM.",
+            f"{groups} computed numbers a row are too many for the scalar unit",
+            f"Use at most {vlen} parts of a row, the lanes of a row (VLEN).",
         )
-    scalars = new_scalars(ctx, panel.rows, groups)
     masks = lane_masks(ctx, groups, 1)
     with ctx.builder.step("to scalars"), ctx.builder.loop(groups) as g:
         ctx.builder.insert(
@@ -204,7 +225,6 @@ def as_scalars(ctx: KernelContext, op: Operation, value: SSAValue) -> Scalars:
                 scalars_row=groups,
             )
         )
-    return scalars
 
 
 def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:

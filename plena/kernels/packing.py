@@ -6,7 +6,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import LoadTilesOp, PackOp, ZeroOp
+from plena.dialects.tile import LoadTilesOp, PackOp, PackVectorsOp, ZeroOp
 from plena.host.view import Array
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
@@ -112,4 +112,41 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
         if rest:
             pack(Linear(full), rest)
     ctx.packed[(value, transposed)] = packed
+    return packed
+
+
+def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
+    """The rows of a tensor packed BROADCAST at a time for products with vectors, made on first use."""
+    known = ctx.packed_vectors.get(value)
+    if known is not None:
+        return known
+    panel, target, builder = ctx.panel(value), ctx.target, ctx.builder
+    slots, vlen = target.broadcast_amount, target.vlen
+    groups, blocks = ceil_div(panel.rows, slots), panel.blocks(vlen)
+    buffer = builder.buffer("packed_vectors", "vector", groups * blocks * slots * vlen)
+    packed = PackedPanel(buffer, groups, blocks, vlen, slots)
+    p = packing_tile(ctx, transposed=True)
+    full, rest = divmod(panel.rows, slots)
+
+    def pack(first: Linear, vectors: int) -> None:
+        builder.insert(
+            PackVectorsOp(
+                out=builder.view(buffer, first * packed.group),
+                x=builder.view(panel.buffer, first * (slots * vlen)),
+                p=p,
+                vectors=vectors,
+                x_vector=vlen,
+                blocks=blocks,
+                x_block=panel.block,
+                out_block=packed.block,
+            )
+        )
+
+    with builder.step("pack"):
+        if full:
+            with builder.loop(full) as group:
+                pack(group, slots)
+        if rest:
+            pack(Linear(full), rest)
+    ctx.packed_vectors[value] = packed
     return packed

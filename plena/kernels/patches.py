@@ -37,4 +37,4 @@ def lower_patch_embedding(op: Operation, ctx: KernelContext) -> None:
     bias = None if op.bias is None else ctx.host(op.bias)
     value = value_at(ctx, patches, *patches.shape)
     lower_layers(op, value, [Layer(weight, bias, op.result)], ctx)
-    ctx.packed.pop((value, True), None)
+    ctx.forget_packed(value)

@@ -1,8 +1,10 @@
-"""What a product costs in either schedule, by the target's timing profiles: the choice of `matmul="auto"`."""
+"""What a product costs in each schedule, by the target's timing profiles: the choice of `matmul="auto"`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
@@ -12,20 +14,36 @@ from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.integers import ceil_div
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
+from plena.timing.dma_model import transfer_picoseconds
 from plena.timing.registry import profile_named, timings
+
+Unit: TypeAlias = Literal["mm", "broadcast", "vector"]
+"""What makes a product: M_MM, the broadcast unit with matrices (M_BTMM) or with vectors (M_BTMV)."""
 
 
 @dataclass(frozen=True)
 class ProductShape:
     """A product of `rows` rows over `k_tiles` tiles of the reduction to `n_tiles` tiles of output columns.
 
-    `pack_tiles` column blocks of the left operand have to be packed for it first.
+    `pack_tiles` column blocks of the left operand have to be packed for M_BTMM first, `pack_vector_tiles` for M_BTMV;
+    None: there is no kernel that does it with vectors. `slices`: HLEN features each that the reduction has (0: whole
+    tiles). Matrix SRAM holds `held` tiles beside a packing tile: where a reduction has more, both schedules of the
+    broadcast unit load its tiles once for all rows that they take at a time (0: it holds them all).
     """
 
     rows: int
     k_tiles: int
     n_tiles: int
     pack_tiles: int
+    pack_vector_tiles: int | None = None
+    slices: int = 0
+    held: int = 0
+
+    def loads(self, groups: int) -> int:
+        """How many more tiles than those of the weight are loaded if rows are taken in so many groups."""
+        if not self.held or self.k_tiles <= self.held:
+            return 0
+        return (groups - 1) * self.k_tiles * self.n_tiles
 
 
 def mm_cycles(shape: ProductShape, target: Target, timing: str) -> int:
@@ -44,35 +62,100 @@ def broadcast_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     product = cost(INSTRUCTIONS["M_BTMM"], target) + 2 * cost(INSTRUCTIONS["S_ADDI_INT"], target)
     write_out = cost(INSTRUCTIONS["M_BMM_WO"], target)
     products = groups * shape.n_tiles * (shape.k_tiles * slots * product + write_out)
-    return products + shape.pack_tiles * (row_blocks * product + groups * write_out)
+    packing = shape.pack_tiles * (row_blocks * product + groups * write_out)
+    return products + packing + shape.loads(groups) * _load_cycles(target, timing)
+
+
+def vector_cycles(shape: ProductShape, target: Target, timing: str) -> int:
+    """The vector schedule: BROADCAST rows at a time, packing included.
+
+    Every slice of a tile takes an instruction and an update of the vector's address, a tile one more update and the end
+    of a loop, as much as a write-out.
+    """
+    cost, slots = profile_named(timing).cycles, target.broadcast_amount
+    update = cost(INSTRUCTIONS["S_ADDI_INT"], target)
+    product = cost(INSTRUCTIONS["M_BTMV"], target) + update
+    write_out = cost(INSTRUCTIONS["M_BMV_WO"], target) + 2 * update
+    groups, slices = ceil_div(shape.rows, slots), shape.slices or shape.k_tiles * slots
+    products = groups * shape.n_tiles * (slices * product + 2 * shape.k_tiles * update + write_out)
+    packing = (shape.pack_vector_tiles or 0) * (shape.rows * product + groups * write_out)
+    return products + packing + shape.loads(groups) * _load_cycles(target, timing)
+
+
+def broadcast_instructions(shape: ProductShape, target: Target) -> int:
+    """About how many instructions the broadcast schedule runs with its loops expanded, address updates included."""
+    groups = ceil_div(ceil_div(shape.rows, target.mlen), target.broadcast_amount)
+    return groups * shape.n_tiles * (3 * shape.k_tiles * target.broadcast_amount + 1)
+
+
+def vector_instructions(shape: ProductShape, target: Target) -> int:
+    """About how many instructions the vector schedule runs with its loops expanded, address updates included."""
+    slices = shape.slices or shape.k_tiles * target.broadcast_amount
+    return ceil_div(shape.rows, target.broadcast_amount) * shape.n_tiles * (2 * slices + shape.k_tiles + 3)
+
+
+def _load_cycles(target: Target, timing: str) -> int:
+    """One more tile: its address updates, the instruction, and the wait for it."""
+    cost = profile_named(timing).cycles
+    wait = transfer_picoseconds("H_PREFETCH_M", 0, 0, None, target) // 1000
+    return cost(INSTRUCTIONS["H_PREFETCH_M"], target) + 2 * cost(INSTRUCTIONS["S_ADDI_INT"], target) + wait
+
+
+CYCLES: Mapping[Unit, Callable[[ProductShape, Target, str], int]] = {
+    "mm": mm_cycles,
+    "broadcast": broadcast_cycles,
+    "vector": vector_cycles,
+}
+"""What each unit takes; of equal ones the first is chosen."""
+
+
+def units(shape: ProductShape, target: Target) -> list[Unit]:
+    """What can make a product."""
+    if not target.has_broadcast:
+        return ["mm"]
+    return ["mm", "broadcast"] if shape.pack_vector_tiles is None else [*CYCLES]
+
+
+def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> list[Unit]:
+    """What is compared: groups of rows by M_BTMV take more code, so they are not where size is all that counts."""
+    available = units(shape, target)
+    grouped = shape.rows > target.broadcast_amount
+    if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
+        available.remove("vector")
+    return available
+
+
+def preferred_unit(
+    shape: ProductShape, target: Target, schedule: Schedule, timing: str | None = None
+) -> Unit:
+    """What makes the product: what is asked for where the target and a kernel have it, else the fastest."""
+    available = units(shape, target)
+    if schedule.matmul != "auto" and schedule.matmul in available:
+        return schedule.matmul
+    timing, available = timing or schedule.timing, _chosen_among(shape, target, schedule)
+    return min(available, key=lambda unit: CYCLES[unit](shape, target, timing))
+
+
+def prefers_broadcast(shape: ProductShape, target: Target, schedule: Schedule) -> bool:
+    """Whether M_BTMM makes a product that no kernel makes with vectors."""
+    return preferred_unit(shape, target, schedule) == "broadcast"
 
 
 def describe_choice(
-    op: Operation, shape: ProductShape, broadcast: bool, target: Target, schedule: Schedule
+    op: Operation, shape: ProductShape, unit: Unit, target: Target, schedule: Schedule
 ) -> str:
-    """One line of the report: the choice, both schedules under every profile, and where the profiles differ."""
+    """One line of the report: the choice, all schedules under every profile, and where the profiles differ."""
     module = op.attributes.get(MODULE_ATTRIBUTE)
     name = module.data if isinstance(module, StringAttr) else op.name
-    if not target.has_broadcast:
+    available = units(shape, target)
+    if len(available) == 1:
         return f"{name}: mm (no broadcast unit)"
-    figures = {
-        timing: (mm_cycles(shape, target, timing), broadcast_cycles(shape, target, timing))
-        for timing in timings()
-    }
-    text = ", ".join(f"{timing} mm {mm:,} broadcast {other:,}" for timing, (mm, other) in figures.items())
-    wanted = {timing: "broadcast" if other < mm else "mm" for timing, (mm, other) in figures.items()}
-    why = f"by {schedule.timing}" if schedule.matmul == "auto" else "as asked"
-    differ = "" if len(set(wanted.values())) == 1 else "; the profiles disagree"
-    return f"{name}: {'broadcast' if broadcast else 'mm'} {why} ({text}{differ})"
-
-
-def prefers_broadcast(
-    shape: ProductShape, target: Target, schedule: Schedule, timing: str | None = None
-) -> bool:
-    """Whether the broadcast schedule does the product; a target without the unit never does."""
-    if not target.has_broadcast or schedule.matmul == "mm":
-        return False
-    if schedule.matmul == "broadcast":
-        return True
-    timing = timing or schedule.timing
-    return broadcast_cycles(shape, target, timing) < mm_cycles(shape, target, timing)
+    figures = {timing: {u: CYCLES[u](shape, target, timing) for u in available} for timing in timings()}
+    text = ", ".join(
+        " ".join([timing, *(f"{u} {cycles:,}" for u, cycles in by_unit.items())])
+        for timing, by_unit in figures.items()
+    )
+    wanted = {min(by_unit, key=by_unit.__getitem__) for by_unit in figures.values()}
+    why = "as asked" if schedule.matmul == unit else f"by {schedule.timing}"
+    differ = "" if len(wanted) == 1 else "; the profiles disagree"
+    return f"{name}: {unit} {why} ({text}{differ})"

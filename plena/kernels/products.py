@@ -91,7 +91,7 @@ class Product:
         self.broadcast = prefers_broadcast(shape, ctx.target, ctx.schedule) and not ctx.spreads_nan(op.lhs)
         self.broadcast = self.broadcast and self._packed_rows() <= ctx.target.vector_sram_size // 4
         self.result = self._result(n)
-        ctx.decide(op, shape, self.broadcast)
+        ctx.decide(op, shape, "broadcast" if self.broadcast else "mm")
         ctx.count_macs(self.batch * heads * m * k * n)
 
     def run(self) -> None:

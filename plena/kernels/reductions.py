@@ -8,16 +8,16 @@ import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import ReduceOp
-from plena.dialects.refusals import refusal
 from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
-from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.context import KernelContext, kernel_for, lane_masks, spread_into
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import like
 from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.pieces import Piece, by_pieces
 from plena.kernels.selection import times_constant
 from plena.kernels.tensors import Panel, Scalars
 from plena.machine.scalar_codes import BF16_MAX
@@ -34,19 +34,31 @@ def lower_reduce(op: Operation, ctx: KernelContext) -> None:
 
 
 def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
-    """One word per row and part. Parts that share a column block are reduced under their masks."""
-    source, groups, kind = ctx.panel(op.input), op.groups.value.data, op.kind.data
-    if not few(ctx, source.rows, groups) and kind != "max" and source.is_packed:
-        ctx.set(op.result, _summed_parts(op, source, groups, ctx))
+    """One word per row and part; where FP SRAM does not hold them all, sums by a product, others piece by piece."""
+    given, groups = ctx.panel(op.input), op.groups.value.data
+    if not few(ctx, given.rows, groups) and op.kind.data != "max" and given.is_packed:
+        ctx.set(op.result, _summed_parts(op, given, groups, ctx))
         return
-    if not few(ctx, source.rows, groups):
-        raise refusal(
-            op,
-            f"{source.rows} x {groups} results are too many for FP SRAM",
-            "Use a smaller batch or sequence, or a target with more FP SRAM.",
-        )
-    source, parts = parts_of(ctx, op, source, groups)
-    scalars = new_scalars(ctx, source.rows, groups)
+    source, parts = parts_of(ctx, op, given, groups)
+    if few(ctx, source.rows, parts.groups):
+        scalars = new_scalars(ctx, source.rows, parts.groups)
+        _reduce_parts(op, ctx, source, parts, scalars)
+        ctx.set(op.result, scalars)
+        return
+    result = ctx.new_panel("reduced", source.rows, parts.groups)
+    finite = not ctx.undefined.of(op.result)
+
+    def reduce(piece: Piece) -> None:
+        _reduce_parts(op, ctx, piece.of(ctx, source), parts, piece.scalars)
+        spread_into(ctx, piece.scalars, piece.of(ctx, result), finite=finite)
+
+    by_pieces(ctx, op, source.rows, parts.groups, reduce)
+    ctx.set(op.result, result)
+
+
+def _reduce_parts(op: ReduceOp, ctx: KernelContext, source: Panel, parts: Parts, scalars: Scalars) -> None:
+    """Parts that share a column block are reduced under their masks."""
+    groups, kind = parts.groups, op.kind.data
     maximum = kind == "max"
     undefined = maximum and ctx.undefined.may_be_nan(op.input)
     if parts.is_alone:
@@ -86,7 +98,6 @@ def _over_features(op: ReduceOp, ctx: KernelContext) -> None:
                 a_step=1,
             )
         )
-    ctx.set(op.result, scalars)
 
 
 def _add_nan(ctx: KernelContext, source: Panel, parts: Parts, maxima: Scalars) -> None:

@@ -21,8 +21,10 @@ class Schedule:
     how many pieces its loops over samples and heads are expanded, for the watchdog as well. `sections` bounds how many
     pieces of code treat query blocks apart that see differently many keys (objective "cycles"). With `pairing`
     linear layers in the M_MM schedule make two column blocks of the output at a time wherever that is possible, so
-    that a register serves both memories (docs/matmul_schedules.md). `staging` is
-    how the host rounds what it puts into HBM.
+    that a register serves both memories (docs/matmul_schedules.md). Products of
+    repeated layers that M_BTMV would make are made by M_BTMM instead where `shortening` asks for so many fewer
+    instructions in an iteration (the watchdog). Without `row_groups` M_BTMV makes
+    only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM.
     """
 
     objective: Objective = "cycles"
@@ -34,4 +36,6 @@ class Schedule:
     parts: int = 1
     sections: int = 4
     pairing: bool = False
+    shortening: int = 0
+    row_groups: bool = True
     staging: Staging = "public"

@@ -36,7 +36,7 @@ def times_constant(ctx: KernelContext, op: Operation, panel: Panel, name: str, m
     spreads_nan = ctx.spreads_nan(*op.operands)
     lower_layers(op, value, [Layer(weight, None, result)], ctx, spreads_nan=spreads_nan)
     ctx.count_macs(-panel.rows * matrix.shape[0] * matrix.shape[1])
-    ctx.packed.pop((value, True), None)
+    ctx.forget_packed(value)
     return ctx.panel(result)
 
 

@@ -94,22 +94,25 @@ class Scalars:
 
 @dataclass(frozen=True)
 class PackedPanel:
-    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][MLEN rows][VLEN lanes]."""
+    """A panel packed for broadcast products: [groups][column blocks][BROADCAST slices][rows][VLEN lanes].
+
+    A slice has MLEN rows for products of matrices, one for products of vectors: `slice_size` elements.
+    """
 
     buffer: SSAValue
     groups: int
     blocks: int
-    target_tile: int
+    slice_size: int
     slots: int
 
     @property
     def block(self) -> int:
         """Elements from one column block to the next."""
-        return self.slots * self.target_tile
+        return self.slots * self.slice_size
 
     @property
     def group(self) -> int:
-        """Elements from one group of BROADCAST row blocks to the next."""
+        """Elements from one group of BROADCAST row blocks, or rows, to the next."""
         return self.blocks * self.block
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 Objective: TypeAlias = Literal["cycles", "size"]
-MatmulChoice: TypeAlias = Literal["auto", "mm", "broadcast"]
+MatmulChoice: TypeAlias = Literal["auto", "mm", "broadcast", "vector"]
 AttentionChoice: TypeAlias = Literal["auto", "online", "rows"]
 Staging: TypeAlias = Literal["public", "nearest"]
 """How the host rounds a tensor to its type: as the public staging tools do (plena_isa.md section 2.5: two fraction bits

@@ -116,6 +116,8 @@ class ConvertPlenaToTile(ModulePass):
     parts: int = 1
     sections: int = 4
     pairing: bool = False
+    shortening: int = 0
+    row_groups: bool = True
     staging: Staging = "public"
 
     @staticmethod
@@ -125,7 +127,23 @@ class ConvertPlenaToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         profile_named(self.timing, self.name)
+        _require_unit(self.matmul, Target.from_module(op))
         convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
+
+
+def _require_unit(matmul: MatmulChoice, target: Target) -> None:
+    """Whether the target has what products are asked to be made by.
+
+    Raises:
+        CompileError: it has no broadcast unit.
+    """
+    if matmul in ("broadcast", "vector") and not target.has_broadcast:
+        raise CompileError(
+            f"matmul {matmul} needs the broadcast unit, which this target has not: BROADCAST_AMOUNT "
+            f"{target.broadcast_amount} * HLEN {target.hlen} is not MLEN {target.mlen}, or HLEN is 1",
+            "options",
+            "Leave matmul out: the compiler takes what the target has.",
+        )
 
 
 def convert(module: ModuleOp, schedule: Schedule) -> None:
@@ -150,6 +168,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     module.attributes[CHOICES] = ChoicesAttr.of(
         order=kernels.tunable,
         pairing=kernels.pairable,
+        shortening=kernels.mixable,
+        row_groups=kernels.grouped,
         sections=kernels.sections,
         decisions=kernels.decisions,
     )

@@ -52,7 +52,8 @@ class ProgramCount(Count):
         matrix_share: profile -> share of the cycles spent in matrix products.
         modules, steps: counts by module path of the model and by kernel step; empty without provenance.
         utilization: profile -> useful multiply-accumulates / (BLEN * MLEN * cycles); not there if they are not known,
-            and for a profile whose machine does not execute all instructions right.
+            and for a profile whose machine does not execute all instructions right, or that charges
+            less than the array needs (M_BTMV takes 1 cycle by the transactional one).
         unsupported: profile -> share of its cycles in such instructions, where there are some.
         unavailable: profile -> why it has no cycles for the program.
         latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.

@@ -221,4 +221,6 @@ def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None
         for profile, cycles in count.cycles.items():
             if profile in statistics.unsupported:
                 continue
-            count.utilization[profile] = macs / (target.blen * target.mlen * cycles) if cycles else 0.0
+            share = macs / (target.blen * target.mlen * cycles) if cycles else 0.0
+            if share <= 1:
+                count.utilization[profile] = share

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from plena.dialects.plena_isa.spec import Cost
+from plena.integers import ceil_div
+from plena.machine.target import Target
 from plena.timing.latencies import LATENCIES, constant, latency
 from plena.timing.profile import TableProfile
+
+
+def _row_product(target: Target) -> int:
+    """The published 1 + BLEN, but never more multiply-accumulates in a cycle than BLEN * MLEN."""
+    macs = target.broadcast_amount * target.hlen * target.mlen
+    return max(1 + target.blen, ceil_div(macs, target.blen * target.mlen))
+
 
 PROFILE = TableProfile(
     "pipelined",
@@ -13,7 +22,7 @@ PROFILE = TableProfile(
         **LATENCIES,
         Cost.TILE_PRODUCT: lambda t, _: t.blen,
         Cost.BROADCAST_PRODUCT: lambda t, _: (t.mlen // t.blen) ** 2 * t.blen,
-        Cost.BROADCAST_ROW_PRODUCT: lambda t, _: 1 + t.blen,
+        Cost.BROADCAST_ROW_PRODUCT: lambda t, _: _row_product(t),
         Cost.ROW_PRODUCT: lambda t, _: 1 + t.blen,
         Cost.V_EXP: latency("VECTOR_EXP_CYCLES", issue=1),
         Cost.V_RECI: latency("VECTOR_EXP_CYCLES", issue=1),

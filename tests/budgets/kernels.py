@@ -72,6 +72,18 @@ CASES: dict[str, Case] = {
     "attention 4 heads on 1 of 64x16, causal": Case(partial(grouped, 4, 64, 16, causal=True)),
     "attention 6 heads of 64x64, rows": Case(partial(attention, 6, 64, 64), MM_ROWS),
     "linear 64x384 to 1408": Case(partial(linear, 64, 384, 1408)),
+    "linear 64x384 to 1408, broadcast": Case(partial(linear, 64, 384, 1408), {"matmul": "broadcast"}),
+    **{
+        f"linear {rows}x576 to 1536, {most} instructions": Case(
+            partial(linear, rows, 576, 1536), {"max_instructions": most}
+        )
+        for rows, most in ((1, 75), (4, 75), (16, 120), (64, 120))
+    },
+    "linear 1x576 to 1536": Case(partial(linear, 1, 576, 1536)),
+    "linear 1x576 to 1536, size": Case(partial(linear, 1, 576, 1536), {"objective": "size"}),
+    "linear 1x576 to 1536, pipelined, 75 instructions": Case(
+        partial(linear, 1, 576, 1536), {"timing": "pipelined", "max_instructions": 75}
+    ),
     "linear 64x384 to 1408, mm": Case(partial(linear, 64, 384, 1408), {"matmul": "mm"}),
     **{
         f"linear 64x{features} to 1408, pipelined, {most} instructions": Case(

@@ -50,7 +50,7 @@ options = st.fixed_dictionaries(
     optional={
         "objective": st.sampled_from(["size", "cycles"]),
         "timing": st.sampled_from(["pipelined", "transactional"]),
-        "matmul": st.sampled_from(["mm", "broadcast"]),
+        "matmul": st.sampled_from(["mm", "broadcast", "vector"]),
         "attention": st.sampled_from(["online", "rows"]),
     },
 )

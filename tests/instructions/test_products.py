@@ -104,3 +104,44 @@ def test_a_sum_can_stay_open(target: Target) -> None:
     tile.broadcast_matmul out(%out : vector) x(%y : vector) w(%second : matrix) k_tiles = 1 n_tiles = 1
         transposed = 1"""
     run_both(text, target).assert_equal()
+
+
+@with_broadcast
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_packing_of_vectors(vectors: int, target: Target) -> None:
+    mlen, tile, slots = target.mlen, target.tile, target.broadcast_amount
+    text = f"""
+    %x = tile.buffer @x [{16 * mlen}] : !tile.buffer<vector>
+    %p = tile.buffer @p [{tile}] : !tile.buffer<matrix>
+    %out = tile.buffer @out [{2 * slots * mlen}] : !tile.buffer<vector>
+    tile.pack_vectors out(%out : vector) x(%x : vector) p(%p : matrix) vectors = {min(vectors, slots)}
+        x_vector = {2 * mlen} blocks = 2 x_block = {8 * mlen} out_block = {slots * mlen}"""
+    run_both(text, target, {"p": 16 * np.eye(mlen)}).assert_equal()
+
+
+@with_broadcast
+@pytest.mark.parametrize(("tiles", "slices"), [(2, 0), (1, 2), (0, 1)])
+def test_vector_products(tiles: int, slices: int, target: Target) -> None:
+    mlen, tile, slots = target.mlen, target.tile, target.broadcast_amount
+    text = f"""
+    %x = tile.buffer @x [{3 * slots * mlen}] : !tile.buffer<vector>
+    %w = tile.buffer @w [{6 * tile}] : !tile.buffer<matrix>
+    %out = tile.buffer @out [{2 * slots * mlen}] : !tile.buffer<vector>
+    tile.vector_matmul out(%out : vector) x(%x : vector) w(%w : matrix) k_tiles = {tiles} slices = {slices}
+        n_tiles = 2 x_block = {slots * mlen} w_k = {tile} w_n = {3 * tile} out_block = {slots * mlen}"""
+    run_both(text, target).assert_equal()
+
+
+@with_broadcast
+def test_a_sum_of_vector_products_can_stay_open(target: Target) -> None:
+    mlen, tile, slots = target.mlen, target.tile, target.broadcast_amount
+    text = f"""
+    %x = tile.buffer @x [{slots * mlen}] : !tile.buffer<vector>
+    %y = tile.buffer @y [{slots * mlen}] : !tile.buffer<vector>
+    %w = tile.buffer @w [{2 * tile}] : !tile.buffer<matrix>
+    %one = loop.affine {tile}
+    %second = tile.view %w[%one] : !tile.buffer<matrix>
+    %out = tile.buffer @out [{slots * mlen}] : !tile.buffer<vector>
+    tile.vector_matmul out(%out : vector) x(%x : vector) w(%w : matrix) k_tiles = 1 n_tiles = 1 partial = 1
+    tile.vector_matmul out(%out : vector) x(%y : vector) w(%second : matrix) slices = 2 n_tiles = 1"""
+    run_both(text, target).assert_equal()

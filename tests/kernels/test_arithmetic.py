@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plena.assembly import decode
-from plena.errors import CompileError
 from tests.kernels.checking import MACHINES, check
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
@@ -159,8 +158,3 @@ def test_any_chain(rows: int, columns: int, mlen: int, chain: list[str], seed: i
         return z
 
     check(function, x, y, row, column, target=MACHINES[mlen], error=0.02)
-
-
-def test_too_many_numbers_for_the_scalar_unit() -> None:
-    with pytest.raises(CompileError, match="too many for FP SRAM"):
-        check(lambda x: x.view(256, 8, 16).sum(-1), torch.randn(256, 128))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from tests.kernels.checking import MACHINES, check
+from tests.poison import check_reads_what_is_defined
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
 REDUCTIONS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
@@ -86,3 +87,28 @@ def test_any_shape(rows: int, columns: int, mlen: int, kind: str, axis: int, see
     # Numbers of one sign: the sum of others may be all cancellation.
     x = torch.rand(1, rows, columns) + 0.1
     check(lambda x: REDUCTIONS[kind](x, 1 + axis), x, target=MACHINES[mlen])
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean", "amax"])
+@pytest.mark.parametrize(("rows", "parts", "mlen"), [(300, 1, 16), (130, 2, 16), (270, 4, 64), (100, 3, 16)])
+def test_more_numbers_than_fp_sram_has_words(rows: int, parts: int, mlen: int, kind: str) -> None:
+    """They are made piece by piece, and read piece by piece where they meet their rows again."""
+    torch.manual_seed(4)
+
+    def scaled(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = x.unflatten(-1, (parts, -1))
+        found = getattr(y, kind)(-1, keepdim=True)
+        return found.flatten(-2) * 0.5, (y * torch.sigmoid(found)).flatten(-2)
+
+    x = torch.randn(rows, parts * 8)
+    program = check(scaled, x, target=MACHINES[mlen], error=0.02)
+    check_reads_what_is_defined(program, x)
+
+
+def test_a_column_of_many_rows_repeated() -> None:
+    torch.manual_seed(5)
+
+    def repeated(x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x)[..., None].expand(10, 9, 4, 6).flatten(0, 2).softmax(-1) + 1
+
+    check(repeated, torch.randn(10, 9, 4), target=MACHINES[16])

@@ -268,7 +268,7 @@ def cases(draw: st.DrawFn) -> Case:
             queries, keys = max(1, queries // 2), max(1, keys // 2)
     options: dict[str, Any] = {
         "objective": draw(st.sampled_from(["cycles", "size"])),
-        "matmul": draw(st.sampled_from(["auto", "auto", "mm", "broadcast"])),
+        "matmul": draw(st.sampled_from(["auto", "auto", "mm", "broadcast", "vector"])),
         "attention": draw(st.sampled_from(["auto", "online", "rows"])),
         "timing": draw(st.sampled_from(["transactional", "transactional", "pipelined"])),
     }

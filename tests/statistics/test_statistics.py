@@ -79,6 +79,11 @@ def test_groups_add_up() -> None:
     assert counted.modules["b"].utilization == {}
 
 
+def test_no_utilization_where_a_profile_charges_less_than_the_array_needs() -> None:
+    statistics = count("M_BTMV gp0, gp0, gp0", useful_macs=64 * 64)
+    assert statistics.utilization == {"pipelined": 1.0}
+
+
 def test_utilization_is_empty_when_the_work_is_not_known() -> None:
     assert count(NESTED).utilization == {}
     assert count(NESTED, useful_macs=256).utilization["transactional"] == pytest.approx(

@@ -27,7 +27,8 @@ TRANSACTIONAL = {
 PIPELINED = {
     4: "M_MM M_TMM V_MAX_VF V_MIN_VF",
     1024: "M_BMM M_BTMM",
-    5: "M_MV M_TMV M_BMV M_BTMV V_RED_MAX V_TOPK",
+    5: "M_MV M_TMV V_RED_MAX V_TOPK",
+    16: "M_BMV M_BTMV",
     2: "V_EXP_V V_RECI_V",
     8: "V_RED_SUM",
     1: """M_MM_WO M_BMM_WO M_MV_WO M_BMV_WO V_ADD_VV V_ADD_VF V_SUB_VV V_SUB_VF V_MUL_VV V_MUL_VF V_SHFT_V
@@ -68,3 +69,17 @@ def test_settings_reach_the_costs() -> None:
     assert (cost["S_EXP_FP"], cost["S_ADD_FP"], cost["M_MM_WO"]) == (2, 1, 1)
     assert pipelined.PROFILE.cycles(INSTRUCTIONS["M_BTMM"], target) == 8 * 8 * 16
     assert pipelined.PROFILE.cycles(INSTRUCTIONS["V_RECI_V"], target) == 1 + 6
+
+
+@pytest.mark.parametrize(
+    ("blen", "hlen", "broadcast", "cycles"), [(4, 16, 4, 16), (4, 8, 8, 16), (32, 16, 4, 33), (16, 32, 2, 17)]
+)
+def test_no_product_takes_less_than_the_array_needs(
+    blen: int, hlen: int, broadcast: int, cycles: int
+) -> None:
+    """BLEN * MLEN multipliers; the published 1 + BLEN of M_BTMV is less where BLEN * (1 + BLEN) < MLEN."""
+    target = SHIPPED.with_settings({"BLEN": blen, "HLEN": hlen, "BROADCAST_AMOUNT": broadcast})
+    cost = {m: pipelined.PROFILE.cycles(spec, target) for m, spec in INSTRUCTIONS.items()}
+    macs = {"M_MM": blen * blen * 64, "M_MV": blen * 64, "M_BTMM": 64**3, "M_BTMV": broadcast * hlen * 64}
+    assert all(cost[mnemonic] * blen * 64 >= count for mnemonic, count in macs.items())
+    assert cost["M_BTMV"] == cycles

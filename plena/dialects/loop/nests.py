@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.errors import CompileError
 from plena.machine.constants import INT_LIMIT
 
@@ -40,6 +40,22 @@ def loops_numbered(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
         if numbers.count(number) > 1:
             raise CompileError(f"loop {number} is named twice", hint="name every loop once")
     return [loops[n] for n in sorted(numbers)]
+
+
+def longest_iteration(module: Operation) -> int:
+    """The most operations that an iteration of an outermost loop runs, apart from loops and address arithmetic."""
+    (region,) = module.regions
+    return max((_operations(op) for op in region.block.ops if isinstance(op, ForOp)), default=0)
+
+
+def _operations(loop: ForOp) -> int:
+    count = 0
+    for op in loop.body.block.ops:
+        if isinstance(op, ForOp):
+            count += op.trip_count.value.data * _operations(op)
+        elif not isinstance(op, AffineOp | YieldOp):
+            count += 1
+    return count
 
 
 def require_affine(loop: ForOp) -> None:

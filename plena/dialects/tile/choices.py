@@ -14,7 +14,7 @@ from xdsl.utils.exceptions import VerifyException
 CHOICES = "tile.choices"
 """The module attribute that holds a `ChoicesAttr`."""
 
-_FREEDOMS = ("order", "pairing")
+_FREEDOMS = ("order", "pairing", "shortening", "row_groups")
 
 
 @irdl_attr_definition
@@ -22,8 +22,9 @@ class ChoicesAttr(ParametrizedAttribute):
     """`#tile.choices<order pairing sections 4, ["a line for each decision"]>`.
 
     `freedoms`: the options of `convert-plena-to-tile` that would change these tiles: "order" (loop order and query
-    block of attention), "pairing" (column blocks of linear layers in pairs). `sections`: the most pieces of code that
-    treat query blocks apart by the keys they see. `decisions`: what was chosen and why.
+    block of attention), "pairing" (column blocks of linear layers in pairs), "shortening" (M_BTMM instead of M_BTMV in
+    repeated layers), "row_groups" (M_BTMV for more rows than it takes at once). `sections`: the most pieces of
+    code that treat query blocks apart by the keys they see. `decisions`: what was chosen and why.
     """
 
     name = "tile.choices"
@@ -32,8 +33,17 @@ class ChoicesAttr(ParametrizedAttribute):
     decisions: ArrayAttr[StringAttr] = param_def()
 
     @staticmethod
-    def of(*, order: bool, pairing: bool, sections: int, decisions: Sequence[str]) -> ChoicesAttr:
-        freedoms = [name for name, free in zip(_FREEDOMS, (order, pairing), strict=True) if free]
+    def of(
+        *,
+        order: bool,
+        pairing: bool,
+        shortening: bool,
+        row_groups: bool,
+        sections: int,
+        decisions: Sequence[str],
+    ) -> ChoicesAttr:
+        free = (order, pairing, shortening, row_groups)
+        freedoms = [name for name, is_free in zip(_FREEDOMS, free, strict=True) if is_free]
         return ChoicesAttr(
             ArrayAttr([StringAttr(name) for name in freedoms]),
             IntAttr(sections),

@@ -153,6 +153,49 @@ class BroadcastMatmulOp(DeclaredOp):
     partial: int = number(default=0)
 
 
+@tile_op("pack_vectors")
+class PackVectorsOp(DeclaredOp):
+    """Packs up to BROADCAST vectors for products with vectors, column block by column block.
+
+    Vector b is at x + b*x_vector, its column block k `k*x_block` behind. Of column block k, row c of `out` (BROADCAST
+    rows, `out_block` between column blocks) has in lane group b, HLEN lanes each, lanes c*HLEN .. of vector b times
+    p's entry / 4. `p` is a packing tile as for `pack`. Lane groups from `vectors` on are 0.
+    """
+
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    p: SSAValue = read("matrix")
+    vectors: int = number()
+    x_vector: int = number()
+    blocks: int = number()
+    x_block: int = number()
+    out_block: int = number()
+
+
+@tile_op("vector_matmul")
+class VectorMatmulOp(DeclaredOp):
+    """Row b of out block n = 0.25 * sum over k of vector b block k @ W(k, n)^T, b < BROADCAST, from packed rows.
+
+    The reduction runs over `k_tiles` whole tiles and the first `slices` slices of HLEN of one more.
+
+    The M_BTMV schedule: out blocks are BROADCAST rows each, written in ascending order, so what lies `out_block` behind
+    may overlap rows that mean nothing. Sums are f32 over all k, rounded once. With `partial` the sum stays open in the
+    accumulator for the next product, which may have 0 tiles.
+    """
+
+    out: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    w: SSAValue = read("matrix")
+    k_tiles: int = number()
+    slices: int = number()
+    n_tiles: int = number()
+    x_block: int = number()
+    w_k: int = number()
+    w_n: int = number()
+    out_block: int = number()
+    partial: int = number(default=0)
+
+
 @tile_op("splat")
 class SplatOp(DeclaredOp):
     """Each of the rows = VLEN words of FP SRAM starting at `values`."""

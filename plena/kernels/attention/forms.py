@@ -27,10 +27,10 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
     product = _product_shape(shape, target.mlen)
     broadcast = schedule.attention != "online" and prefers_broadcast(product, target, schedule)
     broadcast = broadcast and not ctx.spreads_nan(op.query)
-    if broadcast and schedule.matmul == "auto":
+    if broadcast and schedule.matmul != "broadcast":
         broadcast = broadcast_fits(ctx)
     form = BroadcastAttention if broadcast else _mm_form(shape, ctx)
-    ctx.decide(op, product, broadcast)
+    ctx.decide(op, product, "broadcast" if broadcast else "mm")
     ctx.tunable |= not broadcast or longest_filling(shape, target) > target.max_loop_instructions
     with heads_in_place(op, shape, ctx):
         kernel = form(op, shape, ctx)

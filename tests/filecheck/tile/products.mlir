@@ -16,6 +16,10 @@ builtin.module {
   tile.pack out(%v : vector) x(%v : vector) p(%m : matrix)
   tile.broadcast_matmul out(%v : vector) x(%v : vector) w(%m : matrix) k_tiles = 1 slices = 2 n_tiles = 3 transposed = 4 x_block = 5 w_k = 6 w_n = 7 out_block = 8 partial = 9 attributes {plena.step = "s"}
   tile.broadcast_matmul out(%v : vector) x(%v : vector) w(%m : matrix)
+  tile.pack_vectors out(%v : vector) x(%v : vector) p(%m : matrix) vectors = 1 x_vector = 2 blocks = 3 x_block = 4 out_block = 5 attributes {plena.step = "s"}
+  tile.pack_vectors out(%v : vector) x(%v : vector) p(%m : matrix)
+  tile.vector_matmul out(%v : vector) x(%v : vector) w(%m : matrix) k_tiles = 1 slices = 2 n_tiles = 3 x_block = 4 w_k = 5 w_n = 6 out_block = 7 partial = 8 attributes {plena.step = "s"}
+  tile.vector_matmul out(%v : vector) x(%v : vector) w(%m : matrix)
 }
 
 // CHECK:      builtin.module {
@@ -32,4 +36,8 @@ builtin.module {
 // CHECK-NEXT:   tile.pack out(%v : vector) x(%v : vector) p(%m : matrix)
 // CHECK-NEXT:   tile.broadcast_matmul out(%v : vector) x(%v : vector) w(%m : matrix) k_tiles = 1 slices = 2 n_tiles = 3 transposed = 4 x_block = 5 w_k = 6 w_n = 7 out_block = 8 partial = 9 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.broadcast_matmul out(%v : vector) x(%v : vector) w(%m : matrix)
+// CHECK-NEXT:   tile.pack_vectors out(%v : vector) x(%v : vector) p(%m : matrix) vectors = 1 x_vector = 2 blocks = 3 x_block = 4 out_block = 5 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.pack_vectors out(%v : vector) x(%v : vector) p(%m : matrix)
+// CHECK-NEXT:   tile.vector_matmul out(%v : vector) x(%v : vector) w(%m : matrix) k_tiles = 1 slices = 2 n_tiles = 3 x_block = 4 w_k = 5 w_n = 6 out_block = 7 partial = 8 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.vector_matmul out(%v : vector) x(%v : vector) w(%m : matrix)
 // CHECK-NEXT: }

@@ -1,0 +1,64 @@
+"""The vector schedule: products with few rows by M_BTMV, BROADCAST rows at a time (docs/matmul_schedules.md)."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from plena.dialects.loop import Linear
+from plena.dialects.tile import VectorMatmulOp
+from plena.kernels.context import KernelContext
+from plena.kernels.packing import pack_vectors
+from plena.kernels.tensors import Panel
+from plena.kernels.weight_stream import WeightStream, resident_tiles
+
+
+def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
+    """For each column block of the output: its tiles to matrix SRAM, then all groups of BROADCAST rows.
+
+    A write-out always writes BROADCAST rows. Those of a last group that is not full are zeros that may reach into the
+    next column block, which is written later, or behind the panel.
+
+    A reduction that matrix SRAM cannot hold is streamed tile by tile: the accumulator survives the loads.
+    """
+    target, builder = ctx.target, ctx.builder
+    x = ctx.panel(value)
+    packed = pack_vectors(ctx, value)
+    stream = WeightStream.of(weight, x, result, ctx)
+    whole, rest = divmod(x.lanes, target.mlen)
+    slices = -(-rest // target.hlen)
+    resident = stream.k_tiles <= resident_tiles(ctx)
+    held = stream.k_tiles if resident else 1
+    tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
+
+    def product(group: Linear, out: Linear, k: Linear, k_tiles: int, slices: int, partial: int) -> None:
+        with builder.step("product"):
+            builder.insert(
+                VectorMatmulOp(
+                    out=builder.view(result.buffer, out),
+                    x=builder.view(packed.buffer, group * packed.group + k * packed.block),
+                    w=tiles,
+                    k_tiles=k_tiles,
+                    slices=slices,
+                    n_tiles=1,
+                    x_block=packed.block,
+                    w_k=target.tile,
+                    w_n=0,
+                    out_block=0,
+                    partial=partial,
+                )
+            )
+
+    with builder.loop(stream.n_tiles) as n:
+        if resident:
+            stream.load(ctx, tiles, n * stream.row_bytes, stream.k_tiles)
+        with builder.loop(packed.groups) as group:
+            out = n * result.block + group * (target.broadcast_amount * target.vlen)
+            if resident:
+                product(group, out, Linear(0), whole, slices, partial=0)
+            else:
+                with builder.loop(whole) as k:
+                    stream.load(ctx, tiles, n * stream.row_bytes + k * stream.tile_bytes, 1)
+                    product(group, out, k, 1, 0, partial=1)
+                if slices:
+                    stream.load(ctx, tiles, n * stream.row_bytes + whole * stream.tile_bytes, 1)
+                product(group, out, Linear(whole), 0, slices, partial=0)
