@@ -109,6 +109,10 @@ CYCLES: Mapping[Unit, Callable[[ProductShape, Target, str], int]] = {
 """What each unit takes; of equal ones the first is chosen."""
 
 
+PRODUCT_OF: Mapping[Unit, str] = {"mm": "M_MM", "broadcast": "M_BTMM", "vector": "M_BTMV"}
+"""The instruction that a schedule multiplies with."""
+
+
 def units(shape: ProductShape, target: Target) -> list[Unit]:
     """What can make a product."""
     if not target.has_broadcast:
@@ -119,6 +123,9 @@ def units(shape: ProductShape, target: Target) -> list[Unit]:
 def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> list[Unit]:
     """What is compared: groups of rows by M_BTMV take more code, so they are not where size is all that counts."""
     available = units(shape, target)
+    if not schedule.allow_unsupported:
+        wrong = profile_named(schedule.timing).unsupported(target)
+        available = [unit for unit in available if unit == "mm" or PRODUCT_OF[unit] not in wrong]
     grouped = shape.rows > target.broadcast_amount
     if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
         available.remove("vector")
