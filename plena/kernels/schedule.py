@@ -25,8 +25,8 @@ class Schedule:
     repeated layers that M_BTMV would make are made by M_BTMM instead where `shortening` asks for so many fewer
     instructions in an iteration (the watchdog). Without `row_groups` M_BTMV makes
     only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM. Unless
-    `allow_unsupported`, what "auto" compares leaves out instructions that the machine behind the timing profile does not
-    execute right.
+    `allow_unsupported`, what "auto" compares leaves out instructions that the machine behind the timing profile
+    does not execute right.
     """
 
     objective: Objective = "cycles"
