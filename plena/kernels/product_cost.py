@@ -109,8 +109,8 @@ CYCLES: Mapping[Unit, Callable[[ProductShape, Target, str], int]] = {
 """What each unit takes; of equal ones the first is chosen."""
 
 
-PRODUCT_OF: Mapping[Unit, str] = {"mm": "M_MM", "broadcast": "M_BTMM", "vector": "M_BTMV"}
-"""The instruction that a schedule multiplies with."""
+PRODUCT_OF: Mapping[Unit, str] = {"broadcast": "M_BTMM", "vector": "M_BTMV"}
+"""The instruction that a schedule multiplies with, of those that a profile may call wrong."""
 
 
 def units(shape: ProductShape, target: Target) -> list[Unit]:
@@ -125,7 +125,9 @@ def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> li
     available = units(shape, target)
     if not schedule.allow_unsupported:
         wrong = profile_named(schedule.timing).unsupported(target)
-        available = [unit for unit in available if unit == "mm" or PRODUCT_OF[unit] not in wrong]
+        for unit, mnemonic in PRODUCT_OF.items():
+            if unit in available and mnemonic in wrong:
+                available.remove(unit)
     grouped = shape.rows > target.broadcast_amount
     if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
         available.remove("vector")
