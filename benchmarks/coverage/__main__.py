@@ -49,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{outcome.seconds:.1f} s {outcome.memory} MiB {detail}",
             flush=True,
         )
+        if not options.no_check:
+            _record([outcome])
     print(ranking(found))
-    if not options.no_check:
-        _record(found)
     return int(any(outcome.status in ("wrong", "bug") for outcome in found))
 
 
@@ -61,7 +61,7 @@ def _record(found: Sequence[Outcome]) -> None:
     wanted = [(task.family, task.size) for task in tasks_of(FAMILIES)]
     kept = [merged[key] for key in wanted if key in merged]
     RESULTS.write_text(json.dumps([o.to_json() for o in kept], indent=0) + "\n")
-    PAGE.write_text(page(kept))
+    PAGE.write_text(page(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

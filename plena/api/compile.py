@@ -35,6 +35,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    allow_unsupported: bool = False,
     verify_passes: bool | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
@@ -54,6 +55,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
             the same.
+        allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
+            machine it was measured on does not execute right (docs/timing.md).
         verify_passes: whether to verify modules between passes; None means if the environment variable
             PLENA_VERIFY_PASSES is set.
 
@@ -78,12 +81,15 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
         }
     )
     target = target or Target()
     target.validate()
-    schedule = Schedule(objective, timing, matmul, attention, staging=staging)
+    schedule = Schedule(
+        objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported
+    )
     args, keywords = example_call(module, example_inputs, kwargs)
     with without_collection(), verified_passes(verify_passes):
         imported = import_module(module, args, keywords)
@@ -101,13 +107,14 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            **({"allow_unsupported": "true"} if allow_unsupported else {}),
             **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
         },
     )
     return program
 
 
-_OWN = ("target", "verify_passes")
+_OWN = ("target", "allow_unsupported", "verify_passes")
 """Options of `compile` alone, which no table describes."""
 
 
@@ -129,6 +136,8 @@ def check_options(options: Mapping[str, Any]) -> None:
             "Target.from_toml(path) reads a settings file.",
         )
     check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
+    if not isinstance(allow := options.get("allow_unsupported", False), bool):
+        raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
         raise CompileError(
             f"verify_passes must be True, False or None, not {verify!r}",

@@ -14,6 +14,7 @@ from plena.cli.commands import (
     compile_model,
     completion,
     explore_choices,
+    language_models,
     optimize_code,
     report_program,
     run_program,
@@ -41,6 +42,8 @@ def commands() -> list[Command]:
         verify_code.COMMAND,
         optimize_code.COMMAND,
         explore_choices.COMMAND,
+        language_models.COMPILE,
+        language_models.CHAT,
         completion.COMMAND,
     ]
 

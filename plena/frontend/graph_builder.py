@@ -88,8 +88,10 @@ class GraphBuilder:
 
     @property
     def element(self) -> Attribute:
-        """The element type of the current node's result."""
-        return self.tensor_type(self.node.meta["val"], self.node).get_element_type()
+        """The element type of the current node's result, of the first one if there are several."""
+        value = self.node.meta["val"]
+        first = value[0] if isinstance(value, list | tuple) else value
+        return self.tensor_type(first, self.node).get_element_type()
 
     @property
     def result_type(self) -> TensorType[Any]:

@@ -121,6 +121,10 @@ CYCLES: Mapping[Unit, Callable[[ProductShape, Target, str], int]] = {
 """What each unit takes; of equal ones the first is chosen."""
 
 
+PRODUCT_OF: Mapping[Unit, str] = {"broadcast": "M_BTMM", "vector": "M_BTMV"}
+"""The instruction that a schedule multiplies with, of those that a profile may call wrong."""
+
+
 def units(shape: ProductShape, target: Target) -> list[Unit]:
     """What can make a product."""
     if not target.has_broadcast:
@@ -131,6 +135,11 @@ def units(shape: ProductShape, target: Target) -> list[Unit]:
 def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> list[Unit]:
     """What is compared: groups of rows by M_BTMV take more code, so they are not where size is all that counts."""
     available = units(shape, target)
+    if not schedule.allow_unsupported:
+        wrong = profile_named(schedule.timing).unsupported(target)
+        for unit, mnemonic in PRODUCT_OF.items():
+            if unit in available and mnemonic in wrong:
+                available.remove(unit)
     grouped = (shape.separate or shape.rows) > target.broadcast_amount
     if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
         available.remove("vector")

@@ -24,7 +24,9 @@ class Schedule:
     that a register serves both memories (docs/matmul_schedules.md). Products of
     repeated layers that M_BTMV would make are made by M_BTMM instead where `shortening` asks for so many fewer
     instructions in an iteration (the watchdog). Without `row_groups` M_BTMV makes
-    only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM.
+    only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM. Unless
+    `allow_unsupported`, what "auto" compares leaves out instructions that the machine behind the timing profile
+    does not execute right.
     """
 
     objective: Objective = "cycles"
@@ -39,3 +41,4 @@ class Schedule:
     shortening: int = 0
     row_groups: bool = True
     staging: Staging = "public"
+    allow_unsupported: bool = False

@@ -119,6 +119,7 @@ class ConvertPlenaToTile(ModulePass):
     shortening: int = 0
     row_groups: bool = True
     staging: Staging = "public"
+    allow_unsupported: bool = False
 
     @staticmethod
     def of(schedule: Schedule) -> ConvertPlenaToTile:

@@ -188,6 +188,10 @@ def _is_direct(value: SSAValue) -> bool:
 def _drop_dead(block: Block) -> None:
     """Removes what nothing reads any more."""
     for op in reversed(list(block.ops)):
-        if isinstance(op, aten.AtenOp | plena.PlenaOp) and not any(result.first_use for result in op.results):
+        if (
+            isinstance(op, aten.AtenOp | plena.PlenaOp)
+            and op.results
+            and not any(result.first_use for result in op.results)
+        ):
             op.detach()
             op.erase()

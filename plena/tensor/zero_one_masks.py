@@ -31,7 +31,8 @@ def emit_number(e: Emitter, value: SSAValue) -> SSAValue | None:
     if is_bits(value):
         return emit_zero_one(e, value)
     if is_argument(value) and not isinstance(element_type_of(value), Float32Type):
-        return e.add(plena.CastOp(_unconverted(value)))
+        source = _unconverted(value)
+        return None if isinstance(source.owner, aten.ToOp) else e.add(plena.CastOp(source))
     return None
 
 
@@ -87,15 +88,21 @@ def _compared(
     """A comparison of an argument with a number."""
     if not is_argument(value) or not is_only_tested(value):
         return None
+    source = _unconverted(value)
+    if isinstance(source.owner, aten.ToOp):
+        return None
     opposite = negation(test, value) if negated else test
-    truth = emit_test(e, _unconverted(value), opposite or test)
+    truth = emit_test(e, source, opposite or test)
     number = e.add(plena.CastOp(truth))
     return _expanded(e, number if opposite else _inverse(e, number), shape)
 
 
 def _unconverted(value: SSAValue) -> SSAValue:
-    """The value without conversions at its end, which change no number."""
+    """The value without the conversions at its end that change no number: one to integers cuts fractions off."""
     while isinstance(value.owner, aten.ToOp):
+        real = isinstance(element_type_of(value.owner.input), Float32Type)
+        if real and not is_boolean(value) and not isinstance(element_type_of(value), Float32Type):
+            break
         value = value.owner.input
     return value
 

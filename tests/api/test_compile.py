@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import plena
 from plena.errors import CompileError, PlenaError
+from plena.timing.registry import profile_named
 from tests.levels import SMALL, Attention, qkv
 
 
@@ -127,3 +129,17 @@ def test_an_operator_without_kernel_is_named_with_its_line() -> None:
         plena.compile(Doubled(), (torch.randn(4, 16),), target=SMALL)
     message = str(error.value)
     assert "bessel_j0" in message and "test_compile.py:" in message and "4x16" in message.replace(", ", "x")
+
+
+def test_instructions_that_a_machine_does_not_execute_right_are_left_out() -> None:
+    """The RTL that rtl-v1 was measured on has no broadcast unit."""
+    torch.manual_seed(0)
+    module, x = nn.Linear(64, 64), torch.randn(64, 64)
+    careful = plena.compile(module, (x,), timing="rtl-v1")
+    marked = profile_named("rtl-v1").unsupported(careful.target)
+    assert set(careful.stats().opcodes) & marked == {"M_MM_WO"}
+    assert set(careful.stats().unsupported) == {"rtl-v1"} and "rtl-v1" not in careful.stats().utilization
+    free = plena.compile(module, (x,), timing="rtl-v1", allow_unsupported=True)
+    assert {"M_BTMM", "M_BTMV"} & set(free.stats().opcodes)
+    with pytest.raises(CompileError, match="allow_unsupported must be True or False, not 1"):
+        plena.compile(module, (x,), allow_unsupported=1)  # type: ignore[arg-type]

@@ -314,3 +314,19 @@ def test_the_maximum_of_opposite_infinities(how: str) -> None:
                 return (t * low).amax(-1)
 
     against_torch(forward, (torch.randn(9, 33),))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x, y: y * x.long().float(),
+        lambda x, y: torch.where(x.long() != 0, y, 0.0),
+        lambda x, y: y * (x.int() == 0),
+    ],
+    ids=["number", "comparison", "mask"],
+)
+def test_integers_of_real_numbers_are_refused(forward: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """They cut fractions off: 0.5 is not 0, but 0 as an integer."""
+    x = torch.tensor([[0.5, -0.5, 1.5, 0.0] * 4] * 4)
+    with pytest.raises(CompileError, match=r"no kernel for aten\.to"):
+        compile(Function(forward), (x, exact(4, 16)))

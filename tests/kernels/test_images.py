@@ -100,6 +100,24 @@ def test_resizing(case: str) -> None:
     check_reads_what_is_defined(program, x)
 
 
+def test_a_decomposed_graph() -> None:
+    """What assigns in place is decomposed first: norms and pooling then give several results."""
+
+    class Decomposed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16)
+            self.groups, self.pool = nn.GroupNorm(4, 16), nn.MaxPool2d(2)
+            self.last = nn.Conv2d(16, 8, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = nn.functional.relu(self.norm(self.convolution(x)), inplace=True)
+            return self.last(self.groups(self.pool(y)))
+
+    torch.manual_seed(0)
+    check(varied(Decomposed()), torch.randn(1, 16, 4, 6), target=MACHINES[16], error=0.012)
+
+
 def test_pooling_with_places_is_refused() -> None:
     pool = nn.MaxPool2d(2, return_indices=True)
     with pytest.raises(CompileError, match="max_pool2d_with_indices"):

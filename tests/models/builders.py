@@ -151,6 +151,13 @@ def configuration(shape: dict[str, Any]) -> tuple[Any, str]:
     ), classes
 
 
+def finite(model: nn.Module) -> nn.Module:
+    """A model without initial weights: as memory happens to be, some would be infinite, which changes programs."""
+    for parameter in model.parameters():
+        parameter.data.fill_(0.01)
+    return model
+
+
 def _made(name: str, config: Any, weights: bool) -> nn.Module:
     import transformers
 
@@ -159,7 +166,7 @@ def _made(name: str, config: Any, weights: bool) -> nn.Module:
         from transformers.initialization import no_init_weights
 
         with no_init_weights():
-            return getattr(transformers, name)(config)
+            return finite(getattr(transformers, name)(config))
     model = getattr(transformers, name)(config)
     generator = torch.Generator().manual_seed(2)
     for path, parameter in model.named_parameters():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.models.builders import Built
+from tests.models.builders import Built, finite
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -62,7 +62,7 @@ class Picked(nn.Module):
 def made(name: str, config: str, settings: dict[str, Any], weights: bool = True) -> nn.Module:
     """A model with gains and biases that a program could not leave out unnoticed.
 
-    `weights` False leaves all of them as memory happens to be: for programs that are only compiled.
+    `weights` False makes all of them the same number, which is quick: for programs that are only compiled.
     """
     import transformers
     from transformers.initialization import no_init_weights
@@ -71,7 +71,8 @@ def made(name: str, config: str, settings: dict[str, Any], weights: bool = True)
     torch.manual_seed(0)
     if not weights:
         with no_init_weights():
-            return getattr(transformers, name)(configuration).eval()
+            bare = getattr(transformers, name)(configuration).eval()
+        return finite(bare)
     model = getattr(transformers, name)(configuration).eval()
     generator = torch.Generator().manual_seed(2)
     for path, parameter in model.named_parameters():

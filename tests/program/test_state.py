@@ -101,7 +101,7 @@ def test_positions_outside_change_nothing(program: Program, at: int) -> None:
     program.run(*_args(0))
     before = dict(program.state)
     x, _, mask = _args(1)
-    with pytest.raises(PlenaError, match=rf"{at} is out of range") as error:
+    with pytest.raises(PlenaError, match=rf"{at} at \[0\] is out of range") as error:
         program.run(x, torch.tensor([at]), mask)
     assert ("start over with reset()" in str(error.value)) == (at > 0)
     assert all(torch.equal(program.state[name], before[name]) for name in before)

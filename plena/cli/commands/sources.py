@@ -48,6 +48,11 @@ def add_compile_options(parser: ArgumentParser) -> None:
     """Add what `plena.compile` takes, and the machine."""
     add_target_options(parser)
     add_options(parser, OPTIONS)
+    parser.add_argument(
+        "--allow-unsupported",
+        action="store_true",
+        help="take instructions that the machine behind the timing profile does not execute right",
+    )
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -71,6 +76,7 @@ def compile_options(args: Namespace) -> dict[str, Any]:
     """What `plena.compile` takes besides the machine."""
     return {
         "max_instructions": args.max_instructions,
+        "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         **schedule_options(args),
     }

@@ -6,6 +6,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
+from xdsl.dialects.builtin import FloatAttr, f64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -89,6 +90,9 @@ def normalized(g: GraphBuilder, image: SSAValue, groups: int, eps: float, weight
     centered = g.build(aten.SubOp, [flat, _group_mean(g, flat, groups)], shape=(batch, rows, channels))
     square = g.build(aten.MulOp, [centered, centered], shape=(batch, rows, channels))
     variance = _group_mean(g, square, groups)
+    if groups != channels:
+        # A sum of squares; nothing sees it in a product with ones.
+        variance = g.build(aten.ClampOp, [variance], {"min": FloatAttr(0.0, f64)}, shape=shape_of(variance))
     safe = g.build(aten.AddOp, [variance, eps], shape=shape_of(variance))
     inverse = g.build(aten.RsqrtOp, [safe], shape=shape_of(safe))
     result = g.build(aten.MulOp, [centered, inverse], shape=(batch, rows, channels))

@@ -33,9 +33,9 @@ SPELLINGS: dict[str, Handler] = {
     **reductions.SPELLINGS,
     **channel_norms.SPELLINGS,
     **logarithms.SPELLINGS,
+    **state.SPELLINGS,
     **assignment.SPELLINGS,
     **windows.SPELLINGS,
     **resampling.SPELLINGS,
-    **state.SPELLINGS,
 }
 """Handlers by overload."""

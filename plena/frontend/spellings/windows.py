@@ -143,7 +143,7 @@ def _pool(axes: int, average: bool) -> Handler:
         settings = list(zip(kernel, stride, padding, dilation, counts, strict=True))
         if not average:
             return view(g, _max_pool(g, image, settings), g.shape)
-        if a["divisor_override"] is not None:
+        if a.get("divisor_override") is not None:
             return NotImplemented
         return view(g, _average_pool(g, image, settings, a["count_include_pad"]), g.shape)
 

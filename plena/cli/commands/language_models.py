@@ -1,0 +1,152 @@
+"""`plena compile-lm` and `plena chat`: language models of transformers as folders of programs, and talking to them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from plena.cli.commands.command import Command
+from plena.cli.commands.sources import add_compile_options, compile_options
+from plena.cli.settings import target_of
+from plena.errors import PlenaError
+
+
+def _compile_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="folder of a causal model of transformers, or a GGUF file")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--max-length", type=int, default=256, metavar="N", help="positions of the cache (default: 256)"
+    )
+    parser.add_argument(
+        "--prefill",
+        type=int,
+        action="append",
+        metavar="N",
+        help="tokens that a prefill program takes; may be repeated (default: 64)",
+    )
+    parser.add_argument(
+        "--bucket",
+        type=int,
+        action="append",
+        metavar="N",
+        help="keys that a decode program attends to; may be repeated (default: 128, 256, ... up to --max-length)",
+    )
+    add_compile_options(parser)
+
+
+def _compile(args: Namespace) -> int:
+    hf = _hf()
+    from plena.hf.folder import load_model, load_tokenizer
+
+    started = time.perf_counter()
+    lm = hf.PlenaForCausalLM.from_pretrained(
+        load_model(args.model),
+        max_length=args.max_length,
+        target=target_of(args),
+        prefill=tuple(args.prefill or (64,)),
+        buckets=args.bucket,
+        **compile_options(args),
+    )
+    lm.save_pretrained(args.output, load_tokenizer(args.model))
+    for name, program in lm.programs.items():
+        print(f"{name}: {program.stats().static:,} static instructions")
+    print(f"compiled in {time.perf_counter() - started:.1f} s to {args.output}")
+    return 0
+
+
+def _chat_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="folder of `plena compile-lm`")
+    parser.add_argument(
+        "--ask", action="append", metavar="TEXT", help="ask this and leave; may be repeated for further turns"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=100, metavar="N", help="of one answer (default: 100)"
+    )
+    parser.add_argument("--sample", action="store_true", help="sample instead of taking the likeliest token")
+    parser.add_argument("--no-report", action="store_true", help="do not print what an answer cost")
+
+
+def _chat(args: Namespace) -> int:
+    hf = _hf()
+    from plena.hf.folder import load_tokenizer
+
+    tokenizer = load_tokenizer(args.folder)
+    if tokenizer is None:
+        raise PlenaError(
+            "it has no tokenizer", str(args.folder), "Save one: lm.save_pretrained(folder, tokenizer)."
+        )
+    lm = hf.PlenaForCausalLM.from_pretrained(args.folder)
+    asked = iter(args.ask) if args.ask else None
+    turns: list[dict[str, str]] = []
+    while (text := _next_question(asked)) is not None:
+        turns.append({"role": "user", "content": text})
+        turns.append({"role": "assistant", "content": _answer(lm, tokenizer, turns, args)})
+    return 0
+
+
+def _next_question(asked: Any) -> str | None:
+    """The next one of --ask, or what the user types; None at the end."""
+    if asked is not None:
+        text = next(asked, None)
+        if text is not None:
+            print(f"> {text}")
+        return text
+    try:
+        return input("> ") or None
+    except EOFError:
+        return None
+
+
+def _answer(lm: Any, tokenizer: Any, turns: list[dict[str, str]], args: Namespace) -> str:
+    """Prints an answer as its tokens come, and what it cost."""
+    from transformers import TextStreamer
+
+    ids = prompt_ids(tokenizer, turns)
+    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    settings = {"max_new_tokens": args.max_new_tokens, "do_sample": args.sample}
+    found = lm.generate(ids, streamer=streamer, **settings)
+    if not args.no_report:
+        print(lm.report(), file=sys.stderr)
+    return tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def prompt_ids(tokenizer: Any, turns: list[dict[str, str]]) -> Any:
+    """The tokens [1, n] of a conversation; the plain text of its last turn where there is no chat template."""
+    if getattr(tokenizer, "chat_template", None) is None:
+        return tokenizer(turns[-1]["content"], return_tensors="pt")["input_ids"]
+    found = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
+    return found if hasattr(found, "shape") else found["input_ids"]
+
+
+def _hf() -> Any:
+    try:
+        import plena.hf
+    except ModuleNotFoundError as error:
+        raise PlenaError(
+            f"language models need {error.name}", "plena", "Install the extra: pip install plena[hf]."
+        ) from None
+    return plena.hf
+
+
+COMPILE = Command(
+    "compile-lm",
+    "compile a language model of transformers to a folder that `plena chat` opens",
+    """\
+plena compile-lm models/SmolLM2-135M-Instruct -o out/smollm2
+plena compile-lm SmolLM2-135M-Instruct.Q4_1.gguf -o out/smollm2 --max-length 512 --staging nearest""",
+    _compile_arguments,
+    _compile,
+)
+
+CHAT = Command(
+    "chat",
+    "talk to a language model on the emulator",
+    """\
+plena chat out/smollm2
+plena chat out/smollm2 --ask "What is the capital of France?\"""",
+    _chat_arguments,
+    _chat,
+)

@@ -1,0 +1,6 @@
+"""Language models of transformers as programs with a KV cache (extra `hf`; docs/language_models.md)."""
+
+from plena.hf.causal_lm import PlenaForCausalLM
+from plena.hf.report import LanguageReport
+
+__all__ = ["LanguageReport", "PlenaForCausalLM"]

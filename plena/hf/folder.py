@@ -1,0 +1,110 @@
+"""Folders of language models: programs that share one weight image, configurations, a tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plena.api.program import Program
+from plena.errors import PlenaError
+from plena.hf.cached_text import DECODE, PREFILL
+
+MANIFEST = "language_model.json"
+FORMAT = 1
+
+
+def save_folder(
+    directory: Path, config: Any, generation_config: Any, programs: Mapping[str, Program], tokenizer: Any
+) -> None:
+    """Write a folder; the manifest comes last, so that one with it is whole.
+
+    Raises:
+        PlenaError: it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / MANIFEST).unlink(missing_ok=True)
+        config.save_pretrained(directory)
+        generation_config.save_pretrained(directory)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(directory)
+        first: Path | None = None
+        for name, program in programs.items():
+            program.save(directory / name, share=first)
+            first = first or directory / name
+        document = {"format": FORMAT, "programs": list(programs)}
+        (directory / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PlenaError(
+            f"cannot write the language model: {error.strerror or error}", str(directory)
+        ) from None
+
+
+def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
+    """Configuration, generation configuration and programs of a folder.
+
+    Raises:
+        PlenaError: something is missing, or belongs to another compilation.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    path = directory / MANIFEST
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PlenaError(f"cannot be read: {error}", str(path), "Compile the model again.") from None
+    match document:
+        case {"format": int(version), "programs": [*names]} if version == FORMAT and names:
+            pass
+        case _:
+            raise PlenaError("not a manifest of this version", str(path), "Compile the model again.")
+    kinds = (f"{DECODE}-", f"{PREFILL}-")
+    if not all(
+        isinstance(n, str) and n.startswith(kinds) and n.rpartition("-")[2].isdecimal() for n in names
+    ):
+        raise PlenaError("it names something else than programs", str(path), "Compile the model again.")
+    programs = {name: Program.load(directory / name) for name in names}
+    if not any(name.startswith(DECODE) for name in programs):
+        raise PlenaError("it has no decode program", str(path), "Compile the model again.")
+    try:
+        return AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory), programs
+    except (OSError, ValueError) as error:
+        raise PlenaError(
+            f"its configuration cannot be read: {error}", str(directory), "Compile the model again."
+        ) from None
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a folder or GGUF file, None if it has none."""
+    from transformers import AutoTokenizer
+
+    places = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    try:
+        return AutoTokenizer.from_pretrained(places[0], **places[1])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def load_model(path: Path) -> Any:
+    """A model of transformers from its folder, or from a GGUF file.
+
+    Raises:
+        PlenaError: there is none.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if not path.exists():
+        raise PlenaError("there is no such folder or file", str(path), "Give a model's folder or GGUF file.")
+    places = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    try:
+        return AutoModelForCausalLM.from_pretrained(places[0], dtype=torch.float32, **places[1])
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PlenaError(
+            f"transformers cannot load it: {first}",
+            str(path),
+            "GGUF files need the packages gguf and accelerate.",
+        ) from None

@@ -1,0 +1,46 @@
+"""What generating tokens cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GIGAHERTZ = 1e9
+"""Cycles in a second at 1 GHz."""
+
+
+@dataclass(frozen=True)
+class LanguageReport:
+    """The cost of the last `generate`, prefill included.
+
+    Attributes:
+        tokens: new ones.
+        runs: how often each program ran.
+        cycles: per new token by timing profile, waits for HBM not included unless a profile has them.
+        dma_cycles: waits for HBM per new token.
+        read, written: bytes of HBM per new token, 64 for each word that was touched.
+    """
+
+    tokens: int
+    runs: Mapping[str, int]
+    cycles: Mapping[str, float]
+    dma_cycles: float
+    read: float
+    written: float
+
+    def tokens_per_second(self, profile: str, *, dma: bool = True) -> float:
+        """At 1 GHz, waits for HBM added or not."""
+        cycles = self.cycles[profile] + (self.dma_cycles if dma else 0.0)
+        return GIGAHERTZ / cycles if cycles else 0.0
+
+    def __str__(self) -> str:
+        ran = ", ".join(f"{count} x {name}" for name, count in self.runs.items())
+        lines = [f"{self.tokens} tokens ({ran})"]
+        for profile, cycles in self.cycles.items():
+            alone, waiting = (self.tokens_per_second(profile, dma=dma) for dma in (False, True))
+            lines.append(
+                f"{profile}: {cycles:,.0f} cycles a token, {alone:,.1f} tokens/s at 1 GHz; with DMA "
+                f"{cycles + self.dma_cycles:,.0f}, {waiting:,.1f}"
+            )
+        lines.append(f"HBM: {self.read:,.0f} bytes read and {self.written:,.0f} written a token")
+        return "\n".join(lines)

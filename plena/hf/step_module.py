@@ -1,0 +1,102 @@
+"""One step of a language model as a module: some tokens at their positions, keys and values in buffers."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plena.errors import CompileError
+
+
+class CachedStep(nn.Module):
+    """A causal language model of transformers that takes `ids` [1, n] at `positions` [n], below `length`.
+
+    Keys and values are written at these positions into buffers `keys_<layer>` and `values_<layer>`
+    [1, heads, length, size]; a query sees the keys up to its own position. The result is what the last token gives:
+    logits [1, vocabulary], or with `logits` False its features [1, hidden].
+
+    Raises:
+        CompileError: no causal model, or a layer that keeps something else than keys and values.
+    """
+
+    def __init__(self, model: nn.Module, length: int, *, logits: bool = True) -> None:
+        super().__init__()
+        config: Any = model.config
+        text = config.get_text_config() if hasattr(config, "get_text_config") else config
+        self.model, self.length, self.logits = model, length, logits
+        self.window = _windows(text)
+        self.layers = int(text.num_hidden_layers)
+        heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
+        size = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+        for layer in range(self.layers):
+            for name in ("keys", "values"):
+                self.register_buffer(f"{name}_{layer}", torch.zeros(1, heads, length, size))
+        parameters = inspect.signature(model.forward).parameters
+        self.cache_name = "cache" if "cache" in parameters else "past_key_values"
+
+    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        keys = torch.arange(self.length)[None, :]
+        seen = keys <= positions[:, None]
+        masks: Any = {"full_attention": seen[None, None]}
+        if self.window:
+            masks["sliding_attention"] = (seen & (keys > positions[:, None] - self.window))[None, None]
+        body: Any = self.model.get_decoder()  # type: ignore[operator]
+        found = body(
+            input_ids=ids,
+            attention_mask=masks if self.window else masks["full_attention"],
+            position_ids=positions[None],
+            use_cache=True,
+            **{self.cache_name: _Rows(self, positions)},
+        )
+        last = found.last_hidden_state[:, -1]
+        if not self.logits:
+            return last
+        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
+        return head(last)
+
+
+def _windows(config: Any) -> int:
+    """The window of layers with sliding attention, 0 if there are none.
+
+    Raises:
+        CompileError: layers of another kind.
+    """
+    layers: list[str] = getattr(config, "layer_types", None) or []
+    kinds = set(layers)
+    unknown = kinds - {"full_attention", "sliding_attention"}
+    if unknown:
+        raise CompileError(
+            f"a cache for layers of type {', '.join(sorted(unknown))} is not supported",
+            "config.layer_types",
+            "Models whose layers keep keys and values alone are: full_attention, sliding_attention.",
+        )
+    return int(config.sliding_window or 0) if "sliding_attention" in kinds else 0
+
+
+class _Rows:
+    """What layers take for a cache: new keys and values go to their rows, all rows come back."""
+
+    is_compileable = True
+
+    def __init__(self, step: CachedStep, positions: Tensor) -> None:
+        self.step, self.positions = step, positions
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        kept: list[Tensor] = []
+        for name, rows in (("keys", keys), ("values", values)):
+            buffer: Tensor = getattr(self.step, f"{name}_{layer}")
+            buffer.index_copy_(2, self.positions, rows)
+            kept.append(buffer)
+        return kept[0], kept[1]
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        return 0
+
+    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
+        return self.step.length, 0
+
+    def get_max_cache_shape(self, layer: int = 0) -> int:
+        return self.step.length

@@ -1,0 +1,67 @@
+"""`plena compile-lm` and `plena chat` on a small random model with a tokenizer of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from plena.cli.plena_cli import main
+from tests.hf.test_causal_lm import small
+
+pytest.importorskip("transformers")
+
+MACHINE = [
+    argument
+    for setting in (
+        "MLEN=16",
+        "VLEN=16",
+        "BLEN=4",
+        "HLEN=4",
+        "HBM_M_Prefetch_Amount=16",
+        "MATRIX_SRAM_SIZE=1024",
+    )
+    for argument in ("--set", setting)
+]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model")
+    small(num_hidden_layers=1).save_pretrained(folder)
+    words = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"w{n}": n for n in range(3, 97)}}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
+    fast.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    fast.save_pretrained(folder)
+    return folder
+
+
+def test_compile_and_talk(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "lm"
+    sizes = ["--max-length", "24", "--prefill", "4", "--bucket", "24"]
+    assert main(["compile-lm", str(model), "-o", str(out), *sizes, *MACHINE]) == 0
+    said = capsys.readouterr().out
+    assert "prefill-4: " in said and "decode-24: " in said and str(out) in said
+    questions = ["--ask", "w5 w6 w7 w8 w9 w10", "--ask", "w11"]
+    assert main(["chat", str(out), *questions, "--max-new-tokens", "3"]) == 0
+    talk = capsys.readouterr()
+    lines = talk.out.strip().splitlines()
+    assert lines[0] == "> w5 w6 w7 w8 w9 w10" and lines[2] == "> w11"
+    assert len(lines[1].split()) == 3 and all(word.startswith(("w", "<")) for word in lines[1].split())
+    assert talk.err.count("tokens/s at 1 GHz") >= 2 and "HBM: " in talk.err
+
+
+def test_what_is_no_language_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(tmp_path)]) == 1
+    assert "it has no tokenizer" in capsys.readouterr().err
+    assert main(["compile-lm", str(tmp_path / "nothing"), "-o", str(tmp_path / "out")]) == 1
+    assert "no such folder or file" in capsys.readouterr().err
+    assert main(["compile-lm", str(model), "-o", str(tmp_path / "out"), "--prefill", "0"]) == 1
+    assert "prefill must be whole numbers above 0" in capsys.readouterr().err

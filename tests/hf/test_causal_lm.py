@@ -1,0 +1,260 @@
+"""Language models of transformers as programs, on small random ones: the same tokens as PyTorch's, call by call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from plena import PlenaError, Target
+from plena.hf import PlenaForCausalLM
+from plena.hf.folder import MANIFEST
+from tests.kernels.checking import machine
+
+transformers = pytest.importorskip("transformers")
+
+PLAIN = {"format": "Plain", "DATA_TYPE": {"type": "Fp", "sign": True, "exponent": 8, "mantissa": 7}}
+TYPES = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
+
+
+def exact_machine() -> Target:
+    """A machine that holds everything in bf16, so that its choices are PyTorch's."""
+    return machine(16).with_settings({f"PRECISION.{name}": PLAIN for name in TYPES})
+
+
+SIZES: dict[str, int] = {
+    "vocab_size": 97,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+def small(kind: str = "Llama", **settings: Any) -> Any:
+    """A random model that is sure of what it says."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **settings})
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    for parameter in model.parameters():
+        parameter.data *= 2
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return small()
+
+
+@pytest.fixture(scope="module")
+def compiled(model: Any) -> PlenaForCausalLM:
+    return PlenaForCausalLM.from_pretrained(
+        model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
+    )
+
+
+@pytest.fixture
+def lm(compiled: PlenaForCausalLM) -> PlenaForCausalLM:
+    compiled.reset()
+    return compiled
+
+
+def _prompt(length: int, seed: int = 0) -> Tensor:
+    return torch.randint(3, 97, (1, length), generator=torch.Generator().manual_seed(seed))
+
+
+def _closeness(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@torch.no_grad()
+def _check(lm: PlenaForCausalLM, model: Any, ids: Tensor) -> None:
+    """Logits are PyTorch's, and so is the token wherever PyTorch is sure."""
+    found, wanted = lm(ids).logits[0, -1], model(ids).logits[0, -1]
+    assert _closeness(found, wanted) < 0.05
+    first, second = wanted.topk(2).values
+    if first - second > 0.1 * wanted.abs().max():
+        assert int(found.argmax()) == int(wanted.argmax())
+
+
+def test_programs_by_name(lm: PlenaForCausalLM) -> None:
+    assert list(lm.programs) == ["prefill-8", "decode-16", "decode-40"]
+    assert lm.programs["decode-40"].stats().static < 1.2 * lm.programs["decode-16"].stats().static
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 9, 10, 17, 25, 40])
+def test_prompts_of_any_length(lm: PlenaForCausalLM, model: Any, length: int) -> None:
+    _check(lm, model, _prompt(length))
+
+
+def test_token_by_token_across_buckets(lm: PlenaForCausalLM, model: Any) -> None:
+    ids = _prompt(20)
+    for length in range(1, 21):
+        _check(lm, model, ids[:, :length])
+    assert lm._text.runs["decode-16"] >= 16 and lm._text.runs["decode-40"] >= 4
+
+
+def test_generate_is_transformers_own(lm: PlenaForCausalLM, model: Any) -> None:
+    """Two calls in a row: the second starts over; then a second turn, of which only the new tokens are computed."""
+    ids = _prompt(6)
+    settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+    first = lm.generate(ids, **settings)
+    assert first.shape == (1, 14) and torch.equal(first[:, :6], ids)
+    assert torch.equal(lm.generate(ids, **settings), first)
+    for length in range(6, 14):
+        _check(lm, model, first[:, :length])
+    turn = torch.cat([first, _prompt(3, seed=1)], 1)
+    lm.generate(turn, **{**settings, "max_new_tokens": 1})
+    assert sum(lm.report().runs.values()) == 4, "the last token of the first turn, and three new ones"
+
+
+def test_stopping_sampling_and_streaming(lm: PlenaForCausalLM) -> None:
+    ids = _prompt(5)
+    greedy = lm.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    stop = int(greedy[0, 7])
+    stopped = lm.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=stop)
+    assert torch.equal(stopped[0], greedy[0, : greedy[0].tolist().index(stop, 5) + 1])
+    torch.manual_seed(3)
+    sampled = lm.generate(ids, max_new_tokens=6, do_sample=True, temperature=2.0, eos_token_id=None)
+    torch.manual_seed(3)
+    assert torch.equal(
+        lm.generate(ids, max_new_tokens=6, do_sample=True, temperature=2.0, eos_token_id=None), sampled
+    )
+
+    class Streamer:
+        seen: list[int] = []
+
+        def put(self, value: Tensor) -> None:
+            self.seen.extend(value.flatten().tolist())
+
+        def end(self) -> None:
+            self.seen.append(-1)
+
+    lm.generate(ids, max_new_tokens=3, do_sample=False, eos_token_id=None, streamer=Streamer())
+    assert Streamer.seen == [*greedy[0, :8].tolist(), -1]
+
+
+def test_padding_is_dropped(lm: PlenaForCausalLM) -> None:
+    ids = _prompt(5)
+    padded = torch.cat([torch.zeros(1, 3, dtype=torch.int64), ids], 1)
+    mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
+    assert torch.equal(lm(padded, attention_mask=mask).logits, lm(ids).logits)
+
+
+def test_another_beginning_is_computed_anew(lm: PlenaForCausalLM, model: Any) -> None:
+    ids = _prompt(12)
+    lm(ids)
+    other = ids.clone()
+    other[0, 4] = (other[0, 4] + 1 - 3) % 94 + 3
+    _check(lm, model, other)
+
+
+def test_report(lm: PlenaForCausalLM) -> None:
+    lm.generate(_prompt(9), max_new_tokens=4, do_sample=False, eos_token_id=None)
+    report = lm.report()
+    assert report.tokens == 4 and report.runs == {"prefill-8": 1, "decode-16": 4}
+    decode, prefill = (lm.programs[name].stats() for name in ("decode-16", "prefill-8"))
+    for profile, cycles in report.cycles.items():
+        assert cycles == (4 * decode.cycles[profile] + prefill.cycles[profile]) / 4
+    assert report.read > 0 and report.written > 0
+    assert "4 tokens (1 x prefill-8, 4 x decode-16)" in str(report)
+
+
+def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
+    ids = _prompt(9)
+    settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
+    expected = lm.generate(ids, **settings)
+    lm.save_pretrained(tmp_path / "lm")
+    images = sorted(path.parent.name for path in (tmp_path / "lm").glob("*/hbm_for_behave_sim.bin"))
+    assert images == ["prefill-8"], "the others share its weights"
+    first, second = (PlenaForCausalLM.from_pretrained(tmp_path / "lm") for _ in range(2))
+    assert torch.equal(first.generate(ids, **settings), expected)
+    assert torch.equal(second.generate(ids, **settings), expected)
+    assert first.config.hidden_size == 64
+    with pytest.raises(PlenaError, match="compiled already"):
+        PlenaForCausalLM.from_pretrained(tmp_path / "lm", max_length=8)
+    (tmp_path / "lm" / "prefill-8" / "hbm_for_behave_sim.bin").write_bytes(b"no image")
+    with pytest.raises(PlenaError, match="truncated"):
+        PlenaForCausalLM.from_pretrained(tmp_path / "lm")
+    (tmp_path / "lm" / MANIFEST).write_text('{"format": 1, "programs": ["../x"]}')
+    with pytest.raises(PlenaError, match="something else than programs"):
+        PlenaForCausalLM.from_pretrained(tmp_path / "lm")
+
+
+@pytest.mark.parametrize("kind", ["Qwen2", "Mistral"])
+def test_other_families(kind: str) -> None:
+    model = small(kind, num_hidden_layers=1)
+    lm = PlenaForCausalLM.from_pretrained(
+        model, max_length=16, target=exact_machine(), prefill=(4,), buckets=(16,)
+    )
+    for length in (1, 6, 7, 16):
+        _check(lm, model, _prompt(length))
+
+
+def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
+    lm(_prompt(5))
+    before = list(lm._text.tokens)
+    with pytest.raises(
+        PlenaError, match=r"41 tokens do not fit the cache of 40 positions.*larger max_length"
+    ):
+        lm(_prompt(41))
+    assert lm._text.tokens == before
+    with pytest.raises(PlenaError, match="no token"):
+        lm(torch.zeros(1, 0, dtype=torch.int64))
+
+
+def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
+    with pytest.raises(PlenaError, match=r"97 .*out of range"):
+        lm(torch.tensor([[5, 97]]))
+    _ = lm(torch.tensor([[5, 96]]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_beams": 2}, "num_beams=2 needs several sequences"),
+        ({"num_return_sequences": 3, "do_sample": True}, "num_return_sequences=3"),
+        ({"prompt_lookup_num_tokens": 2}, "prompt_lookup_num_tokens"),
+    ],
+)
+def test_what_generate_cannot_do(lm: PlenaForCausalLM, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlenaError, match=message):
+        lm.generate(_prompt(4), max_new_tokens=2, **settings)
+
+
+def test_several_sequences(lm: PlenaForCausalLM) -> None:
+    with pytest.raises(PlenaError, match=r"input_ids of shape \[2, 4\]"):
+        lm.generate(_prompt(8).view(2, 4), max_new_tokens=2, do_sample=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch": 2}, "batch=2"),
+        ({"max_length": 0}, "max_length must be whole numbers above 0"),
+        ({"prefill": (64,), "max_length": 32}, "a prefill of 64 tokens does not fit a cache of 32"),
+        ({"buckets": (0,)}, "buckets must be"),
+    ],
+)
+def test_sizes_that_make_no_sense(model: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlenaError, match=message):
+        PlenaForCausalLM.from_pretrained(model, **arguments)
+
+
+def test_what_is_no_language_model(tmp_path: Path) -> None:
+    with pytest.raises(PlenaError, match="a Linear is no causal language model"):
+        PlenaForCausalLM.from_pretrained(torch.nn.Linear(4, 4))
+    with pytest.raises(PlenaError, match="no such folder or file"):
+        PlenaForCausalLM.from_pretrained(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PlenaError, match="transformers cannot load it"):
+        PlenaForCausalLM.from_pretrained(tmp_path / "empty")
