@@ -27,8 +27,11 @@ def attention(target: plena.Target = SMALL, **options: Any) -> plena.Program:
     ("options", "message"),
     [
         ({"objective": "beauty"}, "objective must be one of cycles, size, not 'beauty'"),
-        ({"timing": "fast"}, "timing must be one of transactional, pipelined, not 'fast'"),
-        ({"matmul": "strassen"}, "matmul must be one of auto, mm, broadcast, not 'strassen'"),
+        (
+            {"timing": "fast"},
+            "timing must be one of transactional, pipelined, serialized, rtl-v1, not 'fast'",
+        ),
+        ({"matmul": "strassen"}, "matmul must be one of auto, mm, broadcast, vector, not 'strassen'"),
         ({"attention": "linear"}, "attention must be one of auto, online, rows, not 'linear'"),
         ({"staging": "best"}, "staging must be one of public, nearest, not 'best'"),
         ({"max_instructions": 0}, "max_instructions must be positive, got 0"),

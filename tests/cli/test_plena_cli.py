@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,7 +110,7 @@ def test_examples_in_the_help_parse() -> None:
         files: set[str] = set()
         for line in command.examples.splitlines():
             before, _, file = line.partition(" > ")
-            words = before.replace("'", "").split()
+            words = shlex.split(before)
             if words[0] == "plena-opt":  # goes on with a file that the command wrote; test_examples runs it
                 assert words[1] in files
                 continue

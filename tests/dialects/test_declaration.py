@@ -194,7 +194,9 @@ def test_it_is_documented() -> None:
     section = page[page.index("## Others") :]
     assert "    V_BLEND_V gpDst, gpA, fB\n" in section
     assert "V[dst] = V[a] + f[b] \\* V[a + VLEN]." in section
-    assert "Opcode 0x3A; cost `v_mul`; cycles: transactional 1, pipelined 1." in section
+    assert (
+        "Opcode 0x3A; cost `v_mul`; cycles: transactional 1, pipelined 1, serialized 1, rtl-v1 1." in section
+    )
     assert "reads VECTOR[a : 2 x VLEN]; writes VECTOR[dst : VLEN]." in section
     assert "a is a multiple of 2 \\* VLEN; a and 2 rows from it on lie in vector SRAM; dst is" in section
     assert "### `plena_isa.v_blend_v`" in dialects_page()
