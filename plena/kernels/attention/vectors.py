@@ -9,13 +9,10 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.dialects.tile import (
-    BroadcastMatmulOp,
     PackVectorsOp,
     PanelRows,
     SoftmaxRowsOp,
-    VectorMatmulOp,
 )
-from plena.host.view import Permute, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.attention.broadcast import define_rows_behind
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
@@ -24,13 +21,13 @@ from plena.kernels.attention.rows import row_sum_scratch
 from plena.kernels.attention.scaled_queries import scaled_queries
 from plena.kernels.attention.sections import Section, Visibility, hidden_tiles, visible_sections
 from plena.kernels.attention.shape import AttentionShape, Tiling
+from plena.kernels.attention.vector_values import ValueProducts, turned_values, vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
 from plena.kernels.head_layout import heads_per_block
 from plena.kernels.key_value import KeyValueShape, key_value_tiles, load_key_value_tiles
 from plena.kernels.packing import packing_tile
 from plena.kernels.stored_operands import Tiles
-from plena.kernels.tensors import HostTensor
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,10 @@ class VectorAttention:
         shape = self.shape
         tensor = self.ctx.host(self.op.value)
         if tensor is not None:
-            return self._turned_values(tensor)
+            return turned_values(tensor, shape, self.tiling, self.ctx)
         pitch = round_up(shape.value_dim, self.vlen)
         wanted = KeyValueShape(shape.batch, shape.keys, shape.kv_heads, shape.value_dim, pitch)
         return key_value_tiles(self.ctx, "value", self.op, self.op.value, wanted)
-
-    def _turned_values(self, tensor: HostTensor) -> Tiles:
-        """Staged values as a matrix [value_dim, keys] a head."""
-        shape, tiling, mlen = self.shape, self.tiling, self.target.mlen
-        heads = Reshape((shape.batch, shape.keys, shape.kv_heads, shape.value_dim))
-        padded = (tiling.value_blocks * mlen, tiling.key_tiles * mlen)
-        tensor = tensor.through(heads, Permute((0, 2, 3, 1)))
-        buffer = self.ctx.place("turned_value", tensor, "tiled", "HBM_M_KV_TYPE", padded)
-        tile = self.tile * self.ctx.element_bytes("HBM_M_KV_TYPE")
-        block = tiling.key_tiles * tile
-        return Tiles(buffer, shape.kv_heads * tiling.value_blocks * block, block, tile)
 
     def _declare_buffers(self) -> None:
         target, builder, tiling = self.target, self.builder, self.tiling
@@ -120,6 +106,16 @@ class VectorAttention:
         self.slot = self.vlen if self.turned else self.tile
         size = tiling.value_blocks * self.slots * self.slot
         self.output = builder.buffer("slot_output", "vector", size)
+        self.products = ValueProducts(
+            self.ctx,
+            tiling,
+            self.section,
+            self.values,
+            self.value_sram,
+            self.packed_scores,
+            resident=self.resident,
+            turned=self.turned,
+        )
 
     def run(self) -> None:
         """Loops: heads of keys, samples, query heads BROADCAST at a time."""
@@ -163,7 +159,7 @@ class VectorAttention:
         with self.builder.step("pack scores"):
             tiles = self.section.tiles
             self._pack(vectors, self.packed_scores, self.scores, self.packing, self.vlen, self.block, tiles)
-        self._weigh_values(place)
+        self.products.weigh(place, self.output)
         self._place_result(vectors)
 
     def _pack(
@@ -190,7 +186,9 @@ class VectorAttention:
             w = builder.view(self.key_sram, section.first_tile * self.tile)
             pitch = tiling.key_tiles * self.tile
             with builder.step("scores"):
-                self._product(self.scores, self.packed_queries, w, whole, rest, section.tiles, pitch)
+                vector_product(
+                    self.ctx, self.scores, self.packed_queries, w, whole, rest, section.tiles, pitch
+                )
             return
         with builder.loop(section.tiles) as tile:
             for block in range(tiling.head_blocks):
@@ -203,36 +201,9 @@ class VectorAttention:
                     x = builder.view(self.packed_queries, block * self.block)
                     is_last = block == tiling.head_blocks - 1
                     k_tiles, slices = (1, 0) if block < whole else (0, rest)
-                    self._product(out, x, self.key_sram, k_tiles, slices, 1, 0, partial=int(not is_last))
-
-    def _product(
-        self,
-        out: SSAValue,
-        x: SSAValue,
-        w: SSAValue,
-        k_tiles: int,
-        slices: int,
-        n_tiles: int,
-        w_k: int,
-        *,
-        w_n: int = 0,
-        partial: int = 0,
-    ) -> None:
-        self.builder.insert(
-            VectorMatmulOp(
-                out=out,
-                x=x,
-                w=w,
-                k_tiles=k_tiles,
-                slices=slices,
-                n_tiles=n_tiles,
-                x_block=self.block,
-                w_k=w_k,
-                w_n=w_n or self.tile,
-                out_block=self.block,
-                partial=partial,
-            )
-        )
+                    vector_product(
+                        self.ctx, out, x, self.key_sram, k_tiles, slices, 1, 0, partial=int(not is_last)
+                    )
 
     def _softmax(self, vectors: Vectors) -> None:
         builder, masks, tiles, place = self.builder, self.masks, self.section.tiles, vectors.place
@@ -270,66 +241,6 @@ class VectorAttention:
                     chunk=chunk,
                 )
             )
-
-    def _weigh_values(self, place: HeadPlace) -> None:
-        builder, tiling, section = self.builder, self.tiling, self.section
-        w = (
-            builder.view(self.value_sram, section.first_tile * self.tile)
-            if self.resident
-            else self.value_sram
-        )
-        column_pitch = tiling.key_tiles * self.tile
-        if self.resident and self.turned:
-            with builder.step("values"):
-                n = tiling.value_blocks
-                self._product(
-                    self.output, self.packed_scores, w, section.tiles, 0, n, self.tile, w_n=column_pitch
-                )
-            return
-        with builder.loop(tiling.value_blocks) as column:
-            out = builder.view(self.output, column * (self.slots * self.slot))
-            with builder.loop(section.tiles) as tile:
-                tiles = builder.view(w, column * column_pitch + tile * self.tile) if self.resident else w
-                if not self.resident:
-                    with builder.step("load values"):
-                        number = place.bundle * tiling.value_blocks + column
-                        source = self.values.at(place.sample, number, tile + section.first_tile)
-                        self._load(self.value_sram, self.values, source, 1, 1)
-                with builder.step("values"):
-                    self._values_tile(out, builder.view(self.packed_scores, tile * self.block), tiles)
-            with builder.step("values"):
-                if self.turned:
-                    self._product(out, self.packed_scores, w, 0, 0, 1, 0)
-                else:
-                    self._rows_product(out, self.packed_scores, w, 0, partial=0)
-
-    def _values_tile(self, out: SSAValue, x: SSAValue, w: SSAValue) -> None:
-        """Adds the product of one tile of keys to the open sum."""
-        if self.turned:
-            self._product(out, x, w, 1, 0, 1, 0, partial=1)
-            return
-        with self.builder.loop(self.slots) as part:
-            vectors = self.builder.view(x, part * self.vlen)
-            rows = self.builder.view(w, part * self.target.hlen)
-            self._rows_product(out, vectors, rows, 1, partial=1)
-
-    def _rows_product(self, out: SSAValue, x: SSAValue, w: SSAValue, slices: int, *, partial: int) -> None:
-        """HLEN keys of a tile of values in rows, by M_BMM."""
-        self.builder.insert(
-            BroadcastMatmulOp(
-                out=out,
-                x=x,
-                w=w,
-                k_tiles=0,
-                slices=slices,
-                n_tiles=1,
-                x_block=0,
-                w_k=0,
-                w_n=0,
-                out_block=0,
-                partial=partial,
-            )
-        )
 
     def _place_result(self, vectors: Vectors) -> None:
         """The first row of every slot, to the column blocks of its head."""
