@@ -65,23 +65,23 @@ def lower_sum_rows(op: SumRowsOp, ctx: Lowering) -> None:
 @lowers(MaxRowsOp)
 def lower_max_rows(op: MaxRowsOp, ctx: Lowering) -> None:
     builder, vlen = ctx.builder, ctx.target.vlen
-    x, out, above = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
-    shrink = ctx.load(op.shrink)
-
-    def raise_to(maximum: Linear, row: Linear, *, whole: bool) -> None:
-        builder.emit("V_SUB_VV", dst=above, a=row, b=maximum)
-        builder.emit("V_MAX_VF", dst=above, a=above, b=builder.f0)
-        if not whole:
-            builder.emit("V_MUL_VF", dst=above, a=above, b=shrink)
-        builder.emit("V_ADD_VV", dst=maximum, a=maximum, b=above)
-
+    x, out, first = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
+    part = first + vlen
+    scale, one = ctx.load(op.scale), ctx.load(op.one)
     with builder.loop(op.blocks) as b:
         source, maximum = x + b * op.x_block, out + b * op.out_block
         builder.emit("V_SUB_VF", dst=maximum, a=source, b=builder.f0)
         if op.rows > 1:
             with builder.loop(op.rows - 1) as r:
-                for step in range(op.steps):
-                    raise_to(maximum, source + (r + 1) * vlen, whole=step == op.steps - 1)
+                row = source + (r + 1) * vlen
+                builder.emit("V_SUB_VV", dst=first, a=row, b=maximum)
+                builder.emit("V_MUL_VF", dst=first, a=first, b=scale)
+                builder.emit("V_MAX_VF", dst=first, a=first, b=builder.f0)
+                builder.emit("V_MIN_VF", dst=first, a=first, b=one)
+                builder.emit("V_MUL_VV", dst=part, a=row, b=first)
+                builder.emit("V_SUB_VF", dst=first, a=first, b=one, order=1)
+                builder.emit("V_MUL_VV", dst=maximum, a=maximum, b=first)
+                builder.emit("V_ADD_VV", dst=maximum, a=maximum, b=part)
 
 
 @lowers(SoftmaxLaneGroupsOp)

@@ -163,16 +163,14 @@ class RowFunctions(InterpreterFunctions):
     @impl(MaxRowsOp)
     def run_max_rows(self, interpreter: Interpreter, op: MaxRowsOp, args: PythonValues) -> PythonValues:
         panels = self._panels(op, args)
-        shrink = _number(panels["shrink"])
+        scale, one = (_number(panels[name]) for name in ("scale", "one"))
         for block in range(op.blocks):
             rows = self._rows(panels["x"], op.rows, block * op.x_block)
             maximum = rows[0].copy()
             for row in rows[1:]:
-                for step in range(op.steps):
-                    above = np.maximum(bf16_round(row - maximum), np.float32(0))
-                    if step < op.steps - 1:
-                        above = bf16_round(above * shrink)
-                    maximum = bf16_round(maximum + above)
+                first = bf16_round(bf16_round(row - maximum) * scale)
+                first = np.minimum(np.maximum(first, np.float32(0)), one)
+                maximum = bf16_round(bf16_round(row * first) + bf16_round(maximum * bf16_round(one - first)))
             self._row(panels["out"].at(block * op.out_block))[:] = maximum
         return ()
 

@@ -6,13 +6,13 @@ from xdsl.ir import SSAValue
 
 from plena.kernels.lanes import Lanes
 
-_ENOUGH = 2.0**127
+ENOUGH = 2.0**127
 """Makes at least 1 of the difference of two bf16 numbers above 2^-119."""
 
 
 def exceeds(lanes: Lanes, a: SSAValue, b: SSAValue) -> SSAValue:
     """1 where a > b, 0 elsewhere; something between where the difference is below 2^-127."""
-    difference = lanes.apply("mul", lanes.apply("sub", a, b), _ENOUGH)
+    difference = lanes.apply("mul", lanes.apply("sub", a, b), ENOUGH)
     return lanes.apply("min", lanes.apply("max", difference, 0.0), 1.0)
 
 

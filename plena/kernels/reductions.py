@@ -11,6 +11,7 @@ from plena.dialects.plena import ReduceOp
 from plena.dialects.tile import MapScalarsOp, MaxRowsOp, ReduceRowsOp, SumRowsOp
 from plena.integers import ceil_div
 from plena.kernels.attention.rows import SOFTMAX_FLOOR
+from plena.kernels.choosing import ENOUGH
 from plena.kernels.context import KernelContext, kernel_for, lane_masks, spread_into
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
@@ -21,10 +22,6 @@ from plena.kernels.pieces import Piece, by_pieces
 from plena.kernels.selection import times_constant
 from plena.kernels.tensors import Panel, Scalars
 from plena.machine.scalar_codes import BF16_MAX
-
-MAXIMUM_STEPS = 3
-MAXIMUM_SHRINK = 1.0 - 2.0**-6
-"""A maximum of two rows is approached from below in this many steps (tile.max_rows)."""
 
 
 @kernel_for(ReduceOp)
@@ -181,18 +178,18 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
         out, x = builder.view(result.buffer, g * vlen), builder.view(source.buffer, g * (rows * vlen))
         if kind == "max":
             require_finite(ctx, op, "the maximum over rows", between_rows=True)
-            scratch, shrink = builder.buffer("row", "vector", vlen), number(ctx, MAXIMUM_SHRINK)
+            scratch = builder.buffer("row", "vector", 2 * vlen)
             builder.insert(
                 MaxRowsOp(
                     out=out,
                     scratch=scratch,
                     x=x,
-                    shrink=shrink,
+                    scale=number(ctx, ENOUGH),
+                    one=number(ctx, 1.0),
                     rows=rows,
                     blocks=blocks,
                     x_block=source.block,
                     out_block=result.block,
-                    steps=MAXIMUM_STEPS,
                 )
             )
         else:

@@ -146,3 +146,12 @@ def test_instructions_that_a_machine_does_not_execute_right_are_left_out() -> No
     assert {"M_BTMM", "M_BTMV"} & set(free.stats().opcodes)
     with pytest.raises(CompileError, match="allow_unsupported must be True or False, not 1"):
         plena.compile(module, (x,), allow_unsupported=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
+def test_a_profile_without_cycles_for_an_instruction_cannot_choose(timing: str) -> None:
+    x = torch.randn(4, 64)
+    with pytest.raises(CompileError, match=rf"{timing} cannot choose this program: no cycles .* V_MAX_VF"):
+        plena.compile(nn.ReLU(), (x,), timing=timing)
+    assert plena.compile(nn.ReLU(), (x,)).stats().cycles[timing] is None
+    assert plena.compile(nn.GELU(), (x,), timing=timing).check(x).passed

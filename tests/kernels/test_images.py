@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from plena.api.compile import compile
 from plena.errors import CompileError
@@ -98,6 +99,14 @@ def test_resizing(case: str) -> None:
     x = torch.randn(1, 16, 4, 5)
     program = check(SIZES[case], x, target=MACHINES[16])
     check_reads_what_is_defined(program, x)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_smaller_without_aliasing(mode: str) -> None:
+    """torch resamples the rows of [8, 1, 8, 1] wrong in this mode, those of images right."""
+    x = (torch.arange(64.0) / 64).view(1, 1, 8, 8).expand(1, 16, 8, 8).contiguous()
+    check(lambda x: F.interpolate(x, size=(3, 3), mode=mode, antialias=True), x, target=MACHINES[16])
+    check(lambda x: F.interpolate(x, size=(8, 3), mode=mode, antialias=True), x, target=MACHINES[16])
 
 
 def test_a_decomposed_graph() -> None:

@@ -48,11 +48,25 @@ def test_over_rows(rows: int, kind: str, mlen: int) -> None:
 
 
 def test_maxima_over_rows_are_rows_own_numbers() -> None:
-    """Approached from below in three steps, which is exact unless numbers differ by many orders of magnitude."""
+    """To the bit."""
     torch.manual_seed(3)
     x = torch.randn(1, 60, 64) * torch.logspace(-1, 1, 64)
     program = check(lambda x: x.amax(1), x, error=1e-6)
     assert program.quantized_reference is not None
+
+
+@tiles
+@pytest.mark.parametrize("fill", [-1e4, -1e6, -1e9, torch.finfo(torch.float32).min])
+@pytest.mark.parametrize("number", [0.5, -0.0078125])
+def test_maxima_over_rows_beside_a_fill(number: float, fill: float, mlen: int) -> None:
+    """The usual maximum over the tokens that count."""
+    mask = torch.tensor([[0, 1, 0, 1, 1]])
+    x = torch.full((1, 5, 20), number)
+    x[:, 4] -= 1.0
+    program = check(
+        lambda x, m: x.masked_fill(m[..., None] == 0, fill).amax(1), x, mask, target=MACHINES[mlen]
+    )
+    assert torch.equal(program.run(x, mask), torch.full((1, 20), number))
 
 
 def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -113,21 +113,21 @@ class SumRowsOp(DeclaredOp):
 
 @tile_op("max_rows")
 class MaxRowsOp(DeclaredOp):
-    """The one row of each out block = the maximum of the rows of that x block.
+    """The one row of each out block = the maximum of the rows of that x block, whose numbers are finite.
 
-    There is no maximum of two rows: m += shrink * max(x - m, 0), `steps` - 1 times, then m += max(x - m, 0). `shrink`
-    just below 1 keeps roundings from overshooting. `scratch` has 1 row.
+    There is no maximum of two rows: first = min(max((x - m) * scale, 0), 1) is 1 where x is above m and 0 elsewhere if
+    `scale` is large enough, and m = x * first + m * (1 - first) is one of the two to the bit. `scratch` has 2 rows.
     """
 
     out: SSAValue = written("vector")
     scratch: SSAValue = written("vector")
     x: SSAValue = read("vector")
-    shrink: SSAValue = read("fp")
+    scale: SSAValue = read("fp")
+    one: SSAValue = read("fp")
     rows: int = number()
     blocks: int = number()
     x_block: int = number()
     out_block: int = number()
-    steps: int = number()
 
 
 @tile_op("sqrt_rows")

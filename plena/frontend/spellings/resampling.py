@@ -32,14 +32,18 @@ def _upsample(g: GraphBuilder, a: Arguments) -> SSAValue:
 
 
 def _matrix(g: GraphBuilder, a: Arguments, axis: int, before: int, after: int) -> torch.Tensor:
-    """[after, before]: what the operator makes of each unit vector along one axis, the others being of size 1."""
+    """[after, before]: what the operator makes of each unit vector along one axis, constant along the others.
+
+    The others have size 2: antialiased resizing in torch resamples only the last axis of [8, 1, 8, 1] right.
+    """
     axes = len(g.shape) - 2
     space = [1] * axes
     space[axis] = before
-    units = torch.eye(before).view(before, 1, *space)
+    whole = [before if n == axis else 2 for n in range(axes)]
+    units = torch.eye(before).view(before, 1, *space).expand(before, 1, *whole).contiguous()
     arguments = {name: value for name, value in a.items() if name not in ("self", "input")}
     if arguments.get("output_size") is not None:
-        arguments["output_size"] = [after if n == axis else 1 for n in range(axes)]
+        arguments["output_size"] = [after if n == axis else 2 for n in range(axes)]
     if arguments.get("scale_factors") is not None:
         factors = arguments["scale_factors"]
         arguments["scale_factors"] = [factors[n] if n == axis else 1.0 for n in range(axes)]
@@ -47,6 +51,8 @@ def _matrix(g: GraphBuilder, a: Arguments, axis: int, before: int, after: int) -
         if name in arguments and n != axis:
             arguments[name] = None
     result: torch.Tensor = g.node.target(units, **arguments)  # type: ignore[operator]
+    for n in reversed(range(axes)):
+        result = result if n == axis else result.select(2 + n, 0)
     return result.reshape(before, after).T
 
 
