@@ -17,6 +17,7 @@ from plena.errors import PlenaError
 from plena.hf.cached_text import DECODE, PREFILL, CachedText
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
 from plena.hf.report import LanguageReport
+from plena.hf.step_check import check_step
 from plena.hf.step_module import CachedStep
 from plena.machine.target import Target
 
@@ -70,7 +71,8 @@ class PlenaForCausalLM(GenerationMixin):
             options: as of ``plena.compile``.
 
         Raises:
-            PlenaError: wrong arguments, a model or a folder that is none, a layer that cannot be compiled.
+            PlenaError: wrong arguments, a model or a folder that is none, a layer that cannot be compiled, a model
+                whose logits `CachedStep` does not give (both run in PyTorch before anything is compiled).
         """
         if isinstance(model, str | Path) and (Path(model) / MANIFEST).exists():
             if max_length is not None or target is not None or buckets is not None or options:
@@ -89,6 +91,7 @@ class PlenaForCausalLM(GenerationMixin):
                 "Give an AutoModelForCausalLM, its folder, a GGUF file, or a folder of save_pretrained.",
             )
         sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
+        check_step(model, sizes[-1])
         programs = {
             **{f"{PREFILL}-{n}": _compiled(model, sizes[-1], n, target, options) for n in sorted(prefill)},
             **{f"{DECODE}-{bucket}": _compiled(model, bucket, 1, target, options) for bucket in sizes},

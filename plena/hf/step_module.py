@@ -19,7 +19,7 @@ class CachedStep(nn.Module):
     logits [1, vocabulary], or with `logits` False its features [1, hidden].
 
     Raises:
-        CompileError: no causal model, or a layer that keeps something else than keys and values.
+        CompileError: a layer that keeps something else than keys and values, or capped logits.
     """
 
     def __init__(self, model: nn.Module, length: int, *, logits: bool = True) -> None:
@@ -27,7 +27,10 @@ class CachedStep(nn.Module):
         config: Any = model.config
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.model, self.length, self.logits = model, length, logits
+        self.mixed = bool(getattr(text, "layer_types", None))
         self.window = _windows(text)
+        if not self.mixed and self.window >= length:
+            self.window = 0
         self.layers = int(text.num_hidden_layers)
         heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
         size = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
@@ -40,13 +43,15 @@ class CachedStep(nn.Module):
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         keys = torch.arange(self.length)[None, :]
         seen = keys <= positions[:, None]
-        masks: Any = {"full_attention": seen[None, None]}
-        if self.window:
-            masks["sliding_attention"] = (seen & (keys > positions[:, None] - self.window))[None, None]
+        full = seen[None, None]
+        sliding = (seen & (keys > positions[:, None] - self.window))[None, None] if self.window else full
+        # Models whose layers differ take a mask for each kind, all others one mask for all layers.
+        mixed = self.window and self.mixed
+        mask: Any = {"full_attention": full, "sliding_attention": sliding} if mixed else sliding
         body: Any = self.model.get_decoder()  # type: ignore[operator]
         found = body(
             input_ids=ids,
-            attention_mask=masks if self.window else masks["full_attention"],
+            attention_mask=mask,
             position_ids=positions[None],
             use_cache=True,
             **{self.cache_name: _Rows(self, positions)},
@@ -59,12 +64,21 @@ class CachedStep(nn.Module):
 
 
 def _windows(config: Any) -> int:
-    """The window of layers with sliding attention, 0 if there are none.
+    """The window of layers with sliding attention, 0 if there are none; without `layer_types` of all layers.
 
     Raises:
-        CompileError: layers of another kind.
+        CompileError: layers of another kind, or logits that are capped.
     """
+    if getattr(config, "final_logit_softcapping", None) is not None:
+        # Small logits are hardly changed by it, so that comparing them may not show that it is left out.
+        raise CompileError(
+            f"final_logit_softcapping={config.final_logit_softcapping}: capped logits are not supported",
+            "config.final_logit_softcapping",
+            "Set it to None if what the model then says will do.",
+        )
     layers: list[str] = getattr(config, "layer_types", None) or []
+    if not layers:
+        return int(getattr(config, "sliding_window", None) or 0)
     kinds = set(layers)
     unknown = kinds - {"full_attention", "sliding_attention"}
     if unknown:

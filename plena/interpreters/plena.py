@@ -90,7 +90,8 @@ class PlenaFunctions(InterpreterFunctions):
     def write_state(
         self, interpreter: Interpreter, op: plena.WriteStateOp, args: PythonValues
     ) -> PythonValues:
-        self.states.replace(*args)
+        # A copy: the value may be what another state held, which it goes on standing for.
+        self.states.replace(args[0], args[1].clone())
         return ()
 
     @impl(plena.RepeatOp)

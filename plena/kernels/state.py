@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue, Use
 
 from plena.dialects.plena import (
     AttentionOp,
     RearrangeAttr,
+    RearrangeOp,
     ReshapeAttr,
+    ReshapeOp,
     StateAttr,
     StateOp,
     WriteRowsOp,
@@ -257,13 +259,23 @@ def _keep_old_value(op: WriteRowsOp | WriteStateOp, ctx: KernelContext) -> None:
     """A state is written in place: for whoever reads later what it was before, that is brought into vector SRAM."""
     block = op.parent_block()
     assert block is not None
-    for use in op.state.uses:
+    for use in _uses(op.state, ctx):
         reader = block.find_ancestor_op_in_block(use.operation)
         if isinstance(use.operation, WriteStateOp) and use.index == 0:
             continue
         if reader is not None and reader is not op and op.is_before_in_block(reader):
             ctx.panel(op.state)
             return
+
+
+def _uses(value: SSAValue, ctx: KernelContext) -> Iterator[Use]:
+    """Uses of a value, and of its views that are not computed but read where they are used."""
+    for use in value.uses:
+        yield use
+        if isinstance(use.operation, ReshapeOp | RearrangeOp):
+            view = use.operation.result
+            if not isinstance(ctx.locations.get(view), Panel):
+                yield from _uses(view, ctx)
 
 
 def _require_finite(op: WriteRowsOp | WriteStateOp, value: SSAValue, ctx: KernelContext) -> None:

@@ -142,13 +142,29 @@ def _best_run(function: FuncOp) -> _Run | None:
                 times = (high + period - start) // period
                 while times > 1:
                     carried = _carried(ops, place, start, period, times)
-                    if carried is not None:
-                        run = _Run(ops, start, period, times, carried)
+                    run = None if carried is None else _Run(ops, start, period, times, carried)
+                    if run is not None and _has_states_apart(run):
                         if best is None or _rank(run) < _rank(best):
                             best = run
                         break
                     times -= 1
     return best
+
+
+def _has_states_apart(run: _Run) -> bool:
+    """Whether a state that not all iterations share belongs to one of them: in HBM it has one place."""
+    stacked, _ = _parameters(run)
+    seen: set[SSAValue] = set()
+    for values in stacked:
+        for n, value in enumerate(values):
+            if not isinstance(value.owner, StateOp):
+                continue
+            first = run.start + n * run.period
+            iteration = run.ops[first : first + run.period]
+            if value in seen or any(use.operation not in iteration for use in value.uses):
+                return False
+            seen.add(value)
+    return True
 
 
 def _rank(run: _Run) -> tuple[int, int, int]:

@@ -129,7 +129,8 @@ def emit_write_state(e: Emitter, op: aten.WriteStateOp) -> None:
     block = e.anchor.parent_block()
     assert block is not None
     name = op.symbol.string_value()
-    state = next(s for s in block.ops if isinstance(s, plena.StateOp) and s.value.symbol == name)
+    states = (s for s in block.ops if isinstance(s, plena.StateOp) and s.value.symbol == name)
+    state = next(states, None) or _never_read(e, op)
     traced = trace(op.value)
     if _is_version(traced.base, state.result) and traced.base is not state.result:
         matrix = shape_of(state.result)
@@ -140,6 +141,13 @@ def emit_write_state(e: Emitter, op: aten.WriteStateOp) -> None:
     value = e.view(op.value, _layout_of(state, shape_of(op.value)), shape_of(state.result))
     e.insert(plena.WriteStateOp(state.result, value))
     e.rewriter.erase(op)
+
+
+def _never_read(e: Emitter, op: aten.WriteStateOp) -> plena.StateOp:
+    """The buffer that `op` writes and nobody reads: its ops are gone, but it has a place all the same."""
+    shape = shape_of(op.value)
+    rows = (prod(shape[:-1]), shape[-1] if shape else 1)
+    return e.insert(plena.StateOp(_expression(op.symbol, LayoutMap.of(shape), rows), rows))
 
 
 def _is_version(value: SSAValue, state: SSAValue) -> bool:

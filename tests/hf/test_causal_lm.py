@@ -12,6 +12,7 @@ from torch import Tensor
 from plena import PlenaError, Target
 from plena.hf import PlenaForCausalLM
 from plena.hf.folder import MANIFEST
+from plena.hf.step_check import check_step
 from tests.kernels.checking import machine
 
 transformers = pytest.importorskip("transformers")
@@ -198,6 +199,44 @@ def test_other_families(kind: str) -> None:
     )
     for length in (1, 6, 7, 16):
         _check(lm, model, _prompt(length))
+
+
+def test_a_window_of_all_layers() -> None:
+    """A configuration without `layer_types`: its window holds for each layer."""
+    model = small("Mistral", num_hidden_layers=1, sliding_window=5)
+    assert not getattr(model.config, "layer_types", None)
+    lm = PlenaForCausalLM.from_pretrained(
+        model, max_length=16, target=exact_machine(), prefill=(4,), buckets=(16,)
+    )
+    for length in (5, 6, 16):
+        _check(lm, model, _prompt(length))
+
+
+@pytest.mark.parametrize("kind", ["Mistral", "Starcoder2", "Phi3", "Qwen2", "Qwen3"])
+def test_steps_that_give_the_logits(kind: str) -> None:
+    mixed = {"use_sliding_window": True, "max_window_layers": 1} if kind.startswith("Qwen") else {}
+    check_step(small(kind, sliding_window=5, **mixed), 23)
+    check_step(small(kind, sliding_window=64, **mixed), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("Cohere", {}, r"does not give its logits: at position \d+ they differ by"),
+        ("Granite", {"logits_scaling": 8.0}, "does not give its logits"),
+        ("Gemma2", {}, r"final_logit_softcapping=30\.0: capped logits"),
+    ],
+)
+def test_steps_that_leave_something_out(kind: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlenaError, match=message):
+        PlenaForCausalLM.from_pretrained(small(kind, **settings), max_length=16, prefill=(4,))
+
+
+def test_masks_the_other_way_round() -> None:
+    torch.manual_seed(0)
+    config = transformers.MptConfig(d_model=64, n_heads=4, n_layers=2, vocab_size=97, max_seq_len=64)
+    with pytest.raises(PlenaError, match="the cached step of this model does not"):
+        PlenaForCausalLM.from_pretrained(transformers.MptForCausalLM(config), max_length=16, prefill=(4,))
 
 
 def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:

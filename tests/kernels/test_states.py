@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -222,3 +223,71 @@ def test_a_machine_that_is_no_default() -> None:
     module = CachedAttention(size=64).eval()
     program = plena.compile(module, _positions(32, 0), target=Target())
     _steps(module, program, [_positions(32, at) for at in (0, 31)], FORMATS)
+
+
+class Kept(nn.Module):
+    """Buffers `a`, `b`, `c` of given shapes, and what `step` makes of them."""
+
+    def __init__(self, step: Callable[[Any, Tensor], Tensor], *shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.step = step
+        for name, shape in zip("abc", shapes, strict=False):
+            self.register_buffer(name, torch.randn(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(self, x)
+
+
+def _exchanged(m: Any, x: Tensor) -> Tensor:
+    old = m.a.clone()
+    m.a.copy_(m.b.reshape(m.a.shape))
+    m.b.copy_(old.reshape(m.b.shape))
+    return x + m.a
+
+
+def _rotated(m: Any, x: Tensor) -> Tensor:
+    a, b, c = m.a.clone(), m.b.clone(), m.c.clone()
+    m.a.copy_(b)
+    m.b.copy_(c)
+    m.c.copy_(a)
+    return x + a
+
+
+def _handed_on(m: Any, x: Tensor) -> Tensor:
+    m.a.copy_(m.b)
+    m.b.copy_(x)
+    return x * 2
+
+
+def _never_read(m: Any, x: Tensor) -> Tensor:
+    m.a.copy_(x.mean(0))
+    return x * 2
+
+
+def _old_in_another_shape(m: Any, x: Tensor) -> Tensor:
+    old = m.a.clone().reshape(2, 32)
+    m.a.copy_(x)
+    return old
+
+
+@pytest.mark.parametrize("mlen", [16, 64])
+@pytest.mark.parametrize(
+    ("step", "shapes"),
+    [
+        (_exchanged, [(4, 16), (4, 16)]),
+        (_exchanged, [(4, 16), (2, 2, 16)]),
+        (_exchanged, [(4, 16), (8, 8)]),
+        (_rotated, [(4, 16), (4, 16), (4, 16)]),
+        (_handed_on, [(4, 16), (4, 16)]),
+        (_never_read, [(16,)]),
+        (_old_in_another_shape, [(4, 16)]),
+    ],
+)
+def test_what_buffers_hand_to_each_other(
+    mlen: int, step: Callable[[Any, Tensor], Tensor], shapes: list[tuple[int, ...]]
+) -> None:
+    """All are written with what the others held before the run."""
+    torch.manual_seed(0)
+    module = Kept(step, *shapes).eval()
+    program = plena.compile(module, (torch.randn(4, 16),), target=machine(mlen))
+    _steps(module, program, [(torch.randn(4, 16),) for _ in range(3)], 0.09)

@@ -1,0 +1,79 @@
+"""Whether a cached step gives the logits of its model: both run in PyTorch on one random text."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plena.errors import CompileError
+from plena.hf.step_module import CachedStep
+
+TOLERANCE = 1e-3
+"""Relative RMS of the difference that is still rounding; what a step leaves out is far above, rounding far below."""
+CHUNK = 64
+"""Tokens of a prefill at most."""
+SINGLE = 4
+"""Tokens at the end that come one by one, as in decoding."""
+HINT = (
+    'Load it with attn_implementation="sdpa" if it was not; else compile a step of your own by plena.compile, '
+    "or use a model without what the cached step leaves out."
+)
+
+
+@torch.no_grad()
+def check_step(model: nn.Module, length: int) -> None:
+    """Run a step over a text as long as the cache, so that every window and every position counts.
+
+    Args:
+        model: a causal model of transformers.
+        length: positions that the cache has.
+
+    Raises:
+        CompileError: the logits are not the model's, or one of both does not run.
+    """
+    step = CachedStep(model, length).eval()
+    embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
+    ids = torch.randint(0, len(embeddings.weight), (1, length), generator=torch.Generator().manual_seed(0))
+    try:
+        wanted: Tensor = model(ids, use_cache=False).logits[0]
+        ends, found = _by_step(step, ids)
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        NotImplementedError,
+    ) as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise CompileError(
+            f"the cached step of this model does not run in PyTorch on a text of {length} tokens: "
+            f"{type(error).__name__}: {reason}",
+            "from_pretrained",
+            HINT,
+        ) from None
+    difference, size = (found - wanted[ends]).norm(dim=-1), wanted[ends].norm(dim=-1)
+    wrong = ~(difference <= TOLERANCE * size)
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        raise CompileError(
+            f"the cached step of this model does not give its logits: at position {ends[first]} they differ by "
+            f"{float(difference[first] / size[first]):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
+            "from_pretrained",
+            HINT,
+        )
+
+
+def _by_step(step: CachedStep, ids: Tensor) -> tuple[list[int], Tensor]:
+    """Positions and the step's logits there: chunks first, of which the last token counts, then token by token."""
+    length = ids.shape[1]
+    single = max(0, length - SINGLE)
+    starts = [*range(0, single, CHUNK), *range(single, length), length]
+    found: list[Tensor] = []
+    for start, stop in pairwise(starts):
+        found.append(step(ids[:, start:stop], torch.arange(start, stop))[0])
+    return [stop - 1 for stop in starts[1:]], torch.stack(found)
