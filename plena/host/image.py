@@ -210,7 +210,9 @@ def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
 def _integers(
     placement: TensorPlacement, values: Array, source: Array, name: str | None
 ) -> npt.NDArray[np.uint32]:
-    if values.dtype.kind == "f" and not placement.limit and bool((values == np.floor(values)).all()):
+    # Constants of the model that are one number throughout are real numbers here, those that say a place too.
+    may_be_real = not placement.limit or placement.source.kind == "data"
+    if values.dtype.kind == "f" and may_be_real and bool((values == np.floor(values)).all()):
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise PlenaError(f"needs integers, not {values.dtype}", f"staging {placement.source}")

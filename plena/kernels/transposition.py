@@ -6,6 +6,7 @@ import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.refusals import name_of, place_of, refusal
 from plena.dialects.tile import BroadcastMatmulOp, LoadRowsOp, LoadTilesOp, MatmulOp, PanelRows
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, constant_panel
@@ -19,18 +20,23 @@ from plena.kernels.stored_operands import (
 )
 from plena.kernels.tensors import Panel
 from plena.machine.number_formats import Mx
+from plena.tensor.fills import FAR, far_fill
 
 
 def transposed(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> Panel:
     """[groups*R, C], packed, as [groups*C, R]: each group of rows transposed.
 
     Only HBM leads to matrix SRAM, and a block format loses a third of a bf16 number. So what it loses is stored as
-    well, and one sum in the accumulator adds both: elements come out to about a bf16 ulp.
+    well, and one sum in the accumulator adds both: the largest elements of a block that shares a scale come out to
+    about a bf16 ulp, all to about 2^-15 of the largest. What is smaller than that becomes 0. Fills by the model are
+    refused for that; where inputs or weights differ so much it is not seen.
 
     Raises:
-        CompileError: elements may be infinite or NaN, or the target has no format that stores and loads tiles.
+        CompileError: elements may be infinite or NaN, or numbers that the model fills in far beyond the others; the
+            target has no format that stores and loads tiles.
     """
     require_storable(op, ctx, *op.operands)
+    _require_no_fill(op, ctx)
     target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
     rows, columns = panel.rows // groups, panel.columns
     parts = _stored(ctx, op, panel, StoredShape(groups, rows))
@@ -86,6 +92,23 @@ def transposed(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> 
                 )
             )
     return result
+
+
+def _require_no_fill(op: Operation, ctx: KernelContext) -> None:
+    _, number_format = stored_type(ctx, op)
+    if not isinstance(ctx.target.precision[number_format], Mx):
+        return
+    for operand in op.operands:
+        source = far_fill(operand)
+        if source is None:
+            continue
+        place = place_of(source)
+        raise refusal(
+            op,
+            f"rows and columns are exchanged of a tensor that may hold numbers above {FAR:g} in size beside small "
+            f"ones, of {name_of(source)}{f' at {place}' if place else ''}: its number format in HBM loses those",
+            "Fill, add masks or scale after the transpose, or fill in a number of moderate size, such as -100.",
+        )
 
 
 def _stored(ctx: KernelContext, op: Operation, panel: Panel, shape: StoredShape) -> list[Tiles]:

@@ -270,6 +270,11 @@ def _old_in_another_shape(m: Any, x: Tensor) -> Tensor:
     return old
 
 
+def _one_row_as_a_slice(m: Any, x: Tensor) -> Tensor:
+    m.a[1:2] = x[:1]
+    return x + m.a
+
+
 @pytest.mark.parametrize("mlen", [16, 64])
 @pytest.mark.parametrize(
     ("step", "shapes"),
@@ -281,6 +286,7 @@ def _old_in_another_shape(m: Any, x: Tensor) -> Tensor:
         (_handed_on, [(4, 16), (4, 16)]),
         (_never_read, [(16,)]),
         (_old_in_another_shape, [(4, 16)]),
+        (_one_row_as_a_slice, [(4, 16)]),
     ],
 )
 def test_what_buffers_hand_to_each_other(

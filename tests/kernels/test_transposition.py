@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.kernels.checking import MACHINES, check
+from plena.api.compile import compile
+from plena.errors import CompileError
+from tests.kernels.checking import MACHINES, Function, check
 from tests.poison import check_reads_what_is_defined
 
 schedules = pytest.mark.parametrize("matmul", ["mm", "broadcast"])
@@ -60,6 +63,47 @@ def test_mixer(batch: int, mlen: int) -> None:
     x = torch.randn(batch, 49, 20)
     program = check(Mixer(49, 20), x, target=MACHINES[mlen])
     check_reads_what_is_defined(program, x)
+
+
+MASK = torch.ones(8, 16, dtype=torch.int64).tril(3)
+SCALE = torch.ones(16).index_fill(0, torch.tensor([3, 5]), 1e4)
+FILLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "masked fill": lambda x, m: x.masked_fill(m == 0, -1e9).T.softmax(-1),
+    "of rows": lambda x, m: (x * 2).masked_fill(m[:, :1] == 0, 300.0).T.softmax(-1),
+    "where, a constant mask": lambda x, m: torch.where(MASK > 0, x * 2 + m, -1000.0).T.softmax(-1),
+    "an added mask": lambda x, m: (x * 2 + (1 - m.float()) * -1e9).T.softmax(-1),
+    "moved and summed on": lambda x, m: (x.masked_fill(m == 0, -1e9) + 1).flatten().view(8, 16).T.softmax(-1),
+    "a positive fill": lambda x, m: torch.relu(x.masked_fill(m == 0, 1e4)).T.softmax(-1),
+    "a constant": lambda x, m: (torch.relu(x + m) * SCALE).T.softmax(-1),
+    "pooling": lambda x, m: functional.max_pool1d((x * 2)[None].masked_fill(m[None] == 0, -1e9), 2),
+}
+
+
+@pytest.mark.parametrize("case", FILLS)
+def test_numbers_far_beyond_the_others_are_refused(case: str) -> None:
+    """The stored format would make 0 of the small ones."""
+    torch.manual_seed(2)
+    with pytest.raises(CompileError, match="numbers above 128 in size beside small ones"):
+        compile(Function(FILLS[case]), (torch.randn(8, 16), MASK), target=MACHINES[16])
+
+
+KEPT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "filled with 0": lambda x, m: x.masked_fill(m == 0, 0.0).T.softmax(-1),
+    "filled behind": lambda x, m: (x * 2).T.softmax(-1).masked_fill(m.T == 0, -1e9),
+    "a fill that an activation takes away": lambda x, m: torch.relu(x.masked_fill(m == 0, -1e9)).T.softmax(
+        -1
+    ),
+    "a fill that a softmax takes away": lambda x, m: x.masked_fill(m == 0, -1e9).softmax(-1).T.softmax(-1),
+    "limited": lambda x, m: x.masked_fill(m == 0, -1e9).clamp(-5, 5).T.softmax(-1),
+    "scaled as a whole": lambda x, m: (torch.relu(x + m) * 300.0).T.tanh().softmax(-1),
+    "a mask of ids": lambda x, m: (x * 2 * (m != 50256)).T.softmax(-1),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_numbers_that_are_near_the_others(case: str) -> None:
+    torch.manual_seed(2)
+    check(KEPT[case], torch.randn(8, 16), MASK, target=MACHINES[16])
 
 
 ORDERS = list(itertools.permutations(range(4)))
