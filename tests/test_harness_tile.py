@@ -23,9 +23,9 @@ def test_nothing_wrong() -> None:
 def test_other_rows(row: int, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(op: object, ctx: Lowering) -> None:
         assert isinstance(op, ops.ZeroOp)
-        with ctx.kernel.loop(rows) as r:
+        with ctx.builder.loop(rows) as r:
             dst = ctx.at(op.dst) + (r + row) * 16
-            ctx.kernel.emit("V_SHFT_V", dst=dst, a=dst, amount=16)
+            ctx.builder.emit("V_SHFT_V", dst=dst, a=dst, amount=16)
 
     monkeypatch.setitem(LOWERINGS, ops.ZeroOp, wrong)
     with pytest.raises(AssertionError, match="x\\["):
@@ -38,7 +38,7 @@ def test_rows_outside_of_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(op: ops.ZeroOp, ctx: Lowering) -> None:
         right(op, ctx)
         dst = ctx.at(op.dst) + 48
-        ctx.kernel.emit("V_SHFT_V", dst=dst, a=dst, amount=16)
+        ctx.builder.emit("V_SHFT_V", dst=dst, a=dst, amount=16)
 
     monkeypatch.setitem(LOWERINGS, ops.ZeroOp, wrong)
     with pytest.raises(AssertionError, match="vector SRAM is written outside"):

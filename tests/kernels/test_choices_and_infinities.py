@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad, sigmoid
 
 from plena.api.compile import compile
-from plena.errors import CompileError
+from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function
 
@@ -238,9 +238,6 @@ DIVISORS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "of minus zero": lambda m, x, y: torch.where(m, -0.0, x),
     "of a number": lambda m, x, y: torch.where(m, x, 1.5),
     "of a negative number": lambda m, x, y: torch.where(m, -2.0, x),
-    "of numbers": lambda m, x, y: (
-        x.abs() + 0.0 if x.shape[0] == 1 else torch.where(m, -0.0, 0.0).expand_as(x)
-    ),
     "filled": lambda m, x, y: x.masked_fill(m, 0.0),
     "rows": lambda m, x, y: torch.where(EITHER[2], x, y),
     "columns": lambda m, x, y: torch.where(EITHER[:, 2:3], x, y),
@@ -255,6 +252,15 @@ def test_what_is_divided_by_keeps_the_sign_of_zeros(name: str) -> None:
     against_torch(
         lambda m, x, y: (x + 5.0) / DIVISORS[name](m, x, y), (EITHER, SIGNED_ZEROS, OTHERS), error=0.008
     )
+
+
+def test_division_by_zeros_that_the_host_knows_is_refused_when_they_are_staged() -> None:
+    """A choice between numbers by an input is the host's, and so is its reciprocal, infinity."""
+    program = compile(
+        Function(lambda m, x: (x + 5.0) / torch.where(m, -2.0, 0.0)), (torch.ones_like(EITHER), SIGNED_ZEROS)
+    )
+    with pytest.raises(PlenaError, match="is not finite, as of a division by zero"):
+        program.run(EITHER, SIGNED_ZEROS)
 
 
 @pytest.mark.parametrize("mlen", MACHINES)

@@ -60,7 +60,7 @@ def test_pooling(case: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(*shape)
     exact = isinstance(module, nn.MaxPool1d | nn.MaxPool2d)
-    program = check(module, x, target=MACHINES[16], error=0.0 if exact else 0.006)
+    program = check(module, x, target=MACHINES[16], error=0.0 if exact else 0.008)
     check_reads_what_is_defined(program, x)
 
 

@@ -36,8 +36,8 @@ builtin.module {
   tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 chunk = 5 attributes {plena.step = "s"}
   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
-  tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
-  tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp)
+  tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 attributes {plena.step = "s"}
+  tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp)
   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
@@ -91,8 +91,8 @@ builtin.module {
 // CHECK-NEXT:   tile.reduce_rows kind = "sum" scalars(%f : fp) scratch(%v : vector) x(%v : vector) mask(%v : vector) floor(%f : fp)
 // CHECK-NEXT:   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 chunk = 5 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
-// CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) shrink(%f : fp)
+// CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp)
 // CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
 // CHECK-NEXT:   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
