@@ -139,7 +139,7 @@ class GraphImporter(GraphBuilder):
 
     def _check_mutations(self) -> None:
         for output in self.program.graph_signature.output_specs:
-            if output.kind not in (OutputKind.USER_OUTPUT, OutputKind.BUFFER_MUTATION):
+            if output.kind not in (OutputKind.USER_OUTPUT, OutputKind.BUFFER_MUTATION, OutputKind.TOKEN):
                 raise CompileError(
                     f"the model changes {output.target} in place",
                     "inputs",
