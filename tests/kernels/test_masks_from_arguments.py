@@ -171,9 +171,8 @@ def test_infinities_chosen_by_integers() -> None:
             (torch.tensor([[3, 0, 1, 2, 1, 0, 4, 1]]), exact(1, 8, 8)),
             (torch.tensor([[0, 0, 1, 2, 1, 0, 4, 1]]), exact(1, 8, 8)),
         )
-    program = compile(Function(lambda i, x: x * i.float().log().cumsum(1)[..., None]), (IDS[0] + 1, ROWS))
-    with pytest.raises(PlenaError, match=r"computed of .*-inf at \[0, 1, 0\]"):
-        program.run(IDS[0], ROWS)
+    with pytest.raises(PlenaError, match="infinities or NaN"):
+        compile(Function(lambda i, x: x * i.float().log().cumsum(1)[..., None]), (IDS[0] + 1, ROWS))
 
 
 def test_whole_numbers_that_are_rounded_are_told() -> None:

@@ -755,8 +755,8 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
 }  # fmt: skip
 """Strategies of the ops that their definition does not describe completely."""
 
-INSIDE_OTHERS = (plena.YieldOp,)
-"""Ops that only occur in the regions of others."""
+INSIDE_OTHERS = (plena.YieldOp, plena.HostOp)
+"""Ops that only occur in the regions of others, and host values, whose graphs tests/host draws."""
 
 TENSOR_OPS: list[type[Any]] = [
     op for op in (*aten.Aten.operations, *plena.Plena.operations) if op not in INSIDE_OTHERS

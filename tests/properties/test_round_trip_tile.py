@@ -35,7 +35,8 @@ def check_round_trips(module: ModuleOp) -> None:
 
 
 def test_every_operation_has_a_strategy() -> None:
-    assert set(Tile.operations) == set(DRAWN)
+    """But host values: tests/host draws their graphs."""
+    assert {op for op in Tile.operations if op.name != "tile.host"} == set(DRAWN)
 
 
 @pytest.mark.parametrize("op", DRAWN, ids=lambda op: op.name)
