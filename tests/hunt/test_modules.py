@@ -1,4 +1,4 @@
-"""Random modules on random machines: about 170 cases; `python -m tests.hunt --hours H` looks for as long as one likes."""
+"""Random modules on random machines, about 170 cases; `python -m tests.hunt --hours H` looks as long as one likes."""
 
 from __future__ import annotations
 
