@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from plena.assembly import encode, parse_asm
 from plena.dialects.plena_isa import OPCODES, Integer
 from plena.emulator.decoding import DecodedProgram, as_words, decode_program
-from plena.emulator.program_run import ProgramRun, ProgressCallback
+from plena.emulator.program_run import ProgramRun, ProgressCallback, integers_of
 from plena.emulator.result import EmulationResult
 from plena.emulator.state import State, reset_state
 from plena.errors import EmulatorError, PlenaError
@@ -139,9 +139,9 @@ class Machine:
         """
         program = decode_program(_assembled(words), self.target)
         self.state.traffic[:] = 0
-        run = ProgramRun(self.state, program, self.target)
+        run, before = ProgramRun(self.state, program, self.target), integers_of(self.state)
         run.until_end(progress)
-        return run.result()
+        return run.result(before)
 
     def _preload_hbm(self, hbm: bytes | bytearray | memoryview | NDArray[Any]) -> None:
         if isinstance(hbm, np.ndarray):

@@ -61,12 +61,6 @@ class ProgramRun:
         self._target = target
         self._program = program
         n = len(program.words)
-        self._before = Registers(
-            gp=state.gp.astype(np.int64),
-            bases=state.hb.astype(np.int64),
-            sticky=state.sticky[:2].astype(np.int64),
-            int_sram=state.int_sram.astype(np.int64),
-        )
         counters = [np.zeros(n, np.int64) for _ in range(5)]
         position = np.zeros(5, np.int64)
         position[DEADLINE] = NEVER
@@ -140,8 +134,8 @@ class ProgramRun:
         by_opcode = np.bincount(opcodes, weights=self._progress.executed)
         return {OPCODES[int(opcode)].mnemonic: int(by_opcode[opcode]) for opcode in np.flatnonzero(by_opcode)}
 
-    def result(self) -> EmulationResult:
-        """The machine's memories and registers now, with the counts of this run."""
+    def result(self, before: Registers) -> EmulationResult:
+        """The machine's memories and registers now, with the counts of this run, which began with some registers."""
         state, p = self._state, self._progress
         touched = np.flatnonzero(state.vram_touched.view(np.bool_))
         vram_bits = lazy_zeros(state.vram.shape, np.uint16)
@@ -169,10 +163,20 @@ class ProgramRun:
             cycles_at=self._program.cycles,
             dma_cycles_at=p.dma_ps / _PS_PER_CYCLE,
             vram_touched=touched,
-            latency=Latencies(self._as_run),
+            latency=Latencies(lambda: self._as_run(before)),
         )
 
-    def _as_run(self) -> Run:
+    def _as_run(self, before: Registers) -> Run:
         """The program as timing profiles see it."""
         table = columns(decode(self._program.words))
-        return Run(table.opcodes, table.values, self._progress.executed, (), self._target, self._before)
+        return Run(table.opcodes, table.values, self._progress.executed, (), self._target, before)
+
+
+def integers_of(state: State) -> Registers:
+    """What addresses are computed from, as it is now."""
+    return Registers(
+        gp=state.gp.astype(np.int64),
+        bases=state.hb.astype(np.int64),
+        sticky=state.sticky[:2].astype(np.int64),
+        int_sram=state.int_sram.astype(np.int64),
+    )

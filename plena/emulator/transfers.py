@@ -36,9 +36,7 @@ from plena.emulator.transfer_tables import (
     TransferTables,
 )
 from plena.jit import Int, compiled
-
-_WORD = 64
-"""Bytes of one HBM access."""
+from plena.machine.constants import HBM_WORD
 
 
 @compiled
@@ -46,7 +44,7 @@ def _words(address: Int, length: Int) -> Int:
     """Words that cover ``length`` bytes."""
     if length == 0:
         return 0
-    return np.int64((address % np.uint64(_WORD)) + np.uint64(length - 1)) // _WORD + 1
+    return np.int64((address % np.uint64(HBM_WORD)) + np.uint64(length - 1)) // HBM_WORD + 1
 
 
 @compiled
@@ -72,7 +70,7 @@ def _scale(hbm: U8, first: Int, address: Int, width: Int) -> Int:
     code = 0
     for i in range(width):
         at = address + np.uint64(i)
-        if at // np.uint64(_WORD) == first // np.uint64(_WORD):
+        if at // np.uint64(HBM_WORD) == first // np.uint64(HBM_WORD):
             code |= _byte(hbm, at) << (8 * i)
     return code
 
@@ -173,7 +171,7 @@ def _count_load(traffic: I64, sizes: Sizes, layout: I64, first: Int, rows: Int, 
             gaps += 1
     if layout[BLOCK] > 0:
         words += rows
-    traffic[BYTES_READ] += words * _WORD
+    traffic[BYTES_READ] += words * HBM_WORD
     traffic[DMA_PS] += sizes.load_latency_ps + words * sizes.load_word_ps + gaps * sizes.load_gap_ps
 
 
@@ -330,8 +328,8 @@ def h_store_v(
             vlen,
         )
         words = _words(at, length) + _words(scales_at, scale_length)
-        traffic[BYTES_READ] += words * _WORD
-        traffic[BYTES_WRITTEN] += words * _WORD
+        traffic[BYTES_READ] += words * HBM_WORD
+        traffic[BYTES_WRITTEN] += words * HBM_WORD
         traffic[DMA_PS] += words * sizes.store_word_ps
     return OK
 

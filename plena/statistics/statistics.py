@@ -17,21 +17,16 @@ from plena.assembly import INVALID, AsmInstruction, Columns, columns
 from plena.assembly.loop_tree import StaticLoop, static_loops
 from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
-from plena.errors import PlenaError
 from plena.machine.target import Target
 from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
 from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
-from plena.timing.registry import profile_named
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
 from plena.timing.with_memory import Latencies
 
 PICOSECONDS = 1000
 """In one cycle."""
-
-MOST_EXECUTIONS = 1 << 40
-"""Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
 
 
 @dataclass(slots=True)
@@ -75,23 +70,12 @@ def statistics_of(
         statistics.matrix_share[profile] = inside / cycles if cycles else 0.0
     statistics.unavailable = weights.unavailable
     statistics.latency = Latencies(lambda: weights.run)
-    statistics.unsupported = _unsupported(weights, target)
+    statistics.unsupported = weights.unsupported
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])
     _utilize(statistics, useful_macs, target)
     return statistics
-
-
-def _unsupported(weights: Weights, target: Target) -> dict[str, float]:
-    """The share of a profile's cycles in instructions that its machine does not execute right."""
-    shares: dict[str, float] = {}
-    for name, cycles in weights.cycles.items():
-        opcodes = [INSTRUCTIONS[m].opcode for m in profile_named(name).unsupported(target)]
-        marked = np.isin(weights.table.opcodes, opcodes)
-        if marked.any():
-            shares[name] = float(cycles[marked].sum() / max(cycles.sum(), 1))
-    return shares
 
 
 def matrix_products() -> frozenset[str]:
@@ -116,6 +100,7 @@ class Weights:
     dma: NDArray[np.int64]
     run: Run
     unavailable: dict[str, str]
+    unsupported: dict[str, float]
 
     @staticmethod
     def of(
@@ -125,27 +110,24 @@ class Weights:
         profiles: Sequence[Profile] | None = None,
     ) -> Weights:
         table = columns(instructions)
-        executions = np.ones(len(instructions), np.int64)
-        magnitude = np.ones(len(instructions))
-        for loop in loops:
-            executions[loop.start + 1 : loop.end + 1] *= loop.trips
-            magnitude[loop.start + 1 : loop.end + 1] *= loop.trips
-        if magnitude.sum() > MOST_EXECUTIONS:
-            raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
-        run = Run(table.opcodes, table.values, executions, loops, target)
+        run = Run.of(table, loops, target)
         cycles: dict[str, NDArray[np.int64]] = {}
         unavailable: dict[str, str] = {}
+        unsupported: dict[str, float] = {}
         for profile in registered() if profiles is None else profiles:
             counted = profile.line_cycles(run)
             if counted is not None:
                 cycles[profile.name] = counted
+                marked = np.isin(run.opcodes, [INSTRUCTIONS[m].opcode for m in profile.unsupported(target)])
+                if marked.any():
+                    unsupported[profile.name] = float(counted[marked].sum() / max(counted.sum(), 1))
             else:
                 missing = profile.missing_in(run)
                 unavailable[profile.name] = (
                     f"no cycles are known for {', '.join(missing)}" if missing else "an address hangs on data"
                 )
-        dma = executions * stream_picoseconds(instructions, target)
-        return Weights(table, executions, cycles, dma, run, unavailable)
+        dma = run.executions * stream_picoseconds(instructions, target)
+        return Weights(table, run.executions, cycles, dma, run, unavailable, unsupported)
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:

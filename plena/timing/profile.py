@@ -128,8 +128,9 @@ class StreamProfile:
     Attributes:
         summary: what its cycles are, without a full stop.
         estimate: what stands for it where single instructions are compared, before there is a program.
-        simulate: the cycles of each line over the whole run, int64[n], every transfer at a cycle; they add up to the
-            length of the run. A wait counts at the instruction that waits, one after the end at the last instruction.
+        simulate: the cycles of each line over the whole run, int64[n], n above 0, every transfer at a cycle; they add
+            up to the length of the run. A wait counts at the instruction that waits, one after the end at the last
+            instruction.
         latency: the same with the time that transfers take, None if that hangs on data; by default `simulate` and all
             transfers one after the other.
         missing: mnemonics that it has no cycles for; a program that runs one has none.
@@ -165,8 +166,7 @@ class StreamProfile:
         """
         if self.missing_in(run):
             return None
-        cycles = self.simulate(run)
-        return None if cycles is None else self._checked(cycles, run)
+        return self._simulated(self.simulate, run)
 
     def line_latency(self, run: Run) -> NDArray[np.int64] | None:
         """Cycles of each line with waits for HBM.
@@ -180,8 +180,7 @@ class StreamProfile:
         if self.missing_in(run):
             return None
         if self.latency is not None:
-            latency = self.latency(run)
-            return None if latency is None else self._checked(latency, run)
+            return self._simulated(self.latency, run)
         from plena.timing.serial_run import transfer_cycles
 
         cycles = self.line_cycles(run)
@@ -190,7 +189,14 @@ class StreamProfile:
         waits = transfer_cycles(run, cycles // np.maximum(run.executions, 1))
         return None if waits is None else cycles + waits
 
-    def _checked(self, cycles: NDArray[np.int64], run: Run) -> NDArray[np.int64]:
+    def _simulated(
+        self, simulation: Callable[[Run], NDArray[np.int64] | None], run: Run
+    ) -> NDArray[np.int64] | None:
+        if not run.opcodes.size:
+            return np.zeros(0, np.int64)
+        cycles = simulation(run)
+        if cycles is None:
+            return None
         if cycles.shape != run.opcodes.shape or cycles.dtype != np.int64 or (cycles < 0).any():
             raise PlenaError(
                 f"the simulation gave {cycles.dtype}{list(cycles.shape)} for {len(run.opcodes)} instructions",

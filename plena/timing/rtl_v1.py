@@ -9,27 +9,26 @@ offsets are bytes; that branch's are elements, which is the same for types of on
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
 from plena.dialects.plena_isa.spec import Cost, Field, Integer, Kind, Memory, Mode
-from plena.jit import entry_point, source_stamp
+from plena.jit import entry_point
 from plena.machine.scalar_codes import Int
 from plena.machine.target import Target
 from plena.timing import scoreboard as sb
-from plena.timing.hbm.device import Device, new_device
+from plena.timing.hbm.device import Device
 from plena.timing.hbm.memory import Memory as KnownLoads
-from plena.timing.hbm.memory import new_memory
 from plena.timing.hbm.once import load_once, store_once
-from plena.timing.hbm.words import is_known, most_words
+from plena.timing.hbm.words import is_known
 from plena.timing.latencies import constant
 from plena.timing.profile import StreamProfile, TableProfile
 from plena.timing.run import Run
 from plena.timing.scoreboard import Board, accept, new_board
-from plena.timing.stream.integers import EVENT, LINE, LOST, RUNNING, RUNS, SPAN, Integers, before, follow
+from plena.timing.simulation import STAMP, event_buffer, fresh_device, word_buffer
+from plena.timing.stream.integers import LINE, LOST, RUNNING, RUNS, Integers, before, follow
 from plena.timing.stream.lines import I64, table_of
 from plena.timing.transactional import PROFILE as SERIAL
 
@@ -273,20 +272,16 @@ def _make_latency(stamp: int) -> Callable[..., bool]:
     return latency
 
 
-_FOLDER = Path(__file__).parent
-_STAMP = source_stamp(_FOLDER, [source_stamp(_FOLDER / name) for name in ("hbm", "stream")])
-_cycles = _make_cycles(_STAMP)
-_latency = _make_latency(_STAMP)
+_cycles = _make_cycles(STAMP)
+_latency = _make_latency(STAMP)
 
 
 def line_cycles(run: Run) -> I64 | None:
     """Cycles of each line, every transfer at a cycle; None if an address in vector or matrix SRAM hangs on data."""
     lines, units = table_of(run), unit_table(run)
     took = np.zeros(len(lines), np.int64)
-    if not len(lines):
-        return took
-    events = np.zeros((SPAN, EVENT), np.int64)
-    known = _cycles(lines, units, before(run, lines), new_board(), events, run.target.mlen, took)
+    board, events = new_board(), event_buffer()
+    known = _cycles(lines, units, before(run, lines), board, events, run.target.mlen, took)
     return took if known else None
 
 
@@ -294,22 +289,18 @@ def line_latency(run: Run) -> I64 | None:
     """Cycles of each line with transfers; None if an address hangs on data."""
     lines, units = table_of(run), unit_table(run)
     took = np.zeros(len(lines), np.int64)
-    if not len(lines):
-        return took
-    transfers = np.isin(units[:, sb.UNIT], (sb.LOAD_M, sb.LOAD_V, sb.STORE))
-    most = max((int(most_words(lines[i])) for i in np.flatnonzero(transfers)), default=0)
-    target = run.target
+    device, known_loads = fresh_device(run.target, writes_complete=True)
     known = _latency(
         lines,
         units,
         SERIAL.once(run),
         before(run, lines),
         new_board(),
-        new_device(target.hbm_channels, target.hbm_generation, writes_complete=True),
-        new_memory(target.hbm_channels),
-        np.zeros(max(most, 1), np.int64),
-        np.zeros((SPAN, EVENT), np.int64),
-        target.mlen,
+        device,
+        known_loads,
+        word_buffer(lines),
+        event_buffer(),
+        run.target.mlen,
         took,
     )
     return took if known else None

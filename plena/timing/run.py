@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.assembly import Columns
+from plena.errors import PlenaError
 from plena.machine.target import Target
 
 
@@ -21,6 +23,10 @@ class HardwareLoop(Protocol):
     def end(self) -> int: ...
     @property
     def trips(self) -> int: ...
+
+
+MOST_EXECUTIONS = 1 << 40
+"""Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +62,22 @@ class Run:
     loops: Sequence[HardwareLoop]
     target: Target
     registers: Registers = field(default_factory=Registers)
+
+    @staticmethod
+    def of(table: Columns, loops: Sequence[HardwareLoop], target: Target) -> Run:
+        """A program whose loops say how often each line runs, begun from reset.
+
+        Raises:
+            PlenaError: more than 2^40 dynamic instructions.
+        """
+        executions = np.ones(len(table.opcodes), np.int64)
+        magnitude = np.ones(len(table.opcodes))
+        for loop in loops:
+            executions[loop.start + 1 : loop.end + 1] *= loop.trips
+            magnitude[loop.start + 1 : loop.end + 1] *= loop.trips
+        if magnitude.sum() > MOST_EXECUTIONS:
+            raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
+        return Run(table.opcodes, table.values, executions, loops, target)
 
     def order(self) -> Iterator[int]:
         """The lines in the order they run, loops followed: as many as `executions` has in sum."""

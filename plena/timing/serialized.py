@@ -9,24 +9,23 @@ decide, not their addresses, so a second tile never loads during a product.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OPCODES
 from plena.dialects.plena_isa.spec import Cost, InstructionSpec, Memory
-from plena.jit import entry_point, source_stamp
+from plena.jit import entry_point
 from plena.timing.hbm import background
 from plena.timing.hbm.background import Slots, new_slots
-from plena.timing.hbm.device import Device, new_device
+from plena.timing.hbm.device import Device
 from plena.timing.hbm.memory import Memory as KnownLoads
-from plena.timing.hbm.memory import new_memory
-from plena.timing.hbm.words import is_known, most_words, words_in_order
+from plena.timing.hbm.words import is_known, words_in_order
 from plena.timing.latencies import LATENCIES, constant
 from plena.timing.profile import StreamProfile, TableProfile
 from plena.timing.run import Run
-from plena.timing.stream.integers import EVENT, LINE, LOST, RUNNING, RUNS, SPAN, Integers, before, follow
+from plena.timing.simulation import STAMP, event_buffer, fresh_device, word_buffer
+from plena.timing.stream.integers import LINE, LOST, RUNNING, RUNS, Integers, before, follow
 from plena.timing.stream.lines import I64, table_of
 
 _ESTIMATE = TableProfile(
@@ -119,29 +118,25 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
     return simulate
 
 
-_FOLDER = Path(__file__).parent
-_simulate = _make_simulate(
-    source_stamp(_FOLDER, [source_stamp(_FOLDER / name) for name in ("hbm", "stream")])
-)
+_simulate = _make_simulate(STAMP)
 
 
 def _latency(run: Run) -> I64 | None:
     lines = table_of(run)
     took = np.zeros(len(lines), np.int64)
     roles = np.array([_role(OPCODES[o]) if o in OPCODES else _OTHER for o in run.opcodes.tolist()], np.int64)
-    transfers = np.isin(roles, (_STORE, _LOAD_M, _LOAD_V))
-    most = max((int(most_words(lines[i])) for i in np.flatnonzero(transfers)), default=0)
-    target = run.target
+    device, known_loads = fresh_device(run.target, writes_complete=False)
+    words = word_buffer(lines)
     known = _simulate(
         lines,
         roles,
         _ESTIMATE.once(run),
         before(run, lines),
-        new_device(target.hbm_channels, target.hbm_generation, writes_complete=False),
-        new_memory(target.hbm_channels),
-        new_slots(most),
-        np.zeros(max(most, 1), np.int64),
-        np.zeros((SPAN, EVENT), np.int64),
+        device,
+        known_loads,
+        new_slots(len(words)),
+        words,
+        event_buffer(),
         took,
     )
     return took if known else None

@@ -94,7 +94,7 @@ def test_utilization_is_empty_when_the_work_is_not_known() -> None:
 def test_the_empty_program() -> None:
     counted = count("")
     assert (counted.static, counted.dynamic, counted.dma_cycles) == (0, 0, 0)
-    assert counted.cycles == dict.fromkeys(timings(), 0)
+    assert counted.cycles == counted.latency == dict.fromkeys(timings(), 0)
 
 
 def test_endless_loops_are_an_error() -> None:

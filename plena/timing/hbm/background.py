@@ -8,7 +8,7 @@ import numpy as np
 
 from plena.jit import Int, compiled
 from plena.timing.hbm.device import CLOCK, WAITING, Device, catch_up, offer, tick
-from plena.timing.hbm.memory import ENTRY, Memory, end_if_known, load_known, refresh
+from plena.timing.hbm.memory import Memory, end_if_known, forget_last, load_known, refresh
 from plena.timing.hbm.serial import PARTS
 from plena.timing.stream.lines import I64
 
@@ -31,7 +31,7 @@ class Slots(NamedTuple):
 def new_slots(most: int) -> Slots:
     """Two empty slots for loads of at most so many words."""
     loads = np.zeros((2, 4), np.int64)
-    return Slots(loads, np.zeros((2, max(most, 1)), np.int64), np.array([0, -1], np.int64))
+    return Slots(loads, np.zeros((2, most), np.int64), np.array([0, -1], np.int64))
 
 
 @compiled
@@ -89,8 +89,7 @@ def _advance(d: Device, m: Memory, s: Slots, clock: Int) -> None:
             s.loads[slot, ENDED] = load_known(d, m, words, s.loads[slot, STARTED])
             s.facts[DEFERRED] = -1
             return
-        refresh(d, m)
-        m.facts[ENTRY] = -1
+        forget_last(d, m)
         catch_up(d, s.loads[slot, STARTED] - 1)
         s.facts[DEFERRED] = -1
         _begin(d, s, slot)
@@ -112,8 +111,7 @@ def start(d: Device, m: Memory, s: Slots, slot: Int, words: Int, now: Int) -> No
     if words and not _running(s, slot ^ 1) and d.facts[WAITING] == 0:
         s.facts[DEFERRED] = slot
     elif words:
-        refresh(d, m)
-        m.facts[ENTRY] = -1
+        forget_last(d, m)
         catch_up(d, now - 1)
         _begin(d, s, slot)
 
@@ -135,8 +133,7 @@ def wait(d: Device, m: Memory, s: Slots, slot: Int, now: Int) -> Int:
 def store(d: Device, m: Memory, s: Slots, words: I64, now: Int) -> Int:
     """A store, word by word, whose requests queue behind those of the loads; the time when it is done."""
     _advance(d, m, s, now - 1)
-    refresh(d, m)
-    m.facts[ENTRY] = -1
+    forget_last(d, m)
     catch_up(d, now - 1)
     for i in range(len(words)):
         d.outstanding[2] = PARTS

@@ -1,7 +1,7 @@
 """HBM as the emulators model it: channels with queues, banks with open rows, commands with minimum distances.
 
 One tick is a nanosecond. The rules are those of the DRAM simulator under the public emulator as its branches patch it:
-four-entry requests of 16 bytes, first-ready first-come scheduling, reads before writes, no refresh.
+requests of 16 bytes, first-ready first-come scheduling, reads before writes, no refresh.
 """
 
 from __future__ import annotations

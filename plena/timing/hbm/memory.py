@@ -145,6 +145,13 @@ def refresh(d: Device, m: Memory) -> None:
 
 
 @compiled
+def forget_last(d: Device, m: Memory) -> None:
+    """Brings the device up to date; the next load is not known by the one before, for something comes between."""
+    refresh(d, m)
+    m.facts[ENTRY] = -1
+
+
+@compiled
 def _enter(d: Device, m: Memory, entry: Int, start: Int, end: Int) -> None:
     m.took[entry], m.last[entry] = end - start, end - d.facts[LAST]
     for channel in range(d.facts[CHANNELS]):
@@ -213,6 +220,5 @@ def load_known(d: Device, m: Memory, words: I64, start: Int) -> Int:
 @compiled
 def store_after(d: Device, m: Memory, words: I64, start: Int) -> Int:
     """As `plena.timing.hbm.serial.store_word_by_word`, after loads that may not have been simulated."""
-    refresh(d, m)
-    m.facts[ENTRY] = -1
+    forget_last(d, m)
     return store_word_by_word(d, words, start)

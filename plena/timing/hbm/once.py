@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from plena.jit import Int, compiled
+from plena.machine.constants import HBM_WORD
 from plena.timing.hbm.device import Device
-from plena.timing.hbm.memory import ENTRY, Memory, load_known, refresh
+from plena.timing.hbm.memory import Memory, forget_last, load_known
 from plena.timing.hbm.serial import at_once
-from plena.timing.hbm.words import WORD, row_start, words_in_order
+from plena.timing.hbm.words import row_start, words_in_order
 from plena.timing.stream.integers import PITCH
 from plena.timing.stream.lines import I64, LENGTH, RATIO, ROWS, SCALES
 
@@ -34,8 +35,8 @@ def load_once(d: Device, m: Memory, line: I64, event: I64, words: I64, start: In
 def _cover(covered: I64, words: I64, begin: Int, length: Int) -> None:
     """Marks the bytes of a range, one bit each."""
     for byte in range(begin, begin + length):
-        at = np.searchsorted(words, byte // WORD)
-        covered[at] |= np.int64(1) << (byte % WORD)
+        at = np.searchsorted(words, byte // HBM_WORD)
+        covered[at] |= np.int64(1) << (byte % HBM_WORD)
 
 
 @compiled
@@ -48,8 +49,7 @@ def store_once(d: Device, m: Memory, line: I64, event: I64, words: I64, start: I
         _cover(covered, asked, elements, line[LENGTH])
         if line[RATIO]:
             _cover(covered, asked, scales, line[SCALES])
-    refresh(d, m)
-    m.facts[ENTRY] = -1
+    forget_last(d, m)
     partial = asked[covered != -1]
     if len(partial):
         start = at_once(d, partial, 0, start)

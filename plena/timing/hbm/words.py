@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from plena.jit import Int, compiled
+from plena.machine.constants import HBM_WORD
 from plena.timing.stream.integers import BASE, PITCH, REG_A, SCALE
 from plena.timing.stream.lines import I64, LENGTH, RATIO, ROWS, SCALES
-
-WORD = 64
-"""Bytes of a word."""
 
 
 @compiled
@@ -39,21 +37,21 @@ def words_in_order(line: I64, event: I64, all_scales: bool, out: I64) -> Int:
     count = 0
     for row in range(line[ROWS]):
         elements, scales = row_start(line, event, row, pitch)
-        for word in range(elements // WORD, (elements + line[LENGTH] - 1) // WORD + 1):
+        for word in range(elements // HBM_WORD, (elements + line[LENGTH] - 1) // HBM_WORD + 1):
             out[count] = word
             count += 1
         if line[RATIO]:
             length = line[SCALES] if all_scales else 1
-            for word in range(scales // WORD, (scales + length - 1) // WORD + 1):
+            for word in range(scales // HBM_WORD, (scales + length - 1) // HBM_WORD + 1):
                 out[count] = word
                 count += 1
     return count
 
 
-@compiled
-def most_words(line: I64) -> Int:
-    """No transfer of a line asks for more words."""
-    return line[ROWS] * (line[LENGTH] // WORD + 2 + line[SCALES] // WORD + 2)
+def most_words(lines: I64) -> int:
+    """No transfer of a program asks for more words; lines that are none have no rows."""
+    in_row = lines[:, LENGTH] // HBM_WORD + 2 + lines[:, SCALES] // HBM_WORD + 2
+    return int((lines[:, ROWS] * in_row).max(initial=0))
 
 
 @compiled

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from plena.jit import Int, compiled
+from plena.machine.constants import INT_LIMIT
 from plena.timing.run import Run
 from plena.timing.stream.lines import (
     ACTION,
@@ -56,7 +57,7 @@ PC, DEPTH, RUNNING = range(3)
 RUNS, ENDED, LOST = 1, 0, -1
 """What RUNNING says: LOST where a loop count is not known, or a loop ends that was not opened."""
 
-_WORD = 0xFFFFFFFF
+_WORD = INT_LIMIT - 1
 
 
 class Integers(NamedTuple):
