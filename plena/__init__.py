@@ -7,6 +7,7 @@
     program = plena.optimize(asm_or_words_or_module)     # lifted, rolled, chosen, allocated again
     findings = plena.verify(asm_or_words)                # what would abort, what is suspicious
     curve = plena.size_curve(program)                    # how few cycles for how many instructions
+    silicon = plena.area(target)                         # mm^2 by two public models
     names = plena.timings()                              # the timing profiles that count cycles
     rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
+    from plena.machine.silicon.area import area
     from plena.machine.target import Target
     from plena.optimizing.foreign import lift, stats
     from plena.optimizing.size_curve import size_curve
@@ -36,6 +38,7 @@ __all__ = [
     "PlenaError",
     "Program",
     "Target",
+    "area",
     "compile",
     "emulate",
     "explore",
@@ -52,6 +55,7 @@ _HOMES = {
     "PlenaError": "plena.errors",
     "Program": "plena.api.program",
     "Target": "plena.machine.target",
+    "area": "plena.machine.silicon.area",
     "compile": "plena.api.compile",
     "emulate": "plena.emulator",
     "explore": "plena.api.exploration",

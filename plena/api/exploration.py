@@ -10,14 +10,17 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import product
+from math import isnan, nan
 from pickle import PicklingError
 from typing import Any
 
 from plena.api.compile import check_options, compile
-from plena.errors import PlenaError
+from plena.errors import PlenaError, SettingsError
+from plena.host.ports import Region
 from plena.loops.selection.pareto import undominated
+from plena.machine.silicon.area import area
 from plena.machine.target import Target
-from plena.optimizing.area import area_of, sram_bits
+from plena.optimizing.memory_use import rows_used, sram_bits
 from plena.progress import counting
 from plena.timing.registry import DEFAULT_TIMING, homes, register_again
 
@@ -35,7 +38,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a case. Cycles without DMA waits; area in mm^2 by `plena.area`, memories as far as they are used.
+    """What came of a case. Cycles without DMA waits; area in mm^2 by `plena.area` (model B), memories as far as they
+    are used, NaN for formats that the model does not know.
 
     `problem` says why there is no program; the figures are then 0.
     """
@@ -137,15 +141,25 @@ def compile_case(
         stats.cycles,
         stats.dma_cycles,
         stats.utilization.get(program.timing, 0.0),
-        area_of(target, program.memory_map).total,
+        _area(target, program.memory_map),
         sram_bits(target, program.memory_map) // 8,
         time.perf_counter() - started,
     )
 
 
+def _area(target: Target, regions: Sequence[Region]) -> float:
+    matrix_rows, vector_rows = rows_used(target, regions)
+    try:
+        return area(target, matrix_rows=matrix_rows, vector_rows=vector_rows).mm2
+    except SettingsError:
+        return nan
+
+
 def pareto(rows: Sequence[Row], timing: str) -> list[Row]:
-    """The rows that no other one beats in both area and cycles, smallest area first."""
-    compiled = [r for r in rows if r.problem is None]
+    """The rows that no other one beats in both area and cycles, smallest area first; those without an area are not
+    among them.
+    """
+    compiled = [r for r in rows if r.problem is None and not isnan(r.area)]
     front = undominated(([r.area for r in compiled], [r.cycles[timing] for r in compiled]))
     return [compiled[place] for place in front]
 

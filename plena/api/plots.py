@@ -70,8 +70,8 @@ def sweep_figure(rows: Sequence[Row], timing: str, title: str = "") -> Figure:
 
 
 def pareto_figure(rows: Sequence[Row], timing: str, title: str = "") -> Figure:
-    """Cycles against the area proxy; the front is drawn through the rows that no other one beats in both."""
-    figure, axes = _figure(title, "area proxy (mm²)", f"cycles ({timing})")
+    """Cycles against area; the front is drawn through the rows that no other one beats in both."""
+    figure, axes = _figure(title, "area (mm², model B)", f"cycles ({timing})")
     _logarithmic(axes.xaxis, axes.yaxis)
     front = pareto(rows, timing)
     others = [r for r in rows if r.problem is None and r not in front]

@@ -1,9 +1,10 @@
-"""Sweeps over machines and budgets, the area proxy, the Pareto front, and the plots."""
+"""Sweeps over machines and budgets, the Pareto front, and the plots."""
 
 from __future__ import annotations
 
 import pickle
 import xml.etree.ElementTree as ET
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,7 @@ from plena.api import exploration
 from plena.api.exploration import Row, pareto, scaled
 from plena.api.plots import curve_figure, pareto_figure, save_figure, sweep_figure
 from plena.errors import CompileError, PlenaError, SettingsError
-from plena.host.ports import Region
-from plena.optimizing.area import area_of, sram_bits
+from plena.optimizing.memory_use import rows_used
 from plena.timing.registry import DEFAULT_TIMING
 
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
@@ -59,7 +59,8 @@ def test_a_row_is_what_compile_gives(rows: list[Row]) -> None:
     program = plena.compile(layer(), (X,), target=target, max_instructions=200, matmul="mm")
     row, stats = rows[3], program.stats()
     assert (row.static, row.dynamic, row.cycles) == (stats.static, stats.dynamic, stats.cycles)
-    assert row.area == area_of(target, program.memory_map).total > 0
+    matrix_rows, vector_rows = rows_used(target, program.memory_map)
+    assert row.area == plena.area(target, matrix_rows=matrix_rows, vector_rows=vector_rows).mm2 > 0
 
 
 def test_processes_give_the_same_rows(tmp_path: Path) -> None:
@@ -129,16 +130,9 @@ def test_what_must_fit_mlen_follows_it() -> None:
     assert scaled(plena.Target(), {"BLEN": 8}) == plena.Target().with_settings({"BLEN": 8})
 
 
-def test_area_grows_with_what_is_built() -> None:
-    target = plena.Target()
-    regions = [Region("w", "matrix", 0, 4096), Region("x", "vector", 64, 64), Region("h", "hbm", 0, 1 << 30)]
-    assert sram_bits(target, regions) == (4096 + 128) * 16 + 1024 * 48
-    assert sram_bits(target) > (1 << 29) * 8, "512 MiB of vector SRAM"
-    area = area_of(target, regions)
-    twice = area_of(target.with_settings({"BLEN": 8}), regions)
-    assert twice.matrix == pytest.approx(2 * area.matrix) and twice.lanes == area.lanes
-    assert area.matrix == pytest.approx(256 * (282 + 4184) / 1e6)
-    assert area.total == area.matrix + area.lanes + area.memory
+def test_a_format_without_an_area_is_no_part_of_the_front() -> None:
+    rows = [Row({}, None, cycles={"pipelined": 1}, area=nan), Row({}, None, cycles={"pipelined": 9}, area=1)]
+    assert pareto(rows, "pipelined") == rows[1:]
 
 
 def test_the_pareto_front_is_what_nothing_beats() -> None:

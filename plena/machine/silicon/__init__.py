@@ -1,0 +1,1 @@
+"""The silicon that a machine takes, by two public area models."""
