@@ -35,11 +35,6 @@ def new_slots(most: int) -> Slots:
 
 
 @compiled
-def is_empty(s: Slots, slot: Int) -> bool:
-    return s.loads[slot, WORDS] == 0
-
-
-@compiled
 def _running(s: Slots, slot: Int) -> bool:
     return s.loads[slot, WORDS] > 0 and s.loads[slot, ENDED] < 0
 
