@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from plena.frontend.spellings.handlers import Arguments, Handler
 from plena.frontend.spellings.joining import joined, pad, pick
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import permute, slice_along, view
+from plena.frontend.spellings.taps import around, dilated, per_axis, tap, taps_of, window_counts
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -34,33 +34,20 @@ def _unfold(g: GraphBuilder, a: Arguments) -> SSAValue:
         apart = view(g, whole, (*shape[:dim], count, size, *shape[dim + 1 :]))
         rest = [axis for axis in range(len(shape) + 1) if axis != dim + 1]
         return permute(g, apart, (*rest, dim + 1))
-    return _stacked(g, [_tap(g, value, dim, n, count, step) for n in range(size)])
+    return _stacked(g, [tap(g, value, dim, n, count, step) for n in range(size)])
 
 
 def _im2col(g: GraphBuilder, a: Arguments) -> SSAValue:
     """nn.Unfold: [B, C * prod(kernel), windows] of an image [B, C, H, W]."""
-    kernel, dilation, padding, stride = (
-        _pair(a[n]) for n in ("kernel_size", "dilation", "padding", "stride")
-    )
+    kernel = per_axis(a["kernel_size"], 2)
+    settings = {name: per_axis(a[name], 2) for name in ("stride", "padding", "dilation")}
     image = g.ssa(a["self"])
     batch, channels, *space = shape_of(image)
-    padded = pad(g, image, [n for amount in reversed(padding) for n in (amount, amount)])
-    counts = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(space, padding, dilation, kernel, stride, strict=True)
-    ]
-    taps: list[SSAValue] = []
-    for place in product(*(range(k) for k in kernel)):
-        tap = padded
-        for axis in range(2):
-            tap = _tap(g, tap, axis + 2, place[axis] * dilation[axis], counts[axis], stride[axis])
-        taps.append(view(g, tap, (batch, channels, 1, prod(counts))))
-    return view(g, joined(g, taps, 2), (batch, channels * len(taps), prod(counts)))
-
-
-def _tap(g: GraphBuilder, value: SSAValue, axis: int, start: int, count: int, step: int) -> SSAValue:
-    """Elements start, start + step, ... of an axis, `count` of them."""
-    return slice_along(g, value, axis, start, start + (count - 1) * step + 1, step)
+    counts = window_counts(space, kernel, **settings)
+    padded = pad(g, image, around(settings["padding"]))
+    met = taps_of(g, padded, 2, dilated(kernel, settings["dilation"]), counts, settings["stride"])
+    parts = [view(g, part, (batch, channels, 1, prod(counts))) for part in met]
+    return view(g, joined(g, parts, 2), (batch, channels * len(parts), prod(counts)))
 
 
 def _stacked(g: GraphBuilder, parts: Sequence[SSAValue]) -> SSAValue:
@@ -125,17 +112,13 @@ def _cumsum(g: GraphBuilder, a: Arguments) -> Any:
 # Pooling.
 
 
-def _pair(values: Sequence[int], axes: int = 2) -> tuple[int, ...]:
-    return tuple(values) * (axes // len(values))
-
-
 def _pool(axes: int, average: bool) -> Handler:
     """Pooling over windows of the last axes, axis by axis."""
 
     def handler(g: GraphBuilder, a: Arguments) -> Any:
-        kernel = _pair(a["kernel_size"], axes)
-        stride = _pair(a["stride"], axes) if a["stride"] else kernel
-        padding, dilation = _pair(a["padding"], axes), _pair(a.get("dilation", [1]), axes)
+        kernel = per_axis(a["kernel_size"], axes)
+        stride = per_axis(a["stride"], axes) if a["stride"] else kernel
+        padding, dilation = per_axis(a["padding"], axes), per_axis(a.get("dilation", [1]), axes)
         x = g.ssa(a["self"] if "self" in a else a["input"])
         shape = shape_of(x)
         image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
@@ -221,8 +204,8 @@ def _window_sums(
     padded = pad(g, pixels, amounts)
     total: SSAValue | None = None
     for n in range(size):
-        tap = _tap(g, padded, axis, n, count, stride)
-        total = tap if total is None else g.build(aten.AddOp, [total, tap], shape=shape_of(tap))
+        part = tap(g, padded, axis, n, count, stride)
+        total = part if total is None else g.build(aten.AddOp, [total, part], shape=shape_of(part))
     assert total is not None
     return total
 
