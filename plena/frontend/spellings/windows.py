@@ -14,7 +14,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.channels import from_pixels, to_pixels
-from plena.frontend.spellings.handlers import Arguments, Handler
+from plena.frontend.spellings.handlers import Arguments, Handler, reads_first_alone
 from plena.frontend.spellings.joining import joined, pad, pick
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import permute, slice_along, view
@@ -221,7 +221,7 @@ def _adaptive_average(g: GraphBuilder, a: Arguments) -> SSAValue:
 
 def _adaptive_max(g: GraphBuilder, a: Arguments) -> Any:
     """As `_adaptive_average`, of maxima whose places nobody reads."""
-    if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+    if not reads_first_alone(g):
         return NotImplemented
     x, sizes = g.ssa(a["self"]), g.node.meta["val"][0].shape
     axes = len(a["output_size"])
@@ -280,7 +280,7 @@ def _with_places(handler: Handler) -> Handler:
     """A maximum that gives its places too, which nobody may read."""
 
     def paired(g: GraphBuilder, a: Arguments) -> Any:
-        if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+        if not reads_first_alone(g):
             return NotImplemented
         return [handler(g, a), None]
 
