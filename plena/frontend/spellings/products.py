@@ -12,7 +12,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import broadcast_shapes, shape_of
 from plena.frontend.spellings import convolution
 from plena.frontend.spellings.arithmetic import scaled
-from plena.frontend.spellings.channels import from_pixels, to_pixels
+from plena.frontend.spellings.channels import batched, from_pixels, to_pixels
 from plena.frontend.spellings.handlers import Arguments, Handler, ints
 from plena.frontend.spellings.joining import pad
 from plena.frontend.spellings.shapes import view
@@ -82,8 +82,8 @@ def _convolution(g: GraphBuilder, a: Arguments) -> Any:
     """Convolutions with up to three spatial axes; an op if the kernels are patches of the image."""
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
     axes = len(shape_of(weight)) - 2
-    if len(shape_of(x)) == axes + 1:
-        image = view(g, x, (1, *shape_of(x)))
+    image = batched(g, x, axes)
+    if image is not x:
         return view(g, _convolution_of(g, {**a, "input": image}, (1, *g.shape)), g.shape)
     return _convolution_of(g, a, g.shape)
 

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.arithmetic import scaled
-from plena.frontend.spellings.channels import from_pixels, to_pixels
+from plena.frontend.spellings.channels import batched, from_pixels, to_pixels
 from plena.frontend.spellings.handlers import Arguments, Handler, reads_first_alone
 from plena.frontend.spellings.joining import joined, pad, pick
 from plena.frontend.spellings.reductions import reduce
@@ -119,9 +119,7 @@ def _pool(axes: int, average: bool) -> Handler:
         kernel = per_axis(a["kernel_size"], axes)
         stride = per_axis(a["stride"], axes) if a["stride"] else kernel
         padding, dilation = per_axis(a["padding"], axes), per_axis(a.get("dilation", [1]), axes)
-        x = g.ssa(a["self"] if "self" in a else a["input"])
-        shape = shape_of(x)
-        image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+        image = batched(g, g.ssa(a["self"] if "self" in a else a["input"]), axes)
         counts = g.shape[-axes:]
         settings = list(zip(kernel, stride, padding, dilation, counts, strict=True))
         if not average:
@@ -212,10 +210,8 @@ def _window_sums(
 
 def _adaptive_average(g: GraphBuilder, a: Arguments) -> SSAValue:
     """Averages over as many parts of each axis as the result has; parts overlap where they do not divide it."""
-    x = g.ssa(a["self"])
     axes = len(a["output_size"])
-    shape = shape_of(x)
-    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+    image = batched(g, g.ssa(a["self"]), axes)
     return view(g, _adaptive(g, image, g.shape[-axes:], _mean_over), g.shape)
 
 
@@ -223,10 +219,8 @@ def _adaptive_max(g: GraphBuilder, a: Arguments) -> Any:
     """As `_adaptive_average`, of maxima whose places nobody reads."""
     if not reads_first_alone(g):
         return NotImplemented
-    x, sizes = g.ssa(a["self"]), g.node.meta["val"][0].shape
-    axes = len(a["output_size"])
-    shape = shape_of(x)
-    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+    axes, sizes = len(a["output_size"]), g.node.meta["val"][0].shape
+    image = batched(g, g.ssa(a["self"]), axes)
     return [view(g, _adaptive(g, image, sizes[-axes:], _max_over), sizes), None]
 
 
