@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -208,40 +208,24 @@ def _window_sums(
     return total
 
 
-def _adaptive_average(g: GraphBuilder, a: Arguments) -> SSAValue:
-    """Averages over as many parts of each axis as the result has; parts overlap where they do not divide it."""
-    axes = len(a["output_size"])
-    image = batched(g, g.ssa(a["self"]), axes)
-    return view(g, _adaptive(g, image, g.shape[-axes:], _mean_over), g.shape)
+def _adaptive_pool(reduction: type[aten.ReductionOp]) -> Handler:
+    """A reduction of as many parts of each axis as the result has; parts overlap where they do not divide it."""
 
+    def handler(g: GraphBuilder, a: Arguments) -> SSAValue:
+        axes = len(a["output_size"])
+        image = batched(g, g.ssa(a["self"]), axes)
+        return view(g, _adaptive(g, image, g.shape[-axes:], reduction), g.shape)
 
-def _adaptive_max(g: GraphBuilder, a: Arguments) -> Any:
-    """As `_adaptive_average`, of maxima whose places nobody reads."""
-    if not reads_first_alone(g):
-        return NotImplemented
-    axes, sizes = len(a["output_size"]), g.node.meta["val"][0].shape
-    image = batched(g, g.ssa(a["self"]), axes)
-    return [view(g, _adaptive(g, image, sizes[-axes:], _max_over), sizes), None]
-
-
-def _mean_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
-    return reduce(g, aten.MeanOp, value, axis, keepdim=True)
-
-
-def _max_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
-    return reduce(g, aten.AmaxOp, value, axis, keepdim=True)
+    return handler
 
 
 def _adaptive(
-    g: GraphBuilder,
-    image: SSAValue,
-    counts: Sequence[int],
-    over: Callable[[GraphBuilder, SSAValue, int], SSAValue],
+    g: GraphBuilder, image: SSAValue, counts: Sequence[int], reduction: type[aten.ReductionOp]
 ) -> SSAValue:
     pixels = to_pixels(g, image)
     batch, *space, channels = shape_of(pixels)
     if prod(counts) == 1:
-        whole = over(g, view(g, pixels, (batch, prod(space), channels)), 1)
+        whole = reduce(g, reduction, view(g, pixels, (batch, prod(space), channels)), 1, keepdim=True)
         return from_pixels(g, view(g, whole, (batch, *counts, channels)))
     # The last axis first: its windows are consecutive rows.
     for axis, count in reversed(list(enumerate(counts, 1))):
@@ -251,23 +235,23 @@ def _adaptive(
             continue
         if length % count == 0 and axis == len(counts):
             apart = view(g, pixels, (*shape[:axis], count, length // count, channels))
-            pixels = view(g, over(g, apart, axis + 1), (*shape[:axis], count, channels))
+            parts = reduce(g, reduction, apart, axis + 1, keepdim=True)
+            pixels = view(g, parts, (*shape[:axis], count, channels))
             continue
         bounds = [(n * length // count, -(-(n + 1) * length // count)) for n in range(count)]
-        parts = [_over_axis(g, slice_along(g, pixels, axis, *bound), axis, over) for bound in bounds]
+        parts = [_over_axis(g, slice_along(g, pixels, axis, *bound), axis, reduction) for bound in bounds]
         pixels = joined(g, parts, axis)
     return from_pixels(g, pixels)
 
 
-def _over_axis(
-    g: GraphBuilder, pixels: SSAValue, axis: int, over: Callable[[GraphBuilder, SSAValue, int], SSAValue]
-) -> SSAValue:
+def _over_axis(g: GraphBuilder, pixels: SSAValue, axis: int, reduction: type[aten.ReductionOp]) -> SSAValue:
     """Over an axis whose elements are rows of the same columns, the axes behind it being one."""
     shape = shape_of(pixels)
     if axis == len(shape) - 2:
-        return over(g, pixels, axis)
+        return reduce(g, reduction, pixels, axis, keepdim=True)
     wide = view(g, pixels, (*shape[: axis + 1], prod(shape[axis + 1 :])))
-    return view(g, over(g, wide, axis), (*shape[:axis], 1, *shape[axis + 1 :]))
+    found = reduce(g, reduction, wide, axis, keepdim=True)
+    return view(g, found, (*shape[:axis], 1, *shape[axis + 1 :]))
 
 
 def _with_places(handler: Handler) -> Handler:
@@ -292,10 +276,10 @@ SPELLINGS: dict[str, Handler] = {
     "aten.max_pool2d_with_indices.default": _with_places(_pool(2, average=False)),
     "aten.avg_pool1d.default": _pool(1, average=True),
     "aten.avg_pool2d.default": _pool(2, average=True),
-    "aten.adaptive_avg_pool1d.default": _adaptive_average,
-    "aten.adaptive_avg_pool2d.default": _adaptive_average,
-    "aten._adaptive_avg_pool2d.default": _adaptive_average,
-    "aten.adaptive_max_pool1d.default": _adaptive_max,
-    "aten.adaptive_max_pool2d.default": _adaptive_max,
+    "aten.adaptive_avg_pool1d.default": _adaptive_pool(aten.MeanOp),
+    "aten.adaptive_avg_pool2d.default": _adaptive_pool(aten.MeanOp),
+    "aten._adaptive_avg_pool2d.default": _adaptive_pool(aten.MeanOp),
+    "aten.adaptive_max_pool1d.default": _with_places(_adaptive_pool(aten.AmaxOp)),
+    "aten.adaptive_max_pool2d.default": _with_places(_adaptive_pool(aten.AmaxOp)),
 }  # fmt: skip
 """Handlers by overload."""
