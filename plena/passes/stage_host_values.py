@@ -19,18 +19,10 @@ from plena.tensor.host_divisors import MultiplyByReciprocal
 from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.rewriting import rewrite
 from plena.tensor.selected_rows import SelectRows
+from plena.tensor.tracing import LAYOUT_OPS
 
 _LARGEST = 1e30
 """Larger numbers stand for infinity."""
-
-_LAYOUT = (
-    aten.ViewOp,
-    aten.ExpandOp,
-    aten.PermuteOp,
-    plena.ReshapeOp,
-    plena.RearrangeOp,
-    plena.ExpandOp,
-)
 
 
 @dataclass(frozen=True)
@@ -162,7 +154,7 @@ class _Staging:
 def _readers(value: SSAValue) -> Iterator[Operation]:
     """What reads a value, moved or not."""
     for use in value.uses:
-        if isinstance(use.operation, _LAYOUT):
+        if isinstance(use.operation, LAYOUT_OPS):
             yield from _readers(use.operation.results[0])
         else:
             yield use.operation
@@ -177,7 +169,7 @@ def _is_direct(value: SSAValue) -> bool:
             element_type_of(value), Float32Type
         )
         if not (
-            isinstance(op, _LAYOUT)
+            isinstance(op, LAYOUT_OPS)
             or (as_number and isinstance(element_type_of(op.operands[0]), IntegerType))
         ):
             return False
