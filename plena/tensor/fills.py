@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from plena.dialects import plena
-from plena.dialects.tensor_shapes import element_type_of
 from plena.tensor.ranges import range_of
+from plena.tensor.staged_tests import is_boolean
 
 FAR = 2.0**7
 """Numbers of the model itself beyond this are far from what its tensors hold."""
@@ -126,8 +125,7 @@ def _is_mask(value: SSAValue) -> bool:
     op = value.owner
     match op:
         case plena.CastOp():
-            element = element_type_of(op.input)
-            return isinstance(element, IntegerType) and element.width.data == 1
+            return is_boolean(op.input)
         case (
             plena.AddScalarOp() | plena.MulScalarOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp()
             | plena.SliceOp()
