@@ -53,7 +53,7 @@ def far_fill(value: SSAValue) -> Operation | None:
             waiting.extend((v, signs) for v in _carried(owner, value))
         elif isinstance(owner, plena.RepeatOp):
             assert isinstance(value, OpResult)
-            waiting.append((_yielded(owner.body.block)[value.index], signs))
+            waiting.append((owner.yielded[value.index], signs))
         elif not _signs_of(owner).isdisjoint(signs):
             return owner
         else:
@@ -61,17 +61,11 @@ def far_fill(value: SSAValue) -> Operation | None:
     return None
 
 
-def _yielded(body: Block) -> tuple[SSAValue, ...]:
-    terminator = body.last_op
-    assert isinstance(terminator, plena.YieldOp)
-    return tuple(terminator.values)
-
-
 def _carried(block: Block, value: SSAValue) -> Iterator[SSAValue]:
     """What an argument of a repeated body is before the first iteration and behind each."""
     repeat = block.parent_op()
     if isinstance(repeat, plena.RepeatOp):
-        for argument, first, later in zip(block.args, repeat.initial, _yielded(block), strict=False):
+        for argument, first, later in zip(block.args, repeat.initial, repeat.yielded, strict=False):
             if argument is value:
                 yield from (first, later)
 
