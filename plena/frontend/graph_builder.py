@@ -83,15 +83,13 @@ class GraphBuilder:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the current node's result."""
-        return self.static_shape(self.node)
+        """The shape of the current node's result, of the first one if there are several."""
+        return self._static(self.node, _first_of(self.node.meta.get("val")))
 
     @property
     def element(self) -> Attribute:
         """The element type of the current node's result, of the first one if there are several."""
-        value = self.node.meta["val"]
-        first = value[0] if isinstance(value, list | tuple) else value
-        return self.tensor_type(first, self.node).get_element_type()
+        return self.tensor_type(_first_of(self.node.meta["val"]), self.node).get_element_type()
 
     @property
     def result_type(self) -> TensorType[Any]:
@@ -214,7 +212,9 @@ class GraphBuilder:
 
     def static_shape(self, node: Node) -> tuple[int, ...]:
         """The shape of a node's tensor, an error if a dimension is symbolic."""
-        value = node.meta.get("val")
+        return self._static(node, node.meta.get("val"))
+
+    def _static(self, node: Node, value: Any) -> tuple[int, ...]:
         if not isinstance(value, torch.Tensor):
             return ()
         sizes: list[Any] = list(value.shape)
@@ -240,6 +240,11 @@ class GraphBuilder:
                 raise CompileError(why, "inputs" if origin is None else f"input {origin.name}", hint)
             raise refusal_at(origin, why, hint)
         return TensorType(element, tuple(tensor.shape))
+
+
+def _first_of(value: Any) -> Any:
+    """What a node gives, the first of several."""
+    return value[0] if isinstance(value, list | tuple) else value
 
 
 def _fingerprint(tensor: torch.Tensor) -> tuple[object, ...]:

@@ -78,54 +78,37 @@ def _fuse_in(block: Block, module: ModuleOp) -> None:
         following = op.next_op
         if isinstance(op, ForOp):
             _fuse_in(op.body.block, module)
-        second = _Elementwise.of(op)
+        second = op if isinstance(op, ElementwiseOp) else None
         while second is not None:
             first = _producer(second)
-            fused = None if first is None else _fused(first, second, module)
-            second = None if fused is None else _Elementwise.of(fused)
+            second = None if first is None else _fused(first, second, module)
         op = following
 
 
-@dataclass(frozen=True)
-class _Elementwise:
-    """An elementwise operation with its panels."""
-
-    op: ElementwiseOp
-    outs: tuple[PanelRows, ...]
-    inputs: tuple[PanelRows, ...]
-    size: tuple[int, int]
-
-    @staticmethod
-    def of(op: Operation | None) -> _Elementwise | None:
-        return (
-            _Elementwise(op, op.out_panels, op.in_panels, op.size) if isinstance(op, ElementwiseOp) else None
-        )
-
-    def write(self, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
-        """Appends the steps to a body whose rows are `values`; the rows for the outputs."""
-        rows = [values[panel] for panel in self.inputs]
-        mapping: dict[SSAValue, SSAValue] = dict(zip(self.op.body.block.args, rows, strict=True))
-        for step in self.op.steps:
-            b = None if step.b is None else mapping.get(step.b, step.b)
-            copy = LanewiseOp(step.kind.data, mapping[step.a], b)
-            body.add_op(copy)
-            mapping[step.result] = copy.result
-        return [mapping[value] for value in self.op.yielded]
+def _write(op: ElementwiseOp, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
+    """Appends the steps of an operation to a body whose rows are `values`; the rows for its outputs."""
+    rows = [values[panel] for panel in op.in_panels]
+    mapping: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, rows, strict=True))
+    for step in op.steps:
+        b = None if step.b is None else mapping.get(step.b, step.b)
+        copy = LanewiseOp(step.kind.data, mapping[step.a], b)
+        body.add_op(copy)
+        mapping[step.result] = copy.result
+    return [mapping[value] for value in op.yielded]
 
 
-def _producer(second: _Elementwise) -> _Elementwise | None:
+def _producer(second: ElementwiseOp) -> ElementwiseOp | None:
     """The elementwise operation before that makes one of the inputs and can move down to their reader."""
-    reads = {_root(panel.buffer) for panel in second.inputs}
+    reads = {_root(value) for value in second.inputs}
     touched: set[SSAValue] = set()
     written: set[SSAValue] = set()
-    op = second.op.prev_op
+    op = second.prev_op
     while op is not None:
-        first = _Elementwise.of(op)
-        if first is not None and any(_root(panel.buffer) in reads for panel in first.outs):
-            outs = {_root(panel.buffer) for panel in first.outs}
-            inputs = {_root(panel.buffer) for panel in first.inputs}
+        outs = {_root(value) for value in op.outs} if isinstance(op, ElementwiseOp) else set[SSAValue]()
+        if isinstance(op, ElementwiseOp) and outs & reads:
+            inputs = {_root(value) for value in op.inputs}
             movable = not outs & touched and not inputs & written
-            return first if movable and first.size == second.size else None
+            return op if movable and op.size == second.size else None
         for inner in op.walk():
             if isinstance(inner, TileOp):
                 for name, value in inner.buffers():
@@ -141,46 +124,48 @@ def _root(value: SSAValue) -> SSAValue:
     return owner.buffer
 
 
-def _fused(first: _Elementwise, second: _Elementwise, module: ModuleOp) -> ElementwiseOp | None:
+def _fused(first: ElementwiseOp, second: ElementwiseOp, module: ModuleOp) -> ElementwiseOp | None:
     """Both operations as one in the place of the second, None if their rows do not match."""
-    made = {_root(panel.buffer): panel for panel in first.outs}
-    for panel in second.inputs:
+    first_outs, first_inputs = first.out_panels, first.in_panels
+    second_outs, second_inputs = second.out_panels, second.in_panels
+    made = {_root(panel.buffer): panel for panel in first_outs}
+    for panel in second_inputs:
         if made.get(_root(panel.buffer), panel) != panel:
             return None
-    for panel in second.outs:
-        if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first.inputs):
+    for panel in second_outs:
+        if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first_inputs):
             return None
         if made.get(_root(panel.buffer), panel) != panel:
             return None
     kept = [
-        panel for panel in first.outs if panel not in second.outs and _is_read_elsewhere(panel, first, second)
+        panel for panel in first_outs if panel not in second_outs and _is_read_elsewhere(panel, first, second)
     ]
-    inputs = tuple(dict.fromkeys([*first.inputs, *(p for p in second.inputs if p not in first.outs)]))
+    inputs = tuple(dict.fromkeys([*first_inputs, *(p for p in second_inputs if p not in first_outs)]))
     region: Region = ElementwiseOp.empty_body(len(inputs))
     body = region.block
     values: dict[PanelRows, SSAValue] = dict(zip(inputs, body.args, strict=True))
-    results = dict(zip(first.outs, first.write(body, values), strict=True))
-    yields = [*(results[panel] for panel in kept), *second.write(body, {**values, **results})]
+    results = dict(zip(first_outs, _write(first, body, values), strict=True))
+    yields = [*(results[panel] for panel in kept), *_write(second, body, {**values, **results})]
     body.add_op(LanesYieldOp(*yields))
-    outs = (*kept, *second.outs)
+    outs = (*kept, *second_outs)
     plan = plan_rows(body, outs, inputs)
     scratch = _scratch(module, plan.scratch) if plan.scratch else None
-    fused = ElementwiseOp(outs, inputs, scratch, second.size, region, dict(second.op.attributes))
-    block = second.op.parent_block()
+    fused = ElementwiseOp(outs, inputs, scratch, second.size, region, dict(second.attributes))
+    block = second.parent_block()
     assert block is not None
-    block.insert_op_before(fused, second.op)
-    for old in (second.op, first.op):
+    block.insert_op_before(fused, second)
+    for old in (second, first):
         old.detach()
         old.erase()
     return fused
 
 
-def _is_read_elsewhere(panel: PanelRows, first: _Elementwise, second: _Elementwise) -> bool:
+def _is_read_elsewhere(panel: PanelRows, first: ElementwiseOp, second: ElementwiseOp) -> bool:
     """Whether anything but the two operations has to do with a buffer."""
     owner, _ = root_of(panel.buffer)
     if isinstance(owner, ConstantOp) or owner.placements is not None:
         return True
-    return any(user not in (first.op, second.op) for user in _users(owner.buffer))
+    return any(user not in (first, second) for user in _users(owner.buffer))
 
 
 def _users(buffer: SSAValue) -> Iterator[Operation]:

@@ -8,14 +8,14 @@ from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, IntegerAttr, ModuleOp, TensorType, UnitAttr, i64
-from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 from xdsl.transforms.dead_code_elimination import dce
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.tensor.emission import location_of
+from plena.tensor.emission import Emitter
 from plena.tensor.rewriting import rewrite
 
 Elementwise = aten.UnaryOp | aten.BinaryOp
@@ -35,17 +35,8 @@ def pixels_of(value: SSAValue) -> SSAValue | None:
     return op.input if rank > 3 or op.channels_last is not None else None
 
 
-@dataclass
-class _Emitter:
-    """Makes ops before the one that is rewritten."""
-
-    rewriter: PatternRewriter
-    anchor: Operation
-
-    def add(self, op: aten.AtenOp) -> SSAValue:
-        op.attributes.update({k: v for k, v in location_of(self.anchor).items() if k not in op.attributes})
-        self.rewriter.insert(op)
-        return op.results[0]
+class _ImageEmitter(Emitter):
+    """Makes ops on images for the one that is rewritten."""
 
     def permuted(self, value: SSAValue, dims: Sequence[int], image: bool = False) -> SSAValue:
         shape = shape_of(value)
@@ -66,7 +57,7 @@ class _Emitter:
             value = self.add(aten.ViewOp.build(operands=[value], result_types=[whole]))
         return self.permuted(value, (0, *range(2, rank), 1))
 
-    def replace(self, pixels: SSAValue) -> None:
+    def replace_by_image(self, pixels: SSAValue) -> None:
         """Replace the anchor by the image of these pixels."""
         rank = len(shape_of(pixels))
         image = self.permuted(pixels, (0, rank - 1, *range(1, rank - 1)), image=True)
@@ -99,15 +90,18 @@ class KeepElementwise(RewritePattern):
         others = [value for value in op.operands if value not in images]
         if not images or isinstance(op, aten.ToOp) or not all(_moves_freely(v, shape) for v in others):
             return
-        emitter = _Emitter(rewriter, op)
-        emitter.replace(emitter.moved([emitter.as_pixels(value, len(shape)) for value in op.operands]))
+        emitter = _ImageEmitter(rewriter, op)
+        emitter.replace_by_image(
+            emitter.moved([emitter.as_pixels(value, len(shape)) for value in op.operands])
+        )
 
 
 def _moves_freely(value: SSAValue, shape: Sequence[int]) -> bool:
     """Whether it costs nothing, or little, to put the channels of an operand last."""
     owner = value.owner
-    staged = isinstance(owner, BlockArgument | aten.ParameterOp | aten.ConstantOp | aten.FullOp)
-    if staged or isinstance(value, BlockArgument):
+    if isinstance(value, BlockArgument) or isinstance(
+        owner, aten.ParameterOp | aten.ConstantOp | aten.FullOp
+    ):
         return True
     if isinstance(owner, aten.ViewOp | aten.PermuteOp | aten.ExpandOp | aten.SliceOp) and _moves_freely(
         owner.operands[0], shape
@@ -125,7 +119,7 @@ class KeepReductions(RewritePattern):
         pixels = pixels_of(op.input)
         if pixels is None:
             return
-        emitter = _Emitter(rewriter, op)
+        emitter = _ImageEmitter(rewriter, op)
         rank = len(shape_of(pixels))
         dims = sorted(_axis(d, rank) for d in op.dim.get_values())
         shape = [1 if axis in dims else n for axis, n in enumerate(shape_of(pixels))]
@@ -137,7 +131,7 @@ class KeepReductions(RewritePattern):
             )
         )
         if op.keepdim.value.data:
-            emitter.replace(kept)
+            emitter.replace_by_image(kept)
             return
         left = [axis for axis in range(rank) if axis not in dims]
         flat = emitter.add(
@@ -166,10 +160,10 @@ class KeepParts(RewritePattern):
         free = [p is not None or _moves_freely(v, shape) for p, v in zip(pixels, values, strict=True)]
         if not all(free):
             return
-        emitter = _Emitter(rewriter, op)
+        emitter = _ImageEmitter(rewriter, op)
         rank = len(shape)
         dim = IntegerAttr(_axis(op.dim.value.data, rank), i64)
-        emitter.replace(emitter.moved([emitter.as_pixels(value, rank) for value in values], dim=dim))
+        emitter.replace_by_image(emitter.moved([emitter.as_pixels(value, rank) for value in values], dim=dim))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from xdsl.dialects.builtin import Float32Type, IntegerType, ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.transforms.dead_code_elimination import dce
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
@@ -19,18 +21,10 @@ from plena.tensor.host_divisors import MultiplyByReciprocal
 from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.rewriting import rewrite
 from plena.tensor.selected_rows import SelectRows
+from plena.tensor.tracing import LAYOUT_OPS
 
 _LARGEST = 1e30
 """Larger numbers stand for infinity."""
-
-_LAYOUT = (
-    aten.ViewOp,
-    aten.ExpandOp,
-    aten.PermuteOp,
-    plena.ReshapeOp,
-    plena.RearrangeOp,
-    plena.ExpandOp,
-)
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,7 @@ class StageHostValues(ModulePass):
         for function in op.ops:
             if isinstance(function, FuncOp):
                 _Staging(function.body.block).run()
+        dce(op)
 
 
 @dataclass
@@ -77,18 +72,18 @@ class _Staging:
     """One function.
 
     Attributes:
+        values: what the host computes.
         staged: the operations made so far, by what they compute.
         machine: values that the host could compute and the machine had better.
     """
 
     block: Block
-    staged: dict[HostValue, SSAValue] = field(default_factory=dict[HostValue, SSAValue])
-
+    values: HostValues = field(default_factory=HostValues)
+    staged: dict[HostValue, plena.HostOp] = field(default_factory=dict[HostValue, plena.HostOp])
     machine: set[SSAValue] = field(default_factory=set[SSAValue])
 
     def run(self) -> None:
         """Replace what operations of the machine read."""
-        self.values = HostValues()
         for op in reversed(list(self.block.ops)):
             if self._is_lookup_of_machine(op) or self._is_infinite_for_machine(op):
                 self.machine.update(op.results)
@@ -100,7 +95,6 @@ class _Staging:
                 value = self.values.of(operand)
                 if value is not None and value.inputs and not _is_direct(operand):
                     op.operands[number] = self._staged(operand, value)
-        _drop_dead(self.block)
 
     def _is_of_host(self, op: Operation) -> bool:
         return bool(op.results) and all(self._computed(result) for result in op.results)
@@ -130,15 +124,11 @@ class _Staging:
             if isinstance(operand.owner, Operation):
                 made.attributes.update(location_of(operand.owner))
             last = next(reversed(self.staged.values()), None)
-            first = self.block.first_op
-            assert first is not None
-            if last is None:
-                self.block.insert_op_before(made, first)
-            else:
-                assert isinstance(last.owner, Operation)
-                self.block.insert_op_after(made, last.owner)
-            self.staged[value] = made.result
-        return self.staged[value]
+            Rewriter.insert_op(
+                made, InsertPoint.at_start(self.block) if last is None else InsertPoint.after(last)
+            )
+            self.staged[value] = made
+        return self.staged[value].result
 
     def _is_lookup_of_machine(self, op: Operation) -> bool:
         """Whether rows of a constant table reach the machine as they are: it gathers them itself."""
@@ -162,7 +152,7 @@ class _Staging:
 def _readers(value: SSAValue) -> Iterator[Operation]:
     """What reads a value, moved or not."""
     for use in value.uses:
-        if isinstance(use.operation, _LAYOUT):
+        if isinstance(use.operation, LAYOUT_OPS):
             yield from _readers(use.operation.results[0])
         else:
             yield use.operation
@@ -177,21 +167,9 @@ def _is_direct(value: SSAValue) -> bool:
             element_type_of(value), Float32Type
         )
         if not (
-            isinstance(op, _LAYOUT)
+            isinstance(op, LAYOUT_OPS)
             or (as_number and isinstance(element_type_of(op.operands[0]), IntegerType))
         ):
             return False
         value = op.operands[0]
     return True
-
-
-def _drop_dead(block: Block) -> None:
-    """Removes what nothing reads any more."""
-    for op in reversed(list(block.ops)):
-        if (
-            isinstance(op, aten.AtenOp | plena.PlenaOp)
-            and op.results
-            and not any(result.first_use for result in op.results)
-        ):
-            op.detach()
-            op.erase()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from plena.dialects import plena
-from plena.dialects.tensor_shapes import element_type_of
 from plena.tensor.ranges import range_of
+from plena.tensor.staged_tests import is_boolean
 
 FAR = 2.0**7
 """Numbers of the model itself beyond this are far from what its tensors hold."""
@@ -54,7 +53,7 @@ def far_fill(value: SSAValue) -> Operation | None:
             waiting.extend((v, signs) for v in _carried(owner, value))
         elif isinstance(owner, plena.RepeatOp):
             assert isinstance(value, OpResult)
-            waiting.append((_yielded(owner.body.block)[value.index], signs))
+            waiting.append((owner.yielded[value.index], signs))
         elif not _signs_of(owner).isdisjoint(signs):
             return owner
         else:
@@ -62,17 +61,11 @@ def far_fill(value: SSAValue) -> Operation | None:
     return None
 
 
-def _yielded(body: Block) -> tuple[SSAValue, ...]:
-    terminator = body.last_op
-    assert isinstance(terminator, plena.YieldOp)
-    return tuple(terminator.values)
-
-
 def _carried(block: Block, value: SSAValue) -> Iterator[SSAValue]:
     """What an argument of a repeated body is before the first iteration and behind each."""
     repeat = block.parent_op()
     if isinstance(repeat, plena.RepeatOp):
-        for argument, first, later in zip(block.args, repeat.initial, _yielded(block), strict=False):
+        for argument, first, later in zip(block.args, repeat.initial, repeat.yielded, strict=False):
             if argument is value:
                 yield from (first, later)
 
@@ -126,8 +119,7 @@ def _is_mask(value: SSAValue) -> bool:
     op = value.owner
     match op:
         case plena.CastOp():
-            element = element_type_of(op.input)
-            return isinstance(element, IntegerType) and element.width.data == 1
+            return is_boolean(op.input)
         case (
             plena.AddScalarOp() | plena.MulScalarOp() | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp()
             | plena.SliceOp()

@@ -9,7 +9,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of
 from plena.host.values import build
 from plena.host.values.graph import HostValue
-from plena.tensor.emission import location_of
+from plena.tensor.emission import Emitter
 from plena.tensor.host_values import HostValues, host_op
 
 
@@ -28,13 +28,9 @@ class MultiplyByReciprocal(RewritePattern):
         inverse = build.unary("reciprocal", divisor, "float32")
         if not _is_positive(divisor):
             inverse = HostValue.of("finite", (inverse,), "float32", inverse.shape)
-        made = host_op(inverse, block.args)
-        made.attributes.update(location_of(op))
-        rewriter.insert(made)
-        product = aten.MulOp.build(
-            operands=[op.input, made.result], result_types=[op.result.type], attributes=location_of(op)
-        )
-        rewriter.replace(op, product)
+        e = Emitter(rewriter, op)
+        factor = e.add(host_op(inverse, block.args))
+        e.replace(e.add(aten.MulOp.build(operands=[op.input, factor], result_types=[op.result.type])))
 
 
 def _is_positive(value: HostValue) -> bool:

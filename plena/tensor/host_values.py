@@ -164,11 +164,9 @@ def _moved(op: Any, operands: Sequence[HostValue], dtype: str, shape: tuple[int,
         case plena.CastOp():
             return build.cast(operands[0], dtype)
         case plena.CompareOp():
-            number = op.value.value.data
-            kind = "int64" if number.is_integer() and not operands[0].dtype.startswith("float") else "float32"
-            return build.binary(op.predicate.data, operands[0], build.full(number, kind))
+            return build.compared(op.predicate.data, operands[0], op.value.value.data)
         case plena.BitOp():
-            return HostValue.of("bits", (operands[0],), "bool", operands[0].shape)
+            return build.bits(operands[0])
         case aten.EmbeddingOp():
             return build.index(operands[0], [0], [operands[1]])
         case aten.IndexSelectOp():

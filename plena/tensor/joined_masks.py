@@ -117,10 +117,7 @@ class MaskJoiner:
 
 def tested(value: HostValue, test: Test) -> HostValue:
     """Whether elements pass a test."""
-    if test == BITS:
-        return HostValue.of("bits", (value,), "bool", value.shape)
-    kind = "int64" if float(test.number).is_integer() and not value.dtype.startswith("float") else "float32"
-    return build.binary(test.predicate, value, build.full(test.number, kind))
+    return build.bits(value) if test == BITS else build.compared(test.predicate, value, test.number)
 
 
 def viewed(value: HostValue, layout: LayoutMap) -> HostValue:

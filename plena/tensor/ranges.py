@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import exp, inf, isnan, log, prod, sqrt
 
-from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import plena
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.machine.scalar_codes import bf16_round
 from plena.tensor.same_values import same_value
+from plena.tensor.staged_tests import is_boolean
 
 MARGIN = 2.0**-100
 """What lies above this has a reciprocal that finite numbers of moderate size can be multiplied by."""
@@ -113,7 +113,7 @@ class _Ranges:
                 return _reduced(op, self.of(op.input))
             case plena.SoftmaxOp():
                 return Range(0.0, 1.0 + _ROOM)
-            case plena.CastOp() if _is_boolean(op.input):
+            case plena.CastOp() if is_boolean(op.input):
                 return Range(0.0, 1.0)
             case (
                 plena.ReshapeOp()
@@ -128,11 +128,6 @@ class _Ranges:
                 return Range.of(full.value.value.data)
             case _:
                 return Range()
-
-
-def _is_boolean(value: SSAValue) -> bool:
-    element = element_type_of(value)
-    return isinstance(element, IntegerType) and element.width.data == 1
 
 
 def _sum(a: float, b: float) -> float:

@@ -30,7 +30,7 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.host.values import build
 from plena.host.values.graph import HostValue
-from plena.tensor.emission import location_of
+from plena.tensor.emission import Emitter
 from plena.tensor.host_values import HostValues, host_op
 
 MOST = 8
@@ -52,16 +52,14 @@ class SelectRows(RewritePattern):
                 f"{index.shape[-1]} rows of a computed tensor are picked by integers, at most {MOST} have a kernel",
                 "Pick rows of the inputs or of a table instead, before the tensor is computed.",
             )
-        shape = shape_of(value)
-        rows = [
-            _row(op, rewriter, value, dim, build.sliced(index, 1, n, n + 1)) for n in range(index.shape[-1])
-        ]
+        e, shape = Emitter(rewriter, op), shape_of(value)
+        rows = [_row(e, value, dim, build.sliced(index, 1, n, n + 1)) for n in range(index.shape[-1])]
         kept = (*shape[:dim], len(rows), *shape[dim + 1 :])
         joined = rows[0]
         if len(rows) > 1:
             properties: dict[str, Attribute] = {"dim": IntegerAttr(dim, i64)}
-            joined = _insert(op, rewriter, aten.CatOp, [rows], kept, properties)
-        rewriter.replace(op, [], [_insert(op, rewriter, aten.ViewOp, [joined], shape_of(op.results[0]))])
+            joined = _added(e, aten.CatOp, [rows], kept, properties)
+        rewriter.replace(op, [], [_added(e, aten.ViewOp, [joined], shape_of(op.results[0]))])
 
 
 def _selection(op: aten.OperatorOp | aten.IndexSelectOp) -> tuple[SSAValue, int, HostValue] | None:
@@ -133,13 +131,7 @@ def _of_gather(op: aten.OperatorOp, values: HostValues) -> tuple[SSAValue, int, 
     return x, 1, build.reshape(build.sliced(index, 2, 0, 1), index.shape[:2])
 
 
-def _row(
-    op: aten.OperatorOp | aten.IndexSelectOp,
-    rewriter: PatternRewriter,
-    x: SSAValue,
-    dim: int,
-    index: HostValue,
-) -> SSAValue:
+def _row(e: Emitter, x: SSAValue, dim: int, index: HostValue) -> SSAValue:
     """The slice of x number `index` [samples or 1, 1] along `dim`, which keeps size 1."""
     shape = shape_of(x)
     size = shape[dim]
@@ -148,33 +140,22 @@ def _row(
     wide = build.where(negative, build.binary("add", wide, build.full(size, "int64")), wide)
     hot = build.cast(HostValue.of("one_hot", (wide,), "int64", (*wide.shape, size), classes=size), "bool")
     own = tuple(size if axis == dim else index.shape[0] if axis == 0 else 1 for axis in range(len(shape)))
-    block = op.parent_block()
+    block = e.anchor.parent_block()
     assert block is not None
-    mask = host_op(build.reshape(hot, own), block.args)
-    mask.attributes.update(location_of(op))
-    rewriter.insert(mask)
-    zero = _insert(op, rewriter, aten.FullOp, [], (), {"value": FloatAttr(0.0, f64)})
-    chosen = _insert(op, rewriter, aten.WhereOp, [mask.result, x, zero], shape)
+    mask = e.add(host_op(build.reshape(hot, own), block.args))
+    zero = _added(e, aten.FullOp, [], (), {"value": FloatAttr(0.0, f64)})
+    chosen = _added(e, aten.WhereOp, [mask, x, zero], shape)
     kept = (*shape[:dim], 1, *shape[dim + 1 :])
     dims: DenseArrayBase[I64] = DenseArrayBase.from_list(i64, [dim])
-    return _insert(
-        op, rewriter, aten.SumOp, [chosen], kept, {"dim": dims, "keepdim": BoolAttr.from_bool(True)}
-    )
+    return _added(e, aten.SumOp, [chosen], kept, {"dim": dims, "keepdim": BoolAttr.from_bool(True)})
 
 
-def _insert(
-    op: aten.AtenOp,
-    rewriter: PatternRewriter,
+def _added(
+    e: Emitter,
     kind: type[aten.AtenOp],
     operands: Sequence[SSAValue | Sequence[SSAValue]],
     shape: Sequence[int],
     properties: dict[str, Attribute] | None = None,
 ) -> SSAValue:
-    made = kind.build(
-        operands=operands,
-        result_types=[TensorType(Float32Type(), shape)],
-        properties=properties or {},
-        attributes=location_of(op),
-    )
-    rewriter.insert(made)
-    return made.results[0]
+    result = TensorType(Float32Type(), shape)
+    return e.add(kind.build(operands=operands, result_types=[result], properties=properties or {}))

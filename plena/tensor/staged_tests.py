@@ -17,6 +17,7 @@ from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of
 from plena.tensor.emission import Emitter
+from plena.tensor.tracing import LAYOUT_OPS
 
 _PREDICATES: dict[str, Callable[[float, float], bool]] = {
     "eq": operator.eq,
@@ -32,15 +33,7 @@ _EXACT = 2.0**24
 """Integers below are themselves as float32."""
 
 
-_MOVES = (
-    aten.ToOp,
-    aten.ViewOp,
-    aten.ExpandOp,
-    aten.PermuteOp,
-    plena.ReshapeOp,
-    plena.RearrangeOp,
-    plena.ExpandOp,
-)
+_MOVES = (aten.ToOp, *LAYOUT_OPS)
 
 
 @dataclass(frozen=True)

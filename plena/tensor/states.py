@@ -65,8 +65,7 @@ def emit_state(e: Emitter, op: aten.StateOp) -> None:
     shape = shape_of(op.result)
     copies = [use.operation for use in op.result.uses if isinstance(use.operation, aten.IndexCopyOp)]
     if not copies:
-        rows = (prod(shape[:-1]), shape[-1] if shape else 1)
-        e.replace(e.add(plena.StateOp(_expression(op.symbol, LayoutMap.of(shape), rows), rows)))
+        e.replace(e.add(_as_it_is(op.symbol, shape)))
         return
     forms = list(_forms(len(shape), copies[0].dim.value.data))
     wanted = list(_read_by_attention(copies[0].result))
@@ -74,6 +73,12 @@ def emit_state(e: Emitter, op: aten.StateOp) -> None:
     rows = form.matrix(shape)
     state = e.add(plena.StateOp(_expression(op.symbol, form.layout(shape), rows), rows))
     e.replace(e.view(state, form.undone(shape), shape))
+
+
+def _as_it_is(symbol: SymbolRefAttr, shape: tuple[int, ...]) -> plena.StateOp:
+    """A buffer as rows of its last axis."""
+    rows = (prod(shape[:-1]), shape[-1] if shape else 1)
+    return plena.StateOp(_expression(symbol, LayoutMap.of(shape), rows), rows)
 
 
 def _expression(symbol: SymbolRefAttr, layout: LayoutMap, shape: tuple[int, int]) -> Attribute:
@@ -130,24 +135,15 @@ def emit_write_state(e: Emitter, op: aten.WriteStateOp) -> None:
     assert block is not None
     name = op.symbol.string_value()
     states = (s for s in block.ops if isinstance(s, plena.StateOp) and s.value.symbol == name)
-    state = next(states, None) or _never_read(e, op)
+    # The ops of a buffer that nobody reads are gone; it has a place all the same.
+    state = next(states, None) or e.insert(_as_it_is(op.symbol, shape_of(op.value)))
     traced = trace(op.value)
-    if _is_version(traced.base, state.result) and traced.base is not state.result:
-        matrix = shape_of(state.result)
-        moved = e.view(op.value, _layout_of(state, shape_of(op.value)), matrix)
-        if trace(moved).base is traced.base and trace(moved).layout.simplified().is_reshape:
-            e.rewriter.erase(op)
-            return
     value = e.view(op.value, _layout_of(state, shape_of(op.value)), shape_of(state.result))
-    e.insert(plena.WriteStateOp(state.result, value))
+    moved = trace(value)
+    is_written = _is_version(traced.base, state.result) and traced.base is not state.result
+    if not is_written or moved.base is not traced.base or not moved.layout.simplified().is_reshape:
+        e.insert(plena.WriteStateOp(state.result, value))
     e.rewriter.erase(op)
-
-
-def _never_read(e: Emitter, op: aten.WriteStateOp) -> plena.StateOp:
-    """The buffer that `op` writes and nobody reads: its ops are gone, but it has a place all the same."""
-    shape = shape_of(op.value)
-    rows = (prod(shape[:-1]), shape[-1] if shape else 1)
-    return e.insert(plena.StateOp(_expression(op.symbol, LayoutMap.of(shape), rows), rows))
 
 
 def _is_version(value: SSAValue, state: SSAValue) -> bool:

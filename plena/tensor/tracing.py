@@ -10,7 +10,7 @@ from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.layout_maps import LayoutMap
 
-_LAYOUT_OPS = (
+LAYOUT_OPS = (
     aten.ViewOp,
     aten.PermuteOp,
     aten.ExpandOp,
@@ -18,6 +18,7 @@ _LAYOUT_OPS = (
     plena.RearrangeOp,
     plena.ExpandOp,
 )
+"""What only moves or repeats elements."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def trace(value: SSAValue, scales: bool = False) -> Trace:
     base, scale = value, 1.0
     while True:
         owner = base.owner
-        if isinstance(owner, _LAYOUT_OPS):
+        if isinstance(owner, LAYOUT_OPS):
             chain.append(owner)
             base = owner.input
             continue

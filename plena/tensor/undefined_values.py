@@ -139,8 +139,6 @@ class _Walk:
 
     def _repeat(self, op: plena.RepeatOp) -> None:
         """What an iteration yields the next one carries."""
-        terminator = op.body.block.last_op
-        assert isinstance(terminator, plena.YieldOp)
         kinds = (self.sources, self.uneven)
         carried = [[known.get(value, frozenset()) for known in kinds] for value in op.initial]
         while True:
@@ -150,14 +148,14 @@ class _Walk:
                 for known, of_kind in zip(kinds, found, strict=True):
                     known[argument] = of_kind
             self.block(op.body.block)
-            yielded = [[known.get(value, frozenset()) for known in kinds] for value in terminator.values]
+            yielded = [[known.get(value, frozenset()) for known in kinds] for value in op.yielded]
             grown = [
                 [a | b for a, b in zip(x, y, strict=True)] for x, y in zip(carried, yielded, strict=True)
             ]
             if grown == carried:
                 break
             carried = grown
-        for output, found, value in zip(op.outputs, carried, terminator.values, strict=True):
+        for output, found, value in zip(op.outputs, carried, op.yielded, strict=True):
             if value in self.huge:
                 self.huge.add(output)
             for known, of_kind in zip(kinds, found, strict=True):

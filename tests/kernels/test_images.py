@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -125,6 +127,14 @@ def test_a_decomposed_graph() -> None:
 
     torch.manual_seed(0)
     check(varied(Decomposed()), torch.randn(1, 16, 4, 6), target=MACHINES[16], error=0.012)
+
+
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.adaptive_max_pool2d])
+def test_places_that_nobody_reads_are_no_matter(pool: Callable[..., tuple[torch.Tensor, ...]]) -> None:
+    torch.manual_seed(0)
+    check(
+        lambda x: pool(x, 2, return_indices=True)[0], torch.randn(1, 16, 4, 6), target=MACHINES[16], error=0.0
+    )
 
 
 def test_pooling_with_places_is_refused() -> None:

@@ -64,6 +64,13 @@ class RepeatOp(PlenaOp):
         """How often the body runs."""
         return self.times.value.data
 
+    @property
+    def yielded(self) -> tuple[SSAValue, ...]:
+        """What an iteration gives the next one, behind the last one the results."""
+        terminator = self.body.block.last_op
+        assert isinstance(terminator, YieldOp)
+        return tuple(terminator.values)
+
     def verify_(self) -> None:
         arguments, terminator = self.body.block.args, self.body.block.last_op
         carried = len(self.initial)
@@ -71,7 +78,6 @@ class RepeatOp(PlenaOp):
         self.require(len(arguments) == carried + len(self.stacked), "wrong number of block arguments")
         self.require(all(len(s) == self.iterations for s in self.stacked), "one expression per iteration")
         self.require(isinstance(terminator, YieldOp), "the body must end in plena.yield")
-        assert isinstance(terminator, YieldOp)
         types = [value.type for value in self.initial]
-        for values in (arguments[:carried], terminator.values, self.outputs):
+        for values in (arguments[:carried], self.yielded, self.outputs):
             self.require([v.type for v in values] == types, "carried types must not change")

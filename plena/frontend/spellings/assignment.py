@@ -27,9 +27,9 @@ def _is_state(value: SSAValue) -> bool:
     return isinstance(owner, aten.StateOp)
 
 
-def _slice_scatter(g: GraphBuilder, a: Arguments) -> Any:
+def _slice_scatter(g: GraphBuilder, a: Arguments) -> SSAValue:
     if _is_state(g.ssa(a["self"])):
-        return state.SPELLINGS["aten.slice_scatter.default"](g, a)
+        return state.slice_scatter(g, a)
     dim = a["dim"] % len(g.shape)
     numbers = range(*slice(a["start"], a["end"], a["step"]).indices(g.shape[dim]))
     return _with_parts(g, g.ssa(a["self"]), g.ssa(a["src"]), dim, list(numbers))
@@ -49,7 +49,7 @@ def _index_put(g: GraphBuilder, a: Arguments) -> Any:
         return NotImplemented
     axis, index = placed[0]
     if not isinstance(index, torch.Tensor) or _is_state(value):
-        return state.SPELLINGS["aten.index_put.default"](g, a)
+        return state.index_put(g, a)
     if index.dtype == torch.bool:
         return _masked(g, value, index, a["values"]) if axis == 0 else NotImplemented
     numbers = [number % g.shape[axis] for number in index.flatten().tolist()]

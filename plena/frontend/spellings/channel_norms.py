@@ -13,7 +13,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
 from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.channels import from_pixels, to_pixels
-from plena.frontend.spellings.handlers import Arguments, Handler
+from plena.frontend.spellings.handlers import Arguments, Handler, reads_first_alone
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import view
 
@@ -39,7 +39,7 @@ def _batch_norm(g: GraphBuilder, a: Arguments) -> Any:
 
 def _native_batch_norm(g: GraphBuilder, a: Arguments) -> Any:
     """With the statistics of the batch as second and third result, which nobody may read."""
-    if any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users):
+    if not reads_first_alone(g):
         return NotImplemented
     result = _batch_norm(g, a)
     return result if result is NotImplemented else [result, None, None]
@@ -68,7 +68,7 @@ def _group_norm(g: GraphBuilder, a: Arguments) -> SSAValue:
 
 
 def _native_group_norm(g: GraphBuilder, a: Arguments) -> Any:
-    if any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users):
+    if not reads_first_alone(g):
         return NotImplemented
     x = g.ssa(a["input"])
     return [normalized(g, x, int(a["group"]), float(a["eps"]), a["weight"], a["bias"]), None, None]

@@ -9,10 +9,16 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
-from plena.frontend.spellings.shapes import permute
+from plena.frontend.spellings.shapes import permute, view
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
+
+
+def batched(g: GraphBuilder, image: SSAValue, axes: int) -> SSAValue:
+    """[B, C, *S] with so many spatial axes; one image [C, *S] is a batch of one."""
+    shape = shape_of(image)
+    return view(g, image, (1, *shape)) if len(shape) == axes + 1 else image
 
 
 def to_pixels(g: GraphBuilder, image: SSAValue) -> SSAValue:

@@ -8,7 +8,6 @@ from math import lcm, prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten
@@ -16,6 +15,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.frontend.spellings.channels import from_pixels, to_pixels
 from plena.frontend.spellings.joining import joined, pad, pick
 from plena.frontend.spellings.shapes import expand, permute, slice_along, view
+from plena.frontend.spellings.taps import around, dilated, taps_of, window_counts
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -78,39 +78,25 @@ def by_taps(
     each are one product whose matrix has zeros between groups, or several where there are many channels.
     """
     outputs, inputs, *kernel = shape_of(weight)
-    padded = _padded_pixels(g, image, padding, kernel)
-    sizes = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(shape_of(image)[2:], padding, dilation, kernel, stride, strict=True)
-    ]
-    taps: list[SSAValue] = []
-    for place in product(*(range(k) for k in kernel)):
-        tap = padded
-        for axis, (at, size) in enumerate(zip(place, sizes, strict=True)):
-            start = at * dilation[axis]
-            end = start + (size - 1) * stride[axis] + 1
-            tap = slice_along(g, tap, axis + 1, start, end, stride[axis])
-        taps.append(tap)
+    padded = _padded_pixels(g, image, around(padding), prod(kernel))
+    sizes = window_counts(shape_of(image)[2:], kernel, stride=stride, padding=padding, dilation=dilation)
+    met = list(taps_of(g, padded, 1, dilated(kernel, dilation), sizes, stride))
     if groups == outputs and inputs == 1 and groups > 1:
-        pixels = _weighted(g, taps, weight, bias)
+        pixels = _weighted(g, met, weight, bias)
     else:
-        pixels = _grouped(g, taps, weight, bias, groups)
+        pixels = _grouped(g, met, weight, bias, groups)
     return from_pixels(g, view(g, pixels, (shape_of(image)[0], *sizes, outputs)))
 
 
-def _padded_pixels(
-    g: GraphBuilder, image: SSAValue, padding: Sequence[int], kernel: Sequence[int]
-) -> SSAValue:
-    """[B, *S, C] with zeros around the spatial axes.
+def _padded_pixels(g: GraphBuilder, image: SSAValue, amounts: Sequence[int], taps: int) -> SSAValue:
+    """[B, *S, C] with zeros before and behind the spatial axes, the last axis first, for so many taps.
 
     If there are none to add, one that no tap meets goes behind the last axis: what is joined has its pixels in rows,
     where slices of an image as it is would move with its axes.
     """
-    pixels = to_pixels(g, image)
-    amounts = [n for amount in reversed(padding) for n in (amount, amount)]
-    if not any(amounts) and prod(kernel) > 1:
-        amounts[1] = 1
-    return pad(g, pixels, [0, 0, *amounts])
+    if not any(amounts) and taps > 1:
+        amounts = (0, 1)
+    return pad(g, to_pixels(g, image), (0, 0, *amounts))
 
 
 def _grouped(g: GraphBuilder, taps: Sequence[SSAValue], weight: SSAValue, bias: Any, groups: int) -> SSAValue:
@@ -156,10 +142,7 @@ def _side_by_side(g: GraphBuilder, taps: Sequence[SSAValue], matrix: SSAValue, b
     """[rows, O] of taps [B, *S, C] and a matrix [O, taps * C]."""
     outputs, columns = shape_of(matrix)
     shape = shape_of(taps[0])
-    whole = taps[0]
-    if len(taps) > 1:
-        properties = {"dim": IntegerAttr(len(shape) - 1, i64)}
-        whole = g.build(aten.CatOp, [list(taps)], properties, shape=[*shape[:-1], columns])
+    whole = taps[0] if len(taps) == 1 else joined(g, taps, len(shape) - 1)
     rows = view(g, whole, (prod(shape[:-1]), columns))
     operands = [rows, matrix, [] if bias is None else [bias]]
     return g.build(aten.LinearOp, operands, shape=(prod(shape[:-1]), outputs))
@@ -196,33 +179,24 @@ def transposed(
     Results `stride` apart meet the image alike. So the results of one stretch of that length are one product, its
     columns; those taps that a result does not have are zeros in its column.
     """
-    inputs, outputs, *kernel = shape_of(weight)
+    outputs, *kernel = shape_of(weight)[1:]
     if groups > 1:
-        turned = view(g, weight, (inputs, outputs, *kernel))
-        weight, outputs = _block_diagonal(g, turned, groups), outputs * groups
+        weight, outputs = _block_diagonal(g, weight, groups), outputs * groups
     axes = [
         _Axis.of(*numbers)
         for numbers in zip(shape_of(image)[2:], kernel, stride, padding, dilation, sizes, strict=True)
     ]
     amounts = [n for axis in reversed(axes) for n in (axis.before, axis.behind)]
-    pixels = to_pixels(g, image)
-    if not any(amounts) and prod(axis.reach for axis in axes) > 1:
-        amounts[1] = 1
-    padded = pad(g, pixels, [0, 0, *amounts])
-    taps: list[SSAValue] = []
-    for place in product(*(range(axis.reach) for axis in axes)):
-        tap = padded
-        for number, (at, axis) in enumerate(zip(place, axes, strict=True)):
-            start = at + axis.first + axis.before
-            tap = slice_along(g, tap, number + 1, start, start + axis.count)
-        taps.append(tap)
+    padded = _padded_pixels(g, image, amounts, prod(axis.reach for axis in axes))
+    starts = [range(axis.first + axis.before, axis.first + axis.before + axis.reach) for axis in axes]
+    counts = [axis.count for axis in axes]
+    met = list(taps_of(g, padded, 1, starts, counts, [1] * len(axes)))
     phases = list(product(*(range(axis.stride) for axis in axes)))
     matrix = _phases(g, weight, axes, phases)
     if bias is not None:
         repeated = expand(g, view(g, g.ssa(bias), (1, outputs)), (len(phases), outputs))
         bias = view(g, repeated, (len(phases) * outputs,))
-    rows = _side_by_side(g, taps, matrix, bias)
-    counts = [axis.count for axis in axes]
+    rows = _side_by_side(g, met, matrix, bias)
     split = view(g, rows, (shape_of(image)[0], *counts, *(axis.stride for axis in axes), outputs))
     n = len(axes)
     order = (0, *(i for axis in range(n) for i in (1 + axis, 1 + n + axis)), 2 * n + 1)

@@ -21,6 +21,11 @@ Handler: TypeAlias = Callable[["GraphBuilder", Arguments], Any]
 BOOLEAN = IntegerType(1)
 
 
+def reads_first_alone(g: GraphBuilder) -> bool:
+    """Whether nothing that is needed reads another result of the current node than the first one."""
+    return not any(user.args[1] != 0 and user in g.plan.needed for user in g.node.users)
+
+
 def ints(values: Sequence[int]) -> Attribute:
     """Numbers as a property of an op."""
     return DenseArrayBase.from_list(i64, list(values))

@@ -12,10 +12,11 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import broadcast_shapes, shape_of
 from plena.frontend.spellings import convolution
 from plena.frontend.spellings.arithmetic import scaled
-from plena.frontend.spellings.channels import from_pixels, to_pixels
+from plena.frontend.spellings.channels import batched, from_pixels, to_pixels
 from plena.frontend.spellings.handlers import Arguments, Handler, ints
 from plena.frontend.spellings.joining import pad
 from plena.frontend.spellings.shapes import view
+from plena.frontend.spellings.taps import per_axis
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -81,8 +82,8 @@ def _convolution(g: GraphBuilder, a: Arguments) -> Any:
     """Convolutions with up to three spatial axes; an op if the kernels are patches of the image."""
     x, weight = g.ssa(a["input"]), g.ssa(a["weight"])
     axes = len(shape_of(weight)) - 2
-    if len(shape_of(x)) == axes + 1:
-        image = view(g, x, (1, *shape_of(x)))
+    image = batched(g, x, axes)
+    if image is not x:
         return view(g, _convolution_of(g, {**a, "input": image}, (1, *g.shape)), g.shape)
     return _convolution_of(g, a, g.shape)
 
@@ -93,7 +94,7 @@ def _convolution_of(g: GraphBuilder, a: Arguments, shape: Sequence[int]) -> SSAV
     axes = len(shape_of(weight)) - 2
     if isinstance(a["padding"], str):
         x, a = _padded_evenly(g, x, a, shape_of(weight)[2:])
-    pairs = {name: tuple(a[name]) * (axes // len(a[name])) for name in ("stride", "padding", "dilation")}
+    pairs = {name: per_axis(a[name], axes) for name in ("stride", "padding", "dilation")}
     groups, bias = int(a["groups"]), a["bias"]
     if a.get("transposed", "output_padding" in a and "transposed" not in a):
         return convolution.transposed(g, x, weight, bias, shape[2:], **pairs, groups=groups)
@@ -111,7 +112,7 @@ def _padded_evenly(
 ) -> tuple[SSAValue, Arguments]:
     """What "same" adds around an image, one element more behind it than before it if the number is odd."""
     axes = len(kernel)
-    dilation = tuple(a["dilation"]) * (axes // len(a["dilation"]))
+    dilation = per_axis(a["dilation"], axes)
     added = [d * (k - 1) if a["padding"] == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
     amounts = [n for total in reversed(added) for n in (total // 2, total - total // 2)]
     padded = pad(g, to_pixels(g, x), [0, 0, *amounts])

@@ -13,7 +13,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.refusals import refusal_at
 from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.conversions import convert
-from plena.frontend.spellings.handlers import Arguments, Handler, ints
+from plena.frontend.spellings.handlers import Arguments, Handler, ints, reads_first_alone
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -44,7 +44,7 @@ def reduce(
 
 def _max_dim(g: GraphBuilder, a: Arguments) -> Any:
     """max along an axis whose indices nobody reads."""
-    if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+    if not reads_first_alone(g):
         return NotImplemented
     return [reduce(g, aten.AmaxOp, g.ssa(a["self"]), a["dim"], a["keepdim"]), None]
 

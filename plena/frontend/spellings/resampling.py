@@ -79,19 +79,17 @@ def _resampled(g: GraphBuilder, pixels: SSAValue, axis: int, matrix: torch.Tenso
 
 def _weighted_slices(g: GraphBuilder, pixels: SSAValue, axis: int, matrix: torch.Tensor) -> SSAValue:
     """The sum over terms of the slices with each row's numbers, times each row's weights."""
-    count, length = matrix.shape
-    taps = _taps(matrix)
     total: SSAValue | None = None
-    for numbers, weights in taps:
+    for numbers, weights in _taps(matrix):
         part = pick(g, pixels, axis, numbers)
         if bool((weights == weights[0]).all()):
             part = scaled(g, part, float(weights[0]))
         else:
-            column = weights.view(count, *[1] * (len(shape_of(pixels)) - axis - 1))
+            column = weights.view(-1, *[1] * (len(shape_of(pixels)) - axis - 1))
             g.name_constant(column)
             part = g.build(aten.MulOp, [part, column], shape=shape_of(part))
         total = part if total is None else g.build(aten.AddOp, [total, part], shape=shape_of(part))
-    assert total is not None, length
+    assert total is not None
     return total
 
 
@@ -107,31 +105,32 @@ def _taps(matrix: torch.Tensor) -> Sequence[tuple[list[int], torch.Tensor]]:
     middle = count // 2
     ahead = int(used[middle][0])
     step = int(used[middle][0] - used[middle - 1][0]) if count > 1 else 1
-    typical = matrix[middle][ahead : ahead + size]
+    typical = _lengthened(matrix[middle][ahead : ahead + size], size)
     taps: list[tuple[list[int], torch.Tensor]] = []
     starts: list[int] = []
     rows: list[torch.Tensor] = []
     for number in range(count):
         start = ahead + (number - middle) * step
         places = (start + torch.arange(size)).clamp(0, length - 1)
-        guess = torch.zeros(length).index_add_(
-            0, places, torch.nn.functional.pad(typical, (0, size - len(typical)))
-        )
+        guess = torch.zeros(length).index_add_(0, places, typical)
         if torch.allclose(guess, matrix[number], atol=1e-6):
             starts.append(start)
-            rows.append(torch.nn.functional.pad(typical, (0, size - len(typical))))
+            rows.append(typical)
             continue
         first = min(int(used[number][0]), max(0, length - size))
         starts.append(first)
-        rows.append(
-            torch.nn.functional.pad(matrix[number][first : first + size], (0, max(0, first + size - length)))
-        )
+        rows.append(_lengthened(matrix[number][first : first + size], size))
     for place in range(size):
         numbers = [min(max(start + place, 0), length - 1) for start in starts]
         weights = torch.stack([row[place] for row in rows])
         if bool(weights.any()):
             taps.append((numbers, weights))
     return taps
+
+
+def _lengthened(weights: torch.Tensor, size: int) -> torch.Tensor:
+    """Weights with zeros behind them."""
+    return torch.nn.functional.pad(weights, (0, size - len(weights)))
 
 
 SPELLINGS: dict[str, Handler] = {

@@ -22,8 +22,8 @@ def _index_copy(g: GraphBuilder, a: Arguments) -> Any:
     return _copied(g, g.ssa(a["self"]), a["dim"], g.ssa(a["index"]), g.ssa(a["source"]))
 
 
-def _index_put(g: GraphBuilder, a: Arguments) -> Any:
-    """x[:, i] = values with one vector of integers."""
+def index_put(g: GraphBuilder, a: Arguments) -> Any:
+    """x[:, i] = values with one vector of integers that a run knows, or NotImplemented."""
     indices = [(axis, index) for axis, index in enumerate(a["indices"]) if index is not None]
     if a["accumulate"] or len(indices) != 1:
         return NotImplemented
@@ -34,8 +34,8 @@ def _index_put(g: GraphBuilder, a: Arguments) -> Any:
     return _copied(g, g.ssa(a["self"]), axis, index, g.ssa(a["values"]))
 
 
-def _slice_scatter(g: GraphBuilder, a: Arguments) -> Any:
-    """x[:, start:end:step] = values."""
+def slice_scatter(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """x[:, start:end:step] = values, as a write into x."""
     value = g.ssa(a["self"])
     dim = a["dim"] % len(shape_of(value))
     places = torch.arange(shape_of(value)[dim])[slice(a["start"], a["end"], a["step"])]
@@ -70,8 +70,6 @@ def _copy(g: GraphBuilder, a: Arguments) -> Any:
 
 SPELLINGS: dict[str, Handler] = {
     "aten.index_copy.default": _index_copy,
-    "aten.index_put.default": _index_put,
-    "aten.slice_scatter.default": _slice_scatter,
     "aten.copy.default": _copy,
 }  # fmt: skip
 """Handlers by overload."""

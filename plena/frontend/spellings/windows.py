@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.arithmetic import scaled
-from plena.frontend.spellings.channels import from_pixels, to_pixels
-from plena.frontend.spellings.handlers import Arguments, Handler
+from plena.frontend.spellings.channels import batched, from_pixels, to_pixels
+from plena.frontend.spellings.handlers import Arguments, Handler, reads_first_alone
 from plena.frontend.spellings.joining import joined, pad, pick
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import permute, slice_along, view
+from plena.frontend.spellings.taps import around, dilated, per_axis, tap, taps_of, window_counts
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -34,33 +34,20 @@ def _unfold(g: GraphBuilder, a: Arguments) -> SSAValue:
         apart = view(g, whole, (*shape[:dim], count, size, *shape[dim + 1 :]))
         rest = [axis for axis in range(len(shape) + 1) if axis != dim + 1]
         return permute(g, apart, (*rest, dim + 1))
-    return _stacked(g, [_tap(g, value, dim, n, count, step) for n in range(size)])
+    return _stacked(g, [tap(g, value, dim, n, count, step) for n in range(size)])
 
 
 def _im2col(g: GraphBuilder, a: Arguments) -> SSAValue:
     """nn.Unfold: [B, C * prod(kernel), windows] of an image [B, C, H, W]."""
-    kernel, dilation, padding, stride = (
-        _pair(a[n]) for n in ("kernel_size", "dilation", "padding", "stride")
-    )
+    kernel = per_axis(a["kernel_size"], 2)
+    settings = {name: per_axis(a[name], 2) for name in ("stride", "padding", "dilation")}
     image = g.ssa(a["self"])
     batch, channels, *space = shape_of(image)
-    padded = pad(g, image, [n for amount in reversed(padding) for n in (amount, amount)])
-    counts = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, p, d, k, s in zip(space, padding, dilation, kernel, stride, strict=True)
-    ]
-    taps: list[SSAValue] = []
-    for place in product(*(range(k) for k in kernel)):
-        tap = padded
-        for axis in range(2):
-            tap = _tap(g, tap, axis + 2, place[axis] * dilation[axis], counts[axis], stride[axis])
-        taps.append(view(g, tap, (batch, channels, 1, prod(counts))))
-    return view(g, joined(g, taps, 2), (batch, channels * len(taps), prod(counts)))
-
-
-def _tap(g: GraphBuilder, value: SSAValue, axis: int, start: int, count: int, step: int) -> SSAValue:
-    """Elements start, start + step, ... of an axis, `count` of them."""
-    return slice_along(g, value, axis, start, start + (count - 1) * step + 1, step)
+    counts = window_counts(space, kernel, **settings)
+    padded = pad(g, image, around(settings["padding"]))
+    met = taps_of(g, padded, 2, dilated(kernel, settings["dilation"]), counts, settings["stride"])
+    parts = [view(g, part, (batch, channels, 1, prod(counts))) for part in met]
+    return view(g, joined(g, parts, 2), (batch, channels * len(parts), prod(counts)))
 
 
 def _stacked(g: GraphBuilder, parts: Sequence[SSAValue]) -> SSAValue:
@@ -125,20 +112,14 @@ def _cumsum(g: GraphBuilder, a: Arguments) -> Any:
 # Pooling.
 
 
-def _pair(values: Sequence[int], axes: int = 2) -> tuple[int, ...]:
-    return tuple(values) * (axes // len(values))
-
-
 def _pool(axes: int, average: bool) -> Handler:
     """Pooling over windows of the last axes, axis by axis."""
 
     def handler(g: GraphBuilder, a: Arguments) -> Any:
-        kernel = _pair(a["kernel_size"], axes)
-        stride = _pair(a["stride"], axes) if a["stride"] else kernel
-        padding, dilation = _pair(a["padding"], axes), _pair(a.get("dilation", [1]), axes)
-        x = g.ssa(a["self"] if "self" in a else a["input"])
-        shape = shape_of(x)
-        image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
+        kernel = per_axis(a["kernel_size"], axes)
+        stride = per_axis(a["stride"], axes) if a["stride"] else kernel
+        padding, dilation = per_axis(a["padding"], axes), per_axis(a.get("dilation", [1]), axes)
+        image = batched(g, g.ssa(a["self"] if "self" in a else a["input"]), axes)
         counts = g.shape[-axes:]
         settings = list(zip(kernel, stride, padding, dilation, counts, strict=True))
         if not average:
@@ -221,50 +202,30 @@ def _window_sums(
     padded = pad(g, pixels, amounts)
     total: SSAValue | None = None
     for n in range(size):
-        tap = _tap(g, padded, axis, n, count, stride)
-        total = tap if total is None else g.build(aten.AddOp, [total, tap], shape=shape_of(tap))
+        part = tap(g, padded, axis, n, count, stride)
+        total = part if total is None else g.build(aten.AddOp, [total, part], shape=shape_of(part))
     assert total is not None
     return total
 
 
-def _adaptive_average(g: GraphBuilder, a: Arguments) -> SSAValue:
-    """Averages over as many parts of each axis as the result has; parts overlap where they do not divide it."""
-    x = g.ssa(a["self"])
-    axes = len(a["output_size"])
-    shape = shape_of(x)
-    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
-    return view(g, _adaptive(g, image, g.shape[-axes:], _mean_over), g.shape)
+def _adaptive_pool(reduction: type[aten.ReductionOp]) -> Handler:
+    """A reduction of as many parts of each axis as the result has; parts overlap where they do not divide it."""
 
+    def handler(g: GraphBuilder, a: Arguments) -> SSAValue:
+        axes = len(a["output_size"])
+        image = batched(g, g.ssa(a["self"]), axes)
+        return view(g, _adaptive(g, image, g.shape[-axes:], reduction), g.shape)
 
-def _adaptive_max(g: GraphBuilder, a: Arguments) -> Any:
-    """As `_adaptive_average`, of maxima whose places nobody reads."""
-    if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
-        return NotImplemented
-    x, sizes = g.ssa(a["self"]), g.node.meta["val"][0].shape
-    axes = len(a["output_size"])
-    shape = shape_of(x)
-    image = view(g, x, (1, *shape)) if len(shape) == axes + 1 else x
-    return [view(g, _adaptive(g, image, sizes[-axes:], _max_over), sizes), None]
-
-
-def _mean_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
-    return reduce(g, aten.MeanOp, value, axis, keepdim=True)
-
-
-def _max_over(g: GraphBuilder, value: SSAValue, axis: int) -> SSAValue:
-    return reduce(g, aten.AmaxOp, value, axis, keepdim=True)
+    return handler
 
 
 def _adaptive(
-    g: GraphBuilder,
-    image: SSAValue,
-    counts: Sequence[int],
-    over: Callable[[GraphBuilder, SSAValue, int], SSAValue],
+    g: GraphBuilder, image: SSAValue, counts: Sequence[int], reduction: type[aten.ReductionOp]
 ) -> SSAValue:
     pixels = to_pixels(g, image)
     batch, *space, channels = shape_of(pixels)
     if prod(counts) == 1:
-        whole = over(g, view(g, pixels, (batch, prod(space), channels)), 1)
+        whole = reduce(g, reduction, view(g, pixels, (batch, prod(space), channels)), 1, keepdim=True)
         return from_pixels(g, view(g, whole, (batch, *counts, channels)))
     # The last axis first: its windows are consecutive rows.
     for axis, count in reversed(list(enumerate(counts, 1))):
@@ -274,30 +235,30 @@ def _adaptive(
             continue
         if length % count == 0 and axis == len(counts):
             apart = view(g, pixels, (*shape[:axis], count, length // count, channels))
-            pixels = view(g, over(g, apart, axis + 1), (*shape[:axis], count, channels))
+            parts = reduce(g, reduction, apart, axis + 1, keepdim=True)
+            pixels = view(g, parts, (*shape[:axis], count, channels))
             continue
         bounds = [(n * length // count, -(-(n + 1) * length // count)) for n in range(count)]
-        parts = [_over_axis(g, slice_along(g, pixels, axis, *bound), axis, over) for bound in bounds]
+        parts = [_over_axis(g, slice_along(g, pixels, axis, *bound), axis, reduction) for bound in bounds]
         pixels = joined(g, parts, axis)
     return from_pixels(g, pixels)
 
 
-def _over_axis(
-    g: GraphBuilder, pixels: SSAValue, axis: int, over: Callable[[GraphBuilder, SSAValue, int], SSAValue]
-) -> SSAValue:
+def _over_axis(g: GraphBuilder, pixels: SSAValue, axis: int, reduction: type[aten.ReductionOp]) -> SSAValue:
     """Over an axis whose elements are rows of the same columns, the axes behind it being one."""
     shape = shape_of(pixels)
     if axis == len(shape) - 2:
-        return over(g, pixels, axis)
+        return reduce(g, reduction, pixels, axis, keepdim=True)
     wide = view(g, pixels, (*shape[: axis + 1], prod(shape[axis + 1 :])))
-    return view(g, over(g, wide, axis), (*shape[:axis], 1, *shape[axis + 1 :]))
+    found = reduce(g, reduction, wide, axis, keepdim=True)
+    return view(g, found, (*shape[:axis], 1, *shape[axis + 1 :]))
 
 
 def _with_places(handler: Handler) -> Handler:
     """A maximum that gives its places too, which nobody may read."""
 
     def paired(g: GraphBuilder, a: Arguments) -> Any:
-        if any(user.args[1] == 1 and user in g.plan.needed for user in g.node.users):
+        if not reads_first_alone(g):
             return NotImplemented
         return [handler(g, a), None]
 
@@ -315,10 +276,10 @@ SPELLINGS: dict[str, Handler] = {
     "aten.max_pool2d_with_indices.default": _with_places(_pool(2, average=False)),
     "aten.avg_pool1d.default": _pool(1, average=True),
     "aten.avg_pool2d.default": _pool(2, average=True),
-    "aten.adaptive_avg_pool1d.default": _adaptive_average,
-    "aten.adaptive_avg_pool2d.default": _adaptive_average,
-    "aten._adaptive_avg_pool2d.default": _adaptive_average,
-    "aten.adaptive_max_pool1d.default": _adaptive_max,
-    "aten.adaptive_max_pool2d.default": _adaptive_max,
+    "aten.adaptive_avg_pool1d.default": _adaptive_pool(aten.MeanOp),
+    "aten.adaptive_avg_pool2d.default": _adaptive_pool(aten.MeanOp),
+    "aten._adaptive_avg_pool2d.default": _adaptive_pool(aten.MeanOp),
+    "aten.adaptive_max_pool1d.default": _with_places(_adaptive_pool(aten.AmaxOp)),
+    "aten.adaptive_max_pool2d.default": _with_places(_adaptive_pool(aten.AmaxOp)),
 }  # fmt: skip
 """Handlers by overload."""

@@ -71,6 +71,17 @@ def binary(operation: str, x: HostValue, y: HostValue, dtype: str | None = None)
     return HostValue.of(operation, (x, y), "bool" if operation in COMPARISONS else dtype, shape)
 
 
+def compared(predicate: str, value: HostValue, number: float) -> HostValue:
+    """A comparison with a number, of integers as integers if the number is whole."""
+    kind = "int64" if float(number).is_integer() and not value.dtype.startswith("float") else "float32"
+    return binary(predicate, value, full(number, kind))
+
+
+def bits(value: HostValue) -> HostValue:
+    """Zeros and ones as truth values; nothing else is let through."""
+    return HostValue.of("bits", (value,), "bool", value.shape)
+
+
 def where(condition: HostValue, x: HostValue, y: HostValue, dtype: str | None = None) -> HostValue:
     """`x` where the condition is true, `y` elsewhere; all three broadcast."""
     dtype = dtype or promoted((x, y))
