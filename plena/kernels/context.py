@@ -470,7 +470,7 @@ class KernelContext:
             self.data[name] = rows
             self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
-        return HostTensor(Source("data", symbol=name), shape, (), shape)
+        return HostTensor(Source("data", symbol=name), shape)
 
     def host_value(self, value: HostValue) -> HostTensor:
         """What the host computes of inputs as a host tensor; equal values are staged from one computation."""
@@ -480,7 +480,7 @@ class KernelContext:
             self.builder.host_value(symbol, attribute_of(value))
         source, kind = Source("host", symbol=symbol), np.dtype(value.dtype).kind
         precise = kind == "f" and not value.is_zero_one
-        return HostTensor(source, value.shape, (), value.shape, integer=kind in "iu", precise=precise)
+        return HostTensor(source, value.shape, integer=kind in "iu", precise=precise)
 
     def host_value_of(self, source: Source) -> HostValue:
         """The value that a source names."""
@@ -549,8 +549,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
 
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
     """Argument number `index` of the function."""
-    shape = shape_of(value)
-    return HostTensor(Source("input", index), shape, (), shape, integer)
+    return HostTensor(Source("input", index), shape_of(value), integer=integer)
 
 
 __all__ = [

@@ -33,7 +33,7 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
         ctx.data.update(zip(symbols, column, strict=True))
         sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
         shape = shape_of(argument)
-        ctx.set(argument, HostTensor(sources[0], shape, (), shape, stack=sources))
+        ctx.set(argument, HostTensor(sources[0], shape, stack=sources))
     _mix_units(op, ctx)
     outer, times = ctx.iteration, ctx.iterations
     ctx.iterations *= op.iterations

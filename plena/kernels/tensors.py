@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 
 from xdsl.ir import SSAValue
 
@@ -21,7 +20,6 @@ class HostTensor:
     source: Source
     shape: tuple[int, ...]
     view: tuple[Step, ...] = ()
-    source_shape: tuple[int, ...] = ()
     integer: bool = False
     """Whether the elements are integers, and no booleans."""
     precise: bool = False
@@ -147,8 +145,3 @@ class StateRows:
 
 
 TensorLocation = HostTensor | Panel | Scalars | StateRows
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Number of elements."""
-    return prod(shape)
