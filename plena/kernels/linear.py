@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
@@ -183,15 +184,17 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         done = multiply_pairs(value, x, result, stream, ctx) if ctx.schedule.pairing else 0
     if done == stream.n_tiles:
         return
-    rows = rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
-    products = BlockProducts(stream, rows, ctx)
-    chunks, rest = divmod(result.physical_rows(target.vlen), rows)
-    for start, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
-        if times:
-            with builder.loop(times) as chunk, builder.loop(stream.n_tiles - done) as n:
-                first = chunk * (rows * target.vlen) + start * target.vlen
-                out = builder.view(result.buffer, (n + done) * result.block + first)
-                products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
+    rows = result.physical_rows(target.vlen)
+    most = rows_at_a_time(rows, stream.k_tiles, ctx)
+    products = BlockProducts(stream, most, ctx)
+
+    def chunk_of_rows(chunk: Linear, count: int) -> None:
+        first = chunk * (most * target.vlen)
+        with builder.loop(stream.n_tiles - done) as n:
+            out = builder.view(result.buffer, (n + done) * result.block + first)
+            products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
+
+    builder.by_groups(rows, most, chunk_of_rows)
 
 
 def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:

@@ -89,13 +89,12 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
     buffer = builder.buffer("packed", "vector", groups * blocks * slots * tile)
     packed = PackedPanel(buffer, groups, blocks, tile, slots)
     p = packing_tile(ctx, transposed=transposed)
-    full, rest = divmod(row_blocks, slots)
 
-    def pack(first: Linear, count: int) -> None:
+    def pack(group: Linear, count: int) -> None:
         builder.insert(
             PackOp(
-                out=builder.view(buffer, first * packed.group),
-                x=builder.view(panel.buffer, first * (slots * tile)),
+                out=builder.view(buffer, group * packed.group),
+                x=builder.view(panel.buffer, group * (slots * tile)),
                 p=p,
                 row_blocks=count,
                 x_row_block=tile,
@@ -106,11 +105,7 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
         )
 
     with builder.step("pack"):
-        if full:
-            with builder.loop(full) as group:
-                pack(group, slots)
-        if rest:
-            pack(Linear(full), rest)
+        builder.by_groups(row_blocks, slots, pack)
     ctx.packed[(value, transposed)] = packed
     return packed
 
@@ -126,13 +121,12 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
     buffer = builder.buffer("packed_vectors", "vector", groups * blocks * slots * vlen)
     packed = PackedPanel(buffer, groups, blocks, vlen, slots)
     p = packing_tile(ctx, transposed=True)
-    full, rest = divmod(panel.rows, slots)
 
-    def pack(first: Linear, vectors: int) -> None:
+    def pack(group: Linear, vectors: int) -> None:
         builder.insert(
             PackVectorsOp(
-                out=builder.view(buffer, first * packed.group),
-                x=builder.view(panel.buffer, first * (slots * vlen)),
+                out=builder.view(buffer, group * packed.group),
+                x=builder.view(panel.buffer, group * (slots * vlen)),
                 p=p,
                 vectors=vectors,
                 x_vector=vlen,
@@ -143,10 +137,6 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
         )
 
     with builder.step("pack"):
-        if full:
-            with builder.loop(full) as group:
-                pack(group, slots)
-        if rest:
-            pack(Linear(full), rest)
+        builder.by_groups(panel.rows, slots, pack)
     ctx.packed_vectors[value] = packed
     return packed

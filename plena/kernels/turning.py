@@ -50,9 +50,9 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
             )
         return result
     packed = builder.buffer("packed", "vector", target.broadcast_amount * tile)
-    full, rest = divmod(ceil_div(rows, target.mlen), target.broadcast_amount)
 
-    def turn(first: Linear, count: int) -> None:
+    def turn(group: Linear, count: int) -> None:
+        first = group * (together * vlen)
         builder.insert(
             PackOp(
                 out=packed,
@@ -83,9 +83,5 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
         )
 
     with builder.step(name):
-        if full:
-            with builder.loop(full) as group:
-                turn(group * (together * vlen), target.broadcast_amount)
-        if rest:
-            turn(Linear(full * together * vlen), rest)
+        builder.by_groups(ceil_div(rows, target.mlen), target.broadcast_amount, turn)
     return result
