@@ -50,10 +50,8 @@ class KernelContext:
     locations: dict[SSAValue, TensorLocation] = field(default_factory=dict[SSAValue, TensorLocation])
     data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
     """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
-    packed: dict[tuple[SSAValue, bool], PackedPanel] = field(
-        default_factory=dict[tuple[SSAValue, bool], PackedPanel]
-    )
-    """Packed forms by tensor and whether the product is transposed."""
+    packed: dict[SSAValue, PackedPanel] = field(default_factory=dict[SSAValue, PackedPanel])
+    """Forms of tensors that are packed for transposed products of matrices."""
     packed_vectors: dict[SSAValue, PackedPanel] = field(default_factory=dict[SSAValue, PackedPanel])
     """Forms of tensors that are packed for products with vectors."""
     constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
@@ -492,7 +490,7 @@ class KernelContext:
 
     def forget_packed(self, value: SSAValue) -> None:
         """Drops the packed forms of a value of a kernel's own, whose place another may take."""
-        self.packed.pop((value, True), None)
+        self.packed.pop(value, None)
         self.packed_vectors.pop(value, None)
 
     def count_macs(self, macs: int) -> None:

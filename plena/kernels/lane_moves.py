@@ -6,10 +6,8 @@ from dataclasses import replace
 from math import gcd, lcm
 
 import numpy as np
-from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation
 
-from plena.dialects.plena import ParameterOp
 from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp
 from plena.host.view import Array
 from plena.integers import ceil_div
@@ -85,12 +83,8 @@ def times_band(
     most = max(count for _, count in bands)
     held = builder.buffer(f"{name}_tiles", "matrix", (most + target.m_prefetch_tiles - 1) * target.tile)
     shape = ProductShape(source.rows, 1, times * len(tiles), times * steps[0])
-    value = ParameterOp(SymbolRefAttr("temporary"), (source.rows, source.lanes)).result
-    ctx.set(value, source)
-    packed = None
-    if prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan:
-        packed = pack_panel(ctx, value, transposed=True)
-        ctx.packed.pop((value, True))
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan
+    packed = pack_panel(ctx, source) if broadcast else None
     with builder.step("move lanes"), builder.loop(times) as period:
         loaded = 0
         for n, (start, count) in enumerate(bands):

@@ -16,7 +16,7 @@ from plena.host.view import Pad, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
-from plena.kernels.packing import pack_panel
+from plena.kernels.packing import pack_value
 from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
 from plena.kernels.tensors import HostTensor, Panel
@@ -78,7 +78,7 @@ def lower_layers(
         x.rows,
         k_tiles,
         n_tiles,
-        pack_tiles=0 if (value, True) in ctx.packed else k_tiles,
+        pack_tiles=0 if value in ctx.packed else k_tiles,
         pack_vector_tiles=0 if value in ctx.packed_vectors else k_tiles,
         slices=ceil_div(x.lanes, target.hlen),
         held=resident_tiles(ctx) - target.m_prefetch_tiles,
@@ -200,7 +200,7 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
 def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
     """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks."""
     builder = ctx.builder
-    packed = pack_panel(ctx, value, transposed=True)
+    packed = pack_value(ctx, value)
     stream = WeightStream.of(weight, ctx.panel(value), result, ctx)
     products = GroupProducts(stream, packed.block, ctx)
     with builder.loop(stream.n_tiles) as n:

@@ -74,12 +74,16 @@ def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
         ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
 
 
-def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
+def pack_value(ctx: KernelContext, value: SSAValue) -> PackedPanel:
     """The packed form of a tensor in vector SRAM, made on first use."""
-    known = ctx.packed.get((value, transposed))
-    if known is not None:
-        return known
-    panel = ctx.panel(value)
+    known = ctx.packed.get(value)
+    if known is None:
+        known = ctx.packed[value] = pack_panel(ctx, ctx.panel(value))
+    return known
+
+
+def pack_panel(ctx: KernelContext, panel: Panel) -> PackedPanel:
+    """A panel packed for transposed products."""
     define_rows(ctx, panel, panel.physical_rows(ctx.target.vlen))
     define_tail(ctx, panel)
     target, builder = ctx.target, ctx.builder
@@ -88,7 +92,7 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
     groups, blocks = ceil_div(row_blocks, slots), panel.blocks(target.vlen)
     buffer = builder.buffer("packed", "vector", groups * blocks * slots * tile)
     packed = PackedPanel(buffer, groups, blocks, tile, slots)
-    p = packing_tile(ctx, transposed=transposed)
+    p = packing_tile(ctx, transposed=True)
 
     def pack(group: Linear, count: int) -> None:
         builder.insert(
@@ -106,7 +110,6 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
 
     with builder.step("pack"):
         builder.by_groups(row_blocks, slots, pack)
-    ctx.packed[(value, transposed)] = packed
     return packed
 
 
