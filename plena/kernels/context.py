@@ -111,6 +111,11 @@ class KernelContext:
     def target(self) -> Target:
         return self.builder.target
 
+    @property
+    def free_tiles(self) -> int:
+        """Tiles of matrix SRAM beside the constant ones, which stay."""
+        return self.target.matrix_tiles - len(self.constant_tiles) * self.target.m_prefetch_tiles
+
     def host(self, value: SSAValue) -> HostTensor | None:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]

@@ -56,8 +56,7 @@ class WeightStream:
 
 def resident_tiles(ctx: KernelContext) -> int:
     """Tiles of matrix SRAM that a weight buffer may fill: packing tiles and the surplus of a prefetch taken off."""
-    prefetch = ctx.target.m_prefetch_tiles
-    return ctx.target.matrix_tiles - len(ctx.constant_tiles) * prefetch - (prefetch - 1)
+    return ctx.free_tiles - (ctx.target.m_prefetch_tiles - 1)
 
 
 def rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
@@ -139,11 +138,10 @@ class GroupProducts:
     def __init__(self, stream: WeightStream, x_block: int, ctx: KernelContext) -> None:
         target = ctx.target
         self.stream, self.x_block, self.ctx = stream, x_block, ctx
-        spare = target.m_prefetch_tiles - 1
-        reserved = len(ctx.constant_tiles) * target.m_prefetch_tiles
-        self.resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
+        self.resident = stream.k_tiles <= resident_tiles(ctx)
         held = stream.k_tiles if self.resident else 1
-        self.tiles = ctx.builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
+        size = (held + target.m_prefetch_tiles - 1) * target.tile
+        self.tiles = ctx.builder.buffer("weight_tiles", "matrix", size)
 
     def load(self, offset: Linear) -> None:
         """Brings in the tiles of a column block that begin `offset` bytes behind the beginning, if all fit."""

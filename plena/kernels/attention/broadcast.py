@@ -136,9 +136,9 @@ class BroadcastAttention:
         return QueryRows(block, loaded, self.query_tiles // self.filled_tiles * block + loaded)
 
     def _declare_buffers(self) -> None:
-        target, builder, spare = self.target, self.builder, self.target.m_prefetch_tiles - 1
+        builder, spare = self.builder, self.target.m_prefetch_tiles - 1
         keys, values = self.key_tiles * self.head_blocks, self.key_tiles * self.value_blocks * self.width
-        available = target.matrix_tiles - len(self.ctx.constant_tiles) * target.m_prefetch_tiles
+        available = self.ctx.free_tiles
         self.resident = keys + values + 2 * spare <= available
         self.streamed = not self.resident and self.head_blocks + 1 + 2 * spare > available
         if not self.resident:
@@ -511,11 +511,7 @@ def define_rows_behind(op: AttentionOp, result: Panel, ctx: KernelContext) -> No
 
 def broadcast_fits(ctx: KernelContext) -> bool:
     """Whether matrix SRAM holds the packing tiles and one tile at a time."""
-    target = ctx.target
-    return (
-        target.has_broadcast
-        and (len(ctx.constant_tiles) + 3) * target.m_prefetch_tiles <= target.matrix_tiles
-    )
+    return ctx.target.has_broadcast and 3 * ctx.target.m_prefetch_tiles <= ctx.free_tiles
 
 
 def longest_filling(shape: AttentionShape, target: Target) -> int:
