@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp, PanelRows
+from plena.dialects.tile import LoadTilesOp, PanelRows
 from plena.integers import ceil_div
+from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 
@@ -92,7 +93,7 @@ class BlockProducts:
 
         The block's tiles begin `offset` bytes behind the beginning of the stream.
         """
-        target, builder, stream = self.ctx.target, self.ctx.builder, self.stream
+        builder, stream = self.ctx.builder, self.stream
         buffer, first, x_block = x
         for part in range(self.parts):
             done = part * self.held
@@ -100,20 +101,15 @@ class BlockProducts:
             stream.load(self.ctx, self.tiles, offset + done * stream.tile_bytes, k_tiles)
             written = out if part == 0 or self.partial is None else self.partial
             with builder.step("product"):
-                builder.insert(
-                    MatmulOp(
-                        out=written,
-                        x=builder.view(buffer, first + done * x_block),
-                        w=self.tiles,
-                        rows=rows,
-                        k_tiles=k_tiles,
-                        columns=target.mlen,
-                        transposed=stream.transposed,
-                        x_block=x_block,
-                        w_k=target.tile,
-                        w_n=0,
-                        out_block=0,
-                    )
+                matmul_column(
+                    self.ctx,
+                    written,
+                    builder.view(buffer, first + done * x_block),
+                    self.tiles,
+                    rows=rows,
+                    k_tiles=k_tiles,
+                    x_block=x_block,
+                    transposed=stream.transposed,
                 )
                 if written is self.partial:
                     self._accumulate(out, written, rows)
@@ -163,19 +159,13 @@ class GroupProducts:
     ) -> None:
         builder = self.ctx.builder
         with builder.step("product"):
-            builder.insert(
-                BroadcastMatmulOp(
-                    out=out,
-                    x=builder.view(x[0], x[1] + k * self.x_block),
-                    w=self.tiles,
-                    k_tiles=k_tiles,
-                    slices=0,
-                    n_tiles=1,
-                    transposed=self.stream.transposed,
-                    x_block=self.x_block,
-                    w_k=self.ctx.target.tile,
-                    w_n=0,
-                    out_block=0,
-                    partial=partial,
-                )
+            broadcast_column(
+                self.ctx,
+                out,
+                builder.view(x[0], x[1] + k * self.x_block),
+                self.tiles,
+                k_tiles=k_tiles,
+                x_block=self.x_block,
+                transposed=self.stream.transposed,
+                partial=partial,
             )
