@@ -63,15 +63,22 @@ def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
         ctx.builder.insert(ZeroOp(dst=ctx.builder.view(panel.buffer, end), rows=missing - defined))
 
 
+def zero_rows(ctx: KernelContext, panel: Panel, first: int) -> None:
+    """Zeroes the rows of every column block from number `first` on."""
+    missing = panel.physical_rows(ctx.target.vlen) - first
+    with ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
+        behind = ctx.builder.view(panel.buffer, block * panel.block + first * ctx.target.vlen)
+        ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
+
+
 def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
     """Zeroes the rows behind the last one of every column block, where NaN may be, if `reach` is more."""
     missing = panel.physical_rows(ctx.target.vlen) - panel.rows
     if not missing or reach <= panel.rows or panel.buffer in ctx.defined_rows:
         return
     ctx.defined_rows.add(panel.buffer)
-    with ctx.builder.step("zero padding"), ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
-        behind = ctx.builder.view(panel.buffer, block * panel.block + panel.rows * ctx.target.vlen)
-        ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
+    with ctx.builder.step("zero padding"):
+        zero_rows(ctx, panel, panel.rows)
 
 
 def pack_value(ctx: KernelContext, value: SSAValue) -> PackedPanel:

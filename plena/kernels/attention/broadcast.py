@@ -33,7 +33,7 @@ from plena.kernels.key_value import (
     load_key_value_tiles,
     separated_value_tiles,
 )
-from plena.kernels.packing import packing_tile
+from plena.kernels.packing import packing_tile, zero_rows
 from plena.kernels.stored_operands import Tiles
 from plena.kernels.tensors import Panel
 from plena.machine.target import Target
@@ -501,12 +501,9 @@ class BroadcastAttention:
 
 def define_rows_behind(op: AttentionOp, result: Panel, ctx: KernelContext) -> None:
     """Zeroes the rows behind the last query, which no filling may write, for kernels that read whole blocks."""
-    vlen, builder = ctx.target.vlen, ctx.builder
-    missing = result.physical_rows(vlen) - result.rows
-    if missing and not is_only_returned(op.result):
-        with builder.step("reset"), builder.loop(result.blocks(vlen)) as block:
-            start = builder.view(result.buffer, block * result.block + result.rows * vlen)
-            builder.insert(ZeroOp(dst=start, rows=missing))
+    if result.rows < result.physical_rows(ctx.target.vlen) and not is_only_returned(op.result):
+        with ctx.builder.step("reset"):
+            zero_rows(ctx, result, result.rows)
 
 
 def broadcast_fits(ctx: KernelContext) -> bool:
