@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.plena import GroupedRowsOp, LinearOp, MulScalarOp, ProjectionsOp, RotaryOp
 from plena.dialects.tile import PanelRows
 from plena.kernels.context import KernelContext
-from plena.kernels.lanes import emit_elementwise, rows_of
+from plena.kernels.lanes import rows_of
 from plena.kernels.tensors import Panel
 from plena.kernels.vectors import load_vectors
 
@@ -24,9 +24,8 @@ def with_empty_gaps(ctx: KernelContext, value: SSAValue, panel: Panel) -> Panel:
     name = f"used_lanes_{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
     mask = load_vectors(ctx, "used_lanes", [ctx.constant_rows(name, used)], exact=False)
     result = ctx.new_panel("heads", panel.rows, panel.columns, panel.groups, panel.group_pitch)
-    rows = [rows_of(ctx, panel), PanelRows(mask, 0, vlen)]
     size = (panel.rows, panel.blocks(vlen))
-    emit_elementwise(ctx, [rows_of(ctx, result)], rows, size, lambda lanes: lanes.apply("mul", *lanes.inputs))
+    ctx.builder.map("mul", rows_of(ctx, result), rows_of(ctx, panel), PanelRows(mask, 0, vlen), size=size)
     return result
 
 

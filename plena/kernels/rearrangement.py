@@ -17,7 +17,7 @@ from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext
 from plena.kernels.empty_lanes import with_empty_gaps
 from plena.kernels.lane_moves import relaid
-from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.lanes import rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
 from plena.kernels.stored_operands import stored_block
@@ -234,7 +234,7 @@ def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
     vlen, groups, rows = ctx.target.vlen, prod(result[: axes[0]]), prod(result[axes[0] + 1 : -1])
     if axes[0] == last:
         source = parts_operand(ctx, op, op.input, panel)
-        emit_elementwise(ctx, [rows_of(ctx, panel)], [source], (panel.rows, panel.blocks(vlen)), _copy)
+        ctx.builder.map("copy", rows_of(ctx, panel), source, size=(panel.rows, panel.blocks(vlen)))
     else:
         repeated = packed_panel(ctx, op, ctx.panel(op.input))
         times, blocks = result[axes[0]], panel.blocks(vlen)
@@ -247,7 +247,3 @@ def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
                     place = first + time * (rows * vlen)
                     copy_rows(ctx, (repeated, source, 1), (panel, place, 1), rows, blocks)
     ctx.set(op.result, panel)
-
-
-def _copy(lanes: Lanes) -> SSAValue:
-    return lanes.apply("copy", lanes.inputs[0])
