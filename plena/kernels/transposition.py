@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.refusals import name_of, place_of, refusal
+from plena.dialects.refusals import origin_of, refusal
 from plena.dialects.tile import LoadRowsOp, PanelRows
 from plena.integers import ceil_div, round_up
 from plena.kernels.column_products import broadcast_column, matmul_column
@@ -76,11 +76,10 @@ def _require_no_fill(op: Operation, ctx: KernelContext) -> None:
         source = far_fill(operand)
         if source is None:
             continue
-        place = place_of(source)
         raise refusal(
             op,
             f"rows and columns are exchanged of a tensor that may hold numbers above {FAR:g} in size beside small "
-            f"ones, of {name_of(source)}{f' at {place}' if place else ''}: its number format in HBM loses those",
+            f"ones, of {origin_of(source)}: its number format in HBM loses those",
             "Fill, add masks or scale after the transpose, or fill in a number of moderate size, such as -100.",
         )
 
