@@ -102,9 +102,6 @@ class VectorAttention:
         self.packed_queries = builder.buffer("packed_queries", "vector", tiling.head_blocks * self.block)
         self.scores = builder.buffer("scores", "vector", tiling.key_tiles * self.block)
         self.packed_scores = builder.buffer("packed_scores", "vector", tiling.key_tiles * self.block + behind)
-        self.slot = self.vlen if self.turned else self.tile
-        size = tiling.value_blocks * self.slots * self.slot
-        self.output = builder.buffer("slot_output", "vector", size)
         self.products = ValueProducts(
             self.ctx,
             tiling,
@@ -115,6 +112,8 @@ class VectorAttention:
             resident=self.resident,
             turned=self.turned,
         )
+        size = tiling.value_blocks * self.slots * self.products.slot
+        self.output = builder.buffer("slot_output", "vector", size)
 
     def run(self) -> None:
         """Loops: heads of keys, samples, query heads BROADCAST at a time."""
@@ -250,7 +249,7 @@ class VectorAttention:
             self.builder.map(
                 "copy",
                 PanelRows(out, head, result.block),
-                PanelRows(self.output, self.slot, self.slots * self.slot),
+                PanelRows(self.output, self.products.slot, self.slots * self.products.slot),
                 size=(vectors.heads, blocks),
             )
 
