@@ -11,7 +11,7 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
-from plena.dialects.refusals import refusal
+from plena.dialects.refusals import OperatorError, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext
@@ -125,17 +125,21 @@ def _split_at_rows(
             if stride < width < stride * factors[axis]:
                 inner = width // stride
                 if width % stride or factors[axis] % inner:
-                    raise refusal(
-                        op,
-                        "a part of a row begins in the middle of another",
-                        "Use sizes of the last axis that divide one another.",
-                    )
+                    raise _overlapping(op)
                 factors = (*factors[:axis], factors[axis] // inner, inner, *factors[axis + 1 :])
                 order = tuple(n for i in order for n in ((i, i + 1) if i == axis else (i + (i > axis),)))
                 break
         else:
             axis += 1
     return factors, order
+
+
+def _overlapping(op: Operation) -> OperatorError:
+    return refusal(
+        op,
+        "a part of a row begins in the middle of another",
+        "Use sizes of the last axis that divide one another.",
+    )
 
 
 @dataclass(frozen=True)
@@ -176,11 +180,7 @@ class _Rearrangement:
             after = prod(permuted[order.index(axis) + 1 :])
             rows = [(d // width, d % width) for d, width in ((before, source.columns), (after, columns))]
             if any(row and column for row, column in rows):
-                raise refusal(
-                    op,
-                    "a part of a row begins in the middle of another",
-                    "Use sizes of the last axis that divide one another.",
-                )
+                raise _overlapping(op)
             outer.append(_Factor(size, *rows[0], *rows[1]))
         return _Rearrangement(op, ctx, source, columns, factors[-1], tuple(outer))
 
