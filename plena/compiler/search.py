@@ -16,6 +16,7 @@ from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.driver import run_pipeline
 from plena.errors import CompileError
+from plena.integers import ceil_div
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice
@@ -241,7 +242,7 @@ def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileErr
     parts, parted = 1, list[Candidate]()
     while tunable and not any(c.program.runs(target) for c in tunable):
         shortest = min(tunable, key=lambda c: c.program.longest_iteration)
-        excess = -(-shortest.program.longest_iteration // target.max_loop_instructions)
+        excess = ceil_div(shortest.program.longest_iteration, target.max_loop_instructions)
         if shortest.schedule.parts < parts or parts >= max(heads):
             break
         parts = max(parts + 1, shortest.schedule.parts * excess)

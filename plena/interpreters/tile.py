@@ -37,6 +37,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.placement_attributes import placement_of
 from plena.host.view import Array
+from plena.integers import ceil_div
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
@@ -87,7 +88,7 @@ class TileFunctions(InterpreterFunctions):
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
             unit = max(1, number_format.element_bits // 8)
-        data: Array = np.zeros(-(-op.size.data // unit), np.int64 if op.space == "int" else np.float32)
+        data: Array = np.zeros(ceil_div(op.size.data, unit), np.int64 if op.space == "int" else np.float32)
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
@@ -175,7 +176,7 @@ class TileFunctions(InterpreterFunctions):
         mlen = self.target.mlen
         inside = w.offset % self.target.tile
         first = inside // mlen
-        for block in range(-(-op.columns // mlen)):
+        for block in range(ceil_div(op.columns, mlen)):
             width = min(mlen, op.columns - block * mlen)
             total = np.zeros((op.rows, width), np.float32)
             for k in range(op.k_tiles):

@@ -31,7 +31,7 @@ from plena.host.placement_attributes import placement_attribute
 from plena.host.values.attributes import attribute_of
 from plena.host.values.graph import HostValue
 from plena.host.view import Array, Pad, Reshape
-from plena.integers import round_up
+from plena.integers import ceil_div, round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, Unit, describe_choice
 from plena.kernels.schedule import Schedule
@@ -326,7 +326,7 @@ class KernelContext:
         pitch = pitch or group_columns
         physical = self.physical_rows(max(rows, reach))
         block = physical * vlen
-        blocks = -(-groups * pitch // vlen)
+        blocks = ceil_div(groups * pitch, vlen)
         buffer = self.builder.buffer(name, "vector", copies * blocks * block + self._slack() * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)
 

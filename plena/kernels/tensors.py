@@ -8,6 +8,7 @@ from xdsl.ir import SSAValue
 
 from plena.host.layout import Source
 from plena.host.view import Step
+from plena.integers import ceil_div
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Panel:
 
     def blocks(self, vlen: int) -> int:
         """Column blocks."""
-        return -(-self.lanes // vlen)
+        return ceil_div(self.lanes, vlen)
 
     def physical_rows(self, vlen: int) -> int:
         """Rows of a column block, padding included."""
