@@ -29,6 +29,7 @@ from plena.program.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from plena.frontend import ImportedProgram
+    from plena.frontend.program import TensorSpec
 
 
 def emitted(
@@ -49,8 +50,8 @@ def emitted(
     signature = CallSignature.of(args, kwargs or {}, module)
     program = ProgramData.from_module(
         chosen.program.registers,
-        inputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.inputs),
-        outputs=tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.outputs),
+        inputs=_ports(imported.inputs),
+        outputs=_ports(imported.outputs),
         fixed_results=imported.fixed_results,
         placements=tuple(placements_of(chosen.tiles)),
         constants=constant_words(chosen.tiles),
@@ -66,12 +67,16 @@ def emitted(
         thresholds=thresholds_for(imported.module),
     )
     if imported.states:
-        states = tuple(Port(s.name, s.shape, str(s.dtype).removeprefix("torch.")) for s in imported.states)
         placed = tuple(program.placements_of("state"))
-        kept = KeptState(states, placed, imported.initial_states, program.target)
+        kept = KeptState(_ports(imported.states), placed, imported.initial_states, program.target)
         program = replace(program, kept=kept)
     program = replace(program, decisions=(*program.decisions, *_warnings(program)))
     return replace(program, machine_reference=machine_reference(program, chosen.tiles))
+
+
+def _ports(tensors: Sequence[TensorSpec]) -> tuple[Port, ...]:
+    """Inputs, outputs or states as a program has them."""
+    return tuple(Port(t.name, t.shape, str(t.dtype).removeprefix("torch.")) for t in tensors)
 
 
 def _warnings(program: ProgramData) -> tuple[str, ...]:

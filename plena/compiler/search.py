@@ -14,8 +14,10 @@ from plena.compiler.lowered import choices_of
 from plena.dialects.loop.nests import longest_iteration
 from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
+from plena.integers import ceil_div
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice
@@ -47,14 +49,15 @@ class Candidate:
     program: Counted
     passes: tuple[Pass, ...] = ()
     decisions: tuple[str, ...] = ()
-    tunable: bool = False
-    pairable: bool = False
-    grouped: bool = False
-    sections: int = 1
     lowering: _Lowering | None = field(default=None, repr=False)
     points: tuple[Point, ...] = field(default=(), repr=False)
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
+
+    @property
+    def choices(self) -> ChoicesAttr:
+        """What the conversion to tiles could have chosen otherwise."""
+        return choices_of(self.tiles)
 
     @property
     def static(self) -> int:
@@ -213,7 +216,7 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
     """Under a budget: attention with as many pieces of code for query blocks that see other keys as pay and fit."""
     target = Target.from_module(kernels)
     running = [c for c in found if c.program.runs(target)]
-    if max_instructions is None or not any(c.sections > 1 for c in running):
+    if max_instructions is None or not any(c.choices.sections.data > 1 for c in running):
         return []
     goal = Goal(running[0].schedule.objective, max_instructions)
     fitting = [c for c in running if goal.fits(c.static)]
@@ -221,7 +224,7 @@ def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int 
     options = dict.fromkeys((running[0].schedule, best.schedule))
     added: list[Candidate] = []
     number = best.schedule.sections
-    most = max(c.sections for c in running)
+    most = max(c.choices.sections.data for c in running)
     while number < most if fitting else number > 1:
         number = number * 2 if fitting else number // 2
         tried = [c for o in options for c in lower(kernels, replace(o, sections=number), max_instructions)]
@@ -241,7 +244,7 @@ def _parted(kernels: ModuleOp, found: list[Candidate], problems: list[CompileErr
     parts, parted = 1, list[Candidate]()
     while tunable and not any(c.program.runs(target) for c in tunable):
         shortest = min(tunable, key=lambda c: c.program.longest_iteration)
-        excess = -(-shortest.program.longest_iteration // target.max_loop_instructions)
+        excess = ceil_div(shortest.program.longest_iteration, target.max_loop_instructions)
         if shortest.schedule.parts < parts or parts >= max(heads):
             break
         parts = max(parts + 1, shortest.schedule.parts * excess)
@@ -267,7 +270,7 @@ def schedules(kernels: ModuleOp, schedule: Schedule) -> Iterator[Schedule]:
 
 def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
     """The best schedule so far with column blocks in pairs, where its fewer address updates count."""
-    choosable = [c for c in found if c.pairable]
+    choosable = [c for c in found if c.choices.is_free("pairing")]
     if (
         not choosable
         or choosable[0].schedule.objective != "cycles"
@@ -289,7 +292,7 @@ def _without_row_groups(
 
     It pays only with its loops expanded, and takes more text.
     """
-    grouped = [c for c in found if c.grouped]
+    grouped = [c for c in found if c.choices.is_free("row_groups")]
     if not grouped or max_instructions is None or max_instructions >= 2 * min(c.static for c in grouped):
         return []
     try:
@@ -308,7 +311,7 @@ def _updates_count(timing: str, target: Target) -> bool:
 def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
     """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
     runs = any(c.program.runs(target) for c in candidates)
-    return not runs or (candidates[-1].tunable and option.objective == "cycles")
+    return not runs or (candidates[-1].choices.is_free("order") and option.objective == "cycles")
 
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
@@ -358,17 +361,12 @@ class _Lowering:
         """A candidate with these changes of the loops of the affine module."""
         changes = tuple(str(change) for change in changes_of(choices))
         passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
-        chosen = choices_of(self.tiles)
         return Candidate(
             self.schedule,
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*chosen.lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
-            tunable=chosen.is_free("order"),
-            pairable=chosen.is_free("pairing"),
-            grouped=chosen.is_free("row_groups"),
-            sections=chosen.sections.data,
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
             lowering=self,
         )
 

@@ -122,3 +122,9 @@ def place_of(op: Operation) -> str | None:
     if isinstance(module, StringAttr):
         parts.append(f"({module.data})" if parts else module.data)
     return " ".join(parts) or None
+
+
+def origin_of(op: Operation) -> str:
+    """The name of an op, and its place where that is known, as refusals say where numbers come from."""
+    place = place_of(op)
+    return name_of(op) + (f" at {place}" if place else "")

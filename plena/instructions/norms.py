@@ -10,36 +10,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import NormalizeLaneGroupsOp, NormalizeRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
-
-
-def reduce_sum(
-    builder: InstructionBuilder, total: SSAValue, row: Linear, start: Linear | None = None
-) -> None:
-    """total = the sum of the lanes of a row, plus the word at `start`."""
-    if start is None:
-        builder.emit("S_ADD_FP", dst=total, a=builder.f0, b=builder.f0)
-    else:
-        builder.emit("S_LD_FP", dst=total, base=start)
-    builder.emit("V_RED_SUM", acc=total, a=row)
-
-
-def add_blocks(
-    builder: InstructionBuilder, x: Linear, blocks: int, block: int, total: Linear, mask: Linear | None
-) -> Linear:
-    """The row that is the sum of the column blocks of a row; the last one is multiplied by the mask first."""
-    if mask is not None:
-        builder.emit("V_MUL_VV", dst=total, a=x + (blocks - 1) * block, b=mask)
-        if blocks > 1:
-            with builder.loop(blocks - 1) as b:
-                builder.emit("V_ADD_VV", dst=total, a=total, b=x + b * block)
-        return total
-    if blocks == 1:
-        return x
-    builder.emit("V_ADD_VV", dst=total, a=x, b=x + block)
-    if blocks > 2:
-        with builder.loop(blocks - 2) as b:
-            builder.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
-    return total
+from plena.instructions.row_sums import add_blocks, reduce_sum
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from plena.dialects.loop import Linear
 from plena.dialects.tile.ops import (
     BroadcastMatmulOp,
@@ -94,25 +97,14 @@ def lower_pack(op: PackOp, ctx: Lowering) -> None:
 
 @lowers(BroadcastMatmulOp)
 def lower_broadcast_matmul(op: BroadcastMatmulOp, ctx: Lowering) -> None:
-    """Slices of every reduction tile accumulate before one write-out."""
+    """The slices of a tile are at addresses of their own on both sides."""
     target, builder = ctx.target, ctx.builder
-    out, x, w = (ctx.at(v) for v in op.operands)
-    whole, slices = op.k_tiles, op.slices
+    product = "M_BTMM" if op.transposed else "M_BMM"
 
-    def tile(mat: Linear, vec: Linear, count: int) -> None:
-        with builder.loop(count) as c:
-            product = "M_BTMM" if op.transposed else "M_BMM"
-            builder.emit(product, mat=mat + c * target.hlen, vec=vec + c * target.tile)
+    def multiply(mat: Linear, vec: Linear, c: Linear) -> None:
+        builder.emit(product, mat=mat + c * target.hlen, vec=vec + c * target.tile)
 
-    with builder.loop(op.n_tiles) as n:
-        mat = w + n * op.w_n
-        if whole:
-            with builder.loop(whole) as k:
-                tile(mat + k * op.w_k, x + k * op.x_block, target.broadcast_amount)
-        if slices:
-            tile(mat + whole * op.w_k, x + whole * op.x_block, slices)
-        if not op.partial:
-            builder.emit("M_BMM_WO", dst=out + n * op.out_block)
+    _by_slices(op, ctx, multiply, "M_BMM_WO")
 
 
 @lowers(PackVectorsOp)
@@ -131,19 +123,36 @@ def lower_pack_vectors(op: PackVectorsOp, ctx: Lowering) -> None:
 def lower_vector_matmul(op: VectorMatmulOp, ctx: Lowering) -> None:
     """The slices of a tile share its address: their offsets are an operand of their own, the same everywhere."""
     target, builder = ctx.target, ctx.builder
-    out, x, w = (ctx.at(v) for v in op.operands)
-    whole, slices = op.k_tiles, op.slices
 
-    def tile(mat: Linear, vec: Linear, count: int) -> None:
-        with builder.loop(count) as c:
-            builder.emit("M_BTMV", off=c * target.hlen, mat=mat, vec=vec + c * target.vlen)
+    def multiply(mat: Linear, vec: Linear, c: Linear) -> None:
+        builder.emit("M_BTMV", off=c * target.hlen, mat=mat, vec=vec + c * target.vlen)
+
+    _by_slices(op, ctx, multiply, "M_BMV_WO")
+
+
+def _by_slices(
+    op: BroadcastMatmulOp | VectorMatmulOp,
+    ctx: Lowering,
+    multiply: Callable[[Linear, Linear, Linear], None],
+    write_out: Literal["M_BMM_WO", "M_BMV_WO"],
+) -> None:
+    """Slices of every reduction tile accumulate before one write-out.
+
+    `multiply(mat, vec, c)` emits the product of slice c of the tile at `mat` and the packed operand at `vec`.
+    """
+    builder, whole = ctx.builder, op.k_tiles
+    out, x, w = (ctx.at(v) for v in op.operands)
+
+    def tile(mat: Linear, vec: Linear, slices: int) -> None:
+        with builder.loop(slices) as c:
+            multiply(mat, vec, c)
 
     with builder.loop(op.n_tiles) as n:
         mat = w + n * op.w_n
         if whole:
             with builder.loop(whole) as k:
-                tile(mat + k * op.w_k, x + k * op.x_block, target.broadcast_amount)
-        if slices:
-            tile(mat + whole * op.w_k, x + whole * op.x_block, slices)
+                tile(mat + k * op.w_k, x + k * op.x_block, ctx.target.broadcast_amount)
+        if op.slices:
+            tile(mat + whole * op.w_k, x + whole * op.x_block, op.slices)
         if not op.partial:
-            builder.emit("M_BMV_WO", dst=out + n * op.out_block)
+            builder.emit(write_out, dst=out + n * op.out_block)

@@ -6,7 +6,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import MaxRowsOp, ReduceRowsOp, SoftmaxLaneGroupsOp, SumRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
-from plena.instructions.norms import add_blocks, reduce_sum
+from plena.instructions.row_sums import add_blocks, add_rows, reduce_sum
 
 
 @lowers(ReduceRowsOp)
@@ -32,15 +32,12 @@ def lower_reduce_rows(op: ReduceRowsOp, ctx: Lowering) -> None:
         builder.emit("S_ST_FP", src=total, base=scalars + r * op.scalars_row)
 
 
-def _add_rows(builder: InstructionBuilder, x: Linear, rows: int, row: int, out: Linear) -> None:
-    """out = the sum of `rows` rows, `row` elements apart, in order."""
+def _sum_rows(builder: InstructionBuilder, x: Linear, rows: int, row: int, out: Linear) -> None:
+    """out = the sum of one or more rows, `row` elements apart, in order."""
     if rows == 1:
         builder.emit("V_SUB_VF", dst=out, a=x, b=builder.f0)
-        return
-    builder.emit("V_ADD_VV", dst=out, a=x, b=x + row)
-    if rows > 2:
-        with builder.loop(rows - 2) as r:
-            builder.emit("V_ADD_VV", dst=out, a=out, b=x + (r + 2) * row)
+    else:
+        add_rows(builder, x, rows, row, out)
 
 
 @lowers(SumRowsOp)
@@ -53,13 +50,13 @@ def lower_sum_rows(op: SumRowsOp, ctx: Lowering) -> None:
     with builder.loop(op.blocks) as b:
         source, total = x + b * op.x_block, out + b * op.out_block
         if chunks + bool(rest) == 1:
-            _add_rows(builder, source, op.rows, vlen, total)
+            _sum_rows(builder, source, op.rows, vlen, total)
         else:
             with builder.loop(chunks) as c:
-                _add_rows(builder, source + c * (chunk * vlen), chunk, vlen, scratch + c * vlen)
+                _sum_rows(builder, source + c * (chunk * vlen), chunk, vlen, scratch + c * vlen)
             if rest:
-                _add_rows(builder, source + chunks * chunk * vlen, rest, vlen, scratch + chunks * vlen)
-            _add_rows(builder, scratch, chunks + bool(rest), vlen, total)
+                _sum_rows(builder, source + chunks * chunk * vlen, rest, vlen, scratch + chunks * vlen)
+            _sum_rows(builder, scratch, chunks + bool(rest), vlen, total)
 
 
 @lowers(MaxRowsOp)

@@ -7,6 +7,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.tile import OnlineSoftmaxOp, ResetStateOp, ScaleRowsOp, SoftmaxRowsOp, SplatOp, ZeroOp
 from plena.instructions.context import Lowering, lowers
+from plena.instructions.row_sums import add_blocks, add_rows
 
 
 @lowers(SplatOp)
@@ -25,63 +26,32 @@ def lower_zero(op: ZeroOp, ctx: Lowering) -> None:
         builder.emit("V_SHFT_V", dst=dst + row * vlen, a=dst + row * vlen, amount=vlen)
 
 
-def _exponentials(ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue) -> None:
-    """x = exp(x - maximum) for every block of a row."""
+def _exponentials(
+    ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, total: SSAValue | None = None
+) -> None:
+    """x = exp(x - maximum) for every block of a row; total += their sum, block by block."""
     builder = ctx.builder
     with builder.loop(blocks) as b:
         at = x + b * block
         builder.emit("V_SUB_VF", dst=at, a=at, b=maximum)
         builder.emit("V_EXP_V", dst=at, a=at)
+        if total is not None:
+            builder.emit("V_RED_SUM", acc=total, a=at)
 
 
-def _add_blocks(ctx: Lowering, total: Linear, x: Linear, blocks: int, block: int) -> None:
-    """The row `total` = the sum of two or more blocks of a row."""
-    builder = ctx.builder
-    builder.emit("V_ADD_VV", dst=total, a=x, b=x + block)
-    if blocks > 2:
-        with builder.loop(blocks - 2) as b:
-            builder.emit("V_ADD_VV", dst=total, a=total, b=x + (b + 2) * block)
-
-
-def _row_sum(ctx: Lowering, x: Linear, blocks: int, block: int, scratch: Linear, total: SSAValue) -> None:
-    """total += the sum over all blocks of a row, added lane by lane before the one reduction."""
-    builder = ctx.builder
-    if blocks == 1:
-        builder.emit("V_RED_SUM", acc=total, a=x)
-        return
-    _add_blocks(ctx, scratch, x, blocks, block)
-    builder.emit("V_RED_SUM", acc=total, a=scratch)
-
-
-def _chunked_row_sum(
-    ctx: Lowering, x: Linear, blocks: int, block: int, chunk: int, scratch: Linear, total: SSAValue
-) -> None:
-    """As _row_sum, `chunk` blocks at a time: the sums of chunks are added in the second row of `scratch`."""
+def _chunked_sum(ctx: Lowering, x: Linear, blocks: int, block: int, chunk: int, scratch: Linear) -> Linear:
+    """The row that is the sum of all blocks of a row, `chunk` at a time: the second row of `scratch`."""
     builder, lanes = ctx.builder, scratch + ctx.target.vlen
     whole, rest = divmod(blocks, chunk)
-    _add_blocks(ctx, lanes, x, chunk, block)
+    add_rows(builder, x, chunk, block, lanes)
     if whole > 1:
         with builder.loop(whole - 1) as c:
-            _add_blocks(ctx, scratch, x + (c + 1) * (chunk * block), chunk, block)
+            add_rows(builder, x + (c + 1) * (chunk * block), chunk, block, scratch)
             builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch)
     if rest:
-        last = x + whole * chunk * block
-        if rest > 1:
-            _add_blocks(ctx, scratch, last, rest, block)
-        builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch if rest > 1 else last)
-    builder.emit("V_RED_SUM", acc=total, a=lanes)
-
-
-def _exponentials_and_sum(
-    ctx: Lowering, x: Linear, blocks: int, block: int, maximum: SSAValue, total: SSAValue
-) -> None:
-    """x = exp(x - maximum) for every block of a row, total += their sum, block by block."""
-    builder = ctx.builder
-    with builder.loop(blocks) as b:
-        at = x + b * block
-        builder.emit("V_SUB_VF", dst=at, a=at, b=maximum)
-        builder.emit("V_EXP_V", dst=at, a=at)
-        builder.emit("V_RED_SUM", acc=total, a=at)
+        last = add_blocks(builder, x + whole * chunk * block, rest, block, scratch)
+        builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=last)
+    return lanes
 
 
 def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, floor: Linear) -> None:
@@ -115,14 +85,15 @@ def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
         else:
             builder.emit("S_ADD_FP", dst=total, a=builder.f0, b=builder.f0)
         if op.scratch is None:
-            _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
+            _exponentials(ctx, start, blocks, block, maximum, total)
         else:
             _exponentials(ctx, start, blocks, block, maximum)
-            scratch, chunk = ctx.at(op.scratch), op.chunk
-            if chunk:
-                _chunked_row_sum(ctx, start, blocks, block, chunk, scratch, total)
+            scratch = ctx.at(op.scratch)
+            if op.chunk:
+                lanes = _chunked_sum(ctx, start, blocks, block, op.chunk, scratch)
             else:
-                _row_sum(ctx, start, blocks, block, scratch, total)
+                lanes = add_blocks(builder, start, blocks, block, scratch)
+            builder.emit("V_RED_SUM", acc=total, a=lanes)
         builder.emit("S_RECI_FP", dst=total, a=total)
         with builder.loop(blocks) as b:
             builder.emit("V_MUL_VF", dst=start + b * block, a=start + b * block, b=total)
@@ -164,7 +135,7 @@ def lower_online_softmax(op: OnlineSoftmaxOp, ctx: Lowering) -> None:
         builder.emit("S_ST_FP", src=correction, base=corrections + row)
         builder.emit("S_LD_FP", dst=total, base=totals + row)
         builder.emit("S_MUL_FP", dst=total, a=total, b=correction)
-        _exponentials_and_sum(ctx, start, blocks, block, maximum, total)
+        _exponentials(ctx, start, blocks, block, maximum, total)
         builder.emit("S_ST_FP", src=total, base=totals + row)
 
 

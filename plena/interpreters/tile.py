@@ -7,7 +7,7 @@ or instructions, so that it can find the errors of every pass below the tile lev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
@@ -30,7 +30,6 @@ from plena.dialects.tile import (
     SoftmaxRowsOp,
     SplatOp,
     StoreRowsOp,
-    TileOp,
     ViewOp,
     ZeroOp,
 )
@@ -38,10 +37,11 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.placement_attributes import placement_of
 from plena.host.view import Array
+from plena.integers import ceil_div
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_rows import RowFunctions
-from plena.interpreters.tile_values import Floats, Region, exponential
+from plena.interpreters.tile_values import Floats, Region, add_in_order, exponential, panels_of
 from plena.machine.number_formats import NumberFormat, bf16_round
 from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
@@ -88,7 +88,7 @@ class TileFunctions(InterpreterFunctions):
         if op.space == "hbm":
             number_format = placements[0].number_format(self.target) if placements else self._activations(0)
             unit = max(1, number_format.element_bits // 8)
-        data: Array = np.zeros(-(-op.size.data // unit), np.int64 if op.space == "int" else np.float32)
+        data: Array = np.zeros(ceil_div(op.size.data, unit), np.int64 if op.space == "int" else np.float32)
         for placement in placements:
             if placement.source.kind == "output":
                 self.outputs.append((placement, Region(data, 0, unit)))
@@ -140,9 +140,6 @@ class TileFunctions(InterpreterFunctions):
     def _activations(self, kv: int) -> NumberFormat:
         return self.target.precision[ACTIVATIONS[kv != 0]]
 
-    def _panels(self, op: TileOp, args: PythonValues) -> Mapping[str, Region]:
-        return dict(zip((name for name, _ in op.buffers()), args, strict=True))
-
     @impl(LoadRowsOp)
     def run_load_rows(self, interpreter: Interpreter, op: LoadRowsOp, args: PythonValues) -> PythonValues:
         dst, src = args
@@ -179,7 +176,7 @@ class TileFunctions(InterpreterFunctions):
         mlen = self.target.mlen
         inside = w.offset % self.target.tile
         first = inside // mlen
-        for block in range(-(-op.columns // mlen)):
+        for block in range(ceil_div(op.columns, mlen)):
             width = min(mlen, op.columns - block * mlen)
             total = np.zeros((op.rows, width), np.float32)
             for k in range(op.k_tiles):
@@ -255,7 +252,7 @@ class TileFunctions(InterpreterFunctions):
     def run_softmax_rows(
         self, interpreter: Interpreter, op: SoftmaxRowsOp, args: PythonValues
     ) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         blocks = self._blocks(panels["x"], op)
         start = panels["floor"].rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
@@ -274,8 +271,8 @@ class TileFunctions(InterpreterFunctions):
                 total = bf16_round(total + block.sum(axis=1))
         if op.scratch is not None:
             chunk = op.chunk or len(blocks)
-            parts = [_lane_sums(blocks[i : i + chunk]) for i in range(0, len(blocks), chunk)]
-            total = bf16_round(total + _lane_sums(parts).sum(axis=1))
+            parts = [add_in_order(blocks[i : i + chunk]) for i in range(0, len(blocks), chunk)]
+            total = bf16_round(total + add_in_order(parts).sum(axis=1))
         factor = bf16_round(np.float32(1) / total)
         for block in blocks:
             block[:] = bf16_round(block * factor[:, None])
@@ -283,7 +280,7 @@ class TileFunctions(InterpreterFunctions):
 
     @impl(ResetStateOp)
     def run_reset_state(self, interpreter: Interpreter, op: ResetStateOp, args: PythonValues) -> PythonValues:
-        panels, rows = self._panels(op, args), op.rows
+        panels, rows = panels_of(op, args), op.rows
         panels["maximum"].rows(1, 1, rows)[:] = panels["floor"].rows(1, 1, 1)
         total = panels["total"].rows(1, 1, rows)
         total[:] = 1.0 if op.sink else 0.0
@@ -295,7 +292,7 @@ class TileFunctions(InterpreterFunctions):
     def run_online_softmax(
         self, interpreter: Interpreter, op: OnlineSoftmaxOp, args: PythonValues
     ) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         rows = op.rows
         maxima, totals, corrections = (
             panels[name].rows(1, 1, rows)[0] for name in ("maximum", "total", "correction")
@@ -325,11 +322,3 @@ class TileFunctions(InterpreterFunctions):
         """The column blocks of a panel, as views."""
         vlen = self.target.vlen
         return [x.rows(op.rows, vlen, vlen, b * op.block) for b in range(op.blocks)]
-
-
-def _lane_sums(blocks: Sequence[Floats]) -> Floats:
-    """Blocks added one after another."""
-    total = blocks[0]
-    for block in blocks[1:]:
-        total = bf16_round(total + block)
-    return total

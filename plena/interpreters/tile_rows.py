@@ -27,10 +27,9 @@ from plena.dialects.tile import (
     SpreadScalarsOp,
     SqrtRowsOp,
     SumRowsOp,
-    TileOp,
 )
 from plena.interpreters.row_maximum import row_maximum
-from plena.interpreters.tile_values import Floats, Region, elementwise, exponential
+from plena.interpreters.tile_values import Floats, Region, add_in_order, elementwise, exponential, panels_of
 from plena.machine.number_formats import bf16_round
 from plena.machine.target import Target
 
@@ -41,9 +40,6 @@ class RowFunctions(InterpreterFunctions):
 
     def __init__(self, target: Target) -> None:
         self.target = target
-
-    def _panels(self, op: TileOp, args: PythonValues) -> dict[str, Region]:
-        return dict(zip((name for name, _ in op.buffers()), args, strict=True))
 
     def _rows(self, region: Region, rows: int, start: int) -> Floats:
         """Rows that follow each other from an offset on, as a view."""
@@ -82,7 +78,7 @@ class RowFunctions(InterpreterFunctions):
     def run_normalize_rows(
         self, interpreter: Interpreter, op: NormalizeRowsOp, args: PythonValues
     ) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         blocks = [block.copy() for block in self._blocks(panels["x"], (op.rows, op.blocks), op.x_block)]
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "layer":
@@ -102,7 +98,7 @@ class RowFunctions(InterpreterFunctions):
     def run_normalize_lane_groups(
         self, interpreter: Interpreter, op: NormalizeLaneGroupsOp, args: PythonValues
     ) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         masks = [self._row(panels["masks"], g) for g in range(op.groups)]
         outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
         for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
@@ -120,7 +116,7 @@ class RowFunctions(InterpreterFunctions):
     def run_softmax_lane_groups(
         self, interpreter: Interpreter, op: SoftmaxLaneGroupsOp, args: PythonValues
     ) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         floor = _number(panels["floor"])
         for x in self._blocks(panels["x"], (op.rows, op.blocks), op.block):
             result = np.zeros_like(x)
@@ -136,7 +132,7 @@ class RowFunctions(InterpreterFunctions):
 
     @impl(ReduceRowsOp)
     def run_reduce_rows(self, interpreter: Interpreter, op: ReduceRowsOp, args: PythonValues) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         blocks = self._blocks(panels["x"], (op.rows, op.blocks), op.block)
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "sum":
@@ -151,18 +147,18 @@ class RowFunctions(InterpreterFunctions):
 
     @impl(SumRowsOp)
     def run_sum_rows(self, interpreter: Interpreter, op: SumRowsOp, args: PythonValues) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         chunk = op.chunk
         for block in range(op.blocks):
             rows = self._rows(panels["x"], op.rows, block * op.x_block)
-            sums = [_add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
+            sums = [add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
             out = panels["out"].at(block * op.out_block)
-            self._row(out)[:] = _add_in_order(sums)
+            self._row(out)[:] = add_in_order(sums)
         return ()
 
     @impl(MaxRowsOp)
     def run_max_rows(self, interpreter: Interpreter, op: MaxRowsOp, args: PythonValues) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         scale, one = (_number(panels[name]) for name in ("scale", "one"))
         for block in range(op.blocks):
             rows = self._rows(panels["x"], op.rows, block * op.x_block)
@@ -176,7 +172,7 @@ class RowFunctions(InterpreterFunctions):
 
     @impl(SqrtRowsOp)
     def run_sqrt_rows(self, interpreter: Interpreter, op: SqrtRowsOp, args: PythonValues) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         half, one = (_number(panels[name]) for name in ("half", "one"))
         outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
         for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
@@ -189,7 +185,7 @@ class RowFunctions(InterpreterFunctions):
 
     @impl(ShiftOp)
     def run_shift(self, interpreter: Interpreter, op: ShiftOp, args: PythonValues) -> PythonValues:
-        panels, lanes = self._panels(op, args), op.lanes
+        panels, lanes = panels_of(op, args), op.lanes
         outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
         for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
             moved = np.zeros_like(x)
@@ -199,7 +195,7 @@ class RowFunctions(InterpreterFunctions):
 
     @impl(MapScalarsOp)
     def run_map_scalars(self, interpreter: Interpreter, op: MapScalarsOp, args: PythonValues) -> PythonValues:
-        panels = self._panels(op, args)
+        panels = panels_of(op, args)
         steps = {"out": op.out_step, "a": op.a_step, "b": op.b_step}
         at = {name: region.rows(op.count, steps[name], 1)[:, 0] for name, region in panels.items()}
         at["out"][:] = _scalar(op.kind, at["a"].copy(), at.get("b"))
@@ -209,7 +205,7 @@ class RowFunctions(InterpreterFunctions):
     def run_spread_scalars(
         self, interpreter: Interpreter, op: SpreadScalarsOp, args: PythonValues
     ) -> PythonValues:
-        panels, vlen = self._panels(op, args), self.target.vlen
+        panels, vlen = panels_of(op, args), self.target.vlen
         out = panels["out"].rows(op.rows, vlen, vlen)
         scalars = panels["scalars"].rows(op.rows, op.scalars_row, max(1, op.groups))
         if "masks" not in panels:
@@ -243,18 +239,11 @@ class RowFunctions(InterpreterFunctions):
         return ()
 
 
-def _add_in_order(rows: Any) -> Floats:
-    total = rows[0].copy()
-    for row in rows[1:]:
-        total = bf16_round(total + row)
-    return total
-
-
 def _add_blocks(blocks: list[Floats], mask: Floats | None) -> Floats:
     """The sum of the column blocks, the masked last one first."""
     if mask is None:
-        return _add_in_order(blocks)
-    return _add_in_order([bf16_round(blocks[-1] * mask), *blocks[:-1]])
+        return add_in_order(blocks)
+    return add_in_order([bf16_round(blocks[-1] * mask), *blocks[:-1]])
 
 
 def _row_sum(rows: Floats) -> Floats:
@@ -274,9 +263,7 @@ def _factor(squares: Floats, panels: dict[str, Region]) -> Floats:
 
 def _spread(scalars: list[Floats], masks: list[Floats]) -> Floats:
     """The masks times one word per row each, added up."""
-    return _add_in_order(
-        [bf16_round(mask * word[:, None]) for word, mask in zip(scalars, masks, strict=True)]
-    )
+    return add_in_order([bf16_round(mask * word[:, None]) for word, mask in zip(scalars, masks, strict=True)])
 
 
 def _scalar(kind: str, a: Floats, b: Any) -> Floats:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from xdsl.interpreter import PythonValues
 
+from plena.dialects.tile import TileOp
 from plena.machine.number_formats import bf16_round
 
 Floats = npt.NDArray[np.float32]
@@ -35,6 +38,19 @@ class Region:
             raise IndexError(f"rows {first}..{end} leave a buffer of {len(self.data)} elements")
         strides = (step * self.data.itemsize, self.data.itemsize)
         return np.lib.stride_tricks.as_strided(self.data[first:], (count, width), strides)
+
+
+def panels_of(op: TileOp, args: PythonValues) -> dict[str, Region]:
+    """The buffers of an operation by the names of its operands."""
+    return dict(zip((name for name, _ in op.buffers()), args, strict=True))
+
+
+def add_in_order(rows: Sequence[Floats] | Floats) -> Floats:
+    """Rows, or blocks of rows, added one after another."""
+    total = rows[0].copy()
+    for row in rows[1:]:
+        total = bf16_round(total + row)
+    return total
 
 
 def exponential(x: Floats) -> Floats:

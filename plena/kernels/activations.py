@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from xdsl.ir import SSAValue
 
+from plena.kernels.choosing import split_at_zero
 from plena.kernels.lanes import Lanes
 from plena.kernels.logarithms import expm1, mish, softplus
 
@@ -87,20 +88,14 @@ def relu(lanes: Lanes, x: SSAValue) -> SSAValue:
     return lanes.apply("max", x, 0.0)
 
 
-def _split(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
-    """max(x, 0) and min(x, 0), exactly: one expensive instruction, not two, unless x may be infinite."""
-    positive = relu(lanes, x)
-    return positive, lanes.apply("min", x, 0.0) if lanes.infinite else lanes.apply("sub", x, positive)
-
-
 def leaky_relu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
-    positive, negative = _split(lanes, x)
+    positive, negative = split_at_zero(lanes, x)
     return lanes.apply("add", lanes.apply("mul", negative, slope), positive)
 
 
 def elu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
     """slope * (e^min(x, 0) - 1) + max(x, 0)."""
-    positive, negative = _split(lanes, x)
+    positive, negative = split_at_zero(lanes, x)
     curve = lanes.apply("add", lanes.apply("exp", negative), -1.0)
     if slope != 1.0:
         curve = lanes.apply("mul", curve, slope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from xdsl.ir import Attribute, SSAValue
 
@@ -83,6 +83,15 @@ class TileBuilder(LoopBuilder):
         op = ViewOp(buffer, self.value(expression))
         self.append(op)
         return op.view
+
+    def by_groups(self, count: int, together: int, emit: Callable[[Linear, int], None]) -> None:
+        """`count` things, `together` at a time: `emit(number, size)` in a loop over whole groups, then for the rest."""
+        full, rest = divmod(count, together)
+        if full:
+            with self.loop(full) as group:
+                emit(group, together)
+        if rest:
+            emit(Linear(full), rest)
 
     def insert(self, op: TileOpT) -> TileOpT:
         """Appends a tile operation, which gets the provenance of what is being emitted."""

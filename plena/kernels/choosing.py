@@ -12,8 +12,18 @@ ENOUGH = 2.0**127
 
 def exceeds(lanes: Lanes, a: SSAValue, b: SSAValue) -> SSAValue:
     """1 where a > b, 0 elsewhere; something between where the difference is below 2^-127."""
-    difference = lanes.apply("mul", lanes.apply("sub", a, b), ENOUGH)
-    return lanes.apply("min", lanes.apply("max", difference, 0.0), 1.0)
+    return limited(lanes, lanes.apply("mul", lanes.apply("sub", a, b), ENOUGH))
+
+
+def limited(lanes: Lanes, x: SSAValue) -> SSAValue:
+    """min(max(x, 0), 1)."""
+    return lanes.apply("min", lanes.apply("max", x, 0.0), 1.0)
+
+
+def split_at_zero(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
+    """max(x, 0) and min(x, 0), exactly: one expensive instruction, not two, unless x may be infinite."""
+    positive = lanes.apply("max", x, 0.0)
+    return positive, lanes.apply("min", x, 0.0) if lanes.infinite else lanes.apply("sub", x, positive)
 
 
 def chosen(lanes: Lanes, first: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:

@@ -31,7 +31,7 @@ from plena.host.placement_attributes import placement_attribute
 from plena.host.values.attributes import attribute_of
 from plena.host.values.graph import HostValue
 from plena.host.view import Array, Pad, Reshape
-from plena.integers import round_up
+from plena.integers import ceil_div, round_up
 from plena.kernels.builder import TileBuilder
 from plena.kernels.product_cost import ProductShape, Unit, describe_choice
 from plena.kernels.schedule import Schedule
@@ -50,10 +50,8 @@ class KernelContext:
     locations: dict[SSAValue, TensorLocation] = field(default_factory=dict[SSAValue, TensorLocation])
     data: dict[str, Attribute | Array] = field(default_factory=dict[str, "Attribute | Array"])
     """Staging expressions and constants of the kernels' own by the symbol that placements name them with."""
-    packed: dict[tuple[SSAValue, bool], PackedPanel] = field(
-        default_factory=dict[tuple[SSAValue, bool], PackedPanel]
-    )
-    """Packed forms by tensor and whether the product is transposed."""
+    packed: dict[SSAValue, PackedPanel] = field(default_factory=dict[SSAValue, PackedPanel])
+    """Forms of tensors that are packed for transposed products of matrices."""
     packed_vectors: dict[SSAValue, PackedPanel] = field(default_factory=dict[SSAValue, PackedPanel])
     """Forms of tensors that are packed for products with vectors."""
     constant_tiles: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
@@ -112,6 +110,11 @@ class KernelContext:
     @property
     def target(self) -> Target:
         return self.builder.target
+
+    @property
+    def free_tiles(self) -> int:
+        """Tiles of matrix SRAM beside the constant ones, which stay."""
+        return self.target.matrix_tiles - len(self.constant_tiles) * self.target.m_prefetch_tiles
 
     def host(self, value: SSAValue) -> HostTensor | None:
         """The tensor if the host stages it, None if the program computes it."""
@@ -323,7 +326,7 @@ class KernelContext:
         pitch = pitch or group_columns
         physical = self.physical_rows(max(rows, reach))
         block = physical * vlen
-        blocks = -(-groups * pitch // vlen)
+        blocks = ceil_div(groups * pitch, vlen)
         buffer = self.builder.buffer(name, "vector", copies * blocks * block + self._slack() * vlen)
         return Panel(buffer, rows, groups, group_columns, pitch, block)
 
@@ -470,7 +473,7 @@ class KernelContext:
             self.data[name] = rows
             self.builder.data(name, rows)
         shape = tuple(int(n) for n in rows.shape)
-        return HostTensor(Source("data", symbol=name), shape, (), shape)
+        return HostTensor(Source("data", symbol=name), shape)
 
     def host_value(self, value: HostValue) -> HostTensor:
         """What the host computes of inputs as a host tensor; equal values are staged from one computation."""
@@ -480,7 +483,7 @@ class KernelContext:
             self.builder.host_value(symbol, attribute_of(value))
         source, kind = Source("host", symbol=symbol), np.dtype(value.dtype).kind
         precise = kind == "f" and not value.is_zero_one
-        return HostTensor(source, value.shape, (), value.shape, integer=kind in "iu", precise=precise)
+        return HostTensor(source, value.shape, integer=kind in "iu", precise=precise)
 
     def host_value_of(self, source: Source) -> HostValue:
         """The value that a source names."""
@@ -492,7 +495,7 @@ class KernelContext:
 
     def forget_packed(self, value: SSAValue) -> None:
         """Drops the packed forms of a value of a kernel's own, whose place another may take."""
-        self.packed.pop((value, True), None)
+        self.packed.pop(value, None)
         self.packed_vectors.pop(value, None)
 
     def count_macs(self, macs: int) -> None:
@@ -549,8 +552,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
 
 def input_tensor(index: int, value: SSAValue, *, integer: bool) -> HostTensor:
     """Argument number `index` of the function."""
-    shape = shape_of(value)
-    return HostTensor(Source("input", index), shape, (), shape, integer)
+    return HostTensor(Source("input", index), shape_of(value), integer=integer)
 
 
 __all__ = [

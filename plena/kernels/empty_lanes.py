@@ -8,9 +8,19 @@ from xdsl.ir import SSAValue
 from plena.dialects.plena import GroupedRowsOp, LinearOp, MulScalarOp, ProjectionsOp, RotaryOp
 from plena.dialects.tile import PanelRows
 from plena.kernels.context import KernelContext
-from plena.kernels.lanes import emit_elementwise, rows_of
-from plena.kernels.tensors import Panel
+from plena.kernels.lanes import rows_of
+from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
+
+
+def lane_pattern(ctx: KernelContext, name: str, panel: Panel, used: float, rest: float) -> HostTensor:
+    """A vector over the lanes of a panel's column blocks: one number where a column lies, another elsewhere."""
+    vlen = ctx.target.vlen
+    lanes = np.full((panel.blocks(vlen) * vlen,), rest, np.float32)
+    for group in range(panel.groups):
+        lanes[group * panel.group_pitch :][: panel.group_columns] = used
+    layout = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
+    return ctx.constant_rows(f"{name}_lanes_{layout}", lanes)
 
 
 def with_empty_gaps(ctx: KernelContext, value: SSAValue, panel: Panel) -> Panel:
@@ -18,15 +28,10 @@ def with_empty_gaps(ctx: KernelContext, value: SSAValue, panel: Panel) -> Panel:
     if _has_empty_gaps(value):
         return panel
     vlen = ctx.target.vlen
-    used = np.zeros((panel.blocks(vlen) * vlen,), np.float32)
-    for group in range(panel.groups):
-        used[group * panel.group_pitch :][: panel.group_columns] = 1.0
-    name = f"used_lanes_{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
-    mask = load_vectors(ctx, "used_lanes", [ctx.constant_rows(name, used)], exact=False)
+    mask = load_vectors(ctx, "used_lanes", [lane_pattern(ctx, "used", panel, 1.0, 0.0)], exact=False)
     result = ctx.new_panel("heads", panel.rows, panel.columns, panel.groups, panel.group_pitch)
-    rows = [rows_of(ctx, panel), PanelRows(mask, 0, vlen)]
     size = (panel.rows, panel.blocks(vlen))
-    emit_elementwise(ctx, [rows_of(ctx, result)], rows, size, lambda lanes: lanes.apply("mul", *lanes.inputs))
+    ctx.builder.map("mul", rows_of(ctx, result), rows_of(ctx, panel), PanelRows(mask, 0, vlen), size=size)
     return result
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import AttentionOp
-from plena.dialects.refusals import place_of, refusal
+from plena.dialects.refusals import origin_of, refusal
 from plena.kernels.context import KernelContext
 
 
@@ -32,11 +32,9 @@ def require_finite(
         for source in sorted(found, key=lambda source: source.name):
             if isinstance(source, AttentionOp):
                 continue
-            place = place_of(source)
-            made = f"of {source.name}{f' at {place}' if place else ''}"
             raise refusal(
                 op,
-                f"{doing} of a tensor with infinities or NaN, {made}, has no kernel",
+                f"{doing} of a tensor with infinities or NaN, of {origin_of(source)}, has no kernel",
                 "Do it before what makes them, or keep that finite: fill in a number such as -1e9, divide by "
                 "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)).",
             )

@@ -6,13 +6,12 @@ from dataclasses import replace
 from math import gcd, lcm
 
 import numpy as np
-from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Operation
 
-from plena.dialects.plena import ParameterOp
-from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp
+from plena.dialects.tile import LoadTilesOp
 from plena.host.view import Array
 from plena.integers import ceil_div
+from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.packing import pack_panel
@@ -85,12 +84,8 @@ def times_band(
     most = max(count for _, count in bands)
     held = builder.buffer(f"{name}_tiles", "matrix", (most + target.m_prefetch_tiles - 1) * target.tile)
     shape = ProductShape(source.rows, 1, times * len(tiles), times * steps[0])
-    value = ParameterOp(SymbolRefAttr("temporary"), (source.rows, source.lanes)).result
-    ctx.set(value, source)
-    packed = None
-    if prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan:
-        packed = pack_panel(ctx, value, transposed=True)
-        ctx.packed.pop((value, True))
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan
+    packed = pack_panel(ctx, source) if broadcast else None
     with builder.step("move lanes"), builder.loop(times) as period:
         loaded = 0
         for n, (start, count) in enumerate(bands):
@@ -109,37 +104,24 @@ def times_band(
             loaded += count
             block, out = period * steps[0] + (first[0] + start), period * steps[1] + (first[1] + n)
             if packed is None:
-                builder.insert(
-                    MatmulOp(
-                        out=builder.view(result.buffer, out * result.block),
-                        x=builder.view(source.buffer, block * source.block),
-                        w=held,
-                        rows=ctx.physical_rows(source.rows),
-                        k_tiles=count,
-                        columns=target.mlen,
-                        transposed=1,
-                        x_block=source.block,
-                        w_k=target.tile,
-                        w_n=0,
-                        out_block=0,
-                    )
+                matmul_column(
+                    ctx,
+                    builder.view(result.buffer, out * result.block),
+                    builder.view(source.buffer, block * source.block),
+                    held,
+                    rows=ctx.physical_rows(source.rows),
+                    k_tiles=count,
+                    x_block=source.block,
                 )
                 continue
             with builder.loop(packed.groups) as group:
-                builder.insert(
-                    BroadcastMatmulOp(
-                        out=builder.view(result.buffer, out * result.block + group * packed.block),
-                        x=builder.view(packed.buffer, group * packed.group + block * packed.block),
-                        w=held,
-                        k_tiles=count,
-                        slices=0,
-                        n_tiles=1,
-                        transposed=1,
-                        x_block=packed.block,
-                        w_k=target.tile,
-                        w_n=0,
-                        out_block=0,
-                    )
+                broadcast_column(
+                    ctx,
+                    builder.view(result.buffer, out * result.block + group * packed.block),
+                    builder.view(packed.buffer, group * packed.group + block * packed.block),
+                    held,
+                    k_tiles=count,
+                    x_block=packed.block,
                 )
 
 

@@ -30,8 +30,7 @@ def lower_parameter(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, ParameterOp)
     symbol = symbol_of(op.value)
     ctx.data[symbol] = op.value
-    shape = shape_of(op.result)
-    ctx.set(op.result, HostTensor(Source("data", symbol=symbol), shape, (), shape))
+    ctx.set(op.result, HostTensor(Source("data", symbol=symbol), shape_of(op.result)))
 
 
 @kernel_for(HostOp)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
+from plena.dialects.loop import Linear
 from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
@@ -15,7 +16,7 @@ from plena.host.view import Pad, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
-from plena.kernels.packing import pack_panel
+from plena.kernels.packing import pack_value
 from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
 from plena.kernels.tensors import HostTensor, Panel
@@ -77,7 +78,7 @@ def lower_layers(
         x.rows,
         k_tiles,
         n_tiles,
-        pack_tiles=0 if (value, True) in ctx.packed else k_tiles,
+        pack_tiles=0 if value in ctx.packed else k_tiles,
         pack_vector_tiles=0 if value in ctx.packed_vectors else k_tiles,
         slices=ceil_div(x.lanes, target.hlen),
         held=resident_tiles(ctx) - target.m_prefetch_tiles,
@@ -183,21 +184,23 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         done = multiply_pairs(value, x, result, stream, ctx) if ctx.schedule.pairing else 0
     if done == stream.n_tiles:
         return
-    rows = rows_at_a_time(result.physical_rows(target.vlen), stream.k_tiles, ctx)
-    products = BlockProducts(stream, rows, ctx)
-    chunks, rest = divmod(result.physical_rows(target.vlen), rows)
-    for start, times, count in ((0, chunks, rows), (chunks * rows, 1 if rest else 0, rest)):
-        if times:
-            with builder.loop(times) as chunk, builder.loop(stream.n_tiles - done) as n:
-                first = chunk * (rows * target.vlen) + start * target.vlen
-                out = builder.view(result.buffer, (n + done) * result.block + first)
-                products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
+    rows = result.physical_rows(target.vlen)
+    most = rows_at_a_time(rows, stream.k_tiles, ctx)
+    products = BlockProducts(stream, most, ctx)
+
+    def chunk_of_rows(chunk: Linear, count: int) -> None:
+        first = chunk * (most * target.vlen)
+        with builder.loop(stream.n_tiles - done) as n:
+            out = builder.view(result.buffer, (n + done) * result.block + first)
+            products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
+
+    builder.by_groups(rows, most, chunk_of_rows)
 
 
 def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
     """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks."""
     builder = ctx.builder
-    packed = pack_panel(ctx, value, transposed=True)
+    packed = pack_value(ctx, value)
     stream = WeightStream.of(weight, ctx.panel(value), result, ctx)
     products = GroupProducts(stream, packed.block, ctx)
     with builder.loop(stream.n_tiles) as n:

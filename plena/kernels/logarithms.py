@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from xdsl.ir import SSAValue
 
-from plena.kernels.choosing import chosen
+from plena.kernels.choosing import chosen, limited, split_at_zero
 from plena.kernels.lanes import Lanes
 
 _SMALLEST_EXPONENT = 126
@@ -34,7 +34,7 @@ _LARGEST = 2.0**127
 
 def _reduced(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
     """The exponent e and the mantissa z from 0.711 to 1.414 of x = z * 2^e for x > 0, both exact."""
-    below = _limited(lanes, lanes.apply("mul", lanes.apply("reverse_sub", x, 1.0), 256.0))
+    below = limited(lanes, lanes.apply("mul", lanes.apply("reverse_sub", x, 1.0), 256.0))
     above = lanes.apply("reverse_sub", below, 1.0)
     grown = lanes.apply("mul", lanes.apply("mul", x, below), 2.0**_SMALLEST_EXPONENT)
     z = lanes.apply("add", grown, lanes.apply("mul", x, above))
@@ -42,16 +42,12 @@ def _reduced(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
     for power in _POWERS:
         # 1 where z / 2^power is above 1; the next bf16 number is 1 + 1/128.
         excess = lanes.apply("add", lanes.apply("mul", z, 2.0 ** (7 - power)), -128.0)
-        taken = _limited(lanes, excess)
+        taken = limited(lanes, excess)
         z = chosen(lanes, taken, lanes.apply("mul", z, 2.0**-power), z)
         e = lanes.apply("add", e, taken if power == 1 else lanes.apply("mul", taken, float(power)))
-    halved = _limited(lanes, lanes.apply("mul", lanes.apply("add", z, -_CENTRE), 128.0))
+    halved = limited(lanes, lanes.apply("mul", lanes.apply("add", z, -_CENTRE), 128.0))
     z = lanes.apply("mul", z, lanes.apply("add", lanes.apply("mul", halved, -0.5), 1.0))
     return lanes.apply("add", e, halved), z
-
-
-def _limited(lanes: Lanes, x: SSAValue) -> SSAValue:
-    return lanes.apply("min", lanes.apply("max", x, 0.0), 1.0)
 
 
 def _log_near_one(lanes: Lanes, d: SSAValue) -> SSAValue:
@@ -122,7 +118,7 @@ def expm1(lanes: Lanes, x: SSAValue) -> SSAValue:
         factor = lanes.apply("add", lanes.apply("mul", factor, u), coefficient)
     # The bf16 numbers next to 1/2 are 1/256 and 1/512 away.
     rest = lanes.apply("mul", lanes.apply("sub", x, u), 512.0)
-    beyond = _limited(lanes, lanes.apply("mul", rest, rest))
+    beyond = limited(lanes, lanes.apply("mul", rest, rest))
     difference = lanes.apply("add", lanes.apply("exp", x), -1.0)
     return chosen(lanes, beyond, difference, lanes.apply("mul", factor, u))
 
@@ -133,8 +129,7 @@ _SOFT = (-0.484375, 0.24609375, -0.06884765625)
 
 def softplus(lanes: Lanes, x: SSAValue) -> SSAValue:
     """max(x, 0) + log(1 + u) with u = e^-|x|."""
-    positive = lanes.apply("max", x, 0.0)
-    negative = lanes.apply("min", x, 0.0) if lanes.infinite else lanes.apply("sub", x, positive)
+    positive, negative = split_at_zero(lanes, x)
     u = lanes.apply("exp", lanes.apply("sub", negative, positive))
     factor = lanes.apply("mul", u, _SOFT[-1])
     for coefficient in _SOFT[-2::-1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ConcatOp, SliceOp
@@ -12,7 +12,7 @@ from plena.dialects.tile import PanelRows
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lane_moves import relaid
-from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.lanes import rows_of
 from plena.kernels.selection import selected, spread_out
 from plena.kernels.tensors import Panel
 
@@ -31,9 +31,7 @@ def copy_rows(
         for panel, first, step in (destination, source)
     ]
     with ctx.builder.step("copy"):
-        emit_elementwise(
-            ctx, sides[:1], sides[1:], (rows, blocks), lambda lanes: lanes.apply("copy", lanes.inputs[0])
-        )
+        ctx.builder.map("copy", *sides, size=(rows, blocks))
 
 
 def packed_panel(ctx: KernelContext, op: Operation, panel: Panel) -> Panel:
@@ -153,12 +151,8 @@ def _concat_lanes(ctx: KernelContext, op: Operation, panels: Sequence[Panel], gr
             result = placed
         else:
             size = (placed.rows, placed.blocks(ctx.target.vlen))
-            both = [rows_of(ctx, result), rows_of(ctx, placed)]
-            emit_elementwise(ctx, both[:1], both, size, _sum)
+            whole = rows_of(ctx, result)
+            ctx.builder.map("add", whole, whole, rows_of(ctx, placed), size=size)
         before += width
     assert result is not None
     return result
-
-
-def _sum(lanes: Lanes) -> SSAValue:
-    return lanes.apply("add", *lanes.inputs)

@@ -161,8 +161,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
     floor = builder.constant(SOFTMAX_FLOOR)
     if panel.buffer != source.buffer:
         size = (source.rows, source.blocks(vlen))
-        copy = [rows_of(ctx, panel)], [rows_of(ctx, source)]
-        emit_elementwise(ctx, *copy, size, lambda lanes: lanes.apply("copy", lanes.inputs[0]))
+        builder.map("copy", rows_of(ctx, panel), rows_of(ctx, source), size=size)
     if not parts.is_alone:
         require_finite(ctx, op, "the softmax of parts of rows")
         builder.insert(
@@ -187,7 +186,7 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
         if hidden is not None:
             last = builder.view(panel.buffer, part + Linear((parts.blocks - 1) * panel.block))
             rows = PanelRows(last, vlen, panel.block)
-            emit_elementwise(ctx, [rows], [rows, PanelRows(hidden, 0, 0)], (panel.rows, 1), _sum)
+            builder.map("add", rows, rows, PanelRows(hidden, 0, 0), size=(panel.rows, 1))
         builder.insert(
             SoftmaxRowsOp(
                 x=builder.view(panel.buffer, part),
@@ -200,7 +199,3 @@ def lower_softmax(op: Operation, ctx: KernelContext) -> None:
             )
         )
     ctx.set(op.result, panel)
-
-
-def _sum(lanes: Lanes) -> SSAValue:
-    return lanes.apply("add", *lanes.inputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects.plena import RearrangeOp, RepeatOp, ReshapeOp
@@ -13,6 +12,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadScalarsOp, ViewOp
 from plena.host.view import Expand, Pad, Reshape
 from plena.kernels.context import KernelContext, lane_masks, spread_group
+from plena.kernels.empty_lanes import lane_pattern
 from plena.kernels.fp_sram import few, new_scalars
 from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import Lanes, emit_elementwise, repeated_row, rows_of
@@ -230,19 +230,14 @@ def _to_scalars(ctx: KernelContext, op: Operation, value: SSAValue, panel: Panel
 def guarded(ctx: KernelContext, panel: Panel) -> list[PanelRows]:
     """Rows that make padding lanes 1 (x * first + second) before a reciprocal; none where there is no padding."""
     vlen = ctx.target.vlen
-    used = np.zeros((panel.blocks(vlen) * vlen,), np.float32)
-    for group in range(panel.groups):
-        used[group * panel.group_pitch :][: panel.group_columns] = 1.0
-    if used.all():
+    lanes = panel.blocks(vlen) * vlen
+    if panel.columns == lanes:
         return []
-    name = f"{panel.groups}_{panel.group_columns}_{panel.group_pitch}"
-    used_lanes = ctx.constant_rows(f"used_lanes_{name}", used)
+    used_lanes = lane_pattern(ctx, "used", panel, 1.0, 0.0)
     # What is added to used lanes is minus zero: it leaves both zeros as they are, whose reciprocals differ.
-    padding_lanes = ctx.constant_rows(
-        f"padding_lanes_{name}", np.where(used, np.float32(-0.0), np.float32(1))
-    )
+    padding_lanes = lane_pattern(ctx, "padding", panel, -0.0, 1.0)
     buffer = load_vectors(ctx, "guards", [used_lanes, padding_lanes], exact=False)
-    return [PanelRows(buffer, 0, vlen), PanelRows(ctx.builder.view(buffer, len(used)), 0, vlen)]
+    return [PanelRows(buffer, 0, vlen), PanelRows(ctx.builder.view(buffer, lanes), 0, vlen)]
 
 
 def reciprocal_of(lanes: Lanes, x: SSAValue, guards: tuple[SSAValue, ...]) -> SSAValue:

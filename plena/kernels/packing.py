@@ -63,23 +63,34 @@ def define_tail(ctx: KernelContext, panel: Panel, rows: int = 0) -> None:
         ctx.builder.insert(ZeroOp(dst=ctx.builder.view(panel.buffer, end), rows=missing - defined))
 
 
+def zero_rows(ctx: KernelContext, panel: Panel, first: int) -> None:
+    """Zeroes the rows of every column block from number `first` on."""
+    missing = panel.physical_rows(ctx.target.vlen) - first
+    with ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
+        behind = ctx.builder.view(panel.buffer, block * panel.block + first * ctx.target.vlen)
+        ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
+
+
 def define_rows(ctx: KernelContext, panel: Panel, reach: int) -> None:
     """Zeroes the rows behind the last one of every column block, where NaN may be, if `reach` is more."""
     missing = panel.physical_rows(ctx.target.vlen) - panel.rows
     if not missing or reach <= panel.rows or panel.buffer in ctx.defined_rows:
         return
     ctx.defined_rows.add(panel.buffer)
-    with ctx.builder.step("zero padding"), ctx.builder.loop(panel.blocks(ctx.target.vlen)) as block:
-        behind = ctx.builder.view(panel.buffer, block * panel.block + panel.rows * ctx.target.vlen)
-        ctx.builder.insert(ZeroOp(dst=behind, rows=missing))
+    with ctx.builder.step("zero padding"):
+        zero_rows(ctx, panel, panel.rows)
 
 
-def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> PackedPanel:
+def pack_value(ctx: KernelContext, value: SSAValue) -> PackedPanel:
     """The packed form of a tensor in vector SRAM, made on first use."""
-    known = ctx.packed.get((value, transposed))
-    if known is not None:
-        return known
-    panel = ctx.panel(value)
+    known = ctx.packed.get(value)
+    if known is None:
+        known = ctx.packed[value] = pack_panel(ctx, ctx.panel(value))
+    return known
+
+
+def pack_panel(ctx: KernelContext, panel: Panel) -> PackedPanel:
+    """A panel packed for transposed products."""
     define_rows(ctx, panel, panel.physical_rows(ctx.target.vlen))
     define_tail(ctx, panel)
     target, builder = ctx.target, ctx.builder
@@ -88,14 +99,13 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
     groups, blocks = ceil_div(row_blocks, slots), panel.blocks(target.vlen)
     buffer = builder.buffer("packed", "vector", groups * blocks * slots * tile)
     packed = PackedPanel(buffer, groups, blocks, tile, slots)
-    p = packing_tile(ctx, transposed=transposed)
-    full, rest = divmod(row_blocks, slots)
+    p = packing_tile(ctx, transposed=True)
 
-    def pack(first: Linear, count: int) -> None:
+    def pack(group: Linear, count: int) -> None:
         builder.insert(
             PackOp(
-                out=builder.view(buffer, first * packed.group),
-                x=builder.view(panel.buffer, first * (slots * tile)),
+                out=builder.view(buffer, group * packed.group),
+                x=builder.view(panel.buffer, group * (slots * tile)),
                 p=p,
                 row_blocks=count,
                 x_row_block=tile,
@@ -106,12 +116,7 @@ def pack_panel(ctx: KernelContext, value: SSAValue, *, transposed: bool) -> Pack
         )
 
     with builder.step("pack"):
-        if full:
-            with builder.loop(full) as group:
-                pack(group, slots)
-        if rest:
-            pack(Linear(full), rest)
-    ctx.packed[(value, transposed)] = packed
+        builder.by_groups(row_blocks, slots, pack)
     return packed
 
 
@@ -126,13 +131,12 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
     buffer = builder.buffer("packed_vectors", "vector", groups * blocks * slots * vlen)
     packed = PackedPanel(buffer, groups, blocks, vlen, slots)
     p = packing_tile(ctx, transposed=True)
-    full, rest = divmod(panel.rows, slots)
 
-    def pack(first: Linear, vectors: int) -> None:
+    def pack(group: Linear, vectors: int) -> None:
         builder.insert(
             PackVectorsOp(
-                out=builder.view(buffer, first * packed.group),
-                x=builder.view(panel.buffer, first * (slots * vlen)),
+                out=builder.view(buffer, group * packed.group),
+                x=builder.view(panel.buffer, group * (slots * vlen)),
                 p=p,
                 vectors=vectors,
                 x_vector=vlen,
@@ -143,10 +147,6 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
         )
 
     with builder.step("pack"):
-        if full:
-            with builder.loop(full) as group:
-                pack(group, slots)
-        if rest:
-            pack(Linear(full), rest)
+        builder.by_groups(panel.rows, slots, pack)
     ctx.packed_vectors[value] = packed
     return packed

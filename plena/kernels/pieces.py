@@ -45,8 +45,8 @@ def by_pieces(
             "Use fewer parts of a row, or a target with more FP SRAM.",
         )
     scalars = new_scalars(ctx, together, groups)
-    times, rest = divmod(rows, together)
-    with ctx.builder.loop(times) as n:
-        emit(Piece(n * together, scalars))
-    if rest:
-        emit(Piece(Linear(times * together), replace(scalars, rows=rest)))
+
+    def piece(number: Linear, count: int) -> None:
+        emit(Piece(number * together, replace(scalars, rows=count)))
+
+    ctx.builder.by_groups(rows, together, piece)

@@ -146,15 +146,13 @@ def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> li
     return available
 
 
-def preferred_unit(
-    shape: ProductShape, target: Target, schedule: Schedule, timing: str | None = None
-) -> Unit:
+def preferred_unit(shape: ProductShape, target: Target, schedule: Schedule) -> Unit:
     """What makes the product: what is asked for where the target and a kernel have it, else the fastest."""
     available = units(shape, target)
     if schedule.matmul != "auto" and schedule.matmul in available:
         return schedule.matmul
-    timing, available = timing or schedule.timing, _chosen_among(shape, target, schedule)
-    return min(available, key=lambda unit: CYCLES[unit](shape, target, timing))
+    compared = _chosen_among(shape, target, schedule)
+    return min(compared, key=lambda unit: CYCLES[unit](shape, target, schedule.timing))
 
 
 def prefers_broadcast(shape: ProductShape, target: Target, schedule: Schedule) -> bool:

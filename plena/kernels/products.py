@@ -43,7 +43,7 @@ class Heads:
 
     def row(self, sample: Linear, head: Linear) -> Linear:
         """The first row of a head of a sample."""
-        return (sample if self.wide else sample * self.count + head) * self.rows
+        return self.sample(sample, head) * self.rows
 
     def block(self, head: Linear) -> Linear:
         """The first column block of a head."""
@@ -122,17 +122,16 @@ class Product:
         rows = round_up(self.left.rows, self.ctx.target.blen)
         most = rows_at_a_time(rows, self.stream.k_tiles, self.ctx)
         products = BlockProducts(self.stream, most, self.ctx)
-        chunks, rest = divmod(rows, most)
 
         def multiply(n: Linear, sample: Linear, head: Linear, own: Linear) -> None:
-            offset = self._offset(n, sample, own)
-            for start, times, count in ((0, chunks, most), (chunks * most, 1 if rest else 0, rest)):
-                if times:
-                    with self.ctx.builder.loop(times) as chunk:
-                        first = (chunk * most + start) * self.vlen
-                        x = self.left.row(sample, head) * self.vlen + self.left.block(head) * self.x.block
-                        out = self.ctx.builder.view(self.result.buffer, self._out(n, sample, head) + first)
-                        products.multiply(out, (self.x.buffer, x + first, self.x.block), offset, count)
+            offset, x = self._offset(n, sample, own), self._left(sample, head)
+
+            def chunk_of_rows(chunk: Linear, count: int) -> None:
+                first = chunk * (most * self.vlen)
+                out = self.ctx.builder.view(self.result.buffer, self._out(n, sample, head) + first)
+                products.multiply(out, (self.x.buffer, x + first, self.x.block), offset, count)
+
+            self.ctx.builder.by_groups(rows, most, chunk_of_rows)
 
         return multiply
 
@@ -140,8 +139,7 @@ class Product:
         target = self.ctx.target
         products = GroupProducts(self.stream, target.broadcast_amount * target.tile, self.ctx)
         packed = self._pack()
-        groups = self._groups
-        size = groups * self.stream.k_tiles * target.broadcast_amount * target.tile
+        groups, size = self._groups, self._packed_size
 
         def multiply(n: Linear, sample: Linear, head: Linear, own: Linear) -> None:
             offset = self._offset(n, sample, own)
@@ -153,6 +151,10 @@ class Product:
                 products.multiply(out, (packed, x), offset)
 
         return multiply
+
+    def _left(self, sample: Linear, head: Linear) -> Linear:
+        """The first element of a head's left operand."""
+        return self.left.row(sample, head) * self.vlen + self.left.block(head) * self.x.block
 
     def _out(self, n: Linear, sample: Linear, head: Linear) -> Linear:
         """The first element of a column block of a head's result."""
@@ -168,10 +170,15 @@ class Product:
         """Groups of BROADCAST row blocks of one product."""
         return ceil_div(ceil_div(self.left.rows, self.ctx.target.mlen), self.ctx.target.broadcast_amount)
 
+    @property
+    def _packed_size(self) -> int:
+        """Elements that the packed left operand of one product takes."""
+        target = self.ctx.target
+        return self._groups * self.stream.k_tiles * target.broadcast_amount * target.tile
+
     def _packed_rows(self) -> int:
         """Rows of vector SRAM that all packed left operands take."""
-        slots = self.ctx.target.broadcast_amount * self.ctx.target.mlen
-        return self.batch * self.left.count * self._groups * self.stream.k_tiles * slots
+        return self.batch * self.left.count * self._packed_size // self.vlen
 
     def _pack(self) -> SSAValue:
         """The left operands of all products, packed one behind the other."""
@@ -184,31 +191,28 @@ class Product:
         define_rows(ctx, self.x, read)
         buffer = builder.buffer("packed", "vector", self._packed_rows() * self.vlen)
         p = packing_tile(ctx, transposed=self.transposed)
-        full, rest = divmod(row_blocks, slots)
-        size = self._groups * k_tiles * slots * tile
-
-        def pack(product: Linear, x: Linear, group: Linear, count: int) -> None:
-            builder.insert(
-                PackOp(
-                    out=builder.view(buffer, product * size + group * (k_tiles * slots * tile)),
-                    x=builder.view(self.x.buffer, x + group * (slots * tile)),
-                    p=p,
-                    row_blocks=count,
-                    x_row_block=tile,
-                    blocks=k_tiles,
-                    x_block=self.x.block,
-                    out_block=slots * tile,
-                )
-            )
 
         with builder.step("pack"), builder.loop(self.batch) as sample, builder.loop(self.left.count) as head:
             product = sample * self.left.count + head
-            x = self.left.row(sample, head) * self.vlen + self.left.block(head) * self.x.block
-            if full:
-                with builder.loop(full) as group:
-                    pack(product, x, group, slots)
-            if rest:
-                pack(product, x, Linear(full), rest)
+            x = self._left(sample, head)
+
+            def pack(group: Linear, count: int) -> None:
+                builder.insert(
+                    PackOp(
+                        out=builder.view(
+                            buffer, product * self._packed_size + group * (k_tiles * slots * tile)
+                        ),
+                        x=builder.view(self.x.buffer, x + group * (slots * tile)),
+                        p=p,
+                        row_blocks=count,
+                        x_row_block=tile,
+                        blocks=k_tiles,
+                        x_block=self.x.block,
+                        out_block=slots * tile,
+                    )
+                )
+
+            builder.by_groups(row_blocks, slots, pack)
         return buffer
 
     def _result(self, columns: int) -> Panel:

@@ -11,13 +11,13 @@ from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import ExpandOp, RearrangeOp, ReshapeOp
-from plena.dialects.refusals import refusal
+from plena.dialects.refusals import OperatorError, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext
 from plena.kernels.empty_lanes import with_empty_gaps
 from plena.kernels.lane_moves import relaid
-from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
+from plena.kernels.lanes import rows_of
 from plena.kernels.movement import copy_rows, packed_panel
 from plena.kernels.operands import parts_operand
 from plena.kernels.stored_operands import stored_block
@@ -125,17 +125,21 @@ def _split_at_rows(
             if stride < width < stride * factors[axis]:
                 inner = width // stride
                 if width % stride or factors[axis] % inner:
-                    raise refusal(
-                        op,
-                        "a part of a row begins in the middle of another",
-                        "Use sizes of the last axis that divide one another.",
-                    )
+                    raise _overlapping(op)
                 factors = (*factors[:axis], factors[axis] // inner, inner, *factors[axis + 1 :])
                 order = tuple(n for i in order for n in ((i, i + 1) if i == axis else (i + (i > axis),)))
                 break
         else:
             axis += 1
     return factors, order
+
+
+def _overlapping(op: Operation) -> OperatorError:
+    return refusal(
+        op,
+        "a part of a row begins in the middle of another",
+        "Use sizes of the last axis that divide one another.",
+    )
 
 
 @dataclass(frozen=True)
@@ -176,11 +180,7 @@ class _Rearrangement:
             after = prod(permuted[order.index(axis) + 1 :])
             rows = [(d // width, d % width) for d, width in ((before, source.columns), (after, columns))]
             if any(row and column for row, column in rows):
-                raise refusal(
-                    op,
-                    "a part of a row begins in the middle of another",
-                    "Use sizes of the last axis that divide one another.",
-                )
+                raise _overlapping(op)
             outer.append(_Factor(size, *rows[0], *rows[1]))
         return _Rearrangement(op, ctx, source, columns, factors[-1], tuple(outer))
 
@@ -234,7 +234,7 @@ def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
     vlen, groups, rows = ctx.target.vlen, prod(result[: axes[0]]), prod(result[axes[0] + 1 : -1])
     if axes[0] == last:
         source = parts_operand(ctx, op, op.input, panel)
-        emit_elementwise(ctx, [rows_of(ctx, panel)], [source], (panel.rows, panel.blocks(vlen)), _copy)
+        ctx.builder.map("copy", rows_of(ctx, panel), source, size=(panel.rows, panel.blocks(vlen)))
     else:
         repeated = packed_panel(ctx, op, ctx.panel(op.input))
         times, blocks = result[axes[0]], panel.blocks(vlen)
@@ -247,7 +247,3 @@ def expand_computed(op: ExpandOp, ctx: KernelContext) -> None:
                     place = first + time * (rows * vlen)
                     copy_rows(ctx, (repeated, source, 1), (panel, place, 1), rows, blocks)
     ctx.set(op.result, panel)
-
-
-def _copy(lanes: Lanes) -> SSAValue:
-    return lanes.apply("copy", lanes.inputs[0])

@@ -133,13 +133,14 @@ def _summed_parts(op: ReduceOp, source: Panel, groups: int, ctx: KernelContext) 
     ones = np.kron(np.eye(groups, dtype=np.float32), np.ones((1, width), np.float32))
     result = times_constant(ctx, op, source, f"sum_parts_{groups}_{width}", ones)
     if op.kind.data == "mean":
-        whole = rows_of(ctx, result)
-        factor = 1.0 / width
-        size = (result.rows, result.blocks(ctx.target.vlen))
-        emit_elementwise(
-            ctx, [whole], [whole], size, lambda lanes: lanes.apply("mul", lanes.inputs[0], factor)
-        )
+        _scale(ctx, result, 1.0 / width)
     return result
+
+
+def _scale(ctx: KernelContext, panel: Panel, factor: float) -> None:
+    whole = rows_of(ctx, panel)
+    size = (panel.rows, panel.blocks(ctx.target.vlen))
+    ctx.builder.map("mul", whole, whole, number(ctx, factor), size=size)
 
 
 def _reduce(
@@ -208,9 +209,5 @@ def _over_rows(op: ReduceOp, ctx: KernelContext) -> None:
                 )
             )
     if kind == "mean":
-        whole = rows_of(ctx, result)
-        factor = 1.0 / rows
-        emit_elementwise(
-            ctx, [whole], [whole], (groups, blocks), lambda lanes: lanes.apply("mul", lanes.inputs[0], factor)
-        )
+        _scale(ctx, result, 1.0 / rows)
     ctx.set(op.result, result)

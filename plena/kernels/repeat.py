@@ -10,6 +10,7 @@ from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.kernels.context import KernelContext, kernel_for, lower_operation
 from plena.kernels.elementwise import copy_panel
+from plena.kernels.operands import like
 from plena.kernels.product_mix import cheapest_mix, choosable_products
 from plena.kernels.state import place_states
 from plena.kernels.tensors import HostTensor, Panel
@@ -33,7 +34,7 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
         ctx.data.update(zip(symbols, column, strict=True))
         sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
         shape = shape_of(argument)
-        ctx.set(argument, HostTensor(sources[0], shape, (), shape, stack=sources))
+        ctx.set(argument, HostTensor(sources[0], shape, stack=sources))
     _mix_units(op, ctx)
     outer, times = ctx.iteration, ctx.iterations
     ctx.iterations *= op.iterations
@@ -69,7 +70,7 @@ def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
     panel = ctx.panel(value)
     if len(list(value.uses)) == 1:
         return panel
-    copy = ctx.new_panel("carried", panel.rows, panel.columns, panel.groups, panel.group_pitch)
+    copy = like(ctx, "carried", panel)
     copy_panel(ctx, panel, copy)
     return copy
 

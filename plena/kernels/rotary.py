@@ -191,10 +191,5 @@ def _by_halves(rotation: Rotation, ctx: KernelContext) -> None:
     if rest and result.buffer != source.buffer:
         with builder.loop(rotation.heads) as head:
             place = head * per_head + 2 * half
-            emit_elementwise(
-                ctx,
-                [_view(ctx, result, Linear(0), place)],
-                [_view(ctx, source, Linear(0), place)],
-                (source.rows, rest),
-                lambda lanes: lanes.apply("copy", lanes.inputs[0]),
-            )
+            sides = [_view(ctx, panel, Linear(0), place) for panel in (result, source)]
+            builder.map("copy", *sides, size=(source.rows, rest))

@@ -23,7 +23,7 @@ from plena.dialects.plena import (
     WriteStateOp,
 )
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
-from plena.dialects.refusals import place_of, refusal
+from plena.dialects.refusals import origin_of, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows, ScatterRowsOp, StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement, hbm_alignment
@@ -285,9 +285,8 @@ def _require_finite(op: WriteRowsOp | WriteStateOp, value: SSAValue, ctx: Kernel
         CompileError: the value may hold one of them.
     """
     for source in sorted(ctx.undefined.of(value), key=lambda s: s.name):
-        place = place_of(source)
         raise refusal(
             op,
-            f"a state that may hold infinity or NaN, of {source.name}{f' at {place}' if place else ''}, has no kernel",
+            f"a state that may hold infinity or NaN, of {origin_of(source)}, has no kernel",
             "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
         )

@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
-from plena.dialects.refusals import place_of, refusal
+from plena.dialects.refusals import origin_of, refusal
 from plena.dialects.tile import StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement
 from plena.integers import round_up
@@ -55,11 +55,10 @@ def require_storable(op: Operation, ctx: KernelContext, *values: SSAValue) -> No
     for source in sorted(sources, key=lambda s: s.name):
         if isinstance(source, AttentionOp):
             continue
-        place = place_of(source)
         what = "keys or values" if isinstance(op, AttentionOp) else "operands"
         raise refusal(
             op,
-            f"{what} that may hold infinity or NaN, of {source.name}{f' at {place}' if place else ''}, have no "
+            f"{what} that may hold infinity or NaN, of {origin_of(source)}, have no "
             "kernel: they are stored in a number format without them",
             "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6) or torch.sqrt(x.clamp(min=0)).",
         )

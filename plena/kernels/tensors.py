@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 
 from xdsl.ir import SSAValue
 
 from plena.host.layout import Source
 from plena.host.view import Step
+from plena.integers import ceil_div
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,6 @@ class HostTensor:
     source: Source
     shape: tuple[int, ...]
     view: tuple[Step, ...] = ()
-    source_shape: tuple[int, ...] = ()
     integer: bool = False
     """Whether the elements are integers, and no booleans."""
     precise: bool = False
@@ -71,7 +70,7 @@ class Panel:
 
     def blocks(self, vlen: int) -> int:
         """Column blocks."""
-        return -(-self.lanes // vlen)
+        return ceil_div(self.lanes, vlen)
 
     def physical_rows(self, vlen: int) -> int:
         """Rows of a column block, padding included."""
@@ -147,8 +146,3 @@ class StateRows:
 
 
 TensorLocation = HostTensor | Panel | Scalars | StateRows
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Number of elements."""
-    return prod(shape)

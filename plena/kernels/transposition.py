@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from plena.dialects.loop import Linear
-from plena.dialects.refusals import name_of, place_of, refusal
-from plena.dialects.tile import BroadcastMatmulOp, LoadRowsOp, LoadTilesOp, MatmulOp, PanelRows
+from plena.dialects.refusals import origin_of, refusal
+from plena.dialects.tile import LoadRowsOp, PanelRows
 from plena.integers import ceil_div, round_up
+from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.key_value import load_key_value_tiles
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
 from plena.kernels.stored_operands import (
     StoredShape,
@@ -56,41 +57,14 @@ def transposed(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> 
         builder.loop(c_tiles) as down,
     ):
         for n, part in enumerate(parts):
-            _load(ctx, builder.view(tiles, n * target.tile), part, part.at(group, down, across))
+            source = part.at(group, down, across)
+            load_key_value_tiles(ctx, builder.view(tiles, n * target.tile), part, source, 1, 1)
         first = (group * columns + down * target.mlen) * vlen
         out = builder.view(result.buffer, across * result.block + first)
         if broadcast:
-            builder.insert(
-                BroadcastMatmulOp(
-                    out=out,
-                    x=identity,
-                    w=tiles,
-                    k_tiles=k_tiles,
-                    slices=0,
-                    n_tiles=1,
-                    transposed=1,
-                    x_block=0,
-                    w_k=target.tile,
-                    w_n=0,
-                    out_block=0,
-                )
-            )
+            broadcast_column(ctx, out, identity, tiles, k_tiles=k_tiles)
         else:
-            builder.insert(
-                MatmulOp(
-                    out=out,
-                    x=identity,
-                    w=tiles,
-                    rows=height,
-                    k_tiles=k_tiles,
-                    columns=target.mlen,
-                    transposed=1,
-                    x_block=0,
-                    w_k=target.tile,
-                    w_n=0,
-                    out_block=0,
-                )
-            )
+            matmul_column(ctx, out, identity, tiles, rows=height, k_tiles=k_tiles)
     return result
 
 
@@ -102,11 +76,10 @@ def _require_no_fill(op: Operation, ctx: KernelContext) -> None:
         source = far_fill(operand)
         if source is None:
             continue
-        place = place_of(source)
         raise refusal(
             op,
             f"rows and columns are exchanged of a tensor that may hold numbers above {FAR:g} in size beside small "
-            f"ones, of {name_of(source)}{f' at {place}' if place else ''}: its number format in HBM loses those",
+            f"ones, of {origin_of(source)}: its number format in HBM loses those",
             "Fill, add masks or scale after the transpose, or fill in a number of moderate size, such as -100.",
         )
 
@@ -137,22 +110,6 @@ def _stored(ctx: KernelContext, op: Operation, panel: Panel, shape: StoredShape)
         whole = PanelRows(panel.buffer, vlen, panel.block), PanelRows(rest.buffer, vlen, rest.block)
         builder.map("sub", whole[1], *whole, size=(physical, blocks))
     return [first, stored_tiles(ctx, "turned_rest", op, rest, shape)]
-
-
-def _load(ctx: KernelContext, dst: SSAValue, tiles: Tiles, offset: Linear) -> None:
-    ctx.builder.insert(
-        LoadTilesOp(
-            dst=dst,
-            src=ctx.builder.view(tiles.buffer, offset),
-            outer=1,
-            inner=1,
-            dst_outer=0,
-            dst_inner=0,
-            src_outer=0,
-            src_inner=0,
-            kv=1,
-        )
-    )
 
 
 def _identity(ctx: KernelContext) -> SSAValue:

@@ -6,9 +6,10 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import BroadcastMatmulOp, MatmulOp, PackOp
+from plena.dialects.tile import PackOp
 from plena.host.view import Array
 from plena.integers import ceil_div
+from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
 from plena.kernels.product_cost import ProductShape, prefers_broadcast
@@ -33,26 +34,12 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
     identity = packing_tile(ctx, transposed=True) if broadcast else None
     if identity is None:
         with builder.step(name):
-            builder.insert(
-                MatmulOp(
-                    out=result,
-                    x=panel.buffer,
-                    w=weight,
-                    rows=rows,
-                    k_tiles=1,
-                    columns=target.mlen,
-                    transposed=1,
-                    x_block=0,
-                    w_k=0,
-                    w_n=0,
-                    out_block=0,
-                )
-            )
+            matmul_column(ctx, result, panel.buffer, weight, rows=rows, k_tiles=1)
         return result
     packed = builder.buffer("packed", "vector", target.broadcast_amount * tile)
-    full, rest = divmod(ceil_div(rows, target.mlen), target.broadcast_amount)
 
-    def turn(first: Linear, count: int) -> None:
+    def turn(group: Linear, count: int) -> None:
+        first = group * (together * vlen)
         builder.insert(
             PackOp(
                 out=packed,
@@ -65,27 +52,8 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> SSAVal
                 out_block=0,
             )
         )
-        out = builder.view(result, first)
-        builder.insert(
-            BroadcastMatmulOp(
-                out=out,
-                x=packed,
-                w=weight,
-                k_tiles=1,
-                slices=0,
-                n_tiles=1,
-                transposed=1,
-                x_block=0,
-                w_k=0,
-                w_n=0,
-                out_block=0,
-            )
-        )
+        broadcast_column(ctx, builder.view(result, first), packed, weight, k_tiles=1)
 
     with builder.step(name):
-        if full:
-            with builder.loop(full) as group:
-                turn(group * (together * vlen), target.broadcast_amount)
-        if rest:
-            turn(Linear(full * together * vlen), rest)
+        builder.by_groups(ceil_div(rows, target.mlen), target.broadcast_amount, turn)
     return result

@@ -6,6 +6,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.tile import VectorMatmulOp
+from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import pack_vectors
 from plena.kernels.tensors import Panel
@@ -25,7 +26,7 @@ def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: Kern
     packed = pack_vectors(ctx, value)
     stream = WeightStream.of(weight, x, result, ctx)
     whole, rest = divmod(x.lanes, target.mlen)
-    slices = -(-rest // target.hlen)
+    slices = ceil_div(rest, target.hlen)
     resident = stream.k_tiles <= resident_tiles(ctx)
     held = stream.k_tiles if resident else 1
     tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import BroadcastMatmulOp, LoadTilesOp, MatmulOp, PanelRows
+from plena.dialects.tile import LoadTilesOp, PanelRows
 from plena.integers import ceil_div
+from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext
 from plena.kernels.tensors import Panel
 
@@ -56,8 +57,7 @@ class WeightStream:
 
 def resident_tiles(ctx: KernelContext) -> int:
     """Tiles of matrix SRAM that a weight buffer may fill: packing tiles and the surplus of a prefetch taken off."""
-    prefetch = ctx.target.m_prefetch_tiles
-    return ctx.target.matrix_tiles - len(ctx.constant_tiles) * prefetch - (prefetch - 1)
+    return ctx.free_tiles - (ctx.target.m_prefetch_tiles - 1)
 
 
 def rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
@@ -93,7 +93,7 @@ class BlockProducts:
 
         The block's tiles begin `offset` bytes behind the beginning of the stream.
         """
-        target, builder, stream = self.ctx.target, self.ctx.builder, self.stream
+        builder, stream = self.ctx.builder, self.stream
         buffer, first, x_block = x
         for part in range(self.parts):
             done = part * self.held
@@ -101,20 +101,15 @@ class BlockProducts:
             stream.load(self.ctx, self.tiles, offset + done * stream.tile_bytes, k_tiles)
             written = out if part == 0 or self.partial is None else self.partial
             with builder.step("product"):
-                builder.insert(
-                    MatmulOp(
-                        out=written,
-                        x=builder.view(buffer, first + done * x_block),
-                        w=self.tiles,
-                        rows=rows,
-                        k_tiles=k_tiles,
-                        columns=target.mlen,
-                        transposed=stream.transposed,
-                        x_block=x_block,
-                        w_k=target.tile,
-                        w_n=0,
-                        out_block=0,
-                    )
+                matmul_column(
+                    self.ctx,
+                    written,
+                    builder.view(buffer, first + done * x_block),
+                    self.tiles,
+                    rows=rows,
+                    k_tiles=k_tiles,
+                    x_block=x_block,
+                    transposed=stream.transposed,
                 )
                 if written is self.partial:
                     self._accumulate(out, written, rows)
@@ -139,11 +134,10 @@ class GroupProducts:
     def __init__(self, stream: WeightStream, x_block: int, ctx: KernelContext) -> None:
         target = ctx.target
         self.stream, self.x_block, self.ctx = stream, x_block, ctx
-        spare = target.m_prefetch_tiles - 1
-        reserved = len(ctx.constant_tiles) * target.m_prefetch_tiles
-        self.resident = stream.k_tiles + spare + reserved <= target.matrix_tiles
+        self.resident = stream.k_tiles <= resident_tiles(ctx)
         held = stream.k_tiles if self.resident else 1
-        self.tiles = ctx.builder.buffer("weight_tiles", "matrix", (held + spare) * target.tile)
+        size = (held + target.m_prefetch_tiles - 1) * target.tile
+        self.tiles = ctx.builder.buffer("weight_tiles", "matrix", size)
 
     def load(self, offset: Linear) -> None:
         """Brings in the tiles of a column block that begin `offset` bytes behind the beginning, if all fit."""
@@ -165,19 +159,13 @@ class GroupProducts:
     ) -> None:
         builder = self.ctx.builder
         with builder.step("product"):
-            builder.insert(
-                BroadcastMatmulOp(
-                    out=out,
-                    x=builder.view(x[0], x[1] + k * self.x_block),
-                    w=self.tiles,
-                    k_tiles=k_tiles,
-                    slices=0,
-                    n_tiles=1,
-                    transposed=self.stream.transposed,
-                    x_block=self.x_block,
-                    w_k=self.ctx.target.tile,
-                    w_n=0,
-                    out_block=0,
-                    partial=partial,
-                )
+            broadcast_column(
+                self.ctx,
+                out,
+                builder.view(x[0], x[1] + k * self.x_block),
+                self.tiles,
+                k_tiles=k_tiles,
+                x_block=self.x_block,
+                transposed=self.stream.transposed,
+                partial=partial,
             )

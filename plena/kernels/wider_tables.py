@@ -42,7 +42,7 @@ def continued(ctx: KernelContext, op: Operation, tensor: HostTensor, width: int,
                 "Give the table in full width: pad cos with ones and sin with zeros.",
             )
         sources.append(_named(ctx, ConcatAttr([part, FullAttr(value, (rows, width - columns))], 1)))
-    return HostTensor(sources[0], shape, (), shape, stack=tuple(sources) if tensor.stack else ())
+    return HostTensor(sources[0], shape, stack=tuple(sources) if tensor.stack else ())
 
 
 def moved_by(value: HostValue, view: Sequence[Step]) -> HostValue:

@@ -28,6 +28,7 @@ from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext
 from plena.kernels.head_layout import heads_per_block, is_only_returned
 from plena.kernels.key_value import KeyValueShape, key_value_tiles, load_key_value_tiles
+from plena.kernels.packing import zero_rows
 from plena.kernels.stored_operands import Tiles
 
 
@@ -179,9 +180,7 @@ class AttentionKernel(ABC):
             if not panel.is_packed:
                 self.builder.insert(ZeroOp(dst=panel.buffer, rows=physical * panel.blocks(self.vlen)))
             elif written < physical:
-                with self.builder.loop(panel.blocks(self.vlen)) as block:
-                    start = self.builder.view(panel.buffer, block * panel.block + written * self.vlen)
-                    self.builder.insert(ZeroOp(dst=start, rows=physical - written))
+                zero_rows(self.ctx, panel, written)
 
     def load_kv_tiles(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
         """`count` tiles of each of `blocks` column blocks of keys or values, `source` bytes into them."""

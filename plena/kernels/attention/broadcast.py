@@ -33,7 +33,7 @@ from plena.kernels.key_value import (
     load_key_value_tiles,
     separated_value_tiles,
 )
-from plena.kernels.packing import packing_tile
+from plena.kernels.packing import packing_tile, zero_rows
 from plena.kernels.stored_operands import Tiles
 from plena.kernels.tensors import Panel
 from plena.machine.target import Target
@@ -136,9 +136,9 @@ class BroadcastAttention:
         return QueryRows(block, loaded, self.query_tiles // self.filled_tiles * block + loaded)
 
     def _declare_buffers(self) -> None:
-        target, builder, spare = self.target, self.builder, self.target.m_prefetch_tiles - 1
+        builder, spare = self.builder, self.target.m_prefetch_tiles - 1
         keys, values = self.key_tiles * self.head_blocks, self.key_tiles * self.value_blocks * self.width
-        available = target.matrix_tiles - len(self.ctx.constant_tiles) * target.m_prefetch_tiles
+        available = self.ctx.free_tiles
         self.resident = keys + values + 2 * spare <= available
         self.streamed = not self.resident and self.head_blocks + 1 + 2 * spare > available
         if not self.resident:
@@ -501,21 +501,14 @@ class BroadcastAttention:
 
 def define_rows_behind(op: AttentionOp, result: Panel, ctx: KernelContext) -> None:
     """Zeroes the rows behind the last query, which no filling may write, for kernels that read whole blocks."""
-    vlen, builder = ctx.target.vlen, ctx.builder
-    missing = result.physical_rows(vlen) - result.rows
-    if missing and not is_only_returned(op.result):
-        with builder.step("reset"), builder.loop(result.blocks(vlen)) as block:
-            start = builder.view(result.buffer, block * result.block + result.rows * vlen)
-            builder.insert(ZeroOp(dst=start, rows=missing))
+    if result.rows < result.physical_rows(ctx.target.vlen) and not is_only_returned(op.result):
+        with ctx.builder.step("reset"):
+            zero_rows(ctx, result, result.rows)
 
 
 def broadcast_fits(ctx: KernelContext) -> bool:
     """Whether matrix SRAM holds the packing tiles and one tile at a time."""
-    target = ctx.target
-    return (
-        target.has_broadcast
-        and (len(ctx.constant_tiles) + 3) * target.m_prefetch_tiles <= target.matrix_tiles
-    )
+    return ctx.target.has_broadcast and 3 * ctx.target.m_prefetch_tiles <= ctx.free_tiles
 
 
 def longest_filling(shape: AttentionShape, target: Target) -> int:

@@ -45,5 +45,4 @@ def heads_in_place(op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -
     yield
     for value, location in moved.items():
         ctx.set(value, location)
-        for transposed in (False, True):
-            ctx.packed.pop((value, transposed), None)
+        ctx.packed.pop(value, None)

@@ -30,9 +30,7 @@ class Residency:
         Raises:
             CompileError: matrix SRAM cannot hold even that.
         """
-        target = ctx.target
-        spare = target.m_prefetch_tiles - 1
-        available = target.matrix_tiles - len(ctx.constant_tiles) * target.m_prefetch_tiles
+        spare, available = ctx.target.m_prefetch_tiles - 1, ctx.free_tiles
         every_key = tiling.key_tiles * tiling.head_blocks
         if whole and every_key + whole + 2 * spare <= available:
             return Residency(True, False, tiling.head_blocks, every_key, whole)
@@ -51,6 +49,4 @@ class Residency:
 
 def rows_fit(tiling: Tiling, ctx: KernelContext) -> bool:
     """Whether the values of all keys fit next to nothing else: what a reduction over whole rows needs."""
-    target = ctx.target
-    available = target.matrix_tiles - len(ctx.constant_tiles) * target.m_prefetch_tiles
-    return tiling.key_tiles + target.m_prefetch_tiles - 1 <= available
+    return tiling.key_tiles + ctx.target.m_prefetch_tiles - 1 <= ctx.free_tiles

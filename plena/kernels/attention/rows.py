@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import isqrt
 
 from xdsl.ir import SSAValue
@@ -132,12 +133,7 @@ class RowsAttention(AttentionKernel):
         if self.residency.resident:
             self.products.resident(x, self.scores, self.pitch, block.first_tile, section.columns)
             return
-        whole, rest = divmod(section.columns, self.vlen)
-        if whole:
-            with self.builder.loop(whole) as tile:
-                self._streamed_tile(block, x, tile, self.vlen)
-        if rest:
-            self._streamed_tile(block, x, Linear(whole), rest)
+        self.builder.by_groups(section.columns, self.vlen, partial(self._streamed_tile, block, x))
 
     def _streamed_tile(self, block: QueryBlock, x: LeftOperand, tile: Linear, columns: int) -> None:
         place = block.place
@@ -156,12 +152,7 @@ class RowsAttention(AttentionKernel):
             tiles = builder.view(self.values, block.first_tile * self.tile)
             self._weigh(block, block.out, tiles, self.written_columns, tiling.key_tiles * self.tile)
             return
-        full, rest = divmod(self.written_columns, self.vlen)
-        if full:
-            with builder.loop(full) as column:
-                self._value_column(block, column, self.vlen)
-        if rest:
-            self._value_column(block, Linear(full), rest)
+        builder.by_groups(self.written_columns, self.vlen, partial(self._value_column, block))
 
     def _value_column(self, block: QueryBlock, column: Linear, columns: int) -> None:
         builder, place = self.builder, block.place

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import BroadcastMatmulOp, VectorMatmulOp
+from plena.dialects.tile import VectorMatmulOp
 from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.sections import Section
 from plena.kernels.attention.shape import AttentionShape, Tiling
+from plena.kernels.column_products import broadcast_column
 from plena.kernels.context import KernelContext
 from plena.kernels.key_value import load_key_value_tiles
 from plena.kernels.stored_operands import Tiles
@@ -140,18 +141,4 @@ class ValueProducts:
 
     def _rows_product(self, out: SSAValue, x: SSAValue, w: SSAValue, slices: int, *, partial: int) -> None:
         """HLEN keys of a tile of values in rows, by M_BMM."""
-        self.ctx.builder.insert(
-            BroadcastMatmulOp(
-                out=out,
-                x=x,
-                w=w,
-                k_tiles=0,
-                slices=slices,
-                n_tiles=1,
-                x_block=0,
-                w_k=0,
-                w_n=0,
-                out_block=0,
-                partial=partial,
-            )
-        )
+        broadcast_column(self.ctx, out, x, w, k_tiles=0, slices=slices, transposed=0, partial=partial)

@@ -14,7 +14,7 @@ from plena.dialects.tile import (
     SoftmaxRowsOp,
 )
 from plena.integers import ceil_div, round_up
-from plena.kernels.attention.broadcast import define_rows_behind
+from plena.kernels.attention.broadcast import broadcast_fits, define_rows_behind
 from plena.kernels.attention.heads import HeadAxis, HeadLoops, HeadPlace, head_loop
 from plena.kernels.attention.masks import AttentionMasks, QueryRows, Scores, skipped_band
 from plena.kernels.attention.rows import row_sum_scratch
@@ -90,8 +90,7 @@ class VectorAttention:
         target, builder, tiling = self.target, self.builder, self.tiling
         spare = target.m_prefetch_tiles - 1
         keys, values = tiling.key_tiles * tiling.head_blocks, tiling.key_tiles * tiling.value_blocks
-        available = target.matrix_tiles - len(self.ctx.constant_tiles) * target.m_prefetch_tiles
-        self.resident = keys + values + 2 * spare <= available
+        self.resident = keys + values + 2 * spare <= self.ctx.free_tiles
         self.key_sram = builder.buffer(
             "key_tiles", "matrix", (keys if self.resident else 1) * self.tile + spare * self.tile
         )
@@ -103,9 +102,6 @@ class VectorAttention:
         self.packed_queries = builder.buffer("packed_queries", "vector", tiling.head_blocks * self.block)
         self.scores = builder.buffer("scores", "vector", tiling.key_tiles * self.block)
         self.packed_scores = builder.buffer("packed_scores", "vector", tiling.key_tiles * self.block + behind)
-        self.slot = self.vlen if self.turned else self.tile
-        size = tiling.value_blocks * self.slots * self.slot
-        self.output = builder.buffer("slot_output", "vector", size)
         self.products = ValueProducts(
             self.ctx,
             tiling,
@@ -116,6 +112,8 @@ class VectorAttention:
             resident=self.resident,
             turned=self.turned,
         )
+        size = tiling.value_blocks * self.slots * self.products.slot
+        self.output = builder.buffer("slot_output", "vector", size)
 
     def run(self) -> None:
         """Loops: heads of keys, samples, query heads BROADCAST at a time."""
@@ -251,7 +249,7 @@ class VectorAttention:
             self.builder.map(
                 "copy",
                 PanelRows(out, head, result.block),
-                PanelRows(self.output, self.slot, self.slots * self.slot),
+                PanelRows(self.output, self.products.slot, self.slots * self.products.slot),
                 size=(vectors.heads, blocks),
             )
 
@@ -262,13 +260,11 @@ def vectors_fit(op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -> b
     Text grows by what is not shared with other products, so not where size is all that counts.
     """
     target, schedule = ctx.target, ctx.schedule
-    if shape.queries != 1 or not target.has_broadcast or schedule.objective == "size":
+    if shape.queries != 1 or not broadcast_fits(ctx) or schedule.objective == "size":
         return False
     if not schedule.row_groups and schedule.matmul == "auto":
         return False
     computed = any(ctx.host(v) is None for v in (op.query, op.key, op.value))
     if computed and heads_per_block(shape, target) > 1:
         return False
-    tiles, rows = len(ctx.constant_tiles) + 3, 4 * target.broadcast_amount * ceil_div(shape.keys, target.mlen)
-    fits = tiles * target.m_prefetch_tiles <= target.matrix_tiles and rows <= target.vector_sram_size
-    return fits
+    return 4 * target.broadcast_amount * ceil_div(shape.keys, target.mlen) <= target.vector_sram_size
