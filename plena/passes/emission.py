@@ -11,7 +11,6 @@ from xdsl.passes import ModulePass
 from plena.assembly import AsmInstruction
 from plena.assembly.stream import Provenance, stream_from_module
 from plena.driver import run_pipeline
-from plena.errors import CompileError
 from plena.machine.target import Target
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.statistics.statistics import Statistics, statistics_of
@@ -67,14 +66,7 @@ class Counted:
         Raises:
             CompileError: it has none for an instruction of the program.
         """
-        if self.timing in self.statistics.unavailable:
-            raise CompileError(
-                f"timing profile {self.timing} cannot choose this program: "
-                f"{self.statistics.unavailable[self.timing]}",
-                "options",
-                "Choose by another profile; its own figures are None, all others are reported.",
-            )
-        return self.statistics.cycles[self.timing]
+        return self.statistics.cycles_by(self.timing)
 
     @property
     def longest_iteration(self) -> int:
