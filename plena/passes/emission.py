@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.assembly import AsmInstruction
-from plena.assembly.stream import Provenance, stream_from_module
+from plena.assembly.stream import stream_from_module
 from plena.driver import run_pipeline
 from plena.machine.target import Target
 from plena.passes.pipelines import REGISTER_PIPELINE
@@ -28,14 +28,12 @@ class Counted:
         statistics: exact counts, cycles by one profile, without counts by module and by step.
         timing: the profile.
         instructions: the flat program.
-        provenance: where each instruction comes from; empty if unknown.
         module: in allocated register form; None if the program was given as instructions.
     """
 
     statistics: Statistics
     timing: str
     instructions: Sequence[AsmInstruction] = field(repr=False)
-    provenance: Sequence[Provenance] = field(default=(), repr=False)
     module: ModuleOp | None = field(default=None, repr=False)
 
     @staticmethod
@@ -97,4 +95,4 @@ def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = 
     stream = stream_from_module(module)
     profiles, target = [profile_named(timing)], Target.from_module(module)
     statistics = statistics_of(stream.instructions, target, profiles=profiles)
-    return Counted(statistics, timing, stream.instructions, stream.provenance, module)
+    return Counted(statistics, timing, stream.instructions, module)
