@@ -9,7 +9,7 @@ from plena.statistics.statistics import Weights
 from plena.timing.run import Run
 
 
-def run_of(text: str, target: Target | None = None) -> Run:
+def run_of(text: str) -> Run:
     """A program of static loops."""
     instructions = parse_asm(text)
-    return Weights.of(instructions, static_loops(instructions), target or Target(), ()).run
+    return Weights.of(instructions, static_loops(instructions), Target(), ()).run
