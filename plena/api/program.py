@@ -13,6 +13,7 @@ from plena.host.image import Preload
 from plena.program.comparison import CheckReport
 from plena.program.data import ProgramData, Reference, RunFigures, SourceReferences
 from plena.program.rationale import Rationale
+from plena.program.state import KeptState, StateView
 from plena.program.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
     from plena.optimizing.size_curve import SizeCurve
-    from plena.program.state import StateView
 
 
 class Program(ProgramData):
@@ -58,8 +58,6 @@ class Program(ProgramData):
         Raises:
             PlenaError: no such state, a tensor of another shape, NaN or infinity; nothing has changed then.
         """
-        from plena.program.state import KeptState, StateView
-
         return StateView(KeptState((), (), {}, self.target) if self.kept is None else self.kept)
 
     @state.setter

@@ -54,11 +54,6 @@ def target_of(args: Namespace, default: Target | None = None) -> Target:
     return target.with_settings(dict(setting(text) for text in args.overrides))
 
 
-def chooses_target(args: Namespace) -> bool:
-    """Whether the options say anything."""
-    return args.target is not None or bool(args.overrides)
-
-
 def setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE with a TOML value; a bare word is a string.
 

@@ -174,7 +174,7 @@ class PlenaForCausalLM(GenerationMixin):
         if not tokens:
             raise PlenaError("nothing was generated yet", "report", "Call generate() first.")
         counts = [(self.programs[name].stats(), count) for name, count in text.runs.items()]
-        profiles = counts[0][0].cycles if counts else {}
+        profiles = [p for p in counts[0][0].cycles if all(p in stats.cycles for stats, _ in counts)]
         return LanguageReport(
             tokens,
             dict(text.runs),

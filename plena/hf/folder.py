@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from plena.hf.cached_text import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
 FORMAT = 1
+NAME = re.compile(rf"({DECODE}|{PREFILL})-[0-9]+")
+"""Names of programs, which are those of their folders too."""
 
 
 def save_folder(
@@ -60,10 +63,7 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
             pass
         case _:
             raise PlenaError("not a manifest of this version", str(path), "Compile the model again.")
-    kinds = (f"{DECODE}-", f"{PREFILL}-")
-    if not all(
-        isinstance(n, str) and n.startswith(kinds) and n.rpartition("-")[2].isdecimal() for n in names
-    ):
+    if not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
         raise PlenaError("it names something else than programs", str(path), "Compile the model again.")
     programs = {name: Program.load(directory / name) for name in names}
     if not any(name.startswith(DECODE) for name in programs):
@@ -80,9 +80,9 @@ def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a folder or GGUF file, None if it has none."""
     from transformers import AutoTokenizer
 
-    places = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    folder, options = _place(path)
     try:
-        return AutoTokenizer.from_pretrained(places[0], **places[1])
+        return AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -98,9 +98,9 @@ def load_model(path: Path) -> Any:
 
     if not path.exists():
         raise PlenaError("there is no such folder or file", str(path), "Give a model's folder or GGUF file.")
-    places = (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})
+    folder, options = _place(path)
     try:
-        return AutoModelForCausalLM.from_pretrained(places[0], dtype=torch.float32, **places[1])
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PlenaError(
@@ -108,3 +108,8 @@ def load_model(path: Path) -> Any:
             str(path),
             "GGUF files need the packages gguf and accelerate.",
         ) from None
+
+
+def _place(path: Path) -> tuple[Path, dict[str, str]]:
+    """The folder and the options by which transformers finds a folder or a GGUF file."""
+    return (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})

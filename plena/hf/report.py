@@ -16,7 +16,7 @@ class LanguageReport:
     Attributes:
         tokens: new ones.
         runs: how often each program ran.
-        cycles: per new token by timing profile, waits for HBM not included unless a profile has them.
+        cycles: per new token by timing profile that has cycles for all of these programs; waits for HBM are apart.
         dma_cycles: waits for HBM per new token.
         read, written: bytes of HBM per new token, 64 for each word that was touched.
     """

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from plena.assembly import encode
+from plena.assembly.stream import stream_from_module
 from plena.errors import PlenaError
-from plena.passes.emission import counted
+from plena.passes.emission import EMISSION
 from plena.program.data import ProgramData
 from plena.statistics.counts import Count
 from plena.statistics.statistics import Statistics
@@ -37,7 +38,7 @@ def expanded(program: Data) -> Data:
     Raises:
         PlenaError: it would be longer than 2,000,000 instructions, or cannot be lifted.
     """
-    from plena.driver import context
+    from plena.driver import context, run_pipeline
     from plena.lifting import lift_module
     from plena.passes.unroll_loops import UnrollLoops
 
@@ -53,16 +54,13 @@ def expanded(program: Data) -> Data:
     module = lift_module(program.module)
     program.target.attach(module)
     UnrollLoops(full=True).apply(context(), module)
-    lowered = counted(module, program.timing)
+    run_pipeline(module, EMISSION)
+    stream = stream_from_module(module)
     return replace(
-        program,
-        words=encode(lowered.instructions),
-        provenance=tuple(lowered.provenance),
+        program.with_words(encode(stream.instructions)),
+        provenance=tuple(stream.provenance),
         module=module,
         decisions=(*program.decisions, "all loops expanded"),
-        pipeline="",
-        rationale=None,
-        last_check=None,
     )
 
 

@@ -52,7 +52,7 @@ def optimized(
     task = Task.of(program, target, declared)
     with without_collection():
         found = list(_candidates(task, objective, timing, max_instructions))
-    taken = _best(found, task, objective, timing, max_instructions)
+    taken = _best(found, task, objective, max_instructions)
     # Words as they were given keep the bits that the machine ignores.
     words = task.code.words if taken.module is None and task.code is not None else encode(taken.instructions)
     _verify(words, task)
@@ -133,16 +133,14 @@ def _emitted(
     yield name, lowered
 
 
-def _best(
-    found: list[Named], task: Task, objective: Objective, timing: str, max_instructions: int | None
-) -> Counted:
+def _best(found: list[Named], task: Task, objective: Objective, max_instructions: int | None) -> Counted:
     running = [c for _, c in found if c.runs(task.target)]
     # A budget that everything keeps: no instruction is saved that costs cycles, so nothing gets slower.
     room = max((c.static for _, c in found), default=0) if max_instructions is None else max_instructions
     goal = Goal(objective, room)
     fitting = [c for c in running if goal.fits(c.static)]
     if fitting:
-        return min(fitting, key=lambda c: goal.cost(c.static, c.cycles))
+        return goal.best(fitting)
     if not running:
         raise (
             task.problems[0]

@@ -94,7 +94,8 @@ def size_curve(
         longest_expansion: dynamic instructions up to which the expanded end is counted, not estimated.
 
     Raises:
-        PlenaError: no such profile is registered, or naming the instruction of whatever cannot be lifted exactly.
+        PlenaError: no such profile is registered, or it has no cycles for an instruction of the program, or naming the
+            instruction of whatever cannot be lifted exactly.
     """
     timing = timing or program.timing
     profile_named(timing, "size_curve")
@@ -133,7 +134,7 @@ def _by_size(point: CurvePoint) -> tuple[int, int]:
 
 
 def _point(name: str, statistics: Statistics, timing: str) -> CurvePoint:
-    return CurvePoint(name, statistics.static, statistics.dynamic, statistics.cycles[timing])
+    return CurvePoint(name, statistics.static, statistics.dynamic, statistics.cycles_by(timing))
 
 
 def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> Iterator[CurvePoint]:

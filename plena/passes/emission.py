@@ -9,9 +9,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from plena.assembly import AsmInstruction
-from plena.assembly.stream import Provenance, stream_from_module
+from plena.assembly.stream import stream_from_module
 from plena.driver import run_pipeline
-from plena.errors import CompileError
 from plena.machine.target import Target
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.statistics.statistics import Statistics, statistics_of
@@ -29,14 +28,12 @@ class Counted:
         statistics: exact counts, cycles by one profile, without counts by module and by step.
         timing: the profile.
         instructions: the flat program.
-        provenance: where each instruction comes from; empty if unknown.
         module: in allocated register form; None if the program was given as instructions.
     """
 
     statistics: Statistics
     timing: str
     instructions: Sequence[AsmInstruction] = field(repr=False)
-    provenance: Sequence[Provenance] = field(default=(), repr=False)
     module: ModuleOp | None = field(default=None, repr=False)
 
     @staticmethod
@@ -67,14 +64,7 @@ class Counted:
         Raises:
             CompileError: it has none for an instruction of the program.
         """
-        if self.timing in self.statistics.unavailable:
-            raise CompileError(
-                f"timing profile {self.timing} cannot choose this program: "
-                f"{self.statistics.unavailable[self.timing]}",
-                "options",
-                "Choose by another profile; its own figures are None, all others are reported.",
-            )
-        return self.statistics.cycles[self.timing]
+        return self.statistics.cycles_by(self.timing)
 
     @property
     def longest_iteration(self) -> int:
@@ -105,4 +95,4 @@ def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = 
     stream = stream_from_module(module)
     profiles, target = [profile_named(timing)], Target.from_module(module)
     statistics = statistics_of(stream.instructions, target, profiles=profiles)
-    return Counted(statistics, timing, stream.instructions, stream.provenance, module)
+    return Counted(statistics, timing, stream.instructions, module)

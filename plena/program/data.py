@@ -280,14 +280,17 @@ class ProgramData:
         names = [port.name for port in self.inputs]
         computed = self.host_values(inputs, names)
 
+        def computed_of(symbol: str) -> str:
+            origin = ", ".join(names[n] for n in sorted(self.host_values.values[symbol].inputs))
+            return f"what is computed of {origin}"
+
         def value(placement: TensorPlacement) -> tuple[Any, str]:
             """The tensor of a placement, and its name; whole numbers as integers, also those that became real ones."""
             if placement.source.kind == "input":
                 return inputs[placement.source.index], f"input {placement.source.index}"
-            found = self.host_values.values[placement.source.symbol]
-            origin = ", ".join(names[n] for n in sorted(found.inputs))
-            array = computed(placement.source.symbol)
-            return array.astype(np.int64) if found.is_whole else array, f"what is computed of {origin}"
+            symbol = placement.source.symbol
+            array, whole = computed(symbol), self.host_values.values[symbol].is_whole
+            return array.astype(np.int64) if whole else array, computed_of(symbol)
 
         warn_of_rounded_integers(
             (*self.placements_of("input"), *self.placements_of("host")), value, self.target
@@ -298,7 +301,7 @@ class ProgramData:
                 placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
             )
         for placement in self.placements_of("host"):
-            array, name = computed(placement.source.symbol), value(placement)[1]
+            array, name = computed(placement.source.symbol), computed_of(placement.source.symbol)
             require_finite(placement, array, name)
             stage(placement, array, preload, self.target, name)
 

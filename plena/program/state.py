@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Preload, source_array, stage, unstage
+from plena.host.image import Preload, stage, unstage
 from plena.host.layout import TensorPlacement
 from plena.host.ports import Port
+from plena.host.values.program import plain_array
 from plena.host.view import Array
-from plena.machine.number_formats import bf16_from_bits
 from plena.machine.target import Target
 
 if TYPE_CHECKING:
@@ -68,11 +68,18 @@ class KeptState:
 
     def initial_arrays(self) -> dict[str, Array]:
         """What the states hold after a reset, in float32."""
-        found = {name: source_array(value) for name, value in self.initial.items()}
-        return {
-            name: bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
-            for name, (array, is_bf16_bits) in found.items()
-        }
+        return {name: plain_array(value).astype(np.float32) for name, value in self.initial.items()}
+
+    def port(self, name: str) -> Port:
+        """Shape and dtype of a state.
+
+        Raises:
+            PlenaError: there is none of that name.
+        """
+        if name not in self.ports:
+            known = ", ".join(self.ports) or "none"
+            raise PlenaError(f"the program has no state {name!r}", "state", f"Its states: {known}.")
+        return self.ports[name]
 
     def checked(self, where: str) -> KeptState:
         """Itself, if the initial tensors and the places have the shapes of the states.
@@ -175,12 +182,7 @@ class KeptState:
         self._bytes.update(staged)
 
     def _checked(self, name: str, value: Any) -> Array:
-        port = self.ports.get(name)
-        if port is None:
-            known = ", ".join(self.ports) or "none"
-            raise PlenaError(f"the program has no state {name!r}", "state", f"Its states: {known}.")
-        array, is_bf16_bits = source_array(value)
-        array = bf16_from_bits(array) if is_bf16_bits else array
+        port, array = self.port(name), plain_array(value)
         if array.shape != port.shape:
             raise PlenaError(
                 f"state {port} was given as {list(array.shape)}", "state", "Give it in its shape."
@@ -204,10 +206,7 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
     def __getitem__(self, name: str) -> torch.Tensor:
         import torch
 
-        port = self._kept.ports.get(name)
-        if port is None:
-            known = ", ".join(self._kept.ports) or "none"
-            raise PlenaError(f"the program has no state {name!r}", "state", f"Its states: {known}.")
+        port = self._kept.port(name)
         return torch.from_numpy(np.array(self._kept.array(name))).to(getattr(torch, port.dtype))
 
     def __setitem__(self, name: str, value: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from plena.errors import CompileError
 from plena.timing.registry import timings
 
 
@@ -70,6 +71,20 @@ class ProgramCount(Count):
     latency: Mapping[str, int | None] = field(
         default_factory=dict[str, "int | None"], repr=False, compare=False
     )
+
+    def cycles_by(self, timing: str) -> int:
+        """Cycles by a profile that is to choose or compare; DMA waits are apart.
+
+        Raises:
+            CompileError: it has none for an instruction of the program.
+        """
+        if timing in self.unavailable:
+            raise CompileError(
+                f"timing profile {timing} cannot choose this program: {self.unavailable[timing]}",
+                "options",
+                "Choose by another profile; its own figures are None, all others are reported.",
+            )
+        return self.cycles[timing]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a manifest or a JSON file; without the latencies, which take time."""

@@ -170,6 +170,15 @@ def test_report(lm: PlenaForCausalLM) -> None:
     assert "4 tokens (1 x prefill-8, 4 x decode-16)" in str(report)
 
 
+def test_a_profile_without_cycles_for_a_program_is_not_reported(
+    lm: PlenaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm.generate(_prompt(9), max_new_tokens=1, do_sample=False, eos_token_id=None)
+    assert "rtl-v1" in lm.report().cycles
+    monkeypatch.delitem(lm.programs["decode-16"].stats().cycles, "rtl-v1")
+    assert "rtl-v1" not in lm.report().cycles and "transactional" in lm.report().cycles
+
+
 def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     ids = _prompt(9)
     settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
@@ -186,9 +195,10 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     (tmp_path / "lm" / "prefill-8" / "hbm_for_behave_sim.bin").write_bytes(b"no image")
     with pytest.raises(PlenaError, match="truncated"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm")
-    (tmp_path / "lm" / MANIFEST).write_text('{"format": 1, "programs": ["../x"]}')
-    with pytest.raises(PlenaError, match="something else than programs"):
-        PlenaForCausalLM.from_pretrained(tmp_path / "lm")
+    for other in ("../x", "decode-/../prefill-8"):
+        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 1, "programs": ["{other}"]}}')
+        with pytest.raises(PlenaError, match="something else than programs"):
+            PlenaForCausalLM.from_pretrained(tmp_path / "lm")
 
 
 @pytest.mark.parametrize("kind", ["Qwen2", "Mistral"])

@@ -13,14 +13,14 @@ from plena.errors import PlenaError
 from plena.kernels.product_cost import CYCLES, ProductShape, preferred_unit
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
+from tests.kernels import checking
 from tests.kernels.checking import FUNCTION_ERROR, check
 from tests.poison import check_reads_what_is_defined
 
 
 def machine(mlen: int, blen: int, hlen: int, broadcast: int, tiles: int = 16, **settings: int) -> Target:
-    sizes = {"MLEN": mlen, "VLEN": mlen, "BLEN": blen, "HLEN": hlen, "BROADCAST_AMOUNT": broadcast}
-    memories = {"MATRIX_SRAM_SIZE": tiles * mlen, "HBM_M_Prefetch_Amount": mlen}
-    return Target().with_settings({**sizes, **memories, **settings})
+    sizes = {"BLEN": blen, "HLEN": hlen, "BROADCAST_AMOUNT": broadcast, "MATRIX_SRAM_SIZE": tiles * mlen}
+    return checking.machine(mlen, **sizes, **settings)
 
 
 MACHINES = {

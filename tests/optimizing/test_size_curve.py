@@ -67,6 +67,12 @@ def test_the_other_profile(head: plena.Program) -> None:
     assert pipelined.chosen.cycles == head.stats().cycles["pipelined"]
 
 
+def test_a_profile_without_cycles_for_an_instruction_has_no_curve() -> None:
+    program = plena.compile(nn.ReLU(), (torch.zeros(4, 64),))
+    with pytest.raises(PlenaError, match=r"serialized cannot choose this program: no cycles .* V_MAX_VF"):
+        plena.size_curve(program, timing="serialized")
+
+
 def test_an_expanded_program_of_another_origin_is_rolled() -> None:
     words = encode(parse_asm(corpus.text("expanded_matmul")))
     curve = plena.size_curve(plena.Program(words, corpus.TARGET), preloaded=corpus.PRELOADED)
