@@ -14,7 +14,7 @@ from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.kernels.schedule import Schedule
 from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
-from plena.machine.formats import Formats, FormatsLike
+from plena.machine.formats import FormatsLike
 from plena.machine.target import Target
 from plena.passes.options import OPTIONS, check_values
 from plena.passes.pipelines import TENSOR_PIPELINE
@@ -92,7 +92,7 @@ def compile(
     )
     target = target or Target()
     if formats is not None:
-        target = Formats.of(formats).on(target)
+        target = target.with_formats(formats)
     target.validate()
     schedule = Schedule(
         objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from plena.errors import SettingsError
 from plena.machine.number_formats import MX_E4M3, PLAIN_BF16, Mx, NumberFormat, Plain
 from plena.machine.scalar_codes import BF16, E8M0, Fp, Scalar
-
-if TYPE_CHECKING:
-    from plena.machine.target import Target
 
 CLASSES: dict[str, tuple[str, ...]] = {
     "weights": ("HBM_M_WEIGHT_TYPE",),
@@ -105,29 +102,25 @@ class Formats:
         return Formats(**given)
 
     @staticmethod
-    def of_target(target: Target) -> Formats:
-        """The formats that a machine is set to.
+    def of_types(types: Mapping[str, NumberFormat]) -> Formats:
+        """The formats that the settings of the HBM types amount to.
 
         Raises:
-            SettingsError: its keys and values have two types, or a type is none of these.
+            SettingsError: keys and values have two types, or a type is none that the machine can hold.
         """
-        keys_values = {target.precision[key] for key in CLASSES["keys_values"]}
-        if len(keys_values) > 1:
+        keys_values = CLASSES["keys_values"]
+        if len({types[key] for key in keys_values}) > 1:
             raise SettingsError(
-                f"{' and '.join(CLASSES['keys_values'])} differ, keys and values have two types",
+                f"{' and '.join(keys_values)} differ, keys and values have two types",
                 _WHERE,
                 "Set them alike.",
             )
-        return Formats(**{name: target.precision[keys[0]] for name, keys in CLASSES.items()})
+        return Formats(**{name: types[keys[0]] for name, keys in CLASSES.items()})
 
-    def on(self, target: Target) -> Target:
-        """The machine with these formats.
-
-        Raises:
-            SettingsError: a block does not fit its rows.
-        """
-        types = {key: format_of for name, format_of in self.items() for key in CLASSES[name]}
-        return replace(target, precision={**target.precision, **types})
+    @property
+    def types(self) -> dict[str, NumberFormat]:
+        """By the settings of the HBM types."""
+        return {key: number_format for name, number_format in self.items() for key in CLASSES[name]}
 
     def items(self) -> tuple[tuple[str, NumberFormat], ...]:
         """Class and format, in the order of `CLASSES`."""

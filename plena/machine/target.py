@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plena.errors import SettingsError
-from plena.machine.formats import Formats
+from plena.machine.formats import Formats, FormatsLike
 from plena.machine.number_formats import (
     BF16,
     MX_E4M3,
@@ -218,9 +218,26 @@ class Target:
         target = self
         for key, value in settings.items():
             target = (
-                Formats.of(_text(key, value)).on(target) if key == FORMATS else _override(target, key, value)
+                target.with_formats(_text(key, value)) if key == FORMATS else _override(target, key, value)
             )
         return target
+
+    @property
+    def formats(self) -> Formats:
+        """The number formats of the HBM types by class of tensors.
+
+        Raises:
+            SettingsError: keys and values have two types, or a type is none that the machine can hold.
+        """
+        return Formats.of_types(self.precision)
+
+    def with_formats(self, formats: FormatsLike) -> Target:
+        """A copy with these formats of the HBM types.
+
+        Raises:
+            SettingsError: no formats of that name.
+        """
+        return replace(self, precision={**self.precision, **Formats.of(formats).types})
 
     def settings(self) -> dict[str, int | str | Table]:
         """The overrides over the shipped settings: ``Target().with_settings(t.settings()) == t``."""

@@ -15,7 +15,7 @@ from tests.levels import SMALL
 
 
 def test_presets_and_texts() -> None:
-    assert Formats.of("shipped") == Formats() == Formats.of_target(plena.Target())
+    assert Formats.of("shipped") == Formats() == plena.Target().formats
     mixed = Formats.of("mixed")
     assert (mixed.weights, mixed.keys_values, mixed.activations) == (
         Mx(8, Fp(True, 3, 4), MX_E4M3.scale),
@@ -36,11 +36,11 @@ def test_presets_and_texts() -> None:
 
 def test_settings_keys() -> None:
     target = SMALL.with_settings({"FORMATS": "mixed"})
-    assert Formats.of_target(target) == Formats.of("mixed")
+    assert target.formats == Formats.of("mixed")
     assert target.mlen == 16
     uneven = SMALL.with_settings({"FORMATS": "mixed", "HBM_V_KV_TYPE": MX_E4M3.table()})
     with pytest.raises(SettingsError, match="HBM_M_KV_TYPE and HBM_V_KV_TYPE differ"):
-        Formats.of_target(uneven)
+        _ = uneven.formats
     with pytest.raises(SettingsError, match="must be text, not 3"):
         SMALL.with_settings({"FORMATS": 3})
 
@@ -101,7 +101,7 @@ def programs() -> dict[str, plena.Program]:
 
 def test_programs_keep_their_formats(programs: dict[str, plena.Program]) -> None:
     for name, program in programs.items():
-        assert Formats.of_target(program.target) == Formats.of(name)
+        assert program.target.formats == Formats.of(name)
         report = program.check(quiet=True)
         assert report.passed, str(report)
     errors = {name: program.check(quiet=True).float32 for name, program in programs.items()}
@@ -122,4 +122,4 @@ def test_bytes_by_class(programs: dict[str, plena.Program]) -> None:
 def test_every_block_and_preset_is_legal() -> None:
     assert [Formats(weights=f"e3m4/{block}").weights.ratio for block in BLOCKS] == list(BLOCKS)
     for formats in PRESETS.values():
-        formats.on(plena.Target()).validate()
+        plena.Target().with_formats(formats).validate()
