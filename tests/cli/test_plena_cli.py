@@ -313,7 +313,9 @@ def test_verify(shell: Shell) -> None:
 
 
 def test_verify_for_the_rtl(shell: Shell) -> None:
-    Path("upper.asm").write_text("S_LUI_INT gp1, 1\nS_ADDI_INT gp0, gp0, 0\nS_ADDI_INT gp0, gp0, 0\nC_BREAK\n")
+    Path("upper.asm").write_text(
+        "S_LUI_INT gp1, 1\nS_ADDI_INT gp0, gp0, 0\nS_ADDI_INT gp0, gp0, 0\nC_BREAK\n"
+    )
     bad = shell("verify", "upper.asm", "--machine", "rtl")
     assert bad.code == 1 and "[R08, RTL code]" in bad.out and "2 errors, 0 warnings" in bad.out
 
