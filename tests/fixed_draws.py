@@ -13,4 +13,4 @@ from hypothesis.internal.constants_ast import Constants
 
 def forget_own_constants() -> None:
     """From now on constants that Hypothesis draws are those it brings itself. There is no setting for it."""
-    vars(providers)["_get_local_constants"] = Constants
+    providers.__dict__["_get_local_constants"] = Constants

@@ -176,7 +176,13 @@ def test_a_result_of_one_element_is_as_coarse_as_its_format() -> None:
 @pytest.mark.parametrize("options", [{}, {"matmul": "vector"}])
 def test_a_reduction_of_less_than_a_tile_that_nothing_is_left_to_hold(options: dict[str, str]) -> None:
     """A prefetch brings three of the four tiles of matrix SRAM, one of them that packs."""
-    settings = {"BLEN": 2, "HLEN": 2, "BROADCAST_AMOUNT": 8, "MATRIX_SRAM_SIZE": 64, "HBM_M_Prefetch_Amount": 48}
+    settings = {
+        "BLEN": 2,
+        "HLEN": 2,
+        "BROADCAST_AMOUNT": 8,
+        "MATRIX_SRAM_SIZE": 64,
+        "HBM_M_Prefetch_Amount": 48,
+    }
     for width in (1, 17):
         small = case("self.m(x0)", (1, width), init=f"self.m = nn.Linear({width}, 1)", **settings)
         assert examine(replace(small, options=options)) == "compiled"
@@ -184,7 +190,8 @@ def test_a_reduction_of_less_than_a_tile_that_nothing_is_left_to_hold(options: d
 
 def test_products_by_a_unit_that_the_target_lacks_are_refused() -> None:
     """By name, also in a module without products."""
-    lacking = case("F.relu(x0)", (1, 1), **{**COARSE, "BROADCAST_AMOUNT": 1})
+    settings: dict[str, Any] = {**COARSE, "BROADCAST_AMOUNT": 1}
+    lacking = case("F.relu(x0)", (1, 1), **settings)
     for unit in ("broadcast", "vector"):
         outcome = examine(replace(lacking, options={"matmul": unit}))
         assert outcome.startswith(f"refused: matmul {unit}") and any(part in outcome for part in REFUSALS)
