@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from plena.assembly import AsmInstruction
 from plena.machine.target import Target
 
-CLASSES = ("weights", "experts", "keys_values", "activations")
+CLASSES: tuple[str, ...] = ("weights", "experts", "keys_values", "activations")
 """What moves: parameters and constants, those of routed experts, keys and values (states too), all else."""
 
 _OF_TYPE = {
@@ -63,7 +63,7 @@ def payloads(instructions: Sequence[AsmInstruction], target: Target) -> dict[int
 
 def by_class(moved: Mapping[int, tuple[int, str]], executions: NDArray[np.integer]) -> dict[str, int]:
     """The bytes of each class when every line runs as often as `executions` says."""
-    total = dict.fromkeys(CLASSES, 0)
+    total: dict[str, int] = dict.fromkeys(CLASSES, 0)
     for position, (size, name) in moved.items():
         total[name] += size * int(executions[position])
     return total
