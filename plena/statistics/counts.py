@@ -57,8 +57,10 @@ class ProgramCount(Count):
             less than the array needs (M_BTMV takes 1 cycle by the transactional one).
         unsupported: profile -> share of its cycles in such instructions, where there are some.
         unavailable: profile -> why it has no cycles for the program.
+        hbm_bytes: class of tensors (plena.machine.formats) -> bytes that transfers of its HBM types move, scales
+            included; without those that move none.
         hbm_traffic: class of data (`plena.statistics.traffic.CLASSES`) -> bytes of elements and scales that one run
-            moves, computed when it is asked for; the classes are those of the HBM types unless tensors are known.
+            moves, by the tensors themselves where they are known; computed when it is asked for.
         latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.
     """
 
@@ -70,6 +72,7 @@ class ProgramCount(Count):
     steps: dict[str, Count] = field(default_factory=dict[str, Count])
     unsupported: dict[str, float] = field(default_factory=dict[str, float])
     unavailable: dict[str, str] = field(default_factory=dict[str, str])
+    hbm_bytes: dict[str, int] = field(default_factory=dict[str, int])
     hbm_traffic: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
     latency: Mapping[str, int | None] = field(
         default_factory=dict[str, "int | None"], repr=False, compare=False

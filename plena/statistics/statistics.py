@@ -74,7 +74,9 @@ def statistics_of(
     statistics.unavailable = weights.unavailable
     statistics.latency = Latencies(lambda: weights.run)
     statistics.unsupported = weights.unsupported
-    moved = transfers or (lambda: payloads(instructions, target))
+    named = payloads(instructions, target)
+    statistics.hbm_bytes = {n: size for n, size in by_class(named, weights.executions).items() if size}
+    moved = transfers or (lambda: named)
     statistics.hbm_traffic = Traffic(lambda: by_class(moved(), weights.executions))
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])

@@ -8,17 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
+from plena.machine.formats import CLASS_OF
 from plena.machine.target import Target
 
 CLASSES: tuple[str, ...] = ("weights", "experts", "keys_values", "activations")
 """What moves: parameters and constants, those of routed experts, keys and values (states too), all else."""
-
-_OF_TYPE = {
-    "HBM_M_WEIGHT_TYPE": "weights",
-    "HBM_M_KV_TYPE": "keys_values",
-    "HBM_V_KV_TYPE": "keys_values",
-    "HBM_V_ACT_TYPE": "activations",
-}
 
 
 class Traffic(Mapping[str, int]):
@@ -47,7 +41,7 @@ class Traffic(Mapping[str, int]):
 
 
 def payloads(instructions: Sequence[AsmInstruction], target: Target) -> dict[int, tuple[int, str]]:
-    """Position of each transfer -> (bytes of one execution, the class that its HBM type speaks for)."""
+    """Position of each transfer -> (bytes of one execution, the class of its HBM type)."""
     found: dict[int, tuple[int, str]] = {}
     for position, instruction in enumerate(instructions):
         transfer = instruction.spec.transfer
@@ -57,7 +51,7 @@ def payloads(instructions: Sequence[AsmInstruction], target: Target) -> dict[int
         precision = instruction.values[place]
         number_format, rows = transfer.number_format(target, precision), transfer.rows(target)
         row = number_format.element_bytes(target.vlen) + number_format.scale_bytes(target.vlen)
-        found[position] = rows * row, _OF_TYPE[transfer.format_key(precision)]
+        found[position] = rows * row, CLASS_OF[transfer.format_key(precision)]
     return found
 
 
