@@ -32,7 +32,7 @@ class _UnknownError(Exception):
 
 
 def continuous(g: GraphBuilder, condition: Any, one: Any, other: Any) -> Any:
-    """The condition of a choice between two sides, nodes or numbers; marked if it is a comparison of which they agree."""
+    """The condition of a choice between two sides, nodes or numbers; marked if they agree where it changes."""
     value = g.values[condition] if isinstance(condition, Node) else condition
     comparison = value.owner if isinstance(value, SSAValue) else None
     if not isinstance(comparison, aten.CompareOp) or not isinstance(condition, Node):
