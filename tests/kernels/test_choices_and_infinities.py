@@ -369,3 +369,16 @@ def test_choices_by_what_is_computed(name: str) -> None:
 def test_choices_that_rounding_could_change_are_refused(function: Callable[..., Tensor]) -> None:
     with pytest.raises(CompileError, match=r"no kernel for aten\.where"):
         compile(Function(lambda x, y: function(x - y, y)), (exact(2, 8), exact(2, 8, seed=2)))
+
+
+def test_what_exponentials_make_of_minus_infinity_can_be_left_out() -> None:
+    """Decays between the steps of a state space model, layer after layer: sums that are moved before they are hidden."""
+    causal = torch.ones(8, 8).tril() > 0
+
+    def decays(x: Tensor) -> Tensor:
+        for _ in range(2):
+            steps = x.sum(-1, keepdim=True).expand(8, 8).masked_fill(~causal, 0.0) * -0.125
+            x = steps.masked_fill(~causal, -torch.inf).exp() * 0.5
+        return x
+
+    against_torch(decays, (exact(8, 8),), target=MACHINES[16], error=0.02)
