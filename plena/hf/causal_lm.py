@@ -180,6 +180,7 @@ class PlenaForCausalLM(GenerationMixin):
             dict(text.runs),
             {p: sum(stats.cycles[p] * count for stats, count in counts) / tokens for p in profiles},
             sum(stats.dma_cycles * count for stats, count in counts) / tokens,
+            *(n / tokens for n in text.payload()),
             text.read / tokens,
             text.written / tokens,
         )
