@@ -372,7 +372,7 @@ def test_choices_that_rounding_could_change_are_refused(function: Callable[..., 
 
 
 def test_what_exponentials_make_of_minus_infinity_can_be_left_out() -> None:
-    """Decays between the steps of a state space model, layer after layer: sums that are moved before they are hidden."""
+    """Decays between steps of a state space model, layer after layer: sums are moved before they are hidden."""
     causal = torch.ones(8, 8).tril() > 0
 
     def decays(x: Tensor) -> Tensor:
