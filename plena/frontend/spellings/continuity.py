@@ -33,10 +33,11 @@ class _UnknownError(Exception):
 
 def continuous(g: GraphBuilder, condition: Any, one: Any, other: Any) -> Any:
     """The condition of a choice between two sides, nodes or numbers; marked if they agree where it changes."""
-    value = g.values[condition] if isinstance(condition, Node) else condition
+    value: Any = g.values[condition] if isinstance(condition, Node) else condition
     comparison = value.owner if isinstance(value, SSAValue) else None
     if not isinstance(comparison, aten.CompareOp) or not isinstance(condition, Node):
         return value
+    shape, element = shape_of(comparison.result), element_type_of(comparison.result)
     number = aten.full_value(comparison.other)
     decides = condition.args[0]
     if number is None or not isinstance(decides, Node) or not is_real(comparison.input.type):
@@ -49,9 +50,7 @@ def continuous(g: GraphBuilder, condition: Any, one: Any, other: Any) -> Any:
         return value
     properties = {"predicate": comparison.predicate, "continuous": UnitAttr()}
     operands = [comparison.input, comparison.other]
-    return g.build(
-        aten.CompareOp, operands, properties, shape=shape_of(value), element=element_type_of(value)
-    )
+    return g.build(aten.CompareOp, operands, properties, shape=shape, element=element)
 
 
 def _at(

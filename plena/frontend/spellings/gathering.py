@@ -31,8 +31,9 @@ def _gather(g: GraphBuilder, a: Arguments) -> Any:
     """
     index, value = a["index"], g.ssa(a["self"])
     shape = shape_of(value)
-    constant = isinstance(index, torch.Tensor) and len(shape) > 1 and is_real(value.type)
-    if not constant or a["dim"] % len(shape) != len(shape) - 1 or tuple(index.shape[:-1]) != shape[:-1]:
+    if not isinstance(index, torch.Tensor) or len(shape) < 2 or not is_real(value.type):
+        return NotImplemented
+    if a["dim"] % len(shape) != len(shape) - 1 or tuple(index.shape[:-1]) != shape[:-1]:
         return NotImplemented
     rows = _period(index.reshape(-1, index.shape[-1]))
     columns, picked = shape[-1], rows.shape[1]
