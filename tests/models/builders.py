@@ -114,6 +114,15 @@ def logits(shape: dict[str, Any], sequence: int, batch: int = 1) -> Built:
     return Built(Logits(_made(classes + "ForCausalLM", config, True), bidirectional(shape)).eval(), (ids,))
 
 
+def step(shape: dict[str, Any], keys: int) -> Built:
+    """A decode step of a family: one token at a position below `keys`; weights as memory is."""
+    from plena.hf.step_module import CachedStep
+
+    config, classes = configuration(shape)
+    model = CachedStep(_made(classes + "ForCausalLM", config, False), keys)
+    return Built(model.eval(), (torch.tensor([[1]]), torch.tensor([1])))
+
+
 def public(name: str, layers: int) -> dict[str, Any]:
     """The dimensions of a public model with so many layers."""
     return SHAPES[name] | {"layers": layers}
