@@ -9,6 +9,7 @@
     curve = plena.size_curve(program)                    # how few cycles for how many instructions
     silicon = plena.area(target)                         # mm^2 by two public models
     names = plena.timings()                              # the timing profiles that count cycles
+    formats = plena.Formats(weights="e3m4")              # of each class of tensors in HBM
     rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
+    from plena.machine.formats import Formats
     from plena.machine.silicon.area import area
     from plena.machine.target import Target
     from plena.optimizing.foreign import lift, stats
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmulatorError",
+    "Formats",
     "PlenaError",
     "Program",
     "Target",
@@ -52,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "EmulatorError": "plena.errors",
+    "Formats": "plena.machine.formats",
     "PlenaError": "plena.errors",
     "Program": "plena.api.program",
     "Target": "plena.machine.target",

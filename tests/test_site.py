@@ -75,4 +75,6 @@ def test_linked_code_is_shown(site: Path) -> None:
 def test_braces_are_text(site: Path) -> None:
     """A Markdown extension that takes them for attributes would drop the choices of options."""
     assert "{cycles, size}" in (site / "cli.html").read_text(encoding="utf-8")
-    assert "{batch, transpose_rhs}" in (site / "tensor_level.html").read_text(encoding="utf-8")
+    assert "{batch, heads, rhs_heads?, transpose_rhs}" in (site / "tensor_level.html").read_text(
+        encoding="utf-8"
+    )

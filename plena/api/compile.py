@@ -14,6 +14,7 @@ from plena.errors import CompileError
 from plena.gc_pause import without_collection
 from plena.kernels.schedule import Schedule
 from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.formats import FormatsLike
 from plena.machine.target import Target
 from plena.passes.options import OPTIONS, check_values
 from plena.passes.pipelines import TENSOR_PIPELINE
@@ -35,6 +36,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    formats: FormatsLike | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
 ) -> Program:
@@ -55,6 +57,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
             the same.
+        formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
+            `plena.Formats` (docs/formats.md); None takes those that the target has.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
         verify_passes: whether to verify modules between passes; None means if the environment variable
@@ -81,11 +85,14 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "formats": formats,
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
         }
     )
     target = target or Target()
+    if formats is not None:
+        target = target.with_formats(formats)
     target.validate()
     schedule = Schedule(
         objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported
@@ -107,6 +114,7 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            **({} if formats is None else {"formats": str(formats)}),
             **({"allow_unsupported": "true"} if allow_unsupported else {}),
             **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
         },
@@ -114,7 +122,7 @@ def compile(
     return program
 
 
-_OWN = ("target", "allow_unsupported", "verify_passes")
+_OWN = ("target", "formats", "allow_unsupported", "verify_passes")
 """Options of `compile` alone, which no table describes."""
 
 

@@ -28,6 +28,7 @@ from plena.passes.pipelines import PIPELINES
 from plena.timing.profile import Profile, TableProfile
 from plena.timing.registry import profiles
 from plena.universe import DIALECTS, PASSES, load_dialect, load_pass
+from plena.verification.rtl import RULES
 
 UNITS = {
     "matrix": "Matrix unit",
@@ -106,7 +107,7 @@ def _effects(spec: InstructionSpec) -> Iterator[str]:
         touched = "; ".join(map(str, spec.touches))
     demanded = "; ".join([*(r.text for r in spec.requirements), *map(str, spec.demands)])
     warned = ", ".join(dict.fromkeys(caution.code for caution in spec.cautions))
-    rows = [("Touches", touched), ("Demands", demanded), ("Warnings", warned)]
+    rows = [("Touches", touched), ("Demands", demanded), ("Warnings", warned), ("On the RTL", str(spec.rtl))]
     for title, text in rows:
         if text:
             yield ""
@@ -270,8 +271,25 @@ def _page(lines: list[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def rtl_page() -> str:
+    """The rules for programs on the public RTL."""
+    rows = (
+        (r.code, r.severity.value, r.title, r.evidence.value)
+        for r in sorted(RULES.values(), key=lambda r: r.code)
+    )
+    lines = [
+        "# Rules of the RTL",
+        "",
+        "Generated from `plena.verification.rtl` by `plena.cli.reference`; [how to check a program](../rtl.md).",
+        "",
+        *_table(("rule", "breaking it is", "it demands", "evidence"), rows),
+    ]
+    return _page(lines)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "instructions.md": instructions_page,
+    "rtl_rules.md": rtl_page,
     "dialects.md": dialects_page,
     "passes.md": passes_page,
 }

@@ -1,4 +1,4 @@
-"""The options of the tools that choose the machine, --target FILE.toml and --set KEY=VALUE, and the program."""
+"""The options of the tools that choose the machine (--target FILE.toml, --formats, --set KEY=VALUE) and the program."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
 
 
 def add_target_options(parser: ArgumentParser) -> None:
-    """Add --target and --set."""
+    """Add --target, --formats and --set."""
     parser.add_argument(
         "--target",
         metavar="FILE.toml",
         help="settings of the machine, as plena_settings.toml (default: shipped)",
+    )
+    parser.add_argument(
+        "--formats",
+        metavar="NAME",
+        help="number formats in HBM: shipped, e3m4, mixed, bf16, or by class as weights=e3m4,keys_values=bf16 "
+        "(default: those of the target)",
     )
     parser.add_argument(
         "--set",
@@ -48,10 +54,11 @@ def target_of(args: Namespace, default: Target | None = None) -> Target:
         SettingsError: a settings file or an override that describes no machine.
         PlenaError: an override that is not KEY=VALUE.
     """
-    from plena.machine.target import Target
+    from plena.machine.target import FORMATS, Target
 
     target = (default or Target()) if args.target is None else Target.from_toml(args.target)
-    return target.with_settings(dict(setting(text) for text in args.overrides))
+    formats = {} if args.formats is None else {FORMATS: args.formats}
+    return target.with_settings({**formats, **dict(setting(text) for text in args.overrides)})
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plena.errors import SettingsError
+from plena.machine.formats import Formats, FormatsLike
 from plena.machine.number_formats import (
     BF16,
     MX_E4M3,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from xdsl.ir import Attribute
 
 V = TypeVar("V")
+
+FORMATS = "FORMATS"
+"""Setting that stands for those of all HBM types."""
 
 TARGET_ATTRIBUTE = "plena.target"
 """Name of the discardable module attribute that carries a target's overrides."""
@@ -205,15 +209,35 @@ class Target:
         A CONFIG key takes an int; a LATENCY key an int (both columns) or
         ``{"dc_lib_en": n, "dc_lib_dis": n}``; a PRECISION key the whole table. Dots reach inside:
         ``"PRECISION.HBM_M_WEIGHT_TYPE.block": 16``,
-        ``"LATENCY.VECTOR_ADD_CYCLES.dc_lib_en": 3``; the section names may be left out.
+        ``"LATENCY.VECTOR_ADD_CYCLES.dc_lib_en": 3``; the section names may be left out. ``"FORMATS"`` sets
+        the four HBM types by the name of a preset or by class (plena.machine.formats).
 
         Raises:
             SettingsError: an unknown key (with close matches) or a malformed value.
         """
         target = self
         for key, value in settings.items():
-            target = _override(target, key, value)
+            target = (
+                target.with_formats(_text(key, value)) if key == FORMATS else _override(target, key, value)
+            )
         return target
+
+    @property
+    def formats(self) -> Formats:
+        """The number formats of the HBM types by class of tensors.
+
+        Raises:
+            SettingsError: keys and values have two types, or a type is none that the machine can hold.
+        """
+        return Formats.of_types(self.precision)
+
+    def with_formats(self, formats: FormatsLike) -> Target:
+        """A copy with these formats of the HBM types.
+
+        Raises:
+            SettingsError: no formats of that name.
+        """
+        return replace(self, precision={**self.precision, **Formats.of(formats).types})
 
     def settings(self) -> dict[str, int | str | Table]:
         """The overrides over the shipped settings: ``Target().with_settings(t.settings()) == t``."""
@@ -362,11 +386,17 @@ def _override(target: Target, key: str, value: object) -> Target:
 
 
 def _unknown(key: str, name: str) -> SettingsError:
-    known = [*CONFIG_FIELDS, *SHIPPED_LATENCY, *SHIPPED_PRECISION]
+    known = [FORMATS, *CONFIG_FIELDS, *SHIPPED_LATENCY, *SHIPPED_PRECISION]
     by_case = {k.upper(): k for k in known}
     close = [by_case[k] for k in difflib.get_close_matches(name.upper(), by_case, n=3)]
     hint = f"Did you mean {' or '.join(close)}?" if close else "See the keys of plena_settings.toml."
     return SettingsError(f"unknown setting `{key}`", "settings", hint)
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise SettingsError(f"must be text, not {value!r}", key)
+    return value
 
 
 def _config_value(key: str, value: object) -> int | str:

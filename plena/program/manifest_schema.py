@@ -218,6 +218,7 @@ STATISTICS = Record(
     {
         **FIGURES.optional,
         "loop_starts": COUNT,
+        "hbm_bytes": Named(COUNT),
         "matrix_share": Named(NUMBER),
         "unsupported": Named(NUMBER),
         "unavailable": Named(TEXT),

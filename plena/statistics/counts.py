@@ -57,6 +57,7 @@ class ProgramCount(Count):
             less than the array needs (M_BTMV takes 1 cycle by the transactional one).
         unsupported: profile -> share of its cycles in such instructions, where there are some.
         unavailable: profile -> why it has no cycles for the program.
+        hbm_bytes: class of tensors (plena.machine.formats) -> bytes that its transfers move, scales included.
         latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.
     """
 
@@ -68,6 +69,7 @@ class ProgramCount(Count):
     steps: dict[str, Count] = field(default_factory=dict[str, Count])
     unsupported: dict[str, float] = field(default_factory=dict[str, float])
     unavailable: dict[str, str] = field(default_factory=dict[str, str])
+    hbm_bytes: dict[str, int] = field(default_factory=dict[str, int])
     latency: Mapping[str, int | None] = field(
         default_factory=dict[str, "int | None"], repr=False, compare=False
     )

@@ -19,7 +19,7 @@ from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.machine.target import Target
 from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
-from plena.timing.dma_model import stream_picoseconds
+from plena.timing.dma_model import stream_picoseconds, transfer_bytes
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
@@ -71,6 +71,7 @@ def statistics_of(
     statistics.unavailable = weights.unavailable
     statistics.latency = Latencies(lambda: weights.run)
     statistics.unsupported = weights.unsupported
+    statistics.hbm_bytes = transfer_bytes(instructions, weights.executions, target)
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])

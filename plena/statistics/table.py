@@ -57,6 +57,8 @@ def _totals(statistics: ProgramCount) -> Table:
     for profile, why in statistics.unavailable.items():
         table.add_row(f"cycles, {profile}: {why}", "none")
     table.add_row("DMA cycles, apart", f"{statistics.dma_cycles:,}")
+    for name, moved in statistics.hbm_bytes.items():
+        table.add_row(f"bytes of HBM, {name.replace('_', ' and ')}", f"{moved:,}")
     table.add_row("C_LOOP_START lines", f"{statistics.loop_starts:,}")
     return table
 

@@ -5,10 +5,11 @@ Errors carry the emulator's abort classes (plena_isa.md section 3.8), warnings n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.errors import PlenaError
 from plena.lifting.flat_program import FlatProgram, Program
 from plena.lifting.preloaded import Declared, Preloaded, Span
 from plena.machine.target import Target
@@ -20,6 +21,7 @@ def verify(
     program: Program,
     target: Target | None = None,
     preloaded: Preloaded | Mapping[str, Declared] | str | None = None,
+    machine: str = "emulator",
 ) -> list[Finding]:
     """Checks a program against a target; empty when nothing is wrong with it.
 
@@ -29,12 +31,35 @@ def verify(
         preloaded: what the host loads, see `Preloaded.of`: sizes or ranges of `hbm` (bytes), `vector` and `matrix`
             (elements), `fp` and `int` (words); `int` with ranges or contents. Reads of HBM are only looked at when
             `hbm` is declared.
+        machine: "emulator", or "rtl" for the rules R01 to R38 of the public RTL instead (docs/rtl.md).
 
     Raises:
         AssemblyError: the text cannot be parsed.
-        PlenaError: malformed words or a malformed declaration.
+        PlenaError: malformed words, a malformed declaration, another machine.
     """
-    return verify_code(FlatProgram.of(program), target or Target(), Preloaded.of(preloaded))
+    check = checker_of(machine)
+    return check(FlatProgram.of(program), target or Target(), Preloaded.of(preloaded))
+
+
+MACHINES = ("emulator", "rtl")
+"""What a program can be checked for."""
+
+
+def checker_of(machine: str) -> Callable[[FlatProgram, Target, Preloaded], list[Finding]]:
+    """The check for one of `MACHINES`.
+
+    Raises:
+        PlenaError: another machine.
+    """
+    if machine not in MACHINES:
+        raise PlenaError(
+            f"there is no machine {machine!r} to check for", "verify", f"It is {' or '.join(MACHINES)}."
+        )
+    if machine == "emulator":
+        return verify_code
+    from plena.verification.rtl import verify_rtl
+
+    return verify_rtl
 
 
 def verify_code(code: FlatProgram, target: Target, preloaded: Preloaded) -> list[Finding]:
@@ -58,4 +83,14 @@ def verify_module(module: ModuleOp, preloaded: Preloaded) -> list[Finding]:
     return verify_code(code_of_module(module), target, preloaded)
 
 
-__all__ = ["Finding", "Preloaded", "Severity", "Span", "verify", "verify_code", "verify_module"]
+__all__ = [
+    "MACHINES",
+    "Finding",
+    "Preloaded",
+    "Severity",
+    "Span",
+    "checker_of",
+    "verify",
+    "verify_code",
+    "verify_module",
+]

@@ -18,12 +18,14 @@ class Finding:
     """One thing the static check found.
 
     Attributes:
-        code: the emulator's abort class of an error (tests/conformance/vectors/README.md), else a name of ours.
+        code: the emulator's abort class of an error (tests/conformance/vectors/README.md), a rule of the RTL (R01 to
+            R38), else a name of ours.
         message: the fact, with the offending values.
         index: position of the instruction in the program; None when it concerns the whole program.
         line: its 1-based line when the program is assembly text.
         operand: the name of the operand slot, None when it is not about one.
         instruction: the instruction as assembly.
+        evidence: where a rule of the RTL comes from.
     """
 
     severity: Severity
@@ -33,6 +35,7 @@ class Finding:
     line: int | None = None
     operand: str | None = None
     instruction: str | None = None
+    evidence: str | None = None
 
     @property
     def is_error(self) -> bool:
@@ -45,4 +48,5 @@ class Finding:
         if self.instruction:
             place += f" ({self.instruction})"
         operand = f" {self.operand}:" if self.operand else ""
-        return f"{place}: {self.severity.value}:{operand} {self.message} [{self.code}]"
+        source = f"{self.code}, {self.evidence}" if self.evidence else self.code
+        return f"{place}: {self.severity.value}:{operand} {self.message} [{source}]"

@@ -312,6 +312,14 @@ def test_verify(shell: Shell) -> None:
     assert bad.code == 1 and "unaligned-vram" in bad.out and "2 errors" in bad.out
 
 
+def test_verify_for_the_rtl(shell: Shell) -> None:
+    Path("upper.asm").write_text(
+        "S_LUI_INT gp1, 1\nS_ADDI_INT gp0, gp0, 0\nS_ADDI_INT gp0, gp0, 0\nC_BREAK\n"
+    )
+    bad = shell("verify", "upper.asm", "--machine", "rtl")
+    assert bad.code == 1 and "[R08, RTL code]" in bad.out and "2 errors, 0 warnings" in bad.out
+
+
 def test_optimize(shell: Shell) -> None:
     rolled = parse_asm(LINEAR)
     straight = rolled[:7] + rolled[8:12] * 4

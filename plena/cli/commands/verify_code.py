@@ -12,6 +12,8 @@ from plena.cli.settings import add_target_options
 
 def arguments(parser: ArgumentParser) -> None:
     """The program, the machine, what is preloaded."""
+    from plena.verification import MACHINES
+
     parser.add_argument("program", type=Path, help="assembly (.asm), words (.mem) or a program folder")
     parser.add_argument(
         "--preloaded",
@@ -21,20 +23,23 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
     )
+    parser.add_argument(
+        "--machine", choices=MACHINES, default="emulator", help="rtl: the rules of the public RTL instead"
+    )
     add_target_options(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the findings; exit code 1 if one is an error."""
     from plena.lifting import Preloaded
-    from plena.verification import verify_code
+    from plena.verification import checker_of
 
     code = load_code(args.program, args.upstream_quirks)
     target, preloaded = target_for(args, code), args.preloaded
     if code.program is not None:
         target = target.with_settings({"HBM_SIZE": code.program.hbm_bytes})
         preloaded = preloaded or code.program.preloaded_spans()
-    findings = verify_code(code.flat(str(args.program)), target, Preloaded.of(preloaded))
+    findings = checker_of(args.machine)(code.flat(str(args.program)), target, Preloaded.of(preloaded))
     for finding in findings:
         print(finding)
     errors = sum(finding.is_error for finding in findings)
@@ -47,7 +52,8 @@ COMMAND = Command(
     "find what would abort, without running",
     """\
 plena verify out/one_head
-plena verify program.asm --preloaded 'int:0-16=0..31 fp:0-8'""",
+plena verify program.asm --preloaded 'int:0-16=0..31 fp:0-8'
+plena verify program.asm --machine rtl --set MLEN=8""",
     arguments,
     run,
 )

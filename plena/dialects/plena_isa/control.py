@@ -9,6 +9,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.plena_isa.demands import Caution, requires
 from plena.dialects.plena_isa.instruction import Instruction, instruction
+from plena.dialects.plena_isa.on_rtl import VERIFIED, hangs
 from plena.dialects.plena_isa.registers import PlenaRegister
 from plena.dialects.plena_isa.spec import Cost, Field, Integer, Memory, Mode, a, gp, immediate
 from plena.dialects.plena_isa.touches import Touch, sets
@@ -52,6 +53,7 @@ class RegisterOp(IRDLOperation):
     gp("lo", Field.RS2),
     touches=_REGISTERS_ONLY,
     integer=Integer.SET_BASE,
+    rtl=VERIFIED,
 )
 class CSetAddrRegOp(Instruction):
     """a[dst] = hi << 32 | lo."""
@@ -64,6 +66,7 @@ class CSetAddrRegOp(Instruction):
     gp("src", Field.RD),
     touches=(sets(Memory.SCALE),),
     integer=Integer.SET_STICKY,
+    rtl=VERIFIED,
 )
 class CSetScaleRegOp(Instruction):
     """SCALE = gp[src]: bytes from a tensor's first element byte to its first scale byte."""
@@ -76,6 +79,7 @@ class CSetScaleRegOp(Instruction):
     gp("src", Field.RD),
     touches=(sets(Memory.STRIDE),),
     integer=Integer.SET_STICKY,
+    rtl=VERIFIED,
 )
 class CSetStrideRegOp(Instruction):
     """STRIDE = gp[src]: HBM row pitch in bytes for transfers with rstride = 1."""
@@ -102,6 +106,7 @@ class CSetVMaskRegOp(Instruction):
     touches=_REGISTERS_ONLY,
     requirements=(requires("count-zero", "count > 0", lambda _, fields: fields["count"] != 0),),
     integer=Integer.LOOP_START,
+    rtl=VERIFIED,
 )
 class CLoopStartOp(Instruction):
     """gp[counter] = count; opens a loop. Only in code read from assembly: the compiler's own loops are `loop.for`."""
@@ -114,6 +119,7 @@ class CLoopStartOp(Instruction):
     gp("counter", Field.RD, Mode.UPDATE),
     touches=_REGISTERS_ONLY,
     integer=Integer.LOOP_END,
+    rtl=VERIFIED,
 )
 class CLoopEndOp(Instruction):
     """Repeats the innermost open loop on this counter while it exceeds 1."""
@@ -127,6 +133,7 @@ class CLoopEndOp(Instruction):
     gp("a", Field.RS1),
     gp("b", Field.RS2),
     executable=False,
+    rtl=hangs("the unit is not compiled in"),
 )
 class CHadamardTransformOp(Instruction):
     """Hadamard transform: assembles, but no emulator executes it."""
@@ -141,6 +148,7 @@ class CHadamardTransformOp(Instruction):
         Caution("break", "C_BREAK pops a loop and goes on with the next instruction; it ends nothing"),
     ),
     integer=Integer.BREAK,
+    rtl=VERIFIED,
 )
 class CBreakOp(Instruction):
     """Pops the innermost open loop and goes on with the next instruction; never emitted."""

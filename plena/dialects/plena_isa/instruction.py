@@ -25,6 +25,7 @@ from xdsl.utils.exceptions import VerifyException
 from plena.dialects.derived import derived, derived_of_targets, forget_derived, forgets
 from plena.dialects.loop import Linear, linear_of
 from plena.dialects.plena_isa.demands import Caution, Demand, Requirement, all_demands
+from plena.dialects.plena_isa.on_rtl import NOTHING, OnRtl
 from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister, PlenaRegister
 from plena.dialects.plena_isa.sizes import Fields, Size
 from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode, Slot
@@ -371,6 +372,7 @@ def instruction(
     sticky: tuple[str, ...] = (),
     executable: bool = True,
     free_if_f0: bool = False,
+    rtl: OnRtl = NOTHING,
     result: bool = False,
 ) -> Callable[[type[InstructionT]], type[InstructionT]]:
     """Declares an instruction: the decorated class gets its operands, properties, name and SPEC from the slots.
@@ -396,6 +398,7 @@ def instruction(
             sticky=sticky,
             executable=executable,
             free_if_f0=free_if_f0,
+            rtl=rtl,
             touches=touches,
             demands=all_demands(demands, touches or ()),
             requirements=requirements,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plena.dialects.plena_isa.demands import Caution, Requirement, aligned, in_row_of_tile, requires
 from plena.dialects.plena_isa.instruction import Instruction, instruction
+from plena.dialects.plena_isa.on_rtl import VERIFIED, hangs, own
 from plena.dialects.plena_isa.sizes import BLEN, BROADCAST, HLEN, MLEN, ONE, TILE, Size
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, gp, immediate, zero
 from plena.dialects.plena_isa.touches import Touch, accumulates, clears, reads_block, reads_rows, writes_rows
@@ -36,12 +37,22 @@ _TILE_PRODUCT = _products(Memory.ACC_MM, BLEN * MLEN, BLEN)
 _BLOCK_OF_COLUMNS = (aligned("mat", BLEN * MLEN, "mram-offset"),)
 
 
-@instruction("M_MM", 0x01, Cost.TILE_PRODUCT, *_MAT_VEC, touches=_TILE_PRODUCT, demands=_BLOCK_OF_COLUMNS)
+@instruction(
+    "M_MM", 0x01, Cost.TILE_PRODUCT, *_MAT_VEC, touches=_TILE_PRODUCT, demands=_BLOCK_OF_COLUMNS, rtl=VERIFIED
+)
 class MMMOp(Instruction):
     """ACC_MM += V[vec : BLEN rows] @ M[tile of mat][:, c : c+BLEN], c = in-tile offset / MLEN."""
 
 
-@instruction("M_TMM", 0x02, Cost.TILE_PRODUCT, *_VEC_MAT, touches=_TILE_PRODUCT, demands=_BLOCK_OF_COLUMNS)
+@instruction(
+    "M_TMM",
+    0x02,
+    Cost.TILE_PRODUCT,
+    *_VEC_MAT,
+    touches=_TILE_PRODUCT,
+    demands=_BLOCK_OF_COLUMNS,
+    rtl=own("rs1 is the matrix address, rs2 the vector address"),
+)
 class MTMMOp(Instruction):
     """ACC_MM += V[vec : BLEN rows] @ M[tile of mat][r : r+BLEN, :].T, r = in-tile offset / MLEN."""
 
@@ -58,6 +69,7 @@ _SLICE_OF_HEAD = (in_row_of_tile("mat"), aligned("mat", HLEN, "mram-offset"))
     touches=_BROADCAST_PRODUCT,
     demands=_SLICE_OF_HEAD,
     requirements=(_SHAPE, _HLEN_NOT_ONE),
+    rtl=own("heads of BLEN lanes, BLEN rows of results, no factor 0.25"),
 )
 class MBMMOp(Instruction):
     """ACC_BMM[b] += 0.25 * V[vec : MLEN rows][:, b::BROADCAST] @ M[tile][off : off+HLEN, :]."""
@@ -71,6 +83,7 @@ class MBMMOp(Instruction):
     touches=_BROADCAST_PRODUCT,
     demands=_SLICE_OF_HEAD,
     requirements=(_SHAPE, _HLEN_NOT_ONE),
+    rtl=own("heads of BLEN lanes, BLEN rows of results, no factor 0.25"),
 )
 class MBTMMOp(Instruction):
     """ACC_BMM[b] += 0.25 * V[vec : MLEN rows][:, b*HLEN : (b+1)*HLEN] @ M[tile][:, off : off+HLEN].T."""
@@ -85,6 +98,7 @@ class MBTMMOp(Instruction):
     touches=(clears(Memory.ACC_BMM), writes_rows("dst", BROADCAST * MLEN)),
     demands=(aligned("dst", MLEN, "wo-lane"),),
     cautions=(_MISPLACED,),
+    rtl=own("BLEN rows for each head, the immediate is ignored"),
 )
 class MBMMWOOp(Instruction):
     """V[dst + imm : BROADCAST*MLEN rows] = bf16(ACC_BMM); ACC_BMM = 0."""
@@ -102,6 +116,7 @@ class MBMMWOOp(Instruction):
         Touch(Memory.VECTOR, Mode.WRITE, "dst", BLEN, BLEN, stride="stride"),
     ),
     demands=(aligned("dst", BLEN, "wo-lane"),),
+    rtl=VERIFIED,
 )
 class MMMWOOp(Instruction):
     """V[dst + imm : BLEN rows, BLEN lanes] = bf16(ACC_MM); ACC_MM = 0. Row pitch: stride rows, gp0 means 1."""
@@ -117,6 +132,7 @@ _ROW_PRODUCT = _products(Memory.ACC_V, BLEN)
     *_MAT_VEC,
     touches=_ROW_PRODUCT,
     demands=(aligned("mat", BLEN, "mram-offset"), in_row_of_tile("mat")),
+    rtl=hangs("the matrix unit waits for ever"),
 )
 class MMVOp(Instruction):
     """ACC_V += V[vec] @ M[tile][:, off : off+BLEN]; the offset is in elements here."""
@@ -180,6 +196,7 @@ class MBTMVOp(Instruction):
     touches=(clears(Memory.ACC_V), Touch(Memory.VECTOR, Mode.WRITE, "dst", width=BLEN)),
     demands=(aligned("dst", BLEN, "wo-lane"),),
     cautions=(_MISPLACED,),
+    rtl=hangs("the matrix unit waits for ever"),
 )
 class MMVWOOp(Instruction):
     """V[dst + imm : BLEN lanes] = bf16(ACC_V); ACC_V = 0."""

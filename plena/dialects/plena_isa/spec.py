@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from plena.dialects.plena_isa.memories import Memory, Mode
+from plena.dialects.plena_isa.on_rtl import NOTHING, OnRtl
 
 if TYPE_CHECKING:
     from plena.dialects.plena_isa.demands import Caution, Demand, Requirement
@@ -105,6 +106,16 @@ class Integer(Enum):
     BREAK = auto()
 
 
+class Unit(Enum):
+    """The unit of the machine that executes an instruction: the letter its mnemonic begins with."""
+
+    MATRIX = "M"
+    VECTOR = "V"
+    SCALAR = "S"
+    TRANSFER = "H"
+    CONTROL = "C"
+
+
 class Sense(Enum):
     """How the machine reads a flag."""
 
@@ -188,6 +199,7 @@ class InstructionSpec:
         work: a number that the formula may take besides the settings.
         sticky: names in `STICKY` of the registers it may look at.
         free_if_f0: a destination of f0 makes it a zero-cycle no-op.
+        rtl: what the public RTL does with it.
         touches: what it touches besides registers; None: not declared, so it may touch everything.
         demands: on addresses, in the order in which the machine makes them.
         requirements: of the word and the settings, in that order too.
@@ -205,6 +217,7 @@ class InstructionSpec:
     sticky: tuple[str, ...] = ()
     executable: bool = True
     free_if_f0: bool = False
+    rtl: OnRtl = NOTHING
     touches: tuple[Touch, ...] | None = field(default=None, compare=False)
     demands: tuple[Demand, ...] = field(default=(), compare=False)
     requirements: tuple[Requirement, ...] = field(default=(), compare=False)
@@ -233,6 +246,11 @@ class InstructionSpec:
     def may_write(self, memory: Memory) -> bool:
         """Whether it may write one memory."""
         return self.touches is None or memory in self._written
+
+    @cached_property
+    def unit(self) -> Unit | None:
+        """The unit that executes it; None for a mnemonic of another kind."""
+        return next((unit for unit in Unit if self.mnemonic.startswith(f"{unit.value}_")), None)
 
     @cached_property
     def clears(self) -> frozenset[Memory]:

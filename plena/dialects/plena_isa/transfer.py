@@ -18,6 +18,7 @@ from plena.dialects.plena_isa.demands import (
     whole_tiles,
 )
 from plena.dialects.plena_isa.instruction import Access, Instruction, instruction
+from plena.dialects.plena_isa.on_rtl import VERIFIED, wrong
 from plena.dialects.plena_isa.registers import PlenaRegister
 from plena.dialects.plena_isa.sizes import (
     M_PREFETCH_TILES,
@@ -152,6 +153,7 @@ def _is_storable(target: Target, fields: Fields) -> bool:
     demands=whole_tiles("dst", M_PREFETCH_TILES),
     requirements=(_movable(WEIGHTS),),
     transfer=Transfer(WEIGHTS, M_PREFETCH_TILES * MLEN, is_load=True),
+    rtl=VERIFIED,
 )
 class HPrefetchMOp(TransferInstruction):
     """Matrix tiles from dst on = HBM rows at base + off; prefetch amount / MLEN tiles."""
@@ -172,6 +174,7 @@ class HPrefetchMOp(TransferInstruction):
         ),
     ),
     transfer=Transfer(ACTIVATIONS, V_PREFETCH_ROWS, is_load=True),
+    rtl=VERIFIED,
 )
 class HPrefetchVOp(TransferInstruction):
     """Vector rows from dst on = HBM rows at base + off; always HBM_V_Prefetch_Amount rows."""
@@ -190,6 +193,7 @@ class HPrefetchVOp(TransferInstruction):
         requires("store-type", "an Mx type, integers or bf16", _is_storable),
     ),
     transfer=Transfer(ACTIVATIONS, V_WRITEBACK_ROWS, is_load=False),
+    rtl=wrong("codes of another format, scales that do not change"),
 )
 class HStoreVOp(TransferInstruction):
     """HBM rows at base + off = vector rows from src on, quantised; always HBM_V_Writeback_Amount rows."""

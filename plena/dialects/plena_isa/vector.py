@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from plena.dialects.plena_isa.demands import Caution, requires
 from plena.dialects.plena_isa.instruction import Instruction, instruction
+from plena.dialects.plena_isa.on_rtl import BY_CODE, VERIFIED, wrong
 from plena.dialects.plena_isa.sizes import Fields, Size
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Sense, Slot, f, flag, gp
 from plena.dialects.plena_isa.touches import Touch, reads_rows, state, writes_rows, writes_words
@@ -55,17 +56,17 @@ def _masked_reduction(message: str) -> tuple[Caution]:
     return (Caution("masked-reduction", message, "mask", applies),)
 
 
-@vector("V_ADD_VV", 0x0D, Cost.V_ADD, *_rows("dst", "a", "b"), _MASK)
+@vector("V_ADD_VV", 0x0D, Cost.V_ADD, *_rows("dst", "a", "b"), _MASK, rtl=VERIFIED)
 class VAddVVOp(Instruction):
     """V[dst] = V[a] + V[b]."""
 
 
-@vector("V_ADD_VF", 0x0E, Cost.V_ADD, *_rows("dst", "a"), f("b", Field.RS2), _MASK)
+@vector("V_ADD_VF", 0x0E, Cost.V_ADD, *_rows("dst", "a"), f("b", Field.RS2), _MASK, rtl=VERIFIED)
 class VAddVFOp(Instruction):
     """V[dst] = V[a] + f[b]."""
 
 
-@vector("V_SUB_VV", 0x0F, Cost.V_ADD, *_rows("dst", "a", "b"), _MASK)
+@vector("V_SUB_VV", 0x0F, Cost.V_ADD, *_rows("dst", "a", "b"), _MASK, rtl=BY_CODE)
 class VSubVVOp(Instruction):
     """V[dst] = V[a] - V[b]."""
 
@@ -78,17 +79,18 @@ class VSubVVOp(Instruction):
     f("b", Field.RS2),
     _MASK,
     flag("order", Field.FUNCT1),
+    rtl=VERIFIED,
 )
 class VSubVFOp(Instruction):
     """V[dst] = V[a] - f[b]; order != 0 negates the difference."""
 
 
-@vector("V_MUL_VV", 0x11, Cost.V_MUL, *_rows("dst", "a", "b"), _MASK)
+@vector("V_MUL_VV", 0x11, Cost.V_MUL, *_rows("dst", "a", "b"), _MASK, rtl=VERIFIED)
 class VMulVVOp(Instruction):
     """V[dst] = V[a] * V[b]."""
 
 
-@vector("V_MUL_VF", 0x12, Cost.V_MUL, *_rows("dst", "a"), f("b", Field.RS2), _MASK)
+@vector("V_MUL_VF", 0x12, Cost.V_MUL, *_rows("dst", "a"), f("b", Field.RS2), _MASK, rtl=VERIFIED)
 class VMulVFOp(Instruction):
     """V[dst] = V[a] * f[b]."""
 
@@ -100,6 +102,7 @@ class VMulVFOp(Instruction):
     *_rows("dst", "a"),
     _MASK_AS_IMMEDIATE,
     cautions=_masked("misplaced-mask", "the public assembler loses this mask; unselected lanes are clamped"),
+    rtl=VERIFIED,
 )
 class VExpVOp(Instruction):
     """V[dst] = exp(clamp(V[a], -88, 88))."""
@@ -112,6 +115,7 @@ class VExpVOp(Instruction):
     *_rows("dst", "a"),
     _MASK_AS_IMMEDIATE,
     cautions=_masked("misplaced-mask", "the public assembler loses this mask"),
+    rtl=VERIFIED,
 )
 class VReciVOp(Instruction):
     """V[dst] = 1 / V[a]."""
@@ -126,6 +130,7 @@ class VReciVOp(Instruction):
     _MASK_DROPPED,
     free_if_f0=True,
     cautions=_masked_reduction("the masked sum multiplies the sums of selected heads by HLEN"),
+    rtl=VERIFIED,
 )
 class VRedSumOp(Instruction):
     """f[acc] += sum of V[a]; it accumulates, so clear acc first. The masked form is defective."""
@@ -140,6 +145,7 @@ class VRedSumOp(Instruction):
     _MASK_AS_IMMEDIATE,
     free_if_f0=True,
     cautions=_masked_reduction("the mask has no effect on the maximum"),
+    rtl=VERIFIED,
 )
 class VRedMaxOp(Instruction):
     """f[acc] = max(f[acc], maximum of V[a]); the mask has no effect."""
@@ -151,12 +157,13 @@ class VRedMaxOp(Instruction):
     Cost.NEVER,
     *_rows("dst", "a", "b"),
     executable=False,
+    rtl=wrong("the adder is slower than the scan"),
 )
 class VPsVOp(Instruction):
     """Prefix sum: assembles, but no emulator executes it."""
 
 
-@vector("V_SHFT_V", 0x32, Cost.V_MUL, *_rows("dst", "a", "amount"))
+@vector("V_SHFT_V", 0x32, Cost.V_MUL, *_rows("dst", "a", "amount"), rtl=BY_CODE)
 class VShftVOp(Instruction):
     """V[dst][i] = V[a][i - amount], zero below: a shift toward higher lanes."""
 
