@@ -203,10 +203,12 @@ def _candidates(
     for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
         if max_instructions or plain.static <= EXPANDABLE:
             expanded = list(_expanded(lowering, max_instructions))
-            longer = _less_shortened(lowering, [c for c in expanded if c.program.runs(target)], kernels)
-            if longer is not None:
-                expanded.extend(_expanded(longer, max_instructions))
             found.extend(expanded)
+            running = [c for c in expanded if c.program.runs(target)]
+            longer = _less_shortened(lowering, running, kernels) if running else None
+            if longer is not None:
+                room = max_instructions or min(c.static for c in running)
+                found.extend(c for c in _expanded(longer, room) if c.static <= room)
     return found
 
 
@@ -222,9 +224,9 @@ def _shortened(lowering: _Lowering, kernels: ModuleOp) -> _Lowering:
 
 
 def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> _Lowering | None:
-    """The lowering with more products by M_BTMV, where an iteration turned out shorter than was expected."""
+    """The lowering with more products by M_BTMV, where an iteration of what runs is shorter than was expected."""
     schedule, target = lowering.schedule, Target.from_module(kernels)
-    if not schedule.shortening or not running:
+    if not schedule.shortening:
         return None
     longest = min(c.program.longest_iteration for c in running)
     room = int(SHARE_OF_ROOM * (target.max_loop_instructions - longest))

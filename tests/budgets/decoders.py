@@ -7,7 +7,7 @@ from typing import Any
 
 from plena.machine.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import Built, hidden, layer, public, step
+from tests.models.builders import Built, hidden, layer, next_token, public, step
 
 
 def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
@@ -46,6 +46,9 @@ CASES: dict[str, Case] = {
         partial(steps, "smollm2-135m", 2, 4096, 512), slow=True
     ),
     "SmolLM2-135M, decode step, 128 keys": Case(partial(steps, "smollm2-135m", 30, 128), slow=True),
+    "SmolLM2-135M, 37 tokens, last logits": Case(
+        lambda: next_token(public("smollm2-135m", 30), 37), slow=True
+    ),
     "Llama-3.2-1B layer, sequence 64": Case(partial(layers, "llama-3.2-1b", 1, 64), slow=True),
     "CLM-60M layer, sequence 128": Case(partial(CLM, 1, 128), slow=True),
     "CLM-60M layer, sequence 1024": Case(partial(CLM, 1, 1024), slow=True),
