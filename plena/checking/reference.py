@@ -18,6 +18,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites, staged_operands
@@ -84,7 +85,8 @@ def check_program(
     changed = tuple(program.changed_data())
     if source is not None:
         changed = tuple(dict.fromkeys([*changed, *source.changed()]))
-    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+    runs = None if source is None else lambda: source.rounded(*inputs)
+    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
 
 
 def _require_same_graph(
@@ -169,6 +171,18 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
+        return self.graph.outputs(*self._seen(inputs), self.states)
+
+    def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """The module on what the machine sees, in bf16 between operators, on some grids."""
+        seen, runs = self._seen(inputs), list[tuple[torch.Tensor, ...]]()
+        for grid in GRIDS:
+            with Bf16Arithmetic(grid):
+                runs.append(self.graph.outputs(*seen, self.states))
+        return runs
+
+    def _seen(self, inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
+        """The inputs as the machine sees them, and what else is different."""
         program, twice = self.program, staged_for_products(self.program)
         seen, replacement = quantized_inputs(program, inputs), self._replacement()
         if twice:
@@ -177,7 +191,7 @@ class ModuleReferences:
             leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
             for node, operands in staged_operands(self.graph, self.imported.module, leaves).items():
                 replacement.operands.setdefault(node, {}).update(operands)
-        return self.graph.outputs(seen, replacement, self.states)
+        return seen, replacement
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
