@@ -16,12 +16,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 IMPORT = """
-import sys, time
-started = time.process_time()
+import sys
+before = set(sys.modules)
 import plena
-spent = time.process_time() - started
-assert not {"torch", "xdsl", "numpy", "numba"} & set(sys.modules), sorted(sys.modules)
-print(spent)
+print(*sorted(set(sys.modules) - before))
 """
 
 
@@ -103,8 +101,10 @@ def test_all_of_it_works(installed: Path, tmp_path: Path) -> None:
 
 
 def test_importing_is_light() -> None:
-    """CPU time, the best of three; torch, xDSL and numpy come when they are needed."""
-    assert min(float(run(sys.executable, "-c", IMPORT)) for _ in range(3)) < 0.4
+    """It loads itself and the standard library's types; torch, xDSL and numpy come when they are needed."""
+    loaded = run(sys.executable, "-c", IMPORT).split()
+    assert [name for name in loaded if name.startswith("plena")] == ["plena"]
+    assert len(loaded) < 20
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
