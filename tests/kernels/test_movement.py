@@ -131,7 +131,7 @@ def test_patches_as_tokens() -> None:
 
 def test_a_column_as_rows_that_fp_sram_does_not_hold() -> None:
     torch.manual_seed(0)
-    check(check(lambda x: (x * 2)[:, 3].reshape(2, 300) * 2, torch.randn(600, 8), target=MACHINES[64]))
+    check(lambda x: (x * 2)[:, 3].reshape(2, 300) * 2, torch.randn(600, 8), target=MACHINES[64])
 
 
 def relative(queries: int, keys: int) -> torch.Tensor:
