@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plena.cli.plena_cli import main
-from tests.hf.small_models import small
+from tests.hf.small_models import small, words
 
 pytest.importorskip("transformers")
 
@@ -27,19 +27,9 @@ MACHINE = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast
-
     folder = tmp_path_factory.mktemp("model")
     small(num_hidden_layers=1).save_pretrained(folder)
-    words = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"w{n}": n for n in range(3, 97)}}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
-    fast.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
-    fast.save_pretrained(folder)
+    words().save_pretrained(folder)
     return folder
 
 
@@ -56,6 +46,14 @@ def test_compile_and_talk(model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert lines[0] == "> w5 w6 w7 w8 w9 w10" and lines[2] == "> w11"
     assert len(lines[1].split()) == 3 and all(word.startswith(("w", "<")) for word in lines[1].split())
     assert talk.err.count("tokens/s at 1 GHz") >= 2 and "HBM: " in talk.err
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("w5 w6 w7\n\nw8\n", encoding="utf-8")
+    check = ["check", str(out), "--prompts", str(prompts)]
+    judged = main([*check, "--module", str(model)])
+    found = capsys.readouterr().out
+    assert "2 texts" in found and "of 4 first choices, KL" in found and judged == ("FAILED" in found)
+    assert main(check) == 1
+    assert "does not hold the model it was made of" in capsys.readouterr().err
 
 
 def test_what_is_no_language_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
