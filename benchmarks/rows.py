@@ -297,6 +297,10 @@ def model_rows() -> Iterator[Row]:
     yield Row(name, AUTO, "decoders", name, bars={"static": 900, "transactional": 5_000_000})
     name = "SmolLM2-135M, decode step, 128 keys"
     yield Row(name, AUTO, "decoders", name, bars={"static": 900, "transactional": 500_000})
+    name = "SmolLM2-135M, decode step, 4096 keys"
+    yield Row(name, AUTO, "decoders", name, bars={"static": 924})
+    name = "SmolLM2-135M, decode step of 4 sequences, 128 keys"
+    yield Row(name, AUTO, "decoders", name, bars={"transactional": 700_000})
     for version in ("A", "B"):
         name = "Llama-3.2-1B layer, sequence 64"
         yield Row(name, AUTO, "decoders", name, model_of("Llama-3.2-1B layer 0", version), {"static": 1000})
