@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ from plena.program.thresholds import Comparison, Thresholds
 if TYPE_CHECKING:
     from plena.frontend.program import ImportedProgram
     from plena.program.data import ProgramData, SourceReferences
+
+Step: TypeAlias = Callable[[Sequence[torch.Tensor], dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]
+"""Gives the outputs for inputs and for states, which it updates."""
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
 """The format in which keys and values lie in HBM."""
@@ -171,26 +175,35 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
-        return self.graph.outputs(*self._seen(inputs), self.states)
+        return self.graph.outputs(*self._seen(inputs, self._replacement()), self.states)
+
+    def quantized_steps(self) -> Step:
+        """As `quantized`, for many calls: parameters are rounded once for all of them."""
+        replacement = self._replacement()
+        return lambda inputs, states: self.graph.outputs(*self._seen(inputs, replacement), states)
 
     def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids."""
-        seen, runs = self._seen(inputs), list[tuple[torch.Tensor, ...]]()
+        seen, runs = self._seen(inputs, self._replacement()), list[tuple[torch.Tensor, ...]]()
         for grid in GRIDS:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
 
-    def _seen(self, inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
-        """The inputs as the machine sees them, and what else is different."""
+    def _seen(
+        self, inputs: Sequence[torch.Tensor], replacement: Replacement
+    ) -> tuple[list[torch.Tensor], Replacement]:
+        """The inputs as the machine sees them, and what else is different beside `replacement`."""
         program, twice = self.program, staged_for_products(self.program)
-        seen, replacement = quantized_inputs(program, inputs), self._replacement()
+        seen = quantized_inputs(program, inputs)
         if twice:
             of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
             seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
             leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
+            roundings = {node: dict(found) for node, found in replacement.operands.items()}
             for node, operands in staged_operands(self.graph, self.imported.module, leaves).items():
-                replacement.operands.setdefault(node, {}).update(operands)
+                roundings.setdefault(node, {}).update(operands)
+            replacement = replace(replacement, operands=roundings)
         return seen, replacement
 
     @property
