@@ -37,7 +37,9 @@ def page(found: Sequence[Outcome]) -> str:
     ]
     total = len(tasks_of(FAMILIES))
     if len(found) < total:
-        parts.append(f"\n{total - len(found)} of the {total} configurations of the table have not been checked.\n")
+        parts.append(
+            f"\n{total - len(found)} of the {total} configurations of the table have not been checked.\n"
+        )
     if works:
         longest, largest = max(works, key=lambda o: o.seconds), max(works, key=lambda o: o.memory)
         parts.append(
