@@ -12,6 +12,7 @@ from plena.compiler.search import Candidate, search
 from plena.driver import run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
+from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
 from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
 from plena.machine.formats import FormatsLike
@@ -37,6 +38,7 @@ def compile(
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
     formats: FormatsLike | None = None,
+    calibration: Calibration | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
 ) -> Program:
@@ -55,10 +57,11 @@ def compile(
             (docs/matmul_schedules.md).
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
-            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
-            the same.
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md), "calibrated" with the
+            weights of `calibration`. Code and cycles are the same.
         formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
             `plena.Formats` (docs/formats.md); None takes those that the target has.
+        calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
         verify_passes: whether to verify modules between passes; None means if the environment variable
@@ -86,6 +89,7 @@ def compile(
             "attention": attention,
             "staging": staging,
             "formats": formats,
+            "calibration": calibration,
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
         }
@@ -104,7 +108,7 @@ def compile(
         target.attach(kernels)
         run_pipeline(kernels, TENSOR_PIPELINE)
         chosen = search(kernels, schedule, max_instructions)
-        program = program_of(chosen, imported, module, args, keywords)
+        program = program_of(chosen, imported, module, args, keywords, calibration)
     program.rationale = replace(
         chosen.rationale,
         model=type(module).__name__,
@@ -122,7 +126,7 @@ def compile(
     return program
 
 
-_OWN = ("target", "formats", "allow_unsupported", "verify_passes")
+_OWN = ("target", "formats", "calibration", "allow_unsupported", "verify_passes")
 """Options of `compile` alone, which no table describes."""
 
 
@@ -144,6 +148,7 @@ def check_options(options: Mapping[str, Any]) -> None:
             "Target.from_toml(path) reads a settings file.",
         )
     check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
+    _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
@@ -154,17 +159,43 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
 
 
+def _check_calibration(calibration: object, staging: object) -> None:
+    """Whether there is a calibration where one is needed, and only there.
+
+    Raises:
+        CompileError: there is not.
+    """
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CompileError(
+            f"calibration must be what plena.calibrate gives, not {type(calibration).__name__}",
+            "options",
+            "plena.Calibration.load(path) reads one.",
+        )
+    if (staging == "calibrated") != (calibration is not None):
+        missing = calibration is None
+        raise CompileError(
+            'staging="calibrated" needs a calibration'
+            if missing
+            else f"a calibration is of no use with {staging=}",
+            "options",
+            "Give calibration=plena.calibrate(module, samples)."
+            if missing
+            else 'Write staging="calibrated".',
+        )
+
+
 def program_of(
     chosen: Candidate,
     imported: ImportedProgram,
     module: Any,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Program:
     """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
     from plena.checking.reference import ModuleReferences
 
-    program = Program.of(emitted(chosen, imported, module, args, kwargs))
+    program = Program.of(emitted(chosen, imported, module, args, kwargs, calibration))
     assert program.signature is not None
     source = ModuleReferences(program, imported, module, program.signature)
     program.source = source

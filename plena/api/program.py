@@ -166,7 +166,7 @@ class Program(ProgramData):
         Args:
             inputs, kwargs: as of ``run``; none means the example inputs.
             module: the user's module, for a program that was loaded from a folder.
-            quiet: do not print.
+            quiet: do not print, and leave out what the formats of each class of tensors cost.
 
         Raises:
             PlenaError: inputs that do not fit, or no reference at all.
@@ -182,7 +182,9 @@ class Program(ProgramData):
             if signature is None and module is not None:
                 signature = CallSignature.of(inputs, kwargs, module)
             tensors = self.input_tensors(inputs, kwargs, signature)
-        report = self.last_check = check_program(self, self._examined, tensors, module, signature)
+        report = self.last_check = check_program(
+            self, self._examined, tensors, module, signature, by_class=not quiet
+        )
         if not quiet:
             print(report)
         return report

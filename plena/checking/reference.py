@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,12 @@ from plena.checking.rounding_sites import rounding_sites
 from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
 from plena.checking.uses import Uses, values_by_reader
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.call_inputs import CallSignature
-from plena.host.staged_data import StagedData, data_of_module
+from plena.host.image import ImageMemory, unstage
+from plena.host.staged_data import StagedData, data_of_module, is_weight
+from plena.machine.formats import CLASS_OF, CLASSES
+from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.thresholds import Comparison, Thresholds
 
@@ -43,6 +48,7 @@ def check_program(
     inputs: Sequence[torch.Tensor],
     module: torch.nn.Module | ExportedProgram | None = None,
     signature: CallSignature | None = None,
+    by_class: bool = False,
 ) -> CheckReport:
     """Run a program and compare it with every reference that there is; see ``Program.check``.
 
@@ -51,6 +57,7 @@ def check_program(
         inputs: the tensors, in the order of the program's inputs.
         module: of a program that was loaded from a folder.
         signature: how the module takes them.
+        by_class: whether to say what the formats of each class of tensors cost.
 
     Raises:
         PlenaError: there is none.
@@ -78,7 +85,12 @@ def check_program(
     changed = tuple(program.changed_data())
     if source is not None:
         changed = tuple(dict.fromkeys([*changed, *source.changed()]))
-    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+    report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+    if not by_class or source is None or exact is None:
+        return report
+    alone = {name: as_tensors(source.simulated(classes=(name,))(*inputs)) for name in CLASSES}
+    compared = {name: Comparison.of(found, exact, program.thresholds) for name, found in alone.items()}
+    return replace(report, classes=compared)
 
 
 def _require_same_graph(
@@ -163,7 +175,28 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
-        return self.graph.outputs(quantized_inputs(self.program, inputs), self._replacement(), self.states)
+        return self.simulated()(*inputs)
+
+    def simulated(
+        self, target: Target | None = None, classes: Collection[str] = tuple(CLASSES)
+    ) -> Callable[..., tuple[torch.Tensor, ...]]:
+        """The module on what a machine sees, prepared once for many calls.
+
+        Args:
+            target: a machine with other number formats; by default the program's.
+            classes: of tensors that are rounded (plena.machine.formats).
+        """
+        program = replace(
+            self.program,
+            target=target or self.program.target,
+            placements=tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes),
+        )
+        replacement = self._replacement(program, "keys_values" in classes)
+
+        def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return self.graph.outputs(quantized_inputs(program, inputs), replacement, self.states)
+
+        return reference
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -178,7 +211,8 @@ class ModuleReferences:
         if not isinstance(data, StagedData):
             symbols = {placement.source.symbol for placement in self.program.placements_of("data")}
             data = data_of_module(tensors, symbols)
-        return StagedData(data.expressions, tensors, data.constants)
+            data = replace(data, calibrated=_calibrated(self.program, data))
+        return replace(data, tensors=tensors)
 
     def changed(self) -> list[str]:
         """The tensors that the program took from the module and that are different there now."""
@@ -199,17 +233,18 @@ class ModuleReferences:
             found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
         return found
 
-    def _replacement(self) -> Replacement:
+    def _replacement(self, program: ProgramData, keys_values: bool) -> Replacement:
         data, level = self.staged(), self.imported.module
-        rounded = rounded_expressions(self.program, data)
+        rounded = rounded_expressions(program, data)
         choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
         uses = Uses()
         if choice.conflicts:
             uses = values_by_reader(
-                self.imported, self.graph, self.program.target, choice.conflicts, rounded, data.tensors
+                self.imported, self.graph, program.target, choice.conflicts, rounded, data.tensors
             )
         nodes = self._by_node(choice.tensors)
-        sites = rounding_sites(self.graph, level, self.program.target.precision[KEY_VALUE_TYPE])
+        stored = program.target.precision[KEY_VALUE_TYPE]
+        sites = rounding_sites(self.graph, level, stored) if keys_values else {}
         return Replacement(nodes, uses.edges, sites, uses.added)
 
     def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -220,6 +255,18 @@ class ModuleReferences:
             for node, symbol in self.imported.leaves.items()
             if symbol in tensors
         }
+
+
+def _calibrated(program: ProgramData, data: StagedData) -> dict[str, torch.Tensor]:
+    """The weights in the image of a program that was loaded, if they were rounded for samples."""
+    found: dict[str, torch.Tensor] = {}
+    for placement in program.placements_of("data"):
+        symbol = placement.source.symbol
+        if placement.staging == "calibrated" and is_weight(placement) and symbol in data.expressions:
+            seen = unstage(placement, ImageMemory(program.image.hbm), program.target)
+            whole = found.get(symbol, data(symbol).float()).numpy()
+            found[symbol] = torch.from_numpy(views.scatter(placement.view, seen, whole))
+    return found
 
 
 def _as_mask(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

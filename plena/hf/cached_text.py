@@ -93,14 +93,17 @@ class CachedText:
             start = first + len(part)
             self.tokens[:] = ids[:start]
         for position in range(start, len(ids)):
-            bucket = next(b for b in self.buckets if b > position)
-            found = self._run(f"{DECODE}-{bucket}", [ids[position]], position)
+            found = self._run(self.decoder(position), [ids[position]], position)
             self.tokens[:] = ids[: position + 1]
         return found[0]  # pyright: ignore[reportPossiblyUnboundVariable]
 
+    def decoder(self, position: int) -> str:
+        """The program that takes the token at a position."""
+        return f"{DECODE}-{next(b for b in self.buckets if b > position)}"
+
     def _run(self, name: str, ids: Sequence[int], first: int) -> torch.Tensor:
         program = self.programs[name]
-        self._hand_over(name)
+        self.hand_over(name)
         positions = torch.arange(first, first + len(ids))
         result = program.emulate(torch.tensor([list(ids)]), positions, progress=False)
         self.runs[name] += 1
@@ -108,8 +111,8 @@ class CachedText:
         self.written += result.hbm_bytes_written
         return program.results(result)
 
-    def _hand_over(self, name: str) -> None:
-        """The cache goes to another program, as many rows as are in use."""
+    def hand_over(self, name: str) -> None:
+        """The cache goes to a program, as many rows as are in use."""
         if self._holder == name:
             return
         before, program = self.programs.get(self._holder), self.programs[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from plena.api.compile import compile
 from plena.api.program import Program
 from plena.errors import PlenaError
 from plena.hf.cached_text import DECODE, PREFILL, CachedText
+from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
 from plena.hf.report import LanguageReport
 from plena.hf.step_check import check_step
@@ -163,6 +164,12 @@ class PlenaForCausalLM(GenerationMixin):
     def reset(self) -> None:
         """Empty the cache."""
         self._text.reset()
+
+    def judged_prompts(
+        self, prompts: Sequence[Any], module: Any = None, tokenizer: Any = None
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """What `plena.evaluate` compares."""
+        yield from judged_prompts(self._text, prompts, module, tokenizer)
 
     def report(self) -> LanguageReport:
         """What the last `generate` cost for each new token, prefill included.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plena.errors import PlenaError
@@ -17,7 +17,8 @@ class CheckReport:
 
     ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
-    ``changed`` names tensors of the module that are not what the program was made of any more.
+    ``classes`` compares references of which one class of tensors alone is rounded with plain float32, if it was asked
+    for. ``changed`` names tensors of the module that are not what the program was made of any more.
     """
 
     machine: Comparison | None
@@ -27,6 +28,7 @@ class CheckReport:
     formats: Comparison | None = None
     added: Added | None = None
     changed: tuple[str, ...] = ()
+    classes: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
 
     @staticmethod
     def of(
@@ -69,7 +71,8 @@ class CheckReport:
             PlenaError: not such a document.
         """
         names = ("machine", "quantized", "float32", "formats")
-        if not isinstance(document, dict) or set(document) != {*names, "thresholds", "added", "changed"}:
+        needed = {*names, "thresholds", "added", "changed"}
+        if not isinstance(document, dict) or set(document) - {"classes"} != needed:
             raise PlenaError(f"`check` needs thresholds, added, changed, {', '.join(names)}", where)
         changed = document["changed"]
         if not isinstance(changed, list | tuple) or not all(isinstance(name, str) for name in changed):
@@ -83,6 +86,7 @@ class CheckReport:
             thresholds=Thresholds.from_json(document["thresholds"], where),
             added=None if document["added"] is None else Added.from_json(document["added"], where),
             changed=tuple(changed),
+            classes={n: Comparison.from_json(c, where) for n, c in document.get("classes", {}).items()},
         )
 
     @property
@@ -131,8 +135,12 @@ class CheckReport:
             "float32": "(not judged by itself)",
             "formats": "(the quantized reference against float32: what the number formats alone cost)",
         }
+        compared: dict[str, Comparison | None] = {name: getattr(self, name) for name in limits}
+        for name, comparison in self.classes.items():
+            label = f"  {name.replace('_', ' and ')}"
+            compared[label], limits[label] = comparison, "(of these alone)"
         for name, limit in limits.items():
-            comparison: Comparison | None = getattr(self, name)
+            comparison = compared[name]
             if comparison is None and name == "formats":
                 continue
             if comparison is None:

@@ -239,7 +239,8 @@ CHECK = Record(
         **dict.fromkeys(("machine", "quantized", "float32", "formats", "added"), COMPARED),
         "thresholds": Named(Maybe(NUMBER)),
         "changed": Each(TEXT),
-    }
+    },
+    {"classes": Named(Named(FIGURE))},
 )
 
 HOST_VALUES = Record(
