@@ -22,6 +22,7 @@ DIALECTS: dict[str, str] = {
 PASSES: dict[str, str] = {
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
+    "keep-operands-finite": "KeepOperandsFinite",
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",

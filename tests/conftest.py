@@ -14,12 +14,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.fixed_draws import forget_own_constants
+
 try:
     import torch
 except ModuleNotFoundError:  # assembly, emulator and passes do without; then only their tests run
     torch = None
 
 os.environ.setdefault("PLENA_VERIFY_PASSES", "1")
+
+forget_own_constants()
 
 _SLOW = [HealthCheck.too_slow]
 

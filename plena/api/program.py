@@ -15,6 +15,7 @@ from plena.program.data import ProgramData, Reference, RunFigures, SourceReferen
 from plena.program.rationale import Rationale
 from plena.program.state import KeptState, StateView
 from plena.program.thresholds import Thresholds
+from plena.statistics.traffic import Traffic, by_class
 
 if TYPE_CHECKING:
     import torch
@@ -133,6 +134,7 @@ class Program(ProgramData):
             result.executed,
             (result.executed_at * result.cycles_at).astype(np.float64),
             result.dma_cycles_at,
+            Traffic(lambda: by_class(self.transfers, result.executed_at)),
         )
         return result
 

@@ -37,7 +37,7 @@ class Replacement:
 
     nodes: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     edges: Mapping[tuple[str, str], torch.Tensor] = field(default_factory=dict[tuple[str, str], torch.Tensor])
-    operands: Mapping[str, Mapping[int, Rounding]] = field(default_factory=dict[str, dict[int, Rounding]])
+    operands: dict[str, dict[int, Rounding]] = field(default_factory=dict[str, dict[int, Rounding]])
     added: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
 
@@ -74,6 +74,15 @@ class ModuleGraph:
             for spec, value in zip(specs, results, strict=True)
             if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument)
         )
+
+    @property
+    def input_names(self) -> list[str]:
+        """The nodes of the inputs, in the order of the program's inputs."""
+        return [
+            spec.arg.name
+            for spec in self.program.graph_signature.input_specs
+            if spec.kind == InputKind.USER_INPUT and isinstance(spec.arg, TensorArgument)
+        ]
 
     def constants(self, names: Collection[str]) -> dict[str, torch.Tensor]:
         """The values of parameters, buffers and nodes that depend on no input, in the module's own precision."""

@@ -21,8 +21,14 @@ from torch.utils import _pytree as pytree
 
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
-from plena.checking.rounding_sites import rounding_sites
-from plena.checking.staged_values import choose, quantized_inputs, rounded_expressions
+from plena.checking.rounding_sites import rounding_sites, staged_operands
+from plena.checking.staged_values import (
+    FORMATS,
+    choose,
+    quantized_inputs,
+    rounded_expressions,
+    staged_for_products,
+)
 from plena.checking.uses import Uses, values_by_reader
 from plena.errors import PlenaError
 from plena.host import view as views
@@ -175,6 +181,7 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
+<<<<<<< HEAD
         return self.simulated()(*inputs)
 
     def simulated(
@@ -197,6 +204,17 @@ class ModuleReferences:
             return self.graph.outputs(quantized_inputs(program, inputs), replacement, self.states)
 
         return reference
+=======
+        program, twice = self.program, staged_for_products(self.program)
+        seen, replacement = quantized_inputs(program, inputs), self._replacement()
+        if twice:
+            of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
+            seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
+            leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
+            for node, operands in staged_operands(self.graph, self.imported.module, leaves).items():
+                replacement.operands.setdefault(node, {}).update(operands)
+        return self.graph.outputs(seen, replacement, self.states)
+>>>>>>> main
 
     @property
     def states(self) -> dict[str, torch.Tensor]:

@@ -2,12 +2,13 @@
 
 Keys, values and right-hand sides of products are stored in an MX format, blocks along the rows in which they lie
 there. The rows are those of the tensor as the model has it before scaling: a number that multiplies it is
-multiplied into the scores instead.
+multiplied into the scores instead. An input that is such an operand is staged in that format by the host, and once more
+in that of activations if it is read as something else, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,26 @@ def rounding_sites(
     return found
 
 
+def staged_operands(
+    graph: ModuleGraph, tensor_level: ModuleOp, inputs: Mapping[str, torch.Tensor]
+) -> dict[str, dict[int, Rounding]]:
+    """What the second operands of products are that the host stages for them, of inputs that others read, too.
+
+    Args:
+        graph, tensor_level: as of `rounding_sites`.
+        inputs: as the host stages them for products, by the names of their nodes.
+    """
+    sites = _Sites(graph, tensor_level)
+    found: dict[str, dict[int, Rounding]] = {}
+    for node, position, _, scaled in sites:
+        operand = _argument(node, position)
+        leaf = None if operand is None else _origin(operand, scaled, _LAYOUT | _PARTS)[0]
+        if operand is not None and leaf is not None and leaf.name in inputs:
+            seen = graph.view(operand, leaf, inputs[leaf.name])
+            found.setdefault(node.name, {})[position] = lambda _, seen=seen: seen
+    return found
+
+
 class _Sites:
     """Products of the graph with what the IR says about them."""
 
@@ -202,13 +223,13 @@ def _computed(graph: ModuleGraph) -> Iterator[Node]:
     yield from computed
 
 
-def _origin(node: Node, scaled: bool) -> tuple[Node, float]:
-    """The node that an operand is a view of, times a number if `scaled`."""
+def _origin(node: Node, scaled: bool, moves: Set[str] = _LAYOUT) -> tuple[Node, float]:
+    """The node that an operand is a view of by some `moves`, times a number if `scaled`."""
     scale = 1.0
     while node.op == "call_function":
         source, *rest = node.args
         number = rest[0] if rest else None
-        if packet(node) in _LAYOUT and isinstance(source, Node):
+        if packet(node) in moves and isinstance(source, Node):
             node = source
         elif scaled and packet(node) in ("mul", "div") and isinstance(number, int | float) and number != 0:
             assert isinstance(source, Node)

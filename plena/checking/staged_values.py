@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import torch
 
+from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.host.image import quantized
 from plena.host.staged_data import StagedData, staged_tensor
 
@@ -20,17 +21,25 @@ if TYPE_CHECKING:
     from plena.host.layout import TensorPlacement
     from plena.program.data import ProgramData
 
+FORMATS = WEIGHTS, ACTIVATIONS
+"""Those of what the matrix unit and the vector unit read."""
+
 Offset: TypeAlias = tuple[str, torch.Tensor]
 """The symbol of a matrix and what its products lack: a staged vector `matrix @ v` is rounded by itself."""
 
 
-def quantized_inputs(program: ProgramData, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def quantized_inputs(
+    program: ProgramData, inputs: Sequence[torch.Tensor], formats: Collection[str] | None = None
+) -> list[torch.Tensor]:
     """The inputs as the machine sees them: those parts that are staged to HBM are rounded.
 
     What is staged together with what its format loses is exact.
+
+    Args:
+        formats: names of those in which they are staged; any by default.
     """
     seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
-    placements = tuple(program.placements_of("input"))
+    placements = tuple(p for p in program.placements_of("input") if formats is None or p.format in formats)
     exact = {_part(placement) for placement in placements if placement.residual}
     for placement in placements:
         index = placement.source.index
@@ -39,6 +48,12 @@ def quantized_inputs(program: ProgramData, inputs: Sequence[torch.Tensor]) -> li
             after = rounded(program, placement, before)
             seen[index] = torch.where(_differ(after, before), after, seen[index])
     return seen
+
+
+def staged_for_products(program: ProgramData) -> set[int]:
+    """The inputs that are staged twice: for the matrix unit as a product's second operand, and as activations."""
+    found = [{p.source.index for p in program.placements_of("input") if p.format in kind} for kind in FORMATS]
+    return set.intersection(*found)
 
 
 def _part(placement: TensorPlacement) -> tuple[object, ...]:

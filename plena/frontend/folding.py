@@ -27,6 +27,14 @@ _MOVES = frozenset(
     }
 )  # fmt: skip
 
+_REPEATS = frozenset(
+    {
+        "aten.alias", "aten.detach", "aten.clone", "aten.contiguous", "aten.to", "aten._to_copy", "aten.type_as",
+        "aten.lift_fresh_copy", "aten.copy",
+    }
+)  # fmt: skip
+"""Operators that give what they are given unless they change its type."""
+
 _SHAPE_ONLY = frozenset(
     {
         "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros", "aten.new_ones", "aten.new_full",
@@ -88,8 +96,35 @@ def plan_folding(program: ExportedProgram) -> FoldingPlan:
 
 
 def mutated_buffers(program: ExportedProgram) -> frozenset[str]:
-    """The buffers that a run changes, by state_dict name; in a functional graph."""
-    return frozenset(program.graph_signature.buffers_to_mutate.values())
+    """The buffers that a run changes, by state_dict name; in a functional graph.
+
+    Not those that it assigns to themselves, as in `self.table = self.table.to(x.dtype)`.
+    """
+    signature = program.graph_signature
+    buffers = signature.inputs_to_buffers
+    nodes = {node.name: node for node in program.graph_module.graph.nodes}
+    return frozenset(
+        name
+        for output, name in signature.buffers_to_mutate.items()
+        if buffers.get(_copied_from(nodes[output]).name) != name
+    )
+
+
+def _copied_from(node: Node) -> Node:
+    """The node whose value, shape and type a node repeats."""
+    while node.op == "call_function":
+        source = node.args[1] if _packet(node) == "aten.copy" else node.args[0] if node.args else None
+        if not (
+            _packet(node) in _REPEATS and isinstance(source, Node) and _type_of(source) == _type_of(node)
+        ):
+            break
+        node = source
+    return node
+
+
+def _type_of(node: Node) -> tuple[Any, ...]:
+    value = node.meta.get("val")
+    return (value.dtype, tuple(value.shape)) if isinstance(value, torch.Tensor) else (node,)
 
 
 def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]) -> list[Node]:

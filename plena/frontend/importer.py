@@ -230,7 +230,7 @@ class GraphImporter(GraphBuilder):
         names = _output_names(self.program)
         pairs = list(zip(self.program.graph_signature.output_specs, output_node.args[0], strict=True))
         for spec, node in pairs:
-            if spec.kind == OutputKind.BUFFER_MUTATION:
+            if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in self.states:
                 self._write_state(spec.target or "", node)
         returned = [(spec, node) for spec, node in pairs if spec.kind == OutputKind.USER_OUTPUT]
         for place, ((spec, node), name) in enumerate(zip(returned, names, strict=True)):

@@ -197,7 +197,7 @@ def as_scalars(ctx: KernelContext, op: Operation, value: SSAValue) -> Scalars:
 
 def _to_scalars(ctx: KernelContext, op: Operation, value: SSAValue, panel: Panel, scalars: Scalars) -> None:
     """Rows of a value to FP SRAM."""
-    vlen, groups = ctx.target.vlen, panel.columns
+    groups, vlen = panel.columns, ctx.target.vlen
     if groups > 1 and ctx.undefined.of(value):
         raise refusal(
             op,
@@ -210,6 +210,12 @@ def _to_scalars(ctx: KernelContext, op: Operation, value: SSAValue, panel: Panel
             f"{groups} computed numbers a row are too many for the scalar unit",
             f"Use at most {vlen} parts of a row, the lanes of a row (VLEN).",
         )
+    column_to_scalars(ctx, panel, scalars)
+
+
+def column_to_scalars(ctx: KernelContext, panel: Panel, scalars: Scalars) -> None:
+    """The first `scalars.groups` lanes of each row to FP SRAM by masked sums."""
+    vlen, groups = ctx.target.vlen, scalars.groups
     masks = lane_masks(ctx, groups, 1)
     with ctx.builder.step("to scalars"), ctx.builder.loop(groups) as g:
         ctx.builder.insert(

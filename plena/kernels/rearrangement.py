@@ -19,6 +19,7 @@ from plena.kernels.empty_lanes import with_empty_gaps
 from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import rows_of
 from plena.kernels.movement import copy_rows, packed_panel
+from plena.kernels.numbers_to_lanes import numbers_to_lanes
 from plena.kernels.operands import parts_operand
 from plena.kernels.stored_operands import stored_block
 from plena.kernels.tensors import Panel, Scalars
@@ -42,6 +43,11 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
         ctx.set(op.result, panel)
         return
     shape, result = (_as_rows(s) for s in (shape, result))
+    if isinstance(op, ReshapeOp) and (shape[1] == 1 or isinstance(location, Scalars)):
+        rows = numbers_to_lanes(ctx, op, op.input, *result)
+        if rows is not None:
+            ctx.set(op.result, rows)
+            return
     if isinstance(op, ReshapeOp):
         factors, order = _common_factors(shape, result)
     else:

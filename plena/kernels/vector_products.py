@@ -57,9 +57,10 @@ def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: Kern
             if resident:
                 product(group, out, Linear(0), whole, slices, partial=0)
             else:
-                with builder.loop(whole) as k:
-                    stream.load(ctx, tiles, n * stream.row_bytes + k * stream.tile_bytes, 1)
-                    product(group, out, k, 1, 0, partial=1)
+                if whole:
+                    with builder.loop(whole) as k:
+                        stream.load(ctx, tiles, n * stream.row_bytes + k * stream.tile_bytes, 1)
+                        product(group, out, k, 1, 0, partial=1)
                 if slices:
                     stream.load(ctx, tiles, n * stream.row_bytes + whole * stream.tile_bytes, 1)
                 product(group, out, Linear(whole), 0, slices, partial=0)

@@ -73,6 +73,7 @@ class FuseElementwise(ModulePass):
 
 
 def _fuse_in(block: Block, module: ModuleOp) -> None:
+    made: set[SSAValue] = set()
     op = block.first_op
     while op is not None:
         following = op.next_op
@@ -80,8 +81,11 @@ def _fuse_in(block: Block, module: ModuleOp) -> None:
             _fuse_in(op.body.block, module)
         second = op if isinstance(op, ElementwiseOp) else None
         while second is not None:
-            first = _producer(second)
-            second = None if first is None else _fused(first, second, module)
+            first = _producer(second, made)
+            fused = None if first is None else _fused(first, second, module)
+            if fused is None:
+                made.update(_root(value) for value in second.outs)
+            second = fused
         op = following
 
 
@@ -97,13 +101,19 @@ def _write(op: ElementwiseOp, body: Block, values: dict[PanelRows, SSAValue]) ->
     return [mapping[value] for value in op.yielded]
 
 
-def _producer(second: ElementwiseOp) -> ElementwiseOp | None:
-    """The elementwise operation before that makes one of the inputs and can move down to their reader."""
+def _producer(second: ElementwiseOp, made: set[SSAValue]) -> ElementwiseOp | None:
+    """The elementwise operation before that makes one of the inputs and can move down to their reader.
+
+    Args:
+        made: what elementwise operations before it in its block write. Long blocks are why the search ends as soon as
+            something between has to do with each of them that the operation reads: no maker of those can move.
+    """
     reads = {_root(value) for value in second.inputs}
+    free = reads & made
     touched: set[SSAValue] = set()
     written: set[SSAValue] = set()
     op = second.prev_op
-    while op is not None:
+    while op is not None and free:
         outs = {_root(value) for value in op.outs} if isinstance(op, ElementwiseOp) else set[SSAValue]()
         if isinstance(op, ElementwiseOp) and outs & reads:
             inputs = {_root(value) for value in op.inputs}
@@ -112,16 +122,21 @@ def _producer(second: ElementwiseOp) -> ElementwiseOp | None:
         for inner in op.walk():
             if isinstance(inner, TileOp):
                 for name, value in inner.buffers():
-                    touched.add(_root(value))
+                    root = _root(value)
+                    touched.add(root)
+                    free.discard(root)
                     if isinstance(inner, ElementwiseOp) or name in inner.WRITES:
-                        written.add(_root(value))
+                        written.add(root)
         op = op.prev_op
     return None
 
 
 def _root(value: SSAValue) -> SSAValue:
-    owner, _ = root_of(value)
-    return owner.buffer
+    owner = value.owner
+    while isinstance(owner, ViewOp):
+        value = owner.source
+        owner = value.owner
+    return value
 
 
 def _fused(first: ElementwiseOp, second: ElementwiseOp, module: ModuleOp) -> ElementwiseOp | None:

@@ -16,6 +16,7 @@ TENSOR_PIPELINE: tuple[str, ...] = (
     "sink-layouts",
     "merge-duplicates",
     "widen-products",
+    "keep-operands-finite",
     "fold-staging",
     "widen-rotary",
     "split-projections",

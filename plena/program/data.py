@@ -198,11 +198,24 @@ class ProgramData:
         registered = profiles()
         if registered not in self._counted:
             counted = statistics_of(
-                decode(self.words), self.target, self.provenance or None, self.useful_macs
+                decode(self.words),
+                self.target,
+                self.provenance or None,
+                self.useful_macs,
+                transfers=lambda: self.transfers,
             )
             self._counted.clear()
             self._counted[registered] = counted
         return self._counted[registered]
+
+    @cached_property
+    def transfers(self) -> dict[int, tuple[int, str]]:
+        """Position of each transfer -> (bytes of one execution, what they hold: `statistics.traffic.CLASSES`)."""
+        from plena.lifting.preloaded import Preloaded
+        from plena.program.traffic import classified
+
+        preloaded = Preloaded.of(self.preloaded_spans())
+        return classified(self.words, self.target, self.placements, preloaded)
 
     @cached_property
     def _dynamic(self) -> int:
@@ -432,9 +445,9 @@ class ProgramData:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """Counters of a run: cycles without DMA waits, DMA waits, executed instructions.
+    """Counters of a run: cycles without DMA waits, DMA waits, executed instructions, bytes moved by class of data.
 
-    `cycles_at` and `dma_cycles_at` are what each instruction took of them.
+    `cycles_at` and `dma_cycles_at` are what each instruction took of the cycles.
     """
 
     cycles: int
@@ -442,6 +455,7 @@ class RunFigures:
     executed: int
     cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    hbm_traffic: Mapping[str, int]
 
 
 def _mark(tensor: Any) -> int:

@@ -57,7 +57,10 @@ class ProgramCount(Count):
             less than the array needs (M_BTMV takes 1 cycle by the transactional one).
         unsupported: profile -> share of its cycles in such instructions, where there are some.
         unavailable: profile -> why it has no cycles for the program.
-        hbm_bytes: class of tensors (plena.machine.formats) -> bytes that its transfers move, scales included.
+        hbm_bytes: class of tensors (plena.machine.formats) -> bytes that transfers of its HBM types move, scales
+            included; without those that move none.
+        hbm_traffic: class of data (`plena.statistics.traffic.CLASSES`) -> bytes of elements and scales that one run
+            moves, by the tensors themselves where they are known; computed when it is asked for.
         latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.
     """
 
@@ -70,6 +73,7 @@ class ProgramCount(Count):
     unsupported: dict[str, float] = field(default_factory=dict[str, float])
     unavailable: dict[str, str] = field(default_factory=dict[str, str])
     hbm_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    hbm_traffic: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
     latency: Mapping[str, int | None] = field(
         default_factory=dict[str, "int | None"], repr=False, compare=False
     )
@@ -89,7 +93,7 @@ class ProgramCount(Count):
         return self.cycles[timing]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a manifest or a JSON file; without the latencies, which take time."""
-        plain = asdict(replace(self, latency={}))
-        del plain["latency"]
+        """Plain data for a manifest or a JSON file; without latencies and traffic, which take time."""
+        plain = asdict(replace(self, latency={}, hbm_traffic={}))
+        del plain["latency"], plain["hbm_traffic"]
         return plain

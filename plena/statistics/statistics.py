@@ -7,7 +7,7 @@ profile; DMA waits are apart, unless a profile says that it includes them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.machine.target import Target
 from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
-from plena.timing.dma_model import stream_picoseconds, transfer_bytes
+from plena.statistics.traffic import Traffic, by_class, payloads
+from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
@@ -45,6 +46,7 @@ def statistics_of(
     provenance: Sequence[Provenance] | None = None,
     useful_macs: int | Mapping[str, int] | None = None,
     profiles: Sequence[Profile] | None = None,
+    transfers: Callable[[], Mapping[int, tuple[int, str]]] | None = None,
 ) -> Statistics:
     """Counts a flat program.
 
@@ -52,6 +54,7 @@ def statistics_of(
         provenance: where each instruction comes from, for the counts by module and by step.
         useful_macs: multiply-accumulates of the mathematical operations, in total or by module path.
         profiles: whose cycles to count, by default those of all registered profiles. Simulations take time.
+        transfers: makes what each transfer moves (`payloads`), for a program whose tensors are known.
 
     Raises:
         PlenaError: loops that are not nested, a loop of 0 trips, more than 2^40 dynamic instructions.
@@ -71,7 +74,10 @@ def statistics_of(
     statistics.unavailable = weights.unavailable
     statistics.latency = Latencies(lambda: weights.run)
     statistics.unsupported = weights.unsupported
-    statistics.hbm_bytes = transfer_bytes(instructions, weights.executions, target)
+    named = payloads(instructions, target)
+    statistics.hbm_bytes = {n: size for n, size in by_class(named, weights.executions).items() if size}
+    moved = transfers or (lambda: named)
+    statistics.hbm_traffic = Traffic(lambda: by_class(moved(), weights.executions))
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])

@@ -15,7 +15,6 @@ from plena.assembly import AsmInstruction
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, InstructionSpec, Integer, Memory
 from plena.machine.constants import HBM_WORD
-from plena.machine.formats import CLASS_OF, CLASSES
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 
@@ -71,27 +70,6 @@ def stream_picoseconds(instructions: Sequence[AsmInstruction], target: Target) -
         else:
             strides.step(position, instruction)
     return times
-
-
-def transfer_bytes(
-    instructions: Sequence[AsmInstruction], executions: NDArray[np.int64], target: Target
-) -> dict[str, int]:
-    """Bytes of elements and scales that the transfers move, by class of tensors; classes without any are left out.
-
-    Args:
-        executions: of every instruction.
-    """
-    moved: dict[str, int] = {}
-    for instruction, count in zip(instructions, executions, strict=True):
-        transfer = instruction.spec.transfer
-        if transfer is None:
-            continue
-        precision = instruction.values[_flag_places(instruction.mnemonic)[0]]
-        number_format = transfer.number_format(target, precision)
-        row = number_format.element_bytes(target.vlen) + number_format.scale_bytes(target.vlen)
-        name = CLASS_OF[transfer.format_key(precision)]
-        moved[name] = moved.get(name, 0) + int(count) * transfer.rows(target) * row
-    return {name: moved[name] for name in CLASSES if name in moved}
 
 
 _STRIDE = 16

@@ -133,6 +133,27 @@ def test_what_does_not_depend_on_inputs_is_folded() -> None:
     assert sorted(kinds(program)) == ["constant", "constant", "mul", "mul"]
 
 
+def test_a_buffer_assigned_to_itself_is_a_constant() -> None:
+    """`self.table = self.table.to(...)` is exported as a change of the buffer, to what it was."""
+
+    class Positions(nn.Module):
+        table: Tensor
+        count: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.randn(6, 4))
+            self.register_buffer("count", torch.zeros(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.table = self.table.to(x.device, x.dtype)
+            self.count = self.count + x[0]
+            return x + self.table[torch.arange(3)] + self.count
+
+    program = checked(Positions(), torch.randn(3, 4))
+    assert [state.name for state in program.states] == ["count"]
+
+
 def test_masks_are_recognised() -> None:
     def masks(x: Tensor) -> Tensor:
         return x + torch.triu(torch.full((5, 5), float("-inf")), 1)

@@ -10,9 +10,12 @@ from hypothesis.control import BuildContext
 from hypothesis.errors import StopTest
 from hypothesis.internal.conjecture.data import ConjectureData
 
+from tests.fixed_draws import forget_own_constants
 from tests.hunt.case import BlockCase, Case, blocks, cases, special_cases
 
 T = TypeVar("T")
+
+forget_own_constants()
 
 
 def drawn(strategy: st.SearchStrategy[T], number: int) -> T:

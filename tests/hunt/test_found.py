@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from plena.api.compile import compile
 from plena.verification import verify
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
-from tests.hunt.verdict import examine
+from tests.hunt.verdict import REFUSALS, examine
 from tests.hunt.writer import Kind, Shape, Source
 
 SMALL = {
@@ -147,3 +148,50 @@ def test_infinities_that_arise_on_the_machine_stay(result: str) -> None:
 )
 def test_infinities_that_arise_on_the_machine_vanish(result: str) -> None:
     assert examine(case(result, (3, 8), (3, 8), limit="signs")) == "compiled"
+
+
+COARSE: dict[str, Any] = {
+    **{"BLEN": 2, "HLEN": 1, "BROADCAST_AMOUNT": 16, "MATRIX_SRAM_SIZE": 1024, "VECTOR_SRAM_SIZE": 65536},
+    **{"PRECISION.HBM_V_ACT_TYPE.block": 8, "PRECISION.HBM_V_ACT_TYPE.ELEM": FORMATS["e5m2"]},
+}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "F.scaled_dot_product_attention(x0, x0, x0)",
+        "F.scaled_dot_product_attention(x0, x0 * 0.3, x0[:, :5])",
+        "(x0 @ x0.transpose(-2, -1) * 0.3).softmax(-1) @ x0",
+        "x0 @ x0.reshape(7, 3)",
+    ],
+)
+def test_an_input_is_staged_in_one_format_for_products_and_in_another_beside(result: str) -> None:
+    assert examine(case(f"{result}, x0 * 1.5", (3, 7), **COARSE)) == "compiled"
+
+
+def test_a_result_of_one_element_is_as_coarse_as_its_format() -> None:
+    assert examine(case("x0.amax(-1, keepdim=True)", (1, 3), **COARSE)) == "compiled"
+
+
+@pytest.mark.parametrize("options", [{}, {"matmul": "vector"}])
+def test_a_reduction_of_less_than_a_tile_that_nothing_is_left_to_hold(options: dict[str, str]) -> None:
+    """A prefetch brings three of the four tiles of matrix SRAM, one of them that packs."""
+    settings = {
+        "BLEN": 2,
+        "HLEN": 2,
+        "BROADCAST_AMOUNT": 8,
+        "MATRIX_SRAM_SIZE": 64,
+        "HBM_M_Prefetch_Amount": 48,
+    }
+    for width in (1, 17):
+        small = case("self.m(x0)", (1, width), init=f"self.m = nn.Linear({width}, 1)", **settings)
+        assert examine(replace(small, options=options)) == "compiled"
+
+
+def test_products_by_a_unit_that_the_target_lacks_are_refused() -> None:
+    """By name, also in a module without products."""
+    settings: dict[str, Any] = {**COARSE, "BROADCAST_AMOUNT": 1}
+    lacking = case("F.relu(x0)", (1, 1), **settings)
+    for unit in ("broadcast", "vector"):
+        outcome = examine(replace(lacking, options={"matmul": unit}))
+        assert outcome.startswith(f"refused: matmul {unit}") and any(part in outcome for part in REFUSALS)

@@ -1,9 +1,12 @@
-"""Random modules on random machines, about 170 cases; `python -m tests.hunt --hours H` looks as long as one likes."""
+"""Random modules on random machines, about 90 cases, always the same.
+
+`python -m tests.hunt --hours H` looks as long as one likes.
+"""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.hunt.case import BlockCase, Case, blocks, cases, special_cases
@@ -19,33 +22,38 @@ def require_compiled(case: Case | BlockCase) -> None:
     assert outcome == "compiled" or any(part in outcome for part in REFUSALS), outcome
 
 
-@settings(max_examples=35)
+@seed(1)
+@settings(max_examples=20)
 @given(cases(5))
 def test_modules(case: Case) -> None:
     require_compiled(case)
 
 
-@settings(max_examples=20)
+@seed(1)
+@settings(max_examples=12)
 @given(cases(4, (*ARITHMETIC, *MOVEMENT)))
 def test_arithmetic_and_movement(case: Case) -> None:
     require_compiled(case)
 
 
-@settings(max_examples=15)
+@seed(1)
+@settings(max_examples=10)
 @given(cases(3, (*PRODUCTS, attention, linear)))
 def test_products(case: Case) -> None:
     require_compiled(case)
 
 
-@settings(max_examples=15)
+@seed(1)
+@settings(max_examples=8)
 @given(blocks)
 def test_transformer_blocks(case: BlockCase) -> None:
     require_compiled(case)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
+@seed(1)
 @settings(
-    max_examples=10,
+    max_examples=6,
     # The smallest module of some kinds takes many draws for its inputs and its machine: that is no failure.
     suppress_health_check=[*settings().suppress_health_check, HealthCheck.large_base_example],
 )

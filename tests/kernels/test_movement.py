@@ -33,6 +33,8 @@ MOVEMENTS: dict[str, Function] = {
     ),
     "rows cut": lambda y: y.reshape(2, 20, 64).softmax(-1),
     "rows joined": lambda y: y.reshape(2, 5, 256).softmax(-1),
+    "sums of tokens as rows": lambda y: y.sum(-1) * 0.125,
+    "a column as rows": lambda y: y[..., 70].reshape(4, 5) * 2,
     "a column repeated": lambda y: y.mean(-1, keepdim=True).expand(-1, -1, 128) * 2,
     "a row repeated": lambda y: y.mean(1, keepdim=True).expand(-1, 10, -1) * y,
 }

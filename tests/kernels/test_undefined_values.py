@@ -12,7 +12,7 @@ from torch.nn import functional
 from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
 from tests.kernels.against_torch import against_torch, exact
-from tests.kernels.checking import Function
+from tests.kernels.checking import MACHINES, Function
 
 INF = float("inf")
 ATTENTION_ERROR = 0.05
@@ -45,6 +45,20 @@ def test_one_part_of_a_row_divided_by_zero() -> None:
     x[1, 2] = 0.0
     against_torch(lambda x: x / x.abs().sum(-1, keepdim=True), (x,), error=0.02)
     against_torch(lambda x: 1.0 / x.abs().sum(-1), (x,), error=0.02)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_similarities_with_a_row_of_zeros(rows: int) -> None:
+    """Vectors divided by their norms are stored for a product; one without a direction is NaN in its column alone."""
+
+    def similarities(x: Tensor, y: Tensor) -> Tensor:
+        return (x / x.norm(dim=-1, keepdim=True)) @ (y / y.norm(dim=-1, keepdim=True)).T
+
+    # Their norms are 4, so that storing costs nothing.
+    x, y = exact(2, 16).sign(), exact(rows, 16, seed=3).sign()
+    zeros = y.clone()
+    zeros[rows // 2] = 0.0
+    against_torch(similarities, (x, y), (x, zeros), target=MACHINES[16])
 
 
 AT_INFINITY: dict[str, Callable[[Tensor], Tensor]] = {

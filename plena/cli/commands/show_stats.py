@@ -32,9 +32,11 @@ def run(args: Namespace) -> int:
         target_for(args, code),
         program.provenance or None if program else None,
         program.useful_macs if program else None,
+        transfers=(lambda: program.transfers) if program else None,
     )
     if args.json:
-        print(json.dumps({**statistics.as_dict(), "latency": dict(statistics.latency)}, indent=1))
+        more = {"latency": dict(statistics.latency), "hbm_traffic": dict(statistics.hbm_traffic)}
+        print(json.dumps({**statistics.as_dict(), **more}, indent=1))
         return 0
     from rich.console import Console
 
