@@ -181,7 +181,6 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
-<<<<<<< HEAD
         return self.simulated()(*inputs)
 
     def simulated(
@@ -199,22 +198,19 @@ class ModuleReferences:
             placements=tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes),
         )
         replacement = self._replacement(program, "keys_values" in classes)
+        twice = staged_for_products(program)
 
         def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return self.graph.outputs(quantized_inputs(program, inputs), replacement, self.states)
+            seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
+            if twice:
+                of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
+                seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
+                leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
+                for node, staged in staged_operands(self.graph, self.imported.module, leaves).items():
+                    operands[node] = {**operands.get(node, {}), **staged}
+            return self.graph.outputs(seen, replace(replacement, operands=operands), self.states)
 
         return reference
-=======
-        program, twice = self.program, staged_for_products(self.program)
-        seen, replacement = quantized_inputs(program, inputs), self._replacement()
-        if twice:
-            of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
-            seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
-            leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
-            for node, operands in staged_operands(self.graph, self.imported.module, leaves).items():
-                replacement.operands.setdefault(node, {}).update(operands)
-        return self.graph.outputs(seen, replacement, self.states)
->>>>>>> main
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
