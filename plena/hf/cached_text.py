@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from plena.assembly import decode
 from plena.errors import PlenaError
+from plena.statistics.payload import payload_bytes
 
 if TYPE_CHECKING:
     from plena.api.program import Program
@@ -36,6 +38,7 @@ class CachedText:
     runs: Counter[str] = field(default_factory=Counter[str])
     read: int = 0
     written: int = 0
+    _payload: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]], repr=False)
     _holder: str = ""
     """The program whose states are the cache."""
 
@@ -63,6 +66,17 @@ class CachedText:
         """Count from here on."""
         self.runs.clear()
         self.read = self.written = 0
+
+    def payload(self) -> tuple[int, int]:
+        """Bytes of elements and scales that these runs read from HBM, and wrote."""
+        moved = [(self._moved(name), count) for name, count in self.runs.items()]
+        return sum(read * n for (read, _), n in moved), sum(written * n for (_, written), n in moved)
+
+    def _moved(self, name: str) -> tuple[int, int]:
+        if name not in self._payload:
+            program = self.programs[name]
+            self._payload[name] = payload_bytes(decode(program.words), program.target)
+        return self._payload[name]
 
     def logits(self, ids: Sequence[int]) -> torch.Tensor:
         """The logits [vocabulary] of the token behind `ids`; what the cache holds of them is not computed again.

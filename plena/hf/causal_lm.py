@@ -181,12 +181,15 @@ class PlenaForCausalLM(GenerationMixin):
         if not tokens:
             raise PlenaError("nothing was generated yet", "report", "Call generate() first.")
         counts = [(self.programs[name].stats(), count) for name, count in text.runs.items()]
+        read, written = text.payload()
         profiles = [p for p in counts[0][0].cycles if all(p in stats.cycles for stats, _ in counts)]
         return LanguageReport(
             tokens,
             dict(text.runs),
             {p: sum(stats.cycles[p] * count for stats, count in counts) / tokens for p in profiles},
             sum(stats.dma_cycles * count for stats, count in counts) / tokens,
+            read / tokens,
+            written / tokens,
             text.read / tokens,
             text.written / tokens,
         )

@@ -223,7 +223,7 @@ def encode_int(x: F32, width: int) -> U16:
 
 @lru_cache(maxsize=32)
 def _ordered_codes(fp: Fp) -> tuple[NDArray[np.float64], U16]:
-    with np.errstate(invalid="ignore"):  # NaN among the codes.
+    with np.errstate(invalid="ignore"):  # signalling NaN
         table = decode_table(fp).astype(np.float64)
     magnitudes = table[: 1 << (fp.exponent + fp.mantissa)]
     finite = np.flatnonzero(np.isfinite(magnitudes))

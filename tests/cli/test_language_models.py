@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plena.cli.plena_cli import main
-from tests.hf.test_causal_lm import small
+from tests.hf.small_models import small
 
 pytest.importorskip("transformers")
 

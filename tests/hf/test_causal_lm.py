@@ -9,68 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from plena import PlenaError, Target, evaluate
+from plena import PlenaError, evaluate
 from plena.hf import PlenaForCausalLM
 from plena.hf.folder import MANIFEST
 from plena.hf.step_check import check_step
-from tests.kernels.checking import machine
+from tests.hf.small_models import exact_machine, prompt, small
 
 transformers = pytest.importorskip("transformers")
-
-PLAIN = {"format": "Plain", "DATA_TYPE": {"type": "Fp", "sign": True, "exponent": 8, "mantissa": 7}}
-TYPES = ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE")
-
-
-def exact_machine() -> Target:
-    """A machine that holds everything in bf16, so that its choices are PyTorch's."""
-    return machine(16).with_settings({f"PRECISION.{name}": PLAIN for name in TYPES})
-
-
-SIZES: dict[str, int] = {
-    "vocab_size": 97,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-
-
-def small(kind: str = "Llama", **settings: Any) -> Any:
-    """A random model that is sure of what it says."""
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(**{**SIZES, **settings})
-    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
-    for parameter in model.parameters():
-        parameter.data *= 2
-    return model
-
-
-@pytest.fixture(scope="module")
-def model() -> Any:
-    return small()
-
-
-@pytest.fixture(scope="module")
-def compiled(model: Any) -> PlenaForCausalLM:
-    return PlenaForCausalLM.from_pretrained(
-        model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
-    )
-
-
-@pytest.fixture
-def lm(compiled: PlenaForCausalLM) -> PlenaForCausalLM:
-    compiled.reset()
-    return compiled
-
-
-def _prompt(length: int, seed: int = 0) -> Tensor:
-    return torch.randint(3, 97, (1, length), generator=torch.Generator().manual_seed(seed))
 
 
 def _closeness(found: Tensor, wanted: Tensor) -> float:
@@ -94,11 +39,11 @@ def test_programs_by_name(lm: PlenaForCausalLM) -> None:
 
 @pytest.mark.parametrize("length", [1, 3, 7, 9, 10, 17, 25, 40])
 def test_prompts_of_any_length(lm: PlenaForCausalLM, model: Any, length: int) -> None:
-    _check(lm, model, _prompt(length))
+    _check(lm, model, prompt(length))
 
 
 def test_token_by_token_across_buckets(lm: PlenaForCausalLM, model: Any) -> None:
-    ids = _prompt(20)
+    ids = prompt(20)
     for length in range(1, 21):
         _check(lm, model, ids[:, :length])
     assert lm._text.runs["decode-16"] >= 16 and lm._text.runs["decode-40"] >= 4
@@ -106,20 +51,20 @@ def test_token_by_token_across_buckets(lm: PlenaForCausalLM, model: Any) -> None
 
 def test_generate_is_transformers_own(lm: PlenaForCausalLM, model: Any) -> None:
     """Two calls in a row: the second starts over; then a second turn, of which only the new tokens are computed."""
-    ids = _prompt(6)
+    ids = prompt(6)
     settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
     first = lm.generate(ids, **settings)
     assert first.shape == (1, 14) and torch.equal(first[:, :6], ids)
     assert torch.equal(lm.generate(ids, **settings), first)
     for length in range(6, 14):
         _check(lm, model, first[:, :length])
-    turn = torch.cat([first, _prompt(3, seed=1)], 1)
+    turn = torch.cat([first, prompt(3, seed=1)], 1)
     lm.generate(turn, **{**settings, "max_new_tokens": 1})
     assert sum(lm.report().runs.values()) == 4, "the last token of the first turn, and three new ones"
 
 
 def test_stopping_sampling_and_streaming(lm: PlenaForCausalLM) -> None:
-    ids = _prompt(5)
+    ids = prompt(5)
     greedy = lm.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None)
     stop = int(greedy[0, 7])
     stopped = lm.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=stop)
@@ -145,14 +90,14 @@ def test_stopping_sampling_and_streaming(lm: PlenaForCausalLM) -> None:
 
 
 def test_padding_is_dropped(lm: PlenaForCausalLM) -> None:
-    ids = _prompt(5)
+    ids = prompt(5)
     padded = torch.cat([torch.zeros(1, 3, dtype=torch.int64), ids], 1)
     mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
     assert torch.equal(lm(padded, attention_mask=mask).logits, lm(ids).logits)
 
 
 def test_another_beginning_is_computed_anew(lm: PlenaForCausalLM, model: Any) -> None:
-    ids = _prompt(12)
+    ids = prompt(12)
     lm(ids)
     other = ids.clone()
     other[0, 4] = (other[0, 4] + 1 - 3) % 94 + 3
@@ -160,27 +105,33 @@ def test_another_beginning_is_computed_anew(lm: PlenaForCausalLM, model: Any) ->
 
 
 def test_report(lm: PlenaForCausalLM) -> None:
-    lm.generate(_prompt(9), max_new_tokens=4, do_sample=False, eos_token_id=None)
+    lm.generate(prompt(9), max_new_tokens=4, do_sample=False, eos_token_id=None)
     report = lm.report()
     assert report.tokens == 4 and report.runs == {"prefill-8": 1, "decode-16": 4}
     decode, prefill = (lm.programs[name].stats() for name in ("decode-16", "prefill-8"))
     for profile, cycles in report.cycles.items():
         assert cycles == (4 * decode.cycles[profile] + prefill.cycles[profile]) / 4
-    assert report.read > 0 and report.written > 0
+        assert report.latency(profile) == cycles + (4 * decode.dma_cycles + prefill.dma_cycles) / 4
+        assert report.tokens_per_second(profile) == 1e9 / report.latency(profile)
+    # What has to be moved at least: the weights (an embedding is looked up by rows), and a cache row for each token.
+    state = sum(t.numel() for t in lm.programs["decode-16"].state.values())
+    weights = 2 * (64 * (64 + 64 + 64) + 3 * 64 * 96) + 64 * 97
+    assert 2 * weights < report.payload_read < report.read
+    assert 2 * state / 40 < report.payload_written <= report.written
     assert "4 tokens (1 x prefill-8, 4 x decode-16)" in str(report)
 
 
 def test_a_profile_without_cycles_for_a_program_is_not_reported(
     lm: PlenaForCausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm.generate(_prompt(9), max_new_tokens=1, do_sample=False, eos_token_id=None)
+    lm.generate(prompt(9), max_new_tokens=1, do_sample=False, eos_token_id=None)
     assert "rtl-v1" in lm.report().cycles
     monkeypatch.delitem(lm.programs["decode-16"].stats().cycles, "rtl-v1")
     assert "rtl-v1" not in lm.report().cycles and "transactional" in lm.report().cycles
 
 
 def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
-    ids = _prompt(9)
+    ids = prompt(9)
     settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None}
     expected = lm.generate(ids, **settings)
     lm.save_pretrained(tmp_path / "lm")
@@ -208,7 +159,7 @@ def test_other_families(kind: str) -> None:
         model, max_length=16, target=exact_machine(), prefill=(4,), buckets=(16,)
     )
     for length in (1, 6, 7, 16):
-        _check(lm, model, _prompt(length))
+        _check(lm, model, prompt(length))
 
 
 def test_a_window_of_all_layers() -> None:
@@ -219,7 +170,7 @@ def test_a_window_of_all_layers() -> None:
         model, max_length=16, target=exact_machine(), prefill=(4,), buckets=(16,)
     )
     for length in (5, 6, 16):
-        _check(lm, model, _prompt(length))
+        _check(lm, model, prompt(length))
 
 
 @pytest.mark.parametrize("kind", ["Mistral", "Starcoder2", "Phi3", "Qwen2", "Qwen3"])
@@ -250,12 +201,12 @@ def test_masks_the_other_way_round() -> None:
 
 
 def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
-    lm(_prompt(5))
+    lm(prompt(5))
     before = list(lm._text.tokens)
     with pytest.raises(
         PlenaError, match=r"41 tokens do not fit the cache of 40 positions.*larger max_length"
     ):
-        lm(_prompt(41))
+        lm(prompt(41))
     assert lm._text.tokens == before
     with pytest.raises(PlenaError, match="no token"):
         lm(torch.zeros(1, 0, dtype=torch.int64))
@@ -277,12 +228,12 @@ def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
 )
 def test_what_generate_cannot_do(lm: PlenaForCausalLM, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PlenaError, match=message):
-        lm.generate(_prompt(4), max_new_tokens=2, **settings)
+        lm.generate(prompt(4), max_new_tokens=2, **settings)
 
 
 def test_several_sequences(lm: PlenaForCausalLM) -> None:
     with pytest.raises(PlenaError, match=r"input_ids of shape \[2, 4\]"):
-        lm.generate(_prompt(8).view(2, 4), max_new_tokens=2, do_sample=False)
+        lm.generate(prompt(8).view(2, 4), max_new_tokens=2, do_sample=False)
 
 
 @pytest.mark.parametrize(
@@ -317,11 +268,11 @@ def test_evaluation(lm: PlenaForCausalLM, model: Any) -> None:
     assert report.kl.value < 4 * report.judgements["bfloat16"].kl.value + 1e-5
     assert report.judgements["quantized"].kl.value <= report.kl.value + 1e-5
     assert report.agreement.value > 0.9 and report.perplexity_ratio.value == pytest.approx(1, abs=0.05)
-    for prompt, message in (
+    for wrong, message in (
         ("text", "needs a tokenizer"),
         ([97], "tokens must be 0 to 96"),
         ([1] * 41, "Give 1 to 40 token ids"),
         ([0.5], "tokens of type float32"),
     ):
         with pytest.raises(PlenaError, match=message):
-            evaluate(lm, [prompt])
+            evaluate(lm, [wrong])
