@@ -19,6 +19,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
+from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites, staged_operands
@@ -91,7 +92,8 @@ def check_program(
     changed = tuple(program.changed_data())
     if source is not None:
         changed = tuple(dict.fromkeys([*changed, *source.changed()]))
-    report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed)
+    runs = None if source is None else lambda: source.rounded(*inputs)
+    report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
     if not by_class or source is None or exact is None:
         return report
     alone = {name: as_tensors(source.simulated(classes=(name,))(*inputs)) for name in CLASSES}
@@ -192,15 +194,30 @@ class ModuleReferences:
             target: a machine with other number formats; by default the program's.
             classes: of tensors that are rounded (plena.machine.formats).
         """
-        program = replace(
-            self.program,
-            target=target or self.program.target,
-            placements=tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes),
+        seen = self._seeing(target or self.program.target, classes)
+        return lambda *inputs: self.graph.outputs(*seen(inputs), self.states)
+
+    def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """The module on what the machine sees, in bf16 between operators, on some grids."""
+        seen, runs = (
+            self._seeing(self.program.target, tuple(CLASSES))(inputs),
+            list[tuple[torch.Tensor, ...]](),
         )
+        for grid in GRIDS:
+            with Bf16Arithmetic(grid):
+                runs.append(self.graph.outputs(*seen, self.states))
+        return runs
+
+    def _seeing(
+        self, target: Target, classes: Collection[str]
+    ) -> Callable[[Sequence[torch.Tensor]], tuple[list[torch.Tensor], Replacement]]:
+        """A function of the inputs: these as a machine sees them, and what else is different there."""
+        placements = tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes)
+        program = replace(self.program, target=target, placements=placements)
         replacement = self._replacement(program, "keys_values" in classes)
         twice = staged_for_products(program)
 
-        def reference(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
             if twice:
                 of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
@@ -208,9 +225,9 @@ class ModuleReferences:
                 leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
                 for node, staged in staged_operands(self.graph, self.imported.module, leaves).items():
                     operands[node] = {**operands.get(node, {}), **staged}
-            return self.graph.outputs(seen, replace(replacement, operands=operands), self.states)
+            return seen, replace(replacement, operands=operands)
 
-        return reference
+        return seeing
 
     @property
     def states(self) -> dict[str, torch.Tensor]:

@@ -1,22 +1,15 @@
-"""A text being read and written: which program takes the next tokens, and which of them the cache holds."""
+"""A text being read and written: which program takes the next tokens, and which of them its cache holds."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plena.assembly import decode
 from plena.errors import PlenaError
-from plena.statistics.payload import payload_bytes
-
-if TYPE_CHECKING:
-    from plena.api.program import Program
-
-DECODE, PREFILL = "decode", "prefill"
+from plena.hf.language_programs import DECODE, PREFILL, LanguagePrograms
+from plena.program.state import KeptState, StateView
 
 WORTH = 4
 """Tokens from which on a prefill of a whole bucket is worth its time."""
@@ -24,59 +17,26 @@ WORTH = 4
 
 @dataclass
 class CachedText:
-    """Programs of one model and the tokens whose keys and values the cache holds.
+    """One text and its cache of keys and values.
 
     Attributes:
-        programs: "decode-128" takes one token at a position below 128, "prefill-64" takes 64 tokens.
-        tokens: those in the cache, in order.
-        runs: how often each program ran since `forget_runs`.
-        read, written: bytes of HBM that these runs moved, 64 for each word.
+        programs: of the model; other texts may have theirs run between two tokens of this one.
+        tokens: those in the cache, in order. An interrupted call leaves the ones that were whole.
     """
 
-    programs: Mapping[str, Program]
+    programs: LanguagePrograms
     tokens: list[int] = field(default_factory=list[int])
-    runs: Counter[str] = field(default_factory=Counter[str])
-    read: int = 0
-    written: int = 0
-    _payload: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]], repr=False)
+    _states: dict[str, KeptState] = field(init=False, repr=False)
     _holder: str = ""
     """The program whose states are the cache."""
 
-    @property
-    def length(self) -> int:
-        """Positions that the cache has."""
-        return max(self.buckets)
-
-    @property
-    def buckets(self) -> list[int]:
-        """Keys that the decode programs attend to, ascending."""
-        return sorted(_size(name) for name in self.programs if name.startswith(DECODE))
-
-    @property
-    def chunks(self) -> list[int]:
-        """Tokens that the prefill programs take, descending."""
-        return sorted((_size(name) for name in self.programs if name.startswith(PREFILL)), reverse=True)
+    def __post_init__(self) -> None:
+        self._states = self.programs.empty_cache()
 
     def reset(self) -> None:
         """An empty cache."""
         self.tokens.clear()
         self._holder = ""
-
-    def forget_runs(self) -> None:
-        """Count from here on."""
-        self.runs.clear()
-        self.read = self.written = 0
-
-    def payload(self) -> tuple[int, int]:
-        """Bytes of elements and scales that these runs read from HBM, and wrote."""
-        moved = [(self._moved(name), count) for name, count in self.runs.items()]
-        return sum(read * n for (read, _), n in moved), sum(written * n for (_, written), n in moved)
-
-    def _moved(self, name: str) -> tuple[int, int]:
-        if name not in self._payload:
-            program = self.programs[name]
-            self._payload[name] = payload_bytes(decode(program.words), program.target)
-        return self._payload[name]
 
     def logits(self, ids: Sequence[int]) -> torch.Tensor:
         """The logits [vocabulary] of the token behind `ids`; what the cache holds of them is not computed again.
@@ -86,9 +46,10 @@ class CachedText:
         """
         if not ids:
             raise PlenaError("there is no token", "generate", "Give a prompt of at least one token.")
-        if len(ids) > self.length:
+        length = self.programs.length
+        if len(ids) > length:
             raise PlenaError(
-                f"{len(ids)} tokens do not fit the cache of {self.length} positions",
+                f"{len(ids)} tokens do not fit the cache of {length} positions",
                 "generate",
                 "Give a shorter prompt or fewer new tokens, or compile with a larger max_length.",
             )
@@ -98,9 +59,10 @@ class CachedText:
         )
         start, last = min(known, len(ids) - 1), len(ids) - 1
         del self.tokens[start:]
-        while last - start >= WORTH and self.chunks:
-            chunk = next((c for c in self.chunks if c <= last - start), min(self.chunks))
-            first = max(0, min(start, self.length - chunk))
+        chunks = self.programs.chunks
+        while last - start >= WORTH and chunks:
+            chunk = next((c for c in chunks if c <= last - start), min(chunks))
+            first = max(0, min(start, length - chunk))
             part = list(ids[first : min(first + chunk, last)])
             padded = part + [part[-1]] * (chunk - len(part))
             self._run(f"{PREFILL}-{chunk}", padded, first)
@@ -113,32 +75,27 @@ class CachedText:
 
     def decoder(self, position: int) -> str:
         """The program that takes the token at a position."""
-        return f"{DECODE}-{next(b for b in self.buckets if b > position)}"
+        return f"{DECODE}-{next(b for b in self.programs.buckets if b > position)}"
+
+    def hold(self, name: str) -> None:
+        """Hand the cache to a program, whose references then see it too."""
+        self._hand_over(name)
+        self.programs.programs[name].kept = self._states[name]
 
     def _run(self, name: str, ids: Sequence[int], first: int) -> torch.Tensor:
-        program = self.programs[name]
-        self.hand_over(name)
-        positions = torch.arange(first, first + len(ids))
-        result = program.emulate(torch.tensor([list(ids)]), positions, progress=False)
-        self.runs[name] += 1
-        self.read += result.hbm_bytes_read
-        self.written += result.hbm_bytes_written
-        return program.results(result)
+        self._hand_over(name)
+        return self.programs.run(name, ids, first, self._states[name])
 
-    def hand_over(self, name: str) -> None:
+    def _hand_over(self, name: str) -> None:
         """The cache goes to a program, as many rows as are in use."""
         if self._holder == name:
             return
-        before, program = self.programs.get(self._holder), self.programs[name]
-        program.reset()
-        if before is not None and self.tokens:
-            count = len(self.tokens)
-            states: dict[str, Any] = dict(program.state)
-            for state, tensor in before.state.items():
-                states[state][:, :, :count] = tensor[:, :, :count]
-            program.state = states
+        states = self._states[name]
+        states.reset()
+        if self._holder and self.tokens:
+            before, count = StateView(self._states[self._holder]), len(self.tokens)
+            rows = dict(StateView(states))
+            for state, tensor in before.items():
+                rows[state][:, :, :count] = tensor[:, :, :count]
+            states.assign(rows)
         self._holder = name
-
-
-def _size(name: str) -> int:
-    return int(name.rpartition("-")[2])

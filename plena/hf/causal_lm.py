@@ -11,19 +11,19 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from plena.api.compile import compile
 from plena.api.program import Program
 from plena.errors import PlenaError
-from plena.hf.cached_text import DECODE, PREFILL, CachedText
+from plena.hf.cached_text import CachedText
+from plena.hf.compiling import check_batch, check_sizes, compile_steps
 from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
+from plena.hf.generation import NOWHERE, Ends, check_generation
+from plena.hf.language_programs import LanguagePrograms
 from plena.hf.report import LanguageReport
-from plena.hf.step_check import check_step
-from plena.hf.step_module import CachedStep
 from plena.machine.target import Target
 
-BUCKETS = (64, 128, 256, 512, 1024, 2048, 4096)
-"""Keys that decode programs attend to unless the user says which."""
+_HARMLESS = frozenset({"use_cache", "return_dict", "logits_to_keep", "num_logits_to_keep"})
+"""What `forward` may be given beside tokens: it changes nothing that is computed."""
 
 
 class PlenaForCausalLM(GenerationMixin):
@@ -32,18 +32,24 @@ class PlenaForCausalLM(GenerationMixin):
     Attributes:
         config, generation_config: as of the model.
         programs: by name, "prefill-64", "decode-128" ...
+        batch: sequences that there are caches for; their steps run one after the other.
     """
 
     main_input_name = "input_ids"
     _is_stateful = True
     _supports_default_dynamic_cache = classmethod(lambda cls: False)  # type: ignore[assignment]
 
-    def __init__(self, config: Any, generation_config: Any, programs: Mapping[str, Program]) -> None:
+    def __init__(
+        self, config: Any, generation_config: Any, programs: Mapping[str, Program], batch: int = 1
+    ) -> None:
         self.config, self.generation_config = config, generation_config
         self.programs = dict(programs)
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        self._text = CachedText(self.programs)
+        self.batch = batch
+        self._programs = LanguagePrograms(self.programs)
+        self._texts = [CachedText(self._programs) for _ in range(batch)]
         self._new_tokens = 0
+        self._ends = NOWHERE
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -54,7 +60,7 @@ class PlenaForCausalLM(GenerationMixin):
     def from_pretrained(
         model: Any,
         max_length: int | None = None,
-        batch: int = 1,
+        batch: int | None = None,
         target: Target | None = None,
         prefill: Sequence[int] = (64,),
         buckets: Sequence[int] | None = None,
@@ -65,7 +71,7 @@ class PlenaForCausalLM(GenerationMixin):
         Args:
             model: a causal model of transformers, its folder, a GGUF file, or a folder of programs.
             max_length: positions that the cache has, 256 by default; fixed in a folder of programs.
-            batch: sequences at a time; one.
+            batch: sequences at a time, each with a cache of its own, 1 by default; a folder keeps its own unless given.
             target: the machine, shipped settings by default.
             prefill: how many tokens the prefill programs take.
             buckets: how many keys the decode programs attend to; by default 64, 128, 256, 512 ... up to `max_length`.
@@ -80,9 +86,12 @@ class PlenaForCausalLM(GenerationMixin):
                 raise PlenaError(
                     "a folder of programs is compiled already", str(model), "Open it without other arguments."
                 )
-            return PlenaForCausalLM(*load_folder(Path(model)))
+            config, generation, programs, saved = load_folder(Path(model))
+            check_batch(batch)
+            return PlenaForCausalLM(config, generation, programs, batch or saved)
         length = 256 if max_length is None else max_length
-        _check_sizes(length, batch, prefill, buckets)
+        check_batch(batch)
+        check_sizes(length, prefill, buckets)
         if isinstance(model, str | Path):
             model = load_model(Path(model))
         if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_decoder"):
@@ -91,14 +100,9 @@ class PlenaForCausalLM(GenerationMixin):
                 "from_pretrained",
                 "Give an AutoModelForCausalLM, its folder, a GGUF file, or a folder of save_pretrained.",
             )
-        sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
-        check_step(model, sizes[-1])
-        programs = {
-            **{f"{PREFILL}-{n}": _compiled(model, sizes[-1], n, target, options) for n in sorted(prefill)},
-            **{f"{DECODE}-{bucket}": _compiled(model, bucket, 1, target, options) for bucket in sizes},
-        }
+        programs = compile_steps(model, length, prefill, buckets, target, options)
         generation = getattr(model, "generation_config", None) or GenerationConfig()
-        return PlenaForCausalLM(model.config, generation, programs)
+        return PlenaForCausalLM(model.config, generation, programs, batch or 1)
 
     def save_pretrained(self, directory: str | Path, tokenizer: Any = None) -> None:
         """Write the programs with one weight image, the configurations, and the tokenizer if there is one.
@@ -106,70 +110,98 @@ class PlenaForCausalLM(GenerationMixin):
         Raises:
             PlenaError: the folder cannot be written.
         """
-        save_folder(Path(directory), self.config, self.generation_config, self.programs, tokenizer)
+        for name, states in self._programs.empty_cache().items():
+            self.programs[name].kept = states  # a folder holds no text
+        save_folder(
+            Path(directory), self.config, self.generation_config, self.programs, self.batch, tokenizer
+        )
 
     def generate(self, inputs: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As transformers' `generate`: greedy, sampling, stopping, streamers.
 
         Raises:
-            PlenaError: beams, several sequences or assisted decoding; more tokens than the cache has positions.
+            PlenaError: beams, assisted decoding and what else needs another cache; more sequences than there are
+                caches, more tokens than a cache has positions.
         """
-        config = kwargs.get("generation_config") or self.generation_config
-        for name, plain in (("num_beams", 1), ("num_return_sequences", 1)):
-            value = kwargs.get(name, getattr(config, name, None))
-            if value not in (None, plain):
-                raise PlenaError(
-                    f"{name}={value} needs several sequences, the programs have one cache",
-                    "generate",
-                    f"Use {name}={plain}.",
-                )
-        for name in ("assistant_model", "prompt_lookup_num_tokens", "penalty_alpha"):
-            if kwargs.get(name, getattr(config, name, None)) is not None:
-                raise PlenaError(
-                    f"{name} asks for logits of several tokens at a time", "generate", f"Leave {name} out."
-                )
-        self._text.forget_runs()
+        check_generation(kwargs, kwargs.get("generation_config") or self.generation_config, self.batch)
+        self._programs.forget_runs()
         self._new_tokens = 0
-        return super().generate(inputs, **{**kwargs, "use_cache": False})  # type: ignore[misc]
+        try:
+            return super().generate(inputs, **{**kwargs, "use_cache": False})  # type: ignore[misc]
+        finally:
+            self._ends = NOWHERE
+
+    def _sample(self, input_ids: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """As transformers': greedy and sampling; notes where sequences end, since the rest of one is padding."""
+        criteria: Sequence[Any] = kwargs.get("stopping_criteria") or ()
+        stops = {int(n) for c in criteria if hasattr(c, "eos_token_id") for n in c.eos_token_id.flatten()}
+        self._ends = Ends(input_ids.shape[1], frozenset(stops))
+        return super()._sample(input_ids, *args, **kwargs)  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:
         """As `forward`."""
         return self.forward(*args, **kwargs)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
     ) -> CausalLMOutputWithPast:
-        """The logits [1, 1, vocabulary] behind the tokens [1, n]; tokens that the cache holds are not computed again.
+        """The logits [batch, 1, vocabulary] behind the tokens [batch, n].
+
+        Row after row: each has a cache of its own, whose tokens are not computed again, and each costs a run.
+
+        Args:
+            input_ids: all tokens of every text from its beginning on.
+            attention_mask: of the same shape, 0 where a token is padding.
 
         Raises:
-            PlenaError: several sequences, no tokens, or more than the cache has positions.
+            PlenaError: more sequences than there are caches, no tokens or more than a cache has positions, ids out of
+                range, arguments that would be ignored. Caches then hold what they held, or more of the same texts.
         """
-        if input_ids.ndim != 2 or input_ids.shape[0] != 1:
+        for name, value in others.items():
+            if value is not None and value is not False and name not in _HARMLESS:
+                raise PlenaError(
+                    f"the argument {name} would be ignored",
+                    "forward",
+                    "Give input_ids and attention_mask alone.",
+                )
+        if input_ids.ndim != 2 or not 1 <= input_ids.shape[0] <= self.batch:
             raise PlenaError(
-                f"input_ids of shape {list(input_ids.shape)}, the programs take one sequence",
+                f"input_ids of shape {list(input_ids.shape)}, there are caches for {self.batch} sequences",
                 "forward",
-                "Call it for one sequence after the other.",
+                f"Give [1 to {self.batch}, n], or compile with a larger batch.",
             )
-        ids = input_ids[0]
-        if attention_mask is not None and attention_mask.shape == input_ids.shape:
-            ids = ids[attention_mask[0].bool()]
-        logits = self._text.logits([int(n) for n in ids])
-        self._new_tokens += 1
-        return CausalLMOutputWithPast(logits=logits[None, None])  # type: ignore[arg-type]
+        if attention_mask is not None and attention_mask.shape != input_ids.shape:
+            raise PlenaError(
+                f"attention_mask of shape {list(attention_mask.shape)} for input_ids {list(input_ids.shape)}",
+                "forward",
+                "Give one of the same shape: 1 for tokens, 0 for padding.",
+            )
+        kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        found: list[Tensor | None] = []
+        for text, row, mask in zip(self._texts, input_ids, kept, strict=False):
+            if self._ends.before(row):
+                found.append(None)
+                continue
+            found.append(text.logits([int(n) for n in row[mask.bool()]]))
+            self._new_tokens += 1
+        some = next((logits for logits in found if logits is not None), torch.zeros(1))
+        rows = [torch.zeros_like(some) if logits is None else logits for logits in found]
+        return CausalLMOutputWithPast(logits=torch.stack(rows)[:, None])  # type: ignore[arg-type]
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, *_: Any, **kwargs: Any) -> dict[str, Any]:
         """What `generate` calls `forward` with: all tokens, whose beginning the cache holds."""
         return {"input_ids": input_ids, "attention_mask": kwargs.get("attention_mask")}
 
     def reset(self) -> None:
-        """Empty the cache."""
-        self._text.reset()
+        """Empty the caches."""
+        for text in self._texts:
+            text.reset()
 
     def judged_prompts(
         self, prompts: Sequence[Any], module: Any = None, tokenizer: Any = None
     ) -> Iterator[Mapping[str, Tensor]]:
         """What `plena.evaluate` compares."""
-        yield from judged_prompts(self._text, prompts, module, tokenizer)
+        yield from judged_prompts(CachedText(self._programs), prompts, module, tokenizer)
 
     def report(self) -> LanguageReport:
         """What the last `generate` cost for each new token, prefill included.
@@ -177,21 +209,21 @@ class PlenaForCausalLM(GenerationMixin):
         Raises:
             PlenaError: nothing was generated.
         """
-        text, tokens = self._text, self._new_tokens
+        ran, tokens = self._programs, self._new_tokens
         if not tokens:
             raise PlenaError("nothing was generated yet", "report", "Call generate() first.")
-        counts = [(self.programs[name].stats(), count) for name, count in text.runs.items()]
-        read, written = text.payload()
+        counts = [(self.programs[name].stats(), count) for name, count in ran.runs.items()]
+        read, written = ran.payload()
         profiles = [p for p in counts[0][0].cycles if all(p in stats.cycles for stats, _ in counts)]
         return LanguageReport(
             tokens,
-            dict(text.runs),
+            dict(ran.runs),
             {p: sum(stats.cycles[p] * count for stats, count in counts) / tokens for p in profiles},
             sum(stats.dma_cycles * count for stats, count in counts) / tokens,
             read / tokens,
             written / tokens,
-            text.read / tokens,
-            text.written / tokens,
+            ran.read / tokens,
+            ran.written / tokens,
         )
 
     def eval(self) -> Self:
@@ -209,37 +241,6 @@ class PlenaForCausalLM(GenerationMixin):
     def get_experts_implementation(self) -> None:
         """No expert kernels to choose."""
         return
-
-
-def _compiled(
-    model: torch.nn.Module, length: int, count: int, target: Target | None, options: Mapping[str, Any]
-) -> Program:
-    step = CachedStep(model, length, logits=count == 1).eval()
-    example = torch.zeros(1, count, dtype=torch.int64), torch.arange(count)
-    return compile(step, example, target=target, **options)
-
-
-def _check_sizes(length: int, batch: int, prefill: Sequence[int], buckets: Sequence[int] | None) -> None:
-    """Raises PlenaError for sizes that make no sense together."""
-    if batch != 1:
-        raise PlenaError(
-            f"batch={batch}: programs take one sequence", "from_pretrained", "Leave `batch` at 1."
-        )
-    named: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("max_length", [length]),
-        ("prefill", prefill),
-        ("buckets", buckets or ()),
-    )
-    for name, sizes in named:
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-            raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained")
-    longest = max(buckets) if buckets else length
-    if any(n > longest for n in prefill):
-        raise PlenaError(
-            f"a prefill of {max(prefill)} tokens does not fit a cache of {longest} positions",
-            "from_pretrained",
-            "Use a larger max_length, or a smaller prefill.",
-        )
 
 
 __all__ = ["PlenaForCausalLM"]

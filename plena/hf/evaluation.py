@@ -10,7 +10,8 @@ import torch
 
 from plena.checking.reference import ModuleReferences
 from plena.errors import PlenaError
-from plena.hf.cached_text import DECODE, CachedText
+from plena.hf.cached_text import CachedText
+from plena.hf.language_programs import DECODE
 from plena.hf.step_module import CachedStep
 from plena.host.call_inputs import CallSignature
 
@@ -36,18 +37,18 @@ def judged_prompts(
     Raises:
         PlenaError: no model, or a prompt that is no list of tokens of its vocabulary.
     """
-    sources = {n: _source(p, module, n) for n, p in text.programs.items() if n.startswith(DECODE)}
+    sources = {n: _source(p, module, n) for n, p in text.programs.programs.items() if n.startswith(DECODE)}
     model = next(iter(sources.values())).module.model if module is None else module  # type: ignore[attr-defined]
     narrow = copy.deepcopy(model).to(torch.bfloat16).eval()
     simulated: dict[str, Reference] = {}
     vocabulary = len(model.get_input_embeddings().weight)
     for number, prompt in enumerate(prompts):
-        ids = _ids(prompt, tokenizer, f"{_WHERE}, prompt {number}", vocabulary, text.length)
+        ids = _ids(prompt, tokenizer, f"{_WHERE}, prompt {number}", vocabulary, text.programs.length)
         emulator, quantized = list[torch.Tensor](), list[torch.Tensor]()
         text.reset()
         for position, token in enumerate(ids):
             name = text.decoder(position)
-            text.hand_over(name)
+            text.hold(name)
             if name not in simulated:
                 simulated[name] = sources[name].simulated()
             given = torch.tensor([[token]]), torch.tensor([position])
@@ -61,7 +62,6 @@ def judged_prompts(
             "emulator": torch.stack(emulator),
             "labels": torch.tensor([*ids[1:], -1]),
         }
-    text.reset()
 
 
 def _source(program: Program, module: Any, name: str) -> SourceReferences:

@@ -10,16 +10,21 @@ from typing import Any
 
 from plena.api.program import Program
 from plena.errors import PlenaError
-from plena.hf.cached_text import DECODE, PREFILL
+from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
-FORMAT = 1
+FORMAT = 2
 NAME = re.compile(rf"({DECODE}|{PREFILL})-[0-9]+")
 """Names of programs, which are those of their folders too."""
 
 
 def save_folder(
-    directory: Path, config: Any, generation_config: Any, programs: Mapping[str, Program], tokenizer: Any
+    directory: Path,
+    config: Any,
+    generation_config: Any,
+    programs: Mapping[str, Program],
+    batch: int,
+    tokenizer: Any,
 ) -> None:
     """Write a folder; the manifest comes last, so that one with it is whole.
 
@@ -37,7 +42,7 @@ def save_folder(
         for name, program in programs.items():
             program.save(directory / name, share=first)
             first = first or directory / name
-        document = {"format": FORMAT, "programs": list(programs)}
+        document = {"format": FORMAT, "batch": batch, "programs": list(programs)}
         (directory / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise PlenaError(
@@ -45,8 +50,8 @@ def save_folder(
         ) from None
 
 
-def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
-    """Configuration, generation configuration and programs of a folder.
+def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
+    """Configuration, generation configuration, programs and batch of a folder.
 
     Raises:
         PlenaError: something is missing, or belongs to another compilation.
@@ -59,7 +64,9 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PlenaError(f"cannot be read: {error}", str(path), "Compile the model again.") from None
     match document:
-        case {"format": int(version), "programs": [*names]} if version == FORMAT and names:
+        case {"format": int(version), "batch": int(batch), "programs": [*names]} if (
+            version == FORMAT and batch > 0 and names
+        ):
             pass
         case _:
             raise PlenaError("not a manifest of this version", str(path), "Compile the model again.")
@@ -69,7 +76,8 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program]]:
     if not any(name.startswith(DECODE) for name in programs):
         raise PlenaError("it has no decode program", str(path), "Compile the model again.")
     try:
-        return AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory), programs
+        config = AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory)
+        return *config, programs, batch
     except (OSError, ValueError) as error:
         raise PlenaError(
             f"its configuration cannot be read: {error}", str(directory), "Compile the model again."

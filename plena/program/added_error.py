@@ -13,6 +13,7 @@ from plena.program.thresholds import (
     Float64,
     Thresholds,
     array_of,
+    bf16_step,
     columns_of,
     rms_of,
     row_rms,
@@ -108,12 +109,12 @@ def _added(found: Float64, quantized: Float64, float32: Float64, thresholds: Thr
     whole, formats, own = (rms_of(x) for x in (np.where(kept, float32, 0.0), cost, error))
     share = thresholds.share or 0.0
     scale = np.maximum(size, whole)
-    allowed_rows = share * np.maximum(cost_rows, formats) + thresholds.ulps * _bf16_step(scale)
+    allowed_rows = share * np.maximum(cost_rows, formats) + thresholds.ulps * bf16_step(scale)
     allowed_rows = thresholds.for_rows(1.0, columns_of(found)) * allowed_rows
     found_rows = row_rms(error)
     worst = int(np.argmax(found_rows / np.maximum(allowed_rows, np.finfo(np.float64).tiny)))
     unit, row_unit = (value or 1.0 for value in (whole, float(scale[worst])))
-    allowed = share * formats + thresholds.ulps * float(_bf16_step(np.array(whole)))
+    allowed = share * formats + thresholds.ulps * float(bf16_step(np.array(whole)))
     return Added(
         formats / unit,
         own / unit,
@@ -122,9 +123,3 @@ def _added(found: Float64, quantized: Float64, float32: Float64, thresholds: Thr
         float(found_rows[worst]) / row_unit,
         float(allowed_rows[worst]) / row_unit,
     )
-
-
-def _bf16_step(values: Float64) -> Float64:
-    """The distance of neighbouring bf16 numbers at these sizes."""
-    _, exponent = np.frexp(values)
-    return np.where(values > 0, np.ldexp(1.0, exponent - 8), 0.0)

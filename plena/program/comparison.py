@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from plena.errors import PlenaError
 from plena.program.added_error import Added
+from plena.program.magnified import Magnified
 from plena.program.thresholds import Comparison, Thresholds
 
 
@@ -17,8 +18,10 @@ class CheckReport:
 
     ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
-    ``classes`` compares references of which one class of tensors alone is rounded with plain float32, if it was asked
-    for. ``changed`` names tensors of the module that are not what the program was made of any more.
+    ``magnified`` is what the module makes of roundings to bf16, known if the program is farther off than is usual: if
+    they take it as far, it is right. ``classes`` compares references of which one class of tensors alone is rounded
+    with plain float32, if it was asked for. ``changed`` names tensors of the module that are not what the program was
+    made of any more.
     """
 
     machine: Comparison | None
@@ -28,6 +31,7 @@ class CheckReport:
     formats: Comparison | None = None
     added: Added | None = None
     changed: tuple[str, ...] = ()
+    magnified: Magnified | None = None
     classes: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
 
     @staticmethod
@@ -38,8 +42,12 @@ class CheckReport:
         float32: Sequence[Any] | None,
         thresholds: Thresholds,
         changed: tuple[str, ...] = (),
+        rounded: Callable[[], Sequence[Sequence[Any]]] | None = None,
     ) -> CheckReport:
         """Compare results with the references that there are.
+
+        Args:
+            rounded: runs of the quantised reference with the results of operators rounded to bf16, if they are needed.
 
         Raises:
             PlenaError: different numbers of outputs or different shapes.
@@ -48,7 +56,7 @@ class CheckReport:
         if quantized is not None and float32 is not None:
             formats = Comparison.of(quantized, float32, thresholds)
             added = Added.of(results, quantized, float32, thresholds)
-        return CheckReport(
+        report = CheckReport(
             *(
                 None if reference is None else Comparison.of(results, reference, thresholds)
                 for reference in (machine, quantized, float32)
@@ -58,6 +66,9 @@ class CheckReport:
             added=added,
             changed=changed,
         )
+        if rounded is None or quantized is None or not any(report._unusual()):
+            return report
+        return replace(report, magnified=Magnified.of(results, quantized, float32, rounded(), thresholds))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -71,9 +82,9 @@ class CheckReport:
             PlenaError: not such a document.
         """
         names = ("machine", "quantized", "float32", "formats")
-        needed = {*names, "thresholds", "added", "changed"}
-        if not isinstance(document, dict) or set(document) - {"classes"} != needed:
-            raise PlenaError(f"`check` needs thresholds, added, changed, {', '.join(names)}", where)
+        others = ("thresholds", "added", "changed")
+        if not isinstance(document, dict) or set(document) - {"magnified", "classes"} != {*names, *others}:
+            raise PlenaError(f"`check` needs {', '.join([*others, *names])}", where)
         changed = document["changed"]
         if not isinstance(changed, list | tuple) or not all(isinstance(name, str) for name in changed):
             raise PlenaError("`changed` must be a list of names", where)
@@ -86,6 +97,9 @@ class CheckReport:
             thresholds=Thresholds.from_json(document["thresholds"], where),
             added=None if document["added"] is None else Added.from_json(document["added"], where),
             changed=tuple(changed),
+            magnified=None
+            if document.get("magnified") is None
+            else Magnified.from_json(document["magnified"], where),
             classes={n: Comparison.from_json(c, where) for n, c in document.get("classes", {}).items()},
         )
 
@@ -104,26 +118,31 @@ class CheckReport:
         if self.changed:
             names = ", ".join(self.changed[:3]) + (" and others" if len(self.changed) > 3 else "")
             yield f"{names} changed after the program was compiled: compile it again"
-        for name, comparison, bound in (
-            ("machine", self.machine, bounds.machine),
-            ("quantized", self.quantized, bounds.quantized),
-        ):
-            if comparison is None:
-                continue
-            if not comparison.finite:
-                yield f"{name}: the result has NaN or infinity where the reference has none, or none where it has"
-            elif bound is not None and not comparison.relative_rms <= bound:
-                yield f"{name}: relative RMS error {comparison.relative_rms:.4%} is above {bound:.4%}"
-            elif bound is not None and not comparison.worst_row <= bound:
-                yield (
-                    f"{name}: one row is {comparison.worst_row / bound:.2f} times as wrong as a row may be with "
-                    f"{bound:.4%} for the whole"
-                )
+        if self.machine is not None:
+            yield from _exceeded("machine", self.machine, bounds.machine)
+        if self.quantized is not None and not self.quantized.finite:
+            yield from _exceeded("quantized", self.quantized, bounds.quantized)
+        elif self.magnified is None or not self.magnified.explains:
+            yield from self._unusual()
         if self.machine is None and self.quantized is None:
             yield "nothing was judged: there is neither a machine reference nor a quantized one"
+        elif self.machine is None and self._void:
+            yield "nothing was judged: roundings may change everything, and there is no machine reference"
         if self.float32 is not None and not self.float32.finite:
             yield "float32: the result has NaN or infinity where the reference has none, or none where it has"
-        elif self.added is not None and bounds.share is not None:
+
+    @property
+    def _void(self) -> bool:
+        """Whether the quantised reference cannot judge."""
+        return self.magnified is not None and self.magnified.void
+
+    def _unusual(self) -> Iterator[str]:
+        """One sentence for every threshold that a program of a module that magnifies roundings may miss."""
+        if self.quantized is not None:
+            yield from _exceeded("quantized", self.quantized, self.thresholds.quantized)
+        if self.float32 is not None and not self.float32.finite:
+            return
+        if self.added is not None and self.thresholds.share is not None:
             yield from self.added.failures
 
     def __str__(self) -> str:
@@ -163,5 +182,22 @@ class CheckReport:
         ]
         if self.added is not None:
             lines.append(str(self.added))
+        if self.magnified is not None:
+            lines.append(str(self.magnified))
+        if self._void:
+            lines.append("so only the machine reference can judge: roundings may change everything")
         lines.append("passed" if self.passed else "FAILED: " + "; ".join(self.failures))
         return "\n".join(lines)
+
+
+def _exceeded(name: str, comparison: Comparison, bound: float | None) -> Iterator[str]:
+    """A sentence if a result does not meet the bound of a reference."""
+    if not comparison.finite:
+        yield f"{name}: the result has NaN or infinity where the reference has none, or none where it has"
+    elif bound is not None and not comparison.relative_rms <= bound:
+        yield f"{name}: relative RMS error {comparison.relative_rms:.4%} is above {bound:.4%}"
+    elif bound is not None and not comparison.worst_row <= bound:
+        yield (
+            f"{name}: one row is {comparison.worst_row / bound:.2f} times as wrong as a row may be with "
+            f"{bound:.4%} for the whole"
+        )

@@ -69,6 +69,10 @@ class SourceReferences(Protocol):
         """The module on what a machine sees of some classes of tensors."""
         ...
 
+    def rounded(self, *inputs: torch.Tensor) -> Sequence[tuple[torch.Tensor, ...]]:
+        """The same in bf16 between operators, rounded in some ways."""
+        ...
+
     def changed(self) -> list[str]:
         """The tensors that are different in the module now."""
         ...

@@ -240,7 +240,7 @@ CHECK = Record(
         "thresholds": Named(Maybe(NUMBER)),
         "changed": Each(TEXT),
     },
-    {"classes": Named(Named(FIGURE))},
+    {"magnified": COMPARED, "classes": Named(Named(FIGURE))},
 )
 
 HOST_VALUES = Record(

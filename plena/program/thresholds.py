@@ -165,6 +165,12 @@ def row_rms(x: Float64) -> Float64:
     return np.sqrt(np.mean(np.square(x.reshape(-1, columns_of(x))), axis=1))
 
 
+def bf16_step(values: Float64) -> Float64:
+    """The distance of neighbouring bf16 numbers at these sizes."""
+    _, exponent = np.frexp(values)
+    return np.where(values > 0, np.ldexp(1.0, exponent - 8), 0.0)
+
+
 def without_traces(found: Float64, wanted: Float64) -> Float64:
     """What was found, with 0 where 0 is wanted and only a trace is left: excluded keys weigh 2^-100, not nothing."""
     return np.where((wanted == 0) & (np.abs(found) < TRACE), wanted, found)

@@ -145,6 +145,11 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
         "float32": "the PyTorch module in plain float32",
         "formats": "quantized against float32: what the number formats alone cost",
     }
+    if (magnified := report.magnified) is not None:
+        demanded["quantized"] = (
+            f"the module magnifies roundings: those to bf16 alone cost {magnified.cost:.2%}; "
+            f"at most {magnified.allowed:.2%}"
+        )
     failed = {failure.split(":", 1)[0] for failure in report.failures}
     for name, meaning in meanings.items():
         comparison: Comparison | None = getattr(report, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plena.cli.plena_cli import main
-from tests.hf.small_models import small
+from tests.hf.small_models import small, words
 
 pytest.importorskip("transformers")
 
@@ -27,19 +27,9 @@ MACHINE = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast
-
     folder = tmp_path_factory.mktemp("model")
     small(num_hidden_layers=1).save_pretrained(folder)
-    words = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"w{n}": n for n in range(3, 97)}}
-    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
-    fast.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
-    fast.save_pretrained(folder)
+    words().save_pretrained(folder)
     return folder
 
 

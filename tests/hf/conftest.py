@@ -23,7 +23,7 @@ def compiled(model: Any) -> PlenaForCausalLM:
     from plena.hf import PlenaForCausalLM
 
     return PlenaForCausalLM.from_pretrained(
-        model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
+        model, max_length=40, target=exact_machine(), batch=2, prefill=(8,), buckets=(16, 40)
     )
 
 

@@ -46,6 +46,21 @@ def small(kind: str = "Llama", **settings: Any) -> Any:
     return model
 
 
+def words() -> Any:
+    """A tokenizer of the words w3 to w96, its chat template their plain sequence."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    known = {"<unk>": 0, "<s>": 1, "</s>": 2, **{f"w{n}": n for n in range(3, 97)}}
+    tokenizer = Tokenizer(WordLevel(known, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>")
+    fast.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    return fast
+
+
 def prompt(length: int, seed: int = 0) -> Tensor:
     """Random tokens [1, length]."""
     return torch.randint(3, 97, (1, length), generator=torch.Generator().manual_seed(seed))

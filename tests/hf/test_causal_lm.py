@@ -46,7 +46,7 @@ def test_token_by_token_across_buckets(lm: PlenaForCausalLM, model: Any) -> None
     ids = prompt(20)
     for length in range(1, 21):
         _check(lm, model, ids[:, :length])
-    assert lm._text.runs["decode-16"] >= 16 and lm._text.runs["decode-40"] >= 4
+    assert lm._programs.runs["decode-16"] >= 16 and lm._programs.runs["decode-40"] >= 4
 
 
 def test_generate_is_transformers_own(lm: PlenaForCausalLM, model: Any) -> None:
@@ -140,14 +140,17 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     first, second = (PlenaForCausalLM.from_pretrained(tmp_path / "lm") for _ in range(2))
     assert torch.equal(first.generate(ids, **settings), expected)
     assert torch.equal(second.generate(ids, **settings), expected)
-    assert first.config.hidden_size == 64
+    assert first.config.hidden_size == 64 and first.batch == 2
+    assert not any(tensor.any() for tensor in first.programs["decode-40"].state.values()), (
+        "a folder holds no text"
+    )
     with pytest.raises(PlenaError, match="compiled already"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm", max_length=8)
     (tmp_path / "lm" / "prefill-8" / "hbm_for_behave_sim.bin").write_bytes(b"no image")
     with pytest.raises(PlenaError, match="truncated"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm")
     for other in ("../x", "decode-/../prefill-8"):
-        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 1, "programs": ["{other}"]}}')
+        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 2, "batch": 1, "programs": ["{other}"]}}')
         with pytest.raises(PlenaError, match="something else than programs"):
             PlenaForCausalLM.from_pretrained(tmp_path / "lm")
 
@@ -202,12 +205,12 @@ def test_masks_the_other_way_round() -> None:
 
 def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
     lm(prompt(5))
-    before = list(lm._text.tokens)
+    before = list(lm._texts[0].tokens)
     with pytest.raises(
         PlenaError, match=r"41 tokens do not fit the cache of 40 positions.*larger max_length"
     ):
         lm(prompt(41))
-    assert lm._text.tokens == before
+    assert lm._texts[0].tokens == before
     with pytest.raises(PlenaError, match="no token"):
         lm(torch.zeros(1, 0, dtype=torch.int64))
 
@@ -219,27 +222,10 @@ def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"num_beams": 2}, "num_beams=2 needs several sequences"),
-        ({"num_return_sequences": 3, "do_sample": True}, "num_return_sequences=3"),
-        ({"prompt_lookup_num_tokens": 2}, "prompt_lookup_num_tokens"),
-    ],
-)
-def test_what_generate_cannot_do(lm: PlenaForCausalLM, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(PlenaError, match=message):
-        lm.generate(prompt(4), max_new_tokens=2, **settings)
-
-
-def test_several_sequences(lm: PlenaForCausalLM) -> None:
-    with pytest.raises(PlenaError, match=r"input_ids of shape \[2, 4\]"):
-        lm.generate(prompt(8).view(2, 4), max_new_tokens=2, do_sample=False)
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch": 2}, "batch=2"),
+        ({"batch": 0}, "batch must be a whole number above 0, not 0"),
+        ({"batch": 1.0}, "batch must be a whole number"),
         ({"max_length": 0}, "max_length must be whole numbers above 0"),
         ({"prefill": (64,), "max_length": 32}, "a prefill of 64 tokens does not fit a cache of 32"),
         ({"buckets": (0,)}, "buckets must be"),

@@ -1,0 +1,73 @@
+"""A language model of transformers as programs: which ones, of what sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from plena.api.compile import compile
+from plena.api.program import Program
+from plena.errors import PlenaError
+from plena.hf.language_programs import DECODE, PREFILL
+from plena.hf.step_check import check_step
+from plena.hf.step_module import CachedStep
+from plena.machine.target import Target
+
+BUCKETS = (64, 128, 256, 512, 1024, 2048, 4096)
+"""Keys that decode programs attend to unless the user says which."""
+
+
+def compile_steps(
+    model: torch.nn.Module,
+    length: int,
+    prefill: Sequence[int],
+    buckets: Sequence[int] | None,
+    target: Target | None,
+    options: Mapping[str, Any],
+) -> dict[str, Program]:
+    """The programs by name; arguments as of `PlenaForCausalLM.from_pretrained`.
+
+    Raises:
+        PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
+    """
+    sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
+    check_step(model, sizes[-1])
+    return {
+        **{f"{PREFILL}-{n}": _compiled(model, sizes[-1], n, target, options) for n in sorted(prefill)},
+        **{f"{DECODE}-{bucket}": _compiled(model, bucket, 1, target, options) for bucket in sizes},
+    }
+
+
+def _compiled(
+    model: torch.nn.Module, length: int, count: int, target: Target | None, options: Mapping[str, Any]
+) -> Program:
+    step = CachedStep(model, length, logits=count == 1).eval()
+    example = torch.zeros(1, count, dtype=torch.int64), torch.arange(count)
+    return compile(step, example, target=target, **options)
+
+
+def check_batch(batch: int | None) -> None:
+    """Raises PlenaError for a number of sequences that is none."""
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PlenaError(f"batch must be a whole number above 0, not {batch!r}", "from_pretrained")
+
+
+def check_sizes(length: int, prefill: Sequence[int], buckets: Sequence[int] | None) -> None:
+    """Raises PlenaError for sizes that make no sense together."""
+    named: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("max_length", [length]),
+        ("prefill", prefill),
+        ("buckets", buckets or ()),
+    )
+    for name, sizes in named:
+        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+            raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained")
+    longest = max(buckets) if buckets else length
+    if any(n > longest for n in prefill):
+        raise PlenaError(
+            f"a prefill of {max(prefill)} tokens does not fit a cache of {longest} positions",
+            "from_pretrained",
+            "Use a larger max_length, or a smaller prefill.",
+        )

@@ -1,0 +1,95 @@
+"""The programs of one language model: which there are, running them on one text or another, and what that moved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from plena.assembly import decode
+from plena.program.state import KeptState
+from plena.statistics.payload import payload_bytes
+
+if TYPE_CHECKING:
+    from plena.api.program import Program
+
+DECODE, PREFILL = "decode", "prefill"
+
+
+@dataclass
+class LanguagePrograms:
+    """Programs of one model, which know no text: the states that are a text's cache are given to each run.
+
+    Attributes:
+        programs: "decode-128" takes one token at a position below 128, "prefill-64" takes 64 tokens.
+        runs: how often each program ran since `forget_runs`.
+        read, written: bytes of HBM that these runs moved, 64 for each word.
+    """
+
+    programs: Mapping[str, Program]
+    runs: Counter[str] = field(default_factory=Counter[str])
+    read: int = 0
+    written: int = 0
+    _payload: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]], repr=False)
+
+    @property
+    def length(self) -> int:
+        """Positions that a cache has."""
+        return max(self.buckets)
+
+    @property
+    def buckets(self) -> list[int]:
+        """Keys that the decode programs attend to, ascending."""
+        return sorted(_size(name) for name in self.programs if name.startswith(DECODE))
+
+    @property
+    def chunks(self) -> list[int]:
+        """Tokens that the prefill programs take, descending."""
+        return sorted((_size(name) for name in self.programs if name.startswith(PREFILL)), reverse=True)
+
+    def empty_cache(self) -> dict[str, KeptState]:
+        """States for a text of its own, by the names of programs."""
+        found: dict[str, KeptState] = {}
+        for name, program in self.programs.items():
+            assert program.kept is not None, "programs of language models have states"
+            found[name] = program.kept.copy()
+            found[name].reset()
+        return found
+
+    def run(self, name: str, ids: Sequence[int], first: int, states: KeptState) -> torch.Tensor:
+        """What a program gives for tokens whose first one is at position `first`; `states` are those after it.
+
+        Raises:
+            PlenaError: ids out of range; the states are as they were.
+        """
+        program = self.programs[name]
+        program.kept = states
+        positions = torch.arange(first, first + len(ids))
+        result = program.emulate(torch.tensor([list(ids)]), positions, progress=False)
+        self.runs[name] += 1
+        self.read += result.hbm_bytes_read
+        self.written += result.hbm_bytes_written
+        return program.results(result)
+
+    def forget_runs(self) -> None:
+        """Count from here on."""
+        self.runs.clear()
+        self.read = self.written = 0
+
+    def payload(self) -> tuple[int, int]:
+        """Bytes of elements and scales that the runs read from HBM, and wrote."""
+        moved = [(self._moved(name), count) for name, count in self.runs.items()]
+        return sum(read * n for (read, _), n in moved), sum(written * n for (_, written), n in moved)
+
+    def _moved(self, name: str) -> tuple[int, int]:
+        if name not in self._payload:
+            program = self.programs[name]
+            self._payload[name] = payload_bytes(decode(program.words), program.target)
+        return self._payload[name]
+
+
+def _size(name: str) -> int:
+    return int(name.rpartition("-")[2])
