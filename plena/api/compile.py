@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plena.api.choosing_formats import choose_formats
 from plena.api.program import Program
 from plena.compiler.emitted import emitted
 from plena.compiler.search import Candidate, search
@@ -38,6 +39,8 @@ def compile(
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
     formats: FormatsLike | None = None,
+    traffic: float | None = None,
+    samples: Sequence[Any] | None = None,
     calibration: Calibration | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
@@ -60,7 +63,10 @@ def compile(
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md), "calibrated" with the
             weights of `calibration`. Code and cycles are the same.
         formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
-            `plena.Formats` (docs/formats.md); None takes those that the target has.
+            `plena.Formats` (docs/formats.md); None takes those that the target has, "auto" those that lose least for
+            `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
+        traffic: of "auto", 1.0 by default.
+        samples: for "auto": a list of inputs, tensors or tuples of positional arguments.
         calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
@@ -89,12 +95,36 @@ def compile(
             "attention": attention,
             "staging": staging,
             "formats": formats,
+            "traffic": traffic,
+            "samples": samples,
             "calibration": calibration,
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
         }
     )
     target = target or Target()
+    if formats == "auto":
+
+        def compiled(machine: Target) -> Program:
+            return compile(
+                module,
+                example_inputs,
+                kwargs,
+                target=machine,
+                max_instructions=max_instructions,
+                objective=objective,
+                timing=timing,
+                matmul=matmul,
+                attention=attention,
+                staging=staging,
+                calibration=calibration,
+                allow_unsupported=allow_unsupported,
+                verify_passes=verify_passes,
+            )
+
+        choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
+        choice.program.decisions += tuple(str(choice).splitlines())
+        return choice.program
     if formats is not None:
         target = target.with_formats(formats)
     target.validate()
@@ -126,7 +156,7 @@ def compile(
     return program
 
 
-_OWN = ("target", "formats", "calibration", "allow_unsupported", "verify_passes")
+_OWN = ("target", "formats", "traffic", "samples", "calibration", "allow_unsupported", "verify_passes")
 """Options of `compile` alone, which no table describes."""
 
 
@@ -148,6 +178,18 @@ def check_options(options: Mapping[str, Any]) -> None:
             "Target.from_toml(path) reads a settings file.",
         )
     check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
+    if options.get("formats") != "auto" and not options.get("traffic") is options.get("samples") is None:
+        raise CompileError(
+            'traffic and samples are for formats="auto"',
+            "options",
+            'Leave them out, or write formats="auto".',
+        )
+    if options.get("formats") == "auto" and options.get("calibration") is not None:
+        raise CompileError(
+            'a calibration has its formats, formats="auto" would choose others',
+            "options",
+            "Choose formats first; then calibrate for program.target.formats.",
+        )
     _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class Program(ProgramData):
     """A program for one target; its attributes are those of `ProgramData`, and here they may be set."""
 
+    decisions: tuple[str, ...]
     rationale: Rationale | None
     thresholds: Thresholds
     signature: CallSignature | None

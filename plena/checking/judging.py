@@ -57,6 +57,12 @@ class Judgement:
     rows: int
 
 
+def kl_divergence(results: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Of softmax(results) from softmax(reference), for each row [..., n], in nats."""
+    logs, wanted = (torch.log_softmax(x.reshape(-1, x.shape[-1]).double(), -1) for x in (results, reference))
+    return (wanted.exp() * (wanted - logs)).sum(-1)
+
+
 @dataclass
 class Judge:
     """Collects the figures of one kind of results, call by call."""
@@ -68,7 +74,7 @@ class Judge:
         size = reference.shape[-1]
         found, wanted = results.reshape(-1, size).double(), reference.reshape(-1, size).double()
         logs, wanted_logs = torch.log_softmax(found, -1), torch.log_softmax(wanted, -1)
-        kl = (wanted_logs.exp() * (wanted_logs - logs)).sum(-1)
+        kl = kl_divergence(found, wanted)
         agreement = (found.argmax(-1) == wanted.argmax(-1)).double()
         cosine = torch.nn.functional.cosine_similarity(found, wanted, dim=-1)
         grown, known = torch.zeros_like(kl), torch.zeros_like(kl)
