@@ -292,6 +292,10 @@ def model_rows() -> Iterator[Row]:
     for version in ("A", "B"):
         name = "SmolLM2-135M 30 layers, sequence 64"
         yield Row(name, AUTO, "decoders", name, model_of("SmolLM2-135M 30 layers", version), {"static": 1500})
+    name = "SmolLM2-135M, 37 tokens, last logits"
+    yield Row(name, AUTO, "decoders", name, bars={"static": 900, "transactional": 5_000_000})
+    name = "SmolLM2-135M, decode step, 128 keys"
+    yield Row(name, AUTO, "decoders", name, bars={"static": 900, "transactional": 500_000})
     for version in ("A", "B"):
         name = "Llama-3.2-1B layer, sequence 64"
         yield Row(name, AUTO, "decoders", name, model_of("Llama-3.2-1B layer 0", version), {"static": 1000})

@@ -18,6 +18,7 @@ from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.integers import ceil_div
+from plena.kernels.product_mix import cheapest_mix, choosable_products
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice
@@ -79,6 +80,10 @@ PROMISING = 2
 INSTRUCTIONS_PER_USEFUL = 2.2
 """What runs in a layer for each instruction that computes something, loops expanded: addresses and ends of loops take
 as much again. Measured: 2.01 in a layer of CLM-60M and of SmolVLM2, 1.73 in one of MiniLM."""
+
+SHARE_OF_ROOM = 0.8
+"""How much of what the watchdog leaves in an iteration more products by M_BTMV may take: their size is estimated with
+loops expanded, and loops that stay take a tenth more."""
 
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
@@ -197,7 +202,13 @@ def _candidates(
     found = [candidate for _, candidate in lowerings]
     for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
         if max_instructions or plain.static <= EXPANDABLE:
-            found.extend(_expanded(lowering, max_instructions))
+            expanded = list(_expanded(lowering, max_instructions))
+            found.extend(expanded)
+            running = [c for c in expanded if c.program.runs(target)]
+            longer = _less_shortened(lowering, running, kernels) if running else None
+            if longer is not None:
+                room = max_instructions or min(c.static for c in running)
+                found.extend(c for c in _expanded(longer, room) if c.static <= room)
     return found
 
 
@@ -210,6 +221,22 @@ def _shortened(lowering: _Lowering, kernels: ModuleOp) -> _Lowering:
     shortened = _Lowering.of(kernels, replace(lowering.schedule, shortening=excess))
     assert shortened is not None
     return shortened
+
+
+def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> _Lowering | None:
+    """The lowering with more products by M_BTMV, where an iteration of what runs is shorter than was expected."""
+    schedule, target = lowering.schedule, Target.from_module(kernels)
+    if not schedule.shortening:
+        return None
+    longest = min(c.program.longest_iteration for c in running)
+    room = int(SHARE_OF_ROOM * (target.max_loop_instructions - longest))
+    repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
+    products = [choosable_products(op, target, schedule) for op in repeats]
+    before = [cheapest_mix(choosable, schedule.shortening) for choosable in products]
+    shortening = max([0, *(mix.saved - room for mix in before)])
+    if before == [cheapest_mix(choosable, shortening) for choosable in products]:
+        return None
+    return _Lowering.of(kernels, replace(schedule, shortening=shortening))
 
 
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:

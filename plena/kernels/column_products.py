@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import BroadcastMatmulOp, MatmulOp
+from plena.dialects.tile import BroadcastMatmulOp, MatmulOp, VectorMatmulOp
 from plena.kernels.context import KernelContext
 
 
@@ -62,6 +62,35 @@ def broadcast_column(
             transposed=transposed,
             x_block=x_block,
             w_k=ctx.target.tile,
+            w_n=0,
+            out_block=0,
+            partial=partial,
+        )
+    )
+
+
+def vector_column(
+    ctx: KernelContext,
+    out: SSAValue,
+    x: SSAValue,
+    w: SSAValue,
+    *,
+    k_tiles: int,
+    slices: int = 0,
+    partial: int = 0,
+) -> None:
+    """A column block of BROADCAST rows by M_BTMV, from packed vectors `x`; see `VectorMatmulOp`."""
+    target = ctx.target
+    ctx.builder.insert(
+        VectorMatmulOp(
+            out=out,
+            x=x,
+            w=w,
+            k_tiles=k_tiles,
+            slices=slices,
+            n_tiles=1,
+            x_block=target.broadcast_amount * target.vlen,
+            w_k=target.tile,
             w_n=0,
             out_block=0,
             partial=partial,

@@ -27,11 +27,32 @@ def like(ctx: KernelContext, name: str, panel: Panel) -> Panel:
 
 
 def destination(ctx: KernelContext, op: Operation, name: str, *values: SSAValue) -> Panel:
-    """Where the result of an operation goes: over the first of its operands that nothing needs afterwards."""
+    """Where the result of an operation goes: where the next iteration of a repetition looks for it, else over the first
+    of its operands that nothing needs afterwards."""
+    panel = _carried_panel(ctx, op, ctx.panel(values[0]))
+    if panel is not None:
+        return panel
     for value in values:
         if is_last_use(ctx, op, value):
             return ctx.panel(value)
     return like(ctx, name, ctx.panel(values[0]))
+
+
+def _carried_panel(ctx: KernelContext, op: Operation, wanted: Panel) -> Panel | None:
+    """The place of the carried tensor that an operation's result replaces, if nothing reads that tensor any more."""
+    block = op.parent_block()
+    if block is None or not isinstance(block.parent_op(), RepeatOp) or len(op.results) != 1:
+        return None
+    (result,) = op.results
+    use = result.get_user_of_unique_use()
+    if use is None or use is not block.last_op:
+        return None
+    argument = block.args[list(use.operands).index(result)]
+    panel = ctx.panel(argument)
+    place = (panel.rows, panel.block)
+    if argument in op.operands or not same_layout(panel, wanted) or place != (wanted.rows, wanted.block):
+        return None
+    return panel if _is_free_after(ctx, op, argument) else None
 
 
 def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
@@ -39,15 +60,21 @@ def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
 
     In a repetition a carried tensor may be overwritten by what the next iteration carries in its place.
     """
-    buffer = ctx.panel(value).buffer
-    block = op.parent_block()
-    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp | ViewOp):
+    block, owner = op.parent_block(), value.owner
+    if block is None:
         return False
-    owner = value.owner
     if isinstance(owner, Block):
         if owner is not block or (isinstance(owner.parent_op(), RepeatOp) and not _replaces(op, value)):
             return False
     elif owner.parent_block() is not block:
+        return False
+    return _is_free_after(ctx, op, value)
+
+
+def _is_free_after(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
+    """Whether the buffer of a value of the operation's block is its own, and nothing behind the operation reads it."""
+    buffer, block = ctx.panel(value).buffer, op.parent_block()
+    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp | ViewOp):
         return False
     for use in value.uses:
         user = block.find_ancestor_op_in_block(use.operation)

@@ -52,14 +52,21 @@ class ProductShape:
         return (groups - 1) * self.k_tiles * self.n_tiles
 
 
+PINNED_POINTERS = 10
+"""Addresses of weights that stay in registers over all rows: what counters, the result and the rows leave."""
+
+
 def mm_cycles(shape: ProductShape, target: Target, timing: str) -> int:
-    """The M_MM schedule: one instruction and about one address update per BLEN x BLEN x MLEN block."""
+    """The M_MM schedule: one instruction and one address update per BLEN x BLEN x MLEN block, where registers for the
+    addresses of weights run out two; a write-out, its address and the end of a loop per reduction."""
     cost = profile_named(timing).cycles
+    update = cost(INSTRUCTIONS["S_ADDI_INT"], target)
     blocks = (
         (shape.separate or ceil_div(shape.rows, target.blen)) * (target.mlen // target.blen) * shape.n_tiles
     )
-    product = cost(INSTRUCTIONS["M_MM"], target) + cost(INSTRUCTIONS["S_ADDI_INT"], target)
-    return blocks * (shape.k_tiles * product + cost(INSTRUCTIONS["M_MM_WO"], target))
+    products = shape.k_tiles * (cost(INSTRUCTIONS["M_MM"], target) + update)
+    moved = max(0, shape.k_tiles - PINNED_POINTERS) * update
+    return blocks * (products + moved + cost(INSTRUCTIONS["M_MM_WO"], target) + 2 * update)
 
 
 def broadcast_cycles(shape: ProductShape, target: Target, timing: str) -> int:

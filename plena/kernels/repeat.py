@@ -77,4 +77,5 @@ def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
 
 def _copy_back(values: list[Panel], carried: list[Panel], ctx: KernelContext) -> None:
     for value, panel in zip(values, carried, strict=True):
-        copy_panel(ctx, value, panel)
+        if value.buffer is not panel.buffer:
+            copy_panel(ctx, value, panel)

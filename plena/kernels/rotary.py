@@ -21,7 +21,7 @@ from plena.kernels.lane_moves import relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination, like
 from plena.kernels.tensors import Panel
-from plena.kernels.turning import turned
+from plena.kernels.turning import Turned, turned
 from plena.kernels.wider_tables import continued
 
 
@@ -113,7 +113,7 @@ def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
     else:
         panel = like(ctx, "turned", source)
         times_band(ctx, name, source, panel, _exchange(rotation, pitch), rotation.heads)
-        other = panel.buffer
+        other = Turned(panel.buffer, panel.block)
     cos = _table(rotation, ctx, rotation.op.cos, pitch, 1.0)
     sin = _table(rotation, ctx, rotation.op.sin, pitch, 0.0)
     per_head = ceil_div(pitch, vlen)
@@ -127,9 +127,9 @@ def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
         row = sample * (rotation.period * vlen)
         x = _view(ctx, source, row, head * per_head)
         out = x if result.buffer == source.buffer else _view(ctx, result, row, head * per_head)
-        turned_rows = builder.view(other, row + head * (per_head * source.block))
+        turned_rows = builder.view(other.buffer, row + head * (per_head * other.block))
         tables = [PanelRows(table.buffer, vlen, table.block if per_head > 1 else 0) for table in (cos, sin)]
-        inputs = [x, PanelRows(turned_rows, vlen, source.block), *tables]
+        inputs = [x, PanelRows(turned_rows, vlen, other.block), *tables]
         emit_elementwise(ctx, [out], inputs, (rotation.period, blocks), rotated)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import VectorMatmulOp
 from plena.integers import ceil_div
+from plena.kernels.column_products import vector_column
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import pack_vectors
 from plena.kernels.tensors import Panel
@@ -19,7 +19,8 @@ def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: Kern
     A write-out always writes BROADCAST rows. Those of a last group that is not full are zeros that may reach into the
     next column block, which is written later, or behind the panel.
 
-    A reduction that matrix SRAM cannot hold is streamed tile by tile: the accumulator survives the loads.
+    Tiles that one group uses, and a reduction that matrix SRAM cannot hold, are streamed one by one: the accumulator
+    survives the loads, and a loop that fetches and multiplies is one loop with one place for the tile.
     """
     target, builder = ctx.target, ctx.builder
     x = ctx.panel(value)
@@ -27,26 +28,21 @@ def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: Kern
     stream = WeightStream.of(weight, x, result, ctx)
     whole, rest = divmod(x.lanes, target.mlen)
     slices = ceil_div(rest, target.hlen)
-    resident = stream.k_tiles <= resident_tiles(ctx)
+    resident = packed.groups > 1 and stream.k_tiles <= resident_tiles(ctx)
     held = stream.k_tiles if resident else 1
     tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
 
     def product(group: Linear, out: Linear, k: Linear, k_tiles: int, slices: int, partial: int) -> None:
         with builder.step("product"):
-            builder.insert(
-                VectorMatmulOp(
-                    out=builder.view(result.buffer, out),
-                    x=builder.view(packed.buffer, group * packed.group + k * packed.block),
-                    w=tiles,
-                    k_tiles=k_tiles,
-                    slices=slices,
-                    n_tiles=1,
-                    x_block=packed.block,
-                    w_k=target.tile,
-                    w_n=0,
-                    out_block=0,
-                    partial=partial,
-                )
+            vectors = builder.view(packed.buffer, group * packed.group + k * packed.block)
+            vector_column(
+                ctx,
+                builder.view(result.buffer, out),
+                vectors,
+                tiles,
+                k_tiles=k_tiles,
+                slices=slices,
+                partial=partial,
             )
 
     with builder.loop(stream.n_tiles) as n:

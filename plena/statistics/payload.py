@@ -8,6 +8,7 @@ from plena.assembly import AsmInstruction
 from plena.assembly.loop_tree import static_loops
 from plena.machine.target import Target
 from plena.statistics.statistics import Weights
+from plena.statistics.traffic import payloads
 
 
 def payload_bytes(instructions: Sequence[AsmInstruction], target: Target) -> tuple[int, int]:
@@ -21,14 +22,11 @@ def payload_bytes(instructions: Sequence[AsmInstruction], target: Target) -> tup
     """
     executions = Weights.of(instructions, static_loops(instructions), target, ()).executions
     read = written = 0
-    for instruction, count in zip(instructions, executions.tolist(), strict=True):
-        transfer = instruction.spec.transfer
-        if transfer is None:
-            continue
-        names = [slot.name for slot in instruction.spec.slots]
-        precision = instruction.values[names.index("precision")]
-        number_format = transfer.number_format(target, precision)
-        row = number_format.element_bytes(target.vlen) + number_format.scale_bytes(target.vlen)
-        moved = count * transfer.rows(target) * row
-        read, written = (read + moved, written) if transfer.is_load else (read, written + moved)
+    for position, (size, _) in payloads(instructions, target).items():
+        transfer = instructions[position].spec.transfer
+        moved = size * int(executions[position])
+        if transfer is not None and transfer.is_load:
+            read += moved
+        else:
+            written += moved
     return read, written

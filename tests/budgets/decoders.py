@@ -7,12 +7,18 @@ from typing import Any
 
 from plena.machine.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import Built, hidden, layer, public
+from tests.models.builders import Built, hidden, layer, next_token, public, step
 
 
 def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
     """Layers and final norm of a public model, weights as memory happens to be."""
     return hidden(public(name, count), sequence, batch, weights=False)
+
+
+def steps(name: str, count: int, keys: int, vocabulary: int = 0) -> Built:
+    """A decode step of a public model with so many layers."""
+    shape = public(name, count)
+    return step(shape | {"vocab": vocabulary or shape["vocab"]}, keys)
 
 
 def machine(mlen: int, blen: int, hlen: int | None = None) -> Target:
@@ -33,6 +39,16 @@ CASES: dict[str, Case] = {
     "CLM-60M layer, sequence 256": Case(partial(CLM, 1, 256), slow=True),
     "CLM-60M 8 layers, sequence 64": Case(partial(CLM, 8, 64)),
     "SmolLM2-135M 30 layers, sequence 64": Case(partial(layers, "smollm2-135m", 30, 64), slow=True),
+    "SmolLM2-135M 2 layers, decode step, 128 keys, 512 tokens": Case(
+        partial(steps, "smollm2-135m", 2, 128, 512)
+    ),
+    "SmolLM2-135M 2 layers, decode step, 4096 keys, 512 tokens": Case(
+        partial(steps, "smollm2-135m", 2, 4096, 512), slow=True
+    ),
+    "SmolLM2-135M, decode step, 128 keys": Case(partial(steps, "smollm2-135m", 30, 128), slow=True),
+    "SmolLM2-135M, 37 tokens, last logits": Case(
+        lambda: next_token(public("smollm2-135m", 30), 37), slow=True
+    ),
     "Llama-3.2-1B layer, sequence 64": Case(partial(layers, "llama-3.2-1b", 1, 64), slow=True),
     "CLM-60M layer, sequence 128": Case(partial(CLM, 1, 128), slow=True),
     "CLM-60M layer, sequence 1024": Case(partial(CLM, 1, 1024), slow=True),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plena.assembly import decode
-from tests.kernels.checking import MACHINES, check
+from tests.kernels.checking import MACHINES, check, machine
+from tests.poison import check_reads_what_is_defined
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
 
@@ -74,6 +75,17 @@ def test_schedules(matmul: str, size: int) -> None:
     """The rotation is exact in both."""
     torch.manual_seed(2)
     check(Rotary(70, 3, size), torch.randn(1, 70, 3 * size), matmul=matmul)
+
+
+@pytest.mark.parametrize(("batch", "length", "slots"), [(1, 1, 2), (1, 1, 8), (3, 2, 4)])
+def test_few_rows_turn_as_vectors(batch: int, length: int, slots: int) -> None:
+    """One row of five heads is five vectors; more rows come with their padding, which may not be anything."""
+    torch.manual_seed(5)
+    x = torch.randn(batch, length, 5 * 16)
+    target = machine(16, HLEN=16 // slots, BROADCAST_AMOUNT=slots)
+    program = check(Rotary(length, 5, 16), x, target=target, matmul="vector")
+    assert sum(i.mnemonic == "M_BTMV" for i in decode(program.words))
+    check_reads_what_is_defined(program, x)
 
 
 def test_what_is_turned_is_read_later() -> None:

@@ -73,6 +73,17 @@ class Layer(nn.Module):
         return self.layer(x, attention_mask=None, position_ids=positions, position_embeddings=angles)
 
 
+class NextToken(nn.Module):
+    """Token ids in, the logits of the last position out."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits
+
+
 class Logits(nn.Module):
     """Token ids in, logits out."""
 
@@ -112,6 +123,22 @@ def logits(shape: dict[str, Any], sequence: int, batch: int = 1) -> Built:
     config, classes = configuration(shape)
     ids = torch.randint(0, shape["vocab"], (batch, sequence), generator=torch.Generator().manual_seed(1))
     return Built(Logits(_made(classes + "ForCausalLM", config, True), bidirectional(shape)).eval(), (ids,))
+
+
+def next_token(shape: dict[str, Any], sequence: int) -> Built:
+    """A whole causal model on token ids [1, sequence], logits of the last one; weights as memory is."""
+    config, classes = configuration(shape)
+    ids = torch.ones(1, sequence, dtype=torch.int64)
+    return Built(NextToken(_made(classes + "ForCausalLM", config, False)).eval(), (ids,))
+
+
+def step(shape: dict[str, Any], keys: int) -> Built:
+    """A decode step of a family: one token at a position below `keys`; weights as memory is."""
+    from plena.hf.step_module import CachedStep
+
+    config, classes = configuration(shape)
+    model = CachedStep(_made(classes + "ForCausalLM", config, False), keys)
+    return Built(model.eval(), (torch.tensor([[1]]), torch.tensor([1])))
 
 
 def public(name: str, layers: int) -> dict[str, Any]:

@@ -146,7 +146,37 @@ class Cubed(nn.Module):
         return y
 
 
-@pytest.mark.parametrize("module", [Reread, SharedWeight, SharedRow, Cubed])
+class Residual(nn.Module):
+    """What a layer makes last can lie where the next one looks for it: its input is not read any more."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.sigmoid()
+        for layer in self.layers:
+            y = layer(x)
+            x = y.relu() + y
+        return x
+
+
+class Crossed(nn.Module):
+    """One of two carried tensors is replaced before the other one reads it."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = x.sigmoid(), x.tanh()
+        for layer in self.layers:
+            y = layer(a)
+            a, b = y.relu() + y, b * a
+        return a + b
+
+
+@pytest.mark.parametrize("module", [Reread, SharedWeight, SharedRow, Cubed, Residual, Crossed])
 @pytest.mark.parametrize("layers", [2, 3, 5])
 def test_what_the_first_layer_starts_from_is_not_what_is_carried(
     module: type[nn.Module], layers: int
