@@ -7,6 +7,7 @@ it would become infinite: divisors, arguments of roots and fills with infinity b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import copysign, isinf, prod
 
 from xdsl.ir import Operation, SSAValue
@@ -94,22 +95,22 @@ def makes_infinity(op: Operation) -> bool:
 
 def vanishes(op: Operation) -> bool:
     """Whether an operation makes finite numbers of what it is given, infinity filled in included."""
+    return isinstance(op, plena.ActivationOp | plena.ClampOp) and _makes_finite(op, _extent_of(op.input))
+
+
+def _makes_finite(op: Operation, extent: _Extent) -> bool:
+    either = extent.holds_only(-1) or extent.holds_only(1)
     match op:
         case plena.ActivationOp() if op.kind.data in ("sigmoid", "tanh"):
-            return _holds_infinity_only(op.input)
+            return either
         case plena.ActivationOp():
-            return op.kind.data in _BOUNDED and holds_only(op.input, -1)
+            return op.kind.data in _BOUNDED and extent.holds_only(-1)
         case plena.ClampOp() if op.min is not None and op.max is not None:
-            return _holds_infinity_only(op.input)
+            return either
         case plena.ClampOp():
-            return holds_only(op.input, 1 if op.min is None else -1)
+            return extent.holds_only(1 if op.min is None else -1)
         case _:
             return False
-
-
-def _holds_infinity_only(value: SSAValue) -> bool:
-    """Whether all that a tensor holds beside finite numbers are infinities, filled in and moved."""
-    return holds_only(value, 1) or holds_only(value, -1)
 
 
 HUGE = 2.0**100
@@ -144,21 +145,62 @@ def keeps_huge(op: Operation) -> bool:
 
 def may_overflow(value: SSAValue) -> bool:
     """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
-    return any(makes_infinity(op) for op in _behind(value))
+    return _extent_of(value).overflows
 
 
 def holds_only(value: SSAValue, sign: int) -> bool:
     """Whether all that a tensor holds beside finite numbers is infinity of one sign, filled in and moved."""
-    op = value.owner
+    return _extent_of(value).holds_only(sign)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """What a tensor may hold beside finite numbers: anything, or infinities of the signs alone."""
+
+    overflows: bool = False
+    signs: frozenset[int] = frozenset({-1, 1})
+
+    def holds_only(self, sign: int) -> bool:
+        return not self.overflows or sign in self.signs
+
+
+_FINITE = _Extent()
+
+
+def _extent_of(value: SSAValue) -> _Extent:
+    """Operands first, each operation once: chains are longer than calls nest."""
+    known: dict[SSAValue, _Extent] = {}
+    waiting = [value]
+    while waiting:
+        current = waiting[-1]
+        op = current.owner
+        if current in known or not isinstance(op, plena.PlenaOp):
+            known.setdefault(current, _FINITE)
+            waiting.pop()
+            continue
+        missing = [operand for operand in op.operands if operand not in known]
+        if missing:
+            waiting.extend(missing)
+            continue
+        extent = _extent(op, [known[operand] for operand in op.operands])
+        known.update(dict.fromkeys(op.results, extent))
+    return known[value]
+
+
+def _extent(op: Operation, operands: list[_Extent]) -> _Extent:
+    if operands and _makes_finite(op, operands[0]):
+        return _FINITE
+    if not makes_infinity(op) and not any(operand.overflows for operand in operands):
+        return _FINITE
+    signs: frozenset[int] = frozenset()
     match op:
-        case _ if not may_overflow(value):
-            return True
         case plena.FillInfinityOp():
-            return op.sign.value.data == sign and holds_only(op.lhs, sign)
+            signs = frozenset({op.sign.value.data} if operands[0].holds_only(op.sign.value.data) else ())
         case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
-            return all(holds_only(operand, sign) for operand in op.operands)
+            signs = frozenset(sign for sign in (-1, 1) if all(x.holds_only(sign) for x in operands))
         case _:
-            return False
+            pass
+    return _Extent(True, signs)
 
 
 def finite_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValue | None:

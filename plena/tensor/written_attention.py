@@ -11,30 +11,32 @@ from plena.dialects import aten
 from plena.dialects.plena.base import integers, real
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.emission import Emitter
+from plena.tensor.host_values import HostValues
 
 _MOVES = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
 
 
 def is_computed(value: SSAValue) -> bool:
-    """Whether the machine computes a tensor: it is more than moved elements of a real input."""
+    """Whether the machine computes a tensor: it is more than moved elements of a real input, and the host does not
+    compute it of integers."""
     if isinstance(value.owner, _MOVES):
         return is_computed(value.owner.input)
-    return not isinstance(value, BlockArgument) and _reads_real_input(value)
+    if isinstance(value, BlockArgument):
+        return False
+    inputs = _inputs(value)
+    real = any(isinstance(element_type_of(argument), Float32Type) for argument in inputs)
+    return real or (bool(inputs) and HostValues().of(value) is None)
 
 
-def _reads_real_input(value: SSAValue) -> bool:
+def _inputs(value: SSAValue) -> set[BlockArgument]:
+    """The arguments that a value depends on."""
     pending, seen = [value], set[SSAValue]()
     while pending:
         current = pending.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        if isinstance(current, BlockArgument):
-            if isinstance(element_type_of(current), Float32Type):
-                return True
-            continue
-        pending.extend(current.owner.operands)  # type: ignore[union-attr]
-    return False
+        if current not in seen:
+            seen.add(current)
+            pending.extend(() if isinstance(current, BlockArgument) else current.owner.operands)  # type: ignore[union-attr]
+    return {argument for argument in seen if isinstance(argument, BlockArgument)}
 
 
 def write_attention(

@@ -1,7 +1,7 @@
 """Booleans as numbers 0 and 1, where a model multiplies or chooses by them.
 
 What is provably a mask: a boolean argument or constant, a comparison that the host makes while it stages an argument,
-and what logic makes of those.
+one of what the machine computes if both sides agree where it changes, and what logic makes of those.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from xdsl.ir import BlockArgument, SSAValue
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.tensor.computed_tests import emit_computed_test
 from plena.tensor.emission import Emitter
+from plena.tensor.infinities import may_overflow
 from plena.tensor.staged_tests import (
     Test,
     comparison_of,
@@ -73,6 +75,8 @@ def _tested(e: Emitter, op: aten.ToOp | aten.CompareOp, negated: bool) -> SSAVal
         return None
     value, test = comparison
     if not is_bits(value):
+        if isinstance(op, aten.CompareOp) and op.continuous is not None and not is_argument(value):
+            return _computed(e, value, test, negated, shape_of(op.result))
         return _compared(e, value, test, negated, shape_of(op.result))
     at_zero, at_one = (truth != negated for truth in on_bits(test))
     if at_zero == at_one:
@@ -95,6 +99,17 @@ def _compared(
     truth = emit_test(e, source, opposite or test)
     number = e.add(plena.CastOp(truth))
     return _expanded(e, number if opposite else _inverse(e, number), shape)
+
+
+def _computed(
+    e: Emitter, value: SSAValue, test: Test, negated: bool, shape: tuple[int, ...]
+) -> SSAValue | None:
+    """A comparison of something computed that is finite."""
+    real = isinstance(element_type_of(value), Float32Type)
+    if not real or isinstance(value.owner, aten.AtenOp) or may_overflow(value):
+        return None
+    number = emit_computed_test(e, value, test)
+    return _expanded(e, _inverse(e, number) if negated else number, shape)
 
 
 def _unconverted(value: SSAValue) -> SSAValue:

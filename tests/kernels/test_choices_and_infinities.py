@@ -336,3 +336,49 @@ def test_integers_of_real_numbers_are_refused(forward: Callable[[Tensor, Tensor]
     x = torch.tensor([[0.5, -0.5, 1.5, 0.0] * 4] * 4)
     with pytest.raises(CompileError, match=r"no kernel for aten\.to"):
         compile(Function(forward), (x, exact(4, 16)))
+
+
+CONTINUOUS: dict[str, Callable[[Tensor], Tensor]] = {
+    "corner": lambda z: torch.where(z > 0, z, z * 0.25),
+    "a limit": lambda z: torch.where(z < 1.5, 1.5, z),
+    "powers": lambda z: torch.where(z >= 1.5, z * z, z * 1.5),
+    "filled": lambda z: z.masked_fill(z <= -1.5, -1.5),
+    "xielu": lambda z: torch.where(z > 0, z * z + z, (torch.expm1(z.clamp(max=-1e-6)) - z) * 0.5 + z),
+}
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_choices_by_what_is_computed(name: str) -> None:
+    """Both sides agree where the choice changes; zeros and the smallest numbers are on the right side of it."""
+    x, y = exact(3, 8), exact(3, 8, seed=2)
+    y[0] = x[0]
+    x[1, 0], y[1, 0] = 2.0**-126, 0.0
+    against_torch(lambda x, y: CONTINUOUS[name](x - y), (x, y), target=MACHINES[16], error=0.01)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z, y: torch.where(z > 0, z, 1.0),
+        lambda z, y: torch.where(z > 0, z, y),
+        lambda z, y: torch.where(z > 0, z - z.mean(-1, keepdim=True), 0.0),
+        lambda z, y: torch.where(z > y, z, y),
+    ],
+    ids=["a jump", "another tensor", "a mean", "two tensors"],
+)
+def test_choices_that_rounding_could_change_are_refused(function: Callable[..., Tensor]) -> None:
+    with pytest.raises(CompileError, match=r"no kernel for aten\.where"):
+        compile(Function(lambda x, y: function(x - y, y)), (exact(2, 8), exact(2, 8, seed=2)))
+
+
+def test_what_exponentials_make_of_minus_infinity_can_be_left_out() -> None:
+    """Decays between steps of a state space model, layer after layer: sums are moved before they are hidden."""
+    causal = torch.ones(8, 8).tril() > 0
+
+    def decays(x: Tensor) -> Tensor:
+        for _ in range(2):
+            steps = x.sum(-1, keepdim=True).expand(8, 8).masked_fill(~causal, 0.0) * -0.125
+            x = steps.masked_fill(~causal, -torch.inf).exp() * 0.5
+        return x
+
+    against_torch(decays, (exact(8, 8),), target=MACHINES[16], error=0.02)

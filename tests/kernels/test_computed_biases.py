@@ -48,3 +48,20 @@ def test_biases(kv_heads: int, mlen: int, kind: str) -> None:
     x = torch.randn(2, 7, 24)
     program = check(Biased(kind, kv_heads), x, target=MACHINES[mlen], error=FLIPS)
     check_reads_what_is_defined(program, x)
+
+
+class OfPositions(nn.Module):
+    """Scores of positions beside those of contents, both of integers alone (LiLT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.content, self.place = nn.Embedding(12, 16), nn.Embedding(12, 16)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, y = self.content(ids), self.place(ids.cumsum(-1) % 12)
+        return (x @ x.mT * 0.25 + y @ y.mT * 0.25).softmax(-1) @ x
+
+
+def test_a_bias_that_the_machine_computes_of_integers() -> None:
+    torch.manual_seed(0)
+    check(OfPositions(), torch.randint(0, 12, (2, 7)), target=MACHINES[16], error=FLIPS)

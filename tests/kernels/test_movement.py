@@ -126,3 +126,32 @@ def test_patches_as_tokens() -> None:
 
     torch.manual_seed(5)
     check(Patches(), torch.randn(2, 3, 42, 42))
+
+
+def relative(queries: int, keys: int) -> torch.Tensor:
+    """Numbers of scores by distance, from 0 to 7."""
+    return (torch.arange(keys) - torch.arange(queries)[:, None] + 4).clamp(0, 7)
+
+
+@pytest.mark.parametrize(
+    ("index", "shape"),
+    [
+        (relative(5, 9), (2, 3, 5, 24)),
+        (torch.tensor([[3, 1], [0, 7], [7, 7]]), (3, 24)),
+        (relative(1, 3), (6, 24)),
+    ],
+    ids=["for each position", "for each row", "for all rows"],
+)
+def test_constant_numbers_pick_along_a_row(index: torch.Tensor, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 8)
+
+    class Picked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x).gather(-1, index.expand(*x.shape[:-1], -1)) * 2
+
+    check(Picked(), torch.randn(shape), target=MACHINES[16], error=0.008)

@@ -320,10 +320,14 @@ _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 @irdl_op_definition
 class CompareOp(BinaryOp):
-    """A boolean from two elements; `predicate` is eq, ne, lt, le, gt or ge."""
+    """A boolean from two elements; `predicate` is eq, ne, lt, le, gt or ge.
+
+    `continuous` says that what it chooses between agrees where the elements are equal.
+    """
 
     name = "aten.compare"
     predicate = prop_def(StringAttr)
+    continuous = opt_prop_def(UnitAttr)
     assembly_format = "$predicate $input `,` $other attr-dict `:` functional-type(operands, results)"
 
     def verify_(self) -> None:

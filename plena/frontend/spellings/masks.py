@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.spellings.continuity import continuous
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
 from plena.tensor.element_types import is_real
@@ -64,11 +65,17 @@ def _where(g: GraphBuilder, a: Arguments) -> SSAValue:
     if isinstance(condition, torch.Tensor) and _is_number(x) and not _is_number(y):
         condition, x, y = ~condition, y, x
         g.name_constant(condition)
+    else:
+        condition = continuous(g, *g.node.args[:3]) if len(g.node.args) == 3 else condition
     return g.build(aten.WhereOp, [condition, x, y])
 
 
 def _masked_fill(g: GraphBuilder, a: Arguments) -> SSAValue:
-    allowed, value = _not(g, a["mask"]), a["value"]
+    mask, value = a["mask"], a["value"]
+    if len(g.node.args) == 3:
+        filled, decides, number = g.node.args
+        mask = continuous(g, decides, filled, number)
+    allowed = _not(g, mask)
     number = float(value) if isinstance(value, int | float) and is_real(g.ssa(a["self"]).type) else value
     return g.build(aten.WhereOp, [allowed, a["self"], number])
 
