@@ -40,7 +40,6 @@ class Program(ProgramData):
     last_run: RunFigures | None
     last_check: CheckReport | None
     has_saved_inputs: bool
-    kept: KeptState | None
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

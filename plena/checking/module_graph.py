@@ -59,16 +59,20 @@ class ModuleGraph:
         self,
         inputs: Sequence[torch.Tensor],
         replacement: Replacement | None = None,
-        states: Mapping[str, torch.Tensor] | None = None,
+        states: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """The tensors that the module returns, in the order of the program's outputs; computed in float32.
 
-        `states` are the buffers that it changes, by name.
+        `states` are the buffers that it changes, by name; the dictionary is updated.
         """
         run = _Run(self, replacement or Replacement())
+        states = {} if states is None else states
         with plain_torch():
-            results = run.run(*self._arguments(inputs, states or {}), enable_io_processing=False)
+            results = run.run(*self._arguments(inputs, states), enable_io_processing=False)
         specs = self.program.graph_signature.output_specs
+        for spec, value in zip(specs, results, strict=True):
+            if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in states:
+                states[spec.target] = value.detach()
         return tuple(
             value
             for spec, value in zip(specs, results, strict=True)

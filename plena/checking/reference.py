@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ from plena.program.thresholds import Comparison, Thresholds
 if TYPE_CHECKING:
     from plena.frontend.program import ImportedProgram
     from plena.program.data import ProgramData, SourceReferences
+
+Step: TypeAlias = Callable[[Sequence[torch.Tensor], dict[str, torch.Tensor]], tuple[torch.Tensor, ...]]
+"""Gives the outputs for inputs and for states, which it updates."""
 
 KEY_VALUE_TYPE = "HBM_M_KV_TYPE"
 """The format in which keys and values lie in HBM."""
@@ -185,6 +188,11 @@ class ModuleReferences:
         """The module on what the machine sees."""
         return self.simulated()(*inputs)
 
+    def quantized_steps(self) -> Step:
+        """As `quantized`, for many calls: parameters are rounded once for all of them."""
+        seen = self._seeing(self.program.target, tuple(CLASSES))
+        return lambda inputs, states: self.graph.outputs(*seen(inputs), states)
+
     def simulated(
         self, target: Target | None = None, classes: Collection[str] = tuple(CLASSES)
     ) -> Callable[..., tuple[torch.Tensor, ...]]:
@@ -199,10 +207,8 @@ class ModuleReferences:
 
     def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids."""
-        seen, runs = (
-            self._seeing(self.program.target, tuple(CLASSES))(inputs),
-            list[tuple[torch.Tensor, ...]](),
-        )
+        seen = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+        runs = list[tuple[torch.Tensor, ...]]()
         for grid in GRIDS:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))

@@ -2,5 +2,6 @@
 
 from plena.hf.causal_lm import PlenaForCausalLM
 from plena.hf.report import LanguageReport
+from plena.hf.teacher_forced import LanguageCheck
 
-__all__ = ["LanguageReport", "PlenaForCausalLM"]
+__all__ = ["LanguageCheck", "LanguageReport", "PlenaForCausalLM"]

@@ -20,6 +20,7 @@ from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
 from plena.hf.generation import NOWHERE, Ends, check_generation
 from plena.hf.language_programs import LanguagePrograms
 from plena.hf.report import LanguageReport
+from plena.hf.teacher_forced import LanguageCheck, check_texts
 from plena.machine.target import Target
 
 _HARMLESS = frozenset({"use_cache", "return_dict", "logits_to_keep", "num_logits_to_keep"})
@@ -110,8 +111,8 @@ class PlenaForCausalLM(GenerationMixin):
         Raises:
             PlenaError: the folder cannot be written.
         """
-        for name, states in self._programs.empty_cache().items():
-            self.programs[name].kept = states  # a folder holds no text
+        for program in self.programs.values():
+            program.reset()  # a folder holds no text
         save_folder(
             Path(directory), self.config, self.generation_config, self.programs, self.batch, tokenizer
         )
@@ -225,6 +226,18 @@ class PlenaForCausalLM(GenerationMixin):
             ran.read / tokens,
             ran.written / tokens,
         )
+
+    def check(self, texts: Sequence[Sequence[int]], model: Any) -> LanguageCheck:
+        """Token by token on texts: against `model` on what the machine sees, and against `model` in PyTorch.
+
+        Args:
+            texts: token ids.
+            model: of transformers, from which the programs were compiled.
+
+        Raises:
+            PlenaError: no texts, one longer than the cache, another model.
+        """
+        return check_texts(self._programs, model, texts)
 
     def eval(self) -> Self:
         """Itself: a program has no training mode."""

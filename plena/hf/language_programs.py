@@ -66,9 +66,11 @@ class LanguagePrograms:
             PlenaError: ids out of range; the states are as they were.
         """
         program = self.programs[name]
-        program.kept = states
+        assert program.kept is not None
+        program.kept.hold(states)
         positions = torch.arange(first, first + len(ids))
         result = program.emulate(torch.tensor([list(ids)]), positions, progress=False)
+        states.hold(program.kept)
         self.runs[name] += 1
         self.read += result.hbm_bytes_read
         self.written += result.hbm_bytes_written

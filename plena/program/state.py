@@ -66,6 +66,10 @@ class KeptState:
         other._bytes = dict(self._bytes)
         return other
 
+    def hold(self, other: KeptState) -> None:
+        """What other states of the same program hold; each changes alone afterwards."""
+        self._bytes = dict(other._bytes)
+
     def initial_arrays(self) -> dict[str, Array]:
         """What the states hold after a reset, in float32."""
         return {name: plain_array(value).astype(np.float32) for name, value in self.initial.items()}

@@ -46,6 +46,14 @@ def test_compile_and_talk(model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert lines[0] == "> w5 w6 w7 w8 w9 w10" and lines[2] == "> w11"
     assert len(lines[1].split()) == 3 and all(word.startswith(("w", "<")) for word in lines[1].split())
     assert talk.err.count("tokens/s at 1 GHz") >= 2 and "HBM: " in talk.err
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("w5 w6 w7\n\nw8\n", encoding="utf-8")
+    check = ["check", str(out), "--prompts", str(prompts)]
+    judged = main([*check, "--module", str(model)])
+    found = capsys.readouterr().out
+    assert "2 texts" in found and "of 4 first choices, KL" in found and judged == ("FAILED" in found)
+    assert main(check) == 1
+    assert "does not hold the model it was made of" in capsys.readouterr().err
 
 
 def test_what_is_no_language_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

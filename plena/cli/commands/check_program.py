@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.cli.commands.command import Command
+from plena.cli.commands.language_models import check_language, is_language_folder
 from plena.cli.commands.run_program import random_inputs, read_inputs
 from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 from plena.cli.settings import target_of
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
 
 def arguments(parser: ArgumentParser) -> None:
     """The model or folder, the module, the inputs."""
-    parser.add_argument("model", help=f"{MODEL_HELP}; or a program folder")
-    parser.add_argument("--module", metavar="model.py:factory", help="the model of a program folder")
+    parser.add_argument("model", help=f"{MODEL_HELP}; or a program folder, or one of `plena compile-lm`")
+    parser.add_argument(
+        "--module",
+        metavar="model.py:factory",
+        help="the model of a program folder; of a language model its folder or GGUF file",
+    )
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        type=Path,
+        help="of a language model: texts to compare on, one a line (default: twenty of ours)",
+    )
     parser.add_argument(
         "--inputs", default="example", metavar="FILE.pt|random|example", help="default: the example inputs"
     )
@@ -37,6 +48,8 @@ def run(args: Namespace) -> int:
     from plena.frontend.model_files import is_model
 
     if is_model(args.model):
+        if args.prompts is not None:
+            raise PlenaError("--prompts belongs to a language model", "check", "Give a folder of compile-lm.")
         if args.module is not None:
             raise PlenaError("--module belongs to a program folder", "check")
         if args.per_op:
@@ -50,6 +63,10 @@ def run(args: Namespace) -> int:
 
     if args.per_op:
         raise PlenaError("--per-op compiles the model again", args.model, "Name the model: model.py:factory.")
+    if is_language_folder(Path(args.model)):
+        return check_language(Path(args.model), args.module, args.prompts)
+    if args.prompts is not None:
+        raise PlenaError("--prompts belongs to a language model", args.model, "Give a folder of compile-lm.")
     program = Program.load(Path(args.model))
     if args.module is None:
         raise PlenaError(
@@ -97,7 +114,8 @@ COMMAND = Command(
 plena check examples/attention.py:one_head
 plena check examples/attention.py:one_head --attention online
 plena check examples/attention.py:one_head --per-op
-plena check out/one_head --module examples/attention.py:one_head""",
+plena check out/one_head --module examples/attention.py:one_head
+plena check out/smollm2 --module models/SmolLM2-135M-Instruct --prompts texts.txt""",
     arguments,
     run,
 )

@@ -121,6 +121,43 @@ def prompt_ids(tokenizer: Any, turns: list[dict[str, str]]) -> Any:
     return found if hasattr(found, "shape") else found["input_ids"]
 
 
+def is_language_folder(folder: Path) -> bool:
+    """Whether a folder is one of `plena compile-lm`."""
+    return (folder / "language_model.json").is_file()
+
+
+def check_language(folder: Path, model: str | None, prompts: Path | None) -> int:
+    """Compare a compiled language model with the one it was made of; exit code 1 if it chooses otherwise where sure.
+
+    Raises:
+        PlenaError: no model, no tokenizer, no prompts, or one that is too long.
+    """
+    hf = _hf()
+    from plena.hf.folder import load_model, load_tokenizer
+
+    if model is None:
+        raise PlenaError(
+            "the folder does not hold the model it was made of",
+            str(folder),
+            "Name it: --module FOLDER_OR_GGUF.",
+        )
+    source = prompts or Path(hf.__file__).with_name("prompts.txt")
+    try:
+        lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlenaError(f"the prompts cannot be read: {error}", str(source)) from None
+    tokenizer = load_tokenizer(folder)
+    if tokenizer is None:
+        raise PlenaError(
+            "it has no tokenizer", str(folder), "Save one: lm.save_pretrained(folder, tokenizer)."
+        )
+    texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
+    lm = hf.PlenaForCausalLM.from_pretrained(folder)
+    report = lm.check(texts, load_model(Path(model)))
+    print(f"{len(texts)} texts\n{report}")
+    return 0 if report.passed else 1
+
+
 def _hf() -> Any:
     try:
         import plena.hf

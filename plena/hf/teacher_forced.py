@@ -1,0 +1,140 @@
+"""A compiled language model against its quantised reference and PyTorch, all on the same texts, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plena.checking.reference import ModuleReferences
+from plena.errors import PlenaError
+from plena.hf.cached_text import CachedText
+from plena.hf.language_programs import DECODE, LanguagePrograms
+from plena.hf.step_module import CachedStep
+from plena.host.call_inputs import CallSignature
+
+SURE = 0.25
+"""Where the first two logits of the quantised reference are further apart, the program must choose alike."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Logits of a program against others, over some tokens.
+
+    Attributes:
+        tokens, alike: how many, and where the largest logit is the same one.
+        kl: nats per token, of the distribution of the others to the program's.
+    """
+
+    tokens: int
+    alike: int
+    kl: float
+
+    @staticmethod
+    def of(found: Tensor, wanted: Tensor) -> Agreement:
+        """Compare logits [tokens, vocabulary]."""
+        alike = int((found.argmax(-1) == wanted.argmax(-1)).sum())
+        ours, theirs = found.double().log_softmax(-1), wanted.double().log_softmax(-1)
+        kl = float((theirs.exp() * (theirs - ours)).sum(-1).mean()) if len(found) else 0.0
+        return Agreement(len(found), alike, kl)
+
+    def __str__(self) -> str:
+        return f"{self.alike} of {self.tokens} first choices, KL {self.kl:.4f} a token"
+
+
+@dataclass(frozen=True)
+class LanguageCheck:
+    """What a check of a language model says.
+
+    Attributes:
+        quantized: against the model on what the machine sees, in float32.
+        sure: the same where that one's first two logits are more than `SURE` apart; all of them must be alike.
+        exact: against the model in PyTorch.
+        formats: the quantised reference against PyTorch, what the number formats alone cost.
+    """
+
+    quantized: Agreement
+    sure: Agreement
+    exact: Agreement
+    formats: Agreement
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program chooses as the quantised reference wherever that one is sure, which it must be once."""
+        return 0 < self.sure.tokens == self.sure.alike
+
+    def __str__(self) -> str:
+        lines = (
+            ("against the quantised reference", self.quantized),
+            (f"where its logits are {SURE} apart", self.sure),
+            ("against PyTorch", self.exact),
+            ("the number formats alone", self.formats),
+        )
+        told = [f"{what + ':':<34} {agreement}" for what, agreement in lines]
+        verdict = (
+            "passed" if self.passed else "FAILED" if self.sure.tokens else "FAILED: no token to judge by"
+        )
+        return "\n".join([*told, verdict])
+
+
+def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence[int]]) -> LanguageCheck:
+    """Run all texts token by token through the program on the emulator, the quantised reference, and PyTorch.
+
+    Args:
+        model: of transformers, from which the programs were compiled.
+        texts: token ids; the logits behind each of their tokens are compared.
+
+    Raises:
+        PlenaError: no texts, one longer than the cache, a model that is another one.
+    """
+    length = programs.length
+    if not texts or not all(texts):
+        raise PlenaError(
+            "there is no text, or one without tokens", "check", "Give texts of at least one token."
+        )
+    if any(len(ids) > length for ids in texts):
+        raise PlenaError(
+            f"a text of {max(map(len, texts))} tokens does not fit the cache of {length} positions",
+            "check",
+            "Give shorter texts, or compile with a larger max_length.",
+        )
+    program = programs.programs[f"{DECODE}-{length}"]
+    assert program.kept is not None
+    step = CachedStep(model, length).eval()
+    kept = {name: tuple(buffer.shape) for name, buffer in step.named_buffers() if name in program.kept.ports}
+    words = len(model.get_input_embeddings().weight)
+    if kept != {n: p.shape for n, p in program.kept.ports.items()} or program.outputs[0].shape[-1] != words:
+        raise PlenaError(
+            "the model has another cache or vocabulary than the programs",
+            "check",
+            "Give the one they were made of.",
+        )
+    references = program.source
+    if not isinstance(references, ModuleReferences):
+        example = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+        references = ModuleReferences.of(program, step, CallSignature.positional(2), example)
+    quantized = references.quantized_steps()
+    found: list[Tensor] = []
+    rounded: list[Tensor] = []
+    exact: list[Tensor] = []
+    for ids in texts:
+        text = CachedText(programs)
+        states = {port.name: torch.zeros(port.shape) for port in program.kept.ports.values()}
+        for position, token in enumerate(ids):
+            found.append(text.logits(ids[: position + 1]))
+            inputs = torch.tensor([[token]]), torch.tensor([position])
+            rounded.append(quantized(inputs, states)[0][0])
+        with torch.no_grad():
+            exact.append(model(torch.tensor([list(ids)]), use_cache=False).logits[0])
+    ours, theirs, plain = torch.stack(found), torch.stack(rounded), torch.cat(exact)
+    first, second = theirs.topk(2, -1).values.T
+    sure = first - second > SURE
+    return LanguageCheck(
+        Agreement.of(ours, theirs),
+        Agreement.of(ours[sure], theirs[sure]),
+        Agreement.of(ours, plain),
+        Agreement.of(theirs, plain),
+    )
