@@ -31,7 +31,7 @@ class Outcome:
         operator: of a refusal the operator that is missing, and why.
         static, cycles: of the program.
         machine, quantized: relative RMS errors.
-        seconds: of compiling alone; memory: peak of the process in MiB.
+        seconds: of the processor, compiling alone; memory: peak of the process in MiB.
     """
 
     family: str
@@ -71,18 +71,18 @@ def attempt(
             built.module(**built.inputs)
     except Exception as error:
         return Outcome(family, size, "unbuilt", _first_line(error))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         program = plena.compile(built.module, (), built.inputs)
     except plena.PlenaError as error:
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         if not _exports(built):
             return Outcome(family, size, "unexportable", _first_line(error))
         operator, message = _operator(error), _first_line(error)
         return Outcome(family, size, "refused", message, operator, seconds=seconds)
     except Exception as error:
         return Outcome(family, size, "bug", f"{type(error).__name__}: {_first_line(error)}")
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     if not check:
         return Outcome(family, size, "works", seconds=seconds)
     return _checked(family, size, program, seconds)

@@ -70,10 +70,12 @@ _WINDOWS = {
 }
 _LATENT = {"num_key_value_heads": 4, "first_k_dense_replace": 2, "head_dim": 16}
 _SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+_STATES = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_chunk_size": 8}
 _WAVES = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "conv_dim": [32] * 7}
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     "audio-spectrogram-transformer": {"max_length": 64, "num_mel_bins": 32},
+    "bamba": _STATES,
     "bit": {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 1], "num_groups": 8},
     "clap": {
         "audio_config": {
@@ -116,6 +118,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "image_size": 32,
     },
     "esm": {"vocab_size": 128, "pad_token_id": 1, "mask_token_id": 32, "position_embedding_type": "rotary"},
+    "falcon_h1": _STATES | {"mamba_d_ssm": 128, "mamba_d_state": 16},
     "focalnet": {
         "embed_dim": 32,
         "depths": [1, 1],
@@ -149,6 +152,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "stage_kernel_size": [3, 5],
         "stage_numb_of_layers": [2, 2],
     },
+    "hiera": {"image_size": [64, 64]},
     "hunyuan_v1_dense": {"head_dim": 16},
     "levit": {"image_size": 64, "patch_size": 16, "depths": [1, 1, 1]},
     "lilt": {"hidden_size": 96},
@@ -205,6 +209,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "pred_num_hidden_layers": 2,
     },
     "whisper": {"max_source_positions": 32},
+    "yolos": {"image_size": [32, 48]},
 } | dict.fromkeys(
     ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wav2vec2-conformer", "wavlm"),
     _WAVES,

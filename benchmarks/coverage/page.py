@@ -35,6 +35,12 @@ def page(found: Sequence[Outcome]) -> str:
         HEAD,
         f"{len(works)} of {len(exported)} configurations that torch.export captures compile and pass: {share}.\n",
     ]
+    if works:
+        longest, largest = max(works, key=lambda o: o.seconds), max(works, key=lambda o: o.memory)
+        parts.append(
+            f"\nThe longest takes {longest.seconds:.0f} s of a processor to compile ({longest.family}), the largest "
+            f"{largest.memory:,} MiB to compile and check, PyTorch included ({largest.family}).\n"
+        )
     parts += ["\n## Works\n", "\n| family | size | static | cycles | machine | quantised |\n"]
     parts.append("| --- | --- | --: | --: | --: | --: |\n")
     for o in works:

@@ -43,15 +43,14 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
         ctx.set(op.result, panel)
         return
     shape, result = (_as_rows(s) for s in (shape, result))
-    if isinstance(op, ReshapeOp) and (shape[1] == 1 or isinstance(location, Scalars)):
-        rows = numbers_to_lanes(ctx, op, op.input, *result)
-        if rows is not None:
-            ctx.set(op.result, rows)
-            return
     if isinstance(op, ReshapeOp):
         factors, order = _common_factors(shape, result)
     else:
         factors, order = tuple(op.factors.get_values()), tuple(op.order.get_values())
+    lanes = _numbers_as_lanes(op, ctx, shape[1] == 1, factors, order)
+    if lanes is not None:
+        ctx.set(op.result, lanes)
+        return
     panel = packed_panel(ctx, op, ctx.panel(op.input))
     if not factors:
         part = gcd(shape[1], result[1])
@@ -60,6 +59,24 @@ def rearrange_computed(op: RearrangeOp | ReshapeOp, ctx: KernelContext) -> None:
     if order[-1] != len(factors) - 1:
         panel, factors, order = _exchanged(op, ctx, op.input, panel, factors, order)
     ctx.set(op.result, _moved(op, ctx, panel, factors, order, result[1]))
+
+
+def _numbers_as_lanes(
+    op: RearrangeOp | ReshapeOp,
+    ctx: KernelContext,
+    column: bool,
+    factors: tuple[int, ...],
+    order: tuple[int, ...],
+) -> Panel | None:
+    """The result, of a column or of numbers in FP SRAM, whose last factor becomes rows first; None of anything else."""
+    rows, columns = _as_rows(shape_of(op.result))
+    if isinstance(op, ReshapeOp):
+        there = column or isinstance(ctx.locations[op.input], Scalars)
+        return numbers_to_lanes(ctx, op, op.input, rows, columns) if there else None
+    if not column or order[-1] != len(order) - 1 or factors[-1] == 1:
+        return None
+    panel = numbers_to_lanes(ctx, op, op.input, prod(factors[:-1]), factors[-1])
+    return None if panel is None else _moved(op, ctx, panel, factors, order, columns)
 
 
 def _as_rows(shape: tuple[int, ...]) -> tuple[int, int]:

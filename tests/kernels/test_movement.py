@@ -35,6 +35,7 @@ MOVEMENTS: dict[str, Function] = {
     "rows joined": lambda y: y.reshape(2, 5, 256).softmax(-1),
     "sums of tokens as rows": lambda y: y.sum(-1) * 0.125,
     "a column as rows": lambda y: y[..., 70].reshape(4, 5) * 2,
+    "a column rearranged": lambda y: y[..., 70].reshape(2, 2, 5).transpose(0, 1).reshape(2, 10) * 2,
     "a column repeated": lambda y: y.mean(-1, keepdim=True).expand(-1, -1, 128) * 2,
     "a row repeated": lambda y: y.mean(1, keepdim=True).expand(-1, 10, -1) * y,
 }
@@ -155,3 +156,10 @@ def test_constant_numbers_pick_along_a_row(index: torch.Tensor, shape: tuple[int
             return self.linear(x).gather(-1, index.expand(*x.shape[:-1], -1)) * 2
 
     check(Picked(), torch.randn(shape), target=MACHINES[16], error=0.008)
+
+
+def test_constant_numbers_pick_rows() -> None:
+    """Along another axis they are the same for all features."""
+    index = torch.tensor([4, 1, 2])[None, :, None].expand(2, 3, 8)
+    torch.manual_seed(0)
+    check(lambda x: (x * 2).gather(1, index) * 2, torch.randn(2, 5, 8), target=MACHINES[16])

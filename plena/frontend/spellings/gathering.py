@@ -1,6 +1,7 @@
-"""Elements picked along the last axis by constant numbers, other ones in every row: products with zeros and ones.
+"""Elements picked along an axis by constant numbers: slices where they are the same for all others.
 
-Scores by relative position are such: row i of every head is picked from by the numbers of position i.
+Other ones in every row along the last axis are products with zeros and ones. Scores by relative position are such: row
+i of every head is picked from by the numbers of position i.
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ LARGEST = 1 << 22
 
 
 def _gather(g: GraphBuilder, a: Arguments) -> Any:
-    """x.gather(-1, index) with a constant index whose rows repeat: a product for each row of the period.
+    """x.gather(dim, index) with a constant index, the same for all other axes or along the last axis.
 
-    A product with a 1 and zeros otherwise is exact.
+    Then it is a product for each row until the numbers repeat; a product with a 1 and zeros otherwise is exact.
     """
     index, value = a["index"], g.ssa(a["self"])
     shape = shape_of(value)
-    if not isinstance(index, torch.Tensor) or len(shape) < 2 or not is_real(value.type):
+    if not isinstance(index, torch.Tensor) or not shape or not is_real(value.type):
         return NotImplemented
-    if a["dim"] % len(shape) != len(shape) - 1 or tuple(index.shape[:-1]) != shape[:-1]:
+    dim = a["dim"] % len(shape)
+    if tuple(index.shape[:dim] + index.shape[dim + 1 :]) != (*shape[:dim], *shape[dim + 1 :]):
+        return NotImplemented
+    alike = index.movedim(dim, 0).flatten(1)
+    if bool((alike == alike[:, :1]).all()):
+        return pick(g, value, dim, alike[:, 0].tolist())
+    if dim != len(shape) - 1:
         return NotImplemented
     rows = _period(index.reshape(-1, index.shape[-1]))
     columns, picked = shape[-1], rows.shape[1]
-    if len(rows) == 1:
-        return pick(g, value, len(shape) - 1, rows[0].tolist())
     if rows.numel() * columns > LARGEST:
         return NotImplemented
     times = prod(shape[:-1]) // len(rows)
