@@ -80,7 +80,9 @@ class CachedText:
     def hold(self, name: str) -> None:
         """Hand the cache to a program, whose references then see it too."""
         self._hand_over(name)
-        self.programs.programs[name].kept = self._states[name]
+        kept = self.programs.programs[name].kept
+        assert kept is not None
+        kept.hold(self._states[name])
 
     def _run(self, name: str, ids: Sequence[int], first: int) -> torch.Tensor:
         self._hand_over(name)
