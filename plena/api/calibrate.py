@@ -22,6 +22,7 @@ from plena.progress import counting
 if TYPE_CHECKING:
     import torch
 
+    from plena.calibrating.walk import Seen
     from plena.frontend.program import TensorSpec
     from plena.host.call_inputs import CallSignature
 
@@ -85,7 +86,7 @@ def calibrate(
         )
         with counting(len(counts), "calibrating", progress) as advance:
 
-            def solve(expression: Any, weight: torch.Tensor, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+            def solve(expression: Any, weight: torch.Tensor, inputs: Sequence[Seen]) -> torch.Tensor:
                 found = solver(expression, weight, inputs)
                 advance(len(solver.layers))
                 return found

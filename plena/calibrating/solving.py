@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from xdsl.ir import Attribute
 
-from plena.calibrating.error_feedback import Feedback, Moments, output_error, round_with_feedback
+from plena.calibrating.error_feedback import Feedback, Moments, round_with_feedback
 from plena.calibrating.grid import Grid
+from plena.calibrating.walk import Seen
 from plena.host.calibration import CalibratedLayer, exact_bits, key_of
 from plena.host.staged_data import symbol_of
 from plena.machine.scalar_codes import F32, bf16_from_bits
@@ -49,9 +50,7 @@ class Solver:
     weights: dict[str, NDArray[np.uint16]] = field(default_factory=dict[str, NDArray[np.uint16]])
     _inputs: _Inputs | None = None
 
-    def __call__(
-        self, expression: Attribute, weight: torch.Tensor, inputs: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
+    def __call__(self, expression: Attribute, weight: torch.Tensor, inputs: Sequence[Seen]) -> torch.Tensor:
         """The weight as it will be staged."""
         started = time.perf_counter()
         values: F32 = np.ascontiguousarray(weight.numpy(), np.float32)
@@ -74,23 +73,32 @@ class Solver:
         return torch.from_numpy(bf16_from_bits(bits))
 
     def _solved(
-        self, layer: CalibratedLayer, values: F32, plain: F32, inputs: Sequence[torch.Tensor]
+        self, layer: CalibratedLayer, values: F32, plain: F32, inputs: Sequence[Seen]
     ) -> tuple[CalibratedLayer, NDArray[np.uint16] | None]:
         if self._inputs is None or not self._inputs.are(inputs):
             self._inputs = _Inputs.of(inputs)
         seen = self._inputs
-        scale = output_error(values, seen.held_back) or 1.0
-        nearest = output_error(plain - values, seen.held_back) / scale
-        best, chosen = nearest, None
+        scale = seen.held_back.size(values) or 1.0
+        nearest = seen.held_back.error(values, plain - values) / scale
+        best = _Best(nearest, None, DAMPINGS[0])
+
+        def attempt(wanted: F32, damping: float) -> bool:
+            """Whether this is better than what is known."""
+            nonlocal best
+            rounded = round_with_feedback(wanted, seen.feedback(damping), self.grid)
+            bits, error = exact_bits(rounded), seen.held_back.error(values, rounded - values) / scale
+            if bits is None or not error < best.error:
+                return False
+            best = _Best(error, bits, damping)
+            return True
+
         for damping in DAMPINGS:
-            rounded = round_with_feedback(values, seen.feedback(damping), self.grid)
-            bits = exact_bits(rounded)
-            error = output_error(rounded - values, seen.held_back) / scale
-            if bits is not None and error < best:
-                best, chosen = error, bits
-            elif chosen is not None:
+            if not attempt(values, damping) and best.bits is not None:
                 break
-        return replace(layer, rank=seen.rank, nearest=nearest, calibrated=best), chosen
+        for damping in DAMPINGS[1:]:
+            if seen.used.lost.any() and not attempt(seen.used.adapted(values, damping), best.damping):
+                break
+        return replace(layer, rank=seen.rank, nearest=nearest, calibrated=best.error), best.bits
 
     def warn(self) -> None:
         """Says whether layers saw inputs of a lower rank than they have features."""
@@ -105,31 +113,40 @@ class Solver:
             )
 
 
+@dataclass(frozen=True)
+class _Best:
+    """The best rounded weight so far: its error, its bits, the damping it was found with."""
+
+    error: float
+    bits: NDArray[np.uint16] | None
+    damping: float
+
+
 @dataclass
 class _Inputs:
     """What the samples say of the inputs [M, K] of some weights.
 
     Attributes:
         inputs: of every sample.
-        used, held_back: second moments [K, K].
+        used, held_back: their moments.
         rank: of the used ones, at most.
     """
 
-    inputs: Sequence[torch.Tensor]
+    inputs: Sequence[Seen]
     used: Moments
     held_back: Moments
     rank: int
     _feedback: dict[float, Feedback] = field(default_factory=dict[float, Feedback])
 
     @staticmethod
-    def of(inputs: Sequence[torch.Tensor]) -> _Inputs:
+    def of(inputs: Sequence[Seen]) -> _Inputs:
         """Each different input counts once, with about the same weight: texts may begin alike, and few inputs that
         are far larger than all others would be all that counts.
         """
-        x = torch.cat(list(inputs))
-        sample = torch.repeat_interleave(torch.tensor([len(i) for i in inputs]))
+        x, exact = (torch.cat(parts) for parts in zip(*inputs, strict=True))
+        sample = torch.repeat_interleave(torch.tensor([len(i.rounded) for i in inputs]))
         first = _first_occurrences(x)
-        x, sample = x[first], sample[first]
+        x, exact, sample = x[first], exact[first], sample[first]
         number = sample if len(inputs) >= HELD_BACK else torch.arange(len(x))
         held = number % HELD_BACK == HELD_BACK - 1
         if not held.any():
@@ -138,21 +155,22 @@ class _Inputs:
         else:
             used = ~held
         size = x.square().sum(1)
-        x = x / (size + size.mean()).sqrt().clamp(min=torch.finfo(x.dtype).tiny)[:, None]
-        seen = _second_moments(x[used])
-        rank = min(int(used.sum()), int(np.count_nonzero(np.diagonal(seen))))
-        return _Inputs(inputs, seen, _second_moments(x[held]), rank)
+        size = (size + size.mean()).sqrt().clamp(min=torch.finfo(x.dtype).tiny)[:, None]
+        x, exact = x / size, exact / size
+        seen = Moments.of(x[used], exact[used])
+        rank = min(int(used.sum()), int(np.count_nonzero(np.diagonal(seen.inputs))))
+        return _Inputs(inputs, seen, Moments.of(x[held], exact[held]), rank)
 
-    def are(self, inputs: Sequence[torch.Tensor]) -> bool:
+    def are(self, inputs: Sequence[Seen]) -> bool:
         """Whether these are the same tensors."""
         return len(inputs) == len(self.inputs) and all(
-            a is b for a, b in zip(inputs, self.inputs, strict=True)
+            a.rounded is b.rounded for a, b in zip(inputs, self.inputs, strict=True)
         )
 
     def feedback(self, damping: float) -> Feedback:
         """Of the used ones; computed once."""
         if damping not in self._feedback:
-            self._feedback[damping] = Feedback.of(self.used, damping)
+            self._feedback[damping] = Feedback.of(self.used.inputs, damping)
         return self._feedback[damping]
 
 
@@ -161,7 +179,3 @@ def _first_occurrences(x: torch.Tensor) -> NDArray[np.intp]:
     rows = np.ascontiguousarray(x.numpy())
     whole = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
     return np.sort(np.unique(whole, return_index=True)[1])
-
-
-def _second_moments(x: torch.Tensor) -> Moments:
-    return (x.T @ x).double().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -19,8 +19,18 @@ from plena.interpreters.tensor_level import interpreter_of
 from plena.machine.formats import Formats
 from plena.machine.number_formats import Mx, NumberFormat
 
-Solve: TypeAlias = Callable[[Attribute, torch.Tensor, Sequence[torch.Tensor]], torch.Tensor]
-"""Staging expression of a weight, the weight [N, K], its inputs [M, K] of every sample: what it becomes."""
+Solve: TypeAlias = Callable[[Attribute, torch.Tensor, Sequence["Seen"]], torch.Tensor]
+"""Staging expression of a weight, the weight [N, K], its inputs of every sample: what it becomes."""
+
+Values: TypeAlias = dict[SSAValue, torch.Tensor]
+
+
+class Seen(NamedTuple):
+    """Inputs [M, K] of a layer in one sample: what the rounded layers before it make of it, and the exact ones."""
+
+    rounded: torch.Tensor
+    exact: torch.Tensor
+
 
 LayerOp: TypeAlias = LinearOp | ProjectionsOp
 
@@ -57,7 +67,7 @@ def walk(
     run = _Walk(imported, len(samples), formats, solve)
     for number, inputs in enumerate(samples):
         for argument, value in zip(main.args, inputs, strict=True):
-            run.values[number][argument] = run.input(value)
+            run.values[number][argument], run.exact[number][argument] = run.input(value)
     operations = [op for op in main.ops if op in needed]
     last = {operand: op for op in operations for operand in op.operands}
     for op in operations:
@@ -68,31 +78,36 @@ def walk(
 
 
 class _Walk:
-    """The values of every sample."""
+    """The values of every sample, as they are rounded and as they would be."""
 
     def __init__(self, imported: ImportedProgram, count: int, formats: Formats, solve: Solve) -> None:
-        self.values: list[dict[SSAValue, torch.Tensor]] = [{} for _ in range(count)]
+        self.values: list[Values] = [{} for _ in range(count)]
+        self.exact: list[Values] = [{} for _ in range(count)]
         self.formats, self.solve = formats, solve
         self._interpreters = [
             interpreter_of(imported.module, imported.tensors, States(dict(imported.initial_states)))
             for _ in range(count)
         ]
 
-    def input(self, value: torch.Tensor) -> torch.Tensor:
-        """An input as the machine sees it."""
+    def input(self, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """An input as the machine sees it, and as it is."""
         if value.is_floating_point():
-            return _stored(value.float(), self.formats.activations, machine=False)
-        return value if value.dtype == torch.bool else value.long()
+            return _stored(value.float(), self.formats.activations, machine=False), value.float()
+        whole = value if value.dtype == torch.bool else value.long()
+        return whole, whole
 
     def step(self, op: Operation, used: bool) -> None:
         """Its weights, if it is a layer, and its results if they are `used`."""
         if isinstance(op, ParameterOp):
             (shared,) = self._run(self._interpreters[0], op, ())
-            for values in self.values:
+            for values in (*self.values, *self.exact):
                 values[op.result] = shared
             return
         if isinstance(op, LinearOp | ProjectionsOp):
-            inputs = [values[op.input] for values in self.values]
+            inputs = [
+                Seen(values[op.input], exact[op.input])
+                for values, exact in zip(self.values, self.exact, strict=True)
+            ]
             for weight in weights_of(op):
                 if isinstance(weight.owner, ParameterOp):
                     replaced = self.solve(weight.owner.value, self.values[0][weight], inputs)
@@ -109,9 +124,12 @@ class _Walk:
             if isinstance(op, EmbeddingOp):
                 results = tuple(_stored(r, self.formats.activations, machine=False) for r in results)
             values.update(zip(op.results, results, strict=True))
+        for interpreter, values in zip(self._interpreters, self.exact, strict=True):
+            results = self._run(interpreter, op, tuple(values[operand] for operand in op.operands))
+            values.update(zip(op.results, results, strict=True))
 
     def forget(self, value: SSAValue) -> None:
-        for values in self.values:
+        for values in (*self.values, *self.exact):
             values.pop(value, None)
 
     @staticmethod
