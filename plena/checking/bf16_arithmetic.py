@@ -18,24 +18,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 GRIDS = (1.0, 1.19, 1.41, 1.68)
 """Factors before the rounding: 1 is the machine's own grid."""
 
+LARGE = -64.0
+"""A number that hides a score rather than changing it is at most this."""
+
+_SUMS = frozenset(["add", "sub", "rsub"])
+
+_MOVES = frozenset(
+    [
+        "view", "_unsafe_view", "reshape", "alias", "detach", "expand", "permute", "transpose", "t", "squeeze",
+        "unsqueeze", "slice", "select", "split", "split_with_sizes", "clone", "copy", "to", "_to_copy",
+        "contiguous", "cat", "stack", "amax", "amin",
+    ]
+)  # fmt: skip
+"""What is rounded already, or is not rounded yet because a program shifts it."""
+
 _STEPWISE = frozenset(
     [
-        "native_layer_norm",
-        "native_group_norm",
-        "native_batch_norm",
-        "_native_batch_norm_legit_no_training",
-        "_fused_rms_norm",
-        "_softmax",
-        "_log_softmax",
-        "_scaled_dot_product_flash_attention_for_cpu",
-        "addmm",
-        "baddbmm",
-        "var",
-        "var_mean",
-        "std",
-        "logsumexp",
+        "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit_no_training",
+        "_fused_rms_norm", "_softmax", "_log_softmax", "_scaled_dot_product_flash_attention_for_cpu", "addmm",
+        "baddbmm", "var", "var_mean", "std", "logsumexp",
     ]
-)
+)  # fmt: skip
 
 
 class Bf16Arithmetic(TorchDispatchMode):
@@ -56,13 +59,27 @@ class Bf16Arithmetic(TorchDispatchMode):
         if steps is not None:
             with self:
                 return steps(*args, **(kwargs or {}))
-        return pytree.tree_map(self._rounded, func(*args, **(kwargs or {})))
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in _MOVES or (name in _SUMS and any(_is_bias(x) for x in args)):
+            return result
+        return pytree.tree_map(self._rounded, result)
 
     def _rounded(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             return x
         moved = (x * self._grid).bfloat16().to(x.dtype) / self._grid
         return torch.where(moved.isfinite(), moved, x)
+
+
+def _is_bias(x: Any) -> bool:
+    """Whether numbers look like what hides scores: none is positive, some are large. A program shifts them by row."""
+    if isinstance(x, int | float):
+        return x <= LARGE
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or not x.numel():
+        return False
+    low, high = (float(n) for n in x.aminmax())
+    return low <= LARGE and high <= 0
 
 
 def _steps(func: Any) -> Callable[..., Any] | None:

@@ -34,6 +34,7 @@ from plena.tensor.infinities import (
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.rewriting import rewrite_once
+from plena.tensor.shifted_biases import ShiftBiases
 from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
 from plena.tensor.states import emit_index_copy, emit_state, emit_write_state
 from plena.tensor.tracing import is_staged, trace
@@ -477,6 +478,7 @@ class ConvertAtenToPlena(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         dce(op)
+        rewrite_once(op, ShiftBiases())
         rewrite_once(op, ConvertOperators())
         dce(op)
         rewrite_once(op, ConvertOperators())

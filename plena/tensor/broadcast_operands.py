@@ -50,7 +50,7 @@ def _with_number(e: Emitter, kind: type[aten.BinaryOp], x: SSAValue, number: flo
     """x op number."""
     if kind in (aten.AddOp, aten.SubOp):
         number = number if kind is aten.AddOp else -number
-        return x if number == 0 else e.add(plena.AddScalarOp(x, number))
+        return x if is_minus_zero(number) else e.add(plena.AddScalarOp(x, number))
     if kind is aten.DivOp:
         number = 1.0 / number if number else copysign(inf, number)
     return x if number == 1 else e.add(plena.MulScalarOp(x, number))
@@ -63,6 +63,11 @@ def _number_with(e: Emitter, kind: type[aten.BinaryOp], number: float, x: SSAVal
     if kind is aten.DivOp:
         return _with_number(e, aten.MulOp, e.add(plena.ActivationOp("reciprocal", x)), number)
     return _with_number(e, kind, x, number)
+
+
+def is_minus_zero(number: float) -> bool:
+    """Whether adding a number changes nothing: zero makes zero of minus zero, whose reciprocals differ."""
+    return number == 0 and copysign(1.0, number) < 0
 
 
 def right_operand(e: Emitter, value: SSAValue, shape: tuple[int, ...]) -> SSAValue:

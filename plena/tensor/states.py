@@ -108,7 +108,7 @@ def emit_index_copy(e: Emitter, op: aten.IndexCopyOp) -> None:
     if not isinstance(state.base.owner, plena.StateOp | plena.WriteRowsOp):
         raise refusal(
             op,
-            "only buffers are written slice by slice",
+            "at run-time places more than 8 slices are written only into buffers",
             "Register what is written as a buffer and write it in place, as in self.cache[:, position] = x, or join "
             "parts by torch.cat.",
         )

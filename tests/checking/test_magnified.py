@@ -100,3 +100,23 @@ def test_round_trip() -> None:
     assert CheckReport.from_json(document, "here") == report
     with pytest.raises(PlenaError, match="magnified"):
         Magnified.from_json({**document["magnified"], "cost": "much"}, "here")
+
+
+def test_scores_lost_beside_a_bias_are_no_rounding() -> None:
+    """A program keeps them by taking the largest of each row off the biases: that it may."""
+
+    class Weights(nn.Module):
+        def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+            return (x + bias).softmax(-1)
+
+    torch.manual_seed(0)
+    program = plena.compile(Weights(), (torch.randn(4, 16), torch.full((4, 16), -1e4)))
+    assert program.example_inputs is not None and program.source is not None
+    assert program.check(quiet=True).passed
+    inputs = program.example_inputs
+    q, f = program.source.quantized(*inputs), program.source.float32(*inputs)
+    lost = [torch.full((4, 16), 1 / 16)]
+    source = program.source
+    assert not CheckReport.of(
+        lost, None, q, f, program.thresholds, rounded=lambda: source.rounded(*inputs)
+    ).passed

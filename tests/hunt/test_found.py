@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from plena.api.compile import compile
 from plena.verification import verify
@@ -195,3 +196,24 @@ def test_products_by_a_unit_that_the_target_lacks_are_refused() -> None:
     for unit in ("broadcast", "vector"):
         outcome = examine(replace(lacking, options={"matmul": unit}))
         assert outcome.startswith(f"refused: matmul {unit}") and any(part in outcome for part in REFUSALS)
+
+
+@pytest.mark.parametrize("options", [{}, {"attention": "online"}])
+def test_a_query_that_is_nan_reaches_no_row_of_another_head_or_sample(options: dict[str, Any]) -> None:
+    """The softmax leaves NaN in scores that no product of the next block writes: five keys are no whole tile."""
+    shape = (2, 2, 5, 16)
+    written = case("(x0.sqrt() @ x1.transpose(-2, -1)).softmax(-1) @ x1", shape, shape, BLEN=4)
+    module, (query, key) = written.module(), written.inputs()
+    query = query.abs()
+    query[0, 1, 2, 3] = -1.0
+    program = compile(module, (query, key), target=written.target, **options)
+    result = program.run(query, key, progress=False)
+    assert torch.equal(result.isnan(), module(query, key).isnan()) and result.isnan().sum() == 16
+
+
+@pytest.mark.parametrize("result", ["1 / (x0 + 0.0)", "1 / (0 - x0)", "1 / (0.0 - x0 * 2)", "1 / (x0 - 0.0)"])
+def test_sums_with_zero_make_zero_of_minus_zero(result: str) -> None:
+    signs = case(result, (1, 8))
+    zeros = torch.tensor([[0.0, -0.0, 1.0, -2.0, -0.0, 0.0, -0.0, 3.0]])
+    program = compile(signs.module(), signs.inputs(), target=signs.target)
+    torch.testing.assert_close(program.run(zeros, progress=False), signs.module()(zeros), rtol=0.01, atol=0)

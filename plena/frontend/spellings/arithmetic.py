@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import copysign
 from typing import TYPE_CHECKING, Any
 
 import torch
 from xdsl.dialects.builtin import Float32Type, UnitAttr
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
@@ -33,7 +34,7 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
             return NotImplemented
         if isinstance(a["self"], ComplexPair) or isinstance(a["other"], ComplexPair):
             return complex_product(g, a) if operation is aten.MulOp else NotImplemented
-        if _is_neutral(operation, a["other"]) and g.ssa(a["self"]).type == g.result_type:
+        if _is_neutral(operation, a["other"], g.element) and g.ssa(a["self"]).type == g.result_type:
             return g.ssa(a["self"])
         x, y = (operand(g, a[name]) for name in ("self", "other"))
         properties = {"nonzero": UnitAttr()} if operation is aten.DivOp and _is_nonzero(g, y) else None
@@ -42,11 +43,15 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
     return handler
 
 
-def _is_neutral(operation: type[aten.AtenOp], number: Any) -> bool:
-    """Whether `x op number` is x."""
+def _is_neutral(operation: type[aten.AtenOp], number: Any, element: Attribute) -> bool:
+    """Whether `x op number` is x: not minus zero plus zero, which is zero."""
     if not isinstance(number, int | float):
         return False
-    return number == (1 if operation in (aten.MulOp, aten.DivOp) else 0)
+    if operation in (aten.MulOp, aten.DivOp):
+        return number == 1
+    if number != 0 or not isinstance(element, Float32Type):
+        return number == 0
+    return (operation is aten.SubOp) == (copysign(1.0, number) > 0)
 
 
 LEAST = 2.0**-6

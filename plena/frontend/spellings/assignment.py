@@ -19,16 +19,8 @@ if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
 
 
-def _is_state(value: SSAValue) -> bool:
-    """Whether a value is a buffer that runs update, with what a run has written into it so far."""
-    owner = value.owner
-    while isinstance(owner, aten.IndexCopyOp):
-        owner = owner.operands[0].owner
-    return isinstance(owner, aten.StateOp)
-
-
 def _slice_scatter(g: GraphBuilder, a: Arguments) -> SSAValue:
-    if _is_state(g.ssa(a["self"])):
+    if state.is_state(g.ssa(a["self"])):
         return state.slice_scatter(g, a)
     dim = a["dim"] % len(g.shape)
     numbers = range(*slice(a["start"], a["end"], a["step"]).indices(g.shape[dim]))
@@ -48,7 +40,7 @@ def _index_put(g: GraphBuilder, a: Arguments) -> Any:
     if len(placed) != 1 or a["accumulate"]:
         return NotImplemented
     axis, index = placed[0]
-    if not isinstance(index, torch.Tensor) or _is_state(value):
+    if not isinstance(index, torch.Tensor) or state.is_state(value):
         return state.index_put(g, a)
     if index.dtype == torch.bool:
         return _masked(g, value, index, a["values"]) if axis == 0 else NotImplemented

@@ -12,10 +12,22 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
-from plena.frontend.spellings.shapes import expand, view
+from plena.frontend.spellings.shapes import expand, slice_along, view
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
+
+
+MOST_ROWS = 8
+"""Slices that are written at run-time places into what is no buffer; each is a choice over the whole tensor."""
+
+
+def is_state(value: SSAValue) -> bool:
+    """Whether a value is a buffer that runs update, with what a run has written into it so far."""
+    owner = value.owner
+    while isinstance(owner, aten.IndexCopyOp):
+        owner = owner.operands[0].owner
+    return isinstance(owner, aten.StateOp)
 
 
 def _index_copy(g: GraphBuilder, a: Arguments) -> Any:
@@ -50,6 +62,8 @@ def _copied(g: GraphBuilder, value: SSAValue, dim: int, index: SSAValue, source:
     flat = view(g, index, (prod(shape_of(index)),))
     shape[dim] = shape_of(flat)[0]
     given = expand(g, source, shape)
+    if shape[dim] <= MOST_ROWS and not is_state(value):
+        return _chosen(g, value, dim, flat, given)
     properties = {"dim": IntegerAttr(dim, i64)}
     return g.build(
         aten.IndexCopyOp,
@@ -58,6 +72,27 @@ def _copied(g: GraphBuilder, value: SSAValue, dim: int, index: SSAValue, source:
         shape=shape_of(value),
         element=element_type_of(value),
     )
+
+
+def _chosen(g: GraphBuilder, value: SSAValue, dim: int, index: SSAValue, source: SSAValue) -> SSAValue:
+    """The same slice by slice: where a place is the one that the index names, the slice, elsewhere `value`."""
+    shape, many = shape_of(value), shape_of(index)[0]
+    places = torch.eye(shape[dim], dtype=torch.bool)
+    g.name_constant(places)
+    properties = {"dim": IntegerAttr(0, i64)}
+    named = g.build(
+        aten.IndexSelectOp,
+        [places, index],
+        properties,
+        shape=(many, shape[dim]),
+        element=BOOLEAN,
+    )
+    for number in range(many):
+        here = slice_along(g, named, 0, number, number + 1)
+        here = view(g, here, [shape[dim] if axis == dim else 1 for axis in range(len(shape))])
+        part = expand(g, slice_along(g, source, dim, number, number + 1), shape)
+        value = g.build(aten.WhereOp, [here, part, value], shape=shape, element=element_type_of(value))
+    return value
 
 
 def _copy(g: GraphBuilder, a: Arguments) -> Any:

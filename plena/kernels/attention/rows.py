@@ -73,9 +73,17 @@ class RowsAttention(AttentionKernel):
     def prepare(self) -> None:
         """Scores that no product makes are masked, but must be numbers."""
         if any(section.columns < section.tiles * self.vlen for section in self.sections):
-            with self.builder.step("reset scores"):
-                rows = self.tiling.key_tiles * self.tiling.query_block
-                self.builder.insert(ZeroOp(dst=self.scores, rows=rows))
+            self._reset()
+
+    def _reset(self) -> None:
+        with self.builder.step("reset scores"):
+            rows = self.tiling.key_tiles * self.tiling.query_block
+            self.builder.insert(ZeroOp(dst=self.scores, rows=rows))
+
+    def _leaves_nan(self, block: QueryBlock) -> bool:
+        """Whether scores that no product makes may be NaN since the block before, whose softmax wrote whole rows."""
+        lacking = block.section.columns < block.section.tiles * self.vlen
+        return lacking and bool(self.ctx.undefined.of(self.op.query))
 
     def load_head(self, place: HeadPlace) -> None:
         if not self.residency.resident:
@@ -90,6 +98,8 @@ class RowsAttention(AttentionKernel):
 
     def attend(self, block: QueryBlock) -> None:
         builder, rows, tiles = self.builder, self.tiling.query_block, block.section.tiles
+        if self._leaves_nan(block):
+            self._reset()
         self._scores(block, self.queries.block(block.place, block.row))
         if self.op.softcap is not None:
             with builder.step("softcap"):

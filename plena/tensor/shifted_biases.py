@@ -1,0 +1,108 @@
+"""What is added to scores before a softmax, relative to the largest of its row: bf16 keeps scores beside it then.
+
+A softmax is the same for all scores of a row plus a number. A row of nothing but -1e4 is a row without a bias in
+float32, where the scores are still there; in bf16 -1e4 plus a score is -1e4. Attention does the same when its biases
+are staged.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, FloatAttr, TensorType, f64, i64
+from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
+
+from plena.dialects import aten, plena
+from plena.dialects.aten import full_value
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.tensor.emission import Emitter
+from plena.tensor.infinities import may_overflow
+
+ABSORBED = -(2.0**20)
+"""float32 loses what is added to much larger numbers, too: a row of -1e9 is uniform, as in PyTorch."""
+
+MOST = 12
+"""Operators of a bias at most."""
+
+_OF_BIASES = (
+    aten.ViewOp,
+    aten.PermuteOp,
+    aten.ExpandOp,
+    aten.SliceOp,
+    aten.NegOp,
+    aten.AddOp,
+    aten.SubOp,
+    aten.MulOp,
+    aten.FullOp,
+)
+"""What biases are computed by."""
+
+
+class ShiftBiases(RewritePattern):
+    """softmax(x + b) becomes softmax(x + (b - max of b's row))."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        if not isinstance(op, aten.SoftmaxOp):
+            return
+        total = op.input.owner
+        if not isinstance(total, aten.AddOp) or not op.input.has_one_use():
+            return
+        axis = op.dim.value.data - len(shape_of(op.input))
+        for scores, bias in ((total.input, total.other), (total.other, total.input)):
+            number = full_value(bias)
+            if number is not None and ABSORBED <= number < 0:
+                _replace_input(rewriter, op, scores)
+                return
+            if _is_bias(bias) and not may_overflow(bias):
+                e = Emitter(rewriter, op)
+                shifted = _shifted(e, bias, axis)
+                result = e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[total.result.type]))
+                _replace_input(rewriter, op, result)
+                return
+
+
+def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValue) -> None:
+    properties = dict(op.properties)
+    rewriter.replace(
+        op, aten.SoftmaxOp.build(operands=[value], properties=properties, result_types=[op.result.type])
+    )
+
+
+def _is_bias(value: SSAValue, most: int = MOST) -> bool:
+    """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
+    sources = _sources(value, most)
+    return bool(sources)
+
+
+def _sources(value: SSAValue, most: int) -> list[SSAValue] | None:
+    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
+        return [value]
+    if not isinstance(value.owner, _OF_BIASES) or not most:
+        return None
+    found: list[SSAValue] = []
+    for operand in value.owner.operands:
+        sources = _sources(operand, most - 1)
+        if sources is None:
+            return None
+        found += sources
+    return found
+
+
+def _shifted(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
+    shape = shape_of(bias)
+    dim = len(shape) + axis
+    if dim < 0:
+        return bias
+    row = TensorType(element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape)])
+    highest = e.add(
+        aten.AmaxOp.build(
+            operands=[bias],
+            properties={"dim": DenseArrayBase.from_list(i64, [dim]), "keepdim": BoolAttr.from_bool(True)},
+            result_types=[row],
+        )
+    )
+    base = e.add(
+        aten.ClampOp.build(
+            operands=[highest], properties={"min": FloatAttr(ABSORBED, f64)}, result_types=[row]
+        )
+    )
+    return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))

@@ -1,0 +1,60 @@
+"""A softmax of scores plus biases sees the scores beside large biases, where float32 does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import plena
+
+LARGE = -1e4
+"""bf16 loses what is added to it, float32 does not."""
+
+LOST = -1e9
+"""float32 loses it, too."""
+
+
+class Weights(nn.Module):
+    """The weights of an attention, with a bias made of what is given."""
+
+    def __init__(self, bias: Callable[[Tensor], Tensor | float], constant: Tensor | None = None) -> None:
+        super().__init__()
+        self.bias = bias
+        self.constant = None if constant is None else nn.Buffer(constant)
+
+    def forward(self, q: Tensor, k: Tensor, given: Tensor) -> Tensor:
+        bias = self.bias(given if self.constant is None else self.constant)
+        return (q @ k.transpose(-2, -1) + bias).softmax(-1)
+
+
+def hidden(number: float) -> Tensor:
+    """A row with nothing else, one with some, and rows without."""
+    bias = torch.zeros(5, 5)
+    bias[0], bias[1, 2:] = number, number
+    return bias
+
+
+CASES: dict[str, tuple[Callable[[Tensor], Tensor | float], Tensor, bool]] = {
+    "input": (lambda b: b, hidden(LARGE), False),
+    "absorbed input": (lambda b: b, hidden(LOST), False),
+    "constant": (lambda b: b, hidden(LARGE), True),
+    "computed": (lambda keep: (1.0 - keep) * LARGE, (hidden(LARGE) == 0).float(), False),
+    "number": (lambda b: -500.0, hidden(0.0), False),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_scores_are_seen_beside_biases(kind: str) -> None:
+    torch.manual_seed(0)
+    bias, given, constant = CASES[kind]
+    module = Weights(bias, given if constant else None)
+    inputs = (torch.randn(1, 2, 5, 16), torch.randn(1, 2, 5, 16), torch.zeros(5, 5) if constant else given)
+    program = plena.compile(module, inputs)
+    result, wanted = program.run(*inputs, progress=False), module(*inputs)
+    assert (result - wanted).abs().max() < 0.1
+    if kind == "absorbed input":
+        torch.testing.assert_close(result[0, 0, 0], torch.full((5,), 0.2), rtol=0.01, atol=0)
+    assert program.check(quiet=True).passed
