@@ -40,6 +40,7 @@ _KEPT = (
     "select_scatter.default",
     "roll.default",
     "im2col.default",
+    "col2im.default",
     "softplus.default",
     "mish.default",
     "log_sigmoid.default",

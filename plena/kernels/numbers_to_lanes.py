@@ -26,24 +26,52 @@ def numbers_to_lanes(
         result = ctx.new_panel("rearranged", rows, columns)
         _write_rows(ctx, source.buffer, result, rows)
         return result
-    if not isinstance(source, Panel) or source.columns != 1 or not few(ctx, 1, columns):
+    vlen = ctx.target.vlen
+    if not isinstance(source, Panel) or source.columns != 1 or not few(ctx, 1, min(columns, vlen)):
         return None
     result = ctx.new_panel("rearranged", rows, columns)
-    together = rows
+    if few(ctx, 1, columns):
+        _by_rows(ctx, source, result)
+    else:
+        _by_column_blocks(ctx, source, result)
+    return result
+
+
+def _by_rows(ctx: KernelContext, source: Panel, result: Panel) -> None:
+    """As many rows of the result at a time as FP SRAM holds."""
+    together, columns, vlen = result.rows, result.columns, ctx.target.vlen
     while not few(ctx, together, columns):
         together //= 2
-    scalars, vlen = new_scalars(ctx, together * columns, 1), ctx.target.vlen
+    scalars = new_scalars(ctx, together * columns, 1)
 
     def piece(number: Linear, count: int) -> None:
         read = ctx.builder.view(source.buffer, number * (together * columns * vlen))
         written = ctx.builder.view(result.buffer, number * (together * vlen))
-        column_to_scalars(
-            ctx, replace(source, buffer=read, rows=count * columns), replace(scalars, rows=count * columns)
-        )
-        _write_rows(ctx, scalars.buffer, replace(result, buffer=written), count)
+        held = replace(scalars, rows=count * columns)
+        column_to_scalars(ctx, replace(source, buffer=read, rows=held.rows), held)
+        _write_rows(ctx, held.buffer, replace(result, buffer=written), count)
 
-    ctx.builder.by_groups(rows, together, piece)
-    return result
+    ctx.builder.by_groups(result.rows, together, piece)
+
+
+def _by_column_blocks(ctx: KernelContext, source: Panel, result: Panel) -> None:
+    """As many column blocks of a row at a time."""
+    blocks, columns, vlen = result.blocks(ctx.target.vlen), result.columns, ctx.target.vlen
+    while not few(ctx, 1, blocks * vlen):
+        blocks //= 2
+    width = blocks * vlen
+    scalars = new_scalars(ctx, width, 1)
+    with ctx.builder.loop(result.rows) as row:
+
+        def piece(number: Linear, count: int) -> None:
+            read = ctx.builder.view(source.buffer, (row * columns + number * width) * vlen)
+            written = ctx.builder.view(result.buffer, row * vlen + number * (blocks * result.block))
+            held = replace(scalars, rows=count)
+            column_to_scalars(ctx, replace(source, buffer=read, rows=count), held)
+            part = replace(result, buffer=written, group_columns=count, group_pitch=count)
+            _write_rows(ctx, held.buffer, part, 1)
+
+        ctx.builder.by_groups(columns, width, piece)
 
 
 def _write_rows(ctx: KernelContext, numbers: SSAValue, result: Panel, rows: int) -> None:

@@ -129,6 +129,11 @@ def test_patches_as_tokens() -> None:
     check(Patches(), torch.randn(2, 3, 42, 42))
 
 
+def test_a_column_as_rows_that_fp_sram_does_not_hold() -> None:
+    torch.manual_seed(0)
+    check(lambda x: (x * 2)[:, 3].reshape(2, 300) * 2, torch.randn(600, 8), target=MACHINES[64])
+
+
 def relative(queries: int, keys: int) -> torch.Tensor:
     """Numbers of scores by distance, from 0 to 7."""
     return (torch.arange(keys) - torch.arange(queries)[:, None] + 4).clamp(0, 7)

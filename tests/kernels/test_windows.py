@@ -39,6 +39,9 @@ EXACT: dict[str, Callable[..., Tensor]] = {
     "windows": lambda x, y: x.unfold(1, 4, 2),
     "windows side by side": lambda x, y: x.unfold(1, 3, 3),
     "patches": lambda x, y: nn.functional.unfold(x[:, :, :, None].transpose(1, 2), (2, 1), stride=2),
+    "patches put together": lambda x, y: nn.functional.fold(
+        (x * 2).transpose(1, 2), (4, 6), (2, 2), stride=2
+    ),
     "rolled": lambda x, y: torch.roll(x, (2, -1), (1, 2)),
     "rolled flat": lambda x, y: torch.roll(x[0, 0], 3),
     "flipped rows": lambda x, y: x.flip(1),

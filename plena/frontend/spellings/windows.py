@@ -50,6 +50,21 @@ def _im2col(g: GraphBuilder, a: Arguments) -> SSAValue:
     return view(g, joined(g, parts, 2), (batch, channels * len(parts), prod(counts)))
 
 
+def _col2im(g: GraphBuilder, a: Arguments) -> Any:
+    """nn.Fold of windows that do not overlap: [B, C * prod(kernel), windows] as an image [B, C, H, W]."""
+    kernel, stride = per_axis(a["kernel_size"], 2), per_axis(a["stride"], 2)
+    if stride != kernel or any(per_axis(a["padding"], 2)):
+        return NotImplemented
+    if any(d > 1 and k > 1 for d, k in zip(per_axis(a["dilation"], 2), kernel, strict=True)):
+        return NotImplemented
+    *batch, channels, height, width = g.shape
+    counts = [size // k for size, k in zip((height, width), kernel, strict=True)]
+    if [n * k for n, k in zip(counts, kernel, strict=True)] != [height, width]:
+        return NotImplemented
+    apart = view(g, g.ssa(a["self"]), (prod(batch) * channels, *kernel, *counts))
+    return view(g, permute(g, apart, (0, 3, 1, 4, 2)), g.shape)
+
+
 def _stacked(g: GraphBuilder, parts: Sequence[SSAValue]) -> SSAValue:
     """Tensors of one shape side by side along a new last axis."""
     shape = shape_of(parts[0])
@@ -268,6 +283,7 @@ def _with_places(handler: Handler) -> Handler:
 SPELLINGS: dict[str, Handler] = {
     "aten.unfold.default": _unfold,
     "aten.im2col.default": _im2col,
+    "aten.col2im.default": _col2im,
     "aten.roll.default": _roll,
     "aten.flip.default": _flip,
     "aten.cumsum.default": _cumsum,
