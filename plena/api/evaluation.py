@@ -106,9 +106,11 @@ def _calls(
             "Give the module: plena.evaluate(program, samples, module=m).",
         )
     quantized = source.simulated()
-    # A module with states would go on with those of its own call before.
-    alone = source.module is not None and program.kept is None
-    narrow = copy.deepcopy(source.module).bfloat16().eval() if alone else None
+    narrow: Any = None
+    if (
+        source.module is not None and program.kept is None
+    ):  # one with states would go on from its own last call
+        narrow = copy.deepcopy(source.module).bfloat16().eval()
     for number, call in enumerate(calls):
         inputs = program.input_tensors(call, {}, source.signature)
         program.require_inputs(tuple(inputs))
