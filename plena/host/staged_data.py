@@ -53,12 +53,12 @@ class StagedData:
         return materialize(self.expressions[symbol], self.tensors)
 
 
-def staged_tensor(data: Callable[[str], Any], placement: TensorPlacement) -> Any:
-    """The tensor that is staged at a placement of a "data" source."""
+def staged_tensor(data: Callable[[str], Any], placement: TensorPlacement, known: Any = None) -> Any:
+    """The tensor that is staged at a placement of a "data" source; `known`: what its symbol names, if that was asked."""
     symbol = placement.source.symbol
     if isinstance(data, StagedData) and symbol in data.calibrated and is_weight(placement):
         return data.calibrated[symbol]
-    return data(symbol)
+    return data(symbol) if known is None else known
 
 
 def is_weight(placement: TensorPlacement) -> bool:

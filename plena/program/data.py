@@ -284,13 +284,14 @@ class ProgramData:
         if ordered and self.data is None:
             raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
         size = sum(p.elements for p in ordered)
-        symbol = None
+        symbol, tensor = None, None
         for placement in track(ordered, "staging weights", size, lambda p: p.elements):
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                self._marks[symbol] = _mark(self.data(symbol))
-            stage(placement, staged_tensor(self.data, placement), preload, self.target)
+                tensor = self.data(symbol)
+                self._marks[symbol] = _mark(tensor)
+            stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.
