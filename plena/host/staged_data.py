@@ -54,7 +54,7 @@ class StagedData:
 
 
 def staged_tensor(data: Callable[[str], Any], placement: TensorPlacement, known: Any = None) -> Any:
-    """The tensor that is staged at a placement of a "data" source; `known`: what its symbol names, if that was asked."""
+    """The tensor that is staged at a placement of a "data" source; `known`: what its symbol names, if asked."""
     symbol = placement.source.symbol
     if isinstance(data, StagedData) and symbol in data.calibrated and is_weight(placement):
         return data.calibrated[symbol]

@@ -46,6 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("program.asm", "foreign.asm"):
         (folder / name).write_text(PROGRAM)
     torch.save([torch.randn(1, 1, 64, 64) for _ in "qkv"], folder / "qkv.pt")
+    torch.save([torch.randn(4, 32) for _ in range(16)], folder / "samples.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = "calibrate model.py:layer --samples samples.pt --formats e3m4 -o weights.npz"
+        assert plena_cli.main(words.split()) == 0
     return folder
 
 
