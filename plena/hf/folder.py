@@ -75,6 +75,9 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
     programs = {name: Program.load(directory / name) for name in names}
     if not any(name.startswith(DECODE) for name in programs):
         raise PlenaError("it has no decode program", str(path), "Compile the model again.")
+    for name, program in programs.items():
+        if program.kept is None or len(program.inputs) != 2:
+            raise PlenaError(f"{name} is no step of a language model", str(path), "Compile the model again.")
     try:
         config = AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory)
         return *config, programs, batch

@@ -62,20 +62,22 @@ def test_a_caller_keeps_the_caches() -> None:
     assert not program.state, "nothing is kept from run to run"
 
 
+@pytest.fixture(scope="module")
+def written() -> plena.Program:
+    inputs = exact(2, 3, 20), torch.tensor([0, 1, 2]), exact(2, 10, 20, seed=1)
+    return plena.compile(Written(), inputs, target=machine(16))
+
+
 @pytest.mark.parametrize("places", [[4, 1, 7], [8, 0, 3], [2, -1, -9]])
-def test_slices_at_run_time_places(places: list[int]) -> None:
-    x, at, rows = exact(2, 3, 20), torch.tensor(places), exact(2, 10, 20, seed=1)
-    program = plena.compile(Written(), (x, torch.tensor([0, 1, 2]), rows), target=machine(16))
-    for found, wanted in zip(program.run(x, at, rows), Written()(x, at, rows), strict=True):
+def test_slices_at_run_time_places(places: list[int], written: plena.Program) -> None:
+    inputs = exact(2, 3, 20), torch.tensor(places), exact(2, 10, 20, seed=1)
+    for found, wanted in zip(written.run(*inputs), Written()(*inputs), strict=True):
         assert torch.equal(found, wanted)
 
 
-def test_places_outside_and_too_many() -> None:
-    def example(count: int) -> tuple[Tensor, ...]:
-        return torch.randn(2, count, 20), torch.arange(count), torch.randn(2, 10, 20)
-
-    program = plena.compile(Written(), example(1), target=machine(16))
-    with pytest.raises(PlenaError, match=r"10 at \[0\] is out of range"):
-        program.run(torch.randn(2, 1, 20), torch.tensor([10]), torch.randn(2, 10, 20))
+def test_places_outside_and_too_many(written: plena.Program) -> None:
+    with pytest.raises(PlenaError, match=r"10 at \[2\] is out of range"):
+        written.run(torch.randn(2, 3, 20), torch.tensor([0, 1, 10]), torch.randn(2, 10, 20))
+    inputs = torch.randn(2, 9, 20), torch.arange(9), torch.randn(2, 10, 20)
     with pytest.raises(PlenaError, match=r"more than 8 slices are written only into buffers.*Register"):
-        plena.compile(Written(), example(9), target=machine(16))
+        plena.compile(Written(), inputs, target=machine(16))

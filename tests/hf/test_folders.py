@@ -1,0 +1,96 @@
+"""Folders of language models: opened without the model, and refused where their parts disagree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import plena
+from plena import PlenaError
+from plena.hf import PlenaForCausalLM
+from plena.hf.folder import MANIFEST
+from tests.hf.small_models import exact_machine, prompt, small
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def saved(compiled: PlenaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "lm"
+    compiled.save_pretrained(folder)
+    return folder
+
+
+def test_a_folder_opens_without_the_model(
+    saved: Path, lm: PlenaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_model(*_: object, **__: object) -> None:
+        raise AssertionError("the model of torch is not needed")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", no_model)
+    monkeypatch.setattr(torch.nn.Module, "__init__", no_model)
+    opened = PlenaForCausalLM.from_pretrained(saved)
+    assert opened.batch == 2 and PlenaForCausalLM.from_pretrained(saved, batch=3).batch == 3
+    assert torch.equal(opened(prompt(10)).logits, lm(prompt(10)).logits)
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def _another(folder: Path, name: str) -> None:
+    program = plena.compile(torch.nn.Linear(16, 16), (torch.randn(4, 16),), target=exact_machine())
+    shutil.rmtree(folder / name)
+    program.save(folder / name)
+
+
+def _without_decode(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**document, "programs": ["prefill-8"]}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda f: _flip(f / "prefill-8" / "hbm_for_behave_sim.bin"),
+            "prefill-8/hbm_for_behave_sim.bin.*changed",
+        ),
+        (lambda f: _flip(f / "decode-16" / "hbm_private.bin"), "decode-16/hbm_private.bin.*changed"),
+        (lambda f: shutil.rmtree(f / "decode-40"), "decode-40"),
+        (lambda f: _another(f, "prefill-8"), "its memory image is not the one that this program shares"),
+        (lambda f: _another(f, "decode-40"), "decode-40 is no step of a language model"),
+        (_without_decode, "it has no decode program"),
+        (lambda f: (f / "config.json").unlink(), "its configuration cannot be read"),
+        (lambda f: (f / MANIFEST).write_text("{}"), "not a manifest of this version"),
+        (lambda f: (f / MANIFEST).write_text("{"), "cannot be read"),
+    ],
+)
+def test_parts_that_disagree(
+    damage: Callable[[Path], object], message: str, saved: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lm"
+    shutil.copytree(saved, folder)
+    damage(folder)
+    with pytest.raises(PlenaError, match=message):
+        PlenaForCausalLM.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("batch", [0, True, "2"])
+def test_batches_that_make_no_sense(batch: object, saved: Path) -> None:
+    with pytest.raises(PlenaError, match="batch must be a whole number above 0"):
+        PlenaForCausalLM.from_pretrained(saved, batch=batch)  # type: ignore[arg-type]
+
+
+def test_layers_that_keep_something_else() -> None:
+    model = small()
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(PlenaError, match="a cache for layers of type linear_attention is not supported"):
+        PlenaForCausalLM.from_pretrained(model, max_length=16, prefill=(4,))
