@@ -22,7 +22,7 @@ from plena.kernels.product_mix import cheapest_mix, choosable_products
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice
-from plena.loops.selection.goal import Goal
+from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
@@ -121,6 +121,10 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         fitting = [small] if goal.fits(small.static) else []
     if fitting:
         best = goal.best(fitting)
+        if max_instructions is None:
+            grown = _grown(best, target)
+            running.extend(grown)
+            best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -327,6 +331,17 @@ def _without_row_groups(
     except CompileError:
         # Packing tiles take room in matrix SRAM; what was found does without.
         return []
+
+
+def _grown(best: Candidate, target: Target) -> list[Candidate]:
+    """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
+    schedule = best.schedule
+    if schedule.objective != "cycles" or not _updates_count(schedule.timing, target):
+        return []
+    if best.lowering is None or best.static > EXPANDABLE:
+        return []
+    tried = _expanded(best.lowering, EXPANDABLE)
+    return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
 def _updates_count(timing: str, target: Target) -> bool:

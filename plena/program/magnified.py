@@ -35,7 +35,7 @@ class Magnified:
         cost: RMS of the quantised reference with every operator's result rounded minus itself, the largest of some
             roundings.
         found: RMS of the result minus the quantised reference.
-        allowed: `MARGIN` times the cost, or what `Thresholds` allow, whichever is larger.
+        allowed: `MARGIN` times the cost, more for few elements, or what `Thresholds` allow, whichever is larger.
         row_cost, row_found, row_allowed: the same of a row; a row may be `Thresholds.for_rows` as far off.
     """
 
@@ -121,7 +121,8 @@ def _magnified(
     usual, usual_rows = _usual(whole, sizes, formats, thresholds)
     cost = max(rms_of(run) for run in costs)
     row_costs = np.max([row_rms(run) for run in costs], axis=0)
-    allowed = max(usual, MARGIN * cost)
+    # Of a few elements some roundings say little: as for rows.
+    allowed = max(usual, MARGIN * cost * (1 + 2 / found.size**0.5))
     factor = thresholds.for_rows(1.0, columns_of(found))
     allowed_rows = factor * np.maximum(usual_rows, MARGIN * row_costs)
     worst = int(np.argmax(rows / np.maximum(allowed_rows, np.finfo(np.float64).tiny)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import copysign, isinf, prod
+from math import copysign, isfinite, isinf, prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -89,6 +89,8 @@ def makes_infinity(op: Operation) -> bool:
             return range_of(op.input).low < NEAR_MINUS_ONE
         case plena.DivOp():
             return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
+        case plena.AddScalarOp() | plena.MulScalarOp():
+            return not isfinite(op.value.value.data)
         case _:
             return False
 
@@ -229,8 +231,9 @@ def finite_where_not(e: Emitter, value: SSAValue, selected: SSAValue) -> SSAValu
             lhs, rhs = (finite_where_not(e, side, selected) for side in sides)
             return None if lhs is None or rhs is None else e.add(type(op)(lhs, rhs))
         case plena.AddScalarOp() | plena.MulScalarOp():
-            x = finite_where_not(e, op.input, selected)
-            return None if x is None else e.add(type(op)(x, op.value.value.data))
+            number = op.value.value.data
+            x = finite_where_not(e, op.input, selected) if isfinite(number) else None
+            return None if x is None else e.add(type(op)(x, number))
         case plena.SoftmaxOp():
             return _softmax_without_empty_rows(e, op, selected)
         case plena.ClampOp():

@@ -7,7 +7,7 @@ from typing import Any
 
 from plena.machine.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import Built, hidden, layer, next_token, public, step
+from tests.models.builders import Built, hidden, layer, next_token, public, sequences_step, step
 
 
 def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
@@ -42,10 +42,11 @@ CASES: dict[str, Case] = {
     "SmolLM2-135M 2 layers, decode step, 128 keys, 512 tokens": Case(
         partial(steps, "smollm2-135m", 2, 128, 512)
     ),
-    "SmolLM2-135M 2 layers, decode step, 4096 keys, 512 tokens": Case(
-        partial(steps, "smollm2-135m", 2, 4096, 512), slow=True
-    ),
     "SmolLM2-135M, decode step, 128 keys": Case(partial(steps, "smollm2-135m", 30, 128), slow=True),
+    "SmolLM2-135M, decode step of 4 sequences, 128 keys": Case(
+        lambda: sequences_step(public("smollm2-135m", 30), 128, 4), slow=True
+    ),
+    "SmolLM2-135M, decode step, 4096 keys": Case(partial(steps, "smollm2-135m", 30, 4096), slow=True),
     "SmolLM2-135M, 37 tokens, last logits": Case(
         lambda: next_token(public("smollm2-135m", 30), 37), slow=True
     ),

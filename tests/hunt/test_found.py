@@ -217,3 +217,35 @@ def test_sums_with_zero_make_zero_of_minus_zero(result: str) -> None:
     zeros = torch.tensor([[0.0, -0.0, 1.0, -2.0, -0.0, 0.0, -0.0, 3.0]])
     program = compile(signs.module(), signs.inputs(), target=signs.target)
     torch.testing.assert_close(program.run(zeros, progress=False), signs.module()(zeros), rtol=0.01, atol=0)
+
+
+WIDE: dict[str, Any] = {
+    **{"MLEN": 128, "VLEN": 128, "BLEN": 2, "HLEN": 1, "BROADCAST_AMOUNT": 128},
+    **{"MATRIX_SRAM_SIZE": 8192, "VECTOR_SRAM_SIZE": 8192, "HBM_M_Prefetch_Amount": 128},
+}
+
+
+@pytest.mark.parametrize("side", ["x0 * float('inf')", "x0 / 0.0"])
+def test_a_side_made_infinite_by_a_number_is_not_read_where_the_other_is_selected(side: str) -> None:
+    """It has no finite form there: refused by name."""
+    outcome = examine(case(f"torch.where(x1 >= 3, {side}, 1.5)", (3, 8), (3, 8), limit="integers"))
+    assert outcome.startswith("refused: no kernel for aten.where")
+    assert examine(case(f"torch.where(x1 >= 3, 1.5 * x0, 1.5), {side}", (3, 8), (3, 8), limit="integers"))
+
+
+def test_few_elements_of_a_sum_that_cancels() -> None:
+    init = "self.m = nn.RMSNorm(24, eps=1e-6, elementwise_affine=False)"
+    result = "self.m(x0), (self.m(x0).mean(-1, keepdim=True) * 0.5).sum()"
+    assert examine(case(result, (1, 9, 24), init=init, **WIDE)) == "compiled"
+
+
+def test_inputs_that_staging_refuses_are_refused() -> None:
+    """Rows without a key are NaN, which no transposition stores."""
+    masked = case(
+        "((x0 @ x1.transpose(-2, -1)).masked_fill(~x2, float('-inf')).softmax(-1) @ x1).transpose(1, 2)",
+        (2, 16, 8),
+        (2, 17, 8),
+        (2, 16, 17),
+        limit="flags",
+    )
+    assert examine(masked).startswith("refused")

@@ -14,7 +14,7 @@ from plena.api.compile import compile
 from plena.api.program import Program
 from plena.checking.reference import as_tensors
 from plena.dialects.refusals import CompilerBug
-from plena.errors import CompileError, VerificationError
+from plena.errors import CompileError, EmulatorError, PlenaError, VerificationError
 from plena.machine.target import Target
 from plena.verification import Severity, verify
 from plena.verification.findings import Finding
@@ -67,7 +67,12 @@ def examine(case: Case | BlockCase) -> str:
         return f"refused: {reason(error)}"
     for variant in range(VARIANTS):
         given = case.inputs(variant)
-        results = as_tensors(program.run(*given, progress=False))
+        try:
+            results = as_tensors(program.run(*given, progress=False))
+        except PlenaError as error:
+            if isinstance(error, EmulatorError):
+                raise
+            return f"refused: {reason(error)}"
         try:
             Expected(module, given, case.target).require(results)
         except Wrong as error:
@@ -98,7 +103,7 @@ def flat(inputs: Sequence[Any]) -> list[Tensor]:
     return [x for x in pytree.tree_leaves(tuple(inputs)) if isinstance(x, Tensor)]
 
 
-def reason(error: CompileError) -> str:
+def reason(error: PlenaError) -> str:
     """A refusal's kind: what it says without numbers, shapes, names and places."""
     text = re.sub(r"<[^>]*>|\S+\.py:\d+:?", "", error.what.partition(";")[0])
     text = re.sub(r"\[[^\]]*\]|\([^()]*\)", "[]", text)

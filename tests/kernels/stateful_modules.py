@@ -65,6 +65,30 @@ class CachedAttention(nn.Module):
         return x + self.out(found.transpose(1, 2).flatten(2))
 
 
+class Sequences(CachedAttention):
+    """Several sequences, a new row each at a position of its own: sequence b has the rows from b * length on."""
+
+    def __init__(self, batch: int, length: int, **settings: int) -> None:
+        super().__init__(batch=1, length=batch * length, **settings)  # type: ignore[arg-type]
+        self.batch = batch
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:  # type: ignore[override]
+        length = self.keys.shape[2] // self.batch
+        rows = positions + torch.arange(self.batch) * length
+        seen = (torch.arange(length)[None] <= positions[:, None])[:, None, None]
+        y = self.norm(x)
+        query = self._split(self.query(y), self.heads)
+        kept: list[Tensor] = []
+        for cache, project in ((self.keys, self.key), (self.values, self.value)):
+            new = self._split(project(y), self.kv_heads)
+            cache.index_copy_(2, rows, new[:, :, 0].transpose(0, 1)[None])
+            kept.append(cache[0].view(self.kv_heads, self.batch, length, self.size).transpose(0, 1))
+        found = F.scaled_dot_product_attention(
+            query, *kept, attn_mask=seen, enable_gqa=self.heads != self.kv_heads
+        )
+        return x + self.out(found.transpose(1, 2).flatten(2))
+
+
 class Decoder(nn.Module):
     """Some such layers."""
 

@@ -25,6 +25,7 @@ from tests.kernels.stateful_modules import (
     Places,
     Rows,
     RunningMean,
+    Sequences,
     Shifted,
     seen_up_to,
 )
@@ -74,6 +75,18 @@ def test_one_program_for_all_positions(write: str) -> None:
     assert (program.words == words).all()
     rows = program.state["keys"].abs().sum((0, 1, 3)).nonzero().flatten().tolist()
     assert rows == [0, 1, 2, 5, 17, 31], "no other row is written"
+
+
+def test_sequences_at_positions_of_their_own() -> None:
+    """Rows of one sequence are not those of another; those that nobody wrote may hold anything."""
+    torch.manual_seed(0)
+    module = Sequences(batch=3, length=20, heads=4, kv_heads=2, size=16).eval()
+    steps = [(torch.randn(3, 1, 64), torch.tensor(at)) for at in ([0, 19, 7], [1, 3, 8])]
+    program = plena.compile(module, steps[0], target=machine(16))
+    _steps(module, program, steps, FORMATS)
+    check_reads_what_is_defined(program, *steps[1])
+    written = program.state["keys"].abs().sum((0, 1, 3)).nonzero().flatten().tolist()
+    assert written == [0, 1, 20 + 3, 20 + 19, 40 + 7, 40 + 8]
 
 
 def test_a_chunk_and_single_rows_fill_a_cache_alike() -> None:

@@ -141,6 +141,15 @@ def step(shape: dict[str, Any], keys: int) -> Built:
     return Built(model.eval(), (torch.tensor([[1]]), torch.tensor([1])))
 
 
+def sequences_step(shape: dict[str, Any], keys: int, batch: int) -> Built:
+    """A decode step of several sequences: a token each at its own position below `keys`; weights as memory is."""
+    from tests.models.sequences import SequencesStep
+
+    config, classes = configuration(shape)
+    model = SequencesStep(_made(classes + "ForCausalLM", config, False), keys, batch)
+    return Built(model.eval(), (torch.ones(batch, 1, dtype=torch.int64), torch.arange(batch)))
+
+
 def public(name: str, layers: int) -> dict[str, Any]:
     """The dimensions of a public model with so many layers."""
     return SHAPES[name] | {"layers": layers}
