@@ -10,6 +10,8 @@
     silicon = plena.area(target)                         # mm^2 by two public models
     names = plena.timings()                              # the timing profiles that count cycles
     formats = plena.Formats(weights="e3m4")              # of each class of tensors in HBM
+    calibration = plena.calibrate(module, samples)       # weights rounded for inputs that were seen
+    report = plena.evaluate(program, samples)            # KL, agreement, cosine against PyTorch
     rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
@@ -21,12 +23,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plena.api.calibrate import calibrate
     from plena.api.compile import compile
+    from plena.api.evaluation import evaluate
     from plena.api.exploration import explore
     from plena.api.optimize import optimize
     from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
+    from plena.host.calibration import Calibration
     from plena.machine.formats import Formats
     from plena.machine.silicon.area import area
     from plena.machine.target import Target
@@ -36,14 +41,17 @@ if TYPE_CHECKING:
     from plena.verification import verify
 
 __all__ = [
+    "Calibration",
     "EmulatorError",
     "Formats",
     "PlenaError",
     "Program",
     "Target",
     "area",
+    "calibrate",
     "compile",
     "emulate",
+    "evaluate",
     "explore",
     "lift",
     "optimize",
@@ -54,14 +62,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Calibration": "plena.host.calibration",
     "EmulatorError": "plena.errors",
     "Formats": "plena.machine.formats",
     "PlenaError": "plena.errors",
     "Program": "plena.api.program",
     "Target": "plena.machine.target",
     "area": "plena.machine.silicon.area",
+    "calibrate": "plena.api.calibrate",
     "compile": "plena.api.compile",
     "emulate": "plena.emulator",
+    "evaluate": "plena.api.evaluation",
     "explore": "plena.api.exploration",
     "lift": "plena.optimizing.foreign",
     "optimize": "plena.api.optimize",

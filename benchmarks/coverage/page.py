@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from benchmarks.coverage.attempt import Outcome
-from benchmarks.coverage.families import ELSEWHERE
+from benchmarks.coverage.families import ELSEWHERE, FAMILIES, tasks_of
 
 HEAD = """# Model families
 
@@ -35,6 +35,11 @@ def page(found: Sequence[Outcome]) -> str:
         HEAD,
         f"{len(works)} of {len(exported)} configurations that torch.export captures compile and pass: {share}.\n",
     ]
+    total = len(tasks_of(FAMILIES))
+    if len(found) < total:
+        parts.append(
+            f"\n{total - len(found)} of the {total} configurations of the table have not been checked.\n"
+        )
     if works:
         longest, largest = max(works, key=lambda o: o.seconds), max(works, key=lambda o: o.memory)
         parts.append(

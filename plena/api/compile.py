@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plena.api.choosing_formats import choose_formats
 from plena.api.program import Program
 from plena.compiler.emitted import emitted
 from plena.compiler.search import Candidate, search
 from plena.driver import run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
+from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
 from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
 from plena.machine.formats import FormatsLike
@@ -37,6 +39,9 @@ def compile(
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
     formats: FormatsLike | None = None,
+    traffic: float | None = None,
+    samples: Sequence[Any] | None = None,
+    calibration: Calibration | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
 ) -> Program:
@@ -55,10 +60,14 @@ def compile(
             (docs/matmul_schedules.md).
         attention: "rows" (softmax over whole rows), "online" (flash), or rows whenever they fit.
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
-            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md). Code and cycles are
-            the same.
+            "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md), "calibrated" with the
+            weights of `calibration`. Code and cycles are the same.
         formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
-            `plena.Formats` (docs/formats.md); None takes those that the target has.
+            `plena.Formats` (docs/formats.md); None takes those that the target has, "auto" those that lose least for
+            `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
+        traffic: of "auto", 1.0 by default.
+        samples: for "auto": a list of inputs, tensors or tuples of positional arguments.
+        calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
         verify_passes: whether to verify modules between passes; None means if the environment variable
@@ -86,11 +95,36 @@ def compile(
             "attention": attention,
             "staging": staging,
             "formats": formats,
+            "traffic": traffic,
+            "samples": samples,
+            "calibration": calibration,
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
         }
     )
     target = target or Target()
+    if formats == "auto":
+
+        def compiled(machine: Target) -> Program:
+            return compile(
+                module,
+                example_inputs,
+                kwargs,
+                target=machine,
+                max_instructions=max_instructions,
+                objective=objective,
+                timing=timing,
+                matmul=matmul,
+                attention=attention,
+                staging=staging,
+                calibration=calibration,
+                allow_unsupported=allow_unsupported,
+                verify_passes=verify_passes,
+            )
+
+        choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
+        choice.program.decisions += tuple(str(choice).splitlines())
+        return choice.program
     if formats is not None:
         target = target.with_formats(formats)
     target.validate()
@@ -104,7 +138,7 @@ def compile(
         target.attach(kernels)
         run_pipeline(kernels, TENSOR_PIPELINE)
         chosen = search(kernels, schedule, max_instructions)
-        program = program_of(chosen, imported, module, args, keywords)
+        program = program_of(chosen, imported, module, args, keywords, calibration)
     program.rationale = replace(
         chosen.rationale,
         model=type(module).__name__,
@@ -122,7 +156,7 @@ def compile(
     return program
 
 
-_OWN = ("target", "formats", "allow_unsupported", "verify_passes")
+_OWN = ("target", "formats", "traffic", "samples", "calibration", "allow_unsupported", "verify_passes")
 """Options of `compile` alone, which no table describes."""
 
 
@@ -144,6 +178,19 @@ def check_options(options: Mapping[str, Any]) -> None:
             "Target.from_toml(path) reads a settings file.",
         )
     check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
+    if options.get("formats") != "auto" and not options.get("traffic") is options.get("samples") is None:
+        raise CompileError(
+            'traffic and samples are for formats="auto"',
+            "options",
+            'Leave them out, or write formats="auto".',
+        )
+    if options.get("formats") == "auto" and options.get("calibration") is not None:
+        raise CompileError(
+            'a calibration has its formats, formats="auto" would choose others',
+            "options",
+            "Choose formats first; then calibrate for program.target.formats.",
+        )
+    _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
@@ -154,17 +201,43 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
 
 
+def _check_calibration(calibration: object, staging: object) -> None:
+    """Whether there is a calibration where one is needed, and only there.
+
+    Raises:
+        CompileError: there is not.
+    """
+    if calibration is not None and not isinstance(calibration, Calibration):
+        raise CompileError(
+            f"calibration must be what plena.calibrate gives, not {type(calibration).__name__}",
+            "options",
+            "plena.Calibration.load(path) reads one.",
+        )
+    if (staging == "calibrated") != (calibration is not None):
+        missing = calibration is None
+        raise CompileError(
+            'staging="calibrated" needs a calibration'
+            if missing
+            else f"a calibration is of no use with {staging=}",
+            "options",
+            "Give calibration=plena.calibrate(module, samples)."
+            if missing
+            else 'Write staging="calibrated".',
+        )
+
+
 def program_of(
     chosen: Candidate,
     imported: ImportedProgram,
     module: Any,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Program:
     """The chosen lowering with its tensors and references; `args` and `kwargs` are the example call."""
     from plena.checking.reference import ModuleReferences
 
-    program = Program.of(emitted(chosen, imported, module, args, kwargs))
+    program = Program.of(emitted(chosen, imported, module, args, kwargs, calibration))
     assert program.signature is not None
     source = ModuleReferences(program, imported, module, program.signature)
     program.source = source

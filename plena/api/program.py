@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class Program(ProgramData):
     """A program for one target; its attributes are those of `ProgramData`, and here they may be set."""
 
+    decisions: tuple[str, ...]
     rationale: Rationale | None
     thresholds: Thresholds
     signature: CallSignature | None
@@ -168,7 +169,7 @@ class Program(ProgramData):
         Args:
             inputs, kwargs: as of ``run``; none means the example inputs.
             module: the user's module, for a program that was loaded from a folder.
-            quiet: do not print.
+            quiet: do not print, and leave out what the formats of each class of tensors cost.
 
         Raises:
             PlenaError: inputs that do not fit, or no reference at all.
@@ -184,7 +185,9 @@ class Program(ProgramData):
             if signature is None and module is not None:
                 signature = CallSignature.of(inputs, kwargs, module)
             tensors = self.input_tensors(inputs, kwargs, signature)
-        report = self.last_check = check_program(self, self._examined, tensors, module, signature)
+        report = self.last_check = check_program(
+            self, self._examined, tensors, module, signature, by_class=not quiet
+        )
         if not quiet:
             print(report)
         return report

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,8 +32,12 @@ from plena.checking.staged_values import (
 )
 from plena.checking.uses import Uses, values_by_reader
 from plena.errors import PlenaError
+from plena.host import view as views
 from plena.host.call_inputs import CallSignature
-from plena.host.staged_data import StagedData, data_of_module
+from plena.host.image import ImageMemory, unstage
+from plena.host.staged_data import StagedData, data_of_module, is_weight
+from plena.machine.formats import CLASS_OF, CLASSES
+from plena.machine.target import Target
 from plena.program.comparison import CheckReport
 from plena.program.thresholds import Comparison, Thresholds
 
@@ -54,6 +58,7 @@ def check_program(
     inputs: Sequence[torch.Tensor],
     module: torch.nn.Module | ExportedProgram | None = None,
     signature: CallSignature | None = None,
+    by_class: bool = False,
 ) -> CheckReport:
     """Run a program and compare it with every reference that there is; see ``Program.check``.
 
@@ -62,6 +67,7 @@ def check_program(
         inputs: the tensors, in the order of the program's inputs.
         module: of a program that was loaded from a folder.
         signature: how the module takes them.
+        by_class: whether to say what the formats of each class of tensors cost.
 
     Raises:
         PlenaError: there is none.
@@ -90,7 +96,12 @@ def check_program(
     if source is not None:
         changed = tuple(dict.fromkeys([*changed, *source.changed()]))
     runs = None if source is None else lambda: source.rounded(*inputs)
-    return CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
+    report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
+    if not by_class or source is None or exact is None:
+        return report
+    alone = {name: as_tensors(source.simulated(classes=(name,))(*inputs)) for name in CLASSES}
+    compared = {name: Comparison.of(found, exact, program.thresholds) for name, found in alone.items()}
+    return replace(report, classes=compared)
 
 
 def _require_same_graph(
@@ -175,36 +186,54 @@ class ModuleReferences:
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
-        return self.graph.outputs(*self._seen(inputs, self._replacement()), self.states)
+        return self.simulated()(*inputs)
 
     def quantized_steps(self) -> Step:
         """As `quantized`, for many calls: parameters are rounded once for all of them."""
-        replacement = self._replacement()
-        return lambda inputs, states: self.graph.outputs(*self._seen(inputs, replacement), states)
+        seen = self._seeing(self.program.target, tuple(CLASSES))
+        return lambda inputs, states: self.graph.outputs(*seen(inputs), states)
+
+    def simulated(
+        self, target: Target | None = None, classes: Collection[str] = tuple(CLASSES)
+    ) -> Callable[..., tuple[torch.Tensor, ...]]:
+        """The module on what a machine sees, prepared once for many calls.
+
+        Args:
+            target: a machine with other number formats; by default the program's.
+            classes: of tensors that are rounded (plena.machine.formats).
+        """
+        seen = self._seeing(target or self.program.target, classes)
+        return lambda *inputs: self.graph.outputs(*seen(inputs), self.states)
 
     def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids."""
-        seen, runs = self._seen(inputs, self._replacement()), list[tuple[torch.Tensor, ...]]()
+        seen = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+        runs = list[tuple[torch.Tensor, ...]]()
         for grid in GRIDS:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
 
-    def _seen(
-        self, inputs: Sequence[torch.Tensor], replacement: Replacement
-    ) -> tuple[list[torch.Tensor], Replacement]:
-        """The inputs as the machine sees them, and what else is different beside `replacement`."""
-        program, twice = self.program, staged_for_products(self.program)
-        seen = quantized_inputs(program, inputs)
-        if twice:
-            of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
-            seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
-            leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
-            roundings = {node: dict(found) for node, found in replacement.operands.items()}
-            for node, operands in staged_operands(self.graph, self.imported.module, leaves).items():
-                roundings.setdefault(node, {}).update(operands)
-            replacement = replace(replacement, operands=roundings)
-        return seen, replacement
+    def _seeing(
+        self, target: Target, classes: Collection[str]
+    ) -> Callable[[Sequence[torch.Tensor]], tuple[list[torch.Tensor], Replacement]]:
+        """A function of the inputs: these as a machine sees them, and what else is different there."""
+        placements = tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes)
+        program = replace(self.program, target=target, placements=placements)
+        replacement = self._replacement(program, "keys_values" in classes)
+        twice = staged_for_products(program)
+
+        def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
+            seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
+            if twice:
+                of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
+                seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
+                leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
+                for node, staged in staged_operands(self.graph, self.imported.module, leaves).items():
+                    operands[node] = {**operands.get(node, {}), **staged}
+            return seen, replace(replacement, operands=operands)
+
+        return seeing
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -219,7 +248,8 @@ class ModuleReferences:
         if not isinstance(data, StagedData):
             symbols = {placement.source.symbol for placement in self.program.placements_of("data")}
             data = data_of_module(tensors, symbols)
-        return StagedData(data.expressions, tensors, data.constants)
+            data = replace(data, calibrated=_calibrated(self.program, data))
+        return replace(data, tensors=tensors)
 
     def changed(self) -> list[str]:
         """The tensors that the program took from the module and that are different there now."""
@@ -240,17 +270,18 @@ class ModuleReferences:
             found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
         return found
 
-    def _replacement(self) -> Replacement:
+    def _replacement(self, program: ProgramData, keys_values: bool) -> Replacement:
         data, level = self.staged(), self.imported.module
-        rounded = rounded_expressions(self.program, data)
+        rounded = rounded_expressions(program, data)
         choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
         uses = Uses()
         if choice.conflicts:
             uses = values_by_reader(
-                self.imported, self.graph, self.program.target, choice.conflicts, rounded, data.tensors
+                self.imported, self.graph, program.target, choice.conflicts, rounded, data.tensors
             )
         nodes = self._by_node(choice.tensors)
-        sites = rounding_sites(self.graph, level, self.program.target.precision[KEY_VALUE_TYPE])
+        stored = program.target.precision[KEY_VALUE_TYPE]
+        sites = rounding_sites(self.graph, level, stored) if keys_values else {}
         return Replacement(nodes, uses.edges, sites, uses.added)
 
     def _by_node(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -261,6 +292,18 @@ class ModuleReferences:
             for node, symbol in self.imported.leaves.items()
             if symbol in tensors
         }
+
+
+def _calibrated(program: ProgramData, data: StagedData) -> dict[str, torch.Tensor]:
+    """The weights in the image of a program that was loaded, if they were rounded for samples."""
+    found: dict[str, torch.Tensor] = {}
+    for placement in program.placements_of("data"):
+        symbol = placement.source.symbol
+        if placement.staging == "calibrated" and is_weight(placement) and symbol in data.expressions:
+            seen = unstage(placement, ImageMemory(program.image.hbm), program.target)
+            whole = found.get(symbol, data(symbol).float()).numpy()
+            found[symbol] = torch.from_numpy(views.scatter(placement.view, seen, whole))
+    return found
 
 
 def _as_mask(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

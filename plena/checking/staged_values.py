@@ -12,7 +12,7 @@ import torch
 
 from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.host.image import quantized
-from plena.host.staged_data import StagedData
+from plena.host.staged_data import StagedData, staged_tensor
 
 if TYPE_CHECKING:
     from xdsl.ir import Attribute
@@ -89,7 +89,8 @@ def rounded_expressions(program: ProgramData, data: StagedData) -> dict[str, tor
         if not tensor.is_floating_point():
             continue
         before = seen.get(symbol, tensor)
-        after = tensor if symbol in exact else rounded(program, placement, tensor)
+        staged = staged_tensor(data, placement).float()
+        after = tensor if symbol in exact else rounded(program, placement, staged)
         seen[symbol] = torch.where(_differ(after, tensor), after, before)
     return seen
 

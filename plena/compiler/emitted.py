@@ -21,7 +21,9 @@ from plena.compiler.search import Candidate
 from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ProjectionsOp
 from plena.driver import pipeline_text
 from plena.errors import VerificationError
+from plena.host.calibration import Calibration
 from plena.host.ports import Port
+from plena.host.staged_data import StagedData
 from plena.integers import ceil_div
 from plena.passes.pipelines import TENSOR_PIPELINE
 from plena.program.data import ProgramData
@@ -38,6 +40,7 @@ def emitted(
     module: Any,
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> ProgramData:
     """The chosen lowering with its tensors and the reference of the machine; `args` and `kwargs` are the example call.
 
@@ -66,6 +69,9 @@ def emitted(
         signature=signature,
         thresholds=thresholds_for(imported.module),
     )
+    if calibration is not None and isinstance(program.data, StagedData):
+        data = calibration.applied(program.data, program.placements, program.target.formats)
+        program = replace(program, data=data)
     if imported.states:
         placed = tuple(program.placements_of("state"))
         kept = KeptState(_ports(imported.states), placed, imported.initial_states, program.target)

@@ -15,7 +15,7 @@ from plena.host import view as views
 from plena.host.layout import TensorPlacement
 from plena.host.placement_attributes import placement_of
 from plena.host.ports import Region
-from plena.host.staged_data import StagedData, symbol_of
+from plena.host.staged_data import StagedData, staged_tensor, symbol_of
 from plena.host.values.attributes import value_of
 from plena.host.values.program import HostProgram
 from plena.host.view import Array
@@ -122,7 +122,7 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
             if placement.source.kind == "host":
                 return computed(placement.source.symbol)
             assert program.data is not None
-            return _array(program.data(placement.source.symbol))
+            return _array(staged_tensor(program.data, placement))
 
         results = run_tiles(tiles, source)
         outputs: list[torch.Tensor] = []

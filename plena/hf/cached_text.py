@@ -69,17 +69,27 @@ class CachedText:
             start = first + len(part)
             self.tokens[:] = ids[:start]
         for position in range(start, len(ids)):
-            bucket = next(b for b in self.programs.buckets if b > position)
-            found = self._run(f"{DECODE}-{bucket}", [ids[position]], position)
+            found = self._run(self.decoder(position), [ids[position]], position)
             self.tokens[:] = ids[: position + 1]
         return found[0]  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    def decoder(self, position: int) -> str:
+        """The program that takes the token at a position."""
+        return f"{DECODE}-{next(b for b in self.programs.buckets if b > position)}"
+
+    def hold(self, name: str) -> None:
+        """Hand the cache to a program, whose references then see it too."""
+        self._hand_over(name)
+        kept = self.programs.programs[name].kept
+        assert kept is not None
+        kept.hold(self._states[name])
 
     def _run(self, name: str, ids: Sequence[int], first: int) -> torch.Tensor:
         self._hand_over(name)
         return self.programs.run(name, ids, first, self._states[name])
 
     def _hand_over(self, name: str) -> None:
-        """The cache goes to another program, as many rows as are in use."""
+        """The cache goes to a program, as many rows as are in use."""
         if self._holder == name:
             return
         states = self._states[name]

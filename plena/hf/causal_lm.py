@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from plena.api.program import Program
 from plena.errors import PlenaError
 from plena.hf.cached_text import CachedText
 from plena.hf.compiling import check_batch, check_sizes, compile_steps
+from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
 from plena.hf.generation import NOWHERE, Ends, check_generation
 from plena.hf.language_programs import LanguagePrograms
@@ -196,6 +197,12 @@ class PlenaForCausalLM(GenerationMixin):
         """Empty the caches."""
         for text in self._texts:
             text.reset()
+
+    def judged_prompts(
+        self, prompts: Sequence[Any], module: Any = None, tokenizer: Any = None
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """What `plena.evaluate` compares."""
+        yield from judged_prompts(CachedText(self._programs), prompts, module, tokenizer)
 
     def report(self) -> LanguageReport:
         """What the last `generate` cost for each new token, prefill included.

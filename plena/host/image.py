@@ -7,7 +7,7 @@ Encoding is what a placement's ``staging`` says (``plena.machine.number_formats`
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -71,6 +71,16 @@ class Memories(Protocol):
     def int_sram(self) -> npt.NDArray[np.uint32]: ...
     @property
     def hbm(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ImageMemory:
+    """HBM alone, as an image has it."""
+
+    hbm: npt.NDArray[np.uint8]
+    vram_bits: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
+    fp_sram_bits: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
+    int_sram: npt.NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
 
 def stage(

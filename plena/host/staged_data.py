@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
 from plena.dialects.plena.staging import symbols_of
 from plena.errors import PlenaError
+from plena.host.layout import TensorPlacement
+from plena.machine.formats import CLASSES
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +28,13 @@ class StagedData:
         expressions: symbol that placements name -> expression (plena.dialects.plena.staging).
         tensors: parameters, buffers and constants by name; the model's own tensors, not copies.
         constants: matrices that kernels bring themselves (mask tables, packing tiles) by symbol.
+        calibrated: what layers stage instead of a weight, by its symbol (plena.host.calibration).
     """
 
     expressions: Mapping[str, Attribute]
     tensors: Mapping[str, torch.Tensor]
     constants: Mapping[str, Array] = field(default_factory=dict[str, "Array"])
+    calibrated: Mapping[str, torch.Tensor] = field(default_factory=dict[str, "torch.Tensor"])
 
     def __call__(self, symbol: str) -> torch.Tensor:
         """The tensor that a symbol names.
@@ -47,6 +51,19 @@ class StagedData:
         if symbol not in self.expressions:
             raise PlenaError(f"no tensor is called {symbol}", "staging")
         return materialize(self.expressions[symbol], self.tensors)
+
+
+def staged_tensor(data: Callable[[str], Any], placement: TensorPlacement) -> Any:
+    """The tensor that is staged at a placement of a "data" source."""
+    symbol = placement.source.symbol
+    if isinstance(data, StagedData) and symbol in data.calibrated and is_weight(placement):
+        return data.calibrated[symbol]
+    return data(symbol)
+
+
+def is_weight(placement: TensorPlacement) -> bool:
+    """Whether a placement is that of a matrix of a layer."""
+    return placement.memory == "hbm" and placement.format in CLASSES["weights"]
 
 
 def data_of_module(tensors: Mapping[str, torch.Tensor], symbols: Iterable[str]) -> StagedData:

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 Objective: TypeAlias = Literal["cycles", "size"]
 MatmulChoice: TypeAlias = Literal["auto", "mm", "broadcast", "vector"]
 AttentionChoice: TypeAlias = Literal["auto", "online", "rows"]
-Staging: TypeAlias = Literal["public", "nearest"]
+Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 """How the host rounds a tensor to its type: as the public staging tools do (plena_isa.md section 2.5: two fraction bits
-first, no carry into the exponent), or to the nearest code, ties to even."""
+first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
+everything else to the nearest code with the scale of each block that loses least."""

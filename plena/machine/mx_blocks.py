@@ -70,17 +70,18 @@ def block_codes(x: F32, block: int, elem: Fp, scale: Fp, machine: bool) -> tuple
     return codes, scales
 
 
-def nearest_block_codes(x: F32, block: int, elem: Fp, scale: Fp) -> tuple[Codes, Codes]:
+def nearest_block_codes(x: F32, block: int, elem: Fp, scale: Fp, spare: int = 1) -> tuple[Codes, Codes]:
     """As `block_codes`, every element the nearest code, ties to even.
 
-    The scale puts the largest magnitude of a block into the last binade but one: rounding up never leaves the range,
-    and as much as possible is left below. The power of two makes no other difference: elements are floating-point.
+    The scale puts the largest magnitude of a block into the last binade but one (`spare` binades are left): rounding
+    up never leaves the range, and as much as possible is left below. The power of two makes no other difference:
+    elements are floating-point.
     """
     elem_dtype = np.uint8 if elem.width <= 8 else np.uint16
     codes = np.empty(x.size, elem_dtype)
     scales = np.empty(x.size // block, np.uint8 if scale.width <= 8 else np.uint16)
     table = nearest_table(elem).astype(elem_dtype) if elem.mantissa <= _NEAREST_MANTISSA else None
-    headroom = (1 << elem.exponent) - 3 - elem.bias
+    headroom = (1 << elem.exponent) - 2 - spare - elem.bias
     limit = (1 << (scale.exponent - 1)) - 1
     step = max(1, _CHUNK // block) * block
     for start in range(0, x.size, step):
@@ -98,6 +99,32 @@ def nearest_block_codes(x: F32, block: int, elem: Fp, scale: Fp) -> tuple[Codes,
         lower = (bits & np.uint32(0xFFFF)) != 0
         codes[start : start + step] = table[((bits >> np.uint32(16)) << np.uint32(1)) | lower]
     return codes, scales
+
+
+def closest_block_codes(x: F32, block: int, elem: Fp, scale: Fp) -> tuple[Codes, Codes]:
+    """As `nearest_block_codes`, with the last binade in use where that loses less.
+
+    Numbers that already are codes times a power of two stay what they are.
+    """
+    codes, scales = nearest_block_codes(x, block, elem, scale)
+    full_codes, full_scales = nearest_block_codes(x, block, elem, scale, spare=0)
+    values = x.reshape(-1, block)
+    better = _lost(values, full_codes, full_scales, elem, scale) < _lost(values, codes, scales, elem, scale)
+    codes.reshape(-1, block)[better] = full_codes.reshape(-1, block)[better]
+    return codes, np.where(better, full_scales, scales)
+
+
+def closest_exponents(x: F32, block: int, elem: Fp, scale: Fp) -> I32:
+    """The exponents of the scales that `closest_block_codes` chooses."""
+    return (closest_block_codes(x, block, elem, scale)[1] >> scale.mantissa).astype(np.int32) - scale.bias
+
+
+def _lost(values: F32, codes: Codes, scales: Codes, elem: Fp, scale: Fp) -> F32:
+    """What codes lose of each block, in squares; infinite where anything is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        seen = decode_table(elem)[codes].reshape(values.shape) * block_scales(scales, scale)[:, None]
+        lost = np.square((seen - values).astype(np.float64)).sum(axis=1)
+    return np.nan_to_num(lost, nan=np.inf).astype(np.float32)
 
 
 def scale_exponents(maxima: F32, scale: Fp) -> I32:

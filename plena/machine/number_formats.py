@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from plena.errors import PlenaError, SettingsError
 from plena.machine.choices import Staging
-from plena.machine.mx_blocks import block_codes, block_scales, nearest_block_codes
+from plena.machine.mx_blocks import block_codes, block_scales, closest_block_codes, nearest_block_codes
 from plena.machine.scalar_codes import (
     BF16,
     E4M3,
@@ -149,9 +149,19 @@ class NumberFormat(ABC):
     def encode_nearest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
         """As ``encode``, every element the nearest code of its block's scale, ties to even."""
 
+    def encode_closest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
+        """As ``encode_nearest``, with the scale of each block that loses least."""
+        return self.encode_nearest(x)
+
     def stage(self, x: ArrayLike, staging: Staging) -> tuple[Bytes, Bytes]:
         """The codes that a host stages; values and errors as of ``encode``."""
-        return self.encode_nearest(x) if staging == "nearest" else self.encode(x)
+        match staging:
+            case "public":
+                return self.encode(x)
+            case "nearest":
+                return self.encode_nearest(x)
+            case "calibrated":
+                return self.encode_closest(x)
 
     @abstractmethod
     def decode(self, elements: Bytes, scales: Bytes | None = None) -> F32:
@@ -262,6 +272,11 @@ class Mx(NumberFormat):
     def encode_nearest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
         values = self._blocks_of(x)
         codes = nearest_block_codes(values.reshape(-1), self.block, self.elem, self.scale)
+        return self._as_bytes(*codes, values.shape)
+
+    def encode_closest(self, x: ArrayLike) -> tuple[Bytes, Bytes]:
+        values = self._blocks_of(x)
+        codes = closest_block_codes(values.reshape(-1), self.block, self.elem, self.scale)
         return self._as_bytes(*codes, values.shape)
 
     def stage(self, x: ArrayLike, staging: Staging) -> tuple[Bytes, Bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from plena.errors import PlenaError
@@ -19,8 +19,9 @@ class CheckReport:
     ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
     ``magnified`` is what the module makes of roundings to bf16, known if the program is farther off than is usual: if
-    they take it as far, it is right. ``changed`` names tensors of the module that are not what the program was made of
-    any more.
+    they take it as far, it is right. ``classes`` compares references of which one class of tensors alone is rounded
+    with plain float32, if it was asked for. ``changed`` names tensors of the module that are not what the program was
+    made of any more.
     """
 
     machine: Comparison | None
@@ -31,6 +32,7 @@ class CheckReport:
     added: Added | None = None
     changed: tuple[str, ...] = ()
     magnified: Magnified | None = None
+    classes: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
 
     @staticmethod
     def of(
@@ -81,7 +83,7 @@ class CheckReport:
         """
         names = ("machine", "quantized", "float32", "formats")
         others = ("thresholds", "added", "changed")
-        if not isinstance(document, dict) or set(document) - {"magnified"} != {*names, *others}:
+        if not isinstance(document, dict) or set(document) - {"magnified", "classes"} != {*names, *others}:
             raise PlenaError(f"`check` needs {', '.join([*others, *names])}", where)
         changed = document["changed"]
         if not isinstance(changed, list | tuple) or not all(isinstance(name, str) for name in changed):
@@ -98,6 +100,7 @@ class CheckReport:
             magnified=None
             if document.get("magnified") is None
             else Magnified.from_json(document["magnified"], where),
+            classes={n: Comparison.from_json(c, where) for n, c in document.get("classes", {}).items()},
         )
 
     @property
@@ -151,8 +154,12 @@ class CheckReport:
             "float32": "(not judged by itself)",
             "formats": "(the quantized reference against float32: what the number formats alone cost)",
         }
+        compared: dict[str, Comparison | None] = {name: getattr(self, name) for name in limits}
+        for name, comparison in self.classes.items():
+            label = f"  {name.replace('_', ' and ')}"
+            compared[label], limits[label] = comparison, "(of these alone)"
         for name, limit in limits.items():
-            comparison: Comparison | None = getattr(self, name)
+            comparison = compared[name]
             if comparison is None and name == "formats":
                 continue
             if comparison is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
@@ -16,6 +16,7 @@ from plena.host import view as views
 from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.ports import FixedResult, Port, Region
+from plena.host.staged_data import staged_tensor
 from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.values.program import HostProgram
 from plena.host.view import Array
@@ -48,6 +49,8 @@ class SourceReferences(Protocol):
     """What the module that a program was made from says about it (plena.checking.reference)."""
 
     graph: Any
+    module: Any
+    signature: CallSignature
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -60,6 +63,10 @@ class SourceReferences(Protocol):
 
     def quantized(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The module on what the machine sees."""
+        ...
+
+    def simulated(self, target: Target | None = None, classes: Collection[str] = ...) -> Reference:
+        """The module on what a machine sees of some classes of tensors."""
         ...
 
     def rounded(self, *inputs: torch.Tensor) -> Sequence[tuple[torch.Tensor, ...]]:
@@ -277,13 +284,13 @@ class ProgramData:
         if ordered and self.data is None:
             raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
         size = sum(p.elements for p in ordered)
-        symbol, tensor = None, None
+        symbol = None
         for placement in track(ordered, "staging weights", size, lambda p: p.elements):
             assert self.data is not None
             if placement.source.symbol != symbol:
-                symbol, tensor = placement.source.symbol, self.data(placement.source.symbol)
-                self._marks[symbol] = _mark(tensor)
-            stage(placement, tensor, preload, self.target)
+                symbol = placement.source.symbol
+                self._marks[symbol] = _mark(self.data(symbol))
+            stage(placement, staged_tensor(self.data, placement), preload, self.target)
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.

@@ -240,7 +240,7 @@ CHECK = Record(
         "thresholds": Named(Maybe(NUMBER)),
         "changed": Each(TEXT),
     },
-    {"magnified": COMPARED},
+    {"magnified": COMPARED, "classes": Named(Named(FIGURE))},
 )
 
 HOST_VALUES = Record(

@@ -33,7 +33,7 @@ def attention(target: plena.Target = SMALL, **options: Any) -> plena.Program:
         ),
         ({"matmul": "strassen"}, "matmul must be one of auto, mm, broadcast, vector, not 'strassen'"),
         ({"attention": "linear"}, "attention must be one of auto, online, rows, not 'linear'"),
-        ({"staging": "best"}, "staging must be one of public, nearest, not 'best'"),
+        ({"staging": "best"}, "staging must be one of public, nearest, calibrated, not 'best'"),
         ({"max_instructions": 0}, "max_instructions must be positive, got 0"),
         ({"max_instructions": -5}, "max_instructions must be positive, got -5"),
     ],

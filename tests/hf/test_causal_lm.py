@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plena import PlenaError
+from plena import PlenaError, evaluate
 from plena.hf import PlenaForCausalLM
 from plena.hf.folder import MANIFEST
 from plena.hf.step_check import check_step
@@ -244,3 +244,21 @@ def test_what_is_no_language_model(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PlenaError, match="transformers cannot load it"):
         PlenaForCausalLM.from_pretrained(tmp_path / "empty")
+
+
+def test_evaluation(lm: PlenaForCausalLM, model: Any) -> None:
+    """Token by token in bf16: as good as PyTorch in bfloat16, and labels are the next tokens."""
+    prompts = [[5, 9, 33, 2, 71, 8], torch.tensor([[4, 4, 90, 17, 3]])]
+    report = evaluate(lm, prompts)
+    assert report.judgements["emulator"].rows == 11 and len(lm.programs) == 3
+    assert report.kl.value < 4 * report.judgements["bfloat16"].kl.value + 1e-5
+    assert report.judgements["quantized"].kl.value <= report.kl.value + 1e-5
+    assert report.agreement.value > 0.9 and report.perplexity_ratio.value == pytest.approx(1, abs=0.05)
+    for wrong, message in (
+        ("text", "needs a tokenizer"),
+        ([97], "tokens must be 0 to 96"),
+        ([1] * 41, "Give 1 to 40 token ids"),
+        ([0.5], "tokens of type float32"),
+    ):
+        with pytest.raises(PlenaError, match=message):
+            evaluate(lm, [wrong])

@@ -15,6 +15,7 @@ from plena.text_files import read_text
 if TYPE_CHECKING:
     from plena.api.program import Program
     from plena.assembly import AsmInstruction
+    from plena.host.calibration import Calibration
     from plena.lifting.flat_program import FlatProgram
     from plena.machine.target import Target
 
@@ -49,6 +50,9 @@ def add_compile_options(parser: ArgumentParser) -> None:
     add_target_options(parser)
     add_options(parser, OPTIONS)
     parser.add_argument(
+        "--calibration", metavar="FILE", type=Path, help="of plena.calibrate, for --staging calibrated"
+    )
+    parser.add_argument(
         "--allow-unsupported",
         action="store_true",
         help="take instructions that the machine behind the timing profile does not execute right",
@@ -76,10 +80,23 @@ def compile_options(args: Namespace) -> dict[str, Any]:
     """What `plena.compile` takes besides the machine."""
     return {
         "max_instructions": args.max_instructions,
+        "calibration": calibration_of(args),
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         **schedule_options(args),
     }
+
+
+def calibration_of(args: Namespace) -> Calibration | None:
+    """The calibration that the options name.
+
+    Raises:
+        PlenaError: it cannot be read.
+    """
+    from plena.host.calibration import Calibration
+
+    path: Path | None = getattr(args, "calibration", None)
+    return None if path is None else Calibration.load(path)
 
 
 def schedule_options(args: Namespace) -> dict[str, Any]:

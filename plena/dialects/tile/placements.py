@@ -26,7 +26,7 @@ from xdsl.utils.exceptions import VerifyException
 
 LAYOUTS = ("rows", "tiled", "column_blocks", "words")
 ORDERS = ("rows", "columns")
-STAGINGS = ("public", "nearest")
+STAGINGS = ("public", "nearest", "calibrated")
 PORTS = ("input", "output")
 
 _STEPS: dict[str, tuple[str, ...]] = {

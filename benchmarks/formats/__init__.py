@@ -1,0 +1,1 @@
+"""What number formats and staging cost a real language model."""

@@ -1,0 +1,207 @@
+"""`plena.calibrate`: weights rounded so that layers give what they gave, for samples of their inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plena.driver import run_pipeline
+from plena.errors import PlenaError
+from plena.gc_pause import without_collection
+from plena.host.calibration import CalibratedLayer, Calibration
+from plena.machine.formats import Formats, FormatsLike
+from plena.passes.pipelines import TENSOR_PIPELINE
+from plena.progress import counting
+
+if TYPE_CHECKING:
+    import torch
+
+    from plena.calibrating.walk import Seen
+    from plena.frontend.program import TensorSpec
+    from plena.host.call_inputs import CallSignature
+
+_WHERE = "calibrate"
+
+
+def calibrate(
+    module: Any,
+    samples: Sequence[Any],
+    formats: FormatsLike = "shipped",
+    *,
+    checkpoint: str | Path | None = None,
+    progress: bool | None = None,
+) -> Calibration:
+    """Rounds the weights of a module's linear layers so that their outputs change least for the samples.
+
+    Second-order error feedback, layer by layer: each sees what the layers before it, already rounded, make of the
+    samples, with keys, values and inputs rounded as they will be (docs/formats.md). Equal arguments give equal weights.
+
+    Args:
+        module: torch.nn.Module or torch.export.ExportedProgram, as for ``plena.compile``.
+        samples: inputs of calls, all of one shape: tensors, sequences of the positional arguments, or dictionaries of
+            the keyword arguments.
+        formats: that the program will have.
+        checkpoint: a folder that keeps finished layers; a call that was interrupted goes on there.
+        progress: whether to show a bar; None means on a terminal.
+
+    Raises:
+        PlenaError: no samples, samples of other shapes or with NaN or infinity, a module that cannot be imported, a
+            checkpoint of another model.
+
+    Warns:
+        CalibrationWarning: layers whose inputs have a lower rank than they have features.
+    """
+    from plena.calibrating.grid import Grid, is_coarse
+    from plena.calibrating.solving import Solver
+    from plena.calibrating.walk import layers_of, walk
+    from plena.frontend import import_module
+    from plena.host.call_inputs import CallSignature, example_call
+    from plena.host.staged_data import symbol_of
+    from plena.machine.number_formats import Mx
+
+    formats = Formats.of(formats)
+    calls = _calls(samples)
+    if not is_coarse(formats.weights):
+        return Calibration(formats)
+    assert isinstance(formats.weights, Mx)
+    with without_collection():
+        args, keywords = example_call(module, *calls[0])
+        signature = CallSignature.of(args, keywords, module)
+        imported = import_module(module, args, keywords)
+        run_pipeline(imported.module, TENSOR_PIPELINE)
+        tensors = [_tensors(signature, call, n, imported.inputs) for n, call in enumerate(calls)]
+        counts = Counter(symbol_of(expression) for _, expression in layers_of(imported.module))
+        store = _Store(None if checkpoint is None else Path(checkpoint), _fingerprint(formats, tensors))
+        solver = Solver(
+            Grid(formats.weights),
+            frozenset(symbol for symbol, count in counts.items() if count == 1),
+            store.read(),
+            store.write,
+        )
+        with counting(len(counts), "calibrating", progress) as advance:
+
+            def solve(expression: Any, weight: torch.Tensor, inputs: Sequence[Seen]) -> torch.Tensor:
+                found = solver(expression, weight, inputs)
+                advance(len(solver.layers))
+                return found
+
+            walk(imported, tensors, formats, solve)
+    solver.warn()
+    return Calibration(formats, tuple(solver.layers), solver.weights)
+
+
+Call: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments."""
+
+
+def _calls(samples: Sequence[Any]) -> list[Call]:
+    """The arguments of every sample.
+
+    Raises:
+        PlenaError: there are none.
+    """
+    given: Any = samples
+    if not isinstance(given, list | tuple) or not given:
+        raise PlenaError(
+            "samples must be a list of inputs, one for every call",
+            _WHERE,
+            "For example [torch.randn(64, 384) for _ in range(8)]; better, inputs of the kind that will come.",
+        )
+    return [_call(sample) for sample in samples]
+
+
+def _call(sample: Any) -> Call:
+    import torch
+
+    if isinstance(sample, Mapping):
+        return (), {str(name): value for name, value in sample.items()}
+    if isinstance(sample, Sequence) and not isinstance(sample, str):
+        return tuple(sample), {}
+    if isinstance(sample, torch.Tensor):
+        return (sample,), {}
+    raise PlenaError(
+        f"a sample is a {type(sample).__name__}", _WHERE, "Give tensors, tuples of arguments or dictionaries."
+    )
+
+
+def _tensors(
+    signature: CallSignature, call: Call, number: int, specs: Sequence[TensorSpec]
+) -> list[torch.Tensor]:
+    """The tensors of a call.
+
+    Raises:
+        PlenaError: they have another shape than those of the first one, or NaN or infinity.
+    """
+    import torch
+
+    where = f"{_WHERE}, sample {number}"
+    found = signature.tensors(*call)
+    if found is None or len(found) != len(specs) or not all(isinstance(x, torch.Tensor) for x in found):
+        raise PlenaError("is no call like the first one", where, "Give the same arguments in every sample.")
+    for tensor, spec in zip(found, specs, strict=True):
+        if tuple(tensor.shape) != spec.shape or tensor.is_floating_point() != spec.dtype.is_floating_point:
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            raise PlenaError(
+                f"{spec.name} is {dtype}{list(tensor.shape)}, in the first sample it is "
+                f"{str(spec.dtype).removeprefix('torch.')}{list(spec.shape)}",
+                where,
+                "Give samples of one shape: cut or pad them.",
+            )
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise PlenaError(f"{spec.name} contains NaN or infinity", where, "Give finite samples.")
+    return [x.detach() for x in found]
+
+
+def _fingerprint(formats: Formats, samples: Sequence[Sequence[torch.Tensor]]) -> str:
+    """Of what decides the result beside the module, whose weights have keys of their own."""
+    digest = hashlib.blake2b(str(formats).encode(), digest_size=16)
+    for sample in samples:
+        for tensor in sample:
+            digest.update(np.ascontiguousarray(tensor.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+class _Store:
+    """A folder with a file for every layer that is done; none without a path."""
+
+    def __init__(self, path: Path | None, fingerprint: str) -> None:
+        self.path, self.fingerprint, self._count = path, fingerprint, 0
+        self._formats = Formats()
+
+    def read(self) -> dict[str, tuple[CalibratedLayer, NDArray[np.uint16] | None]]:
+        """The layers that are done.
+
+        Raises:
+            PlenaError: of other samples or formats, or damaged.
+        """
+        found: dict[str, tuple[CalibratedLayer, NDArray[np.uint16] | None]] = {}
+        if self.path is None or not self.path.exists():
+            return found
+        for file in sorted(self.path.glob("*.npz")):
+            if not file.name.startswith(self.fingerprint):
+                raise PlenaError(
+                    "holds layers that were calibrated for other samples or formats",
+                    str(self.path),
+                    "Give another folder, or delete it.",
+                )
+            part = Calibration.load(file)
+            for layer in part.layers:
+                found[layer.key] = layer, part.weights.get(layer.key)
+        return found
+
+    def write(self, layer: CalibratedLayer, bits: NDArray[np.uint16] | None) -> None:
+        """Keeps a layer."""
+        if self.path is None:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PlenaError(f"cannot be written: {error.strerror}", str(self.path)) from None
+        weights = {} if bits is None else {layer.key: bits}
+        Calibration(self._formats, (layer,), weights).save(self.path / f"{self.fingerprint}-{layer.key}.npz")

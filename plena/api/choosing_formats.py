@@ -1,0 +1,247 @@
+"""`formats="auto"`: the number formats that lose least for samples, at no more traffic than is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from plena.api.program import Program
+from plena.errors import CompileError, SettingsError
+from plena.machine.formats import CLASSES, Formats, bytes_per_element
+from plena.machine.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+CANDIDATES: Mapping[str, tuple[str, ...]] = {
+    "weights": ("e4m3", "e3m4", "e3m4/16", "e3m4/32", "bf16"),
+    "keys_values": ("e4m3", "e3m4", "e3m4/32", "bf16"),
+    "activations": ("e4m3", "e3m4", "bf16"),
+}
+"""Formats that are tried for each class of tensors."""
+
+TOGETHER = 4
+"""Of the formats that look best class by class so many are simulated together."""
+
+_WHERE = "formats"
+
+Error = Callable[[Callable[..., tuple[Any, ...]]], float]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Formats with what they move, over the shipped ones, and what they lose.
+
+    Attributes:
+        traffic: bytes of a run over those of the shipped formats.
+        expected: error if those of the classes add up.
+        error: of the quantised reference; None if it was not run.
+        emulator: error of the program on the emulator; None if it was not compiled.
+    """
+
+    formats: Formats
+    traffic: float
+    expected: float
+    error: float | None = None
+    emulator: float | None = None
+
+
+@dataclass(frozen=True)
+class FormatChoice:
+    """The chosen formats, and what they were chosen among.
+
+    Attributes:
+        chosen: with its error as the quantised reference and as the emulator has it.
+        measure: "KL" (nats for a row) or "relative squared error".
+        alone: class -> format -> error if nothing else is rounded.
+        tried: what was simulated as a whole, best first.
+        program: compiled with the chosen formats.
+    """
+
+    chosen: Tried
+    measure: str
+    alone: Mapping[str, Mapping[str, float]]
+    tried: tuple[Tried, ...]
+    program: Program = field(repr=False)
+
+    @property
+    def formats(self) -> Formats:
+        """The chosen ones."""
+        return self.chosen.formats
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name} alone: " + ", ".join(f"{f} {e:.3g}" for f, e in found.items())
+            for name, found in self.alone.items()
+        ]
+        for tried in self.tried:
+            error = "not simulated" if tried.error is None else f"{self.measure} {tried.error:.3g}"
+            lines.append(f"{tried.formats}: {tried.traffic:.3f} times the shipped bytes, {error}")
+        return "\n".join([*lines, self.sentence])
+
+    @property
+    def sentence(self) -> str:
+        """The choice in one line."""
+        c = self.chosen
+        return (
+            f"formats {c.formats}: {self.measure} {c.error:.3g} (on the emulator {c.emulator:.3g}) at "
+            f"{c.traffic:.3f} times the shipped bytes"
+        )
+
+
+def choose_formats(
+    compiled: Callable[[Target], Program], target: Target, samples: Sequence[Any], traffic: float = 1.0
+) -> FormatChoice:
+    """Chooses the format of every class of tensors.
+
+    Each candidate is simulated with nothing else rounded; the errors of classes about add up, so the best sums within
+    the budget are simulated as a whole, and the best of those is compiled and run on the emulator. Where a module
+    takes integers alone the rows of its first output are taken for logits and the error is their KL divergence from
+    PyTorch's, else it is the squared error over PyTorch's squares.
+
+    Args:
+        compiled: the program for a machine.
+        target: the machine; its HBM types do not matter.
+        samples: inputs of calls, tensors or tuples of positional arguments.
+        traffic: bytes that transfers may move, over those of the shipped formats.
+
+    Raises:
+        PlenaError: no samples, a budget that nothing meets, and as of ``plena.compile``.
+    """
+    calls = _calls(samples)
+    if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CompileError(
+            f"traffic must be a number above 0, not {traffic!r}",
+            _WHERE,
+            "1.0 is what the shipped formats move.",
+        )
+    shipped = target.with_formats("shipped")
+    program = compiled(shipped)
+    moved = program.stats().hbm_bytes
+    names = _candidates(shipped, moved)
+    measure, error_of = _measure(program, calls)
+    source = program.source
+    assert source is not None
+    alone = {
+        name: {
+            text: error_of(source.simulated(shipped.with_formats(Formats(**{name: text})), (name,)))
+            for text in texts
+        }
+        for name, texts in names.items()
+    }
+    ranked = sorted(_sums(alone, moved), key=lambda t: (t.expected, t.traffic))
+    within = [tried for tried in ranked if tried.traffic <= traffic * (1 + 1e-9)]
+    if not within:
+        least = min(ranked, key=lambda t: t.traffic)
+        raise CompileError(
+            f"no formats move {traffic:g} times the bytes of the shipped ones",
+            _WHERE,
+            f"The least is {least.traffic:.3f}, with {least.formats}.",
+        )
+    whole = [
+        Tried(t.formats, t.traffic, t.expected, error_of(source.simulated(shipped.with_formats(t.formats))))
+        for t in within[:TOGETHER]
+    ]
+    whole.sort(key=lambda t: (t.error, t.traffic))
+    refused: CompileError | None = None
+    for best in [*whole, *within[TOGETHER:]]:
+        try:
+            chosen = compiled(shipped.with_formats(best.formats))
+        except CompileError as error:
+            refused = refused or error
+            continue
+        own = chosen.source
+        assert own is not None
+        found = Tried(
+            best.formats,
+            best.traffic,
+            best.expected,
+            error_of(own.simulated()),
+            _on_emulator(chosen, error_of),
+        )
+        return FormatChoice(found, measure, alone, tuple(whole), chosen)
+    assert refused is not None
+    raise refused
+
+
+def _calls(samples: Any) -> list[tuple[Any, ...]]:
+    import torch
+
+    if not isinstance(samples, list | tuple) or not samples:
+        raise CompileError(
+            "formats are chosen for samples, a list of inputs",
+            _WHERE,
+            "Give samples=[...]; better, inputs of the kind that will come.",
+        )
+    return [(s,) if isinstance(s, torch.Tensor) else tuple(s) for s in samples]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+
+
+def _candidates(target: Target, moved: Mapping[str, int]) -> dict[str, list[str]]:
+    """The formats that the machine takes, of classes that move anything."""
+    found: dict[str, list[str]] = {}
+    for name in CLASSES:
+        texts: list[str] = []
+        for text in CANDIDATES[name] if moved.get(name) else CANDIDATES[name][:1]:
+            try:
+                target.with_formats(Formats(**{name: text})).validate()
+            except SettingsError:
+                continue
+            texts.append(text)
+        found[name] = texts
+    return found
+
+
+def _sums(alone: Mapping[str, Mapping[str, float]], moved: Mapping[str, int]) -> Iterator[Tried]:
+    """All combinations; bytes go with those of an element."""
+    shipped = Formats()
+    total = sum(moved.values()) or 1
+    for texts in product(*alone.values()):
+        formats = Formats(**dict(zip(alone, texts, strict=True)))
+        size = sum(
+            moved.get(name, 0) * bytes_per_element(own) / bytes_per_element(before)
+            for (name, own), (_, before) in zip(formats.items(), shipped.items(), strict=True)
+        )
+        yield Tried(
+            formats, size / total, sum(alone[name][text] for name, text in zip(alone, texts, strict=True))
+        )
+
+
+def _measure(program: Program, calls: Sequence[tuple[Any, ...]]) -> tuple[str, Error]:
+    """What errors are called, and the mean error of a function of the inputs."""
+    import torch
+
+    from plena.checking.judging import kl_divergence
+
+    source = program.source
+    assert source is not None
+    inputs = [program.input_tensors(call, {}, source.signature) for call in calls]
+    for tensors in inputs:
+        program.require_inputs(tuple(tensors))
+    wanted = [source.float32(*tensors)[0].detach() for tensors in inputs]
+    logits = all(not x.is_floating_point() for x in inputs[0]) and wanted[0].shape[-1] > 1
+
+    def error_of(function: Callable[..., tuple[Any, ...]]) -> float:
+        with torch.no_grad():
+            results = [function(*tensors)[0].float() for tensors in inputs]
+        if logits:
+            return float(
+                torch.cat([kl_divergence(r, w) for r, w in zip(results, wanted, strict=True)]).mean()
+            )
+        lost = sum(float((r - w).square().sum()) for r, w in zip(results, wanted, strict=True))
+        return lost / (sum(float(w.square().sum()) for w in wanted) or 1.0)
+
+    return "KL" if logits else "relative squared error", error_of
+
+
+def _on_emulator(program: Program, error_of: Error) -> float:
+    from plena.checking.reference import as_tensors
+
+    def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        program.reset()
+        return as_tensors(program.run(*inputs, progress=False))
+
+    found = error_of(run)
+    program.reset()
+    return found
