@@ -233,7 +233,12 @@ def _carried(
         for n in range(1, times):
             now, before = ops[index + n * period], ops[index + (n - 1) * period]
             for u, v in zip(before.operands, now.operands, strict=True):
-                if isinstance(v.owner, ParameterOp | StateOp) or u is v:
+                if isinstance(v.owner, ParameterOp | StateOp):
+                    continue
+                if u is v:
+                    # What all iterations read comes from before them: the third may not read what the first has made.
+                    if v in place and place[v][0] >= start:
+                        return None
                     continue
                 if v not in place:
                     return None

@@ -111,6 +111,8 @@ def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: 
     [
         "x0 ** 3",
         "(x0 * x0) * (x0 * x0) * x0",
+        "x0.square() ** 3",
+        "self.a(self.a(self.a(x0) + x0) + self.a(x0))",
         "x0 + x0 + x0",
         "self.a(self.a(x0) + x0) + x0",
         "self.a(self.b(x0) + x0) + x0",
