@@ -11,3 +11,6 @@ Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 """How the host rounds a tensor to its type: as the public staging tools do (plena_isa.md section 2.5: two fraction bits
 first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
 everything else to the nearest code with the scale of each block that loses least."""
+
+CHECKED_MACHINES = ("emulator", "rtl")
+"""What `plena verify` can check a program for."""

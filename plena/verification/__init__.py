@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import ModuleOp
 from plena.errors import PlenaError
 from plena.lifting.flat_program import FlatProgram, Program
 from plena.lifting.preloaded import Declared, Preloaded, Span
+from plena.machine.choices import CHECKED_MACHINES
 from plena.machine.target import Target
 from plena.verification.findings import Finding, Severity
 from plena.verification.program import ProgramCheck
@@ -41,19 +42,17 @@ def verify(
     return check(FlatProgram.of(program), target or Target(), Preloaded.of(preloaded))
 
 
-MACHINES = ("emulator", "rtl")
-"""What a program can be checked for."""
-
-
 def checker_of(machine: str) -> Callable[[FlatProgram, Target, Preloaded], list[Finding]]:
-    """The check for one of `MACHINES`.
+    """The check for one of `CHECKED_MACHINES`.
 
     Raises:
         PlenaError: another machine.
     """
-    if machine not in MACHINES:
+    if machine not in CHECKED_MACHINES:
         raise PlenaError(
-            f"there is no machine {machine!r} to check for", "verify", f"It is {' or '.join(MACHINES)}."
+            f"there is no machine {machine!r} to check for",
+            "verify",
+            f"It is {' or '.join(CHECKED_MACHINES)}.",
         )
     if machine == "emulator":
         return verify_code
@@ -84,7 +83,6 @@ def verify_module(module: ModuleOp, preloaded: Preloaded) -> list[Finding]:
 
 
 __all__ = [
-    "MACHINES",
     "Finding",
     "Preloaded",
     "Severity",

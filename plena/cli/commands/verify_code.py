@@ -8,12 +8,11 @@ from pathlib import Path
 from plena.cli.commands.command import Command
 from plena.cli.commands.sources import load_code, target_for
 from plena.cli.settings import add_target_options
+from plena.machine.choices import CHECKED_MACHINES
 
 
 def arguments(parser: ArgumentParser) -> None:
     """The program, the machine, what is preloaded."""
-    from plena.verification import MACHINES
-
     parser.add_argument("program", type=Path, help="assembly (.asm), words (.mem) or a program folder")
     parser.add_argument(
         "--preloaded",
@@ -24,7 +23,10 @@ def arguments(parser: ArgumentParser) -> None:
         "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
     )
     parser.add_argument(
-        "--machine", choices=MACHINES, default="emulator", help="rtl: the rules of the public RTL instead"
+        "--machine",
+        choices=CHECKED_MACHINES,
+        default="emulator",
+        help="rtl: the rules of the public RTL instead",
     )
     add_target_options(parser)
 
