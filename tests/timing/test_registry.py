@@ -139,7 +139,7 @@ def test_choices_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("name", ["sevens", "chained"])
 def test_the_report_ranks_by_the_profile_that_chose(model: nn.Module, name: str) -> None:
-    program = plena.compile(model, (X,), target=SMALL, timing=name)
+    program = plena.compile(model, (X,), target=SMALL, timing=name, objective="size")
     assert program.timing == name
     html = page_of(contents_of_program(program))
     assert f"Chosen by the <strong>{name}</strong>" in html and f"By {name} cycles" in html
