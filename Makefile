@@ -15,7 +15,7 @@ $(BIN)/plena-opt: pyproject.toml constraints.txt
 	@touch $@
 
 test: setup
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: setup
 	$(BIN)/pytest -m slow
