@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from plena.errors import PlenaError
+from plena.program.numbers import numbers_from_json
 from plena.program.thresholds import (
     Float64,
     Thresholds,
@@ -63,12 +63,7 @@ class Added:
         Raises:
             PlenaError: not such a document.
         """
-        names = {f.name for f in fields(Added)}
-        if isinstance(document, dict) and set(document) == names:
-            values: dict[str, Any] = document
-            if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
-                return Added(**values)
-        raise PlenaError(f"`added` needs numbers named {', '.join(sorted(names))}", where)
+        return numbers_from_json(Added, document, "added", where)
 
     @property
     def failures(self) -> Iterator[str]:

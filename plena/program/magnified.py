@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from plena.errors import PlenaError
+from plena.program.numbers import numbers_from_json
 from plena.program.thresholds import (
     Float64,
     Thresholds,
@@ -76,12 +76,7 @@ class Magnified:
         Raises:
             PlenaError: not such a document.
         """
-        names = {f.name for f in fields(Magnified)}
-        if isinstance(document, dict) and set(document) == names:
-            values: dict[str, Any] = document
-            if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
-                return Magnified(**values)
-        raise PlenaError(f"`magnified` needs numbers named {', '.join(sorted(names))}", where)
+        return numbers_from_json(Magnified, document, "magnified", where)
 
     @property
     def explains(self) -> bool:
