@@ -61,7 +61,8 @@ class ProgramCount(Count):
             included; without those that move none.
         hbm_traffic: class of data (`plena.statistics.traffic.CLASSES`) -> bytes of elements and scales that one run
             moves, by the tensors themselves where they are known; computed when it is asked for.
-        latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data.
+        latency: profile -> cycles with waits for HBM, computed when it is asked for; None where that hangs on data
+            or runs too long to be simulated.
     """
 
     opcodes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])

@@ -23,7 +23,7 @@ from plena.statistics.traffic import Traffic, by_class, payloads
 from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
-from plena.timing.run import Run
+from plena.timing.run import MOST_SIMULATED, Run
 from plena.timing.with_memory import Latencies
 
 PICOSECONDS = 1000
@@ -129,12 +129,19 @@ class Weights:
                 if marked.any():
                     unsupported[profile.name] = float(counted[marked].sum() / max(counted.sum(), 1))
             else:
-                missing = profile.missing_in(run)
-                unavailable[profile.name] = (
-                    f"no cycles are known for {', '.join(missing)}" if missing else "an address hangs on data"
-                )
+                unavailable[profile.name] = _why_none(profile, run)
         dma = run.executions * stream_picoseconds(instructions, target)
         return Weights(table, run.executions, cycles, dma, run, unavailable, unsupported)
+
+
+def _why_none(profile: Profile, run: Run) -> str:
+    """Why a profile has no cycles for a program."""
+    missing = profile.missing_in(run)
+    if missing:
+        return f"no cycles are known for {', '.join(missing)}"
+    if run.is_too_long:
+        return f"more than {MOST_SIMULATED:,} instructions are not simulated"
+    return "an address hangs on data"
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:

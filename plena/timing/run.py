@@ -29,6 +29,10 @@ MOST_EXECUTIONS = 1 << 40
 """Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
 
 
+MOST_SIMULATED = 100_000_000
+"""Dynamic instructions up to which a program is simulated: a quarter of a minute."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Registers:
     """Integers that a program begins with, all int64, -1 where nobody knows them; by default those of a reset and any
@@ -78,6 +82,11 @@ class Run:
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
         return Run(table.opcodes, table.values, executions, loops, target)
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it runs more instructions than are simulated."""
+        return int(self.executions.sum()) > MOST_SIMULATED
 
     def order(self) -> Iterator[int]:
         """The lines in the order they run, loops followed: as many as `executions` has in sum."""

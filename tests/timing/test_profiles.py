@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import plena
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.machine.target import Target
 from plena.timing import pipelined, transactional
@@ -83,3 +84,15 @@ def test_no_product_takes_less_than_the_array_needs(
     macs = {"M_MM": blen * blen * 64, "M_MV": blen * 64, "M_BTMM": 64**3, "M_BTMV": broadcast * hlen * 64}
     assert all(cost[mnemonic] * blen * 64 >= count for mnemonic, count in macs.items())
     assert cost["M_BTMV"] == cycles
+
+
+def test_what_runs_too_long_is_not_simulated() -> None:
+    """Three loops of 2^13: reading this must not take minutes."""
+    text = "".join(f"C_LOOP_START gp{n}, 8192\n" for n in (1, 2, 3)) + "H_PREFETCH_V gp0, gp0, a0, 0, 0\n"
+    statistics = plena.stats(text + "".join(f"C_LOOP_END gp{n}\n" for n in (3, 2, 1)))
+    assert statistics.dynamic > 8192**3
+    for name in ("serialized", "rtl-v1"):
+        assert statistics.cycles[name] is None
+        assert statistics.unavailable[name] == "more than 100,000,000 instructions are not simulated"
+    assert all(statistics.latency[name] is None for name in plena.timings())
+    assert statistics.cycles["transactional"] > 8192**3
