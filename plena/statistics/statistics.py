@@ -23,7 +23,7 @@ from plena.statistics.traffic import Traffic, by_class, payloads
 from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
-from plena.timing.run import MOST_SIMULATED, Run
+from plena.timing.run import Run
 from plena.timing.with_memory import Latencies
 
 PICOSECONDS = 1000
@@ -139,9 +139,7 @@ def _why_none(profile: Profile, run: Run) -> str:
     missing = profile.missing_in(run)
     if missing:
         return f"no cycles are known for {', '.join(missing)}"
-    if run.is_too_long:
-        return f"more than {MOST_SIMULATED:,} instructions are not simulated"
-    return "an address hangs on data"
+    return run.unsimulated() or "an address hangs on data"
 
 
 def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count]:

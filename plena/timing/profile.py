@@ -87,7 +87,7 @@ class TableProfile:
         """Cycles of each line with waits for HBM, where everything waits for everything.
 
         Returns:
-            None if an address in HBM hangs on data, or there are too many instructions to simulate.
+            None if an address in HBM hangs on data, or the run is not simulated (`Run.unsimulated`).
         """
         from plena.timing.serial_run import transfer_cycles
 
@@ -159,7 +159,7 @@ class StreamProfile:
         """Cycles of each line over the whole run, int64[n], as simulated.
 
         Returns:
-            None if they hang on data, it has no cycles for an instruction, or there are too many to simulate.
+            None if they hang on data, it lacks an instruction, or the run is not simulated (`Run.unsimulated`).
 
         Raises:
             PlenaError: the simulation gives something else.
@@ -172,7 +172,7 @@ class StreamProfile:
         """Cycles of each line with waits for HBM.
 
         Returns:
-            None if that hangs on data, it has no cycles for an instruction, or there are too many to simulate.
+            None if that hangs on data, it lacks an instruction, or the run is not simulated (`Run.unsimulated`).
 
         Raises:
             PlenaError: the simulation gives something else.
@@ -194,7 +194,7 @@ class StreamProfile:
     ) -> NDArray[np.int64] | None:
         if not run.opcodes.size:
             return np.zeros(0, np.int64)
-        if run.is_too_long:
+        if run.unsimulated():
             return None
         cycles = simulation(run)
         if cycles is None:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly import Columns
+from plena.dialects.derived import derived
+from plena.dialects.plena_isa import OPCODES
 from plena.errors import PlenaError
 from plena.machine.target import Target
 
@@ -27,6 +29,12 @@ class HardwareLoop(Protocol):
 
 MOST_EXECUTIONS = 1 << 40
 """Dynamic instructions up to which 64-bit sums of picoseconds do not overflow."""
+
+
+@derived
+def _gp_writers() -> list[int]:
+    """The opcodes that write a gp register."""
+    return [opcode for opcode, spec in OPCODES.items() if spec.writes_gp]
 
 
 MOST_SIMULATED = 100_000_000
@@ -83,10 +91,19 @@ class Run:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
         return Run(table.opcodes, table.values, executions, loops, target)
 
-    @property
-    def is_too_long(self) -> bool:
-        """Whether it runs more instructions than are simulated."""
-        return int(self.executions.sum()) > MOST_SIMULATED
+    def unsimulated(self) -> str | None:
+        """Why no simulation follows it, None if one can: it would take too long, or not end."""
+        if int(self.executions.sum()) > MOST_SIMULATED:
+            return f"more than {MOST_SIMULATED:,} instructions are not simulated"
+        if any(self._writes_counter(loop) for loop in self.loops):
+            return "it writes the counter of a loop"
+        return None
+
+    def _writes_counter(self, loop: HardwareLoop) -> bool:
+        """Whether the body of a loop writes the register that it counts in, so that it runs another number of times."""
+        body = slice(loop.start + 1, loop.end)
+        same = self.values[body, 0] == self.values[loop.start, 0]
+        return bool((same & np.isin(self.opcodes[body], _gp_writers())).any())
 
     def order(self) -> Iterator[int]:
         """The lines in the order they run, loops followed: as many as `executions` has in sum."""

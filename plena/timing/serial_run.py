@@ -56,13 +56,13 @@ def transfer_cycles(run: Run, costs: I64) -> I64 | None:
         costs: cycles of one execution of each line, int64[n]; what a transfer costs besides is not looked at.
 
     Returns:
-        None if an address of a transfer hangs on data, or there are too many instructions to simulate.
+        None if an address of a transfer hangs on data, or the run is not simulated (`Run.unsimulated`).
     """
     lines = table_of(run)
     waits = np.zeros(len(lines), np.int64)
     if not np.isin(lines[:, ACTION], (LOAD_ROWS, STORE_ROWS)).any():
         return waits
-    if run.is_too_long:
+    if run.unsimulated():
         return None
     device, memory = fresh_device(run.target, writes_complete=False)
     integers, words = before(run, lines), word_buffer(lines)

@@ -87,12 +87,24 @@ def test_no_product_takes_less_than_the_array_needs(
 
 
 def test_what_runs_too_long_is_not_simulated() -> None:
-    """Three loops of 2^13: reading this must not take minutes."""
-    text = "".join(f"C_LOOP_START gp{n}, 8192\n" for n in (1, 2, 3)) + "H_PREFETCH_V gp0, gp0, a0, 0, 0\n"
+    """Three loops of 2^11: reading this must not take minutes."""
+    text = "".join(f"C_LOOP_START gp{n}, 2048\n" for n in (1, 2, 3)) + "H_PREFETCH_V gp0, gp0, a0, 0, 0\n"
     statistics = plena.stats(text + "".join(f"C_LOOP_END gp{n}\n" for n in (3, 2, 1)))
-    assert statistics.dynamic > 8192**3
+    assert statistics.dynamic > 2048**3
     for name in ("serialized", "rtl-v1"):
         assert statistics.cycles[name] is None
         assert statistics.unavailable[name] == "more than 100,000,000 instructions are not simulated"
     assert all(statistics.latency[name] is None for name in plena.timings())
-    assert statistics.cycles["transactional"] > 8192**3
+    assert statistics.cycles["transactional"] > 2048**3
+
+
+def test_a_written_counter_is_not_simulated() -> None:
+    """The loop would go on for ever; the emulator's watchdog ends it."""
+    text = "C_LOOP_START gp1, 10\nS_ADDI_INT gp1, gp9, 5\nH_PREFETCH_V gp0, gp0, a0, 0, 0\nC_LOOP_END gp1\n"
+    statistics = plena.stats(text)
+    for name in ("serialized", "rtl-v1"):
+        assert statistics.cycles[name] is None
+        assert statistics.unavailable[name] == "it writes the counter of a loop"
+    assert all(statistics.latency[name] is None for name in plena.timings())
+    other = plena.stats(text.replace("S_ADDI_INT gp1", "S_ADDI_INT gp2"))
+    assert all(other.latency[name] is not None for name in plena.timings())
