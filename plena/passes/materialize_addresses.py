@@ -78,6 +78,8 @@ class MaterializeAddresses(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if is_materialized(op):
             return
+        if not 1 <= self.registers < GP_REGISTERS:
+            raise CompileError(f"registers must be 1 to {GP_REGISTERS - 1}, got {self.registers}", self.name)
         program = program_of(op)
         plan = plan_program(program, self.registers)
         place_regions(op)

@@ -32,11 +32,23 @@ def refused(folder: Path, name: str, text: str, passes: str) -> str:
         ("lift,strip-mine-loops{loop=0,0 factor=2}", "loop 0 is named twice"),
         ("lift,allocate-registers", "V_EXP_V has an address expression, not a register"),
         ("allocate-registers{f=99999999999}", "f must be 1 to 7 registers, got 99999999999"),
+        ("lift,materialize-addresses{registers=99999999999}", "registers must be 1 to 15, got 99999999999"),
         ("allocate-registers{gp=-1}", "gp must be 1 to 15 registers, got -1"),
     ],
 )
 def test_pass_options(tmp_path: Path, passes: str, message: str) -> None:
     assert message in refused(tmp_path, "x.asm", LOOP, passes)
+
+
+@pytest.mark.parametrize("values", ["5 : i64", "[1.0 : f64, 2 : i64]"])
+def test_constants_that_are_no_list_of_numbers(tmp_path: Path, values: str) -> None:
+    text = f"builtin.module {{\n  %a = tile.constant {values}\n}}\n"
+    assert "constants are a list of real numbers" in refused(tmp_path, "x.mlir", text, "lift")
+
+
+def test_a_loop_whose_counter_is_written_is_counted_at_once() -> None:
+    statistics = plena.stats(LOOP.replace("S_ADDI_INT gp2, gp2", "S_ADDI_INT gp1, gp9"))
+    assert statistics.unavailable["rtl-v1"] == "it writes the counter of a loop"
 
 
 def test_loops_may_be_named_in_any_order(tmp_path: Path) -> None:

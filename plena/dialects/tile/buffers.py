@@ -213,8 +213,10 @@ class ConstantOp(IRDLOperation):
 
     @classmethod
     def parse(cls, parser: Parser) -> ConstantOp:
+        start = parser.pos
         values = parser.parse_attribute()
-        assert isinstance(values, ArrayAttr)
+        if not isinstance(values, ArrayAttr) or not all(isinstance(v, FloatAttr) for v in values):
+            parser.raise_error("constants are a list of real numbers", start, parser.pos)
         address = parser.parse_integer() if parser.parse_optional_keyword("at") else None
         return cls(tuple(v.value.data for v in values if isinstance(v, FloatAttr)), address)
 
