@@ -167,7 +167,7 @@ def choose_formats(
 
 
 def _calls(samples: Any) -> list[tuple[Any, ...]]:
-    import torch
+    from plena.host.call_inputs import arguments_of
 
     if not isinstance(samples, list | tuple) or not samples:
         raise CompileError(
@@ -175,7 +175,7 @@ def _calls(samples: Any) -> list[tuple[Any, ...]]:
             _WHERE,
             "Give samples=[...]; better, inputs of the kind that will come.",
         )
-    return [(s,) if isinstance(s, torch.Tensor) else tuple(s) for s in samples]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    return [arguments_of(s) for s in samples]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _candidates(target: Target, moved: Mapping[str, int]) -> dict[str, list[str]]:

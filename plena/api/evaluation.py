@@ -89,11 +89,11 @@ def _calls(
     import torch
 
     from plena.checking.reference import ModuleReferences, as_tensors
-    from plena.host.call_inputs import CallSignature
+    from plena.host.call_inputs import CallSignature, arguments_of
 
     if labels is not None and len(labels) != len(samples):
         raise PlenaError(f"{len(labels)} labels for {len(samples)} samples", _WHERE)
-    calls = [(s,) if isinstance(s, torch.Tensor) else tuple(s) for s in samples]
+    calls = [arguments_of(s) for s in samples]
     source = program.source
     if source is None and module is not None:
         signature = program.signature or CallSignature.of(calls[0], {}, module)

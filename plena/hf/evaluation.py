@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plena.checking.reference import ModuleReferences
 from plena.errors import PlenaError
 from plena.hf.cached_text import CachedText
 from plena.hf.language_programs import DECODE
 from plena.hf.step_module import CachedStep
-from plena.host.call_inputs import CallSignature
+from plena.hf.step_references import step_references
 
 if TYPE_CHECKING:
     from plena.api.program import Program
@@ -78,9 +77,7 @@ def _source(program: Program, module: Any, name: str) -> SourceReferences:
             _WHERE,
             "Give the model: plena.evaluate(lm, prompts, module=model).",
         )
-    step = CachedStep(module, int(name.rpartition("-")[2])).eval()
-    tensors = [torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)]
-    return ModuleReferences.of(program, step, CallSignature.of(tensors, {}, step), tensors)
+    return step_references(program, CachedStep(module, int(name.rpartition("-")[2])).eval())
 
 
 def _ids(prompt: Any, tokenizer: Any, where: str, vocabulary: int, length: int) -> list[int]:

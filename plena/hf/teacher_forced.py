@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plena.checking.judging import kl_divergence
 from plena.checking.reference import ModuleReferences
 from plena.errors import PlenaError
 from plena.hf.cached_text import CachedText
 from plena.hf.language_programs import DECODE, LanguagePrograms
 from plena.hf.step_module import CachedStep
-from plena.host.call_inputs import CallSignature
+from plena.hf.step_references import step_references
 
 SURE = 0.25
 """Where the first two logits of the quantised reference are further apart, the program must choose alike."""
@@ -37,8 +38,7 @@ class Agreement:
     def of(found: Tensor, wanted: Tensor) -> Agreement:
         """Compare logits [tokens, vocabulary]."""
         alike = int((found.argmax(-1) == wanted.argmax(-1)).sum())
-        ours, theirs = found.double().log_softmax(-1), wanted.double().log_softmax(-1)
-        kl = float((theirs.exp() * (theirs - ours)).sum(-1).mean()) if len(found) else 0.0
+        kl = float(kl_divergence(found, wanted).mean()) if len(found) else 0.0
         return Agreement(len(found), alike, kl)
 
     def __str__(self) -> str:
@@ -114,8 +114,7 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
         )
     references = program.source
     if not isinstance(references, ModuleReferences):
-        example = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-        references = ModuleReferences.of(program, step, CallSignature.positional(2), example)
+        references = step_references(program, step)
     quantized = references.quantized_steps()
     found: list[Tensor] = []
     rounded: list[Tensor] = []

@@ -18,6 +18,11 @@ from torch.utils import _pytree as pytree
 from plena.errors import PlenaError
 
 
+def arguments_of(sample: Any) -> tuple[Any, ...]:
+    """The positional arguments of a sample: one tensor, or several arguments."""
+    return (sample,) if isinstance(sample, torch.Tensor) else tuple(sample)
+
+
 @dataclass(frozen=True)
 class CallSignature:
     """What a call of the module looks like.

@@ -1,4 +1,4 @@
-"""Products that make one column block of a result, of tiles that follow each other in matrix SRAM."""
+"""Products of tiles that lie in matrix SRAM, as kernels ask for them."""
 
 from __future__ import annotations
 
@@ -69,18 +69,22 @@ def broadcast_column(
     )
 
 
-def vector_column(
+def vector_product(
     ctx: KernelContext,
     out: SSAValue,
     x: SSAValue,
     w: SSAValue,
-    *,
     k_tiles: int,
-    slices: int = 0,
+    slices: int,
+    n_tiles: int,
+    w_k: int,
+    *,
+    w_n: int = 0,
     partial: int = 0,
 ) -> None:
-    """A column block of BROADCAST rows by M_BTMV, from packed vectors `x`; see `VectorMatmulOp`."""
+    """A product of packed vectors by M_BTMV; column blocks of vectors and results are BROADCAST rows apart."""
     target = ctx.target
+    block = target.broadcast_amount * target.vlen
     ctx.builder.insert(
         VectorMatmulOp(
             out=out,
@@ -88,11 +92,11 @@ def vector_column(
             w=w,
             k_tiles=k_tiles,
             slices=slices,
-            n_tiles=1,
-            x_block=target.broadcast_amount * target.vlen,
-            w_k=target.tile,
-            w_n=0,
-            out_block=0,
+            n_tiles=n_tiles,
+            x_block=block,
+            w_k=w_k,
+            w_n=w_n or target.tile,
+            out_block=block,
             partial=partial,
         )
     )

@@ -11,7 +11,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import PackOp, PackVectorsOp
 from plena.host.view import Array
 from plena.integers import ceil_div, round_up
-from plena.kernels.column_products import broadcast_column, matmul_column, vector_column
+from plena.kernels.column_products import broadcast_column, matmul_column, vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import constant_tile, packing_tile
 from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
@@ -87,7 +87,7 @@ def _by_vectors(
                 out_block=0,
             )
         )
-        vector_column(ctx, builder.view(result, group * (slots * vlen)), packed, weight, k_tiles=1)
+        vector_product(ctx, builder.view(result, group * (slots * vlen)), packed, weight, 1, 0, 1, 0)
 
     with builder.step(name):
         builder.by_groups(vectors, slots, turn)

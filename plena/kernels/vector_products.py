@@ -6,7 +6,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.integers import ceil_div
-from plena.kernels.column_products import vector_column
+from plena.kernels.column_products import vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import pack_vectors
 from plena.kernels.tensors import Panel
@@ -35,15 +35,8 @@ def multiply_vectors(value: SSAValue, weight: SSAValue, result: Panel, ctx: Kern
     def product(group: Linear, out: Linear, k: Linear, k_tiles: int, slices: int, partial: int) -> None:
         with builder.step("product"):
             vectors = builder.view(packed.buffer, group * packed.group + k * packed.block)
-            vector_column(
-                ctx,
-                builder.view(result.buffer, out),
-                vectors,
-                tiles,
-                k_tiles=k_tiles,
-                slices=slices,
-                partial=partial,
-            )
+            rows = builder.view(result.buffer, out)
+            vector_product(ctx, rows, vectors, tiles, k_tiles, slices, 1, target.tile, partial=partial)
 
     with builder.loop(stream.n_tiles) as n:
         if resident:

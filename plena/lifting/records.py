@@ -75,6 +75,12 @@ class RecordLayout:
         slot = self.spec.by_name[STICKY["stride"].flag or ""]
         return bool(slot.canonical(slot.field.extract(flags)))
 
+    @cached_property
+    def hbm_side(self) -> slice:
+        """Where a record of a transfer has its offset, high and low half of the base, scale and stride."""
+        position = 1 + self.addresses.index("off")
+        return slice(position, position + 5)
+
     def int_words(self, target: Target, flags: int) -> int:
         """Words of INT SRAM that `int_write` covers for certain flag bits."""
         assert self.int_write is not None

@@ -15,6 +15,7 @@ from plena.program.thresholds import (
     array_of,
     bf16_step,
     columns_of,
+    over,
     rms_of,
     row_rms,
     without_traces,
@@ -50,8 +51,8 @@ class Added:
         """Compare outputs; arrays or tensors of any floating or integer type, all of the same shapes."""
         triples = zip(results, quantized, float32, strict=True)
         each = [_added(array_of(x), array_of(y), array_of(z), thresholds) for x, y, z in triples]
-        whole = max(each, key=lambda a: _ratio(a.found, a.allowed))
-        row = max(each, key=lambda a: _ratio(a.row_found, a.row_allowed))
+        whole = max(each, key=lambda a: over(a.found, a.allowed))
+        row = max(each, key=lambda a: over(a.row_found, a.row_allowed))
         return Added(
             whole.formats, whole.found, whole.allowed, row.row_formats, row.row_found, row.row_allowed
         )
@@ -84,12 +85,6 @@ class Added:
             f"against float32 the formats cost {self.formats:.4%}, the program adds {self.found:.4%} "
             f"(bound {self.allowed:.4%}); the worst row {self.row_found:.4%} (bound {self.row_allowed:.4%})"
         )
-
-
-def _ratio(found: float, allowed: float) -> float:
-    if not allowed:
-        return 0.0 if not found else float("inf")
-    return found / allowed
 
 
 def _added(found: Float64, quantized: Float64, float32: Float64, thresholds: Thresholds) -> Added:

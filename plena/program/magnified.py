@@ -15,6 +15,7 @@ from plena.program.thresholds import (
     array_of,
     bf16_step,
     columns_of,
+    over,
     rms_of,
     row_rms,
     without_traces,
@@ -65,8 +66,8 @@ class Magnified:
             if runs and runs[0].size:
                 exact = None if float32 is None else array_of(float32[index])
                 each.append(_magnified(array_of(result), array_of(reference), exact, runs, thresholds))
-        whole = max(each, key=lambda m: m.found / m.allowed if m.allowed else m.found)
-        row = max(each, key=lambda m: m.row_found / m.row_allowed if m.row_allowed else m.row_found)
+        whole = max(each, key=lambda m: over(m.found, m.allowed))
+        row = max(each, key=lambda m: over(m.row_found, m.row_allowed))
         return Magnified(whole.cost, whole.found, whole.allowed, row.row_cost, row.row_found, row.row_allowed)
 
     @staticmethod

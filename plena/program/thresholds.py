@@ -165,6 +165,13 @@ def row_rms(x: Float64) -> Float64:
     return np.sqrt(np.mean(np.square(x.reshape(-1, columns_of(x))), axis=1))
 
 
+def over(found: float, allowed: float) -> float:
+    """How many times a bound an error is; infinity for any error where none is allowed."""
+    if not allowed:
+        return 0.0 if not found else float("inf")
+    return found / allowed
+
+
 def bf16_step(values: Float64) -> Float64:
     """The distance of neighbouring bf16 numbers at these sizes."""
     _, exponent = np.frexp(values)

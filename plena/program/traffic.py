@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from plena.assembly import decode
-from plena.dialects.plena_isa import OPCODES
 from plena.errors import PlenaError
 from plena.host.layout import TensorPlacement
 from plena.lifting.entry import lifted_program
@@ -51,8 +50,7 @@ def _starts(program: LiftedProgram, moved: dict[int, tuple[int, str]]) -> dict[i
     for item in program.instructions():
         if item[0] not in moved:
             continue
-        spec = OPCODES[program.code.op[item[0]]]
-        off, high, low = item[1 + layout(spec.opcode).addresses.index("off") :][:3]
+        off, high, low, *_ = item[layout(program.code.op[item[0]]).hbm_side]
         address = weighted_sum([(off, 1), (high, INT_LIMIT), (low, 1)])
         starts[item[0]] = range_of(address, program.bounds)[0]
     return starts

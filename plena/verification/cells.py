@@ -79,8 +79,7 @@ class Footprints:
         shape = layout(code.op[pc])
         transfer = shape.spec.transfer
         assert transfer is not None
-        position = 1 + shape.addresses.index("off")
-        off, high, low, scales, stride = item[position : position + 5]
+        off, high, low, scales, stride = item[shape.hbm_side]
         number_format = transfer.number_format(target, code.number(pc, Field.FUNCT1))
         rows = transfer.rows(target)
         pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen

@@ -36,8 +36,7 @@ def _of_transfer(program: LiftedProgram, item: LiftedInstruction) -> Iterator[Qu
     scale_bytes, ratio = number_format.scale_bytes(target.vlen), number_format.ratio
     if not scale_bytes:
         return
-    position = 1 + shape.addresses.index("off")
-    off, high, low, scales, stride = item[position : position + 5]
+    off, high, low, scales, stride = item[shape.hbm_side]
     pitch = stride if shape.uses_stride(code.flags[pc]) else target.vlen
     for number, name, what in ((off, "off", "an offset"), (pitch, "rstride", "a row pitch")):
         if any(residues(number, ratio, bounds, steps)):

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import VectorMatmulOp
 from plena.host.view import Permute, Reshape
 from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.sections import Section
 from plena.kernels.attention.shape import AttentionShape, Tiling
-from plena.kernels.column_products import broadcast_column
+from plena.kernels.column_products import broadcast_column, vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.key_value import load_key_value_tiles
 from plena.kernels.stored_operands import Tiles
@@ -28,39 +27,6 @@ def turned_values(tensor: HostTensor, shape: AttentionShape, tiling: Tiling, ctx
     tile = ctx.target.tile * ctx.element_bytes("HBM_M_KV_TYPE")
     block = tiling.key_tiles * tile
     return Tiles(buffer, shape.kv_heads * tiling.value_blocks * block, block, tile)
-
-
-def vector_product(
-    ctx: KernelContext,
-    out: SSAValue,
-    x: SSAValue,
-    w: SSAValue,
-    k_tiles: int,
-    slices: int,
-    n_tiles: int,
-    w_k: int,
-    *,
-    w_n: int = 0,
-    partial: int = 0,
-) -> None:
-    """A product of packed vectors by M_BTMV; column blocks of vectors and results are BROADCAST rows apart."""
-    target = ctx.target
-    block = target.broadcast_amount * target.vlen
-    ctx.builder.insert(
-        VectorMatmulOp(
-            out=out,
-            x=x,
-            w=w,
-            k_tiles=k_tiles,
-            slices=slices,
-            n_tiles=n_tiles,
-            x_block=block,
-            w_k=w_k,
-            w_n=w_n or target.tile,
-            out_block=block,
-            partial=partial,
-        )
-    )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from plena.kernels.attention.rows import row_sum_scratch
 from plena.kernels.attention.scaled_queries import scaled_queries
 from plena.kernels.attention.sections import Section, Visibility, hidden_tiles, visible_sections
 from plena.kernels.attention.shape import AttentionShape, Tiling
-from plena.kernels.attention.vector_values import ValueProducts, turned_values, vector_product
+from plena.kernels.attention.vector_values import ValueProducts, turned_values
+from plena.kernels.column_products import vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
 from plena.kernels.head_layout import heads_per_block

@@ -119,12 +119,12 @@ def hbm_addresses(view: RtlView) -> Iterator[Breach]:
         if item is None or view.program is None:
             continue
         shape = layout(spec.opcode)
-        position = 1 + shape.addresses.index("off")
-        off, high, low, scale, stride = item[position : position + 5]
+        off, high, low, scale, stride = item[shape.hbm_side]
         base = weighted_sum([(high, INT_LIMIT), (low, 1)])
+        start = weighted_sum([(base, 1), (off, 1)])
         is_strided = shape.uses_stride(view.code.flags[pc])
         checked: list[tuple[str, Number, int, str]] = [
-            ("the start", weighted_sum([(base, 1), (off, 1)]), row, "off"),
+            ("the start", start, row, "off"),
             ("the offset", off, block, "off"),
             ("the start of the scales", weighted_sum([(base, 1), (scale, 1)]), scale_row, "base"),
         ]
@@ -135,9 +135,8 @@ def hbm_addresses(view: RtlView) -> Iterator[Breach]:
                 yield Breach(pc, f"{what} is not a multiple of {modulus}", operand)
         rows = target.mlen if spec.opcode == PREFETCH_M else view.build.prefetch_v_rows
         pitch = stride if is_strided else row
-        end = weighted_sum([(base, 1), (off, 1)])
         if image is not None and isinstance(pitch, int):
-            reached = _largest(view, end) + (rows - 1) * pitch + row
+            reached = _largest(view, start) + (rows - 1) * pitch + row
             if reached > image:
                 yield Breach(pc, f"it reaches byte {reached} of an image of {image}", "off")
 

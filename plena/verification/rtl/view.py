@@ -71,12 +71,9 @@ def with_scalar() -> frozenset[int]:
 @derived
 def of_two_rows() -> frozenset[int]:
     """The elementwise vector instructions on two rows."""
-    return frozenset(op for op in vector_ops() if _is(OPCODES[op], "b", Kind.GP, Mode.READ) and op != _scan())
-
-
-@derived
-def _scan() -> int:
-    return next(op for op in vector_ops() if not OPCODES[op].executable)
+    return frozenset(
+        op for op in vector_ops() if _is(OPCODES[op], "b", Kind.GP, Mode.READ) and OPCODES[op].executable
+    )
 
 
 @derived
