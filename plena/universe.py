@@ -60,6 +60,7 @@ PASSES: dict[str, str] = {
     "set-state": "SetState",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
+    "lower-experts": "LowerExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

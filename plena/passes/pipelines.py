@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TENSOR_PIPELINE: tuple[str, ...] = (
+    "lower-experts",
     "merge-duplicates",
     "keep-channels-last",
     "fuse-norms",
