@@ -303,6 +303,19 @@ class PlenaFunctions(InterpreterFunctions):
         order = scores.sort(dim=1, descending=True, stable=True).indices
         return (torch.zeros_like(scores).scatter(1, order[:, : op.k.value.data], 1.0),)
 
+    @impl(plena.ExpertsOp)
+    def experts(self, interpreter: Interpreter, op: plena.ExpertsOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        mask, *operands = args
+        rows, columns = len(op.rows), len(op.rows) + len(op.columns)
+        total = torch.zeros(shape_of(op.result))
+        for e in range(op.experts):
+            own = [x if n < rows else x[:, e : e + 1] if n < columns else x[e] for n, x in enumerate(operands)]
+            (value,) = interpreter.run_ssacfg_region(op.body, tuple(own), "experts")
+            total = total + torch.where(mask[:, e : e + 1] != 0, value, 0.0)
+        return (total,)
+
     # Elements.
 
     @impl(plena.ActivationOp)

@@ -39,6 +39,7 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.experts import ExpertsOp
 from plena.dialects.plena.host_values import (
     HostNodeAttr,
     HostOp,
@@ -121,6 +122,7 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         RouteOp,
+        ExpertsOp,
         ParameterOp,
         HostOp,
         StateOp,
@@ -169,6 +171,7 @@ __all__ = [
     "EmbeddingOp",
     "ExpandAttr",
     "ExpandOp",
+    "ExpertsOp",
     "FillInfinityOp",
     "FullAttr",
     "GateOp",
