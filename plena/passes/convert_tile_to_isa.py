@@ -13,7 +13,7 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.instructions import elementwise, norms, products, reductions, rows, scalars, transfers
+from plena.instructions import elementwise, norms, products, reductions, routing, rows, scalars, transfers
 from plena.instructions.context import LOWERINGS, Lowering
 from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
@@ -21,7 +21,7 @@ from plena.machine.target import Target
 SCALE_PLANE = "plena.scale_plane"
 """Module attribute: byte address of the plane of MX scales in HBM."""
 
-_REGISTERED = (elementwise, norms, products, reductions, rows, scalars, transfers)
+_REGISTERED = (elementwise, norms, products, reductions, routing, rows, scalars, transfers)
 
 _PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
