@@ -132,6 +132,9 @@ def _lives(module: ModuleOp) -> list[Interval]:
                 # What the host staged is never defined again: it lives to the end of the last loop that reads it.
                 last = max((span[1] for span in outermost), default=0)
                 start, end = 0, total if op.space == "hbm" else last
+        if op.space == "int":
+            # Numbers of INT SRAM are addresses, whose bounds verify-program knows by word: no two buffers share words.
+            start, end = 0, total
         intervals.append(Interval(op, start, end))
     return intervals
 

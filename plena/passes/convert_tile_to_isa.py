@@ -13,7 +13,7 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.instructions import elementwise, norms, products, reductions, rows, scalars, transfers
+from plena.instructions import elementwise, norms, products, reductions, routing, rows, scalars, transfers
 from plena.instructions.context import LOWERINGS, Lowering
 from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
@@ -24,7 +24,7 @@ SCALE_PLANE = "plena.scale_plane"
 HBM_SEGMENT = "plena.hbm_segment"
 """Module attribute: bytes from one segment of HBM to the next, where there are several (plena.buffers.segments)."""
 
-_REGISTERED = (elementwise, norms, products, reductions, rows, scalars, transfers)
+_REGISTERED = (elementwise, norms, products, reductions, routing, rows, scalars, transfers)
 
 _PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
