@@ -57,7 +57,7 @@ def private_copy(image: Bytes, length: int) -> Bytes | None:
     file = _files.get(image.base) if isinstance(image.base, mmap.mmap) else None
     if file is None or os.fstat(file).st_size < length:
         return None
-    return np.frombuffer(mmap.mmap(file, length, access=mmap.ACCESS_COPY), np.uint8)
+    return np.ndarray((length,), np.uint8, mmap.mmap(file, length, access=mmap.ACCESS_COPY))
 
 
 def copy_written(source: Bytes, target: Bytes) -> None:
@@ -76,4 +76,4 @@ def _mapped(file: int, size: int, access: int) -> Bytes:
     kept = os.dup(file)
     weakref.finalize(mapping, os.close, kept)
     _files[mapping] = kept
-    return np.frombuffer(mapping, np.uint8)
+    return np.ndarray((size,), np.uint8, mapping)

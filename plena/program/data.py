@@ -264,7 +264,9 @@ class ProgramData:
     def _own_hbm(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
         """HBM on the file of an image, which stays as it is; None if there is no such file."""
         own = private_copy(image, self.hbm_bytes)
-        for placement in self._hbm_placements() if own is not None else ():
+        if own is None:
+            return None
+        for placement in self._hbm_placements():
             # What calls write may be in the memory of this process alone.
             if placement.source.is_staged and placement.source.kind != "data":
                 for start, end in (placement.hbm_range(self.target), placement.scale_range(self.target)):
