@@ -311,7 +311,9 @@ class PlenaFunctions(InterpreterFunctions):
         rows, columns = len(op.rows), len(op.rows) + len(op.columns)
         total = torch.zeros(shape_of(op.result))
         for e in range(op.experts):
-            own = [x if n < rows else x[:, e : e + 1] if n < columns else x[e] for n, x in enumerate(operands)]
+            own = [
+                x if n < rows else x[:, e : e + 1] if n < columns else x[e] for n, x in enumerate(operands)
+            ]
             (value,) = interpreter.run_ssacfg_region(op.body, tuple(own), "experts")
             total = total + torch.where(mask[:, e : e + 1] != 0, value, 0.0)
         return (total,)

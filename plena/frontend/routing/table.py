@@ -93,7 +93,11 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         return slots.chosen(g, value, a["k"])
     if name in _SORTS and a["descending"] and last:
         return slots.ranked(g, value)
-    if name in ("aten.max.dim", "aten.argmax.default") and last and (a["keepdim"] or len(shape_of(value)) == 2):
+    if (
+        name in ("aten.max.dim", "aten.argmax.default")
+        and last
+        and (a["keepdim"] or len(shape_of(value)) == 2)
+    ):
         if name == "aten.max.dim" and reads_first_alone(g):
             return NotImplemented
         best = slots.chosen(g, value, 1)
@@ -147,7 +151,9 @@ def _joined(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
     if not all(isinstance(part, Slots | Ids) and part.lie == "split" and not part.rest for part in parts):
         return NotImplemented
     last = a["dim"] % len(g.shape) == len(g.shape) - 1
-    found = slots.joined(g, parts) if last and len({(p.lead, p.routing.experts) for p in parts}) == 1 else None
+    found = (
+        slots.joined(g, parts) if last and len({(p.lead, p.routing.experts) for p in parts}) == 1 else None
+    )
     return NotImplemented if found is None else found
 
 
@@ -211,7 +217,9 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
 def _where(a: Mapping[str, Any]) -> Any:
     """A number where a slot has some expert, 0 elsewhere."""
     condition, value, other = a["condition"], a["self"], a["other"]
-    zero = other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
+    zero = (
+        other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
+    )
     if not isinstance(condition, Slots) or condition.only is None or condition.dense is not None or not zero:
         return NotImplemented
     if not isinstance(value, Slots) or value.routing is not condition.routing or value.lie != condition.lie:
@@ -233,7 +241,12 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     if not last or g.shape != (*index.lead, index.routing.experts):
         return NotImplemented
     if number is None:
-        if not isinstance(put, Slots) or put.routing is not index.routing or put.lie != "split" or put.only is not None:
+        if (
+            not isinstance(put, Slots)
+            or put.routing is not index.routing
+            or put.lie != "split"
+            or put.only is not None
+        ):
             return NotImplemented
         return slots.scattered(g, value, put, index.routing, added)
     return slots.scattered(g, value, number, index.routing, added)
@@ -247,7 +260,11 @@ def _number(value: Any) -> float | None:
 
 def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:
     """Reductions over the axis of slots, and softmax along it."""
-    if not isinstance(value, Routed) or value.lie != "split" or isinstance(value, Ids | Tokens | Order | Inverse):
+    if (
+        not isinstance(value, Routed)
+        or value.lie != "split"
+        or isinstance(value, Ids | Tokens | Order | Inverse)
+    ):
         return NotImplemented
     given = a["dim"] if isinstance(a["dim"], list) else [a["dim"]]
     if [d % len(value.shape) for d in given] != [value.axis]:
