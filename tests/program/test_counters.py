@@ -124,7 +124,7 @@ def test_rows_that_are_written_and_returned() -> None:
 
 def test_a_full_buffer_leaves_the_counter_as_it_is(cached: Program) -> None:
     cached.state["length"] = torch.tensor(KEYS)
-    with pytest.raises(PlenaError, match="out of range.*The state is full"):
+    with pytest.raises(PlenaError, match=r"out of range.*The state is full"):
         cached.run(torch.randn(1, 1, 32))
     assert cached.state["length"] == KEYS
 
