@@ -27,6 +27,7 @@ PASSES: dict[str, str] = {
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
+    "split-layers": "SplitLayers",
     "split-projections": "SplitProjections",
     "merge-duplicates": "MergeDuplicates",
     "keep-channels-last": "KeepChannelsLast",

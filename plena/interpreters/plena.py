@@ -295,6 +295,14 @@ class PlenaFunctions(InterpreterFunctions):
         cos, sin = (table.repeat(times, 1)[:, None, :] for table in (cos, sin))
         return (torch.cat([turned * cos + other * sin, rest], dim=-1).reshape(x.shape),)
 
+    @impl(plena.RouteOp)
+    def route(self, interpreter: Interpreter, op: plena.RouteOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        scores = args[0].nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+        order = scores.sort(dim=1, descending=True, stable=True).indices
+        return (torch.zeros_like(scores).scatter(1, order[:, : op.k.value.data], 1.0),)
+
     # Elements.
 
     @impl(plena.ActivationOp)

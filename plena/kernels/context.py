@@ -84,6 +84,8 @@ class KernelContext:
     """Run-time positions in INT SRAM by tensor, bytes from row to row and how many rows there are."""
     decisions: list[str] = field(default_factory=list[str])
     """What was chosen and why, one line each."""
+    id_words: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
+    """INT SRAM for ids by name: no two buffers there share words, so kernels do (plena.kernels.expert_choice)."""
     iterations: int = 1
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None

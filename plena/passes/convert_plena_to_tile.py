@@ -40,6 +40,7 @@ from plena.kernels import (
     reductions,
     repeat,
     rotary,
+    routing,
     state,
 )
 from plena.kernels.attention import forms
@@ -69,6 +70,7 @@ _REGISTERED = (
     reductions,
     repeat,
     rotary,
+    routing,
     state,
 )
 

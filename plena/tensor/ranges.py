@@ -113,6 +113,8 @@ class _Ranges:
                 return _reduced(op, self.of(op.input))
             case plena.SoftmaxOp():
                 return Range(0.0, 1.0 + _ROOM)
+            case plena.RouteOp():
+                return Range(0.0, 1.0)
             case plena.CastOp() if is_boolean(op.input):
                 return Range(0.0, 1.0)
             case (

@@ -360,14 +360,15 @@ def test_curve_of_a_folder_and_of_assembly(shell: Shell) -> None:
 
 
 def test_explore(shell: Shell) -> None:
-    search = ["explore", "model.py:linear", *SETTINGS, "--workers", "0", "--matmul", "mm"]
+    machine = [*SETTINGS, "--set", "VECTOR_SRAM_SIZE=4096"]
+    search = ["explore", "model.py:linear", *machine, "--workers", "0", "--matmul", "mm"]
     points = ["--vary", "BLEN=4,8", "--vary", "max_instructions=200,none", "--objective", "static"]
     files = ["--storage", "study.db", "--csv", "points.csv", "--parquet", "points.parquet"]
     result = shell(*search, *points, *files)
-    assert result.code == 0, result.err
+    assert result.code == 0, result.err + result.out
     assert "4 points of 4: 1 on the front" in result.out and "study.db" in result.out
     lines = Path("points.csv").read_text().splitlines()
     assert lines[0].startswith("number,BLEN,max_instructions,static,") and len(lines) == 5
     assert Path("points.parquet").read_bytes().startswith(b"PAR1")
     nothing = shell(*search, "--vary", "max_instructions=2", "--storage", "none.db")
-    assert nothing.code == 1 and "1 without a program" in nothing.out
+    assert nothing.code == 1 and "1 without a program" in nothing.out and "The smallest has" in nothing.out

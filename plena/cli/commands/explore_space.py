@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LONGEST = 40
 """Points of the front that are printed."""
 
+PROBLEMS = 5
+"""Problems that are printed where no point has a program."""
+
 
 def arguments(parser: ArgumentParser) -> None:
     """The model, the space, the objectives, how long and where, what to write."""
@@ -86,6 +89,9 @@ def run(args: Namespace) -> int:
     front = study.front
     print_table(_front_table(study))
     print(f"{study}; in {study.storage}")
+    if not len(front):
+        for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
+            print(f"{count} x {problem}")
     for path, write in ((args.csv, study.table.to_csv), (args.parquet, study.table.to_parquet)):
         if path is not None:
             _written(path, write)

@@ -55,6 +55,7 @@ from plena.dialects.plena.layout import (
 from plena.dialects.plena.masks import (
     BandAttr,
 )
+from plena.dialects.plena.routing import MOST_CHOSEN, MOST_EXPERTS, RouteOp
 from plena.dialects.plena.rows import (
     GroupedRowsOp,
     LayerNormOp,
@@ -119,6 +120,7 @@ Plena = Dialect(
         SoftmaxOp,
         ReduceOp,
         RotaryOp,
+        RouteOp,
         ParameterOp,
         HostOp,
         StateOp,
@@ -147,6 +149,8 @@ Plena = Dialect(
 
 __all__ = [
     "COMPARISONS",
+    "MOST_CHOSEN",
+    "MOST_EXPERTS",
     "ActivationKind",
     "ActivationOp",
     "AddOp",
@@ -197,6 +201,7 @@ __all__ = [
     "RmsNormOp",
     "RotaryOp",
     "RotaryStyle",
+    "RouteOp",
     "ScalarOp",
     "SliceAttr",
     "SliceOp",
