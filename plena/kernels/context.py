@@ -41,6 +41,14 @@ from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
 
 
+@dataclass(frozen=True)
+class ChosenIds:
+    """Ids in INT SRAM, `pitch` words from one token's to the next one's."""
+
+    ids: SSAValue
+    pitch: int
+
+
 @dataclass
 class KernelContext:
     """State of the conversion of one function."""
@@ -86,6 +94,8 @@ class KernelContext:
     """What was chosen and why, one line each."""
     id_words: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     """INT SRAM for ids by name: no two buffers there share words, so kernels do (plena.kernels.expert_choice)."""
+    chosen_ids: dict[SSAValue, ChosenIds] = field(default_factory=dict[SSAValue, "ChosenIds"])
+    """The ids that rows of zeros and ones were made of, by those rows, where experts are run by their ids."""
     iterations: int = 1
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None

@@ -30,6 +30,7 @@ from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
+    chosen_experts,
     embedding,
     layout,
     linear,
@@ -59,6 +60,7 @@ USEFUL_MACS = "plena.useful_macs"
 
 _REGISTERED = (
     arithmetic,
+    chosen_experts,
     forms,
     embedding,
     layout,

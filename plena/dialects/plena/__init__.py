@@ -8,6 +8,7 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from plena.dialects.plena.base import PlenaOp, integer, integers, real
+from plena.dialects.plena.chosen_experts import ChosenExpertsOp, expert_parameter, expert_symbol
 from plena.dialects.plena.contraction import (
     AttentionOp,
     LinearOp,
@@ -122,6 +123,7 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         RouteOp,
+        ChosenExpertsOp,
         ExpertsOp,
         ParameterOp,
         HostOp,
@@ -163,6 +165,7 @@ __all__ = [
     "BinaryOp",
     "BitOp",
     "CastOp",
+    "ChosenExpertsOp",
     "ClampOp",
     "CompareOp",
     "ConcatAttr",
@@ -219,6 +222,8 @@ __all__ = [
     "WriteRowsOp",
     "WriteStateOp",
     "YieldOp",
+    "expert_parameter",
+    "expert_symbol",
     "integer",
     "integers",
     "real",

@@ -76,15 +76,21 @@ class ExpertsOp(PlenaOp):
         self.require(len(shape_of(self.mask)) == 2, "the mask must have two axes")
         (tokens, experts), terminator = shape_of(self.mask), self.body.block.last_op
         self.require(all(shape_of(x)[:1] == (tokens,) for x in self.rows), "rows must have a row per token")
-        self.require(all(shape_of(w) == (tokens, experts) for w in self.columns), "columns are shaped as the mask")
-        self.require(all(shape_of(p)[:1] == (experts,) for p in self.stacked), "stacked must begin with the experts")
+        self.require(
+            all(shape_of(w) == (tokens, experts) for w in self.columns), "columns are shaped as the mask"
+        )
+        self.require(
+            all(shape_of(p)[:1] == (experts,) for p in self.stacked), "stacked must begin with the experts"
+        )
         shapes = [
             *(shape_of(x) for x in self.rows),
             *((tokens, 1) for _ in self.columns),
             *(shape_of(p)[1:] for p in self.stacked),
         ]
         found = [shape_of(argument) for argument in self.body.block.args]
-        self.require(found == shapes, "the block arguments must be the rows, one column each, one of each stack")
+        self.require(
+            found == shapes, "the block arguments must be the rows, one column each, one of each stack"
+        )
         one = isinstance(terminator, YieldOp) and len(terminator.values) == 1
         self.require(one, "the body must end in plena.yield of one tensor")
         shape = shape_of(self.yielded)

@@ -40,7 +40,13 @@ ELEMENTWISE = frozenset(
 _SAME = frozenset(
     f"aten.{name}"
     for name in (
-        *("alias.default", "clone.default", "detach.default", "contiguous.default", "lift_fresh_copy.default"),
+        *(
+            "alias.default",
+            "clone.default",
+            "detach.default",
+            "contiguous.default",
+            "lift_fresh_copy.default",
+        ),
         *("_to_copy.default", "to.dtype", "type_as.default"),
     )
 )

@@ -32,9 +32,7 @@ def argument(routing: Routing, role: str, value: SSAValue) -> SSAValue:
             "columns": (routing.tokens, 1),
             "stacked": shape_of(value)[1:],
         }[role]
-        given = routing.block.insert_arg(
-            TensorType(element_type_of(value), shape), len(routing.block.args)
-        )
+        given = routing.block.insert_arg(TensorType(element_type_of(value), shape), len(routing.block.args))
         routing.arguments[key] = given
     return routing.arguments[key]
 
@@ -136,9 +134,7 @@ def summed_up(g: GraphBuilder, rows: Rows) -> SSAValue:
         key=lambda entry: _ROLES.index(entry[0]),
     )
     block = Block(arg_types=[own.type for _, _, own in given])
-    mapping: dict[SSAValue, SSAValue] = {
-        own: new for (_, _, own), new in zip(given, block.args, strict=True)
-    }
+    mapping: dict[SSAValue, SSAValue] = {own: new for (_, _, own), new in zip(given, block.args, strict=True)}
     for op in needed:
         block.add_op(op.clone(mapping))
     block.add_op(YieldOp([mapping[value]]))

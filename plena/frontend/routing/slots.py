@@ -52,7 +52,9 @@ def _mask(g: GraphBuilder, scores: SSAValue, k: int) -> SSAValue:
         return g.ssa(torch.ones(shape_of(scores)))
     why = RouteOp.why_not(experts, k)
     if why is not None:
-        raise CompileError(why, None, "Choose fewer experts, or run all of them and weight them by their scores.")
+        raise CompileError(
+            why, None, "Choose fewer experts, or run all of them and weight them by their scores."
+        )
     route = RouteOp(scores, k)
     route.attributes.update(g.location)
     g.builder.insert(route)

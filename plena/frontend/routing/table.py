@@ -72,7 +72,11 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         return slots.chosen(g, value, a["k"])
     if name in _SORTS and a["descending"] and last:
         return slots.ranked(g, value)
-    if name in ("aten.max.dim", "aten.argmax.default") and last and (a["keepdim"] or len(shape_of(value)) == 2):
+    if (
+        name in ("aten.max.dim", "aten.argmax.default")
+        and last
+        and (a["keepdim"] or len(shape_of(value)) == 2)
+    ):
         if name == "aten.max.dim" and reads_first_alone(g):
             return NotImplemented
         best = slots.chosen(g, value, 1)
@@ -178,7 +182,9 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
 def _where(a: Mapping[str, Any]) -> Any:
     """A number where a slot has some expert, 0 elsewhere."""
     condition, value, other = a["condition"], a["self"], a["other"]
-    zero = other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
+    zero = (
+        other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
+    )
     if not isinstance(condition, Slots) or condition.only is None or condition.dense is not None or not zero:
         return NotImplemented
     if not isinstance(value, Slots) or value.routing is not condition.routing or value.lie != condition.lie:
@@ -200,7 +206,12 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     if not last or g.shape != (*index.lead, index.routing.experts):
         return NotImplemented
     if number is None:
-        if not isinstance(put, Slots) or put.routing is not index.routing or put.lie != "split" or put.only is not None:
+        if (
+            not isinstance(put, Slots)
+            or put.routing is not index.routing
+            or put.lie != "split"
+            or put.only is not None
+        ):
             return NotImplemented
         return slots.scattered(g, value, put, index.routing, added)
     return slots.scattered(g, value, number, index.routing, added)
@@ -214,7 +225,11 @@ def _number(value: Any) -> float | None:
 
 def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:
     """Reductions over the axis of slots, and softmax along it."""
-    if not isinstance(value, Routed) or value.lie != "split" or isinstance(value, Ids | Tokens | Order | Inverse):
+    if (
+        not isinstance(value, Routed)
+        or value.lie != "split"
+        or isinstance(value, Ids | Tokens | Order | Inverse)
+    ):
         return NotImplemented
     given = a["dim"] if isinstance(a["dim"], list) else [a["dim"]]
     if [d % len(value.shape) for d in given] != [value.axis]:
