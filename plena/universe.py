@@ -28,6 +28,7 @@ PASSES: dict[str, str] = {
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
+    "split-layers": "SplitLayers",
     "split-projections": "SplitProjections",
     "merge-duplicates": "MergeDuplicates",
     "keep-channels-last": "KeepChannelsLast",
@@ -61,6 +62,7 @@ PASSES: dict[str, str] = {
     "set-state": "SetState",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
+    "lower-experts": "LowerExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

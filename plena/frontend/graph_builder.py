@@ -59,6 +59,7 @@ class GraphBuilder:
         self.sources = self.builder
         self.elsewhere: tuple[int, ...] | None = None
         self.routings: dict[tuple[SSAValue, int], Routing] = {}
+        self.unions: dict[tuple[Routing, ...], Routing] = {}
         self.emitted: dict[int | str, SSAValue] = {}
         self.constants: dict[tuple[object, ...], list[str]] = {}
         self.symbols: dict[int, str] = {}

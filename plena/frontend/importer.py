@@ -94,7 +94,7 @@ class GraphImporter(GraphBuilder):
                 raise refusal_at(node, f"a graph with a {node.op} node cannot be imported")
         outputs, results = self._import_outputs()
         self.builder.insert(func.ReturnOp(*results))
-        for routing in self.routings.values():
+        for routing in (*self.routings.values(), *self.unions.values()):
             routing.discard()
         self._drop_unused()
         return self._assemble(inputs, outputs, results)

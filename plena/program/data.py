@@ -15,6 +15,7 @@ from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
+from plena.host.mapped_image import new_image, private_copy
 from plena.host.ports import FixedResult, Port, Region
 from plena.host.staged_data import staged_tensor
 from plena.host.staged_integers import warn_of_rounded_integers
@@ -247,21 +248,35 @@ class ProgramData:
         if self.kept is not None:
             self.kept.write(preload.hbm)
         total = self._dynamic
+        own = self._own_hbm(preload.hbm)
         with instruction_progress(total, progress) as advance:
             return emulate(
                 self.words,
-                hbm=preload.hbm,
+                hbm=preload.hbm if own is None else own,
                 fp_sram=preload.fp,
                 int_sram=preload.integers,
                 vram=preload.vector if preload.vector.size else None,
                 target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
                 progress=advance,
+                in_place=own is not None,
             )
+
+    def _own_hbm(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+        """HBM on the file of an image, which stays as it is; None if there is no such file."""
+        own = private_copy(image, self.hbm_bytes)
+        if own is None:
+            return None
+        for placement in self._hbm_placements():
+            # What calls write may be in the memory of this process alone.
+            if placement.source.is_staged and placement.source.kind != "data":
+                for start, end in (placement.hbm_range(self.target), placement.scale_range(self.target)):
+                    own[start:end] = image[start:end]
+        return own
 
     @cached_property
     def image(self) -> Preload:
         """The memories before the first instruction, without inputs and states; staged when first needed."""
-        preload = self.empty_image(np.zeros(self.image_bytes, np.uint8))
+        preload = self.empty_image(new_image(self.image_bytes, self.hbm_bytes))
         self.stage_data(preload)
         return preload
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import IntegerAttr, i64
+from xdsl.dialects.builtin import IntegerAttr, UnitAttr, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -41,7 +41,7 @@ def chosen(g: GraphBuilder, scores: SSAValue, k: int) -> tuple[Slots, Ids]:
     dense = view(g, scores, (prod(lead), experts))
     routing = g.routings.get((dense, k))
     if routing is None:
-        routing = g.routings[dense, k] = Routing(prod(lead), experts, k, _mask(g, dense, k))
+        routing = g.routings[dense, k] = Routing(prod(lead), experts, k, _mask(g, dense, k), dense)
     place = (routing, "split", tuple(lead), ())
     return Slots(*place, dense=dense), Ids(*place)
 
@@ -71,7 +71,18 @@ def gathered(g: GraphBuilder, table: SSAValue, ids: Routed) -> Slots:
     """Numbers [*tokens, E] of the chosen experts."""
     routing = ids.routing
     dense = view(g, table, (routing.tokens, routing.experts))
+    _allow_thresholds(dense)
     return Slots(routing, ids.lie, ids.lead, ids.rest, dense=dense)
+
+
+def _allow_thresholds(scores: SSAValue) -> None:
+    """Scores that are left out below a threshold belong to the choice of experts, which jumps by its nature."""
+    op = scores.owner
+    while isinstance(op, aten.SoftmaxOp | aten.ViewOp):
+        op = op.input.owner
+    condition = op.condition.owner if isinstance(op, aten.WhereOp) else None
+    if isinstance(condition, aten.CompareOp):
+        condition.properties["continuous"] = UnitAttr()
 
 
 def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool) -> SSAValue:
@@ -79,10 +90,8 @@ def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routin
     shape, size = g.shape, (routing.tokens, routing.experts)
     number = float(value) if isinstance(value, int | float) else None
     uniform = _uniform(table)
-    if number is not None and number in (float("inf"), float("-inf")) and not added:
-        kept = convert(g, routing.mask, BOOLEAN)
-        other = g.build(aten.LogicalNotOp, [kept], shape=size, element=BOOLEAN)
-        return view(g, g.build(aten.WhereOp, [other, view(g, g.ssa(table), size), number], shape=size), shape)
+    if number == float("-inf") and not added:
+        number = -FAR_BELOW
     if number is not None:
         put = routing.mask if number == 1 else g.build(aten.MulOp, [routing.mask, number], shape=size)
     else:
@@ -96,7 +105,10 @@ def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routin
     if not added:
         rest = g.build(aten.SubOp, [1.0, routing.mask], shape=size)
         kept = g.build(aten.MulOp, [kept, rest], shape=size)
-    return view(g, g.build(aten.AddOp, [kept, put], shape=size), shape)
+    result = g.build(aten.AddOp, [kept, put], shape=size)
+    if number is not None and number <= -FAR_BELOW:
+        routing.without.add(result)
+    return view(g, result, shape)
 
 
 def _uniform(table: Any) -> float | None:
@@ -158,6 +170,44 @@ def softmax(g: GraphBuilder, slots: Slots) -> Slots:
 def is_any(g: GraphBuilder, slots: Slots) -> SSAValue:
     """Whether one of a token's slots has the expert that is asked for, [T, 1]."""
     return convert(g, summed(g, slots), BOOLEAN)
+
+
+def outside(g: GraphBuilder, slots: Slots) -> SSAValue:
+    """The number of the one slot of each token."""
+    routing = slots.routing
+    if slots.only is None and slots.dense is not None and slots.dense is routing.scores:
+        return reduce(g, aten.AmaxOp, slots.dense, [1], keepdim=True)
+    return summed(g, slots)
+
+
+def joined(g: GraphBuilder, parts: Sequence[Routed]) -> Slots | Ids | None:
+    """Slots of several choices as those of one; None if they may choose the same expert.
+
+    Later ones choose among scores in which those that are chosen before are far below.
+    """
+    routings = [part.routing for part in parts]
+    for n, routing in enumerate(routings):
+        if not all(routing.scores in before.without for before in routings[:n]):
+            return None
+    key = tuple(routings)
+    if key not in g.unions:
+        mask = routings[0].mask
+        for routing in routings[1:]:
+            mask = g.build(aten.AddOp, [mask, routing.mask], shape=shape_of(mask))
+        g.unions[key] = Routing(
+            routings[0].tokens, routings[0].experts, sum(routing.chosen for routing in routings), mask
+        )
+    place = (g.unions[key], parts[0].lie, parts[0].lead, parts[0].rest)
+    if all(isinstance(part, Ids) for part in parts):
+        return Ids(*place)
+    numbers = [masked(g, part) for part in parts if isinstance(part, Slots) and part.only is None]
+    if len(numbers) != len(parts):
+        return None
+    dense = numbers[0]
+    for part in numbers[1:]:
+        dense = g.build(aten.AddOp, [dense, part], shape=shape_of(dense))
+    g.unions[key].alone[dense] = dense
+    return Slots(*place, dense=dense)
 
 
 def one_hot(ids: Routed, other: Any, shape: Sequence[int]) -> Slots | OneHot | None:

@@ -51,6 +51,8 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
     if not any(isinstance(value, OfRouting) for value in given):
         return _choice(g, name, a)
     result = _on_routed(g, name, a, ordinary)
+    if result is NotImplemented and all(_is_single(value) for value in given if isinstance(value, OfRouting)):
+        return ordinary({key: _single(g, value) for key, value in a.items()})
     if result is NotImplemented:
         raise CompileError(
             "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
@@ -58,6 +60,25 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
             "Use them to weight and to sum up what the chosen experts compute: programs have no slots.",
         )
     return result
+
+
+def _is_single(value: Any) -> bool:
+    """Whether there is one slot for each token: then slots are nothing apart."""
+    single = isinstance(value, Slots | Rows) and value.routing.chosen == 1 and value.lie != "sorted"
+    return single and (isinstance(value, Rows) or value.only is None)
+
+
+def _single(g: GraphBuilder, value: Any) -> Any:
+    """What there is for each token, in the shape that the model sees."""
+    match value:
+        case Slots():
+            return view(g, slots.outside(g, value), value.shape)
+        case Rows():
+            return view(g, summed_up(g, value), value.shape)
+        case list():
+            return [_single(g, element) for element in value]
+        case _:
+            return value
 
 
 def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
@@ -98,6 +119,8 @@ def _on_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Ordin
     found = _selection(g, name, a, value)
     if found is not NotImplemented:
         return found
+    if name == "aten.cat.default":
+        return _joined(g, a)
     if name in _PRODUCTS:
         found = pairs.batched_product(g, a.get("self", value), a.get("mat2", a.get("other")))
         if found is NotImplemented and isinstance(value, Rows):
@@ -120,6 +143,16 @@ def _first(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Ranked) -> A
         return NotImplemented
     count = min(whole[-1], whole[-1] if a["end"] is None else a["end"])
     return slots.chosen(g, value.scores, count)[1 if value.ids else 0]
+
+
+def _joined(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
+    """Slots one behind the other."""
+    parts = a["tensors"]
+    if not all(isinstance(part, Slots | Ids) and part.lie == "split" and not part.rest for part in parts):
+        return NotImplemented
+    last = a["dim"] % len(g.shape) == len(g.shape) - 1
+    found = slots.joined(g, parts) if last and len({(p.lead, p.routing.experts) for p in parts}) == 1 else None
+    return NotImplemented if found is None else found
 
 
 def _counted(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:

@@ -27,20 +27,24 @@ class Routing:
 
     Attributes:
         mask: [T, E], 1 where an expert is chosen for a token, else 0.
+        scores: [T, E] of which the largest are chosen; None of a choice that is made of several.
         block: what experts compute, on one expert; arguments are those of the plena.experts to come.
         arguments: the block's arguments by role (rows, columns, stacked) and the value that they are made of.
         alone: masked values by the value.
+        without: tensors [T, E] that are far below all others where an expert is chosen.
     """
 
     tokens: int
     experts: int
     chosen: int
     mask: SSAValue
+    scores: SSAValue | None = None
     block: Block = field(default_factory=Block)
     arguments: dict[tuple[str, SSAValue], BlockArgument] = field(
         default_factory=dict[tuple[str, SSAValue], BlockArgument]
     )
     alone: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    without: set[SSAValue] = field(default_factory=set[SSAValue])
 
     def __post_init__(self) -> None:
         self.builder = Builder(InsertPoint.at_end(self.block))
