@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from xdsl.context import Context
@@ -115,7 +116,6 @@ def _can_be_picked(op: ExpertsOp) -> bool:
     return (
         isinstance(op.mask.owner, RouteOp)
         and tokens * _chosen(op) <= MOST_IDS // 2
-        and all(len(shape_of(x)) == 2 for x in op.rows)
         and all(_is_parameter(value) for value in op.stacked)
         and not any(
             operand.owner is not op.body.block
@@ -136,18 +136,23 @@ def _body(op: ExpertsOp, module: ModuleOp) -> Block | None:
     """The body for one token at the level of `plena`; None if it treats tokens in another way than row by row."""
     arguments = op.body.block.args
     given = len(op.rows) + len(op.columns)
-    types = [_one_row(argument, shape_of(op.mask)[0]) for argument in arguments[:given]]
-    if any(found is None for found in types):
-        return None
-    block = Block(arg_types=[found for found in types if found is not None])
-    mapping: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args, strict=False))
+    block = Block(arg_types=[_matrix(argument, 1) for argument in arguments[:given]])
+    mapping: dict[SSAValue, SSAValue] = {}
+    for argument, row in zip(arguments, block.args, strict=False):
+        shape = (1, *shape_of(argument)[1:])
+        mapping[argument] = row
+        if shape != shape_of(row):
+            view = _viewed(row, TensorType(element_type_of(row), shape))
+            block.add_op(view)
+            mapping[argument] = view.results[0]
+    by_row = set(mapping.values())
     for n, argument in enumerate(arguments[given:]):
         parameter = aten.ParameterOp.build(
             properties={"symbol": expert_symbol(n)}, result_types=[argument.type]
         )
         block.add_op(parameter)
         mapping[argument] = parameter.results[0]
-    if not _copy_ops(op, block, mapping, set(block.args)):
+    if not _copy_ops(op, block, mapping, by_row):
         return None
     function = FuncOp("main", (tuple(a.type for a in block.args), (mapping[op.yielded].type,)), Region(block))
     alone = ModuleOp([function], attributes=dict(module.attributes))
@@ -183,6 +188,15 @@ def _copy_ops(op: ExpertsOp, block: Block, mapping: dict[SSAValue, SSAValue], by
     return True
 
 
+def _matrix(value: SSAValue, rows: int) -> TensorType:
+    """The type with so many rows and all that is behind the first axis as columns."""
+    return TensorType(element_type_of(value), (rows, prod(shape_of(value)[1:])))
+
+
+def _viewed(value: SSAValue, as_type: TensorType) -> aten.ViewOp:
+    return aten.ViewOp.build(operands=[value], result_types=[as_type])
+
+
 def _one_row(value: SSAValue, tokens: int) -> TensorType | None:
     """The type with one row for one row per token."""
     shape = shape_of(value)
@@ -192,11 +206,20 @@ def _one_row(value: SSAValue, tokens: int) -> TensorType | None:
 
 
 def _replace(op: ExpertsOp, body: Block) -> None:
-    new = ChosenExpertsOp(
-        op.mask, op.rows, op.columns, op.stacked, _chosen(op), Region(body), attributes=dict(op.attributes)
-    )
     parent = op.parent_block()
     assert parent is not None
+    rows: list[SSAValue] = []
+    for value in op.rows:
+        found = value
+        if len(shape_of(value)) != 2:
+            view = _viewed(value, _matrix(value, shape_of(value)[0]))
+            view.attributes.update(op.attributes)
+            parent.insert_op_before(view, op)
+            found = view.results[0]
+        rows.append(found)
+    new = ChosenExpertsOp(
+        op.mask, rows, op.columns, op.stacked, _chosen(op), Region(body), attributes=dict(op.attributes)
+    )
     parent.insert_op_before(new, op)
     op.result.replace_all_uses_with(new.result)
     op.detach()
