@@ -17,7 +17,7 @@ SHORTEST_ADVANTAGE = 1.1
 
 @dataclass(frozen=True)
 class ExpertProducts:
-    """`tokens` tokens choose `chosen` of `experts` experts each; `layers` are (outputs, inputs) of an expert's linears."""
+    """`tokens` tokens choose `chosen` of `experts` each; `layers` are (outputs, inputs) of an expert's products."""
 
     tokens: int
     experts: int

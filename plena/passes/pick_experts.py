@@ -7,7 +7,7 @@ from math import prod
 from typing import Literal
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -15,6 +15,7 @@ from xdsl.rewriter import Rewriter
 
 from plena.dialects import aten
 from plena.dialects.plena import (
+    EXPERT_TENSORS,
     ChosenExpertsOp,
     ExpertsOp,
     LinearOp,
@@ -84,6 +85,7 @@ class PickExperts(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = Target.from_module(op)
+        _name_tensors(op)
         for experts in [found for found in op.walk() if isinstance(found, ExpertsOp)]:
             if self.experts == "all" or not _can_be_picked(experts):
                 continue
@@ -102,6 +104,22 @@ class PickExperts(ModulePass):
         layers = [shape_of(weight) for weight in weights]
         products = ExpertProducts(tokens, experts, _chosen(op), tuple((s[0], s[1]) for s in layers))
         return cycles_of_chosen(products, target, self.timing) < cycles_of_all(products, target, self.timing)
+
+
+def _name_tensors(module: ModuleOp) -> None:
+    """Notes on the module which tensors belong to experts."""
+    names: set[str] = set()
+    for op in module.walk():
+        if isinstance(op, ExpertsOp):
+            behind = list(op.stacked)
+            while behind:
+                owner = behind.pop().owner
+                if isinstance(owner, aten.ParameterOp):
+                    names.add(owner.symbol.string_value())
+                elif isinstance(owner, Operation):
+                    behind.extend(owner.operands)
+    if names:
+        module.attributes[EXPERT_TENSORS] = ArrayAttr([StringAttr(name) for name in sorted(names)])
 
 
 def _chosen(op: ExpertsOp) -> int:

@@ -40,7 +40,7 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
-from plena.dialects.plena.experts import ExpertsOp
+from plena.dialects.plena.experts import EXPERT_TENSORS, ExpertsOp
 from plena.dialects.plena.host_values import (
     HostNodeAttr,
     HostOp,
@@ -153,6 +153,7 @@ Plena = Dialect(
 
 __all__ = [
     "COMPARISONS",
+    "EXPERT_TENSORS",
     "MOST_CHOSEN",
     "MOST_EXPERTS",
     "ActivationKind",

@@ -20,6 +20,10 @@ from plena.dialects.plena.control import YieldOp
 from plena.dialects.tensor_shapes import shape_of
 
 
+EXPERT_TENSORS = "plena.expert_tensors"
+"""Module attribute: the names of parameters and buffers that belong to routed experts."""
+
+
 @irdl_op_definition
 class ExpertsOp(PlenaOp):
     """The sum over e of mask[:, e:e+1] * body(rows, columns[:, e:e+1], stacked[e]) for mask [T, E] of zeros and ones.
