@@ -116,14 +116,15 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
 
         from plena.interpreters.tile import run_tiles
 
-        computed = program.host_values(inputs, [port.name for port in program.inputs])
+        given, names = program.given(inputs)
+        computed = program.host_values(given, names)
 
         def source(placement: TensorPlacement) -> Array:
             if placement.source.kind == "state":
                 assert program.kept is not None
                 return program.kept.matrices(placement)
             if placement.source.kind == "input":
-                return _array(inputs[placement.source.index])
+                return _array(given[placement.source.index])
             if placement.source.kind == "host":
                 return computed(placement.source.symbol)
             assert program.data is not None

@@ -14,13 +14,8 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten, plena
 from plena.dialects.plena.control import YieldOp
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor.expert_bodies import (
-    Columns,
-    Emission,
-    NotSideBySideError,
-    SideBySide,
-    with_location,
-)
+from plena.tensor.aten_emission import Columns, Emission, with_location
+from plena.tensor.expert_bodies import NotSideBySideError, SideBySide
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,23 @@ class LowerExperts(ModulePass):
 
     After::
 
-        TODO
+        builtin.module {
+          func.func @main(%x: tensor<3x4xf32>, %m: tensor<3x2xf32>, %w: tensor<3x2xf32>) -> tensor<3x4xf32> {
+            %a = aten.parameter @a : tensor<2x8x4xf32>
+            %b = aten.parameter @b : tensor<2x4x8xf32>
+            %0 = aten.mul %m, %w : (tensor<3x2xf32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+            %1 = aten.permute %b {dims = array<i64: 1, 0, 2>} : (tensor<2x4x8xf32>) -> tensor<4x2x8xf32>
+            %2 = aten.view %a : (tensor<2x8x4xf32>) -> tensor<16x4xf32>
+            %3 = aten.linear %x, %2 : (tensor<3x4xf32>, tensor<16x4xf32>) -> tensor<3x16xf32>
+            %4 = aten.relu %3 : (tensor<3x16xf32>) -> tensor<3x16xf32>
+            %5 = plena.parameter #plena.reshaped<#plena.expanded<#plena.reshaped<#plena.sliced<#plena.reshaped<#plena.expanded<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, array<i64: 2, 3>>, array<i64: 6>>, 0 : i64, 0 : i64, 4 : i64, 1 : i64>, array<i64: 2, 2, 1>>, array<i64: 2, 2, 8>>, array<i64: 2, 16>> : tensor<2x16xf32>
+            %6 = aten.matmul %0, %5 : (tensor<3x2xf32>, tensor<2x16xf32>) -> tensor<3x16xf32>
+            %7 = aten.mul %4, %6 : (tensor<3x16xf32>, tensor<3x16xf32>) -> tensor<3x16xf32>
+            %8 = aten.view %1 : (tensor<4x2x8xf32>) -> tensor<4x16xf32>
+            %9 = aten.linear %7, %8 : (tensor<3x16xf32>, tensor<4x16xf32>) -> tensor<3x4xf32>
+            func.return %9 : tensor<3x4xf32>
+          }
+        }
     """
 
     name = "lower-experts"

@@ -83,6 +83,11 @@ HBM_UNIT = 64
 """HBM sizes are multiples of it (plena_isa.md section 1.2)."""
 
 
+def counter_symbol(name: str) -> str:
+    """The host value that a counter becomes in a run."""
+    return f"after {name}"
+
+
 @dataclass(eq=False, frozen=True)
 class ProgramData:
     """A program for one target, as every part of the compiler reads it; `plena.Program` is the handle on top.
@@ -115,6 +120,7 @@ class ProgramData:
         last_run: the counters of the last run.
         last_check: the outcome of the last check, saved with the program.
         has_saved_inputs: whether the image of a loaded program still holds the inputs it was saved with.
+        saved_counters: what a run on these inputs makes of its counters.
     """
 
     words: npt.NDArray[np.uint32]
@@ -146,6 +152,7 @@ class ProgramData:
     last_run: RunFigures | None = None
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
+    saved_counters: Mapping[str, Array] = field(default_factory=dict[str, Array])
     kept: KeptState | None = None
     _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
     _counted: dict[tuple[Profile, ...], Statistics] = field(
@@ -308,6 +315,22 @@ class ProgramData:
                 self._marks[symbol] = _mark(tensor)
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
 
+    def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
+        """What is staged for a call, with the names: its inputs, and behind them what the counters hold."""
+        counters = () if self.kept is None else self.kept.counters
+        counted = () if self.kept is None else self.kept.counted
+        return [*inputs, *counted], [port.name for port in (*self.inputs, *counters)]
+
+    def counters_after(self, inputs: Sequence[Any]) -> dict[str, Array]:
+        """What a run on these inputs makes of the counters.
+
+        Raises:
+            PlenaError: numbers that the host has no result for.
+        """
+        counters = () if self.kept is None else self.kept.counters
+        after = self.host_values(*self.given(inputs))
+        return {port.name: after(counter_symbol(port.name)) for port in counters}
+
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.
 
@@ -317,7 +340,7 @@ class ProgramData:
         Warns:
             StagingWarning: numbers that the machine cannot hold.
         """
-        names = [port.name for port in self.inputs]
+        inputs, names = self.given(inputs)
         computed = self.host_values(inputs, names)
 
         def computed_of(symbol: str) -> str:
@@ -337,9 +360,7 @@ class ProgramData:
         )
         for placement in self.placements_of("input"):
             index = placement.source.index
-            stage(
-                placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
-            )
+            stage(placement, inputs[index], preload, self.target, f"input {index} ({names[index]})")
         for placement in self.placements_of("host"):
             array, name = computed(placement.source.symbol), computed_of(placement.source.symbol)
             require_finite(placement, array, name)

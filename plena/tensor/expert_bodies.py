@@ -2,103 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set
 from math import prod
-from typing import Any
 
-from xdsl.builder import Builder
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, Float32Type, IntegerAttr, TensorType, i64
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import aten, plena
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
+from plena.tensor.aten_emission import Columns, Emission, columns_of, with_location
 
 
 class NotSideBySideError(Exception):
     """The body computes something from what one expert made that has no form for all experts at once."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """`count` columns of a value from number `start`, `step` apart."""
-
-    start: int
-    step: int
-    count: int
-
-    def of(self, inner: Columns) -> Columns:
-        """The columns of what `inner` are columns of."""
-        return Columns(inner.start + self.start * inner.step, self.step * inner.step, self.count)
-
-    def are_all(self, size: int) -> bool:
-        """Whether they are all of so many."""
-        return (self.start, self.step, self.count) == (0, 1, size)
-
-
-class Emission:
-    """Builds aten ops with the place in the model of the op that they come from."""
-
-    def __init__(self, builder: Builder) -> None:
-        self.builder = builder
-        self.location: dict[str, Attribute] = {}
-
-    def add(
-        self,
-        kind: type[aten.AtenOp],
-        operands: Sequence[Any],
-        shape: Sequence[int],
-        properties: dict[str, Attribute] | None = None,
-        like: SSAValue | None = None,
-    ) -> SSAValue:
-        """An op with one result; a number as an operand is one of shape []."""
-        element = Float32Type() if like is None else element_type_of(like)
-        op = kind.build(
-            operands=operands,
-            result_types=[TensorType(element, shape)],
-            properties=properties or {},
-            attributes=self.location,
-        )
-        self.builder.insert(op)
-        return op.results[0]
-
-    def view(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """`value` under another shape."""
-        if shape_of(value) == tuple(shape):
-            return value
-        return self.add(aten.ViewOp, [value], shape, like=value)
-
-    def permute(self, value: SSAValue, dims: Sequence[int]) -> SSAValue:
-        """`value` with its axes reordered."""
-        shape = [shape_of(value)[d] for d in dims]
-        return self.add(aten.PermuteOp, [value], shape, {"dims": _numbers(dims)}, value)
-
-    def columns(self, value: SSAValue, axis: int, part: Columns) -> SSAValue:
-        """A part of `value` along an axis."""
-        shape = list(shape_of(value))
-        if part.are_all(shape[axis]):
-            return value
-        shape[axis] = part.count
-        bounds = {"dim": axis, "start": part.start, "step": part.step}
-        bounds["end"] = part.start + part.step * (part.count - 1) + 1
-        return self.add(
-            aten.SliceOp, [value], shape, {name: IntegerAttr(n, i64) for name, n in bounds.items()}, value
-        )
-
-    def total(self, value: SSAValue, axis: int, keepdim: bool) -> SSAValue:
-        """The sum along an axis."""
-        shape = list(shape_of(value))
-        shape[axis : axis + 1] = [1] if keepdim else []
-        return self.add(aten.SumOp, [value], shape, {"dim": _numbers([axis]), "keepdim": BoolAttr.from_bool(keepdim)})
-
-    def binary(self, kind: type[aten.AtenOp], x: SSAValue, y: SSAValue) -> SSAValue:
-        """An operation of two tensors [M, N], of which one may have one row or column."""
-        shape = tuple(max(a, b) for a, b in zip(shape_of(x), shape_of(y), strict=True))
-        return self.add(kind, [x, y], shape)
-
-
-def _numbers(values: Sequence[int]) -> Attribute:
-    return DenseArrayBase.from_list(i64, list(values))
 
 
 class SideBySide:
@@ -115,27 +30,32 @@ class SideBySide:
         self.tokens, self.experts = shape_of(op.mask)
         arguments = op.body.block.args
         rows, columns = len(op.rows), len(op.rows) + len(op.columns)
-        self.outer: dict[SSAValue, SSAValue] = dict(zip(arguments, [*op.rows, *op.columns, *op.stacked], strict=True))
-        self.rows, self.columns = set(arguments[:rows]), set(arguments[rows:columns])
-        self.stacked = set(arguments[columns:])
+        self.outer: dict[SSAValue, SSAValue] = dict(
+            zip(arguments, [*op.rows, *op.columns, *op.stacked], strict=True)
+        )
+        self.columns: set[SSAValue] = set(arguments[rows:columns])
+        self.stacked: set[SSAValue] = set(arguments[columns:])
         self.copies: dict[SSAValue, SSAValue] = {}
 
     # What a value hangs on.
 
     def _is_inside(self, value: SSAValue) -> bool:
-        return value.owner is self._block or (isinstance(value.owner, Operation) and value.owner.parent is self._block)
+        return value.owner is self._block or (
+            isinstance(value.owner, Operation) and value.owner.parent is self._block
+        )
 
     @property
     def _block(self) -> Block:
         return self.op.body.block
 
-    def hangs_on(self, value: SSAValue, roots: set[SSAValue]) -> bool:
+    def hangs_on(self, value: SSAValue, roots: Set[SSAValue]) -> bool:
         """Whether a value is computed from one of some arguments."""
         if value in roots:
             return True
         owner = value.owner
-        inside = isinstance(owner, Operation) and owner.parent is self._block
-        return inside and any(self.hangs_on(operand, roots) for operand in owner.operands)
+        if not isinstance(owner, Operation) or owner.parent is not self._block:
+            return False
+        return any(self.hangs_on(operand, roots) for operand in owner.operands)
 
     def is_alike(self, value: SSAValue) -> bool:
         """Whether all experts have the same."""
@@ -143,7 +63,9 @@ class SideBySide:
 
     def is_stack(self, value: SSAValue) -> bool:
         """Whether it is a parameter of the expert, or a view of one."""
-        while isinstance(op := value.owner, aten.ViewOp | aten.PermuteOp | aten.SliceOp) and self._is_inside(value):
+        while isinstance(op := value.owner, aten.ViewOp | aten.PermuteOp | aten.SliceOp) and self._is_inside(
+            value
+        ):
             value = op.input
         return value in self.stacked
 
@@ -310,7 +232,7 @@ class SideBySide:
         return self.e.binary(aten.MulOp, rows, self.e.total(weights, 1, keepdim=True))
 
     def _weighted(self, op: aten.MulOp, weights: SSAValue) -> SSAValue:
-        """A product: what is one number for each expert and token belongs to the weights, what all have stays outside."""
+        """A product: one number for each expert and token belongs to the weights, what all have stays outside."""
         size = self._size(op.result)
         for factor, value in ((op.input, op.other), (op.other, op.input)):
             if self._size(value) != size:
@@ -364,24 +286,10 @@ def _is_masked(numbers: SSAValue, mask: SSAValue) -> bool:
             return numbers is mask
 
 
-def columns_of(op: aten.SliceOp) -> Columns:
-    """The elements that a slice takes."""
-    size = shape_of(op.result)[op.dim.value.data]
-    return Columns(op.start.value.data, op.step.value.data, size)
-
-
-def with_location(e: Emission, op: Operation) -> None:
-    """What is built next has the place in the model of `op`."""
-    e.location = {name: value for name, value in op.attributes.items() if name.startswith("plena.")}
-
-
-def spreading(experts: int, size: int) -> Attribute:
+def spreading(experts: int, size: int) -> plena.StagingAttr:
     """Zeros and ones [E, E * size]: 1 where column c belongs to expert c // size."""
     one, zeros = plena.FullAttr(1.0, (1,)), plena.FullAttr(0.0, (experts,))
     line = plena.ExpandAttr(plena.ConcatAttr([one, zeros], 0), (experts, experts + 1))
     flat = plena.ReshapeAttr(line, (experts * (experts + 1),))
     unit = plena.ReshapeAttr(plena.SliceAttr(flat, 0, 0, experts * experts), (experts, experts, 1))
     return plena.ReshapeAttr(plena.ExpandAttr(unit, (experts, experts, size)), (experts, experts * size))
-
-
-__all__ = ["Columns", "Emission", "NotSideBySideError", "SideBySide", "with_location"]

@@ -12,11 +12,11 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
-from plena.frontend.routing.experts import argument, in_body
+from plena.frontend.routing.experts import in_body
 from plena.frontend.routing.slots import masked
 from plena.frontend.routing.values import OneHot, Picked, Routed, Rows, Slots
-from plena.frontend.spellings import activations, arithmetic, logarithms
-from plena.frontend.spellings.shapes import view
+from plena.frontend.spellings import activations, arithmetic
+from plena.frontend.spellings.shapes import permute, view
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -71,8 +71,6 @@ _ALONG = frozenset(
 )
 """Operators along axes that they are told."""
 
-LOGARITHMS = logarithms.SPELLINGS
-
 
 def import_elements(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Ordinary) -> Any:
     """The node's value; NotImplemented if it does not treat pairs alone."""
@@ -85,7 +83,7 @@ def import_elements(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: 
     if name == "aten.expand.default":
         return _expanded(g, first, ordinary)
     if name in _MOVES:
-        return _moved(g, a, first, ordinary)
+        return _moved(g, a, first)
     if name in _ALONG and len(routed) == 1:
         return _along(g, a, first, ordinary)
     if name == "aten.mul.Tensor" and (found := _selected(g, a)) is not None:
@@ -124,7 +122,7 @@ def _expanded(g: GraphBuilder, value: Routed, ordinary: Ordinary) -> Any:
         return Rows(value.routing, value.lie, value.lead, rest, value=ordinary({"self": own}))
 
 
-def _moved(g: GraphBuilder, a: Mapping[str, Any], value: Routed, ordinary: Ordinary) -> Any:
+def _moved(g: GraphBuilder, a: Mapping[str, Any], value: Routed) -> Any:
     """Axes behind those of the pairs reordered."""
     rank, start = len(value.shape), value.axis + 1
     dims = list(range(rank))
@@ -136,22 +134,16 @@ def _moved(g: GraphBuilder, a: Mapping[str, Any], value: Routed, ordinary: Ordin
     if dims[:start] != list(range(start)):
         return NotImplemented
     rest = tuple(value.shape[d] for d in dims[start:])
-    inner = {"self": None, "dims": [0, *(d - value.axis for d in dims[start:])]}
+    inner = [0, *(d - value.axis for d in dims[start:])]
     routing = value.routing
     match value:
         case Rows():
             with g.standing_for((routing.tokens, *rest), routing.builder):
-                return replace(value, rest=rest, value=_permuted(g, value.ssa, inner["dims"]))
+                return replace(value, rest=rest, value=permute(g, value.ssa, inner))
         case Picked():
-            return replace(value, rest=rest, stack=_permuted(g, value.ssa, inner["dims"]))
+            return replace(value, rest=rest, stack=permute(g, value.ssa, inner))
         case _:
             return NotImplemented
-
-
-def _permuted(g: GraphBuilder, value: SSAValue, dims: Any) -> SSAValue:
-    from plena.frontend.spellings.shapes import permute
-
-    return permute(g, value, dims)
 
 
 def _along(g: GraphBuilder, a: Mapping[str, Any], value: Routed, ordinary: Ordinary) -> Any:
@@ -189,10 +181,10 @@ def _selected(g: GraphBuilder, a: Mapping[str, Any]) -> Slots | OneHot | None:
         if isinstance(one, OneHot) and isinstance(other, Slots) and one.dense is None:
             fits = one.routing is other.routing and (one.lie, one.lead) == (other.lie, other.lead)
             return replace(one, dense=masked(g, other)) if fits and other.only is None else None
-        if isinstance(one, Slots) and one.only is not None and one.dense is None:
-            if isinstance(other, Slots) and other.routing is one.routing and other.lie == one.lie:
-                fits = other.only in (None, one.only)
-                return replace(other, only=one.only) if fits else None
+        if not isinstance(one, Slots) or one.only is None or one.dense is not None:
+            continue
+        if isinstance(other, Slots) and other.routing is one.routing and other.lie == one.lie:
+            return replace(other, only=one.only) if other.only in (None, one.only) else None
     return None
 
 
@@ -238,6 +230,3 @@ def _dense(g: GraphBuilder, value: Any, place: Routed, rest: tuple[int, ...]) ->
     if shape[place.axis] == 1 and prod(shape[: place.axis]) == routing.tokens:
         return view(g, tensor, (routing.tokens, 1))
     return NotImplemented
-
-
-__all__ = ["ELEMENTWISE", "Ordinary", "argument", "import_elements"]

@@ -139,7 +139,7 @@ def summed_up(g: GraphBuilder, rows: Rows) -> SSAValue:
         block.add_op(op.clone(mapping))
     block.add_op(YieldOp([mapping[value]]))
     parts = [[outer for role, outer, _ in given if role == wanted] for wanted in _ROLES]
-    experts = ExpertsOp(routing.mask, *parts, Region(block))
+    experts = ExpertsOp(routing.mask, parts[0], parts[1], parts[2], Region(block))
     experts.attributes.update(g.location)
     g.builder.insert(experts)
     return view(g, experts.result, (routing.tokens, *rows.rest))

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
-from plena.frontend.routing.experts import argument, in_body, repeated_rows, summed_up
+from plena.frontend.routing.experts import argument, in_body, summed_up
 from plena.frontend.routing.slots import gathered
 from plena.frontend.routing.values import Ids, Inverse, OneHot, Order, Picked, Routed, Rows, Slots, Tokens
 from plena.frontend.spellings.shapes import view
@@ -74,10 +74,10 @@ def put(g: GraphBuilder, table: Any, index: Routed, values: Any, accumulate: boo
     if isinstance(index, Order) and not accumulate:
         if isinstance(values, Rows | Slots | Ids) and values.lie == "sorted" and values.routing is routing:
             return replace(values, lie="flat")
-        counts = isinstance(values, torch.Tensor) and values.ndim == 1
-        if counts and torch.equal(values, torch.arange(routing.tokens * routing.chosen)):
-            return Inverse(routing, "flat", index.lead, ())
-        return NotImplemented
+        if not isinstance(values, torch.Tensor):
+            return NotImplemented
+        counts = torch.equal(values, torch.arange(routing.tokens * routing.chosen))
+        return Inverse(routing, "flat", index.lead, ()) if counts else NotImplemented
     if isinstance(index, Tokens) or (isinstance(index, Order) and routing.chosen == 1):
         return added(g, table, index, values) if accumulate else NotImplemented
     return NotImplemented
@@ -130,14 +130,11 @@ def batched_product(g: GraphBuilder, left: Any, right: Any) -> Any:
 
 
 def _rows(g: GraphBuilder, value: Any, place: Routed) -> SSAValue | None:
-    if isinstance(value, Rows):
-        return in_body(g, value, place, len(value.rest))
-    if isinstance(value, Routed):
+    if isinstance(value, Routed) and not isinstance(value, Rows):
         return None
-    tensor = g.ssa(value)
-    rest = shape_of(tensor)[place.axis + 1 :]
-    rows = repeated_rows(g, tensor, place.routing, rest)
-    return None if rows is None else argument(place.routing, "rows", rows)
+    shape = value.shape if isinstance(value, Rows) else shape_of(g.ssa(value))
+    rows = in_body(g, value, place, len(shape) - place.axis - 1)
+    return rows if shape_of(rows)[0] == place.routing.tokens else None
 
 
 def shared_product(g: GraphBuilder, a: Mapping[str, Any], rows: Rows, ordinary: Any) -> Any:

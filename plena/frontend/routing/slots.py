@@ -8,13 +8,14 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import IntegerAttr, UnitAttr, i64
+from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.plena import RouteOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
+from plena.frontend.routing.thresholds import allow_thresholds
 from plena.frontend.routing.values import Ids, OneHot, Ranked, Routed, Routing, Slots
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
@@ -71,18 +72,8 @@ def gathered(g: GraphBuilder, table: SSAValue, ids: Routed) -> Slots:
     """Numbers [*tokens, E] of the chosen experts."""
     routing = ids.routing
     dense = view(g, table, (routing.tokens, routing.experts))
-    _allow_thresholds(dense)
+    allow_thresholds(dense)
     return Slots(routing, ids.lie, ids.lead, ids.rest, dense=dense)
-
-
-def _allow_thresholds(scores: SSAValue) -> None:
-    """Scores that are left out below a threshold belong to the choice of experts, which jumps by its nature."""
-    op = scores.owner
-    while isinstance(op, aten.SoftmaxOp | aten.ViewOp):
-        op = op.input.owner
-    condition = op.condition.owner if isinstance(op, aten.WhereOp) else None
-    if isinstance(condition, aten.CompareOp):
-        condition.properties["continuous"] = UnitAttr()
 
 
 def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool) -> SSAValue:

@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
+from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
 from plena.frontend.routing.elements import Ordinary, import_elements
 from plena.frontend.routing.experts import summed_up
@@ -91,7 +92,7 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         if not last or not a["largest"]:
             raise CompileError("it chooses along another axis than the last, or the smallest", None, _LAST)
         return slots.chosen(g, value, a["k"])
-    if name in _SORTS and a["descending"] and last:
+    if name in _SORTS and a["descending"] and last and _is_cut(g):
         return slots.ranked(g, value)
     if (
         name in ("aten.max.dim", "aten.argmax.default")
@@ -105,6 +106,12 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
             best = tuple(found.viewed(shape_of(value)[:1]) for found in best)
         return best if name == "aten.max.dim" else best[1]
     return NotImplemented
+
+
+def _is_cut(g: GraphBuilder) -> bool:
+    """Whether nothing but parts of what the current node sorts is read."""
+    readers = [reader for result in g.node.users for reader in result.users if reader in g.plan.needed]
+    return all(name_of(reader) == "aten.slice.Tensor" for reader in readers)
 
 
 _LAST = "Choose the largest along the last axis: scores.transpose(...).topk(k), or (-scores).topk(k)."
@@ -151,7 +158,9 @@ def _joined(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
     if not all(isinstance(part, Slots | Ids) and part.lie == "split" and not part.rest for part in parts):
         return NotImplemented
     last = a["dim"] % len(g.shape) == len(g.shape) - 1
-    found = slots.joined(g, parts) if last and len({(p.lead, p.routing.experts) for p in parts}) == 1 else None
+    found = (
+        slots.joined(g, parts) if last and len({(p.lead, p.routing.experts) for p in parts}) == 1 else None
+    )
     return NotImplemented if found is None else found
 
 
