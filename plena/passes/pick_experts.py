@@ -64,7 +64,7 @@ class PickExperts(ModulePass):
 
     After::
 
-        builtin.module {
+        builtin.module attributes {plena.expert_tensors = ["a"]} {
           func.func @main(%x: tensor<1x4xf32>, %s: tensor<1x8xf32>) -> tensor<1x4xf32> {
             %a = aten.parameter @a : tensor<8x4x4xf32>
             %0 = plena.route %s {k = 2 : i64} : (tensor<1x8xf32>) -> tensor<1x8xf32>
