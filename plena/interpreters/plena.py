@@ -333,9 +333,9 @@ class PlenaFunctions(InterpreterFunctions):
         for token, expert in mask.nonzero().tolist():
             own = {plena.expert_symbol(n).string_value(): stack[expert] for n, stack in enumerate(stacked)}
             self.tensors = {**outer, **own}
-            inputs = [x[token : token + 1] for x in rows]
-            inputs += [x[token : token + 1, expert : expert + 1] for x in columns]
-            (found,) = interpreter.run_ssacfg_region(op.body, inputs, "plena.chosen_experts")
+            own_rows = [x[token : token + 1] for x in rows]
+            numbers = [x[token : token + 1, expert : expert + 1] for x in columns]
+            (found,) = interpreter.run_ssacfg_region(op.body, (*own_rows, *numbers), "plena.chosen_experts")
             result[token] += found[0]
         self.tensors = outer
         return (result,)
