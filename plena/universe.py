@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
     "keep-operands-finite": "KeepOperandsFinite",

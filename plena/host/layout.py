@@ -101,6 +101,7 @@ class TensorPlacement:
         limit: integers must lie below; 0 means no limit.
         residual: hbm: what the format loses of the tensor instead of the tensor; both added have twice the precision.
         staging: hbm: how the host rounds the tensor, "public" | "nearest" (plena.machine.number_formats).
+        routed: hbm: it is a parameter of routed experts.
     """
 
     name: str
@@ -120,6 +121,7 @@ class TensorPlacement:
     limit: int = 0
     residual: bool = False
     staging: Staging = "public"
+    routed: bool = False
 
     def at(self, address: int, scale_offset: int = 0, base: int = 0) -> TensorPlacement:
         """The same tensor at another address."""

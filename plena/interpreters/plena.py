@@ -318,6 +318,28 @@ class PlenaFunctions(InterpreterFunctions):
             total = total + torch.where(mask[:, e : e + 1] != 0, value, 0.0)
         return (total,)
 
+    @impl(plena.ChosenExpertsOp)
+    def chosen_experts(
+        self, interpreter: Interpreter, op: plena.ChosenExpertsOp, args: PythonValues
+    ) -> PythonValues:
+        import torch
+
+        count = len(op.rows)
+        mask, rows = args[0], args[1 : count + 1]
+        columns = args[count + 1 : count + 1 + len(op.columns)]
+        stacked = args[count + 1 + len(op.columns) :]
+        result = torch.zeros(shape_of(op.result))
+        outer = self.tensors
+        for token, expert in mask.nonzero().tolist():
+            own = {plena.expert_symbol(n).string_value(): stack[expert] for n, stack in enumerate(stacked)}
+            self.tensors = {**outer, **own}
+            own_rows = [x[token : token + 1] for x in rows]
+            numbers = [x[token : token + 1, expert : expert + 1] for x in columns]
+            (found,) = interpreter.run_ssacfg_region(op.body, (*own_rows, *numbers), "plena.chosen_experts")
+            result[token] += found[0]
+        self.tensors = outer
+        return (result,)
+
     # Elements.
 
     @impl(plena.ActivationOp)

@@ -19,6 +19,9 @@ from plena.dialects.plena.base import PlenaOp
 from plena.dialects.plena.control import YieldOp
 from plena.dialects.tensor_shapes import shape_of
 
+EXPERT_TENSORS = "plena.expert_tensors"
+"""Module attribute: the names of parameters and buffers that belong to routed experts."""
+
 
 @irdl_op_definition
 class ExpertsOp(PlenaOp):
