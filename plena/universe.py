@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
     "keep-operands-finite": "KeepOperandsFinite",
@@ -61,6 +62,7 @@ PASSES: dict[str, str] = {
     "set-state": "SetState",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
+    "lower-experts": "LowerExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 
