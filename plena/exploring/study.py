@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
@@ -96,8 +98,23 @@ class Study:
         Raises:
             PlenaError: as of `target`.
         """
-        options = {**self.options, **options_of(self._point(number))}
-        return settings_text(self.target(number), f"point {number} of {self.model}", options)
+        return self.settings_of(number, self._point(number))
+
+    def settings_of(self, number: int, point: Mapping[str, Any]) -> str:
+        """The same of a point that is known."""
+        target = scaled(self.base, settings_of(point))
+        return settings_text(target, f"point {number} of {self.model}", {**self.options, **options_of(point)})
+
+    def report(self, path: str | Path) -> None:
+        """Writes one self-contained HTML page: fronts, parallel coordinates, importances, the table of points.
+
+        Raises:
+            PlenaError: it cannot be written.
+        """
+        from plena.exploring.page import page_of
+        from plena.text_files import write_text
+
+        write_text(Path(path), page_of(self))
 
     def _point(self, number: int) -> dict[str, Any]:
         results = self.results()
