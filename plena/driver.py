@@ -39,7 +39,7 @@ def run_pipeline(module: ModuleOp, passes: Sequence[str | ModulePass]) -> None:
         CompileError: modules are verified (see `verified_passes`) and one is not valid; it names the pass before.
     """
     steps = tuple(load_pass(p)() if isinstance(p, str) else p for p in passes)
-    PassPipeline(steps, _require_valid if _verifies() else None).apply(context(), module)
+    PassPipeline(steps, _Verifier() if _verifies() else None).apply(context(), module)
 
 
 def pipeline_text(passes: Sequence[str | ModulePass]) -> str:
@@ -72,7 +72,42 @@ def _verifies() -> bool:
     return os.environ.get(VERIFY_VARIABLE, "0") not in ("", "0") if chosen is None else chosen
 
 
-def _require_valid(before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
+class _Verifier:
+    """Verifies a module before the first pass and behind each one that changed something.
+
+    Many passes find nothing to do. Objects of the last module verified are kept, so that none of them can be taken for
+    another one that lies where it lay.
+    """
+
+    def __init__(self) -> None:
+        self._valid: list[object] = []
+        self._identities: list[int] = []
+
+    def __call__(self, before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
+        contents = _contents(module)
+        identities = [id(x) for x in contents]
+        if identities == self._identities:
+            return
+        _require_valid(before, module)
+        self._valid, self._identities = contents, identities
+
+
+def _contents(module: ModuleOp) -> list[object]:
+    """All that an operation's validity can hang on: where it is, its operands, types and attributes."""
+    contents: list[object] = []
+    for op in module.walk():
+        contents += (op, op.parent, *op.operands, *op.successors)
+        contents += [result.type for result in op.results]
+        for named in (op.attributes, op.properties):
+            contents += named.keys()
+            contents += named.values()
+        for region in op.regions:
+            for block in region.blocks:
+                contents += (block, *(argument.type for argument in block.args))
+    return contents
+
+
+def _require_valid(before: ModulePass | None, module: ModuleOp) -> None:
     try:
         module.verify()
     except VerifyException as error:

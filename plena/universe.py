@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
     "keep-operands-finite": "KeepOperandsFinite",
@@ -27,6 +28,7 @@ PASSES: dict[str, str] = {
     "share-projections": "ShareProjections",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
+    "split-layers": "SplitLayers",
     "split-projections": "SplitProjections",
     "merge-duplicates": "MergeDuplicates",
     "keep-channels-last": "KeepChannelsLast",
@@ -61,6 +63,7 @@ PASSES: dict[str, str] = {
     "schedule-transfers": "ScheduleTransfers",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
+    "lower-experts": "LowerExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

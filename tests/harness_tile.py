@@ -26,6 +26,7 @@ from plena.emulator import EmulationResult, Machine
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile import TileFunctions
 from plena.interpreters.tile_products import ProductFunctions
+from plena.interpreters.tile_routing import RoutingFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Region
 from plena.machine.number_formats import NumberFormat, bf16_round
@@ -221,6 +222,7 @@ def _interpret(module: ModuleOp, target: Target, contents: Mapping[str, Array]) 
     interpreter.register_implementations(TileFunctions(target, lambda placement: np.zeros(0)))
     interpreter.register_implementations(RowFunctions(target))
     interpreter.register_implementations(ProductFunctions(target))
+    interpreter.register_implementations(RoutingFunctions(target))
     interpreter.register_implementations(_Buffers(regions), override=True)
     with np.errstate(all="ignore"):
         interpreter.run_ssacfg_region(module.body, (), "program")

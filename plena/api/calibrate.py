@@ -91,7 +91,8 @@ def calibrate(
                 advance(len(solver.layers))
                 return found
 
-            walk(imported, tensors, formats, solve)
+            given = [imported.arguments(x, imported.initial_states) for x in tensors]
+            walk(imported, given, formats, solve)
     solver.warn()
     return Calibration(formats, tuple(solver.layers), solver.weights)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plena.api.choosing_formats import choose_formats
@@ -77,9 +77,6 @@ def compile(
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
             met: what, where in the model, and what to do.
     """
-    from plena.frontend import import_module
-    from plena.host.call_inputs import example_call
-
     if isinstance(kwargs, Target):
         raise CompileError(
             "the third argument is the module's keyword arguments, not the target",
@@ -131,25 +128,68 @@ def compile(
     schedule = Schedule(
         objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported
     )
-    args, keywords = example_call(module, example_inputs, kwargs)
     with without_collection(), verified_passes(verify_passes):
-        imported = import_module(module, args, keywords)
-        kernels = imported.module
-        target.attach(kernels)
-        run_pipeline(kernels, TENSOR_PIPELINE)
-        chosen = search(kernels, schedule, max_instructions)
-        program = program_of(chosen, imported, module, args, keywords, calibration)
+        call = ImportedCall.of(module, example_inputs, kwargs)
+        program = compile_call(call, target, schedule, max_instructions, calibration)
+    if formats is not None and program.rationale is not None:
+        chosen = {**program.rationale.options, "formats": str(formats)}
+        program.rationale = replace(program.rationale, options=chosen)
+    return program
+
+
+@dataclass(frozen=True)
+class ImportedCall:
+    """A module with its example call, imported: what does not hang on the machine."""
+
+    module: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    imported: ImportedProgram
+
+    @staticmethod
+    def of(
+        module: Any, example_inputs: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> ImportedCall:
+        """Exports and imports a module; arguments as of `compile`.
+
+        Raises:
+            PlenaError: it cannot be exported, or has an operator that is not known.
+        """
+        from plena.frontend import import_module
+        from plena.host.call_inputs import example_call
+
+        args, keywords = example_call(module, example_inputs, kwargs)
+        return ImportedCall(module, args, keywords, import_module(module, args, keywords))
+
+    def fresh(self) -> ImportedProgram:
+        """The imported program with a module of its own, for passes to change."""
+        return replace(self.imported, module=self.imported.module.clone())
+
+
+def compile_call(
+    call: ImportedCall,
+    target: Target,
+    schedule: Schedule,
+    max_instructions: int | None = None,
+    calibration: Calibration | None = None,
+) -> Program:
+    """Compiles an imported module, which stays as it is, for a valid machine.
+
+    Raises:
+        PlenaError: as of `compile`.
+    """
+    imported = call.fresh()
+    kernels = imported.module
+    target.attach(kernels)
+    run_pipeline(kernels, TENSOR_PIPELINE)
+    chosen = search(kernels, schedule, max_instructions)
+    program = program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
     program.rationale = replace(
         chosen.rationale,
-        model=type(module).__name__,
+        model=type(call.module).__name__,
         options={
-            "objective": objective,
-            "timing": timing,
-            "matmul": matmul,
-            "attention": attention,
-            "staging": staging,
-            **({} if formats is None else {"formats": str(formats)}),
-            **({"allow_unsupported": "true"} if allow_unsupported else {}),
+            **{name: getattr(schedule, name) for name in OPTIONS if name != "max_instructions"},
+            **({"allow_unsupported": "true"} if schedule.allow_unsupported else {}),
             **({} if max_instructions is None else {"max_instructions": str(max_instructions)}),
         },
     )

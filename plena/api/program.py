@@ -96,16 +96,19 @@ class Program(ProgramData):
         """
         if not self.has_saved_inputs:
             raise PlenaError("the program was saved without inputs", "run", "Give the inputs.")
-        return self.results(self._kept_of(self.execute(self.image, progress)))
+        result = self.execute(self.image, progress)
+        return self.results(self._kept_of(result, self.saved_counters))
 
     def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
-        return self._kept_of(self._emulate(inputs, kwargs, progress))
+        tensors = tuple(self.input_tensors(inputs, kwargs))
+        return self._kept_of(self._emulate(tensors, {}, progress), self.counters_after(tensors))
 
-    def _kept_of(self, result: EmulationResult) -> EmulationResult:
+    def _kept_of(self, result: EmulationResult, counters: Mapping[str, Any]) -> EmulationResult:
         """Keeps the states of a run that came to its end."""
         if self.kept is not None:
             self.kept.read(result.hbm)
+            self.kept.count(counters)
         return result
 
     def _examined(self, *inputs: Any) -> Any:

@@ -13,8 +13,11 @@ from plena.buffers.intervals import Interval
 from plena.errors import CompileError
 from plena.integers import round_up
 
-Occupied = dict[str, list[tuple[int, int, Interval]]]
-"""By memory: what is placed already, as first address, end, life."""
+Taken = tuple[int, int, Interval]
+"""What is placed already: first address, end, life."""
+
+Occupied = dict[str, list[Taken]]
+"""What is placed already, by memory."""
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,9 @@ def check_per_op(
     source = ModuleReferences(program, imported, module, program.signature)
     rounded = rounded_expressions(program, source.staged())
     parameters = _Parameters(rounded, imported.tensors)
-    compared = _compare(imported.module, parameters, quantized_inputs(program, inputs), seen, target)
+    given, _ = program.given(quantized_inputs(program, inputs))
+    arguments = [torch.as_tensor(x) for x in given]
+    compared = _compare(imported.module, parameters, arguments, seen, target)
     ops = _operations(imported.module)
     return PerOpReport(tuple(compared), tuple(_describe(ops[index]) for index, _ in unseen))
 
@@ -242,14 +244,14 @@ def _return_also(module: ModuleOp, values: Sequence[SSAValue]) -> None:
 def _compare(
     module: ModuleOp,
     parameters: _Parameters,
-    inputs: Sequence[torch.Tensor],
+    arguments: Sequence[torch.Tensor],
     seen: Mapping[Place, torch.Tensor],
     target: Target,
 ) -> Iterator[OperationError]:
     """Interpret operation by operation, on the machine's operands and on exact ones."""
     stored = target.precision[KEY_VALUE_TYPE]
     interpreter = rounding_interpreter(module, parameters.tensors, lambda x: round_stored(x, stored))
-    values = [x.float() if x.is_floating_point() else x.long() for x in inputs]
+    values = [x.float() if x.is_floating_point() else x.long() for x in arguments]
     exact: dict[SSAValue, Any] = dict(zip(_main(module).body.block.args, values, strict=True))
     machine = dict(exact)
     for index, op in enumerate(_operations(module)):

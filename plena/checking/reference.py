@@ -237,7 +237,7 @@ class ModuleReferences:
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
-        """What the program's states hold, in float32."""
+        """What the program's states hold, in float32, counters in their integers."""
         kept = self.program.kept
         return {} if kept is None else {n: torch.from_numpy(np.array(kept.array(n))) for n in kept.ports}
 

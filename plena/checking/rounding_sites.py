@@ -2,8 +2,10 @@
 
 Keys, values and right-hand sides of products are stored in an MX format, blocks along the rows in which they lie
 there. The rows are those of the tensor as the model has it before scaling: a number that multiplies it is
-multiplied into the scores instead. An input that is such an operand is staged in that format by the host, and once more
-in that of activations if it is read as something else, too.
+multiplied into the scores instead. So are rows that are written into a state: what reads it later finds them rounded.
+An input that is such an operand is staged in that format by the host, and once more
+in that of activations if it is read as something else, too. A product with the picked matrix of an expert rounds
+nothing: the program has the matrices of all experts as they are staged.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import Node
 from xdsl.dialects.builtin import StringAttr
 
-from plena.dialects.plena import AttentionOp, MatmulOp
+from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ParameterOp, WriteRowsOp
 from plena.dialects.provenance import NODE_ATTRIBUTE
 from plena.machine.number_formats import Mx, NumberFormat
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _SECOND = {"matmul": 1, "mm": 1, "bmm": 1, "mv": 1, "addmm": 2, "baddbmm": 2}
 """Position of the right-hand side among the arguments."""
+
+_ROWS = {"index_put": 2, "index_copy": 3, "slice_scatter": 1, "select_scatter": 1}
+"""Position of the rows that are written into a state."""
 
 _LAYOUT = frozenset(
     [
@@ -110,7 +115,7 @@ def rounding_sites(
         if operand is None:
             continue
         base, scale = _origin(operand, scaled)
-        if base in sites.computed:
+        if base in sites.computed or node.name in sites.written:
             found.setdefault(node.name, {})[position] = StoredRows(number_format, axis, scale)
     return found
 
@@ -141,7 +146,9 @@ class _Sites:
     def __init__(self, graph: ModuleGraph, tensor_level: ModuleOp) -> None:
         self.nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
         self.computed = set(_computed(graph))
+        self.staged = {_node_of(op) for op in tensor_level.walk() if isinstance(op, LinearOp | ParameterOp)}
         self.attention = {_node_of(op) for op in tensor_level.walk() if isinstance(op, AttentionOp)}
+        self.written = {_node_of(op) for op in tensor_level.walk() if isinstance(op, WriteRowsOp)}
         self.transposed = {
             _node_of(op): op.transpose_rhs.value.data
             for op in tensor_level.walk()
@@ -153,7 +160,9 @@ class _Sites:
         of_attention: set[Node] = set()
         for node in reversed(self.nodes):
             kind = packet(node)
-            if kind == "scaled_dot_product_attention":
+            if node.name in self.written and kind in _ROWS:
+                yield node, _ROWS[kind], -1, False
+            elif kind == "scaled_dot_product_attention":
                 yield node, 1, -1, True
                 yield node, 2, -1, True
             elif kind == "linear":
@@ -164,7 +173,7 @@ class _Sites:
                 elif node.name in self.attention:
                     of_attention.update(self._products_before(node))
                     yield node, _SECOND[kind], -1, True
-                else:
+                elif node.name in self.transposed or node.name not in self.staged:
                     turned = self.transposed.get(node.name, False)
                     yield node, _SECOND[kind], -2 if turned else -1, False
 
@@ -189,7 +198,7 @@ def packet(node: Node) -> str:
     return getattr(target, "__name__", str(target))
 
 
-def _node_of(op: AttentionOp | MatmulOp) -> str:
+def _node_of(op: AttentionOp | LinearOp | MatmulOp | ParameterOp | WriteRowsOp) -> str:
     name = op.attributes.get(NODE_ATTRIBUTE)
     return name.data if isinstance(name, StringAttr) else ""
 

@@ -26,7 +26,7 @@ from plena.host.ports import Port
 from plena.host.staged_data import StagedData
 from plena.integers import ceil_div
 from plena.passes.pipelines import TENSOR_PIPELINE
-from plena.program.data import ProgramData
+from plena.program.data import ProgramData, counter_symbol
 from plena.program.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -72,10 +72,13 @@ def emitted(
     if calibration is not None and isinstance(program.data, StagedData):
         data = calibration.applied(program.data, program.placements, program.target.formats)
         program = replace(program, data=data)
-    if imported.states:
+    if imported.states or imported.counters:
         placed = tuple(program.placements_of("state"))
-        kept = KeptState(_ports(imported.states), placed, imported.initial_states, program.target)
-        program = replace(program, kept=kept)
+        ports = _ports([*imported.states, *(counter.spec for counter in imported.counters)])
+        kept = KeptState(ports, placed, imported.initial_states, program.target)
+        after = {counter_symbol(counter.spec.name): counter.after for counter in imported.counters}
+        values = replace(program.host_values, values={**program.host_values.values, **after})
+        program = replace(program, kept=kept, host_values=values)
     program = replace(program, decisions=(*program.decisions, *_warnings(program)))
     return replace(program, machine_reference=machine_reference(program, chosen.tiles))
 

@@ -21,7 +21,7 @@ from plena.host.values.program import HostProgram
 from plena.host.view import Array
 from plena.kernels.context import name_taken
 from plena.passes.convert_plena_to_tile import USEFUL_MACS
-from plena.passes.convert_tile_to_isa import SCALE_PLANE
+from plena.passes.convert_tile_to_isa import HBM_SEGMENT, SCALE_PLANE
 
 if TYPE_CHECKING:
     import torch
@@ -31,14 +31,19 @@ if TYPE_CHECKING:
 
 def placements_of(tiles: ModuleOp) -> Iterator[TensorPlacement]:
     """Where inputs, data and outputs lie, from the allocated buffers."""
-    plane = tiles.attributes[SCALE_PLANE]
+    plane, distance = tiles.attributes[SCALE_PLANE], tiles.attributes.get(HBM_SEGMENT)
     assert isinstance(plane, IntAttr)
+    segment = distance.data if isinstance(distance, IntAttr) else 0
     for op in tiles.body.block.ops:
         if isinstance(op, BufferOp) and op.placements is not None and op.address is not None:
             for attribute in op.placements:
                 placement = placement_of(attribute, op.space)
                 address = op.address.data + placement.address
-                yield placement.at(address, plane.data if op.space == "hbm" else 0)
+                if op.space != "hbm":
+                    yield placement.at(address)
+                    continue
+                base = op.address.data // segment * segment if segment else 0
+                yield placement.at(address - base, plane.data, base)
 
 
 def constant_words(tiles: ModuleOp) -> tuple[float, ...]:
@@ -111,14 +116,15 @@ def machine_reference(program: ProgramData, tiles: ModuleOp) -> Any:
 
         from plena.interpreters.tile import run_tiles
 
-        computed = program.host_values(inputs, [port.name for port in program.inputs])
+        given, names = program.given(inputs)
+        computed = program.host_values(given, names)
 
         def source(placement: TensorPlacement) -> Array:
             if placement.source.kind == "state":
                 assert program.kept is not None
                 return program.kept.matrices(placement)
             if placement.source.kind == "input":
-                return _array(inputs[placement.source.index])
+                return _array(given[placement.source.index])
             if placement.source.kind == "host":
                 return computed(placement.source.symbol)
             assert program.data is not None

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
+from plena.buffers.segments import BeyondReach
 from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
 from plena.dialects.loop.nests import longest_iteration
@@ -31,6 +32,7 @@ from plena.passes.emission import EMISSION, Counted, counted
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates
+from plena.passes.split_layers import SplitLayers
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
 from plena.timing.registry import profile_named
 
@@ -103,12 +105,9 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
     """
     target = Target.from_module(kernels)
     goal = Goal(schedule.objective, max_instructions)
-    rolled = kernels.clone()
-    run_pipeline(rolled, ("roll-layers",))
-    has_layers = any(isinstance(op, RepeatOp) for op in rolled.walk())
     found: list[Candidate] = []
     problems: list[CompileError] = []
-    for variant in (rolled, kernels) if has_layers else (kernels,):
+    for variant in _variants(kernels, problems):
         found.extend(_candidates(variant, schedule, max_instructions, problems))
         found.extend(_sectioned(variant, found, max_instructions))
         found.extend(_paired(variant, found, max_instructions))
@@ -150,6 +149,28 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         "target",
         "Compile fewer rows at a time.",
     )
+
+
+def _variants(kernels: ModuleOp, problems: Sequence[CompileError]) -> Iterator[ModuleOp]:
+    """The module with equal layers as a loop, if there are any, and as it is.
+
+    Between them more and shorter loops, as long as `problems` says that the weights of one lie beyond what a base
+    address reaches, and that more of them help.
+    """
+    rolled = kernels.clone()
+    run_pipeline(rolled, ("roll-layers",))
+    layers = max((op.iterations for op in rolled.walk() if isinstance(op, RepeatOp)), default=0)
+    parts, pieces = 1, 0
+    while layers:
+        seen = len(problems)
+        yield rolled
+        needed = max((p.pieces for p in problems[seen:] if isinstance(p, BeyondReach)), default=0)
+        if not needed or parts == layers or 0 < pieces <= needed:
+            break
+        parts, pieces = min(parts * needed, layers), needed
+        rolled = kernels.clone()
+        run_pipeline(rolled, ("roll-layers", SplitLayers(parts)))
+    yield kernels
 
 
 def _rationale(best: Candidate, tried: Sequence[Candidate]) -> Rationale:
@@ -432,8 +453,10 @@ class _Lowering:
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes)
-        rolled = any(isinstance(op, RepeatOp) for op in kernels.walk())
-        before = ("roll-layers",) if rolled else ()
+        loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
+        before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
+        if loops > 1:
+            before = (*before, SplitLayers(loops))
         return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
 
     def loading_ahead(self, room: int) -> _Lowering:

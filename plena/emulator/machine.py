@@ -15,6 +15,7 @@ from plena.emulator.program_run import ProgramRun, ProgressCallback, integers_of
 from plena.emulator.result import EmulationResult
 from plena.emulator.state import State, reset_state
 from plena.errors import EmulatorError, PlenaError
+from plena.host.mapped_image import copy_written
 from plena.machine.scalar_codes import bf16_from_bits, bf16_round, scalar_bf16_round
 from plena.machine.target import Target
 
@@ -33,9 +34,11 @@ class Machine:
         fp_sram: floats, rounded through fp16 to bf16 as the preload file is.
         int_sram: words, modulo 2^32.
         vram: bf16 bits (uint16) or floats from element 0; excess is ignored.
+        in_place: whether `hbm`, an array of HBM_SIZE bytes that may be written, is the memory itself and not copied.
 
     Raises:
         EmulatorError: a preload is larger than its memory, or HBM_SIZE is not a multiple of 64.
+        PlenaError: `in_place` with anything else.
         SettingsError: the target's dimensions do not fit together.
     """
 
@@ -49,11 +52,16 @@ class Machine:
         fp_sram: ArrayLike = (),
         int_sram: ArrayLike = (),
         vram: ArrayLike | None = None,
+        *,
+        in_place: bool = False,
     ) -> None:
         self.target = target or Target()
         self.state = reset_state(self.target)
         self._decoded: dict[int, DecodedProgram] = {}
-        self._preload_hbm(hbm)
+        if in_place:
+            self.state = self.state._replace(hbm=_memory(hbm, self.target.hbm_size))
+        else:
+            self._preload_hbm(hbm)
         self._preload_fp_sram(fp_sram)
         self._preload_int_sram(int_sram)
         if vram is not None:
@@ -149,7 +157,7 @@ class Machine:
         else:
             data = np.frombuffer(hbm, np.uint8)
         _require_room("HBM", data.size, self.state.hbm.size, "bytes")
-        self.state.hbm[: data.size] = data
+        copy_written(data, self.state.hbm)
 
     def _preload_fp_sram(self, fp_sram: ArrayLike) -> None:
         with np.errstate(over="ignore"):
@@ -163,6 +171,15 @@ class Machine:
         if values.size and values.dtype.kind not in "iu":
             raise PlenaError("INT SRAM takes whole numbers", "emulator")
         self.state.int_sram[: values.size] = values.astype(np.int64) & 0xFFFFFFFF
+
+
+def _memory(hbm: Any, size: int) -> NDArray[np.uint8]:
+    """An array as the memory itself."""
+    if not (isinstance(hbm, np.ndarray) and hbm.dtype == np.uint8 and hbm.shape == (size,)):
+        raise PlenaError(f"only an array of {size} bytes can be HBM itself", "emulator")
+    if not (hbm.flags.writeable and hbm.flags.c_contiguous):
+        raise PlenaError("an array that is HBM itself must be contiguous and may be written", "emulator")
+    return np.asarray(hbm)
 
 
 def _numbers(values: Any, memory: str) -> NDArray[Any]:
@@ -201,6 +218,8 @@ def emulate(
     vram: ArrayLike | None = None,
     target: Target | None = None,
     progress: ProgressCallback | None = None,
+    *,
+    in_place: bool = False,
 ) -> EmulationResult:
     """Run a program on a freshly reset machine; arguments as of ``Machine`` and ``Machine.run``.
 
@@ -209,7 +228,7 @@ def emulate(
         AssemblyError: the text cannot be parsed.
         SettingsError: the target's dimensions do not fit together.
     """
-    return Machine(target, hbm, fp_sram, int_sram, vram).run(words_or_asm, progress)
+    return Machine(target, hbm, fp_sram, int_sram, vram, in_place=in_place).run(words_or_asm, progress)
 
 
 def warm_up() -> None:

@@ -148,8 +148,13 @@ def _placeholders(program: ExportedProgram, plan: FoldingPlan, nodes: list[Node]
 
 
 def _integer_inputs(program: ExportedProgram, nodes: list[Node]) -> set[Node]:
-    """The inputs that are integers or booleans."""
-    names = {s.arg.name for s in program.graph_signature.input_specs if s.kind == InputKind.USER_INPUT}
+    """The inputs and states that are integers or booleans."""
+    states = mutated_buffers(program)
+    names = {
+        spec.arg.name
+        for spec in program.graph_signature.input_specs
+        if spec.kind == InputKind.USER_INPUT or spec.target in states
+    }
     found: set[Node] = set()
     for node in nodes:
         value = node.meta.get("val")

@@ -33,10 +33,12 @@ from plena.frontend.export import export_module
 from plena.frontend.folding import evaluate_node, mutated_buffers
 from plena.frontend.graph_builder import GraphBuilder, Parameter, Value
 from plena.frontend.locations import location_attributes
-from plena.frontend.program import ImportedProgram, TensorSpec
+from plena.frontend.program import Counter, ImportedProgram, TensorSpec
 from plena.frontend.refusals import blamed_on_node, refusal_at
 from plena.frontend.spellings.conversions import convert
 from plena.host.ports import FixedResult
+from plena.host.values.graph import HostValue
+from plena.tensor.host_values import HostValues
 
 
 def import_module(
@@ -85,6 +87,8 @@ class GraphImporter(GraphBuilder):
         self._check_mutations()
         self.states: dict[str, TensorSpec] = {}
         self.initial_states: dict[str, torch.Tensor] = {}
+        self.counters: dict[str, TensorSpec] = {}
+        self.counters_after: dict[str, tuple[Node, SSAValue]] = {}
         self._check_effects()
         inputs = self._import_placeholders()
         for node in graph.nodes:
@@ -94,15 +98,24 @@ class GraphImporter(GraphBuilder):
                 raise refusal_at(node, f"a graph with a {node.op} node cannot be imported")
         outputs, results = self._import_outputs()
         self.builder.insert(func.ReturnOp(*results))
-        self._drop_unused()
+        for routing in (*self.routings.values(), *self.unions.values()):
+            routing.discard()
         return self._assemble(inputs, outputs, results)
 
     def _assemble(
         self, inputs: list[TensorSpec], outputs: list[TensorSpec], results: list[SSAValue]
     ) -> ImportedProgram:
+        """The program around the block, which then is a function: what the host computes is found by its arguments."""
         types = ([argument.type for argument in self.block.args], [result.type for result in results])
         main = func.FuncOp("main", types, Region(self.block))
-        main.properties["arg_attrs"] = _names(inputs)
+        counters = tuple(
+            Counter(spec, self._counter_after(spec, *self.counters_after[name]))
+            for name, spec in self.counters.items()
+        )
+        read = {symbol: self.tensors[symbol] for counter in counters for symbol in counter.after.constants}
+        self._drop_unused()
+        self.tensors.update(read)
+        main.properties["arg_attrs"] = _names([*inputs, *(counter.spec for counter in counters)])
         main.properties["res_attrs"] = _names(outputs)
         return ImportedProgram(
             ModuleOp([main]),
@@ -113,6 +126,7 @@ class GraphImporter(GraphBuilder):
             dict(self._leaves()),
             tuple(self.fixed_results),
             tuple(self.states.values()),
+            counters,
             self.initial_states,
         )
 
@@ -157,6 +171,7 @@ class GraphImporter(GraphBuilder):
         inputs: list[TensorSpec] = []
         states = mutated_buffers(self.program)
         names: dict[tuple[Any, ...], str] = {}
+        counters: list[tuple[Node, str]] = []
         nodes = {
             node.name: node for node in self.program.graph_module.graph.nodes if node.op == "placeholder"
         }
@@ -171,7 +186,10 @@ class GraphImporter(GraphBuilder):
                 continue
             elif spec.target in states:
                 assert spec.target is not None
-                self.values[node] = self._import_state(node, spec.target)
+                if node.meta["val"].is_floating_point():
+                    self.values[node] = self._import_state(node, spec.target)
+                else:
+                    counters.append((node, spec.target))
             elif spec.kind == InputKind.PARAMETER:
                 assert spec.target is not None
                 tensor = self.program.state_dict[spec.target]
@@ -186,6 +204,8 @@ class GraphImporter(GraphBuilder):
                     f"it takes {node.name}, which is no tensor",
                     "Compute what depends on it when the module is built.",
                 )
+        for node, name in counters:
+            self._import_counter(node, name)
         return inputs
 
     def _import_input(self, node: Node) -> TensorSpec:
@@ -202,25 +222,32 @@ class GraphImporter(GraphBuilder):
         return TensorSpec(node.name, shape, value.dtype)
 
     def _import_state(self, node: Node, name: str) -> SSAValue:
-        """A buffer that the model changes."""
+        """A buffer of real numbers that the model changes."""
         shape, value = self.static_shape(node), node.meta["val"]
-        if not value.is_floating_point():
-            raise CompileError(
-                f"the model changes its buffer {name} of {str(value.dtype).removeprefix('torch.')}",
-                f"buffer {name}",
-                "Only buffers of real numbers are states: make a counter of positions an input of the model.",
-            )
-        if 0 in shape:
-            raise CompileError(f"its shape {list(shape)} is empty", f"buffer {name}", "Leave it out.")
         self.states[name] = TensorSpec(name, shape, value.dtype)
-        held = self.program.state_dict.get(name, self.program.constants.get(name))
-        assert isinstance(held, torch.Tensor)
-        self.initial_states[name] = held.detach().clone()
+        self._hold(node, name)
         return self.insert(
             aten.StateOp.build(
                 properties={"symbol": SymbolRefAttr(name)}, result_types=[self.tensor_type(value, node)]
             )
         )
+
+    def _import_counter(self, node: Node, name: str) -> None:
+        """A buffer of integers that the model changes: the host keeps it and stages what depends on it."""
+        self._hold(node, name)
+        argument = self.block.insert_arg(self.tensor_type(node.meta["val"], node), len(self.block.args))
+        argument.name_hint = node.name
+        self.values[node] = argument
+        self.counters[name] = TensorSpec(name, self.static_shape(node), node.meta["val"].dtype)
+
+    def _hold(self, node: Node, name: str) -> None:
+        """What a buffer that changes has in it at first."""
+        shape = self.static_shape(node)
+        if 0 in shape:
+            raise CompileError(f"its shape {list(shape)} is empty", f"buffer {name}", "Leave it out.")
+        held = self.program.state_dict.get(name, self.program.constants.get(name))
+        assert isinstance(held, torch.Tensor)
+        self.initial_states[name] = held.detach().clone()
 
     def _import_outputs(self) -> tuple[list[TensorSpec], list[SSAValue]]:
         output_node = next(node for node in self.program.graph_module.graph.nodes if node.op == "output")
@@ -232,6 +259,9 @@ class GraphImporter(GraphBuilder):
         for spec, node in pairs:
             if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in self.states:
                 self._write_state(spec.target or "", node)
+            if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in self.counters:
+                with blamed_on_node(node):
+                    self.counters_after[spec.target or ""] = (node, self.ssa(self.values[node]))
         returned = [(spec, node) for spec, node in pairs if spec.kind == OutputKind.USER_OUTPUT]
         for place, ((spec, node), name) in enumerate(zip(returned, names, strict=True)):
             if isinstance(spec.arg, ConstantArgument):
@@ -254,6 +284,18 @@ class GraphImporter(GraphBuilder):
             attributes=location_attributes(node),
         )
         self.builder.insert(write)
+
+    def _counter_after(self, spec: TensorSpec, node: Node, value: SSAValue) -> HostValue:
+        """What the host computes for the next run."""
+        found = HostValues().of(value)
+        if found is None:
+            raise refusal_at(
+                node,
+                f"buffer {spec.name} of {str(spec.dtype).removeprefix('torch.')} becomes what the machine "
+                "computes, which keeps real numbers only",
+                "Keep real numbers in it, or compute it of integers alone.",
+            )
+        return found
 
     def _result(self, node: Node) -> SSAValue:
         """What the model returns; a constant has the place where it is computed."""

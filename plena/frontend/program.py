@@ -11,6 +11,8 @@ from xdsl.dialects.builtin import ModuleOp
 
 from plena.errors import CompileError
 from plena.host.ports import FixedResult
+from plena.host.values.graph import HostValue
+from plena.host.values.program import HostProgram
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,14 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Counter:
+    """An integer buffer that a run changes: @main takes it behind the inputs, the host computes what it becomes."""
+
+    spec: TensorSpec
+    after: HostValue
 
 
 @dataclass
@@ -35,8 +45,9 @@ class ImportedProgram:
         exported: the graph that was imported.
         leaves: which nodes of that graph `tensors` holds: node name -> symbol, of parameters and of what was computed
             of constants at import. Uniform tensors have no symbol.
-        states: the buffers that a run changes.
-        initial_states: what they hold before the first run, copies.
+        states: the buffers of real numbers that a run changes.
+        counters: those of integers.
+        initial_states: what both hold before the first run, copies.
         fixed_results: what the model returns beside them, None and numbers, with its place among all results.
     """
 
@@ -48,6 +59,7 @@ class ImportedProgram:
     leaves: Mapping[str, str] = field(default_factory=dict[str, str])
     fixed_results: tuple[FixedResult, ...] = ()
     states: tuple[TensorSpec, ...] = ()
+    counters: tuple[Counter, ...] = ()
     initial_states: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
     def check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
@@ -74,6 +86,16 @@ class ImportedProgram:
         self.check_inputs(inputs)
         found = {} if states is None else states
         kept = States({**self.initial_states, **found})
-        outputs = evaluate(self.module, self.tensors, inputs, kept)
+        given = self.arguments(inputs, kept.before)
+        outputs = evaluate(self.module, self.tensors, given, kept)
         found.update(kept.after)
+        for counter in self.counters:
+            after = HostProgram({"": counter.after}, self.tensors)(given)("")
+            found[counter.spec.name] = torch.from_numpy(after).to(counter.spec.dtype)
         return outputs
+
+    def arguments(
+        self, inputs: Sequence[torch.Tensor], states: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
+        """What @main takes: the inputs, and the counters as `states` has them."""
+        return (*inputs, *(states[counter.spec.name] for counter in self.counters))

@@ -21,12 +21,14 @@ from plena.machine.target import Target
 class Lowering:
     """What a tile operation's lowering needs: the builder, the target, and where buffers are.
 
-    `scale_plane` is the byte address of the plane of MX scales in HBM (architecture: one element plane, one scale
-    plane, base register 0). `indices` maps tile-level loop indices to the new ones.
+    `scale_plane` is the byte address of the plane of MX scales in HBM, from the beginning of a segment; `segment` the
+    bytes from one segment to the next, 0 while base address 0 reaches everything. `indices` maps tile-level loop
+    indices to the new ones.
     """
 
     builder: InstructionBuilder
     scale_plane: int
+    segment: int = 0
     indices: dict[SSAValue, Linear] = field(default_factory=dict[SSAValue, Linear])
 
     @property

@@ -26,11 +26,17 @@ def transfer_rows(
     number_format: NumberFormat,
     kv: int,
 ) -> None:
-    """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes."""
+    """One transfer of rows `row_pitch` bytes apart; contiguous mode when the pitch is what the hardware assumes.
+
+    `off` is an HBM address. No buffer crosses a segment: the address at the first iteration says which base to take.
+    """
     builder = ctx.builder
     strided = row_pitch != ctx.target.vlen or number_format.element_bits != 8
     scale, stride = ctx.scale_plane if isinstance(number_format, Mx) else None, row_pitch if strided else None
-    base, rstride = builder.a0, int(strided)
+    rstride = int(strided)
+    start = off.constant // ctx.segment * ctx.segment if ctx.segment else 0
+    base = Linear(start) if start else builder.a0
+    off = off + -start
     if mnemonic == "H_STORE_V":
         builder.emit(
             mnemonic, src=sram, off=off, base=base, rstride=rstride, precision=kv, scale=scale, stride=stride

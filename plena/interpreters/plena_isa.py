@@ -199,6 +199,8 @@ def run_module(
     fp_sram: ArrayLike = (),
     int_sram: ArrayLike = (),
     vram: ArrayLike | None = None,
+    *,
+    in_place: bool = False,
 ) -> EmulationResult:
     """Runs a module of `loop` and `plena_isa` in any form on a freshly reset machine.
 
@@ -212,7 +214,7 @@ def run_module(
         EmulatorError: an instruction aborts.
         InterpretationError: a virtual register is read before it is written, a negative address.
     """
-    machine = Machine(target or Target.from_module(module), hbm, fp_sram, int_sram, vram)
+    machine = Machine(target or Target.from_module(module), hbm, fp_sram, int_sram, vram, in_place=in_place)
     if any(isinstance(op, FLAT_LOOPS) for op in module.walk()):
         return machine.run(encode(instructions_from_module(module)))
     functions = _functions()(machine)

@@ -40,6 +40,7 @@ from plena.host.view import Array
 from plena.integers import ceil_div
 from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
+from plena.interpreters.tile_routing import RoutingFunctions
 from plena.interpreters.tile_rows import RowFunctions
 from plena.interpreters.tile_values import Floats, Region, add_in_order, exponential, panels_of
 from plena.machine.number_formats import NumberFormat, bf16_round
@@ -64,6 +65,7 @@ def run_tiles(module: ModuleOp, source: Callable[[TensorPlacement], Array]) -> d
     interpreter.register_implementations(functions)
     interpreter.register_implementations(RowFunctions(target))
     interpreter.register_implementations(ProductFunctions(target))
+    interpreter.register_implementations(RoutingFunctions(target))
     with np.errstate(all="ignore"):
         interpreter.run_ssacfg_region(module.body, (), "program")
     results: dict[int, Array] = {}

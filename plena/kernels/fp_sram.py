@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 import numpy as np
+import numpy.typing as npt
 from xdsl.ir import SSAValue
 
 from plena.dialects.tile import MapScalarsOp, PanelRows
@@ -65,21 +66,25 @@ def lane_hiding(ctx: KernelContext, groups: int, width: int) -> SSAValue:
 
     Any finite number would be larger than those of a row that a model has filled with finfo.min, or with infinity.
     """
-    vlen = ctx.target.vlen
-    name = f"lane_hiding_{groups}_{width}"
+    seen = np.repeat(np.eye(groups, dtype=bool), width, axis=1)
+    return _hiding(
+        ctx, f"lane_hiding_{groups}_{width}", np.pad(seen, ((0, 0), (0, ctx.target.vlen - seen.shape[1])))
+    )
+
+
+def column_hiding(ctx: KernelContext, columns: int, rows: int) -> SSAValue:
+    """One row of lanes that takes `rows` rows of vector SRAM: 0 in the first columns, minus infinity behind them."""
+    lanes = np.arange(rows * ctx.target.vlen).reshape(rows, -1)
+    return _hiding(ctx, f"column_hiding_{columns}_{rows}", lanes < columns)
+
+
+def _hiding(ctx: KernelContext, name: str, seen: npt.NDArray[np.bool_]) -> SSAValue:
+    """Rows of 0 where lanes are seen and minus infinity elsewhere."""
     known = ctx.constant_panels.get(name)
     if known is not None:
         return known
-    rows = np.full((groups, vlen), _LOW, np.float32)
-    for g in range(groups):
-        rows[g, g * width : (g + 1) * width] = 0.0
-    hiding = constant_panel(ctx, name, rows)
+    hiding = constant_panel(ctx, name, np.where(seen, 0.0, _LOW).astype(np.float32))
+    rows = PanelRows(hiding, ctx.target.vlen, 0)
     with ctx.builder.prologue():
-        ctx.builder.map(
-            "add",
-            PanelRows(hiding, vlen, 0),
-            PanelRows(hiding, vlen, 0),
-            PanelRows(hiding, vlen, 0),
-            size=(groups, 1),
-        )
+        ctx.builder.map("add", rows, rows, rows, size=(len(seen), 1))
     return hiding

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plena.errors import SettingsError
+from plena.machine.constants import INT_LIMIT
 from plena.machine.formats import Formats, FormatsLike
 from plena.machine.number_formats import (
     BF16,
@@ -106,14 +107,17 @@ SHIPPED_PRECISION: FrozenMap[NumberFormat] = FrozenMap(
 MOST = 1 << 48
 """Largest number of the configuration: squares of tile sizes and sums of addresses stay countable."""
 
+MOST_ROWS = INT_LIMIT // 8
+"""Most rows of an on-chip memory: an address has 32 bits and counts elements, a row has at least 8 of them."""
+
 MOST_CYCLES = 1 << 20
 """Longest latency of one instruction."""
 
 _OPTIONAL_LATENCY = frozenset({"VECTOR_LONGEST_OPERATE_CYCLES", "VECTOR_BASIC_CYCLES"})
 
 
-def _setting(default: int, key: str, low: int = 1, optional: bool = False) -> Any:
-    return field(default=default, metadata={"key": key, "low": low, "optional": optional})
+def _setting(default: int, key: str, low: int = 1, optional: bool = False, most: int = MOST) -> Any:
+    return field(default=default, metadata={"key": key, "low": low, "optional": optional, "most": most})
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,8 @@ class Target:
     blen: int = _setting(4, "BLEN")
     hlen: int = _setting(16, "HLEN")
     broadcast_amount: int = _setting(4, "BROADCAST_AMOUNT")
-    matrix_sram_size: int = _setting(4096, "MATRIX_SRAM_SIZE", low=0)
-    vector_sram_size: int = _setting(4194304, "VECTOR_SRAM_SIZE", low=0)
+    matrix_sram_size: int = _setting(4096, "MATRIX_SRAM_SIZE", low=0, most=MOST_ROWS)
+    vector_sram_size: int = _setting(4194304, "VECTOR_SRAM_SIZE", low=0, most=MOST_ROWS)
     hbm_size: int = _setting(17179869184, "HBM_SIZE", low=0)
     hbm_width: int = _setting(512, "HBM_WIDTH", optional=True)
     hbm_m_prefetch_amount: int = _setting(64, "HBM_M_Prefetch_Amount", low=0)
@@ -411,8 +415,9 @@ def _config_value(key: str, value: object) -> int | str:
         raise SettingsError(f"must be an integer, not {value!r}", key)
     if value < low:
         raise SettingsError(f"must be at least {low}, not {value}", key)
-    if value > MOST:
-        raise SettingsError(f"must be at most {MOST}, not {value}", key)
+    most: int = metadata["most"]
+    if value > most:
+        raise SettingsError(f"must be at most {most}, not {value}", key)
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -10,17 +10,17 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
+from plena.buffers.first_fit import first_fit, is_spare
 from plena.buffers.groups import Occupied, groups_of, place_group
 from plena.buffers.intervals import Interval
+from plena.buffers.segments import largest_buffers, place_in_hbm
 from plena.dialects.loop import ForOp
 from plena.dialects.tile import BufferOp, ConstantOp, TileOp, root_of
 from plena.dialects.tile.buffers import SPACES
 from plena.errors import CompileError
-from plena.host.layout import hbm_alignment, scale_plane
-from plena.integers import round_up
-from plena.machine.number_formats import Mx
+from plena.host.layout import hbm_alignment
 from plena.machine.target import Target
-from plena.passes.convert_tile_to_isa import SCALE_PLANE
+from plena.passes.convert_tile_to_isa import HBM_SEGMENT, SCALE_PLANE
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class AllocateBuffers(ModulePass):
 
     A buffer lives from the first to the last operation (or loop) that uses it; one with placements lives from the
     start (inputs) or to the end (outputs). Anchored buffers get their place first, a group at a time. Constants are
-    deduplicated. The plane of MX scales follows the
-    plane of elements in HBM, where buffers with larger blocks to a scale come first.
+    deduplicated. In HBM the plane of MX scales follows the plane of elements, where buffers with larger blocks to a
+    scale come first; what offsets of 32 bits do not reach lies in several such segments (plena.buffers.segments).
 
     Before::
 
@@ -57,17 +57,23 @@ class AllocateBuffers(ModulePass):
         target = Target.from_module(op)
         constants = _place_constants(op, target)
         lives = _lives(op)
-        used: dict[str, int] = {}
         occupied = _place_groups(lives, target)
         for space in ("vector", "hbm", "matrix", "fp", "int"):
             intervals = [i for i in lives if i.buffer.space == space]
-            base = {"hbm": _spare_rows(lives, target) if intervals else 0, "fp": constants}.get(space, 0)
-            for part in _apart(intervals, target):
-                base = _first_fit(part, _alignment(space, target), base, occupied[space])
-            used[space] = base
-            _check(space, used[space], intervals, target)
-        op.attributes[SCALE_PLANE] = IntAttr(scale_plane(used["hbm"], target))
-        _check_image(op, used["hbm"], target)
+            if space == "hbm":
+                _place_in_hbm(op, intervals, _spare_rows(lives, target) if intervals else 0, target)
+                continue
+            base = constants if space == "fp" else 0
+            used = first_fit(intervals, _alignment(space, target), base, occupied[space])
+            _check(space, used, intervals, target)
+
+
+def _place_in_hbm(module: ModuleOp, intervals: Sequence[Interval], base: int, target: Target) -> None:
+    """Places what lies in HBM and notes on the module where its planes are."""
+    plan = place_in_hbm(intervals, base, target)
+    module.attributes[SCALE_PLANE] = IntAttr(plan.scale_plane)
+    if plan.segment:
+        module.attributes[HBM_SEGMENT] = IntAttr(plan.segment)
 
 
 def capacity(space: str, target: Target) -> int:
@@ -126,6 +132,9 @@ def _lives(module: ModuleOp) -> list[Interval]:
                 # What the host staged is never defined again: it lives to the end of the last loop that reads it.
                 last = max((span[1] for span in outermost), default=0)
                 start, end = 0, total if op.space == "hbm" else last
+        if op.space == "int":
+            # Numbers of INT SRAM are addresses, whose bounds verify-program knows by word: no two buffers share words.
+            start, end = 0, total
         intervals.append(Interval(op, start, end))
     return intervals
 
@@ -181,67 +190,16 @@ def _place_groups(lives: list[Interval], target: Target) -> Occupied:
     groups = groups_of(lives)
     if groups:
         grouped = {member.life for group in groups for member in group}
-        spare = [i for i in lives if _is_spare(i, target.vlen) and i not in grouped]
-        _first_fit(spare, target.vlen, 0, occupied["vector"])
+        spare = [i for i in lives if is_spare(i, target.vlen) and i not in grouped]
+        first_fit(spare, target.vlen, 0, occupied["vector"])
     for group in groups:
         place_group(group, alignments, occupied)
     return occupied
 
 
-def _apart(intervals: list[Interval], target: Target) -> Iterator[list[Interval]]:
-    """The buffers that may mix: in HBM those with as many element bytes per scale byte, the most first.
-
-    Scales lie at the element address divided by that number, so those of a part are all behind those of the one before.
-    """
-    ratios = {i: _ratio(i.buffer, target) for i in intervals}
-    for ratio in sorted({*ratios.values(), 0}, reverse=True):
-        yield [i for i in intervals if ratios[i] == ratio]
-
-
-def _ratio(buffer: BufferOp, target: Target) -> int:
-    """Element bytes per scale byte of what lies in an HBM buffer, 0 elsewhere and without scales."""
-    if buffer.space != "hbm" or buffer.placements is None:
-        return 0
-    (name,) = {placement.number_format.data for placement in buffer.placements}
-    number_format = target.precision[name]
-    return number_format.ratio if isinstance(number_format, Mx) else 0
-
-
-def _first_fit(
-    intervals: list[Interval], alignment: int, base: int, placed: list[tuple[int, int, Interval]]
-) -> int:
-    """Assigns addresses beside what is placed: spare rows, then the largest buffers first. The end of the highest.
-
-    Spare rows stay where they are in every loop: the lowest address is the zero register's.
-    """
-    settled = {interval for _, _, interval in placed}
-    top = max([base, *(end for _, end, _ in placed)])
-    waiting = [i for i in intervals if i not in settled]
-    for interval in sorted(
-        waiting, key=lambda i: (not _is_spare(i, alignment), -i.buffer.size.data, i.start)
-    ):
-        size = interval.buffer.size.data
-        address = round_up(base, alignment)
-        for low, high, other in sorted(placed, key=lambda p: p[0]):
-            if high > address and interval.overlaps(other):
-                if low >= address + size:
-                    break
-                address = round_up(high, alignment)
-        interval.buffer.address = IntAttr(address)
-        placed.append((address, address + size, interval))
-        top = max(top, address + size)
-    return top
-
-
-def _is_spare(interval: Interval, alignment: int) -> bool:
-    """Whether a buffer is a few rows that hold intermediate values."""
-    buffer = interval.buffer
-    return buffer.space == "vector" and buffer.placements is None and buffer.size.data <= 4 * alignment
-
-
 def _spare_rows(intervals: list[Interval], target: Target) -> int:
     """Where large buffers begin in vector SRAM, and HBM too: equal addresses of a transfer share a register."""
-    rows = [i.buffer for i in intervals if _is_spare(i, target.vlen)]
+    rows = [i.buffer for i in intervals if is_spare(i, target.vlen)]
     ends = [row.address.data + row.size.data for row in rows if row.address is not None]
     return max(ends, default=0)
 
@@ -250,26 +208,12 @@ def _check(space: str, used: int, intervals: list[Interval], target: Target) -> 
     available = capacity(space, target)
     if used <= available:
         return
-    largest = sorted(intervals, key=lambda i: -i.buffer.size.data)[:5]
-    names = ", ".join(f"{i.buffer.symbol.data} ({i.buffer.size.data:,})" for i in largest)
-    unit = {"hbm": "bytes", "matrix": "elements", "vector": "elements", "fp": "words", "int": "words"}[space]
+    unit = {"matrix": "elements", "vector": "elements", "fp": "words", "int": "words"}[space]
     raise CompileError(
         f"the program does not fit in {space} memory: {used:,} {unit} needed, {available:,} available; the largest "
-        f"buffers are {names}",
+        f"buffers are {largest_buffers(intervals)}",
         hint="Use a smaller sequence or batch, or a target with more of this memory.",
     )
-
-
-def _check_image(module: ModuleOp, elements: int, target: Target) -> None:
-    """Element and scale planes together must fit HBM and the 32-bit offsets of transfers."""
-    ratio = min((f.ratio for f in target.precision.values() if isinstance(f, Mx)), default=0)
-    total = elements + (elements // ratio if ratio else 0)
-    if total > target.hbm_size or total > 1 << 32:
-        available = min(target.hbm_size, 1 << 32)
-        raise CompileError(
-            f"the HBM image needs {total:,} bytes, {available:,} are addressable",
-            hint="compile fewer layers at a time",
-        )
 
 
 __all__ = ["AllocateBuffers", "capacity"]

@@ -13,15 +13,18 @@ from plena.dialects.loop import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
-from plena.instructions import elementwise, norms, products, reductions, rows, scalars, transfers
+from plena.instructions import elementwise, norms, products, reductions, routing, rows, scalars, transfers
 from plena.instructions.context import LOWERINGS, Lowering
 from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
 
 SCALE_PLANE = "plena.scale_plane"
-"""Module attribute: byte address of the plane of MX scales in HBM."""
+"""Module attribute: byte address of the plane of MX scales in HBM, from the beginning of a segment."""
 
-_REGISTERED = (elementwise, norms, products, reductions, rows, scalars, transfers)
+HBM_SEGMENT = "plena.hbm_segment"
+"""Module attribute: bytes from one segment of HBM to the next, where there are several (plena.buffers.segments)."""
+
+_REGISTERED = (elementwise, norms, products, reductions, routing, rows, scalars, transfers)
 
 _PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
 
@@ -55,8 +58,8 @@ class ConvertTileToISA(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         builder = InstructionBuilder(Target.from_module(op))
-        plane = op.attributes.get(SCALE_PLANE)
-        lowering = Lowering(builder, plane.data if isinstance(plane, IntAttr) else 0)
+        plane, segment = (_number(op, name) for name in (SCALE_PLANE, HBM_SEGMENT))
+        lowering = Lowering(builder, plane, segment)
         _lower_block(op.body.block, lowering)
         lowered = builder.finish()
         for old in reversed(list(op.body.block.ops)):
@@ -65,6 +68,11 @@ class ConvertTileToISA(ModulePass):
         for new in list(lowered.body.block.ops):
             new.detach()
             op.body.block.add_op(new)
+
+
+def _number(module: ModuleOp, name: str) -> int:
+    attribute = module.attributes.get(name)
+    return attribute.data if isinstance(attribute, IntAttr) else 0
 
 
 def _lower_block(block: Block, lowering: Lowering) -> None:
@@ -89,4 +97,4 @@ def _lower(op: Operation, lowering: Lowering) -> None:
         )
 
 
-__all__ = ["SCALE_PLANE", "ConvertTileToISA"]
+__all__ = ["HBM_SEGMENT", "SCALE_PLANE", "ConvertTileToISA"]

@@ -131,7 +131,8 @@ class _Emitter:
         for affine in [op for op in self.module.walk(reverse=True) if isinstance(op, AffineOp)]:
             affine.detach()
             affine.erase(safe_erase=False)
-        for op in self.dead:
+        # The last first: a load may use the number that an earlier one has loaded.
+        for op in reversed(self.dead):
             op.detach()
             op.erase()
         first = block.first_op

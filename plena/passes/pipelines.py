@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TENSOR_PIPELINE: tuple[str, ...] = (
+BODY_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
     "keep-channels-last",
     "fuse-norms",
@@ -25,7 +25,10 @@ TENSOR_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
     "share-projections",
 )
-"""aten to plena: kernels are recognised, layouts absorbed."""
+"""aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
+
+TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "lower-experts", *BODY_PIPELINE)
+"""aten to plena: routed experts first."""
 
 CONVERSION = "convert-plena-to-tile"
 """plena to tile: kernels tiled. Its options are the schedule."""

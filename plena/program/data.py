@@ -6,17 +6,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
+from plena.host.image import Memories, Preload, require_finite, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
+from plena.host.lazy_tensor import LazyTensor
+from plena.host.mapped_image import new_image, private_copy
 from plena.host.ports import FixedResult, Port, Region
-from plena.host.staged_data import staged_tensor
+from plena.host.staged_data import StagedData, checksum, staged_tensor
 from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.values.program import HostProgram
 from plena.host.view import Array
@@ -82,6 +83,11 @@ HBM_UNIT = 64
 """HBM sizes are multiples of it (plena_isa.md section 1.2)."""
 
 
+def counter_symbol(name: str) -> str:
+    """The host value that a counter becomes in a run."""
+    return f"after {name}"
+
+
 @dataclass(eq=False, frozen=True)
 class ProgramData:
     """A program for one target, as every part of the compiler reads it; `plena.Program` is the handle on top.
@@ -114,6 +120,7 @@ class ProgramData:
         last_run: the counters of the last run.
         last_check: the outcome of the last check, saved with the program.
         has_saved_inputs: whether the image of a loaded program still holds the inputs it was saved with.
+        saved_counters: what a run on these inputs makes of its counters.
     """
 
     words: npt.NDArray[np.uint32]
@@ -145,8 +152,9 @@ class ProgramData:
     last_run: RunFigures | None = None
     last_check: CheckReport | None = None
     has_saved_inputs: bool = False
+    saved_counters: Mapping[str, Array] = field(default_factory=dict[str, Array])
     kept: KeptState | None = None
-    _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+    _marks: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]], repr=False)
     _counted: dict[tuple[Profile, ...], Statistics] = field(
         default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
     )
@@ -247,21 +255,35 @@ class ProgramData:
         if self.kept is not None:
             self.kept.write(preload.hbm)
         total = self._dynamic
+        own = self._own_hbm(preload.hbm)
         with instruction_progress(total, progress) as advance:
             return emulate(
                 self.words,
-                hbm=preload.hbm,
+                hbm=preload.hbm if own is None else own,
                 fp_sram=preload.fp,
                 int_sram=preload.integers,
                 vram=preload.vector if preload.vector.size else None,
                 target=self.target.with_settings({"HBM_SIZE": self.hbm_bytes}),
                 progress=advance,
+                in_place=own is not None,
             )
+
+    def _own_hbm(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+        """HBM on the file of an image, which stays as it is; None if there is no such file."""
+        own = private_copy(image, self.hbm_bytes)
+        if own is None:
+            return None
+        for placement in self._hbm_placements():
+            # What calls write may be in the memory of this process alone.
+            if placement.source.is_staged and placement.source.kind != "data":
+                for start, end in (placement.hbm_range(self.target), placement.scale_range(self.target)):
+                    own[start:end] = image[start:end]
+        return own
 
     @cached_property
     def image(self) -> Preload:
         """The memories before the first instruction, without inputs and states; staged when first needed."""
-        preload = self.empty_image(np.zeros(self.image_bytes, np.uint8))
+        preload = self.empty_image(new_image(self.image_bytes, self.hbm_bytes))
         self.stage_data(preload)
         return preload
 
@@ -285,13 +307,32 @@ class ProgramData:
             raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
         size = sum(p.elements for p in ordered)
         symbol, tensor = None, None
+        known: dict[str, int] = {}
         for placement in track(ordered, "staging weights", size, lambda p: p.elements):
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                tensor = self.data(symbol)
-                self._marks[symbol] = _mark(tensor)
+                tensor = self.data.lazy(symbol) if isinstance(self.data, StagedData) else self.data(symbol)
+                self._marks[symbol] = self._mark(symbol, known)
+            if isinstance(tensor, LazyTensor) and placement.view:
+                tensor = tensor.whole()
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
+
+    def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
+        """What is staged for a call, with the names: its inputs, and behind them what the counters hold."""
+        counters = () if self.kept is None else self.kept.counters
+        counted = () if self.kept is None else self.kept.counted
+        return [*inputs, *counted], [port.name for port in (*self.inputs, *counters)]
+
+    def counters_after(self, inputs: Sequence[Any]) -> dict[str, Array]:
+        """What a run on these inputs makes of the counters.
+
+        Raises:
+            PlenaError: numbers that the host has no result for.
+        """
+        counters = () if self.kept is None else self.kept.counters
+        after = self.host_values(*self.given(inputs))
+        return {port.name: after(counter_symbol(port.name)) for port in counters}
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.
@@ -302,7 +343,7 @@ class ProgramData:
         Warns:
             StagingWarning: numbers that the machine cannot hold.
         """
-        names = [port.name for port in self.inputs]
+        inputs, names = self.given(inputs)
         computed = self.host_values(inputs, names)
 
         def computed_of(symbol: str) -> str:
@@ -322,9 +363,7 @@ class ProgramData:
         )
         for placement in self.placements_of("input"):
             index = placement.source.index
-            stage(
-                placement, inputs[index], preload, self.target, f"input {index} ({self.inputs[index].name})"
-            )
+            stage(placement, inputs[index], preload, self.target, f"input {index} ({names[index]})")
         for placement in self.placements_of("host"):
             array, name = computed(placement.source.symbol), computed_of(placement.source.symbol)
             require_finite(placement, array, name)
@@ -360,10 +399,17 @@ class ProgramData:
 
     def changed_data(self) -> Iterator[str]:
         """The tensors that are different now from what was written into the image."""
+        known: dict[str, int] = {}
         for symbol, mark in self._marks.items():
-            assert self.data is not None
-            if _mark(self.data(symbol)) != mark:
+            if self._mark(symbol, known) != mark:
                 yield symbol
+
+    def _mark(self, symbol: str, known: dict[str, int]) -> tuple[int, ...]:
+        """Checksums of what a symbol stands for."""
+        assert self.data is not None
+        if isinstance(self.data, StagedData):
+            return self.data.marks(symbol, known)
+        return (checksum(self.data(symbol)),)
 
     def require_inputs(self, inputs: Sequence[Any]) -> None:
         """Check number, shapes and dtype kinds of input tensors.
@@ -461,12 +507,6 @@ class RunFigures:
     cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
     hbm_traffic: Mapping[str, int]
-
-
-def _mark(tensor: Any) -> int:
-    """A checksum of the values of a tensor."""
-    array, _ = source_array(tensor)
-    return crc32(np.ascontiguousarray(array).tobytes())
 
 
 def _fits(given: str, wanted: str) -> bool:

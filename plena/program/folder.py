@@ -38,11 +38,12 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
+from plena.host.mapped_image import LARGE, open_image
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.host.view import Array
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
-from plena.program.data import ProgramData
+from plena.program.data import ProgramData, counter_symbol
 from plena.program.host_constants import (
     host_constants,
     host_values_to_json,
@@ -73,7 +74,7 @@ from plena.program.manifest import (
 )
 from plena.program.rationale import Rationale
 from plena.program.shared_image import SHARED_KEY, rebuild_image, share_image
-from plena.program.state import KeptState
+from plena.program.state import KeptState, counters_of
 from plena.program.thresholds import Thresholds
 from plena.text_files import read_text
 
@@ -81,6 +82,8 @@ SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
 
 STATE_PREFIX = "state."
+COUNTER_PREFIX = "counter."
+SAVED_PREFIX = "saved."
 """Before the name of a state in the file of initial states."""
 
 HBM_BYTES = 64
@@ -144,11 +147,11 @@ def load_program(directory: Path) -> ProgramData:
         )
     except OSError as error:
         raise PlenaError(f"cannot be read: {error.strerror}", str(error.filename or directory)) from None
-    text = _consistent_text(program, directory, where)
     ports = tuple(Port.from_json(p, where) for p in manifest.get("states", []))
-    program = replace(
-        program, kept=_kept(program, ports, directory / INITIAL_STATE, where) if ports else None
-    )
+    text = _consistent_text(program, counters_of(ports), directory, where)
+    if ports:
+        kept, saved_counters = _kept(program, ports, directory / INITIAL_STATE, where)
+        program = replace(program, kept=kept, saved_counters=saved_counters)
     program = replace(
         program,
         constants=tuple(_array(directory / FP_SRAM, np.float16).astype(float).tolist()),
@@ -185,9 +188,13 @@ def _write_files(
     if program.kept is not None:
         program.kept.write(preload.hbm)
         arrays = program.kept.initial_arrays()
-        initial: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
-        if initial:
-            np.savez(work / INITIAL_STATE, **initial)
+        held: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
+        counters = zip(program.kept.counters, program.kept.counted, strict=True)
+        held |= {COUNTER_PREFIX + port.name: array for port, array in counters}
+        after = program.saved_counters if inputs is None else program.counters_after(inputs)
+        held |= {SAVED_PREFIX + n: array for n, array in after.items()}
+        if held:
+            np.savez(work / INITIAL_STATE, **held)
     if isinstance(preload.hbm, np.memmap):
         preload.hbm.flush()
     for name, words in ((FP_SRAM, preload.fp.astype("<f2")), (INT_SRAM, preload.integers.astype("<u4"))):
@@ -215,7 +222,8 @@ def _staged(program: ProgramData, path: Path) -> Preload:
     """The image in a file of its own: copied if the program has it in memory, else staged into the file."""
     size = program.image_bytes
     with path.open("wb") as file:
-        file.truncate(max(size, HBM_BYTES))
+        # A large image is as long as the memory that a run needs, which then is this file; the rest is a hole.
+        file.truncate(max(program.hbm_bytes if size >= LARGE else size, HBM_BYTES))
     hbm = np.memmap(path, np.uint8, "r+", shape=(size,)) if size else np.zeros(0, np.uint8)
     preload = program.empty_image(hbm)
     known = program.__dict__.get("image")
@@ -315,7 +323,7 @@ def _read_words(directory: Path) -> npt.NDArray[np.uint32]:
     return parse_mem(read_text(path), str(path))
 
 
-def _consistent_text(program: ProgramData, directory: Path, where: str) -> str:
+def _consistent_text(program: ProgramData, counters: tuple[Port, ...], directory: Path, where: str) -> str:
     """The assembly text, if it and the manifest agree with the words."""
     from plena.assembly import encode, parse_asm
 
@@ -329,34 +337,50 @@ def _consistent_text(program: ProgramData, directory: Path, where: str) -> str:
     size = read_text(directory / HBM_SIZE).strip()
     if size != str(program.hbm_size):
         raise PlenaError(f"{HBM_SIZE} says {size!r}, the manifest {program.hbm_size}", str(directory))
+    taken = (*program.inputs, *counters)
+    there = {"input": len(taken), "output": len(program.outputs)}
     for placement in program.placements:
         placement.verify(program.target)
-        ports = {"input": program.inputs, "output": program.outputs}.get(placement.source.kind)
-        if ports is not None and placement.source.index >= len(ports):
+        if placement.source.index >= there.get(placement.source.kind, placement.source.index + 1):
             raise PlenaError(f"{placement.name} belongs to {placement.source}, which there is not", where)
-    verify_host_values(program.host_values, program.inputs, program.placements_of("host"), where)
+    verify_host_values(program.host_values, taken, program.placements_of("host"), where)
+    for port in counters:
+        after = program.host_values.values.get(counter_symbol(port.name))
+        if after is None or after.shape != port.shape:
+            raise PlenaError(
+                f"nothing says what counter {port.name} becomes", where, "Compile the program again."
+            )
     if program.hbm_bytes > program.hbm_size:
         raise PlenaError(f"tensors reach beyond the {program.hbm_size} bytes of HBM", where)
     return text
 
 
-def _kept(program: ProgramData, ports: tuple[Port, ...], path: Path, where: str) -> KeptState:
-    """The states of a folder; what they hold is in its image.
+def _kept(
+    program: ProgramData, ports: tuple[Port, ...], path: Path, where: str
+) -> tuple[KeptState, dict[str, Array]]:
+    """The states of a folder; what they hold is in its image, and the counters after a run on its saved inputs.
 
     Raises:
         PlenaError: a state without a place, a place without a state, or another initial tensor.
     """
     placements = tuple(program.placements_of("state"))
-    if {port.name for port in ports} != {placement.source.symbol for placement in placements}:
-        raise PlenaError("`states` and `placements` name other states", where)
-    initial: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                initial = {name.removeprefix(STATE_PREFIX): arrays[name] for name in arrays.files}
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PlenaError(f"cannot be read: {error}", str(path), "Compile the program again.") from None
-    return KeptState(ports, placements, initial, program.target).checked(str(path))
+    initial, counted, saved = (
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+        for prefix in (STATE_PREFIX, COUNTER_PREFIX, SAVED_PREFIX)
+    )
+    kept = KeptState(ports, placements, initial, program.target)
+    placed = {placement.source.symbol for placement in placements}
+    if placed != kept.ports.keys() - {port.name for port in kept.counters}:
+        raise PlenaError("`states` and `placements` name other states", where)
+    kept.checked(str(path)).assign(counted)
+    return kept, saved
 
 
 def _array(path: Path, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -367,5 +391,4 @@ def _read_hbm(directory: Path, manifest: Mapping[str, Any]) -> npt.NDArray[np.ui
     """The image, backed by the file; writes stay in memory."""
     if SHARED_KEY in manifest:
         return rebuild_image(manifest[SHARED_KEY], directory, directory / PRIVATE)
-    path = directory / HBM
-    return np.memmap(path, np.uint8, "c") if path.stat().st_size else np.zeros(0, np.uint8)
+    return open_image(directory / HBM)

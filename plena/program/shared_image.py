@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host.layout import TensorPlacement
+from plena.host.mapped_image import new_image
 from plena.machine.target import Target
 from plena.program.manifest import HBM, read_manifest
 
@@ -66,7 +67,8 @@ def share_image(
     rest = list(_gaps(segments, mine.size))
     with private.open("wb") as file:
         for start, length in rest:
-            file.write(mine[start : start + length].tobytes())
+            for first in range(start, start + length, _STEP):
+                file.write(mine[first : min(first + _STEP, start + length)].tobytes())
     return {
         "folder": os.path.relpath(share.resolve(), directory.resolve()),
         "bytes": int(mine.size),
@@ -96,19 +98,32 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
         )
     theirs, own = _open(share / HBM), _open(private)
     segments = [Segment(*s) for s in listed if isinstance(s, list) and len(s) == 3]
-    image = np.zeros(size, np.uint8)
+    image = new_image(size, size)
     taken = 0
     try:
         for segment in segments:
-            image[segment.ours : segment.ours + segment.length] = theirs[
-                segment.theirs : segment.theirs + segment.length
-            ]
+            _copy(image, segment.ours, theirs, segment.theirs, segment.length)
         for start, length in _gaps(segments, size):
-            image[start : start + length] = own[taken : taken + length]
+            _copy(image, start, own, taken, length)
             taken += length
     except ValueError:
         raise PlenaError(f"`{SHARED_KEY}` does not fit the images", str(directory)) from None
     return image
+
+
+def _copy(
+    image: npt.NDArray[np.uint8], start: int, source: npt.NDArray[np.uint8], first: int, length: int
+) -> None:
+    """Copies bytes piece by piece.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    if max(start + length - image.size, first + length - source.size) > 0:
+        raise ValueError(f"{length} bytes at {first} or {start} are not there")
+    for done in range(0, length, _STEP):
+        count = min(_STEP, length - done)
+        image[start + done : start + done + count] = source[first + done : first + done + count]
 
 
 def _candidates(program: ProgramData, placements: list[TensorPlacement], target: Target) -> Iterator[Segment]:

@@ -1,8 +1,11 @@
-"""What a program keeps from run to run: the bytes of its states, and the tensors that they stand for."""
+"""What a program keeps from run to run: the bytes of its states, and the tensors that they stand for.
+
+States of integers are counters: the host has them, and computes what they become from its inputs and themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +41,8 @@ class KeptState:
     """The states of a program as its memories hold them between runs.
 
     Args:
-        ports: name, shape and dtype of every state.
-        placements: where they lie; of several of one state the values add up.
+        ports: name, shape and dtype of every state, counters behind the others.
+        placements: where they lie; of several of one state the values add up. Counters have none.
         initial: what they hold at first, zeros for names that are missing.
         target: the machine.
     """
@@ -58,21 +61,37 @@ class KeptState:
         for placement in placements:
             self._placements[placement.source.symbol].append(placement)
         self._bytes: dict[str, tuple[Bytes, ...]] = {}
+        self._numbers: dict[str, Array] = {}
+
+    @property
+    def counters(self) -> tuple[Port, ...]:
+        """The states of integers, in the order in which the program takes them behind its inputs."""
+        return counters_of(self.ports.values())
+
+    @property
+    def counted(self) -> tuple[Array, ...]:
+        """What the counters hold."""
+        return tuple(self.array(port.name) for port in self.counters)
+
+    def count(self, values: Mapping[str, Array]) -> None:
+        """Sets counters to what a run has made of them."""
+        self._numbers.update(values)
 
     def copy(self) -> KeptState:
         """The same states, which change alone from now on."""
         placements = [p for placed in self._placements.values() for p in placed]
         other = KeptState(tuple(self.ports.values()), placements, self.initial, self.target)
-        other._bytes = dict(self._bytes)
+        other.hold(self)
         return other
 
     def hold(self, other: KeptState) -> None:
         """What other states of the same program hold; each changes alone afterwards."""
-        self._bytes = dict(other._bytes)
+        self._bytes, self._numbers = dict(other._bytes), dict(other._numbers)
 
     def initial_arrays(self) -> dict[str, Array]:
-        """What the states hold after a reset, in float32."""
-        return {name: plain_array(value).astype(np.float32) for name, value in self.initial.items()}
+        """What the states hold after a reset, in float32, counters in their integers."""
+        found = {name: plain_array(value) for name, value in self.initial.items()}
+        return {name: array.astype(_held_type(array)) for name, array in found.items()}
 
     def port(self, name: str) -> Port:
         """Shape and dtype of a state.
@@ -111,6 +130,7 @@ class KeptState:
     def reset(self) -> None:
         """What they held at first."""
         self._bytes.clear()
+        self._numbers.clear()
 
     def write(self, hbm: Bytes) -> None:
         """Into an HBM image."""
@@ -152,6 +172,11 @@ class KeptState:
 
     def array(self, name: str) -> Array:
         """A state in the shape of the module."""
+        port = self.ports[name]
+        if port in self.counters:
+            first = self.initial.get(name)
+            array = np.zeros(port.shape) if first is None else plain_array(first)
+            return np.array(self._numbers.get(name, array)).astype(port.dtype)
         parts = iter(self._held(name))
         total = np.zeros(self.ports[name].shape, np.float32)
         for placement in self._placements[name]:
@@ -180,10 +205,14 @@ class KeptState:
         """Writes some states; all of them are checked before the first one is written.
 
         Raises:
-            PlenaError: no such state, another shape, or numbers that are not finite.
+            PlenaError: no such state, another shape, numbers that are not finite, or no integers for a counter.
         """
-        staged = {name: self._staged(name, self._checked(name, value)) for name, value in values.items()}
-        self._bytes.update(staged)
+        checked = {name: self._checked(name, value) for name, value in values.items()}
+        counted = {port.name for port in self.counters} & checked.keys()
+        self._bytes.update(
+            {name: self._staged(name, array) for name, array in checked.items() if name not in counted}
+        )
+        self._numbers.update({name: checked[name] for name in counted})
 
     def _checked(self, name: str, value: Any) -> Array:
         port, array = self.port(name), plain_array(value)
@@ -191,6 +220,10 @@ class KeptState:
             raise PlenaError(
                 f"state {port} was given as {list(array.shape)}", "state", "Give it in its shape."
             )
+        if port in self.counters:
+            if array.dtype.kind not in "iub":
+                raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give integers.")
+            return array.astype(port.dtype)
         if array.dtype.kind not in "fiub":
             raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give real numbers.")
         numbers = array.astype(np.float32)
@@ -199,6 +232,11 @@ class KeptState:
                 f"state {port} was given NaN or infinity", "state", "Give finite numbers, such as zeros."
             )
         return numbers
+
+
+def counters_of(ports: Iterable[Port]) -> tuple[Port, ...]:
+    """Those of integers."""
+    return tuple(port for port in ports if not port.dtype.startswith(("float", "bfloat")))
 
 
 class StateView(MutableMapping[str, "torch.Tensor"]):
@@ -243,6 +281,10 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
 
     def __repr__(self) -> str:
         return f"<states {'; '.join(str(port) for port in self._kept.ports.values()) or 'none'}>"
+
+
+def _held_type(array: Array) -> npt.DTypeLike:
+    return np.float32 if array.dtype.kind == "f" else array.dtype
 
 
 def _spans(placement: TensorPlacement, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:

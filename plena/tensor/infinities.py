@@ -47,7 +47,7 @@ def _keeps_infinity(op: Operation) -> bool:
             return op.kind.data not in _BOUNDED
         case plena.ClampOp():
             return op.min is None
-        case plena.SoftmaxOp():
+        case plena.SoftmaxOp() | plena.RouteOp():
             return False
         case _:
             return True
@@ -96,8 +96,9 @@ def makes_infinity(op: Operation) -> bool:
 
 
 def vanishes(op: Operation) -> bool:
-    """Whether an operation makes finite numbers of what it is given, infinity filled in included."""
-    return isinstance(op, plena.ActivationOp | plena.ClampOp) and _makes_finite(op, _extent_of(op.input))
+    """Whether an operation makes finite numbers of what it is given, infinity filled in or computed included."""
+    makes_finite = isinstance(op, plena.ActivationOp | plena.ClampOp | plena.RouteOp)
+    return makes_finite and _makes_finite(op, _extent_of(op.input))
 
 
 def _makes_finite(op: Operation, extent: _Extent) -> bool:
@@ -111,6 +112,8 @@ def _makes_finite(op: Operation, extent: _Extent) -> bool:
             return either
         case plena.ClampOp():
             return extent.holds_only(1 if op.min is None else -1)
+        case plena.RouteOp():
+            return True
         case _:
             return False
 
@@ -140,6 +143,8 @@ def keeps_huge(op: Operation) -> bool:
         case plena.ClampOp():
             return op.min is None or op.max is None
         case plena.SoftmaxOp() | plena.RmsNormOp() | plena.LayerNormOp() | plena.AttentionOp():
+            return False
+        case plena.RouteOp():
             return False
         case _:
             return True

@@ -127,6 +127,27 @@ def test_modules_are_verified_between_passes_if_asked_for() -> None:
         run_pipeline(ModuleOp([]), (Breaks(), "fuse-elementwise"))
 
 
+class Shrinks(ModulePass):
+    """Changes an attribute of an operation that stays where it is."""
+
+    name = "shrinks"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for buffer in op.body.block.ops:
+            buffer.attributes |= BufferOp("x", "vector", 0).attributes
+            buffer.properties |= BufferOp("x", "vector", 0).properties
+            buffer.results[0]._type = BufferOp("x", "vector", 0).results[0].type  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_change_in_place_is_verified() -> None:
+    module = ModuleOp([BufferOp("x", "vector", 4)])
+    with (
+        verified_passes(True),
+        pytest.raises(CompileError, match=r"shrinks: the module is not valid.*size 0"),
+    ):
+        run_pipeline(module, (Shrinks(), Shrinks()))
+
+
 @pytest.mark.parametrize("name", ["guard_3", "plain"])
 def test_a_parameter_that_is_called_like_a_matrix_of_the_compiler(name: str) -> None:
     """The symbols of a program's data are one name space: the matrix would be staged for the parameter."""

@@ -88,7 +88,12 @@ def test_a_policy_that_there_is_not(policy: int) -> None:
 
 
 def test_settings_beyond_what_can_be_counted() -> None:
-    for key, value in (("VECTOR_ADD_CYCLES", 1 << 62), ("MLEN", 1 << 62), ("HBM_SIZE", 1 << 64)):
+    for key, value in (
+        ("VECTOR_ADD_CYCLES", 1 << 62),
+        ("MLEN", 1 << 62),
+        ("HBM_SIZE", 1 << 64),
+        ("MATRIX_SRAM_SIZE", 1 << 40),
+    ):
         with pytest.raises(SettingsError, match="must be at most"):
             plena.Target().with_settings({key: value})
 

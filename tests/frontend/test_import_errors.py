@@ -78,21 +78,6 @@ def test_output_that_is_no_tensor() -> None:
     assert "use_cache = False" in str(error.value.hint)
 
 
-def test_integer_buffers_changed_by_a_run() -> None:
-    class Counter(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("calls", torch.zeros(1, dtype=torch.int64))
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls.add_(1)
-            return x + self.calls
-
-    with pytest.raises(CompileError, match="buffer calls of int64") as error:
-        import_module(Counter(), (torch.randn(4),))
-    assert "an input of the model" in str(error.value.hint)
-
-
 def test_empty_input_and_no_output() -> None:
     with pytest.raises(CompileError, match=r"input 0: its shape \[0, 3\] is empty"):
         import_module(Apply(lambda x: x + 1), (torch.randn(0, 3),))

@@ -86,3 +86,22 @@ def test_a_mask_that_is_left_out_is_seen() -> None:
         expected(torch.zeros(8, 8).masked_fill(torch.rand(8, 8) < 0.5, -1e9)).require(
             expected(unbiased()).exact
         )
+
+
+@pytest.mark.parametrize(("share", "right"), [(0.024, True), (0.2, False)])
+def test_a_large_bias_that_is_returned_was_rounded_as_it_is(share: float, right: bool) -> None:
+    """E4M3 keeps 10,240 of -10,000; all three levels of the verdict know it."""
+
+    class Biased(nn.Module):
+        def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+            return x + bias
+
+    bias = torch.zeros(8, 16)
+    bias[:5] = -1e4
+    e = Expected(Biased(), (torch.randn(8, 16, generator=torch.manual_seed(1)), bias), Target())
+    moved = torch.where(bias < 0, e.exact[0] * (1 + share), e.exact[0])
+    if right:
+        e.require([moved])
+    else:
+        with pytest.raises(Wrong):
+            e.require([moved])

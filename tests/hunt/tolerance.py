@@ -120,7 +120,8 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
     bound = 6 * spread + 2 * moved.amax(0) + 3 * in_row + 2 * BF16 * size + BF16 * row_size + NOTHING
     # A large bias that is returned was rounded as it is, not shifted.
     bound = bound + torch.where(exact <= -64, 0.13 * size, 0.0)
-    in_row = _of_row(torch.where(exact <= -64, 0.13 * size, spread))
+    spread = torch.where(exact <= -64, 0.13 * size, spread)
+    in_row = _of_row(spread)
     if (error > bound).any():
         worst = int((error - bound).flatten().argmax())
         return (

@@ -32,7 +32,7 @@ latencies = st.fixed_dictionaries({"dc_lib_en": st.integers(0, 99), "dc_lib_dis"
 overrides = st.fixed_dictionaries(
     {},
     optional={
-        **{key: st.integers(1, 1 << 40) for key in CONFIG_FIELDS if key != "HBM_GEN"},
+        **{key: st.integers(1, 1 << 29) for key in CONFIG_FIELDS if key != "HBM_GEN"},
         "HBM_GEN": st.sampled_from(["HBM2", "HBM3"]),
         **{key: latencies for key in SHIPPED_LATENCY},
         **{key: number_formats.map(lambda f: f.table()) for key in SHIPPED_PRECISION if key != "SCALAR_FP"},

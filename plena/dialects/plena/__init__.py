@@ -8,6 +8,7 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from plena.dialects.plena.base import PlenaOp, integer, integers, real
+from plena.dialects.plena.chosen_experts import ChosenExpertsOp, expert_parameter, expert_symbol
 from plena.dialects.plena.contraction import (
     AttentionOp,
     LinearOp,
@@ -39,6 +40,7 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.experts import EXPERT_TENSORS, ExpertsOp
 from plena.dialects.plena.host_values import (
     HostNodeAttr,
     HostOp,
@@ -55,6 +57,7 @@ from plena.dialects.plena.layout import (
 from plena.dialects.plena.masks import (
     BandAttr,
 )
+from plena.dialects.plena.routing import MOST_CHOSEN, MOST_EXPERTS, RouteOp
 from plena.dialects.plena.rows import (
     GroupedRowsOp,
     LayerNormOp,
@@ -119,6 +122,9 @@ Plena = Dialect(
         SoftmaxOp,
         ReduceOp,
         RotaryOp,
+        RouteOp,
+        ChosenExpertsOp,
+        ExpertsOp,
         ParameterOp,
         HostOp,
         StateOp,
@@ -147,6 +153,9 @@ Plena = Dialect(
 
 __all__ = [
     "COMPARISONS",
+    "EXPERT_TENSORS",
+    "MOST_CHOSEN",
+    "MOST_EXPERTS",
     "ActivationKind",
     "ActivationOp",
     "AddOp",
@@ -157,6 +166,7 @@ __all__ = [
     "BinaryOp",
     "BitOp",
     "CastOp",
+    "ChosenExpertsOp",
     "ClampOp",
     "CompareOp",
     "ConcatAttr",
@@ -165,6 +175,7 @@ __all__ = [
     "EmbeddingOp",
     "ExpandAttr",
     "ExpandOp",
+    "ExpertsOp",
     "FillInfinityOp",
     "FullAttr",
     "GateOp",
@@ -197,6 +208,7 @@ __all__ = [
     "RmsNormOp",
     "RotaryOp",
     "RotaryStyle",
+    "RouteOp",
     "ScalarOp",
     "SliceAttr",
     "SliceOp",
@@ -211,6 +223,8 @@ __all__ = [
     "WriteRowsOp",
     "WriteStateOp",
     "YieldOp",
+    "expert_parameter",
+    "expert_symbol",
     "integer",
     "integers",
     "real",

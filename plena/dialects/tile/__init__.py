@@ -35,6 +35,7 @@ from plena.dialects.tile.ops import (
     ZeroOp,
 )
 from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
+from plena.dialects.tile.routing import ClearIdsOp, LoadIdOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
     MapScalarsOp,
@@ -78,6 +79,11 @@ TILE_OPS: tuple[type[DeclaredOp], ...] = (
     SpreadScalarsOp,
     GatherRowsOp,
     ScatterRowsOp,
+    TopkOp,
+    MarkLanesOp,
+    ClearIdsOp,
+    OffsetIdsOp,
+    LookUpIdsOp,
 )
 """The tile operations with named operands; `ElementwiseOp` has any number of inputs and a body."""
 
@@ -93,6 +99,7 @@ Tile = Dialect(
         ElementwiseOp,
         LanewiseOp,
         LanesYieldOp,
+        LoadIdOp,
         *TILE_OPS,
     ],
     [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
@@ -106,6 +113,7 @@ __all__ = [
     "BufferOp",
     "BufferType",
     "ChoicesAttr",
+    "ClearIdsOp",
     "ConstantOp",
     "DataOp",
     "DeclaredOp",
@@ -115,15 +123,19 @@ __all__ = [
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
+    "LoadIdOp",
     "LoadRowsOp",
     "LoadTilesOp",
+    "LookUpIdsOp",
     "MapScalarsOp",
+    "MarkLanesOp",
     "MatmulOp",
     "MatmulPairOp",
     "MatrixAttr",
     "MaxRowsOp",
     "NormalizeLaneGroupsOp",
     "NormalizeRowsOp",
+    "OffsetIdsOp",
     "OnlineSoftmaxOp",
     "PackOp",
     "PackVectorsOp",
@@ -145,6 +157,7 @@ __all__ = [
     "SumRowsOp",
     "Tile",
     "TileOp",
+    "TopkOp",
     "VectorMatmulOp",
     "ViewOp",
     "ZeroOp",

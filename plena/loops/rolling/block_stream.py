@@ -11,8 +11,10 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from plena.dialects.loop import AffineOp, ForOp, YieldOp, linear_of
 from plena.dialects.plena_isa.control import RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction, operand_slots, property_slots
+from plena.dialects.plena_isa.spec import Kind
 from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.loops.rolling.stream import Ints, Stream, weights
+from plena.machine.constants import INT_LIMIT
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,15 @@ class BlockStream:
 class _Shape:
     """How the operands of one kind of op are read.
 
-    `offset_by`: operand position -> the immediate added to it; `pointers`: addresses that take no immediate.
+    `offset_by`: operand position -> the immediate added to it; `pointers`: addresses that take no immediate; `bases`:
+    positions of HBM base addresses, whose upper halves no loop changes.
     """
 
     names: tuple[str, ...]
     offset_by: dict[int, str]
     pointers: int
     flags: tuple[str, ...]
+    bases: frozenset[int]
 
 
 class _BlockReader:
@@ -86,12 +90,16 @@ class _BlockReader:
             constant = 0 if name is None else self._number(op.properties[name])
             owner = value.owner
             if isinstance(owner, AffineOp) and not owner.coefficients.data:
-                row.append(constant + owner.constant.data)
-                key.append(None)
+                constant += owner.constant.data
+                row.append(constant)
+                key.append(constant // INT_LIMIT if place in shape.bases else None)
                 continue
             expression = linear_of(value)
-            row.append(constant + expression.constant)
+            constant += expression.constant
+            row.append(constant)
             key.append(self._variable_part(expression.terms))
+            if place in shape.bases:
+                key.append(constant // INT_LIMIT)
         for name in shape.flags:
             key.append(self._number(op.properties[name]))
         if op.results:
@@ -135,6 +143,7 @@ class _BlockReader:
                 {place: offsets[name] for place, name in enumerate(names) if name in offsets},
                 sum(op.SPEC.immediate_for(name) is None for name in addresses),
                 tuple(s.name for s in property_slots(op.SPEC) if s.offsets is None),
+                frozenset(place for place, n in enumerate(names) if slots[n].kind is Kind.A),
             )
             self.shapes[key] = shape
         return shape

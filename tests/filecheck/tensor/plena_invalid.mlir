@@ -80,6 +80,30 @@ func.func @main(%x: tensor<4x6xf32>) {
 
 // -----
 
+// CHECK: plena.route: 7 of 6 experts cannot be chosen
+func.func @main(%x: tensor<4x6xf32>) {
+  %0 = plena.route %x {k = 7 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.route: experts are chosen from 2 to 256, not from 257
+func.func @main(%x: tensor<4x257xf32>) {
+  %0 = plena.route %x {k = 7 : i64} : (tensor<4x257xf32>) -> tensor<4x257xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.route: 1 to 8 experts are chosen for a token, not 9
+func.func @main(%x: tensor<4x16xf32>) {
+  %0 = plena.route %x {k = 9 : i64} : (tensor<4x16xf32>) -> tensor<4x16xf32>
+  func.return
+}
+
+// -----
+
 // CHECK: plena.reduce: axis must be features or rows
 func.func @main(%x: tensor<4x6xf32>) {
   %0 = plena.reduce "sum" over "heads" %x : (tensor<4x6xf32>) -> tensor<4x1xf32>

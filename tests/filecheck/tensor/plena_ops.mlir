@@ -24,6 +24,7 @@ builtin.module {
     %rms = plena.rms_norm %x, gain = %expanded {eps = 1.000000e-06 : f64, groups = 2 : i64} : (tensor<4x6xf32>, tensor<3xf32>) -> tensor<4x6xf32>
     %layer = plena.layer_norm %x : tensor<4x6xf32> bias(%g : tensor<6xf32>) {eps = 1.000000e-12 : f64} -> tensor<4x6xf32>
     %softmax = plena.softmax %x {groups = 3 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+    %chosen = plena.route %x {k = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
     %sum = plena.reduce "sum" over "features" %x {groups = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x2xf32>
     %mean = plena.reduce "mean" over "rows" %x : (tensor<4x6xf32>) -> tensor<1x6xf32>
     %rotary = plena.rotary "half" %x, %turns, %turns {heads = 2 : i64} : (tensor<4x6xf32>, tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<4x6xf32>
@@ -72,6 +73,7 @@ builtin.module {
 // CHECK-NEXT:     %rms = plena.rms_norm %x, gain = %expanded {eps = 1.000000e-06 : f64, groups = 2 : i64} : (tensor<4x6xf32>, tensor<3xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %layer = plena.layer_norm %x : tensor<4x6xf32> bias(%g : tensor<6xf32>) {eps = 1.000000e-12 : f64} -> tensor<4x6xf32>
 // CHECK-NEXT:     %softmax = plena.softmax %x {groups = 3 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+// CHECK-NEXT:     %chosen = plena.route %x {k = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %sum = plena.reduce "sum" over "features" %x {groups = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x2xf32>
 // CHECK-NEXT:     %mean = plena.reduce "mean" over "rows" %x : (tensor<4x6xf32>) -> tensor<1x6xf32>
 // CHECK-NEXT:     %rotary = plena.rotary "half" %x, %turns, %turns {heads = 2 : i64} : (tensor<4x6xf32>, tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<4x6xf32>

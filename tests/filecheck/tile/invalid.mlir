@@ -165,3 +165,11 @@ tile.elementwise rows = 1 blocks = 1 out(%x[64, 64]) in(%x[64, 64]) {
   %r = tile.lanewise "exp" %a
   tile.yield %r, %r
 }
+
+// -----
+
+// CHECK: tile.topk: policy must be one of 0, 1
+%v = tile.buffer @v [128] : !tile.buffer<vector>
+%f = tile.buffer @f [8] : !tile.buffer<fp>
+%i = tile.buffer @i [8] : !tile.buffer<int>
+tile.topk ids(%i : int) weights(%f : fp) x(%v : vector) policy = 2

@@ -55,6 +55,12 @@ builtin.module {
   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector) rows = 64 groups = 2 scalars_row = 3 attributes {plena.step = "s"}
   tile.spread_scalars out(%v : vector) scalars(%f : fp) rows = 64 groups = 2 scalars_row = 3
   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector)
+  tile.topk ids(%i : int) weights(%f : fp) x(%v : vector) policy = 1 attributes {plena.step = "s"}
+  tile.topk ids(%i : int) weights(%f : fp) x(%v : vector)
+  tile.mark_lanes out(%v : vector) row(%f : fp) ids(%i : int) one(%f : fp) count = 4 blocks = 2 out_block = 3 first = 5 attributes {plena.step = "s"}
+  tile.clear_ids ids(%i : int) count = 4
+  tile.offset_ids ids(%i : int) x(%i : int) count = 4 offset = 5
+  tile.look_up_ids ids(%i : int) positions(%i : int) table(%i : int) count = 4
 }
 
 // CHECK:      builtin.module {
@@ -110,4 +116,10 @@ builtin.module {
 // CHECK-NEXT:   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector) rows = 64 groups = 2 scalars_row = 3 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.spread_scalars out(%v : vector) scalars(%f : fp) rows = 64 groups = 2 scalars_row = 3
 // CHECK-NEXT:   tile.spread_scalars out(%v : vector) scratch(%v : vector) scalars(%f : fp) masks(%v : vector)
+// CHECK-NEXT:   tile.topk ids(%i : int) weights(%f : fp) x(%v : vector) policy = 1 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.topk ids(%i : int) weights(%f : fp) x(%v : vector)
+// CHECK-NEXT:   tile.mark_lanes out(%v : vector) row(%f : fp) ids(%i : int) one(%f : fp) count = 4 blocks = 2 out_block = 3 first = 5 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.clear_ids ids(%i : int) count = 4
+// CHECK-NEXT:   tile.offset_ids ids(%i : int) x(%i : int) count = 4 offset = 5
+// CHECK-NEXT:   tile.look_up_ids ids(%i : int) positions(%i : int) table(%i : int) count = 4
 // CHECK-NEXT: }

@@ -1,0 +1,50 @@
+"""First-fit placing: the largest buffers first, each at the lowest address that is free while it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdsl.dialects.builtin import IntAttr
+
+from plena.buffers.groups import Taken
+from plena.buffers.intervals import Interval
+from plena.integers import round_up
+
+
+def first_fit(intervals: Sequence[Interval], alignment: int, base: int, placed: list[Taken]) -> int:
+    """Assigns addresses from `base` on beside what is `placed`, and enters them there. The end of the highest."""
+    settled = {interval for _, _, interval in placed}
+    top = max([base, *(end for _, end, _ in placed)])
+    for interval in largest_first([i for i in intervals if i not in settled], alignment):
+        address = lowest_free(interval, alignment, base, placed)
+        end = address + interval.buffer.size.data
+        interval.buffer.address = IntAttr(address)
+        placed.append((address, end, interval))
+        top = max(top, end)
+    return top
+
+
+def largest_first(intervals: Iterable[Interval], alignment: int) -> list[Interval]:
+    """Spare rows, then the largest buffers first.
+
+    Spare rows stay where they are in every loop: the lowest address is the zero register's.
+    """
+    return sorted(intervals, key=lambda i: (not is_spare(i, alignment), -i.buffer.size.data, i.start))
+
+
+def lowest_free(interval: Interval, alignment: int, base: int, placed: Iterable[Taken]) -> int:
+    """The lowest aligned address from `base` on at which a buffer meets nothing that lives when it does."""
+    size = interval.buffer.size.data
+    address = round_up(base, alignment)
+    for low, high, other in sorted(placed, key=lambda p: p[0]):
+        if high > address and interval.overlaps(other):
+            if low >= address + size:
+                break
+            address = round_up(high, alignment)
+    return address
+
+
+def is_spare(interval: Interval, alignment: int) -> bool:
+    """Whether a buffer is a few rows that hold intermediate values."""
+    buffer = interval.buffer
+    return buffer.space == "vector" and buffer.placements is None and buffer.size.data <= 4 * alignment

@@ -1,0 +1,79 @@
+"""Images of HBM in files: what is large is no memory of the process, and what nobody writes is nowhere."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+LARGE = 1 << 28
+"""Bytes from which a new image gets a file."""
+
+COPIED = 1 << 20
+"""Bytes that are looked at together when an image is copied."""
+
+_files: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()
+"""The open file of every mapping: its name may belong to another file by now, or to none."""
+
+
+def new_image(size: int, length: int) -> Bytes:
+    """Zeros, in a sparse file without a name if there are many; it goes with the last array on it.
+
+    Args:
+        size: bytes of the image.
+        length: bytes of the memory that it is for: so long is the file, for `private_copy`.
+    """
+    folder = tempfile.gettempdir()
+    # On a full disk a mapped file ends the process.
+    if size < LARGE or shutil.disk_usage(folder).free < size + LARGE:
+        return np.zeros(size, np.uint8)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(max(size, length))
+        return _mapped(file.fileno(), size, mmap.ACCESS_WRITE)
+
+
+def open_image(path: Path) -> Bytes:
+    """The image in a file, which stays as it is: what is written is in memory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        return _mapped(file.fileno(), size, mmap.ACCESS_COPY) if size else np.zeros(0, np.uint8)
+
+
+def private_copy(image: Bytes, length: int) -> Bytes | None:
+    """The first `length` bytes of the file of an image, copied where somebody writes; None if it has no such file."""
+    file = _files.get(image.base) if isinstance(image.base, mmap.mmap) else None
+    if file is None or os.fstat(file).st_size < length:
+        return None
+    return np.ndarray((length,), np.uint8, mmap.mmap(file, length, access=mmap.ACCESS_COPY))
+
+
+def copy_written(source: Bytes, target: Bytes) -> None:
+    """Copies an image to the beginning of zeros; what is zero stays no memory."""
+    if source.size < LARGE:
+        target[: source.size] = source
+        return
+    for start in range(0, source.size, COPIED):
+        part = source[start : start + COPIED]
+        if part.any():
+            target[start : start + part.size] = part
+
+
+def _mapped(file: int, size: int, access: int) -> Bytes:
+    mapping = mmap.mmap(file, size, access=access)
+    kept = os.dup(file)
+    weakref.finalize(mapping, os.close, kept)
+    _files[mapping] = kept
+    return np.ndarray((size,), np.uint8, mapping)
