@@ -484,9 +484,7 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(
-        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known
-    )
+    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
 
     def apply(point: Point) -> Candidate:
         return replace(lowering.candidate(point.choices), points=tuple(points), point=point)

@@ -104,9 +104,7 @@ def _loading_ahead(task: Task, objective: Objective, timing: str, most: int) -> 
     choose = SelectLoops(objective, most, timing)
     for found in (
         *_emitted(task, timing, "loads ahead", ahead.clone()),
-        *_emitted(
-            task, timing, "loads ahead, chosen", ahead, lambda module: choose.apply(context(), module)
-        ),
+        *_emitted(task, timing, "loads ahead, chosen", ahead, lambda module: choose.apply(context(), module)),
     ):
         if found[1].static <= most:
             yield found

@@ -47,7 +47,7 @@ def _work_behind(loop: ForOp, target: Target) -> ForOp | None:
     while op is not None and not isinstance(op, ForOp):
         between.append(op)
         op = op.next_op
-    if op is None or not may_host(op) or not isinstance(op, ForOp):
+    if op is None or not may_host(op):
         return None
     legality = Legality(EffectTable(target))
     for other in between:
@@ -63,9 +63,7 @@ def _work_behind(loop: ForOp, target: Target) -> ForOp | None:
     return op
 
 
-def _joined(
-    products: ForOp, work: ForOp, target: Target, spare: Room, allowance: Allowance
-) -> ForOp | None:
+def _joined(products: ForOp, work: ForOp, target: Target, spare: Room, allowance: Allowance) -> ForOp | None:
     """One loop of both if some way to cut them is legal, else None and they are as they were."""
     for sections in range(1, MOST_SECTIONS + 1):
         trips, rest = divmod(products.trips, sections)

@@ -15,7 +15,7 @@ from plena.loops.effects import Effect, Effects, EffectTable
 from plena.loops.expansion import section
 from plena.loops.scheduling.growth import Allowance, added_by_spreading, size
 from plena.loops.scheduling.hosts import may_host, spread
-from plena.loops.scheduling.streams import Stream, load_in, shift_tiles, stream_of
+from plena.loops.scheduling.streams import load_in, shift_tiles, stream_of
 from plena.loops.scheduling.tiles import Room, filled
 from plena.machine.target import Target
 from plena.timing.profile import Profile

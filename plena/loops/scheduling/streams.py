@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear, linear_of
+from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Memory
 from plena.loops.cloning import Scope, affine_op
@@ -123,7 +124,7 @@ def is_load(op: Operation) -> bool:
 
 
 def load_in(op: Operation) -> tuple[Instruction, tuple[tuple[SSAValue, int], ...]] | None:
-    """The load that is all an operation does besides address arithmetic, with the loops around it; None if it is not."""
+    """The load that is all an operation does besides address arithmetic, and the loops around it; else None."""
     indices: list[tuple[SSAValue, int]] = []
     while isinstance(op, ForOp):
         inside = [o for o in op.operations if not isinstance(o, AffineOp)]
@@ -149,16 +150,10 @@ def cycles_of(stream: Stream, target: Target) -> int:
     transfer = stream.kind.SPEC.transfer
     assert transfer is not None
     precision = stream.properties["precision"]
-    number_format = transfer.number_format(target, int(getattr(precision, "value").data))
+    assert isinstance(precision, IntegerAttr)
+    number_format = transfer.number_format(target, precision.value.data)
     time = load_picoseconds(number_format, transfer.rows(target), target.vlen, target)
     return -(-time // PICOSECONDS)
-
-
-def loads_in(op: Operation) -> Iterator[Instruction]:
-    """All matrix loads at any depth."""
-    for inner in op.walk():
-        if isinstance(inner, Instruction) and is_load(inner):
-            yield inner
 
 
 def shift_tiles(op: Operation, target: Target, reach: tuple[int, int], by: Linear) -> None:
@@ -177,8 +172,6 @@ def shift_tiles(op: Operation, target: Target, reach: tuple[int, int], by: Linea
 
 def span(address: Linear) -> tuple[int, int]:
     """The smallest and the largest value of an address over the loops around it."""
-    from plena.dialects.loop.nests import largest_value
-
     return address.range({v: (0, largest_value(v)) for v, _ in address.terms})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from xdsl.ir import Operation, SSAValue
 
@@ -68,14 +68,12 @@ def filled(loop: ForOp, streams: list[Stream], table: EffectTable) -> Room | Non
     starts: list[int] = []
     for stream in streams:
         address = _destination(stream)
-        if address.coefficient(loop.index) or any(
-            v not in dict(stream.indices) for v, _ in address.terms
-        ):
+        if address.coefficient(loop.index) or any(v not in dict(stream.indices) for v, _ in address.terms):
             return None
         starts += _values(address, stream.indices)
     width = _width(streams[0], target)
     starts.sort()
-    if any(b - a != width for a, b in zip(starts, starts[1:], strict=False)):
+    if any(b - a != width for a, b in pairwise(starts)):
         return None
     room = Room(starts[0], starts[-1] + width)
     loading = len(streams)

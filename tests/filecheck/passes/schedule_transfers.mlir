@@ -1,7 +1,7 @@
 // RUN: plena-opt %s --pass-pipeline "schedule-transfers{timing=rtl-v1}" | filecheck %s
 
-// The loads of the first three iterations go beside the rows before the loop, into tiles that nothing else uses; the
-// last one stays where it was, in its own tile.
+// The loads go beside the rows before the loop: those of the first three iterations into tiles that nothing else uses,
+// the last one into its own.
 
 %a = plena_isa.register : !plena_isa.a<a0>
 loop.for %row = 0 to 64 {
@@ -25,8 +25,9 @@ loop.for %i = 0 to 4 {
 // CHECK:         plena_isa.h_prefetch_m dst(%[[TO]]) off(%[[FROM]])
 // CHECK-NEXT:    loop.for
 // CHECK:         plena_isa.v_exp_v
-// CHECK:       loop.for %[[J:.*]] = 0 to 3 {
-// CHECK-NEXT:    %[[MAT:.*]] = loop.affine 8192 + 4096 * %[[J]]
-// CHECK:         plena_isa.m_btmm mat(%[[MAT]])
 // CHECK:       %[[OWN:.*]] = loop.affine 4096
 // CHECK:       plena_isa.h_prefetch_m dst(%[[OWN]])
+// CHECK:       loop.for %[[J:.*]] = 0 to 3 {
+// CHECK:         %[[MAT:.*]] = loop.affine 8192 + 4096 * %[[J]]
+// CHECK-NEXT:    plena_isa.m_btmm mat(%[[MAT]])
+// CHECK-NOT:   plena_isa.h_prefetch_m
