@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from plena.exploring.found import Found
 from plena.exploring.pictures import sections
 from plena.exploring.points import Result
-from plena.exploring.study import Study
 from plena.report.page import environment, version
 
 MOST_ROWS = 500
@@ -37,7 +37,7 @@ class Row:
     best: bool
 
 
-def page_of(study: Study) -> str:
+def page_of(study: Found) -> str:
     """The page as HTML text; it loads nothing."""
     from plotly.offline import get_plotlyjs
 
@@ -78,7 +78,7 @@ def page_of(study: Study) -> str:
     )
 
 
-def _row(study: Study, number: int, result: Result, columns: list[str], best: bool) -> Row:
+def _row(study: Found, number: int, result: Result, columns: list[str], best: bool) -> Row:
     found: Mapping[str, Any] = {**result.figures, **result.point}
     settings = b64encode(study.settings_of(number, result.point).encode()).decode()
     return Row(number, tuple(_cell(found[name]) for name in columns), result.seconds, settings, best)

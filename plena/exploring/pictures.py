@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING, Any
 
+from plena.exploring.found import Found
 from plena.exploring.points import Result
-from plena.exploring.study import Study
 from plena.loops.selection.pareto import undominated
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Section:
     figures: tuple[str, ...]
 
 
-def sections(study: Study, results: Mapping[int, Result], best: frozenset[int]) -> Iterator[Section]:
+def sections(study: Found, results: Mapping[int, Result], best: frozenset[int]) -> Iterator[Section]:
     """What can be drawn of points with figures; `best` are the numbers of the front."""
     names = study.objectives.names
     if not results:
@@ -77,7 +77,7 @@ def html_of(figure: Figure) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config=config)
 
 
-def _pair(study: Study, results: Mapping[int, Result], best: frozenset[int], x: int, y: int) -> Figure:
+def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: int, y: int) -> Figure:
     from plotly.graph_objects import Figure, Scatter
 
     names = study.objectives.names
@@ -115,7 +115,7 @@ def _pair(study: Study, results: Mapping[int, Result], best: frozenset[int], x: 
     return figure
 
 
-def _history(study: Study, results: Mapping[int, Result]) -> Figure:
+def _history(study: Found, results: Mapping[int, Result]) -> Figure:
     from plotly.graph_objects import Figure, Scatter
 
     values = [(results[n].values(study.objectives) or [0.0])[0] for n in results]
@@ -145,7 +145,7 @@ def _history(study: Study, results: Mapping[int, Result]) -> Figure:
     return figure
 
 
-def _parallel(study: Study, results: Mapping[int, Result]) -> Figure:
+def _parallel(study: Found, results: Mapping[int, Result]) -> Figure:
     from plotly.graph_objects import Figure, Parcoords
 
     dimensions = [_axis(key, [r.point[key] for r in results.values()]) for key in study.space.values]
@@ -173,7 +173,7 @@ def _axis(key: str, values: list[Any]) -> dict[str, Any]:
     }
 
 
-def _importances(study: Study) -> Iterator[tuple[str, Mapping[str, float]]]:
+def _importances(study: Found) -> Iterator[tuple[str, Mapping[str, float]]]:
     """Of every objective the shares of the keys; none where its values do not vary or are too few."""
     from optuna.importance import get_param_importances
 
