@@ -25,7 +25,7 @@ from plena.dialects.tile import (
     TopkOp,
 )
 from plena.integers import ceil_div, round_up
-from plena.kernels.context import KernelContext
+from plena.kernels.context import ChosenIds, KernelContext
 from plena.kernels.fp_sram import column_hiding
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.tensors import Panel
@@ -81,25 +81,28 @@ class ExpertChoice:
         self._require(op, lanes)
         self.hiding = column_hiding(ctx, columns, lanes // vlen)
         self.scores = builder.buffer("scores", "vector", lanes)
-        self.row = builder.buffer("marked", "fp", lanes)
+        self.row: SSAValue | None = None
         self.ids = self._words("ids", self.kept)
         self.weights = builder.buffer("weights", "fp", self.kept)
-        self._fill(self.row, 0.0, lanes)
         emit_elementwise(
             ctx, [self._rows(self.scores)], [self._rows(self.hiding)], (lanes // vlen, 1), self._bounded
         )
         self.finalists = self._new_finalists() if self.pieces > 1 else None
+        if self.finalists is not None:
+            # Their scores are read by marking them.
+            self.make_marks()
 
-    def of(self, row: Linear, ids: SSAValue | None = None) -> SSAValue:
+    def of(self, row: Linear, kept: ChosenIds | None = None) -> SSAValue:
         """The ids of a row's chosen columns in INT SRAM, that of the largest score first.
 
         Args:
-            ids: where they go, room for `kept` of them; without it they are there until those of the next row.
+            kept: where those of all rows go; without it they are there until those of the next row.
         """
         self._copy_scores(row)
+        ids, weights = (None, None) if kept is None else self._of_row(row, kept)
         if self.finalists is None:
             ids = self.ids if ids is None else ids
-            self._topk(ids, self.scores, self.policy)
+            self._topk(ids, self.scores, self.policy, weights)
         else:
             finalists = self.finalists
             positions = self._words(f"positions_{finalists.policy}", self.kept)
@@ -174,8 +177,14 @@ class ExpertChoice:
             return lanes.apply("copy", values[0]) if len(lanes.inputs) == 1 else values[0]
         return lanes.apply("min", lanes.apply("max", values[0], -BF16_MAX), BF16_MAX)
 
-    def _topk(self, ids: SSAValue, scores: SSAValue, policy: int) -> None:
-        self.ctx.builder.insert(TopkOp(ids=ids, weights=self.weights, x=scores, policy=policy))
+    def _of_row(self, row: Linear, kept: ChosenIds) -> tuple[SSAValue, SSAValue]:
+        """Where ids and weights of a row are kept."""
+        view, start = self.ctx.builder.view, row * kept.pitch
+        return view(kept.ids, start), view(kept.weights, start)
+
+    def _topk(self, ids: SSAValue, scores: SSAValue, policy: int, weights: SSAValue | None = None) -> None:
+        weights = self.weights if weights is None else weights
+        self.ctx.builder.insert(TopkOp(ids=ids, weights=weights, x=scores, policy=policy))
 
     def _mark(
         self, ids: SSAValue, count: int, out: SSAValue, out_block: int, first: int, blocks: int
@@ -183,7 +192,7 @@ class ExpertChoice:
         self.ctx.builder.insert(
             MarkLanesOp(
                 out=out,
-                row=self.row,
+                row=self._marked(),
                 ids=ids,
                 one=self.ctx.builder.constant(1.0),
                 count=count,
@@ -192,6 +201,19 @@ class ExpertChoice:
                 first=first,
             )
         )
+
+    def _marked(self) -> SSAValue:
+        """A row of zeros in FP SRAM, written before the first choice."""
+        assert self.row is not None, "make_marks comes first"
+        return self.row
+
+    def make_marks(self) -> None:
+        """Writes the zeros in FP SRAM that rows are marked in; before the loop over rows."""
+        if self.row is not None:
+            return
+        lanes = round_up(self.pieces * self.width, self.ctx.target.vlen)
+        self.row = self.ctx.builder.buffer("marked", "fp", lanes)
+        self._fill(self.row, 0.0, lanes)
 
     def _new_finalists(self) -> _Finalists:
         builder, vlen = self.ctx.builder, self.ctx.target.vlen
