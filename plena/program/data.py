@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plena.assembly.stream import Provenance
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
+    from plena.program.near_ties import NearTie
     from plena.statistics.statistics import Statistics
     from plena.timing.profile import Profile
 
@@ -70,7 +71,13 @@ class SourceReferences(Protocol):
         """The module on what a machine sees of some classes of tensors."""
         ...
 
-    def rounded(self, *inputs: torch.Tensor) -> Sequence[tuple[torch.Tensor, ...]]:
+    def following(
+        self, results: Sequence[torch.Tensor], *inputs: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor], Any, tuple[NearTie, ...]]:
+        """The module on what the machine sees, with experts chosen as the results tell."""
+        ...
+
+    def rounded(self, *inputs: torch.Tensor, choices: Any = None) -> Sequence[tuple[torch.Tensor, ...]]:
         """The same in bf16 between operators, rounded in some ways."""
         ...
 
