@@ -51,7 +51,7 @@ class _Experts:
     def run(self) -> None:
         """For each token and slot the body on one row, added to the token's row of the result."""
         ctx, builder, op = self.ctx, self.ctx.builder, self.op
-        vlen, slots = ctx.target.vlen, op.k.value.data
+        slots = op.k.value.data
         arguments = op.body.block.args
         numbers = self._numbers() if self.columns else None
         outer, times = ctx.iteration, ctx.iterations
@@ -59,9 +59,7 @@ class _Experts:
         with builder.loop(self.tokens) as token:
             for argument, panel in zip(arguments, self.rows, strict=False):
                 ctx.set(argument, self._row(panel, token))
-            with builder.step("clear sums"), builder.loop(self.result.blocks(vlen)) as block:
-                start = token * vlen + block * self.result.block
-                builder.insert(ZeroOp(dst=builder.view(self.result.buffer, start), rows=self.height))
+            self._clear(token)
             with builder.loop(slots) as slot:
                 place = builder.view(self.chosen.ids, token * self.chosen.pitch + slot)
                 with builder.step("find expert"):
@@ -77,6 +75,16 @@ class _Experts:
                 ctx.iteration = outer
         ctx.iterations = times
         ctx.set(op.result, self.result)
+
+    def _clear(self, token: Linear) -> None:
+        """Zeros in the rows of a token."""
+        builder, vlen, result = self.ctx.builder, self.ctx.target.vlen, self.result
+        blocks, rows = result.blocks(vlen), self.height
+        if result.block == rows * vlen:
+            blocks, rows = 1, blocks * rows
+        with builder.step("clear sums"), builder.loop(blocks) as block:
+            start = token * vlen + block * result.block
+            builder.insert(ZeroOp(dst=builder.view(result.buffer, start), rows=rows))
 
     def _body(self, token: Linear) -> None:
         for inner in self.op.body.block.ops:

@@ -79,14 +79,14 @@ class ExpertChoice:
         self.pieces = ceil_div(columns, self.width)
         lanes = round_up(self.pieces * self.width, vlen)
         self._require(op, lanes)
-        self.hiding = column_hiding(ctx, columns, lanes // vlen)
+        whole = columns == self.pieces * self.width
+        self.hiding = None if whole else column_hiding(ctx, columns, lanes // vlen)
         self.scores = builder.buffer("scores", "vector", lanes)
         self.row: SSAValue | None = None
         self.ids = self._words("ids", self.kept)
         self.weights = builder.buffer("weights", "fp", self.kept)
-        emit_elementwise(
-            ctx, [self._rows(self.scores)], [self._rows(self.hiding)], (lanes // vlen, 1), self._bounded
-        )
+        if self.hiding is not None and lanes > source.blocks(vlen) * vlen:
+            self._bound([self._rows(self.scores)], [self._rows(self.hiding)], (lanes // vlen, 1))
         self.finalists = self._new_finalists() if self.pieces > 1 else None
         if self.finalists is not None:
             # Their scores are read by marking them.
@@ -164,18 +164,22 @@ class ExpertChoice:
         Scores of which pieces are chosen are finite: they are read by products with zeros and ones.
         """
         builder, vlen, block = self.ctx.builder, self.ctx.target.vlen, self.source.block
-        given = PanelRows(builder.view(self.source.buffer, row * vlen), 0, block)
-        out, hiding = (PanelRows(buffer, 0, vlen) for buffer in (self.scores, self.hiding))
-        emit_elementwise(self.ctx, [out], [given, hiding], (1, self.source.blocks(vlen)), self._bounded)
+        given = [PanelRows(builder.view(self.source.buffer, row * vlen), 0, block)]
+        if self.hiding is not None:
+            given.append(PanelRows(self.hiding, 0, vlen))
+        self._bound([PanelRows(self.scores, 0, vlen)], given, (1, self.source.blocks(vlen)))
 
-    def _bounded(self, lanes: Lanes) -> SSAValue | tuple[SSAValue, ...]:
-        """The sum of the inputs, finite where pieces are chosen from."""
-        values = lanes.inputs
-        if len(values) == 2:
-            values = (lanes.apply("add", *values),)
-        if self.pieces == 1:
-            return lanes.apply("copy", values[0]) if len(lanes.inputs) == 1 else values[0]
-        return lanes.apply("min", lanes.apply("max", values[0], -BF16_MAX), BF16_MAX)
+    def _bound(self, out: list[PanelRows], given: list[PanelRows], size: tuple[int, int]) -> None:
+        """out = the sum of one or two panels, finite where pieces are chosen from."""
+
+        def bounded(lanes: Lanes) -> SSAValue:
+            first, *rest = lanes.inputs
+            total = lanes.apply("add", first, rest[0] if rest else 0.0)
+            if self.pieces == 1:
+                return total
+            return lanes.apply("min", lanes.apply("max", total, -BF16_MAX), BF16_MAX)
+
+        emit_elementwise(self.ctx, out, given, size, bounded)
 
     def _of_row(self, row: Linear, kept: ChosenIds) -> tuple[SSAValue, SSAValue]:
         """Where ids and weights of a row are kept."""

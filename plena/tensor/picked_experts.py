@@ -43,15 +43,16 @@ def picked_body(op: ExpertsOp) -> PickedBody | None:
     by_weights = [softmax_of_chosen(value, op) for value in op.columns]
     scores = next((found for found in by_weights if found is not None), None)
     columns = [value for value, found in zip(op.columns, by_weights, strict=True) if found is None]
-    rows = [(value, _matrix(value, tokens)) for value in op.rows]
+    matrices = [_matrix(value, argument, tokens) for value, argument in zip(op.rows, arguments, strict=False)]
+    rows = list(dict.fromkeys(matrices))
     number = TensorType(element_type_of(op.mask), (1, 1))
     types = [_choice(as_matrix, tokens) for _, as_matrix in rows]
     block = Block(arg_types=[*types, *[number] * (len(columns) + (scores is not None))])
     own = list(block.args[len(rows) :])
     mapping: dict[SSAValue, SSAValue] = {}
-    for argument, row in zip(arguments, block.args[: len(rows)], strict=False):
-        mapping[argument] = _viewed(block, row, _choice(argument.type, tokens))
-    for argument, found in zip(arguments[len(rows) : given], by_weights, strict=True):
+    for argument, matrix in zip(arguments, matrices, strict=False):
+        mapping[argument] = _viewed(block, block.args[rows.index(matrix)], _choice(argument.type, tokens))
+    for argument, found in zip(arguments[len(op.rows) : given], by_weights, strict=True):
         mapping[argument] = own.pop(0) if found is None else block.args[-1]
     by_row = set(mapping.values())
     for n, argument in enumerate(arguments[given:]):
@@ -109,11 +110,21 @@ def _copy_ops(op: ExpertsOp, block: Block, mapping: dict[SSAValue, SSAValue], by
     return True
 
 
-def _matrix(value: SSAValue, tokens: int) -> TensorType:
-    """A row for each token; of a single one the rows that it has."""
+def _matrix(value: SSAValue, argument: SSAValue, tokens: int) -> tuple[SSAValue, TensorType]:
+    """A row for each token; of a single one the matrix that the body makes of it, if it does. What it is a view of."""
     shape = shape_of(value)
-    rows = tokens if tokens > 1 else prod(shape[:-1])
-    return TensorType(element_type_of(value), (rows, prod(shape) // rows))
+    found = (tokens, prod(shape[1:]))
+    views = {
+        shape_of(use.operation.results[0]) for use in argument.uses if isinstance(use.operation, aten.ViewOp)
+    }
+    if tokens == 1 and len(shape) > 2 and len(views) == 1:
+        (view,) = views
+        found = view if len(view) == 2 else found
+    elif tokens == 1 and len(shape) == 2:
+        found = shape
+    while isinstance(owner := value.owner, aten.ViewOp):
+        value = owner.input
+    return value, TensorType(element_type_of(value), found)
 
 
 def _choice(kind: object, tokens: int) -> TensorType:
