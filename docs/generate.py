@@ -274,14 +274,14 @@ def readme_page() -> str:
     return f"{before}<!-- figures -->\n{chr(10).join(lines)}\n<!-- end of figures -->{after}"
 
 
-def explore_page() -> str:
-    """docs/explore.md with the curve of one head."""
+def curve_page() -> str:
+    """docs/curve.md with the curve of one head."""
     module, inputs = example("attention").one_head()
     curve = plena.size_curve(plena.compile(module, inputs, matmul="mm", attention="rows"))
     lines = ["| | static | dynamic | transactional cycles |", "| --- | --: | --: | --: |"]
     for point in curve.points:
         lines.append(f"| {point.name} | {point.static:,} | {point.dynamic:,} | {point.cycles:,} |")
-    text = (DOCS / "explore.md").read_text(encoding="utf-8")
+    text = (DOCS / "curve.md").read_text(encoding="utf-8")
     before, _, rest = text.partition("<!-- curve -->\n")
     _, _, after = rest.partition("<!-- end of curve -->")
     return f"{before}<!-- curve -->\n{chr(10).join(lines)}\n<!-- end of curve -->{after}"
@@ -299,7 +299,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "levels.md": levels_page,
     "errors.md": mistakes.page,
     "cli.md": cli_page,
-    "explore.md": explore_page,
+    "curve.md": curve_page,
     "../README.md": readme_page,
     "loop_choice.md": loop_choice.page,
     "benchmark.md": benchmark_page,

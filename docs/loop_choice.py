@@ -161,7 +161,7 @@ registers, counted exactly, and the best of those wins. That is why the red and 
     plena compile examples/attention.py:one_head -o out/one_head --matmul mm --max-instructions 100
     plena report out/one_head -o page.html                    # every loop: what became of it, and why
     plena ab examples/attention.py:one_head --matmul mm       # rolled against expanded, step by step
-    plena explore out/one_head -o out/curve                   # the curve, counted
+    plena curve out/one_head -o out/curve                     # the curve, counted
     plena-opt out/one_head/generated_asm_code.asm -t plena-asm \\
         -p 'lift,roll-loops,select-loops{{max-instructions=60}},set-state,register'
 

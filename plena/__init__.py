@@ -12,7 +12,7 @@
     formats = plena.Formats(weights="e3m4")              # of each class of tensors in HBM
     calibration = plena.calibrate(module, samples)       # weights rounded for inputs that were seen
     report = plena.evaluate(program, samples)            # KL, agreement, cosine against PyTorch
-    rows = plena.explore("model.py:factory", settings={"MLEN": [32, 64]})    # compiled for many machines
+    study = plena.explore("model.py:factory", {"MLEN": [32, 64]})    # machines and schedules searched
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
 """
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from plena.api.calibrate import calibrate
     from plena.api.compile import compile
     from plena.api.evaluation import evaluate
-    from plena.api.exploration import explore
     from plena.api.optimize import optimize
     from plena.api.program import Program
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
+    from plena.exploring.explore import explore
     from plena.host.calibration import Calibration
     from plena.machine.formats import Formats
     from plena.machine.silicon.area import area
@@ -73,7 +73,7 @@ _HOMES = {
     "compile": "plena.api.compile",
     "emulate": "plena.emulator",
     "evaluate": "plena.api.evaluation",
-    "explore": "plena.api.exploration",
+    "explore": "plena.exploring.explore",
     "lift": "plena.optimizing.foreign",
     "optimize": "plena.api.optimize",
     "size_curve": "plena.optimizing.size_curve",

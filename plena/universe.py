@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
     "keep-operands-finite": "KeepOperandsFinite",
@@ -59,8 +60,10 @@ PASSES: dict[str, str] = {
     "materialize-addresses": "MaterializeAddresses",
     "allocate-registers": "AllocateRegisters",
     "set-state": "SetState",
+    "schedule-transfers": "ScheduleTransfers",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
+    "lower-experts": "LowerExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

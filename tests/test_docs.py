@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-WRITTEN = ("levels.md", "errors.md", "cli.md", "explore.md", "../README.md", "loop_choice.md", "benchmark.md")
+WRITTEN = ("levels.md", "errors.md", "cli.md", "curve.md", "../README.md", "loop_choice.md", "benchmark.md")
 DRAWN = ("machine", "product", "broadcast", "column_blocks", "mx", "hardware_loop", "loop_curve")
 PAGES = (*WRITTEN, *(f"assets/{name}.svg" for name in DRAWN))
 

@@ -121,7 +121,7 @@ def choose_formats(
     program = compiled(shipped)
     moved = program.stats().hbm_bytes
     names = _candidates(shipped, moved)
-    measure, error_of = _measure(program, calls)
+    measure, error_of = error_measure(program, _inputs(program, calls))
     source = program.source
     assert source is not None
     alone = {
@@ -208,17 +208,28 @@ def _sums(alone: Mapping[str, Mapping[str, float]], moved: Mapping[str, int]) ->
         )
 
 
-def _measure(program: Program, calls: Sequence[tuple[Any, ...]]) -> tuple[str, Error]:
-    """What errors are called, and the mean error of a function of the inputs."""
+def _inputs(program: Program, calls: Sequence[tuple[Any, ...]]) -> list[tuple[torch.Tensor, ...]]:
+    """What the program takes of every call."""
+    source = program.source
+    assert source is not None
+    inputs = [tuple(program.input_tensors(call, {}, source.signature)) for call in calls]
+    for tensors in inputs:
+        program.require_inputs(tensors)
+    return inputs
+
+
+def error_measure(program: Program, inputs: Sequence[Sequence[torch.Tensor]]) -> tuple[str, Error]:
+    """What errors are called, and the mean error of a function of the inputs against PyTorch in float32.
+
+    Args:
+        inputs: of every call the tensors that the program takes.
+    """
     import torch
 
     from plena.checking.judging import kl_divergence
 
     source = program.source
     assert source is not None
-    inputs = [program.input_tensors(call, {}, source.signature) for call in calls]
-    for tensors in inputs:
-        program.require_inputs(tuple(tensors))
     wanted = [source.float32(*tensors)[0].detach() for tensors in inputs]
     logits = all(not x.is_floating_point() for x in inputs[0]) and wanted[0].shape[-1] > 1
 

@@ -1,14 +1,11 @@
-"""Plots of what exploring found, as SVG or PNG; needs matplotlib, the extra `plots`."""
+"""The plot of a size curve, as SVG or PNG; needs matplotlib, the extra `plots`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plena.api.exploration import Row, pareto
 from plena.errors import PlenaError
 from plena.optimizing.size_curve import CurvePoint, SizeCurve
 
@@ -22,10 +19,6 @@ SIZE = (7.5, 4.5)
 
 MARKS = {"rolled": "s", "chosen": "*", "expanded": "D"}
 """Names of a curve's points -> markers."""
-
-
-LINE_MARKS = "osD^v"
-"""Markers of lines: the ten colours come again with the next one."""
 
 
 def require_matplotlib() -> None:
@@ -51,44 +44,6 @@ def curve_figure(curve: SizeCurve, title: str = "") -> Figure:
         axes.plot(x, y, "o", color="C0", markersize=5, label="counted")
     for point in (curve.rolled, curve.expanded, curve.chosen):
         _mark(axes, point)
-    axes.legend(frameon=False)
-    return figure
-
-
-def sweep_figure(rows: Sequence[Row], timing: str, title: str = "") -> Figure:
-    """Cycles against static instructions, one line of budgets for every machine."""
-    figure, axes = _figure(title, "static instructions", f"cycles ({timing})")
-    _logarithmic(axes.xaxis, axes.yaxis)
-    compiled = [r for r in rows if r.problem is None]
-    for machine, group in groupby(compiled, key=lambda r: r.machine):
-        points = sorted((r.static, r.cycles[timing]) for r in group)
-        style = f"{LINE_MARKS[len(axes.lines) // 10 % len(LINE_MARKS)]}-"
-        axes.plot([x for x, _ in points], [y for _, y in points], style, markersize=5, label=machine)
-    if compiled:
-        axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def pareto_figure(rows: Sequence[Row], timing: str, title: str = "") -> Figure:
-    """Cycles against area; the front is drawn through the rows that no other one beats in both."""
-    figure, axes = _figure(title, "area (mm², model B)", f"cycles ({timing})")
-    _logarithmic(axes.xaxis, axes.yaxis)
-    front = pareto(rows, timing)
-    others = [r for r in rows if r.problem is None and r not in front]
-    axes.plot([r.area for r in others], [r.cycles[timing] for r in others], "o", color="0.7", label="others")
-    axes.step(
-        [r.area for r in front],
-        [r.cycles[timing] for r in front],
-        "o-",
-        where="post",
-        color="C3",
-        label="Pareto front",
-    )
-    for row in front:
-        text = row.machine if row.budget is None else f"{row.machine}, budget {row.budget}"
-        axes.annotate(
-            text, (row.area, row.cycles[timing]), (4, 4), textcoords="offset points", fontsize="x-small"
-        )
     axes.legend(frameon=False)
     return figure
 

@@ -27,10 +27,10 @@ _MOVES = frozenset(
     [
         "view", "_unsafe_view", "reshape", "alias", "detach", "expand", "permute", "transpose", "t", "squeeze",
         "unsqueeze", "slice", "select", "split", "split_with_sizes", "clone", "copy", "to", "_to_copy",
-        "contiguous", "cat", "stack", "amax", "amin",
+        "contiguous", "cat", "stack", "amax", "amin", "histc",
     ]
 )  # fmt: skip
-"""What is rounded already, or is not rounded yet because a program shifts it."""
+"""What is rounded already, or is not rounded yet because a program shifts it; counts."""
 
 _STEPWISE = frozenset(
     [

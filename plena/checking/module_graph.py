@@ -17,6 +17,7 @@ from torch.fx import Interpreter, Node
 from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
+from plena.checking.choices import Choices, chosen_by
 from plena.checking.plain_torch import plain_torch
 from plena.frontend.folding import evaluate_node, plan_folding, reads_values
 
@@ -33,12 +34,14 @@ class Replacement:
         edges: (reader's name, node name) -> the value that this reader reads; counts more than `nodes`.
         operands: reader's name -> position of an argument -> its rounding.
         added: node name -> what its value lacks.
+        choices: of experts, if they are not left to torch.
     """
 
     nodes: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     edges: Mapping[tuple[str, str], torch.Tensor] = field(default_factory=dict[tuple[str, str], torch.Tensor])
     operands: dict[str, dict[int, Rounding]] = field(default_factory=dict[str, dict[int, Rounding]])
     added: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    choices: Choices | None = None
 
 
 class ModuleGraph:
@@ -78,6 +81,11 @@ class ModuleGraph:
             for spec, value in zip(specs, results, strict=True)
             if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument)
         )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether experts are chosen in it."""
+        return any(chosen_by(node) is not None for node in self.graph.nodes)
 
     @property
     def input_names(self) -> list[str]:
@@ -164,6 +172,8 @@ class _Run(Interpreter):
                 for name, x in kwargs.items()
             }
         value = _call(n, args, kwargs)
+        if self.replacement.choices is not None and isinstance(value, tuple):
+            value = self.replacement.choices.result(n, args[0], value)
         added = self.replacement.added.get(n.name)
         return value if added is None else value + added
 

@@ -20,6 +20,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
+from plena.checking.choices import Choices, follow
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites, staged_operands
@@ -39,6 +40,7 @@ from plena.host.staged_data import StagedData, data_of_module, is_weight
 from plena.machine.formats import CLASS_OF, CLASSES
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
+from plena.program.near_ties import NearTie
 from plena.program.thresholds import Comparison, Thresholds
 
 if TYPE_CHECKING:
@@ -95,8 +97,14 @@ def check_program(
     changed = tuple(program.changed_data())
     if source is not None:
         changed = tuple(dict.fromkeys([*changed, *source.changed()]))
-    runs = None if source is None else lambda: source.rounded(*inputs)
+    choices, ties = None, ()
+    if source is not None and rounded == source.quantized and source.graph.chooses:
+        alone = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds)
+        if alone.is_unusual or any(bool(result.isnan().any()) for result in results):
+            of_formats, choices, ties = source.following(results, *inputs)
+    runs = None if source is None else lambda: source.rounded(*inputs, choices=choices)
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
+    report = replace(report, choices=ties)
     if not by_class or source is None or exact is None:
         return report
     alone = {name: as_tensors(source.simulated(classes=(name,))(*inputs)) for name in CLASSES}
@@ -205,9 +213,23 @@ class ModuleReferences:
         seen = self._seeing(target or self.program.target, classes)
         return lambda *inputs: self.graph.outputs(*seen(inputs), self.states)
 
-    def rounded(self, *inputs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-        """The module on what the machine sees, in bf16 between operators, on some grids."""
-        seen = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+    def following(
+        self, results: Sequence[torch.Tensor], *inputs: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor], Choices, tuple[NearTie, ...]]:
+        """`quantized`, with experts chosen as a program chose them where scores are nearly equal; how, and where."""
+        seen, replacement = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+        return follow(
+            lambda choices: self.graph.outputs(seen, replace(replacement, choices=choices), self.states),
+            results,
+        )
+
+    def rounded(
+        self, *inputs: torch.Tensor, choices: Choices | None = None
+    ) -> list[tuple[torch.Tensor, ...]]:
+        """The module on what the machine sees, in bf16 between operators, on some grids; with the same choices."""
+        given, replacement = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+        forced = None if choices is None else Choices(forced=choices.ids)
+        seen = (given, replace(replacement, choices=forced))
         runs = list[tuple[torch.Tensor, ...]]()
         for grid in GRIDS:
             with Bf16Arithmetic(grid):

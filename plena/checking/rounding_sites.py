@@ -4,7 +4,8 @@ Keys, values and right-hand sides of products are stored in an MX format, blocks
 there. The rows are those of the tensor as the model has it before scaling: a number that multiplies it is
 multiplied into the scores instead. So are rows that are written into a state: what reads it later finds them rounded.
 An input that is such an operand is staged in that format by the host, and once more
-in that of activations if it is read as something else, too.
+in that of activations if it is read as something else, too. A product with the picked matrix of an expert rounds
+nothing: the program has the matrices of all experts as they are staged.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.fx import Node
 from xdsl.dialects.builtin import StringAttr
 
-from plena.dialects.plena import AttentionOp, MatmulOp, WriteRowsOp
+from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ParameterOp, WriteRowsOp
 from plena.dialects.provenance import NODE_ATTRIBUTE
 from plena.machine.number_formats import Mx, NumberFormat
 
@@ -145,6 +146,7 @@ class _Sites:
     def __init__(self, graph: ModuleGraph, tensor_level: ModuleOp) -> None:
         self.nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
         self.computed = set(_computed(graph))
+        self.staged = {_node_of(op) for op in tensor_level.walk() if isinstance(op, LinearOp | ParameterOp)}
         self.attention = {_node_of(op) for op in tensor_level.walk() if isinstance(op, AttentionOp)}
         self.written = {_node_of(op) for op in tensor_level.walk() if isinstance(op, WriteRowsOp)}
         self.transposed = {
@@ -171,7 +173,7 @@ class _Sites:
                 elif node.name in self.attention:
                     of_attention.update(self._products_before(node))
                     yield node, _SECOND[kind], -1, True
-                else:
+                elif node.name in self.transposed or node.name not in self.staged:
                     turned = self.transposed.get(node.name, False)
                     yield node, _SECOND[kind], -2 if turned else -1, False
 
@@ -196,7 +198,7 @@ def packet(node: Node) -> str:
     return getattr(target, "__name__", str(target))
 
 
-def _node_of(op: AttentionOp | MatmulOp | WriteRowsOp) -> str:
+def _node_of(op: AttentionOp | LinearOp | MatmulOp | ParameterOp | WriteRowsOp) -> str:
     name = op.attributes.get(NODE_ATTRIBUTE)
     return name.data if isinstance(name, StringAttr) else ""
 

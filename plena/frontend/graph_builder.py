@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from plena.errors import CompileError
 from plena.frontend.bands import mask_properties
 from plena.frontend.folding import FoldingPlan, plan_folding
 from plena.frontend.refusals import refusal_at
+from plena.frontend.routing.values import OfRouting, Routing
 from plena.tensor.element_types import DTYPES, element_type, host_element_type, unsupported_dtype
 
 
@@ -30,9 +32,9 @@ class Parameter:
     tensor: torch.Tensor
 
 
-Value = SSAValue | Parameter | torch.Tensor | tuple[Any, ...] | list[Any] | float | str | None
-"""What a node of the graph stands for: a value of the IR, a parameter, a folded constant, or several of
-them."""
+Value = SSAValue | Parameter | torch.Tensor | OfRouting | tuple[Any, ...] | list[Any] | float | str | None
+"""What a node of the graph stands for: a value of the IR, a parameter, a folded constant, what depends on chosen
+experts, or several of them."""
 
 
 @dataclass
@@ -54,6 +56,10 @@ class GraphBuilder:
         self.plan: FoldingPlan = plan_folding(self.program)
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))
+        self.sources = self.builder
+        self.elsewhere: tuple[int, ...] | None = None
+        self.routings: dict[tuple[SSAValue, int], Routing] = {}
+        self.unions: dict[tuple[Routing, ...], Routing] = {}
         self.emitted: dict[int | str, SSAValue] = {}
         self.constants: dict[tuple[object, ...], list[str]] = {}
         self.symbols: dict[int, str] = {}
@@ -84,7 +90,19 @@ class GraphBuilder:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the current node's result, of the first one if there are several."""
+        if self.elsewhere is not None:
+            return self.elsewhere
         return self._static(self.node, _first_of(self.node.meta.get("val")))
+
+    @contextmanager
+    def standing_for(self, shape: tuple[int, ...], builder: Builder | None = None) -> Generator[None]:
+        """Inside, the current node's result has this shape, and ops go where `builder` puts them."""
+        before = self.elsewhere, self.builder
+        self.elsewhere, self.builder = shape, builder or self.builder
+        try:
+            yield
+        finally:
+            self.elsewhere, self.builder = before
 
     @property
     def element(self) -> Attribute:
@@ -123,6 +141,11 @@ class GraphBuilder:
         self.builder.insert(operation)
         return operation.results[0]
 
+    def _insert_source(self, operation: aten.AtenOp) -> SSAValue:
+        """Append a parameter or constant to the function, where everything behind it may read it."""
+        self.sources.insert(operation)
+        return operation.results[0]
+
     def ssa(self, value: Any) -> SSAValue:
         """The value in the IR: parameters and constants appear where they are first used."""
         match value:
@@ -134,6 +157,12 @@ class GraphBuilder:
                 return self._constant(value)
             case bool() | int() | float():
                 return self._number(value)
+            case _ if isinstance(value, OfRouting):
+                raise refusal_at(
+                    self.node,
+                    "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
+                    "Use them to weight and to sum up what the chosen experts compute: programs have no slots.",
+                )
             case _:
                 raise refusal_at(
                     self.node,
@@ -144,7 +173,7 @@ class GraphBuilder:
     def _parameter(self, parameter: Parameter) -> SSAValue:
         if parameter.symbol not in self.emitted:
             self.tensors[parameter.symbol] = parameter.tensor
-            self.emitted[parameter.symbol] = self.insert(
+            self.emitted[parameter.symbol] = self._insert_source(
                 aten.ParameterOp.build(
                     properties={"symbol": SymbolRefAttr(parameter.symbol)},
                     result_types=[self.tensor_type(parameter.tensor, None)],
@@ -163,10 +192,10 @@ class GraphBuilder:
             constant = self._constant_op(compact, self.plan.names.get(id(tensor), "constant"))
             if isinstance(constant, aten.ConstantOp):
                 self.symbols[id(tensor)] = constant.symbol.string_value()
-            value = self.insert(constant)
+            value = self._insert_source(constant)
             if compact.shape != tensor.shape:
                 result_type = self.tensor_type(tensor, None)
-                value = self.insert(aten.ExpandOp.build(operands=[value], result_types=[result_type]))
+                value = self._insert_source(aten.ExpandOp.build(operands=[value], result_types=[result_type]))
             self.emitted[id(tensor)] = value
         return self.emitted[id(tensor)]
 

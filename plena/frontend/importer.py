@@ -98,6 +98,8 @@ class GraphImporter(GraphBuilder):
                 raise refusal_at(node, f"a graph with a {node.op} node cannot be imported")
         outputs, results = self._import_outputs()
         self.builder.insert(func.ReturnOp(*results))
+        for routing in (*self.routings.values(), *self.unions.values()):
+            routing.discard()
         return self._assemble(inputs, outputs, results)
 
     def _assemble(

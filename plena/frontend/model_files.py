@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,15 @@ def load_model(text: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     factory = getattr(_imported(path), name, None)
     if not callable(factory):
         raise PlenaError(f"has no function `{name}`", path, "It must return (module, example_inputs).")
+    return made_by(factory, path, name)
+
+
+def made_by(factory: Callable[[], Any], path: str, name: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """What a factory makes; `path` and `name` say where it is.
+
+    Raises:
+        PlenaError: it fails, or it returns something else.
+    """
     result = _guarded(factory, path, f"{name}()")
     if not isinstance(result, tuple | list) or len(result) not in (2, 3) or not _is_model(result[0]):
         raise PlenaError(f"`{name}` must return (module, example_inputs), not {type(result).__name__}", path)

@@ -34,6 +34,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
 from plena.frontend.refusals import name_of, refusal_at
+from plena.frontend.routing.table import import_routed
 from plena.frontend.spellings.table import SPELLINGS
 from plena.tensor.host_operators import OPERATORS
 
@@ -76,14 +77,23 @@ def import_node(graph: GraphBuilder, node: Node) -> Value:
     arguments = {name: graph.value_of(value) for name, value in bind_arguments(node).items()}
     name = name_of(node)
     _require_one_dtype(node)
+    routed = import_routed(graph, name, arguments, lambda a: _known(graph, name, a))
+    if routed is not NotImplemented:
+        return routed
+    result = _known(graph, name, arguments)
+    return import_opaque(graph, name, arguments) if result is NotImplemented else result
+
+
+def _known(graph: GraphBuilder, name: str, arguments: Mapping[str, Any]) -> Any:
+    """What a spelling or the op of that name makes of the current node; NotImplemented if there is none."""
     handler = SPELLINGS.get(name)
     if handler is not None:
         result = handler(graph, arguments)
         if result is not NotImplemented:
             return result
-    if name in DIRECT and not _unrepresented(node, DIRECT[name], arguments):
+    if name in DIRECT and not _unrepresented(graph.node, DIRECT[name], arguments):
         return import_direct(graph, DIRECT[name], arguments)
-    return import_opaque(graph, name, arguments)
+    return NotImplemented
 
 
 PRODUCTS = frozenset(

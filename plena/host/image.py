@@ -16,6 +16,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
+from plena.host.lazy_tensor import LazyTensor
 from plena.host.view import Array
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
 from plena.machine.scalar_codes import scalar_bf16_round, within_bf16
@@ -86,7 +87,7 @@ class ImageMemory:
 def stage(
     placement: TensorPlacement, values: Any, preload: Preload, target: Target, name: str | None = None
 ) -> None:
-    """Write a tensor (numpy or torch) to its place; errors call it `name`.
+    """Write a tensor (numpy, torch or lazy) to its place; errors call it `name`.
 
     Raises:
         PlenaError: its shape does not fit the view, integers are out of range, or the place lies outside
@@ -95,10 +96,17 @@ def stage(
     Warns:
         StagingWarning: it does not survive the number format.
     """
-    array, is_bf16_bits = source_array(values)
-    if is_bf16_bits and any(step.reads_numbers for step in placement.view):
-        array, is_bf16_bits = bf16_from_bits(array), False
-    matrices = _apply(placement, array)
+    if isinstance(values, LazyTensor) and (
+        values.shape != placement.shape or placement.view or placement.layout == "words"
+    ):
+        values = values.whole()
+    if isinstance(values, LazyTensor):
+        matrices, is_bf16_bits, array = values, False, None
+    else:
+        array, is_bf16_bits = source_array(values)
+        if is_bf16_bits and any(step.reads_numbers for step in placement.view):
+            array, is_bf16_bits = bf16_from_bits(array), False
+        matrices = _apply(placement, array)
     loss = _Loss(str(placement.source))
     for offset, part in chunks(placement, matrices, target):
         if placement.memory == "int":
@@ -218,7 +226,7 @@ def _scaled(placement: TensorPlacement, values: Float32) -> Float32:
 
 
 def _integers(
-    placement: TensorPlacement, values: Array, source: Array, name: str | None
+    placement: TensorPlacement, values: Array, source: Array | None, name: str | None
 ) -> npt.NDArray[np.uint32]:
     # Constants of the model that are one number throughout are real numbers here, those that say a place too.
     may_be_real = not placement.limit or placement.source.kind == "data"
@@ -229,6 +237,7 @@ def _integers(
     low, high = int(values.min()), int(values.max())
     least, limit = (0, placement.limit) if placement.limit else (-(1 << 31), 1 << 31)
     if low < least or high >= limit:
+        source = values if source is None else source
         outside = np.argwhere((source < least) | (source >= limit))
         wrong = f"{low if low < least else high}"
         if outside.size:

@@ -25,6 +25,7 @@ import numpy as np
 
 from plena.errors import PlenaError
 from plena.host import view as views
+from plena.host.lazy_tensor import LazyTensor
 from plena.host.view import Array, View
 from plena.machine.choices import Staging
 from plena.machine.number_formats import PLAIN_BF16, Mx, NumberFormat
@@ -100,6 +101,7 @@ class TensorPlacement:
         limit: integers must lie below; 0 means no limit.
         residual: hbm: what the format loses of the tensor instead of the tensor; both added have twice the precision.
         staging: hbm: how the host rounds the tensor, "public" | "nearest" (plena.machine.number_formats).
+        routed: hbm: it is a parameter of routed experts.
     """
 
     name: str
@@ -119,6 +121,7 @@ class TensorPlacement:
     limit: int = 0
     residual: bool = False
     staging: Staging = "public"
+    routed: bool = False
 
     def at(self, address: int, scale_offset: int = 0, base: int = 0) -> TensorPlacement:
         """The same tensor at another address."""
@@ -249,13 +252,16 @@ Chunk: TypeAlias = tuple[int, Array]
 """Offset in elements from the placement's address, and the elements from there on in memory order."""
 
 
-def chunks(placement: TensorPlacement, matrices: Array, target: Target, size: int = CHUNK) -> Iterator[Chunk]:
+def chunks(
+    placement: TensorPlacement, matrices: Array | LazyTensor, target: Target, size: int = CHUNK
+) -> Iterator[Chunk]:
     """The padded elements of ``matrices[*batch, R, C]`` in memory order, about ``size`` at a time.
 
     Every chunk is a whole number of rows of MLEN or VLEN elements, or of padded rows.
     """
     for offset, matrix in _matrices(placement, matrices):
         if placement.layout == "words":
+            assert not isinstance(matrix, LazyTensor)
             yield offset, matrix.reshape(-1)
             continue
         unit, axis, length = _outer(placement, target)
@@ -285,8 +291,10 @@ def matrices_of(placement: TensorPlacement, elements: Array, target: Target) -> 
     return np.stack(found).reshape(placement.shape)
 
 
-def _matrices(placement: TensorPlacement, matrices: Array) -> Iterator[Chunk]:
-    if placement.layout == "words":
+def _matrices(
+    placement: TensorPlacement, matrices: Array | LazyTensor
+) -> Iterator[tuple[int, Array | LazyTensor]]:
+    if isinstance(matrices, LazyTensor) or placement.layout == "words":
         yield 0, matrices
         return
     for number, index in enumerate(np.ndindex(*matrices.shape[:-2])):

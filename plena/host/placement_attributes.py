@@ -38,6 +38,7 @@ def placement_attribute(placement: TensorPlacement, data: Mapping[str, Attribute
         IntAttr(placement.limit),
         BoolAttr.from_bool(placement.residual),
         StringAttr(placement.staging),
+        BoolAttr.from_bool(placement.routed),
     )
 
 
@@ -63,6 +64,7 @@ def placement_of(attribute: PlacementAttr, memory: str) -> TensorPlacement:
         limit=attribute.limit.data,
         residual=bool(attribute.residual.value.data),
         staging=cast(Staging, attribute.staging.data),
+        routed=bool(attribute.routed.value.data),
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
 from plena.dialects.plena.staging import symbols_of
 from plena.errors import PlenaError
-from plena.host.layout import TensorPlacement
+from plena.host.image import source_array
+from plena.host.layout import CHUNK, TensorPlacement
+from plena.host.lazy_tensor import LazyTensor
 from plena.machine.formats import CLASSES
 
 if TYPE_CHECKING:
@@ -51,6 +55,36 @@ class StagedData:
         if symbol not in self.expressions:
             raise PlenaError(f"no tensor is called {symbol}", "staging")
         return materialize(self.expressions[symbol], self.tensors)
+
+    def lazy(self, symbol: str) -> torch.Tensor | LazyTensor:
+        """The tensor that a symbol names, to be computed part by part if it is a matrix that can be.
+
+        Raises:
+            PlenaError: an unknown symbol.
+        """
+        expression = self.expressions.get(symbol)
+        found = None if expression is None else LazyTensor.of(expression, self.tensors)
+        return self(symbol) if found is None else found
+
+    def marks(self, symbol: str, known: dict[str, int]) -> tuple[int, ...]:
+        """Checksums of the model's tensors that a symbol stands for; `known` has those that were computed before."""
+        expression = self.expressions.get(symbol)
+        names = sorted(set(symbols_of(expression))) if expression is not None else []
+        for name in names:
+            if name not in known:
+                known[name] = checksum(self.tensors[name])
+        return tuple(known[name] for name in names)
+
+
+def checksum(tensor: Any) -> int:
+    """Of the values of a tensor, without a copy of all of them."""
+    array, _ = source_array(tensor)
+    if array.ndim < 2 or array.size <= CHUNK:
+        return crc32(np.ascontiguousarray(array).tobytes())
+    found, rows = 0, max(1, CHUNK * len(array) // array.size)
+    for start in range(0, len(array), rows):
+        found = crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
+    return found
 
 
 def staged_tensor(data: Callable[[str], Any], placement: TensorPlacement, known: Any = None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import ClearIdsOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
+from plena.dialects.tile import ClearIdsOp, LoadIdOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
 from plena.instructions.context import Lowering, lowers
 
 
@@ -34,6 +34,11 @@ def lower_mark_lanes(op: MarkLanesOp, ctx: Lowering) -> None:
     with builder.loop(op.blocks) as b:
         builder.emit("S_MAP_V_FP", dst=out + b * op.out_block, base=row + b * vlen + op.first)
     set_words(builder.f0)
+
+
+@lowers(LoadIdOp)
+def lower_load_id(op: LoadIdOp, ctx: Lowering) -> None:
+    ctx.indices[op.id] = _loaded(ctx, ctx.at(op.ids))
 
 
 @lowers(ClearIdsOp)

@@ -303,6 +303,43 @@ class PlenaFunctions(InterpreterFunctions):
         order = scores.sort(dim=1, descending=True, stable=True).indices
         return (torch.zeros_like(scores).scatter(1, order[:, : op.k.value.data], 1.0),)
 
+    @impl(plena.ExpertsOp)
+    def experts(self, interpreter: Interpreter, op: plena.ExpertsOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        mask, *operands = args
+        rows, columns = len(op.rows), len(op.rows) + len(op.columns)
+        total = torch.zeros(shape_of(op.result))
+        for e in range(op.experts):
+            own = [
+                x if n < rows else x[:, e : e + 1] if n < columns else x[e] for n, x in enumerate(operands)
+            ]
+            (value,) = interpreter.run_ssacfg_region(op.body, tuple(own), "experts")
+            total = total + torch.where(mask[:, e : e + 1] != 0, value, 0.0)
+        return (total,)
+
+    @impl(plena.ChosenExpertsOp)
+    def chosen_experts(
+        self, interpreter: Interpreter, op: plena.ChosenExpertsOp, args: PythonValues
+    ) -> PythonValues:
+        import torch
+
+        count = len(op.rows)
+        mask, rows = args[0], args[1 : count + 1]
+        columns = args[count + 1 : count + 1 + len(op.columns)]
+        stacked = args[count + 1 + len(op.columns) :]
+        result = torch.zeros(shape_of(op.result))
+        outer = self.tensors
+        for token, expert in mask.nonzero().tolist():
+            own = {plena.expert_symbol(n).string_value(): stack[expert] for n, stack in enumerate(stacked)}
+            self.tensors = {**outer, **own}
+            own_rows = [x[token : token + 1] for x in rows]
+            numbers = [x[token : token + 1, expert : expert + 1] for x in columns]
+            (found,) = interpreter.run_ssacfg_region(op.body, (*own_rows, *numbers), "plena.chosen_experts")
+            result[token] += found[0]
+        self.tensors = outer
+        return (result,)
+
     # Elements.
 
     @impl(plena.ActivationOp)

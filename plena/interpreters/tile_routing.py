@@ -6,7 +6,7 @@ import numpy as np
 from xdsl.interpreter import Interpreter, InterpreterFunctions, PythonValues, impl, register_impls
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
-from plena.dialects.tile import ClearIdsOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
+from plena.dialects.tile import ClearIdsOp, LoadIdOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
 from plena.interpreters.tile_values import Floats, panels_of
 from plena.machine.number_formats import bf16_round
 from plena.machine.target import Target
@@ -43,6 +43,10 @@ class RoutingFunctions(InterpreterFunctions):
             out[0, :] = marked[start : start + vlen]
         row[ids] = 0.0
         return ()
+
+    @impl(LoadIdOp)
+    def run_load_id(self, interpreter: Interpreter, op: LoadIdOp, args: PythonValues) -> PythonValues:
+        return (int(args[0].rows(1, 1, 1)[0, 0]),)
 
     @impl(ClearIdsOp)
     def run_clear_ids(self, interpreter: Interpreter, op: ClearIdsOp, args: PythonValues) -> PythonValues:

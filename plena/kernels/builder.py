@@ -15,6 +15,7 @@ from plena.dialects.tile import (
     HostOp,
     LanesYieldOp,
     LanewiseOp,
+    LoadIdOp,
     MatrixAttr,
     PanelRows,
     PlacementAttr,
@@ -98,6 +99,10 @@ class TileBuilder(LoopBuilder):
         op.attributes.update(self.provenance)
         self.append(op)
         return op
+
+    def load_id(self, ids: SSAValue) -> Linear:
+        """Appends the load of an id from INT SRAM: its number, for addresses."""
+        return Linear.index(self.insert(LoadIdOp(ids)).id)
 
     def map(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from math import lcm, prod
@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.plena import symbols_of
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
 from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
@@ -39,6 +40,14 @@ from plena.kernels.tensors import HostTensor, PackedPanel, Panel, Scalars, State
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 from plena.tensor.undefined_values import Undefined
+
+
+@dataclass(frozen=True)
+class ChosenIds:
+    """Ids in INT SRAM, `pitch` words from one token's to the next one's."""
+
+    ids: SSAValue
+    pitch: int
 
 
 @dataclass
@@ -86,6 +95,10 @@ class KernelContext:
     """What was chosen and why, one line each."""
     id_words: dict[str, SSAValue] = field(default_factory=dict[str, SSAValue])
     """INT SRAM for ids by name: no two buffers there share words, so kernels do (plena.kernels.expert_choice)."""
+    routed: Set[str] = frozenset()
+    """Parameters and buffers of the model that belong to routed experts."""
+    chosen_ids: dict[SSAValue, ChosenIds] = field(default_factory=dict[SSAValue, "ChosenIds"])
+    """The ids that rows of zeros and ones were made of, by those rows, where experts are run by their ids."""
     iterations: int = 1
     """How often the repetition that is being lowered runs."""
     iteration: Linear | None = None
@@ -270,9 +283,15 @@ class KernelContext:
         self, name: str, space: str, size: int, placements: Sequence[TensorPlacement]
     ) -> SSAValue:
         """A buffer that the host fills, reads, or leaves to the program; what placements name must be in `data`."""
+        placements = [replace(p, routed=True) if self._is_routed(p) else p for p in placements]
         return self.builder.buffer(
             name, space, size, [placement_attribute(placement, self.data) for placement in placements]
         )
+
+    def _is_routed(self, placement: TensorPlacement) -> bool:
+        """Whether a placement is that of a parameter of routed experts, however it is rearranged."""
+        expression = self.data.get(placement.source.symbol) if placement.source.kind == "data" else None
+        return isinstance(expression, Attribute) and not self.routed.isdisjoint(symbols_of(expression))
 
     def place_scalars(
         self, name: str, tensor: HostTensor, memory: Literal["fp", "int"], *, limit: int = 0

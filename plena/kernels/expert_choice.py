@@ -90,22 +90,26 @@ class ExpertChoice:
         )
         self.finalists = self._new_finalists() if self.pieces > 1 else None
 
-    def of(self, row: Linear) -> SSAValue:
-        """The ids of a row's chosen columns in INT SRAM, that of the largest score first."""
+    def of(self, row: Linear, ids: SSAValue | None = None) -> SSAValue:
+        """The ids of a row's chosen columns in INT SRAM, that of the largest score first.
+
+        Args:
+            ids: where they go, room for `kept` of them; without it they are there until those of the next row.
+        """
         self._copy_scores(row)
         if self.finalists is None:
-            self._topk(self.ids, self.scores, self.policy)
+            ids = self.ids if ids is None else ids
+            self._topk(ids, self.scores, self.policy)
         else:
             finalists = self.finalists
             positions = self._words(f"positions_{finalists.policy}", self.kept)
             self._choose_finalists(finalists)
             self._topk(positions, finalists.lanes, finalists.policy)
-            chosen = self._words("chosen_ids", self.kept)
+            ids = self._words("chosen_ids", self.kept) if ids is None else ids
             self.ctx.builder.insert(
-                LookUpIdsOp(ids=chosen, positions=positions, table=finalists.ids, count=self.chosen)
+                LookUpIdsOp(ids=ids, positions=positions, table=finalists.ids, count=self.chosen)
             )
-            return chosen
-        return self.ids
+        return ids
 
     def _words(self, name: str, count: int) -> SSAValue:
         """INT SRAM that all choices of the program use, so that bounds of what it holds are theirs."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from xdsl.ir import Operation
 
-from plena.dialects.plena import RouteOp
-from plena.kernels.context import KernelContext, kernel_for
+from plena.dialects.plena import ChosenExpertsOp, RouteOp
+from plena.kernels.context import ChosenIds, KernelContext, kernel_for
 from plena.kernels.expert_choice import ExpertChoice
 from plena.kernels.movement import packed_panel
 
 
 @kernel_for(RouteOp)
 def lower_route(op: Operation, ctx: KernelContext) -> None:
+    """Where experts are run by their ids, those of all tokens stay in INT SRAM."""
     assert isinstance(op, RouteOp)
     source, chosen = packed_panel(ctx, op, ctx.panel(op.input)), op.k.value.data
+    builder, vlen = ctx.builder, ctx.target.vlen
     result = ctx.new_panel("chosen", source.rows, source.columns)
-    with ctx.builder.step("choose experts"):
+    with builder.step("choose experts"):
         choice = ExpertChoice(ctx, op, source, chosen)
-        with ctx.builder.loop(source.rows) as row:
-            ids = choice.of(row)
-            choice.mark(ids, ctx.builder.view(result.buffer, row * ctx.target.vlen), result.block)
+        kept = None
+        if any(isinstance(use.operation, ChosenExpertsOp) for use in op.result.uses):
+            kept = builder.buffer("token_ids", "int", source.rows * choice.kept)
+            ctx.chosen_ids[op.result] = ChosenIds(kept, choice.kept)
+        with builder.loop(source.rows) as row:
+            ids = choice.of(row, None if kept is None else builder.view(kept, row * choice.kept))
+            choice.mark(ids, builder.view(result.buffer, row * vlen), result.block)
     ctx.set(op.result, result)

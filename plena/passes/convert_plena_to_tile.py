@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     ModuleOp,
+    StringAttr,
     TensorType,
     i64,
 )
@@ -20,7 +21,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from plena.dialects.plena import RearrangeOp, ReshapeOp
+from plena.dialects.plena import EXPERT_TENSORS, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import place_of
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
@@ -30,6 +31,7 @@ from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
+    chosen_experts,
     embedding,
     layout,
     linear,
@@ -59,6 +61,7 @@ USEFUL_MACS = "plena.useful_macs"
 
 _REGISTERED = (
     arithmetic,
+    chosen_experts,
     forms,
     embedding,
     layout,
@@ -158,6 +161,9 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
+    routed = module.attributes.get(EXPERT_TENSORS)
+    if isinstance(routed, ArrayAttr):
+        kernels.routed = {name.data for name in routed if isinstance(name, StringAttr)}
     for index, argument in enumerate(function.body.block.args):
         assert isinstance(argument.type, TensorType)
         element = argument.type.element_type

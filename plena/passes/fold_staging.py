@@ -167,23 +167,29 @@ class JoinAddends(RewritePattern):
 
 
 class JoinBias(RewritePattern):
-    """linear(x) + b, as in addmm, is a linear with that bias."""
+    """linear(x) + b, as in addmm, is a linear with that bias; for one row also where b has an axis for rows."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: plena.AddOp, rewriter: PatternRewriter) -> None:
         linear, bias = op.lhs.owner, expression_of(op.rhs)
         if not isinstance(linear, plena.LinearOp) or bias is None or not op.lhs.has_one_use():
             return
-        if len(shape_of(op.rhs)) != 1:
+        features = shape_of(op.rhs)[-1:]
+        if shape_of(op.rhs) not in (features, (1, *features)) or shape_of(op.lhs)[1:] != features:
             return
         emitter = Emitter(rewriter, op)
         emitter.location = location_of(linear)
         total = op.rhs
+        if len(shape_of(total)) == 2:
+            if shape_of(op.lhs)[0] != 1:
+                return
+            bias = _reshaped(bias, features)
+            total = emitter.add(plena.ParameterOp(bias, features, extremes=extremes_of(op.rhs)))
         if linear.bias is not None:
             own = expression_of(linear.bias)
             if own is None:
                 return
-            total = emitter.add(plena.ParameterOp(plena.SumAttr(own, bias), shape_of(op.rhs)))
+            total = emitter.add(plena.ParameterOp(plena.SumAttr(own, bias), features))
         emitter.replace(emitter.add(plena.LinearOp(linear.input, linear.weight, total)))
 
 

@@ -55,7 +55,7 @@ class MergeDuplicates(ModulePass):
 def _merge(block: Block) -> None:
     first: dict[Hashable, Operation] = {}
     for op in list(block.ops):
-        if not isinstance(op, AtenOp | PlenaOp):
+        if not isinstance(op, AtenOp | PlenaOp) or op.regions:
             continue
         key = (op.name, op.operands, tuple(sorted(op.properties.items())), _minus_zeros(op), op.result_types)
         kept = first.setdefault(key, op)

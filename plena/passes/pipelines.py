@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TENSOR_PIPELINE: tuple[str, ...] = (
+BODY_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
     "keep-channels-last",
     "fuse-norms",
@@ -25,7 +25,10 @@ TENSOR_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
     "share-projections",
 )
-"""aten to plena: kernels are recognised, layouts absorbed."""
+"""aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
+
+TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "lower-experts", *BODY_PIPELINE)
+"""aten to plena: routed experts first."""
 
 CONVERSION = "convert-plena-to-tile"
 """plena to tile: kernels tiled. Its options are the schedule."""
@@ -36,13 +39,15 @@ BUFFER_PIPELINE: tuple[str, ...] = ("fuse-elementwise", "allocate-buffers")
 TILE_PIPELINE: tuple[str, ...] = (CONVERSION, *BUFFER_PIPELINE)
 """plena to tile."""
 
-AFFINE_PIPELINE: tuple[str, ...] = (
+LOOP_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
     "reroll-loops",
     "canonicalize-loops",
     "hoist-invariants",
-    "set-state",
 )
+"""tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""
+
+AFFINE_PIPELINE: tuple[str, ...] = (*LOOP_PIPELINE, "set-state")
 """tile to the affine form of plena_isa, ready for the loop optimiser."""
 
 REGISTER_PIPELINE: tuple[str, ...] = ("materialize-addresses", "allocate-registers")

@@ -174,7 +174,19 @@ def _rank(run: _Run) -> tuple[int, int, int]:
 def _signature(op: Operation) -> tuple[object, ...]:
     """What must be equal in operations that repeat each other, operands apart."""
     types = tuple(v.type for v in op.operands), tuple(v.type for v in op.results)
-    return (op.name, tuple(sorted(op.properties.items())), *types)
+    regions = tuple(_body_signature(block) for region in op.regions for block in region.blocks)
+    return (op.name, tuple(sorted(op.properties.items())), *types, *regions)
+
+
+def _body_signature(block: Block) -> tuple[object, ...]:
+    """What must be equal in regions, places in the model apart: a value is its number in the block."""
+    numbers: dict[SSAValue, int] = {value: n for n, value in enumerate(block.args)}
+    found: list[object] = [tuple(value.type for value in block.args)]
+    for op in block.ops:
+        found.append((_signature(op), tuple(numbers.get(value, value) for value in op.operands)))
+        for value in op.results:
+            numbers[value] = len(numbers)
+    return tuple(found)
 
 
 def _periods(signatures: Sequence[tuple[object, ...]]) -> list[int]:

@@ -9,7 +9,11 @@ from typing import Any
 from plena.errors import PlenaError
 from plena.program.added_error import Added
 from plena.program.magnified import Magnified
+from plena.program.near_ties import NearTie
 from plena.program.thresholds import Comparison, Thresholds
+
+MOST_NAMED = 8
+"""Near ties that a report names."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class CheckReport:
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
     ``magnified`` is what the module makes of roundings to bf16, known if the program is farther off than is usual: if
     they take it as far, it is right. ``classes`` compares references of which one class of tensors alone is rounded
-    with plain float32, if it was asked for. ``changed`` names tensors of the module that are not what the program was
+    with plain float32, if it was asked for. ``choices`` are near ties at which the quantised reference follows the
+    program in the choice of experts. ``changed`` names tensors of the module that are not what the program was
     made of any more.
     """
 
@@ -33,6 +38,7 @@ class CheckReport:
     changed: tuple[str, ...] = ()
     magnified: Magnified | None = None
     classes: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
+    choices: tuple[NearTie, ...] = ()
 
     @staticmethod
     def of(
@@ -83,7 +89,10 @@ class CheckReport:
         """
         names = ("machine", "quantized", "float32", "formats")
         others = ("thresholds", "added", "changed")
-        if not isinstance(document, dict) or set(document) - {"magnified", "classes"} != {*names, *others}:
+        if not isinstance(document, dict) or set(document) - {"magnified", "classes", "choices"} != {
+            *names,
+            *others,
+        }:
             raise PlenaError(f"`check` needs {', '.join([*others, *names])}", where)
         changed = document["changed"]
         if not isinstance(changed, list | tuple) or not all(isinstance(name, str) for name in changed):
@@ -100,6 +109,7 @@ class CheckReport:
             magnified=None
             if document.get("magnified") is None
             else Magnified.from_json(document["magnified"], where),
+            choices=tuple(NearTie.from_json(tie, where) for tie in document.get("choices", ())),
             classes={n: Comparison.from_json(c, where) for n, c in document.get("classes", {}).items()},
         )
 
@@ -130,6 +140,11 @@ class CheckReport:
             yield "nothing was judged: roundings may change everything, and there is no machine reference"
         if self.float32 is not None and not self.float32.finite:
             yield "float32: the result has NaN or infinity where the reference has none, or none where it has"
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether the program is farther off than is usual."""
+        return any(self._unusual())
 
     @property
     def _void(self) -> bool:
@@ -180,6 +195,11 @@ class CheckReport:
         lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
         ]
+        if self.choices:
+            lines.append("at near ties the quantized reference chooses the experts that the program chooses:")
+            lines.extend(f"  {tie}" for tie in self.choices[:MOST_NAMED])
+        if len(self.choices) > MOST_NAMED:
+            lines.append(f"  and {len(self.choices) - MOST_NAMED} more")
         if self.added is not None:
             lines.append(str(self.added))
         if self.magnified is not None:

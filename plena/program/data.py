@@ -6,18 +6,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, require_finite, source_array, stage, unstage
+from plena.host.image import Memories, Preload, require_finite, stage, unstage
 from plena.host.layout import SourceKind, TensorPlacement
+from plena.host.lazy_tensor import LazyTensor
 from plena.host.mapped_image import new_image, private_copy
 from plena.host.ports import FixedResult, Port, Region
-from plena.host.staged_data import staged_tensor
+from plena.host.staged_data import StagedData, checksum, staged_tensor
 from plena.host.staged_integers import warn_of_rounded_integers
 from plena.host.values.program import HostProgram
 from plena.host.view import Array
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from plena.assembly.stream import Provenance
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
+    from plena.program.near_ties import NearTie
     from plena.statistics.statistics import Statistics
     from plena.timing.profile import Profile
 
@@ -70,7 +71,13 @@ class SourceReferences(Protocol):
         """The module on what a machine sees of some classes of tensors."""
         ...
 
-    def rounded(self, *inputs: torch.Tensor) -> Sequence[tuple[torch.Tensor, ...]]:
+    def following(
+        self, results: Sequence[torch.Tensor], *inputs: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor], Any, tuple[NearTie, ...]]:
+        """The module on what the machine sees, with experts chosen as the results tell."""
+        ...
+
+    def rounded(self, *inputs: torch.Tensor, choices: Any = None) -> Sequence[tuple[torch.Tensor, ...]]:
         """The same in bf16 between operators, rounded in some ways."""
         ...
 
@@ -154,7 +161,7 @@ class ProgramData:
     has_saved_inputs: bool = False
     saved_counters: Mapping[str, Array] = field(default_factory=dict[str, Array])
     kept: KeptState | None = None
-    _marks: dict[str, int] = field(default_factory=dict[str, int], repr=False)
+    _marks: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]], repr=False)
     _counted: dict[tuple[Profile, ...], Statistics] = field(
         default_factory=dict[tuple["Profile", ...], "Statistics"], init=False, repr=False, compare=False
     )
@@ -307,12 +314,15 @@ class ProgramData:
             raise PlenaError("the program has no tensors to stage", "program", "Give it a data source.")
         size = sum(p.elements for p in ordered)
         symbol, tensor = None, None
+        known: dict[str, int] = {}
         for placement in track(ordered, "staging weights", size, lambda p: p.elements):
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                tensor = self.data(symbol)
-                self._marks[symbol] = _mark(tensor)
+                tensor = self.data.lazy(symbol) if isinstance(self.data, StagedData) else self.data(symbol)
+                self._marks[symbol] = self._mark(symbol, known)
+            if isinstance(tensor, LazyTensor) and placement.view:
+                tensor = tensor.whole()
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
 
     def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
@@ -396,10 +406,17 @@ class ProgramData:
 
     def changed_data(self) -> Iterator[str]:
         """The tensors that are different now from what was written into the image."""
+        known: dict[str, int] = {}
         for symbol, mark in self._marks.items():
-            assert self.data is not None
-            if _mark(self.data(symbol)) != mark:
+            if self._mark(symbol, known) != mark:
                 yield symbol
+
+    def _mark(self, symbol: str, known: dict[str, int]) -> tuple[int, ...]:
+        """Checksums of what a symbol stands for."""
+        assert self.data is not None
+        if isinstance(self.data, StagedData):
+            return self.data.marks(symbol, known)
+        return (checksum(self.data(symbol)),)
 
     def require_inputs(self, inputs: Sequence[Any]) -> None:
         """Check number, shapes and dtype kinds of input tensors.
@@ -497,12 +514,6 @@ class RunFigures:
     cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
     dma_cycles_at: npt.NDArray[np.float64] = field(repr=False, compare=False)
     hbm_traffic: Mapping[str, int]
-
-
-def _mark(tensor: Any) -> int:
-    """A checksum of the values of a tensor."""
-    array, _ = source_array(tensor)
-    return crc32(np.ascontiguousarray(array).tobytes())
 
 
 def _fits(given: str, wanted: str) -> bool:

@@ -181,6 +181,7 @@ PLACEMENT = Record(
         "limit": COUNT,
         "residual": FLAG,
         "staging": TEXT,
+        "routed": FLAG,
     },
 )
 

@@ -59,7 +59,7 @@ def _starts(program: LiftedProgram, moved: dict[int, tuple[int, str]]) -> dict[i
 def _class(placement: TensorPlacement) -> str:
     """What a tensor in HBM counts as."""
     if placement.source.kind == "data":
-        return "weights"
+        return "experts" if placement.routed else "weights"
     if placement.source.kind == "state" or placement.format.endswith("KV_TYPE"):
         return "keys_values"
     return "activations"

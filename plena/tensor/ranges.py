@@ -173,6 +173,8 @@ def _reduced(op: plena.ReduceOp, a: Range) -> Range:
     if kind == "sum" and _holds_one(op):
         return Range(1.0 - _ROOM, max(1.0, a.high) * count * (1 + _ROOM))
     share = 1.0 if kind == "sum" else 1.0 / count
+    if kind == "sum" and _holds_largest_share(op):
+        return Range((1.0 - _ROOM) / count, max(1.0, a.high) * count * (1 + _ROOM))
     if a.is_nonnegative:
         return Range(a.low * share * (1 - _ROOM), a.high * share * count * (1 + _ROOM))
     if a.high <= 0:
@@ -198,6 +200,21 @@ def _holds_one(op: plena.ReduceOp) -> bool:
             )
         case _:
             return False
+
+
+def _holds_largest_share(op: plena.ReduceOp) -> bool:
+    """Whether a sum is over the largest numbers of a softmax, which are at least 1 over how many there are."""
+    terms = op.input.owner
+    if not isinstance(terms, plena.MulOp) or (op.axis.data, op.groups.value.data) != ("features", 1):
+        return False
+    pairs = ((terms.lhs, terms.rhs), (terms.rhs, terms.lhs))
+    return any(
+        isinstance(route := mask.owner, plena.RouteOp)
+        and isinstance(softmax := shares.owner, plena.SoftmaxOp)
+        and softmax.groups.value.data == 1
+        and same_value(route.input, shares)
+        for shares, mask in pairs
+    )
 
 
 def _activated(op: plena.ActivationOp, a: Range) -> Range:

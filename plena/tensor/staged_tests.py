@@ -85,12 +85,25 @@ def is_bits(value: SSAValue) -> bool:
     """Whether numbers are booleans, or 1 - m where m is a mask: there an argument m has to hold zeros and ones."""
     op = value.owner
     match op:
+        case _ if is_choice(value):
+            return True
         case aten.ToOp() | aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp() if not is_boolean(value):
             return is_bits(op.input)
         case aten.SubOp() if full_value(op.input) == 1.0:
             return is_bits(op.other) or isinstance(_source(op.other), BlockArgument)
         case _:
             return is_boolean(value)
+
+
+def is_choice(value: SSAValue) -> bool:
+    """Whether real numbers are the zeros and ones of a choice of experts, or some of them."""
+    if is_boolean(value) or not isinstance(element_type_of(value), Float32Type):
+        return False
+    while isinstance(op := value.owner, (*LAYOUT_OPS, aten.SliceOp, plena.SliceOp)):
+        value = op.input
+    expression = op.value if isinstance(op, plena.ParameterOp) else None
+    of_all = isinstance(expression, plena.FullAttr) and expression.value.value.data == 1
+    return isinstance(op, plena.RouteOp) or of_all or full_value(value) == 1
 
 
 def _source(value: SSAValue) -> SSAValue:

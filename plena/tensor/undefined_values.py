@@ -119,6 +119,9 @@ class _Walk:
             if isinstance(op, plena.RepeatOp):
                 self._repeat(op)
                 continue
+            if isinstance(op, plena.ChosenExpertsOp):
+                self._experts(op)
+                continue
             if makes_huge(op) or (keeps_huge(op) and not self.huge.isdisjoint(op.operands)):
                 self.huge.update(op.results)
             if vanishes(op):
@@ -136,6 +139,21 @@ class _Walk:
     def _set(known: dict[SSAValue, Sources], value: SSAValue, found: Sources) -> None:
         if found:
             known[value] = found
+
+    def _experts(self, op: plena.ChosenExpertsOp) -> None:
+        """What one expert computes for one token, added up."""
+        given = (*op.rows, *op.columns)
+        for known in (self.sources, self.uneven):
+            for argument, value in zip(op.body.block.args, given, strict=True):
+                self._set(known, argument, known.get(value, frozenset()))
+        self.huge.update(
+            argument for argument, value in zip(op.body.block.args, given, strict=True) if value in self.huge
+        )
+        self.block(op.body.block)
+        for known in (self.sources, self.uneven):
+            self._set(known, op.result, known.get(op.yielded, frozenset()))
+        if op.yielded in self.huge:
+            self.huge.add(op.result)
 
     def _repeat(self, op: plena.RepeatOp) -> None:
         """What an iteration yields the next one carries."""

@@ -22,6 +22,7 @@ from plena.tensor.staged_tests import (
     is_argument,
     is_bits,
     is_boolean,
+    is_choice,
     is_only_tested,
     negation,
     on_bits,
@@ -42,6 +43,8 @@ def emit_zero_one(e: Emitter, value: SSAValue, *, negated: bool = False) -> SSAV
     """A mask as numbers: 1 where it is true, or where it is false if `negated`; None if it is no mask."""
     op = value.owner
     match op:
+        case _ if is_choice(value):
+            return _inverse(e, value) if negated else value
         case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | aten.ViewOp() | aten.ExpandOp():
             inner = emit_zero_one(e, op.input, negated=negated)
             return None if inner is None else _moved(e, op, inner)

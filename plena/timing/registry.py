@@ -5,7 +5,6 @@ A profile is loaded when its cycles are wanted; to list the names loads none.
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -31,8 +30,7 @@ _OURS: dict[str, str] = {
 
 DEFAULT_TIMING = next(iter(_OURS))
 
-_registered: dict[str, tuple[Profile, str]] = {}
-"""Name -> profile, and the module that registered it."""
+_registered: dict[str, Profile] = {}
 
 
 def timings() -> tuple[str, ...]:
@@ -53,7 +51,7 @@ def profile_named(name: str, where: str = "options") -> Profile:
     """
     if name not in timings():  # a caller's value, which may not even be text
         raise CompileError(f"timing must be one of {', '.join(timings())}, not {name!r}", where)
-    return _registered[name][0] if name in _registered else _loaded(name)
+    return _registered[name] if name in _registered else _loaded(name)
 
 
 def profiles() -> tuple[Profile, ...]:
@@ -71,10 +69,7 @@ def register(profile: Profile) -> Profile:
         raise PlenaError(
             f"there is a timing profile {profile.name!r} already", "register", "Give it another name."
         )
-    frame = inspect.currentframe()
-    caller = None if frame is None else frame.f_back
-    home = "__main__" if caller is None else str(caller.f_globals.get("__name__", "__main__"))
-    _registered[profile.name] = (profile, home)
+    _registered[profile.name] = profile
     return profile
 
 
@@ -88,26 +83,21 @@ def withdraw(name: str) -> None:
         raise PlenaError(f"no program registered a timing profile {name!r}", "withdraw")
 
 
-def homes() -> tuple[str, ...]:
-    """The modules that registered profiles, for other processes to import."""
-    return tuple(dict.fromkeys(home for _, home in _registered.values()))
+def is_ours(name: str) -> bool:
+    """Whether a profile is one of this package: then its name says what it counts."""
+    return name in _OURS
 
 
-def register_again(modules: Sequence[str], name: str) -> None:
-    """Has a new process import the modules that registered profiles elsewhere.
+def registered() -> tuple[Profile, ...]:
+    """What `register` added, for other processes."""
+    return tuple(_registered.values())
 
-    Raises:
-        PlenaError: the profile of that name is not among those that this registers.
-    """
-    for module in modules:
-        if module != "__main__":  # multiprocessing has run the main module already
-            import_module(module)
-    if name not in timings():
-        raise PlenaError(
-            f"timing profile {name!r} is registered in one process only",
-            "explore",
-            "Register it in a module where it is imported, not under `if __name__`, or take jobs=1.",
-        )
+
+def register_missing(profiles: Sequence[Profile]) -> None:
+    """Adds what another process registered, where this one does not have it."""
+    for profile in profiles:
+        if profile.name not in timings():
+            _registered[profile.name] = profile
 
 
 @cache

@@ -24,8 +24,8 @@ def layer():
 
 PROGRAM = "S_ADDI_INT gp1, gp0, 256\nC_LOOP_START gp2, 4\nV_EXP_V gp1, gp1, 0\nC_LOOP_END gp2\n"
 
-LONG = ("explore", "report")
-"""Commands with tests of their own that take long: their first example is enough."""
+LONG = {"curve": 1, "explore": 0, "report": 1}
+"""Commands with tests of their own that take long, and how many of their first examples are enough."""
 
 
 MODEL = "smollm2"
@@ -35,7 +35,7 @@ MODEL = "smollm2"
 def examples() -> Iterator[str]:
     for command in plena_cli.commands():
         lines = [line for line in command.examples.splitlines() if MODEL not in line.lower()]
-        yield from lines[: 1 if command.name in LONG else None]
+        yield from lines[: LONG.get(command.name)]
 
 
 @pytest.fixture(scope="module")

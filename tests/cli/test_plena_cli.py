@@ -219,19 +219,18 @@ def test_assemble_and_disassemble(shell: Shell) -> None:
             "x.toml: cannot read the settings",
         ),
         (["compile", "model.py:factory", "-o", "out", "--objective", "beauty"], "invalid choice: 'beauty'"),
-        (["explore", "code.asm", "--sweep", "MLEN=16,32", "-o", "out"], "a sweep compiles again"),
-        (["explore", "model.py:linear", "--sweep", "MLEN", "-o", "out"], "--sweep takes KEY=V1,V2,..."),
-        (["explore", "model.py:linear", "--sweep", "MLENN=1", "-o", "out"], "unknown setting `MLENN`"),
-        (["explore", "model.py:linear", "--budgets", "1,few", "-o", "out"], "numbers or `none`, not 'few'"),
-        (["explore", "model.py:linear", "--budgets", "0", "-o", "out"], "must be positive, got 0"),
-        (["explore", "model.py:linear", "--budgets", "9", "--jobs", "0"], "--jobs must be positive"),
+        (["curve", "model.py:linear", "--preloaded", "vector:0-64"], "--preloaded belongs to .asm and .mem"),
+        (["curve", "model.py:broken"], "undefined_name"),
+        (["explore", "code.asm", "--vary", "MLEN=16,32"], "exploring takes a model"),
+        (["explore", "model.py:linear"], "Give --space FILE.toml or --vary MLEN=32,64"),
+        (["explore", "model.py:linear", "--vary", "MLEN"], "--vary takes KEY=V1,V2,..."),
+        (["explore", "model.py:linear", "--vary", "MLENN=1"], "`MLENN` is neither a setting nor an option"),
         (
-            ["explore", "model.py:linear", "--budgets", "9", "--max-instructions", "9"],
-            "--max-instructions and --budgets exclude each other",
+            ["explore", "model.py:linear", "--vary", "BLEN=4", "--objective", "beauty"],
+            "no objective 'beauty'",
         ),
-        (["explore", "program", "--jobs", "2"], "--jobs belongs to a sweep"),
-        (["explore", "model.py:broken"], "undefined_name"),
-        (["explore", "nowhere.asm"], "nowhere.asm: cannot be read"),
+        (["explore", "model.py:linear", "--space", "none.toml"], "none.toml: cannot be read"),
+        (["curve", "nowhere.asm"], "nowhere.asm: cannot be read"),
         (["stats", "none.asm"], "none.asm: cannot be read: No such file"),
         (["stats", "x.pt"], "x.pt: not a text file"),
         (["asm", "code.mem"], "code.mem:1:1: unknown mnemonic"),
@@ -343,9 +342,9 @@ def test_optimize_a_folder(shell: Shell) -> None:
     assert "must be called .asm or .mem" in shell.fails("optimize", "code.asm", *SETTINGS, "-o", "folder")
 
 
-def test_explore_draws_the_curve_of_a_folder_and_of_assembly(shell: Shell) -> None:
+def test_curve_of_a_folder_and_of_assembly(shell: Shell) -> None:
     for name in ("program", "code.asm"):
-        result = shell("explore", name, *SETTINGS, "-o", "curve")
+        result = shell("curve", name, *SETTINGS, "-o", "curve")
         assert result.code == 0, result.err
         assert all(word in result.out for word in ("rolled", "chosen", "expanded", "transactional cycles"))
         header, *rows = (line.split(",") for line in Path("curve/curve.csv").read_text().splitlines())
@@ -353,26 +352,23 @@ def test_explore_draws_the_curve_of_a_folder_and_of_assembly(shell: Shell) -> No
         assert {"rolled", "chosen", "expanded", ""} == {row[0] for row in rows}
         assert "</svg>" in Path("curve/curve.svg").read_text()
     size = shell(
-        "explore", "program", "--objective", "size", "--max-instructions", "2000", "--timing", "pipelined"
+        "curve", "program", "--objective", "size", "--max-instructions", "2000", "--timing", "pipelined"
     )
     assert size.code == 0 and "pipelined cycles" in size.out
     Path("file").write_text("")
-    assert "file: cannot be made" in shell.fails("explore", "program", "-o", "file", "--plots", "none")
+    assert "file: cannot be made" in shell.fails("curve", "program", "-o", "file", "--plots", "none")
 
 
-def test_explore_sweeps(shell: Shell) -> None:
-    machine = [*SETTINGS, "--set", "VECTOR_SRAM_SIZE=4096", "--jobs", "1"]
-    sweep = ["explore", "model.py:linear", *machine, "--matmul", "mm"]
-    result = shell(*sweep, "--sweep", "BLEN=4,8", "--budgets", "200,none", "-o", "out", "--plots", "png")
-    assert result.code == 0, result.err
-    assert "Pareto" in result.out and "BLEN=8" in result.out
-    lines = Path("out/explore.csv").read_text().splitlines()
-    assert (
-        lines[0].startswith(
-            "BLEN,budget,transactional_cycles,pipelined_cycles,serialized_cycles,rtl-v1_cycles,static,"
-        )
-        and len(lines) == 5
-    )
-    assert Path("out/curve.png").stat().st_size and Path("out/pareto.png").stat().st_size
-    nothing = shell(*sweep, "--budgets", "2")
-    assert nothing.code == 1 and "The smallest has" in nothing.out
+def test_explore(shell: Shell) -> None:
+    machine = [*SETTINGS, "--set", "VECTOR_SRAM_SIZE=4096"]
+    search = ["explore", "model.py:linear", *machine, "--workers", "0", "--matmul", "mm"]
+    points = ["--vary", "BLEN=4,8", "--vary", "max_instructions=200,none", "--objective", "static"]
+    files = ["--storage", "study.db", "--csv", "points.csv", "--parquet", "points.parquet"]
+    result = shell(*search, *points, *files)
+    assert result.code == 0, result.err + result.out
+    assert "4 points of 4: 1 on the front" in result.out and "study.db" in result.out
+    lines = Path("points.csv").read_text().splitlines()
+    assert lines[0].startswith("number,BLEN,max_instructions,static,") and len(lines) == 5
+    assert Path("points.parquet").read_bytes().startswith(b"PAR1")
+    nothing = shell(*search, "--vary", "max_instructions=2", "--storage", "none.db")
+    assert nothing.code == 1 and "1 without a program" in nothing.out and "The smallest has" in nothing.out

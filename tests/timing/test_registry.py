@@ -157,34 +157,18 @@ def test_a_report_says_that_it_does_not_know_a_profile(program: plena.Program) -
     )
 
 
-def test_rows_of_an_exploration(model: nn.Module) -> None:
-    rows = plena.explore(model, (X,), SMALL, budgets=[None, 400], jobs=1, progress=False, timing="chained")
-    for row in rows:
-        assert row.problem is None
-        assert row.cycles["sevens"] == 7 * row.dynamic
-        assert row.cycles["chained"] == 3 * row.dynamic
-
-
-def test_an_exploration_in_processes(tmp_path: Path) -> None:
-    (tmp_path / "profile_of_fives.py").write_text(
-        "from plena.dialects.plena_isa.spec import Cost\n"
-        "from plena.timing.latencies import constant\n"
-        "from plena.timing.profile import TableProfile\n"
-        "from plena.timing.registry import register\n"
-        "register(TableProfile('fives', 'five cycles each', {cost: constant(5) for cost in Cost}))\n"
+def test_points_of_an_exploration(tmp_path: Path) -> None:
+    study = plena.explore(
+        lambda: (nn.Linear(16, 16), (X,)),
+        {"max_instructions": [None, 400]},
+        ["cycles:chained", "cycles:sevens"],
+        target=SMALL,
+        storage=tmp_path / "study.db",
+        workers=0,
     )
-    (tmp_path / "main.py").write_text(
-        "import plena, torch\n"
-        "if __name__ == '__main__':\n"
-        "    import profile_of_fives\n"
-        "    (row, _) = plena.explore(torch.nn.ReLU(), (torch.zeros(64, 64),), budgets=[None, 99],\n"
-        "                             jobs=2, progress=False, timing='fives')\n"
-        "    assert row.cycles['fives'] == 5 * row.dynamic, row\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    for row in study.table.to_dict("records"):
+        assert row["cycles:sevens"] == 7 * row["dynamic"]
+        assert row["cycles:chained"] == 3 * row["dynamic"]
 
 
 @pytest.mark.parametrize("profile", [SEVENS, CHAINED], ids=lambda p: p.name)

@@ -45,10 +45,10 @@ class LoadedProgram:
         return FlatProgram(self.words, self.text, file)
 
 
-def add_compile_options(parser: ArgumentParser) -> None:
-    """Add what `plena.compile` takes, and the machine."""
+def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
+    """Add what `plena.compile` takes, but for one option, and the machine."""
     add_target_options(parser)
-    add_options(parser, OPTIONS)
+    add_options(parser, (name for name in OPTIONS if name != without))
     parser.add_argument(
         "--calibration", metavar="FILE", type=Path, help="of plena.calibrate, for --staging calibrated"
     )
@@ -57,6 +57,7 @@ def add_compile_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="take instructions that the machine behind the timing profile does not execute right",
     )
+    parser.add_argument("--cache", metavar="DIR", type=Path, help="folder that remembers what searches chose")
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -83,7 +84,8 @@ def compile_options(args: Namespace) -> dict[str, Any]:
         "calibration": calibration_of(args),
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
-        **schedule_options(args),
+        "cache": args.cache,
+        **{name: getattr(args, name) for name in OPTIONS if name != "max_instructions"},
     }
 
 
@@ -97,11 +99,6 @@ def calibration_of(args: Namespace) -> Calibration | None:
 
     path: Path | None = getattr(args, "calibration", None)
     return None if path is None else Calibration.load(path)
-
-
-def schedule_options(args: Namespace) -> dict[str, Any]:
-    """What `plena.compile` takes besides the machine and the budget."""
-    return {name: getattr(args, name) for name in OPTIONS if name != "max_instructions"}
 
 
 def load_code(path: Path, upstream_quirks: bool = False) -> LoadedProgram:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from plena.dialects.plena.base import PlenaOp, integer, integers, real
+from plena.dialects.plena.chosen_experts import ChosenExpertsOp, expert_parameter, expert_symbol
 from plena.dialects.plena.contraction import (
     AttentionOp,
     LinearOp,
@@ -39,6 +40,7 @@ from plena.dialects.plena.elementwise import (
     SubOp,
     UnaryOp,
 )
+from plena.dialects.plena.experts import EXPERT_TENSORS, ExpertsOp
 from plena.dialects.plena.host_values import (
     HostNodeAttr,
     HostOp,
@@ -121,6 +123,8 @@ Plena = Dialect(
         ReduceOp,
         RotaryOp,
         RouteOp,
+        ChosenExpertsOp,
+        ExpertsOp,
         ParameterOp,
         HostOp,
         StateOp,
@@ -149,6 +153,7 @@ Plena = Dialect(
 
 __all__ = [
     "COMPARISONS",
+    "EXPERT_TENSORS",
     "MOST_CHOSEN",
     "MOST_EXPERTS",
     "ActivationKind",
@@ -161,6 +166,7 @@ __all__ = [
     "BinaryOp",
     "BitOp",
     "CastOp",
+    "ChosenExpertsOp",
     "ClampOp",
     "CompareOp",
     "ConcatAttr",
@@ -169,6 +175,7 @@ __all__ = [
     "EmbeddingOp",
     "ExpandAttr",
     "ExpandOp",
+    "ExpertsOp",
     "FillInfinityOp",
     "FullAttr",
     "GateOp",
@@ -216,6 +223,8 @@ __all__ = [
     "WriteRowsOp",
     "WriteStateOp",
     "YieldOp",
+    "expert_parameter",
+    "expert_symbol",
     "integer",
     "integers",
     "real",

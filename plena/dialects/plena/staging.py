@@ -7,7 +7,7 @@ nodes are the attributes of this file. Nothing is computed while compiling:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from xdsl.dialects.builtin import (
@@ -168,3 +168,16 @@ def symbols_of(expression: Attribute) -> Iterator[str]:
                 yield from symbols_of(parameter)
         case _:
             pass
+
+
+def with_symbols(expression: Attribute, meanings: Mapping[str, Attribute]) -> Attribute:
+    """An expression whose symbols are replaced by others, those that `meanings` does not name left as they are."""
+    match expression:
+        case SymbolRefAttr():
+            return meanings.get(expression.string_value(), expression)
+        case ArrayAttr():
+            return ArrayAttr([with_symbols(element, meanings) for element in expression.data])
+        case StagingAttr():
+            return type(expression).new([with_symbols(p, meanings) for p in expression.parameters])
+        case _:
+            return expression

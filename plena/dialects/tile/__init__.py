@@ -35,7 +35,7 @@ from plena.dialects.tile.ops import (
     ZeroOp,
 )
 from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
-from plena.dialects.tile.routing import ClearIdsOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
+from plena.dialects.tile.routing import ClearIdsOp, LoadIdOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
     MapScalarsOp,
@@ -99,6 +99,7 @@ Tile = Dialect(
         ElementwiseOp,
         LanewiseOp,
         LanesYieldOp,
+        LoadIdOp,
         *TILE_OPS,
     ],
     [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
@@ -122,6 +123,7 @@ __all__ = [
     "LanesType",
     "LanesYieldOp",
     "LanewiseOp",
+    "LoadIdOp",
     "LoadRowsOp",
     "LoadTilesOp",
     "LookUpIdsOp",

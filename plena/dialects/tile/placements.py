@@ -199,7 +199,7 @@ class PlacementAttr(ParametrizedAttribute):
     `#tile.placement<"w" of data @w as tiled [64, 64] HBM_M_WEIGHT_TYPE>`, then those of these that have not their
     default value, in this order: `padded [Rp, Cp]`, `view [reshape [2, 32], permute [1, 0]]`, `offset 64` (bytes,
     elements or words from the start of the buffer), `order columns`, `scale 2.0`, `limit 9`,
-    `residual`, `staging nearest`. The memory is the buffer's.
+    `residual`, `staging nearest`, `routed`. The memory is the buffer's.
     """
 
     name = "tile.placement"
@@ -216,6 +216,7 @@ class PlacementAttr(ParametrizedAttribute):
     limit: IntAttr = param_def()
     residual: BoolAttr = param_def()
     staging: StringAttr = param_def()
+    routed: BoolAttr = param_def()
 
     @property
     def elements(self) -> int:
@@ -256,8 +257,9 @@ class PlacementAttr(ParametrizedAttribute):
             limit = number("limit")
             residual = BoolAttr.from_bool(parser.parse_optional_keyword("residual") is not None)
             staging = word("staging", STAGINGS[0])
+            routed = BoolAttr.from_bool(parser.parse_optional_keyword("routed") is not None)
         described = [symbol, source, layout, shape, number_format, padded, ArrayAttr(steps)]
-        return [*described, offset, order, scale, limit, residual, staging]
+        return [*described, offset, order, scale, limit, residual, staging, routed]
 
     def print_parameters(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
@@ -285,6 +287,8 @@ class PlacementAttr(ParametrizedAttribute):
                 printer.print_string(" residual")
             if self.staging.data != STAGINGS[0]:
                 printer.print_string(f" staging {self.staging.data}")
+            if self.routed.value.data:
+                printer.print_string(" routed")
 
     def verify(self) -> None:
         for value, allowed in ((self.layout, LAYOUTS), (self.order, ORDERS), (self.staging, STAGINGS)):

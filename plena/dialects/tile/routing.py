@@ -5,11 +5,18 @@ An *id* is the number of a column, a whole number in INT SRAM that is known only
 
 from __future__ import annotations
 
-from xdsl.ir import SSAValue
+from collections.abc import Iterator
+
+from xdsl.dialects.builtin import IndexType
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import irdl_op_definition, operand_def, result_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.plena_isa.vector import TOPK_SHAPES
-from plena.dialects.tile.operation import DeclaredOp, number, read, tile_op, written
+from plena.dialects.tile.buffers import BufferType
+from plena.dialects.tile.operation import DeclaredOp, TileOp, number, read, tile_op, written
 
 
 @tile_op("topk")
@@ -77,4 +84,40 @@ class LookUpIdsOp(DeclaredOp):
     count: int = number()
 
 
-__all__ = ["ClearIdsOp", "LookUpIdsOp", "MarkLanesOp", "OffsetIdsOp", "TopkOp"]
+@irdl_op_definition
+class LoadIdOp(TileOp):
+    """An id as an `index`, which offsets of views may be made of: where an expert's parameters lie."""
+
+    name = "tile.load_id"
+    ids = operand_def(BufferType)
+    id = result_def(IndexType())
+
+    def __init__(self, ids: SSAValue, attributes: dict[str, Attribute] | None = None) -> None:
+        super().__init__(operands=[ids], result_types=[IndexType()], attributes=attributes or {})
+
+    def buffers(self) -> Iterator[tuple[str, SSAValue]]:
+        yield "ids", self.ids
+
+    def verify_(self) -> None:
+        if self.ids.type != BufferType.of("int"):
+            raise VerifyException(f"{self.name}: ids must be a buffer in int")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ids(")
+        printer.print_operand(self.ids)
+        printer.print_string(" : int)")
+        printer.print_op_attributes(self.attributes, print_keyword=True)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> LoadIdOp:
+        parser.parse_keyword("ids")
+        parser.parse_punctuation("(")
+        unresolved = parser.parse_unresolved_operand()
+        parser.parse_punctuation(":")
+        ids = parser.resolve_operand(unresolved, BufferType.parse_space(parser))
+        parser.parse_punctuation(")")
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        return cls(ids, dict(attributes.data) if attributes else None)
+
+
+__all__ = ["ClearIdsOp", "LoadIdOp", "LookUpIdsOp", "MarkLanesOp", "OffsetIdsOp", "TopkOp"]

@@ -69,10 +69,19 @@ def _prelu(g: GraphBuilder, a: Arguments) -> SSAValue:
     return g.build(aten.AddOp, [positive, g.build(aten.MulOp, [negative, weight])])
 
 
+def _clamp_to_tensors(g: GraphBuilder, a: Arguments) -> SSAValue:
+    """clamp between tensors."""
+    value = g.ssa(a["self"])
+    for bound, operation in ((a["min"], aten.MaximumOp), (a["max"], aten.MinimumOp)):
+        value = value if bound is None else g.build(operation, [value, bound])
+    return value
+
+
 SPELLINGS: dict[str, Handler] = {
     "aten.clamp.default": _clamp("min", "max"),
     "aten.clamp_min.default": _clamp("min", None),
     "aten.clamp_max.default": _clamp(None, "max"),
+    "aten.clamp.Tensor": _clamp_to_tensors,
     "aten.hardtanh.default": _clamp("min_val", "max_val"),
     "aten.relu6.default": _clamp(0.0, 6.0),
     "aten.hardsigmoid.default": lambda g, a: _hard(g, a, times_input=False),

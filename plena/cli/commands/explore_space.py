@@ -1,0 +1,176 @@
+"""`plena explore`: a search over machines, formats and schedules."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plena.cli.commands.command import Command
+from plena.cli.commands.shown_tables import print_table, table_of
+from plena.cli.commands.sources import MODEL_HELP, add_compile_options, calibration_of
+from plena.cli.settings import setting, target_of
+from plena.errors import PlenaError
+from plena.passes.options import OPTIONS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from plena.exploring.study import Study
+
+LONGEST = 40
+"""Points of the front that are printed."""
+
+PROBLEMS = 5
+"""Problems that are printed where no point has a program."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """The model, the space, the objectives, how long and where, what to write."""
+    parser.add_argument("model", help=MODEL_HELP)
+    parser.add_argument("--space", metavar="FILE.toml", type=Path, help="what to search: docs/explore.md")
+    parser.add_argument(
+        "--vary",
+        metavar="KEY=V1,V2,...",
+        action="append",
+        default=[],
+        help="values of a setting or an option beside those of --space, as MLEN=32,64; may be repeated",
+    )
+    parser.add_argument(
+        "--objective",
+        dest="objectives",
+        metavar="NAME",
+        action="append",
+        help="figure to make small: latency:PROFILE, cycles:PROFILE, area, bytes, static, error; may be repeated "
+        "(default: latency:transactional and area)",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="points to evaluate (default: all)")
+    parser.add_argument(
+        "--storage", metavar="FILE|URL", help="where the study lies (default: a file in the user's cache)"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a Dask scheduler that runs, as tcp://host:8786"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one per processor; 0: none)"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start no more points after so long")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default 0)")
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write the table of points")
+    parser.add_argument("--parquet", metavar="FILE", type=Path, help="write the table of points")
+    add_compile_options(parser, without="objective")
+    parser.set_defaults(**dict.fromkeys(OPTIONS))
+
+
+def run(args: Namespace) -> int:
+    """Search, print the front, write; exit code 1 if there is no program at all."""
+    from plena.exploring.explore import explore
+    from plena.exploring.needs import require_libraries
+    from plena.frontend.model_files import is_model
+
+    require_libraries()
+    if not is_model(args.model):
+        raise PlenaError("exploring takes a model", str(args.model), "Name it: model.py:factory.")
+    space = space_of(args.space, args.vary)
+    study = explore(
+        args.model,
+        space,
+        args.objectives or ("latency:transactional", "area"),
+        trials=args.trials,
+        storage=args.storage,
+        scheduler=args.scheduler,
+        timeout=args.timeout,
+        target=target_of(args),
+        workers=args.workers,
+        seed=args.seed,
+        cache=args.cache,
+        **_options(args),
+    )
+    front = study.front
+    print_table(_front_table(study))
+    print(f"{study}; in {study.storage}")
+    if not len(front):
+        for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
+            print(f"{count} x {problem}")
+    for path, write in ((args.csv, study.table.to_csv), (args.parquet, study.table.to_parquet)):
+        if path is not None:
+            _written(path, write)
+    return 0 if len(front) else 1
+
+
+def space_of(file: Path | None, varied: Sequence[str]) -> dict[str, Any]:
+    """The space of a file and of KEY=V1,V2,... texts.
+
+    Raises:
+        PlenaError: neither, a key twice, a text of another form, or as of `Space.of`.
+    """
+    from plena.exploring.space import Space
+
+    found: dict[str, Any] = {} if file is None else dict(Space.of(file).values)
+    for text in varied:
+        key, _, values = text.partition("=")
+        if not key.strip() or not values.strip():
+            raise PlenaError(
+                f"--vary takes KEY=V1,V2,..., not {text!r}", hint="For example --vary MLEN=32,64."
+            )
+        if key.strip() in found:
+            raise PlenaError(f"`{key.strip()}` is given twice", "explore")
+        found[key.strip()] = [setting(f"{key}={value.strip()}")[1] for value in values.split(",")]
+    if not found:
+        raise PlenaError(
+            "there is nothing to search", "explore", "Give --space FILE.toml or --vary MLEN=32,64."
+        )
+    return found
+
+
+def _options(args: Namespace) -> dict[str, Any]:
+    """The options of `plena.compile` that were given."""
+    found: dict[str, Any] = {name: getattr(args, name) for name in OPTIONS}
+    found |= {"allow_unsupported": args.allow_unsupported or None, "calibration": calibration_of(args)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _front_table(study: Study) -> Table:
+    front, names = study.front, [*study.space.values, *study.objectives.names]
+    table = table_of("point", *names, "")
+    for number, row in front.head(LONGEST).iterrows():
+        table.add_row(str(number), *(_shown(row[name]) for name in names), _shown(row["area_note"]))
+    return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else str(value).replace("<NA>", "none")
+    )
+
+
+def _written(path: Path, write: Any) -> None:
+    """A file that appears whole or not at all.
+
+    Raises:
+        PlenaError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise PlenaError(f"cannot be written: {error.strerror or error}", str(path)) from None
+
+
+COMMAND = Command(
+    "explore",
+    "search machines, formats and schedules for a model",
+    """\
+plena explore examples/attention.py:one_head --vary MLEN=32,64 --vary BLEN=4,8 --vary max_instructions=100,none
+plena explore model.py:layer --space space.toml --objective latency:pipelined --objective area --trials 500
+plena explore model.py:layer --space space.toml --scheduler tcp://10.0.0.1:8786 --storage study.db --timeout 36000""",
+    arguments,
+    run,
+)

@@ -1,0 +1,230 @@
+"""What runs in the workers: a model loaded and imported once, programs compiled once for all machines they serve."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from plena.api.compile import ImportedCall, compile_call
+from plena.compiler.cache import Cache
+from plena.driver import verified_passes
+from plena.errors import PlenaError
+from plena.exploring.figures import Figures, Measured
+from plena.exploring.objectives import Objectives
+from plena.gc_pause import without_collection
+from plena.kernels.schedule import Schedule
+from plena.machine.target import Target
+from plena.timing.registry import DEFAULT_TIMING, is_ours, register_missing
+
+KEPT_PROGRAMS = 8
+"""Programs that a worker remembers."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from, as bytes for other processes.
+
+    Attributes:
+        factory: "file.py:factory", or a pickled function.
+        name: for messages.
+        paths: where modules are imported from.
+        profiles: pickled, the timing profiles that were registered by the program that searches.
+    """
+
+    factory: str | bytes
+    name: str
+    paths: tuple[str, ...]
+    profiles: bytes
+
+    @property
+    def key(self) -> str:
+        """The same for the same source."""
+        code = self.factory if isinstance(self.factory, bytes) else self.factory.encode()
+        return hashlib.sha256(code + repr(self.paths).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """Machines that differ in timing alone, and the options of the program that serves them.
+
+    Attributes:
+        program_target: the machine that it is compiled for.
+        targets: the machines it is counted on.
+        cache: folder of what is known already.
+    """
+
+    program_target: Target
+    options: Mapping[str, Any]
+    targets: tuple[Target, ...]
+    objectives: Objectives
+    cache: str | None = None
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether names say what its profiles count, and it has nothing that only lives in memory."""
+        profiles = (
+            *(n.partition(":")[2] for n in self.objectives.names if ":" in n),
+            self.options.get("timing", DEFAULT_TIMING),
+        )
+        return all(map(is_ours, profiles)) and "calibration" not in self.options
+
+    def question(self, model: str, target: Target) -> tuple[Any, ...]:
+        """What the figures of a machine hang on."""
+        names = (*self.objectives.names,)
+        options = dict(self.options)
+        return "figures", model, self.program_target.settings(), options, names, target.settings()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a machine of a task: figures, or the problem; `seconds` of its share in the work."""
+
+    figures: Figures
+    problem: str | None
+    seconds: float
+
+
+@dataclass
+class _Loaded:
+    """A model in this process."""
+
+    call: ImportedCall
+    digest: str
+    programs: OrderedDict[Any, Measured | PlenaError] = field(
+        default_factory=OrderedDict[Any, "Measured | PlenaError"]
+    )
+
+
+_loaded: dict[str, _Loaded] = {}
+"""The model of this process, by the key of its source; one at a time."""
+
+_working = threading.Lock()
+"""Compiling pauses garbage collection of the whole process: one thread at a time."""
+
+
+def digest_of(source: Source) -> str:
+    """Loads the model; a digest of what it computes.
+
+    Raises:
+        PlenaError: it cannot be loaded or imported.
+    """
+    with _working:
+        return _load(source).digest
+
+
+def evaluate(source: Source, task: Task) -> list[Outcome]:
+    """The figures of every machine of a task.
+
+    Raises:
+        PlenaError: the model cannot be loaded; what is wrong with a machine is in its outcome.
+    """
+    with _working:
+        loaded = _load(source)
+        known = _cache(task.cache) if task.cache is not None else None
+        results = known if task.is_known_by_name else None
+        found: dict[int, Outcome] = {}
+        for place, target in enumerate(task.targets):
+            started = time.perf_counter()
+            entry = None if results is None else results.get(*task.question(loaded.digest, target))
+            if entry is not None:
+                seconds = time.perf_counter() - started
+                found[place] = Outcome(entry["figures"], entry["problem"], seconds)
+        missing = [place for place in range(len(task.targets)) if place not in found]
+        started = time.perf_counter()
+        program = _measured(loaded, task, known) if missing else None
+        shared = (time.perf_counter() - started) / max(1, len(missing))
+        for place in missing:
+            assert program is not None
+            started, target = time.perf_counter(), task.targets[place]
+            figures, problem = _counted(program, target, task.objectives)
+            if results is not None:
+                entry = {"figures": figures, "problem": problem}
+                results.put(entry, *task.question(loaded.digest, target))
+            found[place] = Outcome(figures, problem, shared + time.perf_counter() - started)
+        return [found[place] for place in range(len(task.targets))]
+
+
+@cache
+def _cache(folder: str) -> Cache | None:
+    """A folder of this machine; a worker that cannot have it does without."""
+    try:
+        return Cache(folder)
+    except PlenaError:
+        return None
+
+
+def _counted(
+    program: Measured | PlenaError, target: Target, objectives: Objectives
+) -> tuple[Figures, str | None]:
+    if isinstance(program, PlenaError):
+        return {}, str(program)
+    try:
+        return program.figures(target, objectives), None
+    except PlenaError as error:
+        return {}, str(error)
+
+
+def _measured(loaded: _Loaded, task: Task, known: Cache | None) -> Measured | PlenaError:
+    """The program of a task, or why there is none."""
+    key = (task.program_target, tuple(sorted(task.options.items())), task.objectives)
+    if key in loaded.programs:
+        loaded.programs.move_to_end(key)
+        return loaded.programs[key]
+    try:
+        found = Measured.of(_compiled(loaded.call, task, known), task.objectives)
+    except PlenaError as error:
+        found = error
+    loaded.programs[key] = found
+    while len(loaded.programs) > KEPT_PROGRAMS:
+        loaded.programs.popitem(last=False)
+    return found
+
+
+def _compiled(call: ImportedCall, task: Task, known: Cache | None = None) -> Any:
+    options = dict(task.options)
+    most = options.pop("max_instructions", None)
+    verify = options.pop("verify_passes", None)
+    calibration = options.pop("calibration", None)
+    with without_collection(), verified_passes(verify):
+        return compile_call(call, task.program_target, Schedule(**options), most, calibration, known)
+
+
+def _load(source: Source) -> _Loaded:
+    if source.key not in _loaded:
+        sys.path.extend(path for path in source.paths if path not in sys.path)
+        register_missing(pickle.loads(source.profiles))
+        call = ImportedCall.of(*_made(source))
+        _loaded.clear()
+        _loaded[source.key] = _Loaded(call, _digest(call))
+    return _loaded[source.key]
+
+
+def _made(source: Source) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
+    from plena.frontend.model_files import load_model, made_by
+
+    if isinstance(source.factory, str):
+        return load_model(source.factory)
+    return made_by(pickle.loads(source.factory), source.name, source.name)
+
+
+def _digest(call: ImportedCall) -> str:
+    """Of the imported module, its tensors and the example inputs."""
+    import torch
+
+    from plena.host.call_inputs import CallSignature
+
+    found = hashlib.sha256(call.text_digest.encode())
+    examples = CallSignature.of(call.args, call.kwargs, call.module).tensors(call.args, call.kwargs) or ()
+    for name, tensor in (*sorted(call.imported.tensors.items()), *enumerate(examples)):
+        plain = tensor.detach().contiguous().cpu()
+        found.update(f"{name} {tuple(plain.shape)} {plain.dtype} ".encode())
+        found.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,190 @@
+"""What a node stands for that depends on the chosen experts: numbers, ids, orders of them.
+
+A routing chooses k of E experts for each of T tokens. In the model slot j of token t is expert ids[t, j]; which expert
+has which slot is nobody's business but the model's, so nothing here has slots: a number of slot (t, j) is column
+ids[t, j] of a tensor [T, E], and a row of pair (t, j) is what expert ids[t, j] computes for token t.
+
+Pairs lie `split` [*tokens, k, ...], `flat` [T * k, ...], or `sorted` by expert [T * k, ...].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Literal
+
+from xdsl.builder import Builder
+from xdsl.ir import Block, BlockArgument, SSAValue
+from xdsl.rewriter import InsertPoint
+
+Lie = Literal["split", "flat", "sorted"]
+
+
+@dataclass(eq=False)
+class Routing:
+    """A choice of `chosen` of `experts` experts for each of `tokens` tokens.
+
+    Attributes:
+        mask: [T, E], 1 where an expert is chosen for a token, else 0.
+        scores: [T, E] of which the largest are chosen; None of a choice that is made of several.
+        block: what experts compute, on one expert; arguments are those of the plena.experts to come.
+        arguments: the block's arguments by role (rows, columns, stacked) and the value that they are made of.
+        alone: masked values by the value.
+        without: tensors [T, E] that are far below all others where an expert is chosen.
+    """
+
+    tokens: int
+    experts: int
+    chosen: int
+    mask: SSAValue
+    scores: SSAValue | None = None
+    block: Block = field(default_factory=Block)
+    arguments: dict[tuple[str, SSAValue], BlockArgument] = field(
+        default_factory=dict[tuple[str, SSAValue], BlockArgument]
+    )
+    alone: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    without: set[SSAValue] = field(default_factory=set[SSAValue])
+
+    def __post_init__(self) -> None:
+        self.builder = Builder(InsertPoint.at_end(self.block))
+
+    def discard(self) -> None:
+        """Drop the block, and with it its uses of other values."""
+        for op in reversed(list(self.block.ops)):
+            op.detach()
+            op.erase(safe_erase=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Routed:
+    """A value by pair of token and slot.
+
+    Attributes:
+        lead: the axes of the tokens where pairs are split.
+        rest: the axes behind those of the pairs.
+    """
+
+    routing: Routing
+    lie: Lie
+    lead: tuple[int, ...]
+    rest: tuple[int, ...]
+
+    @property
+    def axis(self) -> int:
+        """The axis of slots, or of pairs."""
+        return len(self.lead) if self.lie == "split" else 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the model sees."""
+        pairs = (*self.lead, self.routing.chosen)
+        return (*pairs, *self.rest) if self.lie == "split" else (prod(pairs), *self.rest)
+
+    def viewed(self, shape: tuple[int, ...]) -> Routed | None:
+        """The value under another shape; None if pairs are not apart from the rest there."""
+        total, slots, size = self.routing.tokens * self.routing.chosen, self.routing.chosen, prod(self.rest)
+
+        def flat() -> Routed | None:
+            if shape[:1] != (total,):
+                return None
+            return replace(self, lie="flat" if self.lie == "split" else self.lie, rest=shape[1:])
+
+        def split() -> Routed | None:
+            for rank in range(len(shape)):
+                lead = shape[:rank]
+                if prod(lead) == total // slots and shape[rank] == slots and prod(shape[rank + 1 :]) == size:
+                    return replace(self, lie="split", lead=lead, rest=shape[rank + 1 :])
+            return None
+
+        if self.lie == "sorted":
+            return flat()
+        order: list[Callable[[], Routed | None]] = [flat, split]
+        if self.lie == "split" and slots == 1:
+            order.reverse()
+        return next((found for found in (candidate() for candidate in order) if found is not None), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Slots(Routed):
+    """Numbers: `dense` [T, E] has those of all experts; `rest` are ones.
+
+    `only`: zero, but for the slots that have this expert. Without `dense` they are 1.
+    """
+
+    dense: SSAValue | None = None
+    only: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ids(Routed):
+    """The numbers of the chosen experts."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneHot(Routed):
+    """Along the last axis of `rest`, E: `dense` of the pair where its expert is, 1 without, and 0 elsewhere."""
+
+    dense: SSAValue | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Routed):
+    """What one expert computes for its token: `value` [T, *rest] in the routing's block."""
+
+    value: SSAValue | None = None
+
+    @property
+    def ssa(self) -> SSAValue:
+        """The value."""
+        assert self.value is not None
+        return self.value
+
+
+@dataclass(frozen=True, eq=False)
+class Picked(Routed):
+    """A parameter of the pair's expert: number e of `stack` [E, *rest]."""
+
+    stack: SSAValue | None = None
+
+    @property
+    def ssa(self) -> SSAValue:
+        """The stack."""
+        assert self.stack is not None
+        return self.stack
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(Routed):
+    """The number of each pair's token."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order(Routed):
+    """The place among flat pairs of each pair sorted by expert."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inverse(Routed):
+    """The place among pairs sorted by expert of each flat pair."""
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many pairs each expert has; `ends` if of all experts up to it."""
+
+    routing: Routing
+    ends: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """All numbers [T, E] in descending order, or their columns: the first k of them are a choice of k."""
+
+    lead: tuple[int, ...]
+    scores: SSAValue
+    ids: bool
+
+
+OfRouting = Routed | Counts | Ranked
+"""Every kind of them."""

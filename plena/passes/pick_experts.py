@@ -1,0 +1,247 @@
+"""`pick-experts`: where few tokens choose few experts, only those are run whose parameters they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
+
+from plena.dialects import aten
+from plena.dialects.plena import (
+    EXPERT_TENSORS,
+    ChosenExpertsOp,
+    ExpertsOp,
+    LinearOp,
+    PlenaOp,
+    ProjectionsOp,
+    RouteOp,
+    YieldOp,
+    expert_symbol,
+)
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.driver import run_pipeline
+from plena.kernels.expert_cost import ExpertProducts, cycles_of_all, cycles_of_chosen
+from plena.machine.target import Target
+from plena.passes.pipelines import BODY_PIPELINE
+from plena.timing.registry import DEFAULT_TIMING
+
+ExpertSchedule = Literal["auto", "all", "chosen"]
+
+MOST_IDS = 512
+"""Words of INT SRAM that the ids of all tokens may take, of 1,024: kept ones stay until their experts have run."""
+
+
+@dataclass(frozen=True)
+class PickExperts(ModulePass):
+    """An expert of a token is found by its id at run time, for each token and slot, where that is faster.
+
+    What is compared are the products of the bodies and the transfers of their matrices: `experts` "auto" takes the
+    faster one, "chosen" always picks, "all" never. A choice that is not what plena.route gives, or a body that needs
+    more than rows, numbers and parameters of its expert, is left to `lower-experts`. The new body is at the level of
+    `plena`.
+
+    Before::
+
+        builtin.module {
+          func.func @main(%x: tensor<1x4xf32>, %s: tensor<1x8xf32>) -> tensor<1x4xf32> {
+            %a = aten.parameter @a : tensor<8x4x4xf32>
+            %0 = plena.route %s {k = 2 : i64} : (tensor<1x8xf32>) -> tensor<1x8xf32>
+            %1 = plena.experts %0 : tensor<1x8xf32> rows(%x : tensor<1x4xf32>) stacked(%a : tensor<8x4x4xf32>) -> tensor<1x4xf32> {
+            ^bb0(%2: tensor<1x4xf32>, %3: tensor<4x4xf32>):
+              %4 = aten.linear %2, %3 : (tensor<1x4xf32>, tensor<4x4xf32>) -> tensor<1x4xf32>
+              plena.yield %4 : tensor<1x4xf32>
+            }
+            func.return %1 : tensor<1x4xf32>
+          }
+        }
+
+    After::
+
+        builtin.module attributes {plena.expert_tensors = ["a"]} {
+          func.func @main(%x: tensor<1x4xf32>, %s: tensor<1x8xf32>) -> tensor<1x4xf32> {
+            %a = aten.parameter @a : tensor<8x4x4xf32>
+            %0 = plena.route %s {k = 2 : i64} : (tensor<1x8xf32>) -> tensor<1x8xf32>
+            %1 = plena.chosen_experts %0 : tensor<1x8xf32> rows(%x : tensor<1x4xf32>) stacked(%a : tensor<8x4x4xf32>) {k = 2 : i64} -> tensor<1x4xf32> {
+            ^bb0(%2: tensor<1x4xf32>):
+              %3 = plena.parameter @"expert 0" : tensor<4x4xf32>
+              %4 = plena.linear %2, %3 : (tensor<1x4xf32>, tensor<4x4xf32>) -> tensor<1x4xf32>
+              plena.yield %4 : tensor<1x4xf32>
+            }
+            func.return %1 : tensor<1x4xf32>
+          }
+        }
+    """
+
+    name = "pick-experts"
+    experts: ExpertSchedule = "auto"
+    timing: str = DEFAULT_TIMING
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = Target.from_module(op)
+        _name_tensors(op)
+        for experts in [found for found in op.walk() if isinstance(found, ExpertsOp)]:
+            if self.experts == "all" or not _can_be_picked(experts):
+                continue
+            body = _body(experts, op)
+            if body is not None and (self.experts == "chosen" or self._is_faster(experts, body, target)):
+                _replace(experts, body)
+
+    def _is_faster(self, op: ExpertsOp, body: Block, target: Target) -> bool:
+        tokens, experts = shape_of(op.mask)
+        weights = [
+            weight
+            for layer in body.ops
+            if isinstance(layer, LinearOp | ProjectionsOp)
+            for weight in ([layer.weight] if isinstance(layer, LinearOp) else layer.weights)
+        ]
+        layers = [shape_of(weight) for weight in weights]
+        products = ExpertProducts(tokens, experts, _chosen(op), tuple((s[0], s[1]) for s in layers))
+        return cycles_of_chosen(products, target, self.timing) < cycles_of_all(products, target, self.timing)
+
+
+def _name_tensors(module: ModuleOp) -> None:
+    """Notes on the module which tensors belong to experts."""
+    names: set[str] = set()
+    for op in module.walk():
+        if isinstance(op, ExpertsOp):
+            behind = list(op.stacked)
+            while behind:
+                owner = behind.pop().owner
+                if isinstance(owner, aten.ParameterOp):
+                    names.add(owner.symbol.string_value())
+                elif isinstance(owner, Operation):
+                    behind.extend(owner.operands)
+    if names:
+        module.attributes[EXPERT_TENSORS] = ArrayAttr([StringAttr(name) for name in sorted(names)])
+
+
+def _chosen(op: ExpertsOp) -> int:
+    route = op.mask.owner
+    assert isinstance(route, RouteOp)
+    return route.k.value.data
+
+
+def _can_be_picked(op: ExpertsOp) -> bool:
+    """Whether ids say which experts run, and all that these need are rows, numbers and parameters."""
+    tokens = shape_of(op.mask)[0]
+    return (
+        isinstance(op.mask.owner, RouteOp)
+        and tokens * _chosen(op) <= MOST_IDS // 2
+        and all(_is_parameter(value) for value in op.stacked)
+        and not any(
+            operand.owner is not op.body.block
+            and not (isinstance(operand.owner, Operation) and operand.owner.parent is op.body.block)
+            for inner in op.body.block.ops
+            for operand in inner.operands
+        )
+    )
+
+
+def _is_parameter(value: SSAValue) -> bool:
+    while isinstance(op := value.owner, aten.PermuteOp | aten.ViewOp | aten.SliceOp):
+        value = op.input
+    return isinstance(op, aten.ParameterOp)
+
+
+def _body(op: ExpertsOp, module: ModuleOp) -> Block | None:
+    """The body for one token at the level of `plena`; None if it treats tokens in another way than row by row."""
+    arguments = op.body.block.args
+    given = len(op.rows) + len(op.columns)
+    block = Block(arg_types=[_matrix(argument, 1) for argument in arguments[:given]])
+    mapping: dict[SSAValue, SSAValue] = {}
+    for argument, row in zip(arguments, block.args, strict=False):
+        shape = (1, *shape_of(argument)[1:])
+        mapping[argument] = row
+        if shape != shape_of(row):
+            view = _viewed(row, TensorType(element_type_of(row), shape))
+            block.add_op(view)
+            mapping[argument] = view.results[0]
+    by_row = set(mapping.values())
+    for n, argument in enumerate(arguments[given:]):
+        parameter = aten.ParameterOp.build(
+            properties={"symbol": expert_symbol(n)}, result_types=[argument.type]
+        )
+        block.add_op(parameter)
+        mapping[argument] = parameter.results[0]
+    if not _copy_ops(op, block, mapping, by_row):
+        return None
+    function = FuncOp("main", (tuple(a.type for a in block.args), (mapping[op.yielded].type,)), Region(block))
+    alone = ModuleOp([function], attributes=dict(module.attributes))
+    run_pipeline(alone, BODY_PIPELINE)
+    found = function.body.block
+    leave = found.last_op
+    assert isinstance(leave, ReturnOp)
+    if not all(isinstance(inner, PlenaOp) for inner in found.ops if inner is not leave):
+        return None
+    found.insert_op_before(YieldOp(list(leave.arguments)), leave)
+    leave.detach()
+    leave.erase()
+    function.body.detach_block(found)
+    return found
+
+
+def _copy_ops(op: ExpertsOp, block: Block, mapping: dict[SSAValue, SSAValue], by_row: set[SSAValue]) -> bool:
+    """Copies the body with one row for what has a row per token; False if something has not."""
+    tokens = shape_of(op.mask)[0]
+    for inner in op.body.block.ops:
+        copy = inner.clone(mapping)
+        if isinstance(inner, YieldOp):
+            block.add_op(ReturnOp(*copy.operands))
+            continue
+        block.add_op(copy)
+        if any(operand in by_row for operand in copy.operands):
+            for old in inner.results:
+                found = _one_row(old, tokens)
+                if found is None:
+                    return False
+                mapping[old] = Rewriter.replace_value_with_new_type(mapping[old], found)
+                by_row.add(mapping[old])
+    return True
+
+
+def _matrix(value: SSAValue, rows: int) -> TensorType:
+    """The type with so many rows and all that is behind the first axis as columns."""
+    return TensorType(element_type_of(value), (rows, prod(shape_of(value)[1:])))
+
+
+def _viewed(value: SSAValue, as_type: TensorType) -> aten.ViewOp:
+    return aten.ViewOp.build(operands=[value], result_types=[as_type])
+
+
+def _one_row(value: SSAValue, tokens: int) -> TensorType | None:
+    """The type with one row for one row per token."""
+    shape = shape_of(value)
+    if shape[:1] != (tokens,):
+        return None
+    return TensorType(element_type_of(value), (1, *shape[1:]))
+
+
+def _replace(op: ExpertsOp, body: Block) -> None:
+    parent = op.parent_block()
+    assert parent is not None
+    rows: list[SSAValue] = []
+    for value in op.rows:
+        found = value
+        if len(shape_of(value)) != 2:
+            view = _viewed(value, _matrix(value, shape_of(value)[0]))
+            view.attributes.update(op.attributes)
+            parent.insert_op_before(view, op)
+            found = view.results[0]
+        rows.append(found)
+    new = ChosenExpertsOp(
+        op.mask, rows, op.columns, op.stacked, _chosen(op), Region(body), attributes=dict(op.attributes)
+    )
+    parent.insert_op_before(new, op)
+    op.result.replace_all_uses_with(new.result)
+    op.detach()
+    op.erase()
+
+
+__all__ = ["ExpertSchedule", "PickExperts"]

@@ -1,0 +1,223 @@
+"""Routed experts at import: which operators say that experts are chosen, and what becomes of what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from xdsl.context import Context
+
+from plena.dialects.plena import ExpertsOp, RouteOp
+from plena.errors import CompileError
+from plena.frontend import ImportedProgram, import_module
+from plena.passes.lower_experts import LowerExperts
+from tests.passes.tensor_pipeline import close, references
+
+TOKENS, EXPERTS, CHOSEN, HIDDEN, INNER = 5, 4, 2, 8, 6
+
+Layer = Callable[["Experts", Tensor, Tensor, Tensor], Tensor]
+"""What is computed of the tokens [T, H], the weights and the ids [T, k]."""
+
+
+class Experts(nn.Module):
+    """A router, softmax before top-k, and what `layer` makes of its choice."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = layer
+        self.router = nn.Linear(HIDDEN, EXPERTS)
+        self.up = nn.Parameter(torch.randn(EXPERTS, INNER, HIDDEN))
+        self.down = nn.Parameter(torch.randn(EXPERTS, HIDDEN, INNER))
+        self.bias = nn.Parameter(torch.randn(EXPERTS, HIDDEN))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, ids = self.router(x).softmax(-1).topk(CHOSEN)
+        return self.layer(self, x, weights, ids)
+
+    def one(self, expert: int, x: Tensor) -> Tensor:
+        return F.linear(F.relu(F.linear(x, self.up[expert])), self.down[expert], self.bias[expert])
+
+
+def imported(module: nn.Module, *inputs: Tensor) -> ImportedProgram:
+    """Computes what PyTorch computes, as imported and with all experts at once."""
+    expected = references(module, inputs)
+    program = import_module(module, inputs)
+    program.module.verify()
+    close(program, inputs, expected)
+    lowered = replace(program, module=program.module.clone())
+    LowerExperts().apply(Context(), lowered.module)
+    lowered.module.verify()
+    assert not any(isinstance(op, ExpertsOp) for op in lowered.module.walk())
+    close(lowered, inputs, expected)
+    return program
+
+
+def counts(program: ImportedProgram) -> tuple[int, int]:
+    """How many choices and sums over experts there are."""
+    ops = list(program.module.walk())
+    return sum(isinstance(op, RouteOp) for op in ops), sum(isinstance(op, ExpertsOp) for op in ops)
+
+
+def batched(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    rows, flat = x.repeat_interleave(CHOSEN, 0), ids.reshape(-1)
+    hidden = F.relu(torch.bmm(m.up[flat], rows.unsqueeze(-1)).squeeze(-1))
+    out = torch.bmm(hidden.unsqueeze(1), m.down[flat].transpose(1, 2)).squeeze(1) + m.bias[flat]
+    return (out * weights.reshape(-1, 1)).view(TOKENS, CHOSEN, HIDDEN).sum(1)
+
+
+def split(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    hidden = F.relu(torch.matmul(m.up[ids], x[:, None, :, None]).squeeze(-1))
+    out = torch.matmul(m.down[ids], hidden.unsqueeze(-1)).squeeze(-1) + m.bias[ids]
+    return (out * weights.unsqueeze(-1)).sum(-2)
+
+
+def by_sorting(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    """Pairs sorted by expert, weighted there, added to their tokens."""
+    order = torch.argsort(ids.flatten(), stable=True)
+    tokens, experts = order // CHOSEN, ids.flatten()[order]
+    hidden = F.relu(torch.bmm(m.up[experts], x[tokens].unsqueeze(-1)).squeeze(-1))
+    out = torch.bmm(m.down[experts], hidden.unsqueeze(-1)).squeeze(-1) * weights.flatten()[order][:, None]
+    return torch.zeros_like(x).index_add(0, tokens, out)
+
+
+def by_scatter_add(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    order = ids.flatten().argsort()
+    tokens = torch.div(order, CHOSEN, rounding_mode="floor")
+    out = x[tokens] * weights.flatten()[order].unsqueeze(-1) + m.bias[ids.flatten()[order]]
+    return x.scatter_add(0, tokens[:, None].expand(-1, HIDDEN), out)
+
+
+def full(weights: Tensor, ids: Tensor) -> Tensor:
+    return torch.zeros(TOKENS, EXPERTS).scatter(-1, ids, weights)
+
+
+def loops(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    """All experts in a loop, each weighted by one spelling of its weight or of whether it is chosen."""
+    one_hot = F.one_hot(ids, EXPERTS)
+    columns = [
+        full(weights, ids)[:, 0, None],
+        (weights * (ids == 1)).sum(-1, keepdim=True) + torch.where(ids == 1, weights, 0.0).sum(-1)[:, None],
+        (ids == 2).any(-1, keepdim=True).float(),
+        (one_hot * weights.unsqueeze(-1)).sum(1)[:, 3, None] + one_hot.sum(1).float()[:, 3, None],
+    ]
+    return torch.stack([column * m.one(e, x) for e, column in enumerate(columns)]).sum(0)
+
+
+LAYERS: dict[str, tuple[Layer, int]] = {
+    "bmm of picked matrices": (batched, 1),
+    "matmul of picked matrices": (split, 1),
+    "sorted, index_add": (by_sorting, 1),
+    "sorted, scatter_add": (by_scatter_add, 1),
+    "loops": (loops, 0),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_become_a_choice_and_a_sum_over_experts(name: str) -> None:
+    layer, sums = LAYERS[name]
+    assert counts(imported(Experts(layer), torch.randn(TOKENS, HIDDEN))) == (1, sums)
+
+
+class Weights(nn.Module):
+    """Weights by expert of a router's logits."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.function(logits)
+
+
+def chosen(logits: Tensor) -> Tensor:
+    weights, ids = logits.topk(CHOSEN)
+    return torch.zeros_like(logits).scatter(-1, ids, weights.softmax(-1))
+
+
+def renormalised(logits: Tensor) -> Tensor:
+    weights, ids = logits.softmax(-1).topk(CHOSEN)
+    weights = weights / weights.sum(-1, keepdim=True) * 2.5
+    return torch.zeros_like(logits).scatter(-1, ids, weights)
+
+
+def by_sort(logits: Tensor) -> Tensor:
+    values, ids = torch.sort(logits, dim=-1, descending=True)
+    shifted = values[..., :CHOSEN] - values[..., :CHOSEN].amax(-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(-1, ids[..., :CHOSEN], shifted.exp())
+
+
+def corrected(logits: Tensor) -> Tensor:
+    """A bias that only selects; groups of the best two, other groups left out."""
+    scores = logits.sigmoid()
+    biased = scores + torch.linspace(0, 1, 8)
+    groups = biased.view(-1, 4, 2).topk(2)[0].sum(-1).topk(2, sorted=False)[1]
+    kept = torch.zeros(len(logits), 4).scatter(1, groups, 1.0).unsqueeze(-1).expand(-1, 4, 2).reshape(-1, 8)
+    ids = biased.masked_fill(~kept.bool(), float("-inf")).topk(3)[1]
+    return torch.zeros_like(logits).scatter(1, ids, scores.gather(1, ids))
+
+
+def added(logits: Tensor) -> Tensor:
+    """In place of what is there, and on top of it."""
+    weights, ids = logits.topk(CHOSEN)
+    return logits.scatter(-1, ids, weights.exp()) + logits.scatter_add(-1, ids, weights)
+
+
+def first(logits: Tensor) -> Tensor:
+    """Two choices of one, the second without the first's."""
+    one, at = logits.max(-1, keepdim=True)
+    other, there = logits.scatter(-1, at, float("-inf")).max(-1, keepdim=True)
+    weights, ids = torch.cat([one, other], -1), torch.cat([at, there], -1)
+    return torch.zeros_like(logits).scatter(-1, ids, weights * 0.5)
+
+
+CHOICES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...], int]] = {
+    "softmax of the chosen": (chosen, (5, 4), 1),
+    "a batch": (chosen, (2, 3, 4), 1),
+    "renormalised": (renormalised, (5, 4), 1),
+    "sort": (by_sort, (5, 4), 1),
+    "groups and a bias": (corrected, (5, 8), 2),
+    "scatter": (added, (5, 4), 1),
+    "two of one": (first, (5, 4), 2),
+    "mean and maximum": (lambda x: x * x.topk(2)[0].mean(-1, keepdim=True) + x.topk(2)[0].amax(-1)[:, None], (5, 4), 1),
+    "all of them": (lambda x: x * x.topk(4)[0].sum(-1, keepdim=True), (5, 4), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_weights_are_arithmetic_on_all_experts(name: str) -> None:
+    function, shape, routes = CHOICES[name]
+    torch.manual_seed(0)
+    assert counts(imported(Weights(function), torch.randn(*shape))) == (routes, 0)
+
+
+def apart(logits: Tensor) -> Tensor:
+    one, at = logits.max(-1, keepdim=True)
+    other, there = (logits + 1).max(-1, keepdim=True)
+    return torch.zeros_like(logits).scatter(-1, torch.cat([at, there], -1), torch.cat([one, other], -1))
+
+
+REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
+    "ids": (lambda x: x.topk(2)[1].float(), (5, 4), "in the order of the slots"),
+    "values": (lambda x: x.topk(2)[0], (5, 4), "in the order of the slots"),
+    "a slot": (lambda x: x.topk(2)[0][:, 0], (5, 4), "in the order of the slots"),
+    "by slot": (lambda x: (x.topk(2)[0] * torch.tensor([1.0, 2.0])).sum(-1), (5, 4), "other numbers for each slot"),
+    "numbers": (lambda x: (x.topk(2)[1] * x.topk(2)[0]).sum(-1), (5, 4), "in the order of the slots"),
+    "the smallest": (lambda x: x.topk(2, largest=False)[0].sum(-1), (5, 4), "the smallest"),
+    "rows": (lambda x: x.topk(2, dim=0)[0].sum(-1), (5, 4), "another axis"),
+    "too many": (lambda x: x.topk(9)[0].sum(-1), (5, 16), "1 to 8 experts are chosen for a token, not 9"),
+    "too many experts": (lambda x: x.topk(2)[0].sum(-1), (5, 257), "from 2 to 256, not from 257"),
+    "twice": (apart, (5, 4), "in the order of the slots"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_needs_slots_is_refused(name: str) -> None:
+    function, shape, why = REFUSED[name]
+    with pytest.raises(CompileError, match=why):
+        import_module(Weights(function), (torch.randn(*shape),))

@@ -1,0 +1,208 @@
+"""Layers of routed experts on the emulator: what transformers has of every kind, and edge cases of the choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import plena
+from plena.api.program import Program
+from tests.models.accuracy import QUANTIZED
+
+transformers = pytest.importorskip("transformers")
+
+TOKENS, HIDDEN, EXPERTS, CHOSEN = 7, 64, 4, 2
+
+
+class Layer(nn.Module):
+    """SiLU-gated experts, softmax over the scores of the chosen ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.router = nn.Linear(HIDDEN, EXPERTS, bias=False)
+        self.gate_up = nn.Parameter(torch.randn(EXPERTS, 2 * HIDDEN, HIDDEN) / 8)
+        self.down = nn.Parameter(torch.randn(EXPERTS, HIDDEN, HIDDEN) / 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores, ids = self.router(x).topk(CHOSEN)
+        rows, flat = x.repeat_interleave(CHOSEN, 0), ids.flatten()
+        gate, up = torch.bmm(self.gate_up[flat], rows.unsqueeze(-1)).squeeze(-1).chunk(2, -1)
+        out = torch.bmm(self.down[flat], (nn.functional.silu(gate) * up).unsqueeze(-1)).squeeze(-1)
+        return (out * scores.softmax(-1).view(-1, 1)).view(-1, CHOSEN, HIDDEN).sum(1)
+
+
+@pytest.fixture(scope="module")
+def layer() -> Program:
+    return plena.compile(Layer(), (torch.randn(TOKENS, HIDDEN),))
+
+
+def test_any_choice_is_that_of_the_references(layer: Program) -> None:
+    """Tokens that choose what they like; all of them the same, so that some experts have none."""
+    torch.manual_seed(1)
+    different = torch.randn(TOKENS, HIDDEN)
+    for x in (different, different[:1].expand(TOKENS, -1).clone()):
+        report = layer.check(x, quiet=True)
+        assert report.passed and report.machine is not None and report.machine.relative_rms == 0, str(report)
+        assert report.quantized is not None and report.quantized.relative_rms < 0.01, str(report)
+
+
+def test_of_equal_scores_the_first_are_chosen() -> None:
+    """Rows of which the router makes zeros: experts 0 and 1, half of each."""
+    module = Layer()
+    x = torch.zeros(TOKENS, HIDDEN)
+    x[:, 0] = torch.linspace(-2, 2, TOKENS)
+    with torch.no_grad():
+        module.router.weight[:, 0] = 0
+        wanted = torch.zeros(TOKENS, HIDDEN)
+        for e in (0, 1):
+            gate, up = (x @ module.gate_up[e].T).chunk(2, -1)
+            wanted += 0.5 * (nn.functional.silu(gate) * up) @ module.down[e].T
+    found = plena.compile(module, (x,)).run(x)
+    assert float((found - wanted).norm() / wanted.norm()) < 0.1
+
+
+class Close(nn.Module):
+    """Experts 1 and 2 have scores that differ by less than bf16 tells; what they compute differs much."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.tensor([[1.0] * 64, [4.0] * 64, [-4.0] * 64, [2.0] * 64]))
+        self.offsets = nn.Parameter(torch.tensor([0.0, 0.0, 2.0**-10, -4.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x[:, :4] + self.offsets
+        weights, ids = scores.topk(1)
+        chosen = torch.zeros_like(scores).scatter(1, ids, torch.ones_like(weights))
+        return x + chosen @ self.table
+
+
+def test_at_near_ties_the_references_choose_what_the_program_chose() -> None:
+    x = torch.ones(3, HIDDEN)
+    x[:, 0] = -1.0
+    x[1, 1] = 3.0
+    report = plena.compile(Close(), (x,)).check(x, quiet=True)
+    assert report.passed, str(report)
+    assert [(tie.token, tie.expert, tie.instead) for tie in report.choices] == [(0, 1, 2), (2, 1, 2)]
+    assert all(0 < tie.gap < 0.001 for tie in report.choices)
+    assert "token 2 of" in str(report)
+    assert type(report).from_json(report.to_json(), "report").choices == report.choices
+
+
+class Undefined(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x[:, :4] / x[:, 4:8]
+        weights, _ = scores.topk(2)
+        return x * weights.sum(-1, keepdim=True)
+
+
+def test_scores_that_are_nan_are_named() -> None:
+    x = torch.ones(3, HIDDEN)
+    program = plena.compile(Undefined(), (x,))
+    x[1, [0, 4]] = 0
+    with pytest.raises(plena.PlenaError, match="the scores of token 1 are NaN"):
+        program.check(x)
+
+
+SMALL: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 96,
+    "max_position_embeddings": 64,
+    "num_experts_per_tok": 2,
+}
+SHARED = {"moe_intermediate_size": 64, "n_shared_experts": 1, "first_k_dense_replace": 0}
+LATENT = {"kv_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32}
+LATENT |= {"num_key_value_heads": 2, "topk_group": 2, "q_lora_rank": None}
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "Mixtral": {"num_local_experts": 4},
+    "Qwen2Moe": {"num_experts": 4, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64},
+    "Qwen3Moe": {"num_experts": 8, "moe_intermediate_size": 64, "head_dim": 32},
+    "GptOss": {
+        "num_local_experts": 4,
+        "head_dim": 32,
+        "layer_types": ["sliding_attention"],
+        "sliding_window": 4,
+    },
+    "Olmoe": {"num_experts": 4},
+    "GraniteMoe": {"num_local_experts": 4},
+    "DeepseekV2": {"n_routed_experts": 8, "n_group": 4, "topk_method": "group_limited_greedy"} | SHARED | LATENT,
+    "DeepseekV3": {"n_routed_experts": 8, "n_group": 4} | SHARED | LATENT,
+    "Glm4Moe": {"n_routed_experts": 8, "head_dim": 32, "n_group": 1, "topk_group": 1} | SHARED,
+    "Llama4": {
+        "num_local_experts": 4,
+        "head_dim": 32,
+        "intermediate_size_mlp": 64,
+        "num_experts_per_tok": 1,
+        "moe_layers": [0],
+    },
+    "Phimoe": {"num_local_experts": 4},
+}  # fmt: skip
+
+
+class Logits(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.model(ids, use_cache=False).logits
+
+
+class Mixture(nn.Module):
+    """The routed layer of a model's only decoder layer."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        layer = model.model.layers[0]
+        names = ("mlp", "block_sparse_moe", "feed_forward")
+        self.layer = next(getattr(layer, name) for name in names if hasattr(layer, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x)
+        return out[0] if isinstance(out, tuple) else out
+
+
+def model(family: str, implementation: str) -> Any:
+    """A reduced model with random weights."""
+    torch.manual_seed(0)
+    kind = f"{family}TextConfig" if family == "Llama4" else f"{family}Config"
+    config = getattr(transformers, kind)(**SMALL | FAMILIES[family])
+    config._attn_implementation = "eager" if family in ("GptOss", "Llama4") else "sdpa"
+    built = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    built.config._experts_implementation = implementation
+    for parameter in built.parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.15)
+    return built
+
+
+def require_right(module: nn.Module, x: Tensor, bound: float) -> None:
+    report = plena.compile(module, (x,)).check(x, quiet=True)
+    assert report.passed and report.machine is not None and report.machine.relative_rms == 0, str(report)
+    assert report.quantized is not None and report.quantized.relative_rms <= bound, str(report)
+
+
+@pytest.mark.parametrize(
+    ("family", "implementation"),
+    [("GptOss", "grouped_mm"), ("DeepseekV3", "grouped_mm"), ("Phimoe", "batched_mm")],
+)  # fmt: skip
+def test_routed_layers_of_transformers(family: str, implementation: str) -> None:
+    torch.manual_seed(1)
+    require_right(Mixture(model(family, implementation)), torch.randn(1, TOKENS, HIDDEN), QUANTIZED / 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("implementation", ["grouped_mm", "batched_mm"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_models_with_routed_experts(family: str, implementation: str) -> None:
+    """From ids to logits: a layer and the head."""
+    module = Logits(model(family, implementation))
+    require_right(module, torch.arange(TOKENS)[None] * 3, 2 * QUANTIZED)
