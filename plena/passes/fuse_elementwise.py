@@ -203,7 +203,7 @@ def _producer(chain: _Chain, chains: dict[Operation, _Chain], made: set[SSAValue
             outs = _roots(other.outs)
             if outs & reads:
                 movable = not outs & touched and not _roots(other.inputs) & written
-                return other if movable and op.size == chain.last.size else None
+                return other if movable and other.last.size == chain.last.size else None
             touched |= other.touched
             written |= other.touched
             free -= other.touched
