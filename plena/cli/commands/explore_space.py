@@ -84,6 +84,7 @@ def run(args: Namespace) -> int:
         target=target_of(args),
         workers=args.workers,
         seed=args.seed,
+        cache=args.cache,
         **_options(args),
     )
     front = study.front

@@ -57,6 +57,7 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         action="store_true",
         help="take instructions that the machine behind the timing profile does not execute right",
     )
+    parser.add_argument("--cache", metavar="DIR", type=Path, help="folder that remembers what searches chose")
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -83,6 +84,7 @@ def compile_options(args: Namespace) -> dict[str, Any]:
         "calibration": calibration_of(args),
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
+        "cache": args.cache,
         **{name: getattr(args, name) for name in OPTIONS if name != "max_instructions"},
     }
 
