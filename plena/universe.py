@@ -60,6 +60,7 @@ PASSES: dict[str, str] = {
     "materialize-addresses": "MaterializeAddresses",
     "allocate-registers": "AllocateRegisters",
     "set-state": "SetState",
+    "schedule-transfers": "ScheduleTransfers",
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
     "lower-experts": "LowerExperts",

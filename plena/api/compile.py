@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.api.choosing_formats import choose_formats
 from plena.api.program import Program
+from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
-from plena.compiler.search import Candidate, search
+from plena.compiler.known_search import known_search
+from plena.compiler.search import Candidate
 from plena.driver import run_pipeline, verified_passes
 from plena.errors import CompileError
 from plena.gc_pause import without_collection
@@ -44,6 +49,7 @@ def compile(
     calibration: Calibration | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
+    cache: str | Path | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -72,6 +78,8 @@ def compile(
             machine it was measured on does not execute right (docs/timing.md).
         verify_passes: whether to verify modules between passes; None means if the environment variable
             PLENA_VERIFY_PASSES is set.
+        cache: a folder that remembers what the search chose: the same question again takes no search
+            (docs/explore.md). The program is the same.
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -97,6 +105,7 @@ def compile(
             "calibration": calibration,
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
+            "cache": cache,
         }
     )
     target = target or Target()
@@ -117,6 +126,7 @@ def compile(
                 calibration=calibration,
                 allow_unsupported=allow_unsupported,
                 verify_passes=verify_passes,
+                cache=cache,
             )
 
         choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
@@ -130,7 +140,8 @@ def compile(
     )
     with without_collection(), verified_passes(verify_passes):
         call = ImportedCall.of(module, example_inputs, kwargs)
-        program = compile_call(call, target, schedule, max_instructions, calibration)
+        known = None if cache is None else Cache(cache)
+        program = compile_call(call, target, schedule, max_instructions, calibration, known)
     if formats is not None and program.rationale is not None:
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
@@ -161,6 +172,11 @@ class ImportedCall:
         args, keywords = example_call(module, example_inputs, kwargs)
         return ImportedCall(module, args, keywords, import_module(module, args, keywords))
 
+    @cached_property
+    def text_digest(self) -> str:
+        """A digest of the imported module as text: what passes see of it, folded constants among it."""
+        return hashlib.sha256(str(self.imported.module).encode()).hexdigest()
+
     def fresh(self) -> ImportedProgram:
         """The imported program with a module of its own, for passes to change."""
         return replace(self.imported, module=self.imported.module.clone())
@@ -172,8 +188,9 @@ def compile_call(
     schedule: Schedule,
     max_instructions: int | None = None,
     calibration: Calibration | None = None,
+    known: Cache | None = None,
 ) -> Program:
-    """Compiles an imported module, which stays as it is, for a valid machine.
+    """Compiles an imported module, which stays as it is, for a valid machine; `known` keeps what searches chose.
 
     Raises:
         PlenaError: as of `compile`.
@@ -182,7 +199,7 @@ def compile_call(
     kernels = imported.module
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
-    chosen = search(kernels, schedule, max_instructions)
+    chosen = known_search(kernels, schedule, max_instructions, known, call.text_digest if known else "")
     program = program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
     program.rationale = replace(
         chosen.rationale,
@@ -196,7 +213,16 @@ def compile_call(
     return program
 
 
-_OWN = ("target", "formats", "traffic", "samples", "calibration", "allow_unsupported", "verify_passes")
+_OWN = (
+    "target",
+    "formats",
+    "traffic",
+    "samples",
+    "calibration",
+    "allow_unsupported",
+    "verify_passes",
+    "cache",
+)
 """Options of `compile` alone, which no table describes."""
 
 
@@ -233,6 +259,8 @@ def check_options(options: Mapping[str, Any]) -> None:
     _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
+    if not isinstance(folder := options.get("cache"), str | Path | None):
+        raise CompileError(f"cache must be a folder, not {folder!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
         raise CompileError(
             f"verify_passes must be True, False or None, not {verify!r}",

@@ -22,14 +22,15 @@ from plena.integers import ceil_div
 from plena.kernels.product_mix import cheapest_mix, choosable_products
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
-from plena.loops.selection.choices import Choice
+from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
-from plena.passes.emission import Counted, counted
-from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE
+from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
+from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates
 from plena.passes.split_layers import SplitLayers
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
@@ -77,7 +78,7 @@ EXPANDABLE = 1000
 """Static instructions above which loops are only expanded if a budget asks for it."""
 
 PROMISING = 2
-"""How many schedules have their loops expanded: the best ones without."""
+"""How many schedules have their loops expanded: the best ones without; one if it is tried with loads ahead as well."""
 
 INSTRUCTIONS_PER_USEFUL = 2.2
 """What runs in a layer for each instruction that computes something, loops expanded: addresses and ends of loops take
@@ -86,6 +87,9 @@ as much again. Measured: 2.01 in a layer of CLM-60M and of SmolVLM2, 1.73 in one
 SHARE_OF_ROOM = 0.8
 """How much of what the watchdog leaves in an iteration more products by M_BTMV may take: their size is estimated with
 loops expanded, and loops that stay take a tenth more."""
+
+SHARE_OF_GROWTH = 0.97
+"""How much of what a program may grow a prediction may fill."""
 
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
@@ -124,6 +128,10 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             grown = _grown(best, target)
             running.extend(grown)
             best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
+        if profile_named(schedule.timing).overlaps:
+            ahead = _loading_ahead(best, target, max_instructions)
+            running.extend(ahead)
+            best = goal.best([best, *ahead])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -225,7 +233,8 @@ def _candidates(
         return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
 
     found = [candidate for _, candidate in lowerings]
-    for lowering, plain in sorted(lowerings, key=promise)[:PROMISING]:
+    promising = 1 if profile_named(schedule.timing).overlaps else PROMISING
+    for lowering, plain in sorted(lowerings, key=promise)[:promising]:
         if max_instructions or plain.static <= EXPANDABLE:
             expanded = list(_expanded(lowering, max_instructions))
             found.extend(expanded)
@@ -365,6 +374,27 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
+def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None) -> list[Candidate]:
+    """The best schedule with transfers beside other work, at most GROWTH_OF_TRANSFERS times as long."""
+    if best.lowering is None or best.schedule.objective != "cycles":
+        return []
+    most = int(best.static * GROWTH_OF_TRANSFERS)
+    if max_instructions is not None:
+        most = min(most, max_instructions)
+    lowering = best.lowering.loading_ahead(max(0, most - best.static))
+    if lowering.affine.body.is_structurally_equivalent(best.lowering.affine.body):
+        return []
+    tried: list[Candidate] = []
+    points = candidates(
+        lowering.affine, timing=best.schedule.timing, max_instructions=most, known=lowering.known
+    )
+    fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
+    if fitting:
+        point = Goal().best(fitting)
+        tried.append(replace(lowering.candidate(point.choices), points=tuple(points), point=point))
+    return [c for c in tried if c.static <= most and c.program.runs(target)]
+
+
 def _updates_count(timing: str, target: Target) -> bool:
     """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
     product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
@@ -402,6 +432,12 @@ class _Lowering:
     tiles: ModuleOp
     affine: ModuleOp
     passes: tuple[Pass, ...]
+    known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
+
+    @property
+    def emission(self) -> tuple[str, ...]:
+        """The passes from the affine form to allocated registers."""
+        return EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
 
     @staticmethod
     def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:
@@ -415,17 +451,25 @@ class _Lowering:
             seen.append(tiles.clone())
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
-        run_pipeline(affine, AFFINE_PIPELINE)
+        passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
+        run_pipeline(affine, passes)
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))
-        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *AFFINE_PIPELINE))
+        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
+
+    def loading_ahead(self, room: int) -> _Lowering:
+        """The same with loads ahead of what needs them, for about so many instructions more."""
+        schedule_transfers = ScheduleTransfers(self.schedule.timing, room=room)
+        affine = self.affine.clone()
+        run_pipeline(affine, (schedule_transfers,))
+        return replace(self, affine=affine, passes=(*self.passes, schedule_transfers))
 
     def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
         """A candidate with these changes of the loops of the affine module."""
         changes = tuple(str(change) for change in changes_of(choices))
-        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *REGISTER_PIPELINE)
+        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *self.emission)
         return Candidate(
             self.schedule,
             self.tiles,
@@ -440,7 +484,7 @@ def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Can
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget)
+    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
 
     def apply(point: Point) -> Candidate:
         return replace(lowering.candidate(point.choices), points=tuple(points), point=point)

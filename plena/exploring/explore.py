@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.api.compile import check_options
+from plena.compiler.cache import Cache
 from plena.errors import PlenaError
 from plena.exploring.cluster import client_of
 from plena.exploring.needs import require_libraries
@@ -48,6 +49,7 @@ def explore(
     workers: int | None = None,
     seed: int = 0,
     progress: bool | None = None,
+    cache: str | Path | None = None,
     **options: Any,
 ) -> Study:
     """Searches machines and options of the compiler for what makes a model fast, small or precise (docs/explore.md).
@@ -73,6 +75,8 @@ def explore(
         workers: processes of this machine, by default one per processor; 0 evaluates in this process.
         seed: of the sampler.
         progress: whether to show a bar; None means on a terminal.
+        cache: a folder that keeps figures and what searches chose, for other studies too; by default in the user's
+            cache.
         options: of `plena.compile`, the same for all points; `timing` is the profile of the first objective that has
             one.
 
@@ -83,10 +87,11 @@ def explore(
     require_libraries()
     goals = Objectives.of(objectives)
     wanted = Space.of(space)
-    base = _base(target, options)
+    base = _base(target, cache, options)
     fixed = _fixed(options, wanted, goals)
     _check_numbers(trials, timeout, workers, wanted)
     source = source_of(model_factory)
+    folder = Cache(cache or user_cache() / "programs").folder.absolute()
     facts: dict[str, Any] = {
         "space": wanted.to_json(),
         "objectives": goals.names,
@@ -106,7 +111,9 @@ def explore(
         study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study)
         total = len(wanted) if trials is None else min(trials, len(wanted))
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
-            about = Search(client, kept.study, wanted, goals, base, fixed, source, deadline, news)
+            about = Search(
+                client, kept.study, wanted, goals, base, fixed, source, str(folder), deadline, news
+            )
             search(about, trials, seed)
     return study
 
@@ -177,9 +184,9 @@ def _digest(client: Client, source: Source) -> str:
         ) from error
 
 
-def _base(target: Target | None, options: dict[str, Any]) -> Target:
+def _base(target: Target | None, cache: Any, options: dict[str, Any]) -> Target:
     """The machine that settings change; takes `formats` out of the options."""
-    check_options({"target": target, **options})
+    check_options({"target": target, "cache": cache, **options})
     for name in ("traffic", "samples"):
         if options.pop(name, None) is not None or options.get("formats") == "auto":
             raise PlenaError(

@@ -45,6 +45,7 @@ class Search:
     Attributes:
         base: the machine that settings change; programs are chosen for its latencies.
         options: of `plena.compile`, the same everywhere.
+        cache: folder of what workers know already.
         deadline: of `time.monotonic`, None for no end.
         news: called with every result.
     """
@@ -56,6 +57,7 @@ class Search:
     base: Target
     options: Mapping[str, Any]
     source: Source
+    cache: str
     deadline: float | None
     news: Callable[[Result], None]
     tried: set[str] = field(default_factory=set[str])
@@ -73,7 +75,7 @@ class Search:
     def task(self, points: Sequence[Point], targets: Sequence[Target]) -> Task:
         """The task of points that one program serves."""
         options = {**self.options, **options_of(points[0])}
-        return Task(untimed(targets[0], self.base), options, tuple(targets), self.objectives)
+        return Task(untimed(targets[0], self.base), options, tuple(targets), self.objectives, self.cache)
 
     @property
     def is_over(self) -> bool:

@@ -10,9 +10,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from plena.api.compile import ImportedCall, compile_call
+from plena.compiler.cache import Cache
 from plena.driver import verified_passes
 from plena.errors import PlenaError
 from plena.exploring.figures import Figures, Measured
@@ -20,7 +22,7 @@ from plena.exploring.objectives import Objectives
 from plena.gc_pause import without_collection
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
-from plena.timing.registry import register_missing
+from plena.timing.registry import DEFAULT_TIMING, is_ours, register_missing
 
 KEPT_PROGRAMS = 8
 """Programs that a worker remembers."""
@@ -56,12 +58,29 @@ class Task:
     Attributes:
         program_target: the machine that it is compiled for.
         targets: the machines it is counted on.
+        cache: folder of what is known already.
     """
 
     program_target: Target
     options: Mapping[str, Any]
     targets: tuple[Target, ...]
     objectives: Objectives
+    cache: str | None = None
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether names say what its profiles count, and it has nothing that only lives in memory."""
+        profiles = (
+            *(n.partition(":")[2] for n in self.objectives.names if ":" in n),
+            self.options.get("timing", DEFAULT_TIMING),
+        )
+        return all(map(is_ours, profiles)) and "calibration" not in self.options
+
+    def question(self, model: str, target: Target) -> tuple[Any, ...]:
+        """What the figures of a machine hang on."""
+        names = (*self.objectives.names,)
+        options = dict(self.options)
+        return "figures", model, self.program_target.settings(), options, names, target.settings()
 
 
 @dataclass(frozen=True)
@@ -109,15 +128,37 @@ def evaluate(source: Source, task: Task) -> list[Outcome]:
     """
     with _working:
         loaded = _load(source)
-        started = time.perf_counter()
-        program = _measured(loaded, task)
-        shared = (time.perf_counter() - started) / len(task.targets)
-        found: list[Outcome] = []
-        for target in task.targets:
+        known = _cache(task.cache) if task.cache is not None else None
+        results = known if task.is_known_by_name else None
+        found: dict[int, Outcome] = {}
+        for place, target in enumerate(task.targets):
             started = time.perf_counter()
+            entry = None if results is None else results.get(*task.question(loaded.digest, target))
+            if entry is not None:
+                seconds = time.perf_counter() - started
+                found[place] = Outcome(entry["figures"], entry["problem"], seconds)
+        missing = [place for place in range(len(task.targets)) if place not in found]
+        started = time.perf_counter()
+        program = _measured(loaded, task, known) if missing else None
+        shared = (time.perf_counter() - started) / max(1, len(missing))
+        for place in missing:
+            assert program is not None
+            started, target = time.perf_counter(), task.targets[place]
             figures, problem = _counted(program, target, task.objectives)
-            found.append(Outcome(figures, problem, shared + time.perf_counter() - started))
-        return found
+            if results is not None:
+                entry = {"figures": figures, "problem": problem}
+                results.put(entry, *task.question(loaded.digest, target))
+            found[place] = Outcome(figures, problem, shared + time.perf_counter() - started)
+        return [found[place] for place in range(len(task.targets))]
+
+
+@cache
+def _cache(folder: str) -> Cache | None:
+    """A folder of this machine; a worker that cannot have it does without."""
+    try:
+        return Cache(folder)
+    except PlenaError:
+        return None
 
 
 def _counted(
@@ -131,14 +172,14 @@ def _counted(
         return {}, str(error)
 
 
-def _measured(loaded: _Loaded, task: Task) -> Measured | PlenaError:
+def _measured(loaded: _Loaded, task: Task, known: Cache | None) -> Measured | PlenaError:
     """The program of a task, or why there is none."""
     key = (task.program_target, tuple(sorted(task.options.items())), task.objectives)
     if key in loaded.programs:
         loaded.programs.move_to_end(key)
         return loaded.programs[key]
     try:
-        found = Measured.of(_compiled(loaded.call, task), task.objectives)
+        found = Measured.of(_compiled(loaded.call, task, known), task.objectives)
     except PlenaError as error:
         found = error
     loaded.programs[key] = found
@@ -147,13 +188,13 @@ def _measured(loaded: _Loaded, task: Task) -> Measured | PlenaError:
     return found
 
 
-def _compiled(call: ImportedCall, task: Task) -> Any:
+def _compiled(call: ImportedCall, task: Task, known: Cache | None = None) -> Any:
     options = dict(task.options)
     most = options.pop("max_instructions", None)
     verify = options.pop("verify_passes", None)
     calibration = options.pop("calibration", None)
     with without_collection(), verified_passes(verify):
-        return compile_call(call, task.program_target, Schedule(**options), most, calibration)
+        return compile_call(call, task.program_target, Schedule(**options), most, calibration, known)
 
 
 def _load(source: Source) -> _Loaded:
@@ -180,7 +221,7 @@ def _digest(call: ImportedCall) -> str:
 
     from plena.host.call_inputs import CallSignature
 
-    found = hashlib.sha256(str(call.imported.module).encode())
+    found = hashlib.sha256(call.text_digest.encode())
     examples = CallSignature.of(call.args, call.kwargs, call.module).tensors(call.args, call.kwargs) or ()
     for name, tensor in (*sorted(call.imported.tensors.items()), *enumerate(examples)):
         plain = tensor.detach().contiguous().cpu()

@@ -58,7 +58,7 @@ def may_conflict(a: Effect, b: Effect, distances: Distances | None = None) -> bo
                 shared[value] = (of_a + coefficient, of_b) if sign == 1 else (of_a, of_b + coefficient)
     for value, (of_a, of_b) in shared.items():
         variables.append((of_a - of_b, 0, largest_value(value)))
-        if value in distances:
+        if value in distances and of_a:  # else the later iteration alone counts, and it is one that exists
             variables.append((-of_b, *distances[value]))
     if a.pitch == b.pitch:
         variables.append((a.pitch, 1 - b.rows, a.rows - 1))

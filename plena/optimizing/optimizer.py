@@ -23,9 +23,10 @@ from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.passes.emission import Counted, counted
 from plena.passes.options import check_values
+from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import SelectLoops, candidates
 from plena.program.data import ProgramData
-from plena.timing.registry import DEFAULT_TIMING
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 from plena.verification import verify_code
 from plena.verification.findings import Finding
 
@@ -84,10 +85,29 @@ def _candidates(
         _emitted(task, timing, "chosen", task.affine.clone(), lambda module: choose.apply(context(), module))
     )
     yield from chosen
+    if profile_named(timing).overlaps and objective == "cycles" and chosen:
+        most = int(GROWTH_OF_TRANSFERS * chosen[0][1].static)
+        yield from _loading_ahead(task, objective, timing, min(most, max_instructions or most))
     if given is not None and objective == "cycles" and max_instructions is None:
         limit = given.cycles
         if all(c.cycles > limit for _, c in chosen):
             yield from _no_slower(task, timing, limit)
+
+
+def _loading_ahead(task: Task, objective: Objective, timing: str, most: int) -> Iterator[Named]:
+    """With loads ahead of what needs them, in at most so many instructions.
+
+    Every memory holds the same afterwards, so tiles that were free stay so.
+    """
+    ahead = task.affine.clone()
+    ScheduleTransfers(timing, spare_tiles=False).apply(context(), ahead)
+    choose = SelectLoops(objective, most, timing)
+    for found in (
+        *_emitted(task, timing, "loads ahead", ahead.clone()),
+        *_emitted(task, timing, "loads ahead, chosen", ahead, lambda module: choose.apply(context(), module)),
+    ):
+        if found[1].static <= most:
+            yield found
 
 
 def _no_slower(task: Task, timing: str, limit: int) -> Iterator[Named]:

@@ -25,14 +25,17 @@ class Counted:
     """A program in allocated registers and what it costs.
 
     Args:
-        statistics: exact counts, cycles by one profile, without counts by module and by step.
+        statistics: exact counts, without counts by module and by step; cycles by the profile unless transfers run
+            beside other work, when its latency counts.
         timing: the profile.
+        target: the machine.
         instructions: the flat program.
         module: in allocated register form; None if the program was given as instructions.
     """
 
     statistics: Statistics
     timing: str
+    target: Target = field(repr=False)
     instructions: Sequence[AsmInstruction] = field(repr=False)
     module: ModuleOp | None = field(default=None, repr=False)
 
@@ -43,8 +46,7 @@ class Counted:
         Raises:
             PlenaError: loops that are not nested.
         """
-        profiles = [profile_named(timing)]
-        return Counted(statistics_of(instructions, target, profiles=profiles), timing, instructions)
+        return Counted(_statistics(instructions, target, timing), timing, target, instructions)
 
     @property
     def static(self) -> int:
@@ -59,12 +61,16 @@ class Counted:
 
     @property
     def cycles(self) -> int:
-        """Cycles by the profile; DMA waits are apart.
+        """Cycles by the profile; DMA waits are in them if transfers run beside other work and no address hangs on
+        data, else apart.
 
         Raises:
             CompileError: it has none for an instruction of the program.
         """
-        return self.statistics.cycles_by(self.timing)
+        if not profile_named(self.timing).overlaps:
+            return self.statistics.cycles_by(self.timing)
+        latency = self.statistics.latency[self.timing]
+        return without_waits(self).cycles_by(self.timing) if latency is None else latency
 
     @property
     def longest_iteration(self) -> int:
@@ -93,6 +99,16 @@ def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = 
     """
     run_pipeline(module, passes)
     stream = stream_from_module(module)
-    profiles, target = [profile_named(timing)], Target.from_module(module)
-    statistics = statistics_of(stream.instructions, target, profiles=profiles)
-    return Counted(statistics, timing, stream.instructions, module)
+    target = Target.from_module(module)
+    statistics = _statistics(stream.instructions, target, timing)
+    return Counted(statistics, timing, target, stream.instructions, module)
+
+
+def without_waits(program: Counted) -> Statistics:
+    """Counts of a program with cycles by its profile, DMA waits apart."""
+    return statistics_of(program.instructions, program.target, profiles=[profile_named(program.timing)])
+
+
+def _statistics(instructions: Sequence[AsmInstruction], target: Target, timing: str) -> Statistics:
+    profile = profile_named(timing)
+    return statistics_of(instructions, target, profiles=[] if profile.overlaps else [profile])

@@ -39,13 +39,15 @@ BUFFER_PIPELINE: tuple[str, ...] = ("fuse-elementwise", "allocate-buffers")
 TILE_PIPELINE: tuple[str, ...] = (CONVERSION, *BUFFER_PIPELINE)
 """plena to tile."""
 
-AFFINE_PIPELINE: tuple[str, ...] = (
+LOOP_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
     "reroll-loops",
     "canonicalize-loops",
     "hoist-invariants",
-    "set-state",
 )
+"""tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""
+
+AFFINE_PIPELINE: tuple[str, ...] = (*LOOP_PIPELINE, "set-state")
 """tile to the affine form of plena_isa, ready for the loop optimiser."""
 
 REGISTER_PIPELINE: tuple[str, ...] = ("materialize-addresses", "allocate-registers")

@@ -16,7 +16,7 @@ from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
 from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.choices import Machine, factors
+from plena.loops.selection.choices import Machine, Option, factors
 from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
@@ -170,8 +170,14 @@ def candidates(
     timing: str = DEFAULT_TIMING,
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
+    known: dict[object, list[Option]] | None = None,
 ) -> list[Point]:
-    """The best programs of every size under the budget, smallest first, costs as predicted."""
+    """The best programs of every size under the budget, smallest first, costs as predicted.
+
+    Args:
+        known: what may become of loops with straight bodies, for calls with the same machine, profile and addresses to
+            share: it is filled and looked up.
+    """
     target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
@@ -180,7 +186,9 @@ def candidates(
         *(profile.cycles(INSTRUCTIONS[m], target) for m in ("S_ADDI_INT", "C_LOOP_START", "C_LOOP_END")),
     )
     legality = Legality(EffectTable(target))
-    search = Search(machine, lambda loop: nesting_of(loop, legality), max_instructions)
+    search = Search(
+        machine, lambda loop: nesting_of(loop, legality), max_instructions, {} if known is None else known
+    )
     return search.frontier(tree_of(module, target, profile))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class TableProfile:
         table: a formula for every cost key.
         skips_f0: scalar FP operations and reductions into f0 are free no-ops.
         unsupported: mnemonics that it has cycles for, but that its machine does not execute right.
+        overlaps: whether transfers run beside other instructions; here never.
 
     Raises:
         PlenaError: the table lacks a cost key.
@@ -45,6 +46,7 @@ class TableProfile:
     table: Mapping[Cost, Formula] = field(repr=False)
     skips_f0: bool = False
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
+    overlaps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         missing = [cost.name for cost in Cost if cost not in self.table]
@@ -135,6 +137,8 @@ class StreamProfile:
             transfers one after the other.
         missing: mnemonics that it has no cycles for; a program that runs one has none.
         unsupported: mnemonics that it has cycles for, but that the machine it was measured on does not execute right.
+        overlaps: whether transfers run beside other instructions: the compiler then moves loads ahead of what needs
+            them, and what it compares are latencies.
     """
 
     name: str
@@ -144,6 +148,7 @@ class StreamProfile:
     latency: Callable[[Run], NDArray[np.int64] | None] | None = field(default=None, repr=False)
     missing: tuple[str, ...] = ()
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
+    overlaps: bool = False
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS

@@ -83,6 +83,11 @@ def withdraw(name: str) -> None:
         raise PlenaError(f"no program registered a timing profile {name!r}", "withdraw")
 
 
+def is_ours(name: str) -> bool:
+    """Whether a profile is one of this package: then its name says what it counts."""
+    return name in _OURS
+
+
 def registered() -> tuple[Profile, ...]:
     """What `register` added, for other processes."""
     return tuple(_registered.values())

@@ -313,5 +313,6 @@ PROFILE = StreamProfile(
     simulate=line_cycles,
     latency=line_latency,
     missing=MISSING,
+    overlaps=True,
     unsupported=unsupported,
 )

@@ -149,4 +149,5 @@ PROFILE = StreamProfile(
     simulate=_ESTIMATE.line_cycles,  # a load of one cycle has ended when the next instruction starts
     latency=_latency,
     missing=MISSING,
+    overlaps=True,
 )

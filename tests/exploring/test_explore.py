@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,20 @@ def explored(storage: Path, space: Any = None, objectives: Any = OBJECTIVES, **g
     return plena.explore(factory, space or SPACE, objectives, storage=storage, **given)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "plena"
+
+
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The tasks whose programs were compiled."""
     tasks: list[Any] = []
     before: Callable[..., Any] = worker._compiled
-    monkeypatch.setattr(worker, "_compiled", lambda call, task: tasks.append(task) or before(call, task))
+    monkeypatch.setattr(worker, "_compiled", lambda *a: tasks.append(a[1]) or before(*a))
     monkeypatch.setattr(worker, "_loaded", {})
     return tasks
 
@@ -123,6 +131,19 @@ def test_points_that_differ_in_timing_have_one_program(tmp_path: Path, compiled:
 def test_again_nothing_is_evaluated(study: Study, storage: Path, compiled: list[Any]) -> None:
     again = explored(storage)
     assert again.table.equals(study.table) and not compiled
+
+
+def test_another_study_finds_the_figures_in_the_cache(
+    study: Study, tmp_path: Path, compiled: list[Any], user_cache: Path
+) -> None:
+    fewer = SPACE | {"BLEN": [4]}
+    again = explored(tmp_path / "s.db", fewer).table
+    wanted = study.table[study.table["BLEN"] == 4]
+    names = [name for name in wanted.columns if name != "seconds"]
+    assert again[names].reset_index(drop=True).equals(wanted[names].reset_index(drop=True))
+    assert not compiled and list(user_cache.glob("programs/??/*.json"))
+    explored(tmp_path / "t.db", {"BLEN": [4]}, cache=tmp_path / "empty")
+    assert compiled
 
 
 def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ AFFINE_PASSES = (
     "interchange-loops",
     "peel-loops",
     "roll-loops",
+    "schedule-transfers",
     "select-loops",
     "set-state",
     "strip-mine-loops",

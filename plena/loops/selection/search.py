@@ -50,7 +50,7 @@ class Search:
     machine: Machine
     nesting: Callable[[Loop], Nesting]
     budget: int | None = None
-    _options: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]])
+    known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]])
 
     def frontier(self, parts: Sequence[Part]) -> list[Point]:
         """The programs that are best for their size, smallest first; empty when none fits the budget."""
@@ -80,12 +80,12 @@ class Search:
         if loop.expanded_length() > LONGEST_BODY:
             return []
         shape = (_shape(loop, context), context.depth, context.trips, context.alone, nesting)
-        known = self._options.get(shape)
+        known = self.known.get(shape)
         if known is None:
             known = straight_options(
                 self.machine, loop, context, permutable=nesting.permutable, jammable=nesting.jammable
             )
-            self._options[shape] = known
+            self.known[shape] = known
         return [replace(o, choice=replace(o.choice, loop=loop)) for o in known]
 
     def _around(self, loop: Loop, body: _Body) -> list[Option]:

@@ -1,0 +1,132 @@
+"""Work beside which matrix loads run: loops of vector and scalar instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.loop import AffineOp, ForOp, Linear
+from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.dialects.plena_isa.instruction import Instruction
+from plena.dialects.plena_isa.spec import Unit
+from plena.integers import ceil_div
+from plena.loops.cloning import Scope, Substitution, clone
+from plena.loops.scheduling.streams import Stream, cycles_of
+from plena.machine.target import Target
+from plena.timing.profile import Profile
+
+
+def may_host(op: Operation) -> bool:
+    """Whether it is a loop of vector and scalar instructions alone."""
+    return isinstance(op, ForOp) and all(_is_beside(o) for o in op.operations)
+
+
+def _is_beside(op: Operation) -> bool:
+    if isinstance(op, ForOp):
+        return may_host(op)
+    if isinstance(op, Instruction):
+        return op.SPEC.unit in (Unit.VECTOR, Unit.SCALAR) and op.SPEC.touches is not None
+    return isinstance(op, AffineOp)
+
+
+def iteration_cycles(loop: ForOp, target: Target, profile: Profile) -> int:
+    """What an iteration takes, about: instructions alone, without addresses and waits."""
+    total = 0
+    for op in loop.operations:
+        if isinstance(op, ForOp):
+            total += op.trips * iteration_cycles(op, target, profile)
+        elif isinstance(op, Instruction):
+            total += profile.cycles(op.SPEC, target)
+    return total + profile.cycles(INSTRUCTIONS["C_LOOP_END"], target)
+
+
+def spread(
+    streams: Sequence[Stream],
+    host: ForOp,
+    scope: Scope,
+    around: Substitution,
+    target: Target,
+    profile: Profile,
+) -> None:
+    """Appends a host loop with the loads of streams in it, one every few iterations, the first ones first.
+
+    Loads that find no iteration follow the loop.
+
+    Args:
+        around: what values around the host become; addresses of the streams are in terms of the new ones.
+    """
+    cycles = max(1, iteration_cycles(host, target, profile))
+    total = sum(s.trips for s in streams)
+    done = 0
+    late: list[Stream] = []
+    for stream in streams:
+        if stream is streams[-1] and stream.trips == 1 and done < host.trips:
+            stream.emit_all(scope)
+            continue
+        step = max(1, min(ceil_div(cycles_of(stream, target), cycles), host.trips // total))
+        now, left = _fitting(stream, (host.trips - done) // step)
+        if now is not None:
+            _Nest(now, host, around, step, done).emit(scope)
+            done += now.trips * step
+        if left is not None:
+            late.append(left)
+    _iterations(host, scope, around, Linear(done), host.trips - done)
+    for stream in late:
+        stream.emit_all(scope)
+
+
+def _fitting(stream: Stream, loads: int) -> tuple[Stream | None, Stream | None]:
+    """As many loads of a stream, whole iterations of its outermost loop, and the rest."""
+    if stream.trips <= loads:
+        return stream, None
+    if not stream.indices:
+        return None, stream
+    outer = loads * stream.indices[0][1] // stream.trips
+    return stream.first(outer) if outer else (None, stream)
+
+
+def _iterations(host: ForOp, scope: Scope, around: Substitution, start: Linear, trips: int) -> None:
+    """Appends so many iterations of a host, from one on."""
+    if trips == 1:
+        clone(host.operations, scope, Substitution({**around.indices, host.index: start}))
+    elif trips:
+        loop = scope.loop(trips, host.attributes)
+        loop.index.name_hint = host.index.name_hint
+        position = start + Linear.index(loop.index)
+        clone(host.operations, loop, Substitution({**around.indices, host.index: position}))
+        loop.close()
+
+
+class _Nest:
+    """The loops of a stream, and in each iteration of the innermost one `step` iterations of a host from `done` on."""
+
+    def __init__(self, stream: Stream, host: ForOp, around: Substitution, step: int, done: int) -> None:
+        self.stream, self.host, self.around, self.step, self.done = stream, host, around, step, done
+
+    def emit(self, scope: Scope) -> None:
+        """Appends it."""
+        self._loops(scope, list(self.stream.indices), {}, Linear(self.done))
+
+    def _loops(
+        self,
+        scope: Scope,
+        left: list[tuple[SSAValue, int]],
+        known: dict[SSAValue, Linear],
+        position: Linear,
+    ) -> None:
+        if not left:
+            self.stream.emit(scope, known)
+            _iterations(self.host, scope, self.around, position, self.step)
+            return
+        (index, trips), *inner = left
+        if trips == 1:
+            self._loops(scope, inner, {**known, index: Linear(0)}, position)
+            return
+        pace = self.step
+        for _, count in inner:
+            pace *= count
+        loop = scope.loop(trips, self.host.attributes)
+        at = Linear.index(loop.index)
+        self._loops(loop, inner, {**known, index: at}, position + at * pace)
+        loop.close()

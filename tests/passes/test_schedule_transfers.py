@@ -1,0 +1,203 @@
+"""schedule-transfers: what a program computes stays, and the loads go where they wait for nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, SSAValue
+
+import plena
+from plena.assembly import print_asm
+from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
+from plena.dialects.plena_isa import OP_OF_MNEMONIC, GPRegister, Memory, RegisterOp
+from plena.dialects.plena_isa.registers import ARegister
+from plena.loops.effects import EffectTable
+from plena.loops.scheduling.tiles import untouched
+from plena.machine.target import Target
+from plena.passes.emission import counted, without_waits
+from plena.passes.schedule_transfers import ScheduleTransfers
+from tests.affine.programs import Program, parse
+from tests.affine.uninterpreted import TINY, final_state
+from tests.lifting.affine_machine import memories
+from tests.lifting.machines import machine
+
+TARGET = Target().with_settings({"HBM_SIZE": 1 << 18, "VECTOR_SRAM_SIZE": 1 << 12})
+ROW, TILE = 8, 64
+TIMINGS = ("serialized", "rtl-v1")
+
+
+class Writer:
+    """Appends to a block; addresses are mostly those of a compiled program, sometimes any."""
+
+    def __init__(self, draw: st.DrawFn, block: Block, base: SSAValue, zero: SSAValue) -> None:
+        self.draw, self.block, self.base, self.zero = draw, block, base, zero
+
+    def address(self, constant: int, *terms: tuple[SSAValue, int]) -> SSAValue:
+        op = AffineOp(Linear.of(constant, terms))
+        self.block.add_op(op)
+        return op.results[0]
+
+    def loop(self, trips: int) -> tuple[Writer, SSAValue]:
+        loop = ForOp(trips)
+        self.block.add_op(loop)
+        last = loop.body.block.last_op
+        assert last is not None
+        last.detach()
+        return Writer(self.draw, loop.body.block, self.base, self.zero), loop.index
+
+    def pick(self, *values: int) -> int:
+        return self.draw(st.sampled_from(values))
+
+    def products(self, trips: int) -> None:
+        """Loads, products and a write-out, in a loop."""
+        body, index = self.loop(trips)
+        tiles, first = self.pick(1, 2), self.pick(0, 0, 1)
+        for group in range(self.pick(1, 1, 2)):
+            loads, tile = body.loop(tiles)
+            place = TILE * (first + group * tiles)
+            loads.emit(
+                "H_PREFETCH_M",
+                dst=loads.address(place, (tile, TILE), (index, TILE * self.pick(0, 0, 0, 1))),
+                off=loads.address(0, (index, TILE * tiles), (tile, self.pick(TILE, TILE, 2 * TILE))),
+                base=self.base,
+                scale=loads.address(2048),
+            )
+            loads.close()
+            inner, step = body.loop(tiles)
+            mat = inner.address(self.pick(place, place, 0), (step, TILE))
+            inner.emit("M_MM", mat=mat, vec=inner.address(ROW * self.pick(32, 32, 0), (step, ROW)))
+            inner.close()
+        body.emit("M_MM_WO", dst=body.address(0, (index, ROW * self.pick(4, 4, 0))), stride=self.zero)
+        if self.pick(0, 0, 1):
+            body.rows(self.pick(2, 4))
+        body.close()
+
+    def work(self, trips: int, unit: int) -> None:
+        """Rows that are changed, in a loop."""
+        body, index = self.loop(trips)
+        body.rows(1, (index, unit))
+        body.close()
+
+    def rows(self, count: int, *around: tuple[SSAValue, int]) -> None:
+        body, index = self.loop(count)
+        to = self.pick(0, 0, 44)
+        body.emit(
+            "V_ADD_VV",
+            dst=body.address(ROW * to, (index, ROW), *around),
+            a=body.address(0, (index, ROW), *around),
+            b=body.address(ROW * self.pick(60, 0)),
+        )
+        if self.pick(0, 0, 1):
+            body.emit("V_EXP_V", dst=body.address(ROW * 61), a=body.address(ROW * self.pick(61, 0)))
+        body.close()
+
+    def emit(self, mnemonic: str, **values: SSAValue) -> None:
+        self.block.add_op(OP_OF_MNEMONIC[mnemonic].named(values))
+
+    def close(self) -> None:
+        self.block.add_op(YieldOp())
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> Program:
+    """Products with loads and vector work behind and before them, sometimes in a loop."""
+    module = ModuleOp([])
+    block = module.body.block
+    base, zero = RegisterOp(ARegister.at(0)), RegisterOp(GPRegister.at(0))
+    block.add_ops((base, zero))
+    writer = Writer(draw, block, base.cell, zero.cell)
+    around = draw(st.sampled_from((1, 1, 1, 2)))
+    inside = writer.loop(around)[0] if around > 1 else writer
+    for _ in range(draw(st.integers(1, 3))):
+        trips = inside.pick(2, 3, 4)
+        if inside.pick(0, 1):
+            inside.work(inside.pick(4, 8), ROW)
+        if inside.pick(0, 0, 1):
+            source = inside.address(ROW * inside.pick(0, 50))
+            inside.emit(
+                "H_STORE_V", src=source, off=inside.address(0), base=base.cell, scale=inside.address(2048)
+            )
+        inside.products(trips)
+        if inside.pick(0, 1, 1):
+            inside.work(trips * inside.pick(1, 2, 4), ROW)
+    if inside is not writer:
+        inside.close()
+    return Program(module)
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers(), st.sampled_from(TIMINGS), st.booleans())
+def test_what_a_program_leaves_is_the_same(program: Program, timing: str, spare_tiles: bool) -> None:
+    module, terms = program.module, dict[object, int]()
+    spare = untouched(module, EffectTable(TINY))
+    before = final_state(module, TINY, terms)
+    TINY.attach(module)
+    ScheduleTransfers(timing, spare_tiles).apply(Context(), module)
+    module.verify()
+    after = final_state(module, TINY, terms)
+    if spare_tiles:
+        for address in range(spare.start, spare.stop):
+            after.pop((Memory.MATRIX, address), None)
+    assert after == before
+
+
+PRODUCTS = """
+  %a = plena_isa.register : !plena_isa.a<a0>
+  loop.for %row = 0 to 1024 {{
+    %x = loop.affine 0 + 64 * %row
+    plena_isa.v_exp_v dst(%x) a(%x)
+  }}
+  loop.for %i = 0 to 8 {{
+    loop.for %k = 0 to 4 {{
+      %tile = loop.affine {tile} + 4096 * %k
+      %weights = loop.affine 0 + 16384 * %i + 4096 * %k
+      %scale = loop.affine 131072
+      plena_isa.h_prefetch_m dst(%tile) off(%weights) base(%a : !plena_isa.a<a0>) scale(%scale)
+    }}
+    loop.for %k = 0 to 4 {{
+      %tile = loop.affine {tile} + 4096 * %k
+      %x = loop.affine 0 + 16384 * %k
+      plena_isa.m_btmm mat(%tile) vec(%x)
+    }}
+    %y = loop.affine 65536 + 16384 * %i
+    plena_isa.m_bmm_wo dst(%y)
+  }}
+"""
+
+WORK = """
+  loop.for %row = 0 to 2048 {
+    %y = loop.affine 65536 + 64 * %row
+    plena_isa.v_exp_v dst(%y) a(%y)
+  }
+"""
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("work_behind", [False, True])
+def test_most_loads_wait_for_nothing(timing: str, work_behind: bool) -> None:
+    module = parse(PRODUCTS.format(tile=8192) + (WORK if work_behind else ""))
+    TARGET.attach(module)
+    scheduled = module.clone()
+    ScheduleTransfers(timing).apply(Context(), scheduled)
+    before, after = (counted(m, timing) for m in (module, scheduled))
+    exposed = [c.cycles - without_waits(c).cycles_by(timing) for c in (before, after)]
+    assert exposed[1] < 0.3 * exposed[0]
+    assert after.cycles < before.cycles
+
+
+def test_foreign_programs_are_scheduled_too() -> None:
+    module = parse(PRODUCTS.format(tile=0) + WORK)
+    TARGET.attach(module)
+    text = print_asm(counted(module, "serialized").instructions)
+    plain, ahead = (plena.optimize(text, TARGET, timing=timing) for timing in ("transactional", "rtl-v1"))
+    before, after = (program.stats().latency["rtl-v1"] for program in (plain, ahead))
+    assert before is not None and after is not None and after < before
+    machines = machine(TARGET), machine(TARGET)
+    machines[0].run(text)
+    machines[1].run(ahead.words)
+    for name, expected in memories(machines[0]).items():
+        assert np.array_equal(expected.view(np.uint8), memories(machines[1])[name].view(np.uint8)), name
