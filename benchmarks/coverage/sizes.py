@@ -58,8 +58,8 @@ _NAMES: dict[str, str] = {
     "vision_hidden_dim context_dim backbone_hidden_size latent_channels vision_feature_dim",
     "inner": "intermediate_size encoder_ffn_dim decoder_ffn_dim ffn_dim mlp_dim d_ff d_inner n_inner d_ffn "
     "ffn_hidden_size decoder_intermediate_size feed_forward_size shared_intermediate_size dim_feedforward "
-    "shared_expert_intermediate_size ff_dim linear_units feedforward_dim mlp_hidden_size intermediate_dim moe_intermediate_size inner_dim dim_ff "
-    "decoder_hidden_dim_ mlp_hidden_dim hidden_ff dense_intermediate_size",
+    "ff_dim linear_units feedforward_dim mlp_hidden_size intermediate_dim moe_intermediate_size inner_dim dim_ff "
+    "decoder_hidden_dim_ mlp_hidden_dim hidden_ff dense_intermediate_size shared_expert_intermediate_size",
     "heads": "num_attention_heads encoder_attention_heads decoder_attention_heads num_heads n_head n_heads "
     "attention_heads decoder_num_attention_heads num_cross_attention_heads num_self_attention_heads_ "
     "decoder_num_heads encoder_num_attention_heads text_num_attention_heads_ num_decoder_attention_heads "
