@@ -250,7 +250,9 @@ def _compare(
 ) -> Iterator[OperationError]:
     """Interpret operation by operation, on the machine's operands and on exact ones."""
     stored = target.precision[KEY_VALUE_TYPE]
-    interpreter = rounding_interpreter(module, parameters.tensors, lambda x: round_stored(x, stored))
+    interpreter = rounding_interpreter(
+        module, parameters.tensors, lambda x: round_stored(x, stored), parameters.rounded
+    )
     values = [x.float() if x.is_floating_point() else x.long() for x in arguments]
     exact: dict[SSAValue, Any] = dict(zip(_main(module).body.block.args, values, strict=True))
     machine = dict(exact)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from plena.machine.target import Target
 
 
+AUTO = "auto"
+"""Formats that `plena compile` chooses."""
+
+
 def add_options(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Add options of the table `OPTIONS`."""
     for name in names:
@@ -57,7 +61,9 @@ def target_of(args: Namespace, default: Target | None = None) -> Target:
     from plena.machine.target import FORMATS, Target
 
     target = (default or Target()) if args.target is None else Target.from_toml(args.target)
-    formats = {} if args.formats is None else {FORMATS: args.formats}
+    formats = {} if args.formats in (None, AUTO) else {FORMATS: args.formats}
+    if args.formats == AUTO and not hasattr(args, "traffic"):
+        raise PlenaError("formats are chosen by plena compile", "--formats", "Name the formats here.")
     return target.with_settings({**formats, **dict(setting(text) for text in args.overrides)})
 
 

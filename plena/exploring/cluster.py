@@ -22,6 +22,9 @@ START_SECONDS = 120
 ORPHAN_SECONDS = 30
 """How long a worker lives without its scheduler."""
 
+LOG_VARIABLE = "DASK_LOGGING__DISTRIBUTED"
+"""What processes that are started read."""
+
 DEATHS = 1
 """How many workers may die of a task before it is given up: it is tried again once."""
 
@@ -116,10 +119,15 @@ def _silent_logs() -> Generator[None]:
         logging.getLogger(name) for name in ("distributed", "distributed.scheduler", "distributed.core")
     ]
     before = [logger.level for logger in loggers]
+    environment = os.environ.get(LOG_VARIABLE)
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    os.environ[LOG_VARIABLE] = "critical"
     try:
         yield
     finally:
+        os.environ.pop(LOG_VARIABLE)
+        if environment is not None:
+            os.environ[LOG_VARIABLE] = environment
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

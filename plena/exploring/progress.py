@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from plena.exploring.found import Found
 from plena.exploring.points import Result
-from plena.exploring.study import Study
 
 
 @contextmanager
 def showing(
-    study: Study, total: int, shown: bool | None, dashboard: str | None
+    study: Found, total: int, shown: bool | None, dashboard: str | None
 ) -> Generator[Callable[[Result], None]]:
     """A function that takes in results and moves a bar; no bar beside a terminal.
 
@@ -46,7 +46,7 @@ def showing(
         yield news
 
 
-def _count(result: Result, counts: dict[str, int], best: dict[str, float], study: Study) -> None:
+def _count(result: Result, counts: dict[str, int], best: dict[str, float], study: Found) -> None:
     if result.skipped:
         counts["skipped"] += 1
         return

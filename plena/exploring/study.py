@@ -1,129 +1,23 @@
-"""What a search found: the table of points, the ones that nothing beats, their machines, the report."""
+"""What `plena.explore` gives: what it found, and the page that shows it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
 
-from plena.errors import PlenaError
-from plena.exploring.objectives import Objectives
-from plena.exploring.points import Result, result_of
-from plena.exploring.settings_file import settings_text
-from plena.exploring.space import Space, options_of, scaled, settings_of
-from plena.machine.target import Target
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from optuna.study import Study as OptunaStudy
-
-
-TEXTS = ("area_note", "problem")
-"""Columns of the table that are text, though they may be empty."""
+from plena.exploring.found import Found
+from plena.exploring.page import page_of
+from plena.text_files import write_text
 
 
 @dataclass(frozen=True)
-class Study:
-    """A search and its points, finished or not.
+class Study(Found):
+    """A search and its points, finished or not; its attributes are those of `Found`."""
 
-    Attributes:
-        model: its name.
-        base: the machine that settings of a point change; programs were chosen for its latencies.
-        options: of `plena.compile`, the same everywhere.
-        storage: URL of the database that holds the points.
-        trials: the study as Optuna has it.
-    """
-
-    model: str
-    space: Space
-    objectives: Objectives
-    base: Target
-    options: dict[str, Any]
-    storage: str
-    trials: OptunaStudy = field(repr=False)
-
-    def results(self) -> dict[int, Result]:
-        """The points by their numbers, in the order in which they were tried."""
-        found = {t.number: result_of(t) for t in self.trials.get_trials(deepcopy=False)}
-        return {number: result for number, result in found.items() if result is not None}
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """A row for each point by its number: the space's keys, figures, seconds, and `problem` where there are none.
-
-        `skipped` are machines that cannot be.
-        """
-        import pandas as pd
-
-        results = self.results()
-        rows = [
-            {**r.point, **r.figures, "seconds": r.seconds, "problem": r.problem, "skipped": r.skipped}
-            for r in results.values()
-        ]
-        figures = [name for r in results.values() for name in r.figures]
-        columns = dict.fromkeys(
-            [*self.space.values, *self.objectives.names, *figures, "seconds", "problem", "skipped"]
-        )
-        index = pd.Index(list(results), name="number")
-        return pd.DataFrame(
-            {name: pd.array(*_column(name, [row.get(name) for row in rows])) for name in columns}, index=index
-        )
-
-    @property
-    def front(self) -> pd.DataFrame:
-        """The rows of the table that no other one equals or beats in all objectives, by the first one."""
-        table, names = self.table, list(self.objectives.names)
-        found: pd.DataFrame = table.loc[table["problem"].isna()].sort_values(by=names, kind="stable")
-        kept: list[int] = []
-        values = found[names].to_numpy(dtype=float)
-        best: list[Any] = []
-        for place, row in enumerate(values):
-            if not any((other <= row).all() for other in best):
-                best.append(row)
-                kept.append(place)
-        return found.iloc[kept]
-
-    def target(self, number: int) -> Target:
-        """The machine of a point.
+    def report(self, path: str | Path) -> None:
+        """Writes one self-contained HTML page: fronts, parallel coordinates, importances, the table of points.
 
         Raises:
-            PlenaError: there is no such point, or there can be no such machine.
+            PlenaError: it cannot be written.
         """
-        return scaled(self.base, settings_of(self._point(number)))
-
-    def settings(self, number: int) -> str:
-        """A settings file of a point's machine (`Target.from_toml`), with its options as a comment.
-
-        Raises:
-            PlenaError: as of `target`.
-        """
-        options = {**self.options, **options_of(self._point(number))}
-        return settings_text(self.target(number), f"point {number} of {self.model}", options)
-
-    def _point(self, number: int) -> dict[str, Any]:
-        results = self.results()
-        if number not in results:
-            raise PlenaError(f"there is no point {number}", "study", "See the index of `table`.")
-        return results[number].point
-
-    def __str__(self) -> str:
-        results = self.results().values()
-        skipped = sum(r.skipped for r in results)
-        failed = sum(r.problem is not None for r in results) - skipped
-        return (
-            f"{len(results)} points of {len(self.space)}: {len(self.front)} on the front, {failed} without a program, "
-            f"{skipped} skipped"
-        )
-
-
-def _column(name: str, values: list[Any]) -> tuple[list[Any], Any]:
-    """Values of one kind, whole numbers whole beside None, with the type that pandas has for them."""
-    kinds = {type(value) for value in values if value is not None}
-    if name in TEXTS:
-        return values, "string"
-    if kinds == {int}:
-        return values, "Int64"
-    if kinds <= {int, float}:
-        return values, "Float64"
-    if kinds <= {bool}:
-        return values, "boolean"
-    return [None if value is None else str(value) for value in values], "string"
+        write_text(Path(path), page_of(self))

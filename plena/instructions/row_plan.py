@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -48,22 +49,25 @@ def plan_rows(body: Block, outs: Sequence[PanelRows], inputs: Sequence[PanelRows
     for number, argument in enumerate(body.args):
         aliased = [k for k, out in enumerate(outs) if out.buffer == inputs[number].buffer]
         places[argument] = ("out", aliased[0]) if aliased else ("in", number)
-    live: set[SSAValue] = set(body.args)
+    ending: list[list[SSAValue]] = [[] for _ in range(len(steps) + 1)]
+    for value, use in last_use.items():
+        ending[use].append(value)
+    taken = Counter(places[argument] for argument in body.args if argument in last_use)
     rows = 0
     for number, op in enumerate(steps):
-        live = {value for value in live if last_use.get(value, -1) > number}
-        taken = {places[value] for value in live}
+        taken.subtract(places[value] for value in ending[number] if value in places)
         place: Place | None = homes.get(op.result)
         if place is None:
             until = last_use.get(op.result, number)
-            place = next((h for v, h in homes.items() if made_at[v] >= until and h not in taken), None)
-        elif place in taken:
+            place = next((h for v, h in homes.items() if made_at[v] >= until and not taken[h]), None)
+        elif taken[place]:
             place = None
         if place is None:
-            row = next(k for k in range(rows + 1) if ("scratch", k) not in taken)
+            row = next(k for k in range(rows + 1) if not taken["scratch", k])
             rows = max(rows, row + 1)
             place = ("scratch", row)
         places[op.result] = place
-        live.add(op.result)
+        if op.result in last_use:
+            taken[place] += 1
     moves = tuple((value, home) for value, home in homes.items() if places[value] != home)
     return RowPlan(places, rows, moves)

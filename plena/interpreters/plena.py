@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xdsl.interpreter import (
@@ -15,9 +16,11 @@ from xdsl.interpreter import (
     impl_terminator,
     register_impls,
 )
+from xdsl.ir import Attribute
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.staged_data import symbol_of
 from plena.interpreters.states import States
 
 if TYPE_CHECKING:
@@ -66,10 +69,17 @@ def _like(lhs: torch.Tensor, rhs: torch.Tensor) -> torch.Tensor:
 @register_impls
 @dataclass
 class PlenaFunctions(InterpreterFunctions):
-    """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program."""
+    """Values are torch tensors: float32, int64 or bool. `tensors` is the side table of the program.
+
+    `staged` are parameters of experts as the machine has them, by the symbol of their expression, if they are to be so.
+    """
 
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
     states: States = field(default_factory=States)
+    staged: Mapping[str, torch.Tensor] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        self._expert: Callable[[Attribute], Attribute] | None = None
 
     @impl(plena.StateOp)
     def state(self, interpreter: Interpreter, op: plena.StateOp, args: PythonValues) -> PythonValues:
@@ -119,6 +129,10 @@ class PlenaFunctions(InterpreterFunctions):
     def parameter(self, interpreter: Interpreter, op: plena.ParameterOp, args: PythonValues) -> PythonValues:
         from plena.host.expressions import materialize
 
+        if self._expert is not None:
+            symbol = symbol_of(self._expert(op.value))
+            if symbol in self.staged:
+                return (self.staged[symbol],)
         return (materialize(op.value, self.tensors),)
 
     @impl(plena.HostOp)
@@ -327,17 +341,24 @@ class PlenaFunctions(InterpreterFunctions):
         count = len(op.rows)
         mask, rows = args[0], args[1 : count + 1]
         columns = args[count + 1 : count + 1 + len(op.columns)]
-        stacked = args[count + 1 + len(op.columns) :]
+        stacked = args[count + 1 + len(op.columns) :][: len(op.stacked)]
+        if op.scores is not None:
+            columns = (*columns, args[-1].masked_fill(mask == 0, -torch.inf).softmax(-1))
         result = torch.zeros(shape_of(op.result))
+        size = len(result) // len(mask)
+        owners = [value.owner for value in op.stacked]
+        known = [(o.value, shape_of(o.result)) for o in owners if isinstance(o, plena.ParameterOp)]
+        stacks = known if len(known) == len(owners) else []
         outer = self.tensors
         for token, expert in mask.nonzero().tolist():
             own = {plena.expert_symbol(n).string_value(): stack[expert] for n, stack in enumerate(stacked)}
             self.tensors = {**outer, **own}
-            own_rows = [x[token : token + 1] for x in rows]
+            self._expert = partial(plena.expert_parameter, stacks=stacks, expert=expert) if stacks else None
+            own_rows = [x[token : token + 1] if len(mask) > 1 else x for x in rows]
             numbers = [x[token : token + 1, expert : expert + 1] for x in columns]
             (found,) = interpreter.run_ssacfg_region(op.body, (*own_rows, *numbers), "plena.chosen_experts")
-            result[token] += found[0]
-        self.tensors = outer
+            result[token * size : (token + 1) * size] += found
+        self.tensors, self._expert = outer, None
         return (result,)
 
     # Elements.

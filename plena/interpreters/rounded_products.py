@@ -44,8 +44,9 @@ def rounding_interpreter(
     module: ModuleOp,
     tensors: Mapping[str, torch.Tensor],
     rounded: Callable[[torch.Tensor], torch.Tensor],
+    staged: Mapping[str, torch.Tensor],
 ) -> Interpreter:
-    """An interpreter of the tensor level whose products have rounded operands."""
-    interpreter = interpreter_of(module, tensors)
+    """An interpreter of the tensor level whose products have rounded operands, experts `staged` parameters."""
+    interpreter = interpreter_of(module, tensors, staged=staged)
     interpreter.register_implementations(RoundedProducts(PlenaFunctions(tensors), rounded), override=True)
     return interpreter

@@ -23,12 +23,16 @@ MEANINGS: list[Callable[[], InterpreterFunctions]] = []
 
 
 def interpreter_of(
-    module: ModuleOp, tensors: Mapping[str, torch.Tensor], states: States | None = None
+    module: ModuleOp,
+    tensors: Mapping[str, torch.Tensor],
+    states: States | None = None,
+    staged: Mapping[str, torch.Tensor] | None = None,
 ) -> Interpreter:
-    """An interpreter that knows every operation of the tensor level."""
+    """An interpreter that knows every operation of the tensor level; `staged` as of PlenaFunctions."""
     interpreter = Interpreter(module)
     states = States() if states is None else states
-    for functions in (FuncFunctions(), AtenFunctions(tensors, states), PlenaFunctions(tensors, states)):
+    kernels = PlenaFunctions(tensors, states, staged or {})
+    for functions in (FuncFunctions(), AtenFunctions(tensors, states), kernels):
         interpreter.register_implementations(functions)
     for extension in MEANINGS:
         interpreter.register_implementations(extension())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -13,12 +14,14 @@ from plena.dialects.plena import (
     BinaryOp,
     ClampOp,
     DivOp,
+    ExpandOp,
     FillInfinityOp,
     GateOp,
     MaximumOp,
     MinimumOp,
     MulOp,
     MulScalarOp,
+    ReshapeOp,
     SubOp,
 )
 from plena.dialects.tensor_shapes import shape_of
@@ -63,8 +66,12 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
         scalars.lower_binary(op, kind, ctx)
         return
     lhs = ctx.panel(op.lhs)
-    shape = shape_of(op.rhs)
-    if shape == shape_of(op.lhs):
+    shape, number = shape_of(op.rhs), ctx.locations[op.rhs]
+    if isinstance(number, Scalars) and number.is_one and _takes_number(op):
+        result, word = destination(ctx, op, kind, op.lhs), number.buffer
+        size = (lhs.rows, lhs.blocks(ctx.target.vlen))
+        ctx.builder.map(kind, rows_of(ctx, result), rows_of(ctx, lhs), word, size=size)
+    elif shape == shape_of(op.lhs):
         rhs = whole_operand(ctx, op, op.rhs, lhs)
         result = _over(ctx, op, kind, (op.lhs, op.rhs), rhs)
         _combine(ctx, kind, result, lhs, rows_of(ctx, rhs))
@@ -79,6 +86,22 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
         result = lhs if lhs.buffer != ctx.panel(op.lhs).buffer else destination(ctx, op, kind, op.lhs)
         _combine_parts(ctx, kind, result, lhs, right, shape[1])
     ctx.set(op.result, result)
+
+
+def takes_number(value: SSAValue) -> bool:
+    """Whether all that read a repeated number take it from FP SRAM, or are further views of it."""
+    readers = [use.operation for use in value.uses]
+    return bool(readers) and all(
+        takes_number(reader.result)
+        if isinstance(reader, ReshapeOp | ExpandOp)
+        else isinstance(reader, AddOp | SubOp | MulOp) and reader.rhs is value and _takes_number(reader)
+        for reader in readers
+    )
+
+
+def _takes_number(op: BinaryOp) -> bool:
+    """Whether the right operand may be a word of FP SRAM: the left one has more numbers, in vector SRAM."""
+    return isinstance(op, AddOp | SubOp | MulOp) and op.lhs is not op.rhs and prod(shape_of(op.lhs)) > 1
 
 
 def _over(

@@ -8,6 +8,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import (
     ChosenExpertsOp,
     ParameterOp,
+    RouteOp,
     YieldOp,
     expert_parameter,
     expert_symbol,
@@ -39,36 +40,51 @@ class _Experts:
         self.chosen: ChosenIds = ctx.chosen_ids[op.mask]
         self.rows = [packed_panel(ctx, op, ctx.panel(value)) for value in op.rows]
         self.columns = [packed_panel(ctx, op, ctx.panel(value)) for value in op.columns]
+        route = op.mask.owner
+        assert op.scores is None or (isinstance(route, RouteOp) and route.input is op.scores)
         if op.columns:
             require_finite(ctx, op, "picking the numbers of an expert", of=list(op.columns))
-        self.result = ctx.new_panel("experts", self.tokens, shape_of(op.result)[1])
+        self.result = ctx.new_panel("experts", *shape_of(op.result))
+        self.height = shape_of(op.yielded)[0]
         self.stacks = [self._stack(value) for value in op.stacked]
 
     def run(self) -> None:
         """For each token and slot the body on one row, added to the token's row of the result."""
         ctx, builder, op = self.ctx, self.ctx.builder, self.op
-        vlen, slots = ctx.target.vlen, op.k.value.data
+        slots = op.k.value.data
         arguments = op.body.block.args
-        numbers = self._numbers()
+        numbers = self._numbers() if self.columns else None
         outer, times = ctx.iteration, ctx.iterations
         ctx.iterations *= self.tokens * slots
         with builder.loop(self.tokens) as token:
             for argument, panel in zip(arguments, self.rows, strict=False):
                 ctx.set(argument, self._row(panel, token))
-            with builder.step("clear sums"), builder.loop(self.result.blocks(vlen)) as block:
-                start = token * vlen + block * self.result.block
-                builder.insert(ZeroOp(dst=builder.view(self.result.buffer, start), rows=1))
+            self._clear(token)
             with builder.loop(slots) as slot:
                 place = builder.view(self.chosen.ids, token * self.chosen.pitch + slot)
                 with builder.step("find expert"):
                     found = builder.load_id(place)
                 ctx.iteration = (Linear(0) if outer is None else outer * self.experts) + found
-                for argument, panel in zip(arguments[len(self.rows) :], self.columns, strict=True):
+                if op.scores is not None:
+                    weight = builder.view(self.chosen.weights, token * self.chosen.pitch + slot)
+                    ctx.set(arguments[-1], Scalars(weight, 1, 1))
+                for argument, panel in zip(arguments[len(self.rows) :], self.columns, strict=False):
+                    assert numbers is not None
                     ctx.set(argument, self._number(panel, token, place, numbers))
                 self._body(token)
                 ctx.iteration = outer
         ctx.iterations = times
         ctx.set(op.result, self.result)
+
+    def _clear(self, token: Linear) -> None:
+        """Zeros in the rows of a token."""
+        builder, vlen, result = self.ctx.builder, self.ctx.target.vlen, self.result
+        blocks, rows = result.blocks(vlen), self.height
+        if result.block == rows * vlen:
+            blocks, rows = 1, blocks * rows
+        with builder.step("clear sums"), builder.loop(blocks) as block:
+            start = token * vlen + block * result.block
+            builder.insert(ZeroOp(dst=builder.view(result.buffer, start), rows=rows))
 
     def _body(self, token: Linear) -> None:
         for inner in self.op.body.block.ops:
@@ -133,12 +149,10 @@ class _Experts:
     def _numbers(self) -> tuple[SSAValue, SSAValue]:
         """Zeros in FP SRAM and room in vector SRAM for as many numbers as a token has of each column."""
         ctx, vlen = self.ctx, self.ctx.target.vlen
-        lanes = max((panel.blocks(vlen) for panel in self.columns), default=1) * vlen
+        lanes = self.columns[0].blocks(vlen) * vlen
         row, found = ctx.builder.buffer("marked", "fp", lanes), ctx.builder.buffer("lanes", "vector", lanes)
-        if self.columns:
-            zero = ctx.builder.constant(0.0)
-            fill = MapScalarsOp(kind="copy", out=row, a=zero, count=lanes, out_step=1, a_step=0)
-            ctx.builder.insert(fill)
+        zero = ctx.builder.constant(0.0)
+        ctx.builder.insert(MapScalarsOp(kind="copy", out=row, a=zero, count=lanes, out_step=1, a_step=0))
         return row, found
 
     def _number(
@@ -184,4 +198,4 @@ class _Experts:
         total = PanelRows(builder.view(self.result.buffer, token * vlen), vlen, self.result.block)
         added = PanelRows(value.buffer, vlen, value.block)
         with builder.step("add expert"):
-            builder.map("add", total, total, added, size=(1, self.result.blocks(vlen)))
+            builder.map("add", total, total, added, size=(self.height, self.result.blocks(vlen)))

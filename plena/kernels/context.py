@@ -44,9 +44,10 @@ from plena.tensor.undefined_values import Undefined
 
 @dataclass(frozen=True)
 class ChosenIds:
-    """Ids in INT SRAM, `pitch` words from one token's to the next one's."""
+    """Ids in INT SRAM, the softmax of their scores in FP SRAM, `pitch` words from one token's to the next one's."""
 
     ids: SSAValue
+    weights: SSAValue
     pitch: int
 
 

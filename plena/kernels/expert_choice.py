@@ -25,7 +25,7 @@ from plena.dialects.tile import (
     TopkOp,
 )
 from plena.integers import ceil_div, round_up
-from plena.kernels.context import KernelContext
+from plena.kernels.context import ChosenIds, KernelContext
 from plena.kernels.fp_sram import column_hiding
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.tensors import Panel
@@ -79,27 +79,30 @@ class ExpertChoice:
         self.pieces = ceil_div(columns, self.width)
         lanes = round_up(self.pieces * self.width, vlen)
         self._require(op, lanes)
-        self.hiding = column_hiding(ctx, columns, lanes // vlen)
+        whole = columns == self.pieces * self.width
+        self.hiding = None if whole else column_hiding(ctx, columns, lanes // vlen)
         self.scores = builder.buffer("scores", "vector", lanes)
-        self.row = builder.buffer("marked", "fp", lanes)
+        self.row: SSAValue | None = None
         self.ids = self._words("ids", self.kept)
         self.weights = builder.buffer("weights", "fp", self.kept)
-        self._fill(self.row, 0.0, lanes)
-        emit_elementwise(
-            ctx, [self._rows(self.scores)], [self._rows(self.hiding)], (lanes // vlen, 1), self._bounded
-        )
+        if self.hiding is not None and lanes > source.blocks(vlen) * vlen:
+            self._bound([self._rows(self.scores)], [self._rows(self.hiding)], (lanes // vlen, 1))
         self.finalists = self._new_finalists() if self.pieces > 1 else None
+        if self.finalists is not None:
+            # Their scores are read by marking them.
+            self.make_marks()
 
-    def of(self, row: Linear, ids: SSAValue | None = None) -> SSAValue:
+    def of(self, row: Linear, kept: ChosenIds | None = None) -> SSAValue:
         """The ids of a row's chosen columns in INT SRAM, that of the largest score first.
 
         Args:
-            ids: where they go, room for `kept` of them; without it they are there until those of the next row.
+            kept: where those of all rows go; without it they are there until those of the next row.
         """
         self._copy_scores(row)
+        ids, weights = (None, None) if kept is None else self._of_row(row, kept)
         if self.finalists is None:
             ids = self.ids if ids is None else ids
-            self._topk(ids, self.scores, self.policy)
+            self._topk(ids, self.scores, self.policy, weights)
         else:
             finalists = self.finalists
             positions = self._words(f"positions_{finalists.policy}", self.kept)
@@ -161,21 +164,31 @@ class ExpertChoice:
         Scores of which pieces are chosen are finite: they are read by products with zeros and ones.
         """
         builder, vlen, block = self.ctx.builder, self.ctx.target.vlen, self.source.block
-        given = PanelRows(builder.view(self.source.buffer, row * vlen), 0, block)
-        out, hiding = (PanelRows(buffer, 0, vlen) for buffer in (self.scores, self.hiding))
-        emit_elementwise(self.ctx, [out], [given, hiding], (1, self.source.blocks(vlen)), self._bounded)
+        given = [PanelRows(builder.view(self.source.buffer, row * vlen), 0, block)]
+        if self.hiding is not None:
+            given.append(PanelRows(self.hiding, 0, vlen))
+        self._bound([PanelRows(self.scores, 0, vlen)], given, (1, self.source.blocks(vlen)))
 
-    def _bounded(self, lanes: Lanes) -> SSAValue | tuple[SSAValue, ...]:
-        """The sum of the inputs, finite where pieces are chosen from."""
-        values = lanes.inputs
-        if len(values) == 2:
-            values = (lanes.apply("add", *values),)
-        if self.pieces == 1:
-            return lanes.apply("copy", values[0]) if len(lanes.inputs) == 1 else values[0]
-        return lanes.apply("min", lanes.apply("max", values[0], -BF16_MAX), BF16_MAX)
+    def _bound(self, out: list[PanelRows], given: list[PanelRows], size: tuple[int, int]) -> None:
+        """out = the sum of one or two panels, finite where pieces are chosen from."""
 
-    def _topk(self, ids: SSAValue, scores: SSAValue, policy: int) -> None:
-        self.ctx.builder.insert(TopkOp(ids=ids, weights=self.weights, x=scores, policy=policy))
+        def bounded(lanes: Lanes) -> SSAValue:
+            first, *rest = lanes.inputs
+            total = lanes.apply("add", first, rest[0] if rest else 0.0)
+            if self.pieces == 1:
+                return total
+            return lanes.apply("min", lanes.apply("max", total, -BF16_MAX), BF16_MAX)
+
+        emit_elementwise(self.ctx, out, given, size, bounded)
+
+    def _of_row(self, row: Linear, kept: ChosenIds) -> tuple[SSAValue, SSAValue]:
+        """Where ids and weights of a row are kept."""
+        view, start = self.ctx.builder.view, row * kept.pitch
+        return view(kept.ids, start), view(kept.weights, start)
+
+    def _topk(self, ids: SSAValue, scores: SSAValue, policy: int, weights: SSAValue | None = None) -> None:
+        weights = self.weights if weights is None else weights
+        self.ctx.builder.insert(TopkOp(ids=ids, weights=weights, x=scores, policy=policy))
 
     def _mark(
         self, ids: SSAValue, count: int, out: SSAValue, out_block: int, first: int, blocks: int
@@ -183,7 +196,7 @@ class ExpertChoice:
         self.ctx.builder.insert(
             MarkLanesOp(
                 out=out,
-                row=self.row,
+                row=self._marked(),
                 ids=ids,
                 one=self.ctx.builder.constant(1.0),
                 count=count,
@@ -192,6 +205,19 @@ class ExpertChoice:
                 first=first,
             )
         )
+
+    def _marked(self) -> SSAValue:
+        """A row of zeros in FP SRAM, written before the first choice."""
+        assert self.row is not None, "make_marks comes first"
+        return self.row
+
+    def make_marks(self) -> None:
+        """Writes the zeros in FP SRAM that rows are marked in; before the loop over rows."""
+        if self.row is not None:
+            return
+        lanes = round_up(self.pieces * self.width, self.ctx.target.vlen)
+        self.row = self.ctx.builder.buffer("marked", "fp", lanes)
+        self._fill(self.row, 0.0, lanes)
 
     def _new_finalists(self) -> _Finalists:
         builder, vlen = self.ctx.builder, self.ctx.target.vlen

@@ -20,9 +20,10 @@ from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.host.values.attributes import value_of
 from plena.host.view import Bits, Compare, Expand, Permute, Reshape
+from plena.kernels.arithmetic import takes_number
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
-from plena.kernels.tensors import HostTensor
+from plena.kernels.tensors import HostTensor, Scalars
 
 
 @kernel_for(ParameterOp)
@@ -57,7 +58,10 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, ReshapeOp | ExpandOp)
     tensor = ctx.host(op.input)
     if tensor is None:
-        if isinstance(op, ReshapeOp):
+        number = ctx.locations[op.input]
+        if isinstance(number, Scalars) and number.is_one and takes_number(op.result):
+            ctx.set(op.result, number)
+        elif isinstance(op, ReshapeOp):
             rearrange_computed(op, ctx)
         else:
             expand_computed(op, ctx)

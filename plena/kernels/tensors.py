@@ -90,6 +90,11 @@ class Scalars:
     rows: int
     groups: int
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is a single number."""
+        return (self.rows, self.groups) == (1, 1)
+
 
 @dataclass(frozen=True)
 class PackedPanel:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from plena.dialects.loop import AffineOp, ForOp
 from plena.dialects.tile import (
@@ -73,20 +74,94 @@ class FuseElementwise(ModulePass):
 
 
 def _fuse_in(block: Block, module: ModuleOp) -> None:
+    chains: dict[Operation, _Chain] = {}
     made: set[SSAValue] = set()
-    op = block.first_op
-    while op is not None:
-        following = op.next_op
+    for op in block.ops:
         if isinstance(op, ForOp):
             _fuse_in(op.body.block, module)
-        second = op if isinstance(op, ElementwiseOp) else None
-        while second is not None:
-            first = _producer(second, made)
-            fused = None if first is None else _fused(first, second, module)
-            if fused is None:
-                made.update(_root(value) for value in second.outs)
-            second = fused
-        op = following
+        if isinstance(op, ElementwiseOp):
+            chain = chains[op] = _Chain.of(op)
+            while (first := _producer(chain, chains, made)) is not None and chain.takes(first, chains):
+                pass
+            made.update(_roots(chain.outs))
+    for op, chain in list(chains.items()):
+        if op is chain.last and len(chain.members) > 1:
+            _fuse(chain, module)
+
+
+@dataclass
+class _Chain:
+    """Operations that become one in the place of the last. They stay where they are until all chains are known.
+
+    Attributes:
+        members: in the order in which they run; none but the last counts any more for what stands between others.
+        inputs, outs: the panels of the whole.
+        touched: the buffers that the whole has to do with.
+    """
+
+    members: list[ElementwiseOp]
+    inputs: tuple[PanelRows, ...]
+    outs: tuple[PanelRows, ...]
+    touched: set[SSAValue]
+
+    @staticmethod
+    def of(op: ElementwiseOp) -> _Chain:
+        """An operation alone."""
+        return _Chain([op], op.in_panels, op.out_panels, {_root(value) for _, value in op.buffers()})
+
+    @property
+    def last(self) -> ElementwiseOp:
+        """The operation whose place the whole takes."""
+        return self.members[-1]
+
+    def takes(self, first: _Chain, chains: dict[Operation, _Chain]) -> bool:
+        """Puts another chain in front, unless their rows do not match."""
+        made = {_root(panel.buffer): panel for panel in first.outs}
+        for panel in self.inputs:
+            if made.get(_root(panel.buffer), panel) != panel:
+                return False
+        for panel in self.outs:
+            if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first.inputs):
+                return False
+            if made.get(_root(panel.buffer), panel) != panel:
+                return False
+        self.members = [*first.members, *self.members]
+        for op in first.members:
+            chains[op] = self
+        kept = [p for p in first.outs if p not in self.outs and self._is_read_elsewhere(p, chains)]
+        inputs = [*first.inputs, *(p for p in self.inputs if p not in first.outs)]
+        self.inputs, self.outs = tuple(dict.fromkeys(inputs)), (*kept, *self.outs)
+        self.touched = _roots((*self.inputs, *self.outs))
+        return True
+
+    def _is_read_elsewhere(self, panel: PanelRows, chains: dict[Operation, _Chain]) -> bool:
+        """Whether anything but the chain has to do with a buffer."""
+        owner, _ = root_of(panel.buffer)
+        if isinstance(owner, ConstantOp) or owner.placements is not None:
+            return True
+        for user in _users(owner.buffer):
+            chain = chains.get(user)
+            if chain is None or (chain is not self and owner.buffer in chain.touched):
+                return True
+        return False
+
+
+def _fuse(chain: _Chain, module: ModuleOp) -> None:
+    """The operations of a chain as one."""
+    region: Region = ElementwiseOp.empty_body(len(chain.inputs))
+    body = region.block
+    values: dict[PanelRows, SSAValue] = dict(zip(chain.inputs, body.args, strict=True))
+    for op in chain.members:
+        values.update(zip(op.out_panels, _write(op, body, values), strict=True))
+    body.add_op(LanesYieldOp(*(values[panel] for panel in chain.outs)))
+    plan = plan_rows(body, chain.outs, chain.inputs)
+    scratch = _scratch(module, plan.scratch) if plan.scratch else None
+    last = chain.last
+    fused = ElementwiseOp(chain.outs, chain.inputs, scratch, last.size, region, dict(last.attributes))
+    Rewriter.insert_op(fused, InsertPoint.before(last))
+    for old in reversed(chain.members):
+        old.detach()
+        old.erase()
 
 
 def _write(op: ElementwiseOp, body: Block, values: dict[PanelRows, SSAValue]) -> list[SSAValue]:
@@ -101,34 +176,43 @@ def _write(op: ElementwiseOp, body: Block, values: dict[PanelRows, SSAValue]) ->
     return [mapping[value] for value in op.yielded]
 
 
-def _producer(second: ElementwiseOp, made: set[SSAValue]) -> ElementwiseOp | None:
-    """The elementwise operation before that makes one of the inputs and can move down to their reader.
+def _producer(chain: _Chain, chains: dict[Operation, _Chain], made: set[SSAValue]) -> _Chain | None:
+    """The chain before that makes one of the inputs and can move down to their reader.
 
     Args:
         made: what elementwise operations before it in its block write. Long blocks are why the search ends as soon as
-            something between has to do with each of them that the operation reads: no maker of those can move.
+            something between has to do with each of them that the chain reads: no maker of those can move.
     """
-    reads = {_root(value) for value in second.inputs}
+    reads = _roots(chain.inputs)
     free = reads & made
     touched: set[SSAValue] = set()
     written: set[SSAValue] = set()
-    op = second.prev_op
+    op = chain.last.prev_op
     while op is not None and free:
-        outs = {_root(value) for value in op.outs} if isinstance(op, ElementwiseOp) else set[SSAValue]()
-        if isinstance(op, ElementwiseOp) and outs & reads:
-            inputs = {_root(value) for value in op.inputs}
-            movable = not outs & touched and not inputs & written
-            return op if movable and op.size == second.size else None
-        for inner in op.walk():
-            if isinstance(inner, TileOp):
-                for name, value in inner.buffers():
-                    root = _root(value)
-                    touched.add(root)
-                    free.discard(root)
-                    if isinstance(inner, ElementwiseOp) or name in inner.WRITES:
-                        written.add(root)
+        other = chains.get(op)
+        if other is None:
+            for inner in op.walk():
+                if isinstance(inner, TileOp):
+                    for name, value in inner.buffers():
+                        root = _root(value)
+                        touched.add(root)
+                        free.discard(root)
+                        if isinstance(inner, ElementwiseOp) or name in inner.WRITES:
+                            written.add(root)
+        elif op is other.last:
+            outs = _roots(other.outs)
+            if outs & reads:
+                movable = not outs & touched and not _roots(other.inputs) & written
+                return other if movable and other.last.size == chain.last.size else None
+            touched |= other.touched
+            written |= other.touched
+            free -= other.touched
         op = op.prev_op
     return None
+
+
+def _roots(panels: Iterable[PanelRows]) -> set[SSAValue]:
+    return {_root(panel.buffer) for panel in panels}
 
 
 def _root(value: SSAValue) -> SSAValue:
@@ -137,50 +221,6 @@ def _root(value: SSAValue) -> SSAValue:
         value = owner.source
         owner = value.owner
     return value
-
-
-def _fused(first: ElementwiseOp, second: ElementwiseOp, module: ModuleOp) -> ElementwiseOp | None:
-    """Both operations as one in the place of the second, None if their rows do not match."""
-    first_outs, first_inputs = first.out_panels, first.in_panels
-    second_outs, second_inputs = second.out_panels, second.in_panels
-    made = {_root(panel.buffer): panel for panel in first_outs}
-    for panel in second_inputs:
-        if made.get(_root(panel.buffer), panel) != panel:
-            return None
-    for panel in second_outs:
-        if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first_inputs):
-            return None
-        if made.get(_root(panel.buffer), panel) != panel:
-            return None
-    kept = [
-        panel for panel in first_outs if panel not in second_outs and _is_read_elsewhere(panel, first, second)
-    ]
-    inputs = tuple(dict.fromkeys([*first_inputs, *(p for p in second_inputs if p not in first_outs)]))
-    region: Region = ElementwiseOp.empty_body(len(inputs))
-    body = region.block
-    values: dict[PanelRows, SSAValue] = dict(zip(inputs, body.args, strict=True))
-    results = dict(zip(first_outs, _write(first, body, values), strict=True))
-    yields = [*(results[panel] for panel in kept), *_write(second, body, {**values, **results})]
-    body.add_op(LanesYieldOp(*yields))
-    outs = (*kept, *second_outs)
-    plan = plan_rows(body, outs, inputs)
-    scratch = _scratch(module, plan.scratch) if plan.scratch else None
-    fused = ElementwiseOp(outs, inputs, scratch, second.size, region, dict(second.attributes))
-    block = second.parent_block()
-    assert block is not None
-    block.insert_op_before(fused, second)
-    for old in (second, first):
-        old.detach()
-        old.erase()
-    return fused
-
-
-def _is_read_elsewhere(panel: PanelRows, first: ElementwiseOp, second: ElementwiseOp) -> bool:
-    """Whether anything but the two operations has to do with a buffer."""
-    owner, _ = root_of(panel.buffer)
-    if isinstance(owner, ConstantOp) or owner.placements is not None:
-        return True
-    return any(user not in (first, second) for user in _users(owner.buffer))
 
 
 def _users(buffer: SSAValue) -> Iterator[Operation]:

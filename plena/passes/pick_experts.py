@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
 
 from plena.dialects import aten
 from plena.dialects.plena import (
@@ -23,13 +21,13 @@ from plena.dialects.plena import (
     ProjectionsOp,
     RouteOp,
     YieldOp,
-    expert_symbol,
 )
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.driver import run_pipeline
 from plena.kernels.expert_cost import ExpertProducts, cycles_of_all, cycles_of_chosen
 from plena.machine.target import Target
 from plena.passes.pipelines import BODY_PIPELINE
+from plena.tensor.picked_experts import PickedBody, picked_body
 from plena.timing.registry import DEFAULT_TIMING
 
 ExpertSchedule = Literal["auto", "all", "chosen"]
@@ -89,9 +87,12 @@ class PickExperts(ModulePass):
         for experts in [found for found in op.walk() if isinstance(found, ExpertsOp)]:
             if self.experts == "all" or not _can_be_picked(experts):
                 continue
-            body = _body(experts, op)
-            if body is not None and (self.experts == "chosen" or self._is_faster(experts, body, target)):
-                _replace(experts, body)
+            body = picked_body(experts)
+            block = None if body is None else _lowered(body, op)
+            if body is None or block is None:
+                continue
+            if self.experts == "chosen" or self._is_faster(experts, block, target):
+                _replace(experts, body, block)
 
     def _is_faster(self, op: ExpertsOp, body: Block, target: Target) -> bool:
         tokens, experts = shape_of(op.mask)
@@ -150,96 +151,43 @@ def _is_parameter(value: SSAValue) -> bool:
     return isinstance(op, aten.ParameterOp)
 
 
-def _body(op: ExpertsOp, module: ModuleOp) -> Block | None:
-    """The body for one token at the level of `plena`; None if it treats tokens in another way than row by row."""
-    arguments = op.body.block.args
-    given = len(op.rows) + len(op.columns)
-    block = Block(arg_types=[_matrix(argument, 1) for argument in arguments[:given]])
-    mapping: dict[SSAValue, SSAValue] = {}
-    for argument, row in zip(arguments, block.args, strict=False):
-        shape = (1, *shape_of(argument)[1:])
-        mapping[argument] = row
-        if shape != shape_of(row):
-            view = _viewed(row, TensorType(element_type_of(row), shape))
-            block.add_op(view)
-            mapping[argument] = view.results[0]
-    by_row = set(mapping.values())
-    for n, argument in enumerate(arguments[given:]):
-        parameter = aten.ParameterOp.build(
-            properties={"symbol": expert_symbol(n)}, result_types=[argument.type]
-        )
-        block.add_op(parameter)
-        mapping[argument] = parameter.results[0]
-    if not _copy_ops(op, block, mapping, by_row):
-        return None
-    function = FuncOp("main", (tuple(a.type for a in block.args), (mapping[op.yielded].type,)), Region(block))
-    alone = ModuleOp([function], attributes=dict(module.attributes))
-    run_pipeline(alone, BODY_PIPELINE)
-    found = function.body.block
-    leave = found.last_op
+def _lowered(body: PickedBody, module: ModuleOp) -> Block | None:
+    """The body at the level of `plena`; None if something has no form there."""
+    leave = body.block.last_op
     assert isinstance(leave, ReturnOp)
-    if not all(isinstance(inner, PlenaOp) for inner in found.ops if inner is not leave):
+    types = tuple(a.type for a in body.block.args), tuple(value.type for value in leave.arguments)
+    function = FuncOp("main", types, Region(body.block))
+    run_pipeline(ModuleOp([function], attributes=dict(module.attributes)), BODY_PIPELINE)
+    block = function.body.block
+    leave = block.last_op
+    assert isinstance(leave, ReturnOp)
+    if not all(isinstance(inner, PlenaOp) for inner in block.ops if inner is not leave):
         return None
-    found.insert_op_before(YieldOp(list(leave.arguments)), leave)
+    block.insert_op_before(YieldOp(list(leave.arguments)), leave)
     leave.detach()
     leave.erase()
-    function.body.detach_block(found)
-    return found
+    function.body.detach_block(block)
+    return block
 
 
-def _copy_ops(op: ExpertsOp, block: Block, mapping: dict[SSAValue, SSAValue], by_row: set[SSAValue]) -> bool:
-    """Copies the body with one row for what has a row per token; False if something has not."""
-    tokens = shape_of(op.mask)[0]
-    for inner in op.body.block.ops:
-        copy = inner.clone(mapping)
-        if isinstance(inner, YieldOp):
-            block.add_op(ReturnOp(*copy.operands))
-            continue
-        block.add_op(copy)
-        if any(operand in by_row for operand in copy.operands):
-            for old in inner.results:
-                found = _one_row(old, tokens)
-                if found is None:
-                    return False
-                mapping[old] = Rewriter.replace_value_with_new_type(mapping[old], found)
-                by_row.add(mapping[old])
-    return True
-
-
-def _matrix(value: SSAValue, rows: int) -> TensorType:
-    """The type with so many rows and all that is behind the first axis as columns."""
-    return TensorType(element_type_of(value), (rows, prod(shape_of(value)[1:])))
-
-
-def _viewed(value: SSAValue, as_type: TensorType) -> aten.ViewOp:
-    return aten.ViewOp.build(operands=[value], result_types=[as_type])
-
-
-def _one_row(value: SSAValue, tokens: int) -> TensorType | None:
-    """The type with one row for one row per token."""
-    shape = shape_of(value)
-    if shape[:1] != (tokens,):
-        return None
-    return TensorType(element_type_of(value), (1, *shape[1:]))
-
-
-def _replace(op: ExpertsOp, body: Block) -> None:
+def _replace(op: ExpertsOp, body: PickedBody, block: Block) -> None:
     parent = op.parent_block()
     assert parent is not None
-    rows: list[SSAValue] = []
-    for value in op.rows:
-        found = value
-        if len(shape_of(value)) != 2:
-            view = _viewed(value, _matrix(value, shape_of(value)[0]))
-            view.attributes.update(op.attributes)
-            parent.insert_op_before(view, op)
-            found = view.results[0]
-        rows.append(found)
+
+    def viewed(value: SSAValue, as_type: Attribute) -> SSAValue:
+        if value.type == as_type:
+            return value
+        view = aten.ViewOp.build(operands=[value], result_types=[as_type], attributes=dict(op.attributes))
+        parent.insert_op_before(view, op)
+        return view.results[0]
+
+    rows = [viewed(value, as_type) for value, as_type in body.rows]
     new = ChosenExpertsOp(
-        op.mask, rows, op.columns, op.stacked, _chosen(op), Region(body), attributes=dict(op.attributes)
+        *(op.mask, rows, body.columns, op.stacked, _chosen(op), Region(block), body.scores),
+        attributes=dict(op.attributes),
     )
     parent.insert_op_before(new, op)
-    op.result.replace_all_uses_with(new.result)
+    op.result.replace_all_uses_with(viewed(new.result, op.result.type))
     op.detach()
     op.erase()
 

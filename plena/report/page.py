@@ -61,7 +61,7 @@ def page_of(contents: Contents) -> str:
     timeline = _timeline(contents) if statistics else None
     _note_what_is_missing(contents, picture)
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             contents=contents,
@@ -79,7 +79,7 @@ def page_of(contents: Contents) -> str:
             check=list(_check_rows(contents.check)) if contents.check else [],
             machine=_flat(contents.target.settings()),
             missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
-            version=_version(),
+            version=version(),
         )
     )
 
@@ -178,20 +178,21 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
         yield CheckRow(name, meaning, comparison, demanded[name], verdict)
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of pages, with their filters."""
+    made = Environment(
         loader=PackageLoader("plena.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    environment.filters["rough_percent"] = _rough_percent
-    environment.filters["amount"] = _amount
-    environment.filters["code"] = _code
-    return environment
+    made.filters["count"] = lambda number: f"{number:,}"
+    made.filters["percent"] = lambda share: f"{share:.1%}"
+    made.filters["rough_percent"] = _rough_percent
+    made.filters["amount"] = _amount
+    made.filters["code"] = _code
+    return made
 
 
 def _code(text: str) -> Markup:
@@ -229,7 +230,8 @@ def _flat(settings: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _version() -> str:
-    from importlib.metadata import version
+def version() -> str:
+    """Of plena as it is installed."""
+    from importlib import metadata
 
-    return version("plena")
+    return metadata.version("plena")

@@ -142,7 +142,7 @@ class _Walk:
 
     def _experts(self, op: plena.ChosenExpertsOp) -> None:
         """What one expert computes for one token, added up."""
-        given = (*op.rows, *op.columns)
+        given = (*op.rows, *op.columns, *([] if op.scores is None else [op.scores]))
         for known in (self.sources, self.uneven):
             for argument, value in zip(op.body.block.args, given, strict=True):
                 self._set(known, argument, known.get(value, frozenset()))

@@ -38,6 +38,30 @@ class GatedMlp(nn.Module):
         return self.down(functional.silu(self.gate(x)) * self.up(x))
 
 
+class RoutedExperts(nn.Module):
+    """4 of 32 gated experts, weighted by the softmax of the chosen scores."""
+
+    def __init__(self, hidden: int, intermediate: int) -> None:
+        super().__init__()
+        self.router = nn.Linear(hidden, 32, bias=False)
+        self.gate = nn.Parameter(torch.randn(32, intermediate, hidden))
+        self.up = nn.Parameter(torch.randn(32, intermediate, hidden))
+        self.down = nn.Parameter(torch.randn(32, hidden, intermediate))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, ids = self.router(x).topk(4)
+        rows, flat = x.repeat_interleave(4, 0).unsqueeze(-1), ids.reshape(-1)
+        hidden = functional.silu(self.gate[flat].bmm(rows)) * self.up[flat].bmm(rows)
+        found = self.down[flat].bmm(hidden).squeeze(-1) * weights.softmax(-1).reshape(-1, 1)
+        return found.view(len(x), 4, -1).sum(1)
+
+
+def chosen(logits: Tensor) -> Tensor:
+    """Weights of 8 experts of a token, 0 for the others."""
+    weights, ids = logits.softmax(-1).topk(8)
+    return torch.zeros_like(logits).scatter(-1, ids, weights)
+
+
 @dataclass(frozen=True)
 class Operator:
     """A module and its example inputs."""
@@ -110,6 +134,8 @@ CASES: dict[str, Case] = {
     ),
     "transposed 64x64 between layers": Case(of_module(Transposed, (64, 64))),
     "SwiGLU 64x384x1408": Case(of_module(partial(GatedMlp, 384, 1408), (64, 384))),
+    "4 of 32 experts 1x128x128": Case(of_module(partial(RoutedExperts, 128, 128), (1, 128))),
+    "8 of 128 experts chosen for 64 tokens": Case(of_function(chosen, (64, 128))),
     "RMSNorm 64x384": Case(of_module(partial(nn.RMSNorm, 384, eps=1e-5), (64, 384))),
     "RMSNorm 64x384, no gain": Case(
         of_module(partial(nn.RMSNorm, 384, eps=1e-5, elementwise_affine=False), (64, 384))

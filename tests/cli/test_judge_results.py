@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_calibrate_compile_evaluate(files: Path, capsys: pytest.CaptureFixture[s
     assert "emulator" in of_folder and "48 rows" in of_folder
 
 
+def test_formats_that_the_compiler_chooses(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--formats", "auto", "--samples", "samples.pt", "--traffic", "1.1"]
+    assert main(["compile", "model.py:layer", "-o", "out", *chosen, *MACHINE]) == 0
+    said = capsys.readouterr().out
+    assert "weights alone: e4m3" in said and "times the shipped bytes" in said
+    moved = float(re.findall(r"at ([\d.]+) times the shipped bytes", said)[-1])
+    assert 0.5 < moved <= 1.1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -53,6 +63,9 @@ def test_calibrate_compile_evaluate(files: Path, capsys: pytest.CaptureFixture[s
         (["calibrate", "model.py:layer", "--samples", "absent.pt", "-o", "w.npz"], "cannot be read"),
         (["calibrate", "model.py:layer", "--samples", "one.pt", "-o", "w.npz"], "holds a Tensor, not a list"),
         (["compile", "model.py:layer", "-o", "out", "--calibration", "model.py"], "is no calibration"),
+        (["compile", "model.py:layer", "-o", "out", "--formats", "auto"], "Give --samples FILE.pt"),
+        (["compile", "model.py:layer", "-o", "out", "--traffic", "2"], "Add --formats auto"),
+        (["evaluate", "model.py:layer", "--samples", "samples.pt", "--formats", "auto"], "Name the formats"),
     ],
 )
 def test_wrong_files(

@@ -14,6 +14,7 @@ from plena.hf import PlenaForCausalLM
 from plena.hf.folder import MANIFEST
 from plena.hf.step_check import check_step
 from tests.hf.small_models import exact_machine, prompt, small
+from tests.kernels.checking import machine
 
 transformers = pytest.importorskip("transformers")
 
@@ -47,6 +48,22 @@ def test_token_by_token_across_buckets(lm: PlenaForCausalLM, model: Any) -> None
     for length in range(1, 21):
         _check(lm, model, ids[:, :length])
     assert lm._programs.runs["decode-16"] >= 16 and lm._programs.runs["decode-40"] >= 4
+
+
+@pytest.mark.parametrize(("formats", "bound"), [("bf16", 0.01), ("shipped", 0.03)])
+@torch.no_grad()
+def test_a_cache_filled_by_prefill_and_one_filled_token_by_token(formats: str, bound: float) -> None:
+    lm = PlenaForCausalLM.from_pretrained(
+        small(num_hidden_layers=1), max_length=16, prefill=(8,), formats=formats, target=machine(16)
+    )
+    ids = prompt(10)
+    filled = lm(ids).logits[0, -1]
+    assert lm._programs.runs["prefill-8"] == 1
+    lm(prompt(1, seed=5))
+    for length in range(1, 11):
+        by_token = lm(ids[:, :length]).logits[0, -1]
+    assert lm._programs.runs["prefill-8"] == 1
+    assert _closeness(by_token, filled) < bound
 
 
 def test_generate_is_transformers_own(lm: PlenaForCausalLM, model: Any) -> None:

@@ -685,6 +685,37 @@ def plena_repeat(draw: Draw, scope: Scope) -> Operation:
     return plena.RepeatOp(times, [initial], stacked, Region(body))
 
 
+def plena_route(draw: Draw, scope: Scope) -> Operation:
+    experts = draw(st.integers(2, 9))
+    return plena.RouteOp(scope.tensor(draw(sizes), experts), draw(st.integers(1, min(experts, 8))))
+
+
+def plena_experts(draw: Draw, scope: Scope) -> Operation:
+    """Experts that add their parameters to the tokens."""
+    tokens, experts, width = (draw(sizes) for _ in range(3))
+    body = Block(arg_types=[real(tokens, width), real(tokens, 1), real(width)])
+    added = plena.AddOp(body.args[0], body.args[2])
+    body.add_ops([added, plena.YieldOp([added.result])])
+    mask, column = scope.tensor(tokens, experts), scope.tensor(tokens, experts)
+    parameters = [scope.tensor(experts, width)]
+    return plena.ExpertsOp(mask, [scope.tensor(tokens, width)], [column], parameters, Region(body))
+
+
+def plena_chosen_experts(draw: Draw, scope: Scope) -> Operation:
+    """Experts that double a token."""
+    tokens, experts, width = (draw(sizes) for _ in range(3))
+    body = Block(arg_types=[real(1, width), real(1, 1)])
+    added = plena.AddOp(body.args[0], body.args[0])
+    body.add_ops([added, plena.YieldOp([added.result])])
+    mask, column = scope.tensor(tokens, experts), scope.tensor(tokens, experts)
+    rows, parameters, k = (
+        [scope.tensor(tokens, width)],
+        [scope.tensor(experts, 2)],
+        draw(st.integers(1, experts)),
+    )
+    return plena.ChosenExpertsOp(mask, rows, [column], parameters, k, Region(body))
+
+
 STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     **{
         op: aten_binary(op)
@@ -752,6 +783,9 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.ExpandOp: plena_expand,
     plena.EmbeddingOp: plena_embedding,
     plena.RepeatOp: plena_repeat,
+    plena.RouteOp: plena_route,
+    plena.ExpertsOp: plena_experts,
+    plena.ChosenExpertsOp: plena_chosen_experts,
 }  # fmt: skip
 """Strategies of the ops that their definition does not describe completely."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from plena.cli.commands.command import Command
 from plena.cli.commands.sources import (
     MODEL_HELP,
+    add_choice_of_formats,
     add_compile_options,
     compile_model,
     compile_options,
@@ -46,6 +47,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="verify modules between passes (also with PLENA_VERIFY_PASSES=1)",
     )
     add_compile_options(parser)
+    add_choice_of_formats(parser)
 
 
 def run(args: Namespace) -> int:
@@ -91,6 +93,7 @@ plena compile examples/attention.py:one_head -o out/one_head
 plena compile model.py:layer -o out/layer --objective size --max-instructions 700
 plena compile examples/attention.py:one_head -o out/one_head --check
 plena compile model.py:layer -o out/small --set MLEN=16 --set VLEN=16 --set HLEN=4
+plena compile model.py:layer -o out/layer --formats auto --samples samples.pt --traffic 1.1
 plena compile examples/attention.py:one_head --emit tile
 plena compile examples/attention.py:one_head --emit aten > aten.mlir
 plena compile examples/attention.py:one_head --print-pipeline > passes.txt

@@ -57,6 +57,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start no more points after so long")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default 0)")
+    parser.add_argument("--report", metavar="FILE.html", type=Path, help="write a page: docs/explore.md")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write the table of points")
     parser.add_argument("--parquet", metavar="FILE", type=Path, help="write the table of points")
     add_compile_options(parser, without="objective")
@@ -96,6 +97,8 @@ def run(args: Namespace) -> int:
     for path, write in ((args.csv, study.table.to_csv), (args.parquet, study.table.to_parquet)):
         if path is not None:
             _written(path, write)
+    if args.report is not None:
+        study.report(args.report)
     return 0 if len(front) else 1
 
 
@@ -169,7 +172,7 @@ COMMAND = Command(
     "search machines, formats and schedules for a model",
     """\
 plena explore examples/attention.py:one_head --vary MLEN=32,64 --vary BLEN=4,8 --vary max_instructions=100,none
-plena explore model.py:layer --space space.toml --objective latency:pipelined --objective area --trials 500
+plena explore model.py:layer --space space.toml --objective latency:pipelined --trials 500 --report out.html
 plena explore model.py:layer --space space.toml --scheduler tcp://10.0.0.1:8786 --storage study.db --timeout 36000""",
     arguments,
     run,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
 from plena.cli.commands.command import Command
-from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
+from plena.cli.commands.sources import (
+    MODEL_HELP,
+    SAMPLES_HELP,
+    add_compile_options,
+    compile_model,
+    read_samples,
+)
 from plena.errors import PlenaError
 from plena.text_files import read_text
-
-SAMPLES_HELP = "a list of inputs saved by torch.save: tensors, or tuples of the arguments of a call"
 
 
 def _evaluate_arguments(parser: ArgumentParser) -> None:
@@ -84,28 +87,6 @@ def _given(args: Namespace, name: str) -> Path:
     if path is None:
         raise PlenaError(f"--{name} is missing", args.model, f"Give --{name} FILE.")
     return path
-
-
-def read_samples(path: Path) -> list[Any]:
-    """The samples of a file.
-
-    Raises:
-        PlenaError: it cannot be read or does not hold a list.
-    """
-    import torch
-
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise PlenaError(f"cannot be read: {error.strerror}", str(path)) from None
-    except Exception as error:
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PlenaError(
-            f"not a file of tensors: {first_line}", str(path), "Write it with torch.save."
-        ) from None
-    if not isinstance(loaded, list):
-        raise PlenaError(f"holds a {type(loaded).__name__}, not a list of samples", str(path))
-    return loaded  # pyright: ignore[reportUnknownVariableType]
 
 
 def _calibrate_arguments(parser: ArgumentParser) -> None:

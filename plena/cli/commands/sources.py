@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plena.cli.settings import add_options, add_target_options, target_of
+from plena.cli.settings import AUTO, add_options, add_target_options, target_of
+from plena.errors import PlenaError
 from plena.passes.options import OPTIONS
 from plena.text_files import read_text
 
@@ -23,6 +24,9 @@ MODEL_HELP = (
     "Python file and function, model.py:factory; the function returns (module, example_inputs) or (module, "
     "example_inputs, keyword_arguments)"
 )
+
+
+SAMPLES_HELP = "a list of inputs saved by torch.save: tensors, or tuples of the arguments of a call"
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,42 @@ def compile_options(args: Namespace) -> dict[str, Any]:
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         "cache": args.cache,
+        **_chosen_formats(args),
         **{name: getattr(args, name) for name in OPTIONS if name != "max_instructions"},
     }
+
+
+def _chosen_formats(args: Namespace) -> dict[str, Any]:
+    """What `plena.compile` takes to choose formats itself.
+
+    Raises:
+        PlenaError: samples or traffic for formats that are given, no samples for others.
+    """
+    samples: Path | None = getattr(args, "samples", None)
+    traffic: float | None = getattr(args, "traffic", None)
+    if args.formats != AUTO:
+        for option, given in (("--samples", samples), ("--traffic", traffic)):
+            if given is not None and hasattr(args, "traffic"):
+                raise PlenaError(f"{option} is for formats that are chosen", "compile", "Add --formats auto.")
+        return {}
+    if samples is None:
+        raise PlenaError(
+            "formats are chosen for samples of inputs",
+            "compile",
+            "Give --samples FILE.pt, a list that torch.save has written.",
+        )
+    return {"formats": AUTO, "traffic": traffic, "samples": read_samples(samples)}
+
+
+def add_choice_of_formats(parser: ArgumentParser) -> None:
+    """Add what `--formats auto` takes."""
+    parser.add_argument("--samples", metavar="FILE.pt", type=Path, help=f"for --formats auto: {SAMPLES_HELP}")
+    parser.add_argument(
+        "--traffic",
+        metavar="TIMES",
+        type=float,
+        help="for --formats auto: bytes that transfers may move, over those of the shipped formats (default: 1.0)",
+    )
 
 
 def calibration_of(args: Namespace) -> Calibration | None:
@@ -99,6 +137,28 @@ def calibration_of(args: Namespace) -> Calibration | None:
 
     path: Path | None = getattr(args, "calibration", None)
     return None if path is None else Calibration.load(path)
+
+
+def read_samples(path: Path) -> list[Any]:
+    """The samples of a file.
+
+    Raises:
+        PlenaError: it cannot be read or does not hold a list.
+    """
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PlenaError(f"cannot be read: {error.strerror}", str(path)) from None
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise PlenaError(
+            f"not a file of tensors: {first_line}", str(path), "Write it with torch.save."
+        ) from None
+    if not isinstance(loaded, list):
+        raise PlenaError(f"holds a {type(loaded).__name__}, not a list of samples", str(path))
+    return loaded  # pyright: ignore[reportUnknownVariableType]
 
 
 def load_code(path: Path, upstream_quirks: bool = False) -> LoadedProgram:

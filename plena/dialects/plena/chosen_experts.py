@@ -10,6 +10,7 @@ from xdsl.irdl import (
     AttrSizedOperandSegments,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     prop_def,
     region_def,
     result_def,
@@ -26,9 +27,10 @@ from plena.dialects.tensor_shapes import shape_of
 class ChosenExpertsOp(PlenaOp):
     """Row t is the sum of body(rows[t], columns[t, e]) over the `k` columns e where mask [T, E] is 1, parameters of e.
 
-    Block arguments are a row [1, N] of each of `rows` [T, N], then a number [1, 1] of each of `columns` [T, E]; the
-    body yields one tensor [1, N]. In its parameters the symbol `expert_symbol(n)` stands for number e of the n-th of
-    `stacked` [E, ...]. `mask` is what plena.route gives.
+    Block arguments are a row [1, N] of each of `rows` [T, N], then a number [1, 1] of each of `columns` [T, E], then
+    with `scores` [T, E] the softmax of those that are chosen, of which it takes that of e; the body yields one tensor
+    [1, N]. In its parameters the symbol `expert_symbol(n)` stands for number e of the n-th of `stacked` [E, ...].
+    `mask` is what plena.route gives, of the same scores. A single choice (T = 1) may be one for any number of rows.
     """
 
     name = "plena.chosen_experts"
@@ -36,6 +38,7 @@ class ChosenExpertsOp(PlenaOp):
     rows = var_operand_def(TensorType)
     columns = var_operand_def(TensorType)
     stacked = var_operand_def(TensorType)
+    scores = opt_operand_def(TensorType)
     k = prop_def(IntegerAttr[I64])
     result = result_def(TensorType)
     body = region_def("single_block")
@@ -43,7 +46,7 @@ class ChosenExpertsOp(PlenaOp):
     assembly_format = (
         "$mask `:` type($mask) (`rows` `(` $rows^ `:` type($rows) `)`)? "
         "(`columns` `(` $columns^ `:` type($columns) `)`)? (`stacked` `(` $stacked^ `:` type($stacked) `)`)? "
-        "attr-dict `->` type($result) $body"
+        "(`scores` `(` $scores^ `:` type($scores) `)`)? attr-dict `->` type($result) $body"
     )
 
     def __init__(
@@ -54,21 +57,23 @@ class ChosenExpertsOp(PlenaOp):
         stacked: Sequence[SSAValue],
         k: int,
         body: Region,
+        scores: SSAValue | None = None,
         attributes: dict[str, Attribute] | None = None,
     ) -> None:
         terminator = body.block.last_op
         assert isinstance(terminator, YieldOp)
+        height, width = shape_of(terminator.values[0])
         super().__init__(
-            operands=[mask, list(rows), list(columns), list(stacked)],
+            operands=[mask, list(rows), list(columns), list(stacked), [] if scores is None else [scores]],
             properties={"k": integer(k)},
             attributes=attributes or {},
-            result_types=[real(shape_of(mask)[0], shape_of(terminator.values[0])[1])],
+            result_types=[real(shape_of(mask)[0] * height, width)],
             regions=[body],
         )
 
     @property
     def yielded(self) -> SSAValue:
-        """What one expert computes for one token, [1, N]."""
+        """What one expert computes for one choice, [1, N]."""
         terminator = self.body.block.last_op
         assert isinstance(terminator, YieldOp)
         return terminator.values[0]
@@ -76,25 +81,25 @@ class ChosenExpertsOp(PlenaOp):
     def verify_(self) -> None:
         self.require(len(shape_of(self.mask)) == 2, "the mask must have two axes")
         (tokens, experts), terminator = shape_of(self.mask), self.body.block.last_op
-        rows = [shape_of(x) for x in self.rows]
-        self.require(
-            all(len(s) == 2 and s[0] == tokens for s in rows), "rows must be matrices of a row per token"
-        )
-        numbers = all(shape_of(w) == (tokens, experts) for w in self.columns)
-        self.require(numbers, "columns are shaped as the mask")
-        self.require(
-            all(shape_of(p)[:1] == (experts,) for p in self.stacked), "stacked must begin with the experts"
-        )
+        rows, one = [shape_of(x) for x in self.rows], tokens == 1
+        by_token = all(len(shape) == 2 and (one or shape[0] == tokens) for shape in rows)
+        self.require(by_token, "rows must be matrices of a row per token")
+        numbers = [*self.columns, *([] if self.scores is None else [self.scores])]
+        matching = all(shape_of(value) == (tokens, experts) for value in numbers)
+        self.require(matching, "columns and scores are shaped as the mask")
+        of_experts = all(shape_of(p)[:1] == (experts,) for p in self.stacked)
+        self.require(of_experts, "stacked must begin with the experts")
         self.require(1 <= self.k.value.data <= experts, "k must be from 1 to the experts")
-        shapes = [*((1, s[1]) for s in rows), *((1, 1) for _ in self.columns)]
+        shapes = [*((shape[0] // tokens, shape[1]) for shape in rows), *((1, 1) for _ in numbers)]
         found = [shape_of(argument) for argument in self.body.block.args]
         self.require(
             found == shapes, "the block arguments must be one of the rows and one of the columns of each"
         )
-        one = isinstance(terminator, YieldOp) and len(terminator.values) == 1
-        self.require(one, "the body must end in plena.yield of one tensor")
-        self.require(shape_of(self.yielded) == (1, shape_of(self.result)[1]), "the body must yield one row")
-        self.require(shape_of(self.result)[0] == tokens, "the result has a row per token")
+        yields = isinstance(terminator, YieldOp) and len(terminator.values) == 1
+        self.require(yields, "the body must end in plena.yield of one tensor")
+        shape = shape_of(self.yielded)
+        self.require(len(shape) == 2 and (one or shape[0] == 1), "the body must yield one row")
+        self.require(shape_of(self.result) == (tokens * shape[0], shape[1]), "the result has a row per token")
 
 
 def expert_symbol(number: int) -> SymbolRefAttr:

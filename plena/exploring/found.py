@@ -1,0 +1,134 @@
+"""What a search found: the table of points, the ones that nothing beats, their machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from plena.errors import PlenaError
+from plena.exploring.objectives import Objectives
+from plena.exploring.points import Result, result_of
+from plena.exploring.settings_file import settings_text
+from plena.exploring.space import Space, options_of, scaled, settings_of
+from plena.machine.target import Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.study import Study as OptunaStudy
+
+
+TEXTS = ("area_note", "problem")
+"""Columns of the table that are text, though they may be empty."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search and its points, finished or not.
+
+    Attributes:
+        model: its name.
+        base: the machine that settings of a point change; programs were chosen for its latencies.
+        options: of `plena.compile`, the same everywhere.
+        storage: URL of the database that holds the points.
+        trials: the study as Optuna has it.
+    """
+
+    model: str
+    space: Space
+    objectives: Objectives
+    base: Target
+    options: dict[str, Any]
+    storage: str
+    trials: OptunaStudy = field(repr=False)
+
+    def results(self) -> dict[int, Result]:
+        """The points by their numbers, in the order in which they were tried."""
+        found = {t.number: result_of(t) for t in self.trials.get_trials(deepcopy=False)}
+        return {number: result for number, result in found.items() if result is not None}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each point by its number: the space's keys, figures, seconds, and `problem` where there are none.
+
+        `skipped` are machines that cannot be.
+        """
+        import pandas as pd
+
+        results = self.results()
+        rows = [
+            {**r.point, **r.figures, "seconds": r.seconds, "problem": r.problem, "skipped": r.skipped}
+            for r in results.values()
+        ]
+        figures = [name for r in results.values() for name in r.figures]
+        columns = dict.fromkeys(
+            [*self.space.values, *self.objectives.names, *figures, "seconds", "problem", "skipped"]
+        )
+        index = pd.Index(list(results), name="number")
+        return pd.DataFrame(
+            {name: pd.array(*_column(name, [row.get(name) for row in rows])) for name in columns}, index=index
+        )
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of the table that no other one equals or beats in all objectives, by the first one."""
+        table, names = self.table, list(self.objectives.names)
+        found: pd.DataFrame = table.loc[table["problem"].isna()].sort_values(by=names, kind="stable")
+        kept: list[int] = []
+        values = found[names].to_numpy(dtype=float)
+        best: list[Any] = []
+        for place, row in enumerate(values):
+            if not any((other <= row).all() for other in best):
+                best.append(row)
+                kept.append(place)
+        return found.iloc[kept]
+
+    def target(self, number: int) -> Target:
+        """The machine of a point.
+
+        Raises:
+            PlenaError: there is no such point, or there can be no such machine.
+        """
+        return scaled(self.base, settings_of(self._point(number)))
+
+    def settings(self, number: int) -> str:
+        """A settings file of a point's machine (`Target.from_toml`), with its options as a comment.
+
+        Raises:
+            PlenaError: as of `target`.
+        """
+        return self.settings_of(number, self._point(number))
+
+    def settings_of(self, number: int, point: Mapping[str, Any]) -> str:
+        """The same of a point that is known."""
+        target = scaled(self.base, settings_of(point))
+        return settings_text(target, f"point {number} of {self.model}", {**self.options, **options_of(point)})
+
+    def _point(self, number: int) -> dict[str, Any]:
+        results = self.results()
+        if number not in results:
+            raise PlenaError(f"there is no point {number}", "study", "See the index of `table`.")
+        return results[number].point
+
+    def __str__(self) -> str:
+        results = self.results().values()
+        skipped = sum(r.skipped for r in results)
+        failed = sum(r.problem is not None for r in results) - skipped
+        return (
+            f"{len(results)} points of {len(self.space)}: {len(self.front)} on the front, {failed} without a program, "
+            f"{skipped} skipped"
+        )
+
+
+def _column(name: str, values: list[Any]) -> tuple[list[Any], Any]:
+    """Values of one kind, whole numbers whole beside None, with the type that pandas has for them."""
+    kinds = {type(value) for value in values if value is not None}
+    if name in TEXTS:
+        return values, "string"
+    if kinds == {int}:
+        return values, "Int64"
+    if kinds <= {int, float}:
+        return values, "Float64"
+    if kinds <= {bool}:
+        return values, "boolean"
+    return [None if value is None else str(value) for value in values], "string"
