@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plena.statistics.timeline import Timeline
-from plena.statistics.timeline.data import I64
+from plena.statistics.timeline.data import I64, TimelineData
 
 WIDTH, LEFT, RIGHT = 1000, 190, 90
 ROW, HEIGHT = 30, 24
@@ -68,7 +67,7 @@ class TimelinePicture:
         return ROW * (len(self.rows) + bool(self.spans)) + 6
 
 
-def timeline_picture(timeline: Timeline) -> TimelinePicture:
+def timeline_picture(timeline: TimelineData) -> TimelinePicture:
     """The picture of a timeline."""
     rows = [
         *((n, c, False) for n, c in timeline.busy.items()),
@@ -89,11 +88,11 @@ def timeline_picture(timeline: Timeline) -> TimelinePicture:
     )
 
 
-def _x(stretch: float, timeline: Timeline) -> float:
+def _x(stretch: float, timeline: TimelineData) -> float:
     return LEFT + stretch * (WIDTH - LEFT - RIGHT) / len(timeline.lengths)
 
 
-def _outline(cells: I64, timeline: Timeline) -> str:
+def _outline(cells: I64, timeline: TimelineData) -> str:
     """An SVG path: a staircase of the shares over the bottom of a row."""
     shares = np.minimum(cells / np.maximum(timeline.lengths, 1), 1).tolist()
     steps = [f"M{_x(0, timeline):.1f} {HEIGHT}"]
@@ -102,7 +101,7 @@ def _outline(cells: I64, timeline: Timeline) -> str:
     return "".join([*steps, f"V{HEIGHT}Z"])
 
 
-def _spans(timeline: Timeline) -> Iterator[Span]:
+def _spans(timeline: TimelineData) -> Iterator[Span]:
     names = list(timeline.passed)
     most = np.argmax(np.stack([timeline.passed[n] for n in names]), axis=0).tolist()
     begin = 0
@@ -113,7 +112,7 @@ def _spans(timeline: Timeline) -> Iterator[Span]:
             begin = at
 
 
-def _module_rows(timeline: Timeline) -> Iterator[ModuleRow]:
+def _module_rows(timeline: TimelineData) -> Iterator[ModuleRow]:
     for name, cells in timeline.passed.items():
         waits = sorted(timeline.waiting_by_module[name].items(), key=lambda entry: -entry[1])
         yield ModuleRow(

@@ -12,7 +12,8 @@ from plena.assembly.stream import Provenance
 from plena.errors import PlenaError
 from plena.machine.target import Target
 from plena.report.timeline_picture import timeline_picture
-from plena.statistics.timeline import Timeline, data, timeline_of
+from plena.statistics.timeline import Timeline, recording, timeline_of
+from plena.statistics.timeline.data import I64
 from tests.timing.test_serialized import A2, A3, SETUP
 
 B1 = """
@@ -44,7 +45,7 @@ def timeline(text: str, timing: str, modules: dict[int, str] | None = None, bins
     return timeline_of(instructions, Target(), timing, [Provenance(n, "") for n in names], bins)
 
 
-def sums(cells: dict[str, data.I64]) -> dict[str, int]:
+def sums(cells: dict[str, I64]) -> dict[str, int]:
     return {name: int(values.sum()) for name, values in cells.items()}
 
 
@@ -83,7 +84,7 @@ def test_scoreboard_example() -> None:
 
 
 def test_what_is_shown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "EVENTS", 6)
+    monkeypatch.setattr(recording, "EVENTS", 6)
     text = "C_LOOP_START gp4, 1000\nV_EXP_V gp0, gp0, 0\nV_EXP_V gp1, gp1, 0\nC_LOOP_END gp4\n"
     found = timeline(text, "rtl-v1", {1: "work"}, bins=20)
     document = json.loads(json.dumps(found.trace()))

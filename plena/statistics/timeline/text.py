@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plena.statistics.timeline.data import I64, Timeline
+from plena.statistics.timeline.data import I64, TimelineData
 from plena.timing.recorder import ENGINES
 
 BESIDE = 62
@@ -20,7 +20,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def render(timeline: Timeline) -> str:
+def render(timeline: TimelineData) -> str:
     """The tables of `timeline_tables` as plain text."""
     console = Console(width=BESIDE + max(len(timeline.lengths), 60), color_system=None, highlight=False)
     with console.capture() as capture:
@@ -29,7 +29,7 @@ def render(timeline: Timeline) -> str:
     return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 
 
-def timeline_tables(timeline: Timeline) -> Iterator[Table]:
+def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
     """Engines and waits over time, then what modules keep busy and wait for."""
     total = max(timeline.cycles, 1)
     title = f"{timeline.profile}: {timeline.cycles:,} cycles, {timeline.width:,} a column"
@@ -50,24 +50,24 @@ def timeline_tables(timeline: Timeline) -> Iterator[Table]:
         yield _modules(timeline, letters)
 
 
-def _blocks(cells: I64, timeline: Timeline) -> Text:
+def _blocks(cells: I64, timeline: TimelineData) -> Text:
     shares = np.minimum(cells / np.maximum(timeline.lengths, 1), 1)
     return Text("".join(BLOCKS[min(int(np.ceil(share * 8)), 8)] for share in shares.tolist()))
 
 
-def _letters(timeline: Timeline) -> dict[str, str]:
+def _letters(timeline: TimelineData) -> dict[str, str]:
     """A letter for each module, "." for those that find none."""
     return {name: LETTERS[n] if n < len(LETTERS) else "." for n, name in enumerate(timeline.passed)}
 
 
-def _strip(timeline: Timeline, letters: dict[str, str]) -> str:
+def _strip(timeline: TimelineData, letters: dict[str, str]) -> str:
     """The module with most cycles in each stretch."""
     names = list(timeline.passed)
     most = np.argmax(np.stack([timeline.passed[name] for name in names]), axis=0)
     return "".join(letters[names[n]] for n in most.tolist())
 
 
-def _modules(timeline: Timeline, letters: dict[str, str]) -> Table:
+def _modules(timeline: TimelineData, letters: dict[str, str]) -> Table:
     table = Table(title="by module", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("")
     table.add_column("module")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from plena.statistics.timeline.data import Timeline
+from plena.statistics.timeline.data import TimelineData
 from plena.timing.recorder import BEGIN, CAUSE, CAUSES, END, ENGINE, ENGINES, LINE
 
 WAITS = len(ENGINES)
 MODULES = WAITS + 1
 
 
-def trace_of(timeline: Timeline) -> dict[str, Any]:
+def trace_of(timeline: TimelineData) -> dict[str, Any]:
     """The document: the first instructions as slices on the tracks of their engines, the share of time that every
     engine works as counters over the whole run, and modules stretch by stretch."""
     return {
@@ -36,7 +36,7 @@ def _slice(name: str, track: int, begin: int, end: int, **details: Any) -> dict[
     return {"name": name, "ph": "X", "pid": 1, "tid": track, "ts": begin, "dur": end - begin, "args": details}
 
 
-def _slices(timeline: Timeline) -> Iterator[dict[str, Any]]:
+def _slices(timeline: TimelineData) -> Iterator[dict[str, Any]]:
     for event in timeline.events.tolist():
         mnemonic, module = timeline.instructions[event[LINE]]
         details = {"line": event[LINE] + 1, "module": module}
@@ -47,7 +47,7 @@ def _slices(timeline: Timeline) -> Iterator[dict[str, Any]]:
             yield _slice(mnemonic, event[ENGINE], event[BEGIN], event[END], **details)
 
 
-def _counters(timeline: Timeline) -> Iterator[dict[str, Any]]:
+def _counters(timeline: TimelineData) -> Iterator[dict[str, Any]]:
     lengths = timeline.lengths.tolist()
     for name, cells in timeline.busy.items():
         for at, (busy, length) in enumerate(zip(cells.tolist(), lengths, strict=True)):
@@ -61,7 +61,7 @@ def _counters(timeline: Timeline) -> Iterator[dict[str, Any]]:
             }
 
 
-def _modules(timeline: Timeline) -> Iterator[dict[str, Any]]:
+def _modules(timeline: TimelineData) -> Iterator[dict[str, Any]]:
     """The module with most cycles in each stretch, stretches of one module as one slice."""
     names = list(timeline.passed)
     begin, last = 0, ""
