@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
     from plena.optimizing.size_curve import SizeCurve
+    from plena.statistics.timeline import Timeline
 
 
 class Program(ProgramData):
@@ -157,6 +158,22 @@ class Program(ProgramData):
                 "the program does not say where its instructions come from", hint="Compile it again."
             )
         return trace_of(self.provenance, self.last_run.cycles_at, self.last_run.dma_cycles_at)
+
+    def timeline(self, timing: str | None = None) -> Timeline:
+        """Engines over time, what waits for what, by module; printed it is a table, `trace()` of it for Perfetto.
+
+        Args:
+            timing: a profile in which transfers run beside other instructions; the program's own if it is one.
+
+        Raises:
+            PlenaError: no such profile, or it has no latency for the program.
+        """
+        from plena.assembly import decode
+        from plena.statistics.timeline import default_timing, timeline_of
+
+        return timeline_of(
+            decode(self.words), self.target, timing or default_timing(self.timing), self.provenance or None
+        )
 
     def check(
         self,

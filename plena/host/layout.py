@@ -178,10 +178,14 @@ class TensorPlacement:
         return start, start + self.element_bytes(target)
 
     def scale_range(self, target: Target) -> tuple[int, int]:
-        """HBM bytes ``[start, end)`` of the scale codes; empty for formats without."""
+        """HBM bytes ``[start, end)`` of the scale codes; for formats without nothing, where the elements end."""
         number_format = self.number_format(target)
+        length = number_format.scale_bytes(self.elements)
+        if not length:
+            end = self.hbm_range(target)[1]
+            return end, end
         start = self.base + self.scale_offset + self.address // number_format.ratio
-        return start, start + number_format.scale_bytes(self.elements)
+        return start, start + length
 
     def verify(self, target: Target) -> None:
         """Check that the parts fit each other and the machine.

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from plena.host.call_inputs import CallSignature
     from plena.program.near_ties import NearTie
     from plena.statistics.statistics import Statistics
+    from plena.statistics.traffic import Moved
     from plena.timing.profile import Profile
 
 DataSource: TypeAlias = Callable[[str], Any]
@@ -228,7 +229,7 @@ class ProgramData:
         return self._counted[registered]
 
     @cached_property
-    def transfers(self) -> dict[int, tuple[int, str]]:
+    def transfers(self) -> dict[int, Moved]:
         """Position of each transfer -> (bytes of one execution, what they hold: `statistics.traffic.CLASSES`)."""
         from plena.lifting.preloaded import Preloaded
         from plena.program.traffic import classified

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from plena.errors import PlenaError
 from plena.program.comparison import CheckReport
 from plena.program.rationale import SizePoint, best_by_size
 from plena.program.thresholds import Comparison
@@ -17,9 +18,14 @@ from plena.report.contents import Contents, Missing
 from plena.report.curve_picture import CurvePicture, curve_picture
 from plena.report.loop_views import loop_views
 from plena.report.memory_pictures import memory_pictures
+from plena.report.timeline_picture import TimelinePicture, timeline_picture
 from plena.statistics.counts import Count
 from plena.statistics.statistics import Statistics
+from plena.statistics.timeline import default_timing, timeline_of
 from plena.text_files import write_text
+
+BINS = 240
+"""Stretches of time in the picture of engines."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ def page_of(contents: Contents) -> str:
     pictures = memory_pictures(contents) if contents.instructions or contents.memory_map else []
     loops = loop_views(contents, statistics) if statistics else None
     picture = _curve(contents, statistics, ranking)
+    timeline = _timeline(contents) if statistics else None
     _note_what_is_missing(contents, picture)
     return (
         environment()
@@ -67,6 +74,7 @@ def page_of(contents: Contents) -> str:
             loops=loops,
             source_loops=contents.rationale.loops if contents.rationale else (),
             curve=picture,
+            timeline=timeline,
             pictures=pictures,
             check=list(_check_rows(contents.check)) if contents.check else [],
             machine=_flat(contents.target.settings()),
@@ -111,6 +119,18 @@ def _curve(contents: Contents, statistics: Statistics | None, timing: str) -> Cu
     budget = rationale.options.get("max_instructions") if rationale else None
     limit = int(budget) if budget is not None and budget.isdecimal() else None
     return curve_picture(points, made, taken, limit, timing)
+
+
+def _timeline(contents: Contents) -> TimelinePicture | None:
+    """Engines over time by the profile that chose, or by the first one in which transfers run beside other work."""
+    timing = default_timing(contents.timing)
+    try:
+        return timeline_picture(
+            timeline_of(contents.instructions, contents.target, timing, contents.provenance or None, BINS)
+        )
+    except PlenaError as error:
+        contents.missing.append(Missing.because("timeline", error))
+        return None
 
 
 def _note_what_is_missing(contents: Contents, curve: CurvePicture | None) -> None:

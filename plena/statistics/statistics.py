@@ -19,7 +19,7 @@ from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.machine.target import Target
 from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
-from plena.statistics.traffic import Traffic, by_class, payloads
+from plena.statistics.traffic import Moved, Traffic, by_class, payloads
 from plena.timing.dma_model import stream_picoseconds
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
@@ -46,7 +46,7 @@ def statistics_of(
     provenance: Sequence[Provenance] | None = None,
     useful_macs: int | Mapping[str, int] | None = None,
     profiles: Sequence[Profile] | None = None,
-    transfers: Callable[[], Mapping[int, tuple[int, str]]] | None = None,
+    transfers: Callable[[], Mapping[int, Moved]] | None = None,
 ) -> Statistics:
     """Counts a flat program.
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plena.assembly import AsmInstruction
 from plena.machine.formats import CLASS_OF
+from plena.machine.number_formats import NumberFormat
 from plena.machine.target import Target
 
 CLASSES: tuple[str, ...] = ("weights", "experts", "keys_values", "activations")
 """What moves: parameters and constants, those of routed experts, keys and values (states too), all else."""
+
+
+Moved: TypeAlias = tuple[int, Mapping[str, int]]
+"""Bytes of one execution of a transfer, and in which proportion all its executions move which class."""
 
 
 class Traffic(Mapping[str, int]):
@@ -40,24 +46,45 @@ class Traffic(Mapping[str, int]):
         return f"Traffic({dict(self)})"
 
 
-def payloads(instructions: Sequence[AsmInstruction], target: Target) -> dict[int, tuple[int, str]]:
+def payloads(instructions: Sequence[AsmInstruction], target: Target) -> dict[int, Moved]:
     """Position of each transfer -> (bytes of one execution, the class of its HBM type)."""
-    found: dict[int, tuple[int, str]] = {}
+    return {
+        position: (rows * (f.element_bytes(target.vlen) + f.scale_bytes(target.vlen)), {CLASS_OF[key]: 1})
+        for position, key, f, rows in _transfers(instructions, target)
+    }
+
+
+def lengths_of(instructions: Sequence[AsmInstruction], target: Target) -> dict[int, int]:
+    """Position of each transfer -> bytes of elements that one execution moves."""
+    transfers = _transfers(instructions, target)
+    return {position: rows * f.element_bytes(target.vlen) for position, _, f, rows in transfers}
+
+
+def _transfers(
+    instructions: Sequence[AsmInstruction], target: Target
+) -> Iterator[tuple[int, str, NumberFormat, int]]:
+    """Position of each transfer, key of its HBM type, the type, and its rows."""
     for position, instruction in enumerate(instructions):
         transfer = instruction.spec.transfer
         if transfer is None:
             continue
         place = next(i for i, slot in enumerate(instruction.spec.slots) if slot.name == "precision")
         precision = instruction.values[place]
-        number_format, rows = transfer.number_format(target, precision), transfer.rows(target)
-        row = number_format.element_bytes(target.vlen) + number_format.scale_bytes(target.vlen)
-        found[position] = rows * row, CLASS_OF[transfer.format_key(precision)]
-    return found
+        yield (
+            position,
+            transfer.format_key(precision),
+            transfer.number_format(target, precision),
+            transfer.rows(target),
+        )
 
 
-def by_class(moved: Mapping[int, tuple[int, str]], executions: NDArray[np.integer]) -> dict[str, int]:
+def by_class(moved: Mapping[int, Moved], executions: NDArray[np.integer]) -> dict[str, int]:
     """The bytes of each class when every line runs as often as `executions` says."""
     total: dict[str, int] = dict.fromkeys(CLASSES, 0)
-    for position, (size, name) in moved.items():
-        total[name] += size * int(executions[position])
+    for position, (size, parts) in moved.items():
+        moving, left = size * int(executions[position]), sum(parts.values())
+        for name, part in parts.items():
+            share = moving * part // left if left else 0
+            total[name] += share
+            moving, left = moving - share, left - part
     return total

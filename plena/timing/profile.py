@@ -20,6 +20,7 @@ from plena.dialects.plena_isa.spec import Cost, InstructionSpec, Kind
 from plena.errors import PlenaError
 from plena.machine.target import Target
 from plena.timing.latencies import Formula
+from plena.timing.recorder import Recorder
 from plena.timing.run import Run
 
 MOST_CYCLES = 1 << 62
@@ -139,6 +140,7 @@ class StreamProfile:
         unsupported: mnemonics that it has cycles for, but that the machine it was measured on does not execute right.
         overlaps: whether transfers run beside other instructions: the compiler then moves loads ahead of what needs
             them, and what it compares are latencies.
+        record: `latency` that writes down for a timeline what happened.
     """
 
     name: str
@@ -149,6 +151,7 @@ class StreamProfile:
     missing: tuple[str, ...] = ()
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
     overlaps: bool = False
+    record: Callable[[Run, Recorder], NDArray[np.int64] | None] | None = field(default=None, repr=False)
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS

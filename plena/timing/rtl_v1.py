@@ -25,8 +25,9 @@ from plena.timing.hbm.once import load_once, store_once
 from plena.timing.hbm.words import is_known
 from plena.timing.latencies import constant
 from plena.timing.profile import StreamProfile, TableProfile
+from plena.timing.recorder import NO_WAIT, Recorder, nothing_recorded, passes, waits, works
 from plena.timing.run import Run
-from plena.timing.scoreboard import Board, accept, new_board
+from plena.timing.scoreboard import Board, accept, new_board, waits_for
 from plena.timing.simulation import STAMP, event_buffer, fresh_device, word_buffer
 from plena.timing.stream.integers import LINE, LOST, RUNNING, RUNS, Integers, before, follow
 from plena.timing.stream.lines import I64, table_of
@@ -238,6 +239,7 @@ def _make_latency(stamp: int) -> Callable[..., bool]:
         events: I64,
         mlen: int,
         took: I64,
+        r: Recorder,
     ) -> bool:
         """The same, transfers as long as in a serial run, in which an instruction takes its `costs`."""
         serial = np.int64(stamp * 0)
@@ -261,12 +263,23 @@ def _make_latency(stamp: int) -> Callable[..., bool]:
                     serial = end
                 else:
                     serial += costs[at]
+                held, cause = b.slots, NO_WAIT
+                if r.width[0]:
+                    held = b.slots.copy()
+                    cause = waits_for(b, lines[at], units[at], event)
                 accepted = accept(b, lines[at], units[at], event, transfer, mlen)
                 if accepted < 0:
                     return False
                 took[at] += accepted - previous
+                if r.width[0]:
+                    passes(r, at, previous, accepted)
+                    begin = max(accepted, held[sb.COMPUTE]) if kind == sb.WRITE_OUT else accepted
+                    lasts = transfer if kind in (sb.LOAD_M, sb.LOAD_V, sb.STORE) else units[at, sb.BUSY]
+                    waits(r, at, held[sb.NEXT], accepted, cause)
+                    works(r, at, begin, begin + lasts)
                 previous = accepted
         took[last] += max(0, b.slots[sb.MAKESPAN] - previous)
+        passes(r, last, previous, b.slots[sb.MAKESPAN])
         return s.position[RUNNING] != LOST
 
     return latency
@@ -285,8 +298,8 @@ def line_cycles(run: Run) -> I64 | None:
     return took if known else None
 
 
-def line_latency(run: Run) -> I64 | None:
-    """Cycles of each line with transfers; None if an address hangs on data."""
+def record(run: Run, into: Recorder) -> I64 | None:
+    """Cycles of each line with transfers, what happened written down; None if an address hangs on data."""
     lines, units = table_of(run), unit_table(run)
     took = np.zeros(len(lines), np.int64)
     device, known_loads = fresh_device(run.target, writes_complete=True)
@@ -302,8 +315,14 @@ def line_latency(run: Run) -> I64 | None:
         event_buffer(),
         run.target.mlen,
         took,
+        into,
     )
     return took if known else None
+
+
+def line_latency(run: Run) -> I64 | None:
+    """Cycles of each line with transfers; None if an address hangs on data."""
+    return record(run, nothing_recorded())
 
 
 PROFILE = StreamProfile(
@@ -314,5 +333,6 @@ PROFILE = StreamProfile(
     latency=line_latency,
     missing=MISSING,
     overlaps=True,
+    record=record,
     unsupported=unsupported,
 )

@@ -10,6 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from plena.jit import Int, compiled
+from plena.timing.recorder import (
+    MATRIX_LOAD,
+    MATRIX_UNIT,
+    NO_WAIT,
+    OPERAND,
+    PORT,
+    SCALAR_UNIT,
+    VECTOR_PIPE,
+    VECTOR_TRANSFER,
+    WRITING_OUT,
+)
 from plena.timing.stream.integers import REG_A, REG_B, REG_D
 from plena.timing.stream.lines import I64, IMM, RS1
 
@@ -160,6 +171,46 @@ def _written(line: I64, unit: I64, event: I64, mlen: Int) -> tuple[Int, Int]:
     if pitch == 0:
         pitch = mlen * (event[REG_A] if line[RS1] else 1)
     return begin, pitch
+
+
+@compiled
+def waits_for(b: Board, line: I64, unit: I64, event: I64) -> Int:
+    """What the next instruction waits for longest, of `plena.timing.recorder.CAUSES`; asked before `accept`."""
+    s = b.slots
+    kind = unit[UNIT]
+    cause, until = NO_WAIT, s[NEXT]
+    if unit[M_READ]:
+        time = _overlap(b, _M, _address(event, unit[M_READ]), unit[M_LENGTH], s[NEXT])
+        if time > until:
+            cause, until = MATRIX_LOAD, time
+    if kind in (LOAD_M, LOAD_V, STORE):
+        if s[SHARED] > until:
+            cause, until = PORT, s[SHARED]
+    elif kind in (PRODUCT, REDUCTION, ELEMENTWISE) and max(s[DMA_V], s[DMA_STORE]) > until:
+        cause, until = VECTOR_TRANSFER, max(s[DMA_V], s[DMA_STORE])
+    if kind in (LOAD_V, STORE, PRODUCT) and s[COMPUTE] > until:
+        cause, until = MATRIX_UNIT, s[COMPUTE]
+    if kind in (PRODUCT, WRITE_OUT) and s[WRITTEN_OUT] > until:
+        cause, until = WRITING_OUT, s[WRITTEN_OUT]
+    if kind in (LOAD_V, STORE, REDUCTION, ELEMENTWISE):
+        time = s[PIPE]
+        if kind == ELEMENTWISE and s[ELEMENT_LATENCY] and s[ELEMENT_LATENCY] != unit[READY]:
+            time = max(time, s[ELEMENT])
+        if time > until:
+            cause, until = VECTOR_PIPE, time
+    time = np.int64(0)
+    if kind in (SCALAR, SCALAR_SRAM):
+        time = max(s[REDUCED], s[FP_UNIT] if kind == SCALAR else s[SRAM_UNIT])
+    elif unit[TAKES_FP]:
+        time = s[FP_UNIT]
+    if time > until:
+        cause, until = SCALAR_UNIT, time
+    time = _registers(b, unit[READS] | unit[SETS], s[NEXT])
+    if unit[V_READ]:
+        time = _overlap(b, _V, _address(event, unit[V_READ]), unit[V_LENGTH], time)
+    if unit[V_READ_2]:
+        time = _overlap(b, _V, _address(event, unit[V_READ_2]), unit[V_LENGTH_2], time)
+    return OPERAND if time > until or cause == NO_WAIT else cause
 
 
 @compiled

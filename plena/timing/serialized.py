@@ -15,7 +15,7 @@ import numpy as np
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import OPCODES
 from plena.dialects.plena_isa.spec import Cost, InstructionSpec, Memory
-from plena.jit import entry_point
+from plena.jit import Int, compiled, entry_point
 from plena.timing.hbm import background
 from plena.timing.hbm.background import Slots, new_slots
 from plena.timing.hbm.device import Device
@@ -23,6 +23,16 @@ from plena.timing.hbm.memory import Memory as KnownLoads
 from plena.timing.hbm.words import is_known, words_in_order
 from plena.timing.latencies import LATENCIES, constant
 from plena.timing.profile import StreamProfile, TableProfile
+from plena.timing.recorder import (
+    MATRIX_LOAD,
+    NO_WAIT,
+    VECTOR_TRANSFER,
+    Recorder,
+    nothing_recorded,
+    passes,
+    waits,
+    works,
+)
 from plena.timing.run import Run
 from plena.timing.simulation import STAMP, event_buffer, fresh_device, word_buffer
 from plena.timing.stream.integers import LINE, LOST, RUNNING, RUNS, Integers, before, follow
@@ -64,6 +74,18 @@ def _role(spec: InstructionSpec) -> int:
     return _VECTOR if spec.mnemonic.startswith("V_") or spec.may_touch(Memory.VECTOR) else _OTHER
 
 
+@compiled
+def _ended(d: Device, known: KnownLoads, slots: Slots, slot: Int, now: Int, of_slot: I64, r: Recorder) -> Int:
+    """Waits for a slot and writes its load down, of the line `of_slot[slot]`."""
+    was_running = slots.loads[slot, background.WORDS] > 0
+    end = background.wait(d, known, slots, slot, now)
+    if was_running:
+        load = slots.loads[slot]
+        begin = load[background.STARTED]
+        works(r, of_slot[slot], begin, load[background.ENDED])
+    return end
+
+
 def _make_simulate(stamp: int) -> Callable[..., bool]:
     @entry_point
     def simulate(
@@ -77,10 +99,12 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
         words: I64,
         events: I64,
         took: I64,
+        r: Recorder,
     ) -> bool:
         """Adds up by line what passes until each instruction is done."""
         now = stamp * 0
         last = 0
+        of_slot = np.zeros(2, np.int64)
         while s.position[RUNNING] == RUNS:
             for k in range(follow(lines, s, events)):
                 event = events[k]
@@ -88,16 +112,24 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
                 last = at
                 start = now
                 role = roles[at]
+                cause = NO_WAIT
                 if role in (_MATRIX, _LOAD_M):
-                    now = background.wait(d, known, slots, 0, now)
+                    now = _ended(d, known, slots, 0, now, of_slot, r)
+                    if now > start:
+                        cause = MATRIX_LOAD
                 if role in (_MATRIX, _VECTOR, _STORE, _LOAD_V):
-                    now = background.wait(d, known, slots, 1, now)
+                    until = now
+                    now = _ended(d, known, slots, 1, now, of_slot, r)
+                    if now > until:
+                        cause = VECTOR_TRANSFER
+                begun = now
                 if role in (_LOAD_M, _LOAD_V):
                     if not is_known(lines[at], event):
                         return False
                     slot = 0 if role == _LOAD_M else 1
                     count = words_in_order(lines[at], event, False, slots.words[slot])
                     background.start(d, known, slots, slot, count, now)
+                    of_slot[slot] = at
                     now += 1
                 elif role == _STORE:
                     if not is_known(lines[at], event):
@@ -107,12 +139,17 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
                 else:
                     now += costs[at]
                 took[at] += now - start
+                passes(r, at, start, now)
+                waits(r, at, start, begun, cause)
+                if role not in (_LOAD_M, _LOAD_V):
+                    works(r, at, begun, now)
         if s.position[RUNNING] == LOST:
             return False
         start = now
-        now = background.wait(d, known, slots, 0, now)
-        now = background.wait(d, known, slots, 1, now)
+        now = _ended(d, known, slots, 0, now, of_slot, r)
+        now = _ended(d, known, slots, 1, now, of_slot, r)
         took[last] += now - start
+        passes(r, last, start, now)
         return True
 
     return simulate
@@ -121,7 +158,8 @@ def _make_simulate(stamp: int) -> Callable[..., bool]:
 _simulate = _make_simulate(STAMP)
 
 
-def _latency(run: Run) -> I64 | None:
+def record(run: Run, into: Recorder) -> I64 | None:
+    """Cycles of each line with transfers, what happened written down; None if an address hangs on data."""
     lines = table_of(run)
     took = np.zeros(len(lines), np.int64)
     roles = np.array([_role(OPCODES[o]) if o in OPCODES else _OTHER for o in run.opcodes.tolist()], np.int64)
@@ -138,8 +176,13 @@ def _latency(run: Run) -> I64 | None:
         words,
         event_buffer(),
         took,
+        into,
     )
     return took if known else None
+
+
+def _latency(run: Run) -> I64 | None:
+    return record(run, nothing_recorded())
 
 
 PROFILE = StreamProfile(
@@ -150,4 +193,5 @@ PROFILE = StreamProfile(
     latency=_latency,
     missing=MISSING,
     overlaps=True,
+    record=record,
 )

@@ -7,7 +7,16 @@ from typing import Any
 
 from plena.machine.target import Target
 from tests.budgets.case import Case
-from tests.models.builders import Built, hidden, layer, next_token, public, sequences_step, step
+from tests.models.builders import (
+    Built,
+    hidden,
+    layer,
+    next_token,
+    public,
+    sequences_step,
+    step,
+    streamed_next_token,
+)
 
 
 def layers(name: str, count: int, sequence: int, batch: int = 1) -> Built:
@@ -49,6 +58,9 @@ CASES: dict[str, Case] = {
     "SmolLM2-135M, decode step, 4096 keys": Case(partial(steps, "smollm2-135m", 30, 4096), slow=True),
     "SmolLM2-135M, 37 tokens, last logits": Case(
         lambda: next_token(public("smollm2-135m", 30), 37), slow=True
+    ),
+    "Llama-3.2-1B, 64 tokens, last logits": Case(
+        lambda: streamed_next_token(public("llama-3.2-1b", 16), 64, weights=False), slow=True
     ),
     "Llama-3.2-1B layer, sequence 64": Case(partial(layers, "llama-3.2-1b", 1, 64), slow=True),
     "CLM-60M layer, sequence 128": Case(partial(CLM, 1, 128), slow=True),

@@ -181,6 +181,18 @@ def test_stats_of_text_words_and_folders(shell: Shell) -> None:
     assert other["cycles"]["transactional"] > whole["cycles"]["transactional"]
 
 
+def test_timelines(shell: Shell) -> None:
+    shown = shell("stats", "program", "--timeline", "--trace", "timeline.json", "--timing", "rtl-v1").out
+    assert "rtl-v1" in shown and "matrix" in shown and "DMA" in shown
+    document = json.loads(Path("timeline.json").read_text())
+    assert any(event["name"] == "M_TMM" for event in document["traceEvents"])
+    assert "serialized" in shell("stats", "code.asm", *SETTINGS, "--timeline").out
+    assert "Add --timeline" in shell.fails("stats", "program", "--timing", "rtl-v1")
+    assert "one instruction after the other" in shell.fails(
+        "stats", "program", "--timeline", "--timing", "transactional"
+    )
+
+
 def test_assemble_and_disassemble(shell: Shell) -> None:
     assert shell("asm", "code.asm").out == Path("code.mem").read_text()
     assert shell("asm", "code.asm", "-o", "new.mem").out == ""

@@ -143,4 +143,5 @@ def test_traffic_goes_to_the_tensor_that_lies_there() -> None:
     ]
     words = encode(parse_asm(program(base)))
     moved = classified(words, TARGET, states, Preloaded.of(None))
-    assert [kind for _, kind in moved.values()] == ["keys_values", "keys_values", "activations"]
+    kinds = [list(kinds) for _, kinds in moved.values()]
+    assert kinds == [["keys_values"], ["keys_values"], ["activations"]]

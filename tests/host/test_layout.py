@@ -354,3 +354,21 @@ def test_staging_needs_little_memory_beside_the_image(order: Literal["rows", "co
     tracemalloc.stop()
     assert peak < 48e6, "a few chunks, not copies of the tensor"
     assert (preload.hbm[: weight.size] == 0x38).all() and (preload.hbm[weight.size :] == 127).all()
+
+
+def test_formats_without_scales_take_no_room_behind_the_plane() -> None:
+    """The image of a program in bf16 ends where its elements do."""
+    target = Target().with_formats("bf16")
+    placement = TensorPlacement(
+        "w",
+        "hbm",
+        4096,
+        (64, 64),
+        "tiled",
+        "HBM_M_WEIGHT_TYPE",
+        Source("data", symbol="w"),
+        scale_offset=1 << 20,
+    )
+    assert placement.hbm_range(target) == (4096, 4096 + 2 * 4096)
+    start, end = placement.scale_range(target)
+    assert start == end <= placement.hbm_range(target)[1]

@@ -132,6 +132,33 @@ def next_token(shape: dict[str, Any], sequence: int) -> Built:
     return Built(NextToken(_made(classes + "ForCausalLM", config, False)).eval(), (ids,))
 
 
+def streamed_next_token(shape: dict[str, Any], sequence: int, *, weights: bool = True) -> Built:
+    """As `next_token`, in bf16 and never in memory otherwise: random weights are made some rows at a time.
+
+    Args:
+        weights: False makes every parameter one number in no memory, for programs that are only compiled.
+    """
+    import transformers
+
+    config, classes = configuration(shape)
+    with torch.device("meta"):
+        model = getattr(transformers, classes + "ForCausalLM")(config).to(torch.bfloat16)
+    generator = torch.Generator().manual_seed(2)
+    for path, parameter in list(model.named_parameters()):
+        owner, _, name = path.rpartition(".")
+        if weights:
+            values = torch.empty(parameter.shape, dtype=torch.bfloat16)
+            for part in values.split(4096):
+                part.normal_(0.0 if part.ndim > 1 else 1.0, 0.02, generator=generator)
+        else:
+            values = torch.full((1,), 0.01, dtype=torch.bfloat16).expand(parameter.shape)
+        setattr(model.get_submodule(owner), name, nn.Parameter(values, requires_grad=False))
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    model.tie_weights()
+    ids = torch.randint(0, shape["vocab"], (1, sequence), generator=generator)
+    return Built(NextToken(model).eval(), (ids,))
+
+
 def step(shape: dict[str, Any], keys: int) -> Built:
     """A decode step of a family: one token at a position below `keys`; weights as memory is."""
     from plena.hf.step_module import CachedStep

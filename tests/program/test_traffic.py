@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import plena
 from plena.statistics.traffic import CLASSES
+from tests.budgets.operators import RoutedExperts
 
 
 def tile_bytes(target: plena.Target) -> int:
@@ -73,3 +74,11 @@ def test_assembly_is_counted_by_the_types_of_its_transfers() -> None:
 def test_no_such_class() -> None:
     with pytest.raises(KeyError):
         plena.stats("S_ADDI_INT gp1, gp0, 1").hbm_traffic["logits"]
+
+
+def test_a_transfer_of_several_tensors_is_divided_among_them() -> None:
+    """The router and the first matrices of all experts are one product."""
+    program = plena.compile(RoutedExperts(64, 64), (torch.randn(16, 64),), target=plena.Target())
+    moved, once = program.stats().hbm_traffic, 3 * 32 * tile_bytes(program.target)
+    assert once <= moved["experts"] <= 1.02 * once
+    assert sum(moved.values()) > moved["experts"] > moved["weights"] > 0

@@ -7,8 +7,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from plena.cli.commands.command import Command
-from plena.cli.commands.sources import load_code, target_for
+from plena.cli.commands.sources import LoadedProgram, load_code, target_for
 from plena.cli.settings import add_target_options
+from plena.errors import PlenaError
+from plena.text_files import write_text
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -19,6 +21,17 @@ def arguments(parser: ArgumentParser) -> None:
         "--upstream-quirks", action="store_true", help="read .asm as the public assembler does"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--timeline", action="store_true", help="print engines over time, what waits for what, by module"
+    )
+    parser.add_argument(
+        "--trace", metavar="OUT.json", type=Path, help="write the same as a Perfetto / Chrome trace"
+    )
+    parser.add_argument(
+        "--timing",
+        metavar="PROFILE",
+        help="of --timeline and --trace; the program's own if it has a timeline",
+    )
 
 
 def run(args: Namespace) -> int:
@@ -27,6 +40,12 @@ def run(args: Namespace) -> int:
 
     code = load_code(args.program, args.upstream_quirks)
     program = code.program
+    if args.timeline or args.trace is not None:
+        return _timeline(args, code)
+    if args.timing is not None:
+        raise PlenaError(
+            "--timing chooses the profile of a timeline", "stats", "Add --timeline or --trace OUT.json."
+        )
     statistics = statistics_of(
         code.instructions,
         target_for(args, code),
@@ -48,13 +67,36 @@ def run(args: Namespace) -> int:
     return 0
 
 
+def _timeline(args: Namespace, code: LoadedProgram) -> int:
+    """Print the timeline, write the trace."""
+    from rich.console import Console
+
+    from plena.statistics.timeline import BINS, default_timing, timeline_of
+    from plena.statistics.timeline.text import BESIDE, timeline_tables
+
+    program = code.program
+    timing = args.timing or default_timing(program.timing if program else None)
+    console = Console(highlight=False, width=None if Console().is_terminal else BESIDE + BINS)
+    bins = max(20, min(BINS, console.width - BESIDE))
+    provenance = program.provenance or None if program else None
+    timeline = timeline_of(code.instructions, target_for(args, code), timing, provenance, bins)
+    if args.trace is not None:
+        write_text(args.trace, json.dumps(timeline.trace()))
+    if args.timeline:
+        for table in timeline_tables(timeline):
+            console.print(table)
+    return 0
+
+
 COMMAND = Command(
     "stats",
     "static and dynamic instructions and cycles of a program",
     """\
 plena stats out/one_head
 plena stats program.asm --set MLEN=128 --set VLEN=128 --json
-plena stats foreign.asm --upstream-quirks""",
+plena stats foreign.asm --upstream-quirks
+plena stats out/one_head --timeline --timing rtl-v1
+plena stats out/one_head --trace trace.json""",
     arguments,
     run,
 )

@@ -1,0 +1,123 @@
+"""Engines over time as a picture: a row for each, and for each cause of waits, the modules under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from plena.statistics.timeline.data import I64, TimelineData
+
+WIDTH, LEFT, RIGHT = 1000, 190, 90
+ROW, HEIGHT = 30, 24
+COLOURS = 6
+"""How many colours modules take in turn."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An engine or a cause of waits: its place, the outline of its share of each stretch, its share of the run."""
+
+    name: str
+    y: int
+    outline: str
+    share: float
+    waits: bool
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of one module, of the `colour`-th colour."""
+
+    name: str
+    x: float
+    width: float
+    colour: int
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """What a module keeps busy and waits for, in cycles."""
+
+    name: str
+    cycles: int
+    busy: tuple[int, ...]
+    waits: str
+
+
+@dataclass(frozen=True)
+class TimelinePicture:
+    """A timeline as SVG; all its sizes are bounded, whatever the length of the run."""
+
+    profile: str
+    cycles: int
+    step: int
+    engines: tuple[str, ...]
+    rows: tuple[Row, ...]
+    spans: tuple[Span, ...]
+    modules: tuple[ModuleRow, ...]
+    width: int = WIDTH
+    left: int = LEFT
+    row: int = HEIGHT
+
+    @property
+    def height(self) -> int:
+        """Rows and, if there are modules, a strip of them."""
+        return ROW * (len(self.rows) + bool(self.spans)) + 6
+
+
+def timeline_picture(timeline: TimelineData) -> TimelinePicture:
+    """The picture of a timeline."""
+    rows = [
+        *((n, c, False) for n, c in timeline.busy.items()),
+        *((n, c, True) for n, c in timeline.waiting.items()),
+    ]
+    total = max(timeline.cycles, 1)
+    return TimelinePicture(
+        timeline.profile,
+        timeline.cycles,
+        timeline.width,
+        tuple(timeline.busy),
+        tuple(
+            Row(name, ROW * at, _outline(cells, timeline), int(cells.sum()) / total, waits)
+            for at, (name, cells, waits) in enumerate(rows)
+        ),
+        tuple(_spans(timeline)) if len(timeline.passed) > 1 else (),
+        tuple(_module_rows(timeline)) if len(timeline.passed) > 1 else (),
+    )
+
+
+def _x(stretch: float, timeline: TimelineData) -> float:
+    return LEFT + stretch * (WIDTH - LEFT - RIGHT) / len(timeline.lengths)
+
+
+def _outline(cells: I64, timeline: TimelineData) -> str:
+    """An SVG path: a staircase of the shares over the bottom of a row."""
+    shares = np.minimum(cells / np.maximum(timeline.lengths, 1), 1).tolist()
+    steps = [f"M{_x(0, timeline):.1f} {HEIGHT}"]
+    for at, share in enumerate(shares):
+        steps.append(f"V{HEIGHT * (1 - share):.1f}H{_x(at + 1, timeline):.1f}")
+    return "".join([*steps, f"V{HEIGHT}Z"])
+
+
+def _spans(timeline: TimelineData) -> Iterator[Span]:
+    names = list(timeline.passed)
+    most = np.argmax(np.stack([timeline.passed[n] for n in names]), axis=0).tolist()
+    begin = 0
+    for at in range(1, len(most) + 1):
+        if at == len(most) or most[at] != most[begin]:
+            x = _x(begin, timeline)
+            yield Span(names[most[begin]] or "(other)", x, _x(at, timeline) - x, most[begin] % COLOURS)
+            begin = at
+
+
+def _module_rows(timeline: TimelineData) -> Iterator[ModuleRow]:
+    for name, cells in timeline.passed.items():
+        waits = sorted(timeline.waiting_by_module[name].items(), key=lambda entry: -entry[1])
+        yield ModuleRow(
+            name or "(other)",
+            int(cells.sum()),
+            tuple(timeline.busy_by_module[name].values()),
+            ", ".join(f"{cause} {cycles:,}" for cause, cycles in waits[:3]),
+        )

@@ -1,0 +1,48 @@
+"""What the engines of a machine do over a run, by stretches of time and by module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TimelineData:
+    """A run by one timing profile.
+
+    Attributes:
+        profile: the profile.
+        cycles: of the run, waits for HBM included.
+        width: cycles of a stretch, the last one has what is left.
+        busy: engine (scalar, matrix, vector, DMA) -> cycles at work in each stretch, int64[stretches].
+        waiting: cause -> cycles that the next instruction waited for it, int64[stretches]; causes that occur.
+        passed: module -> cycles of its instructions, int64[stretches]; "" without modules.
+        busy_by_module: module -> engine -> cycles.
+        waiting_by_module: module -> cause -> cycles.
+        events: the first pieces of work and waits, int64[n, 5]: line from 0, engine, begin, end, cause of a
+            wait (`plena.timing.recorder.CAUSES`).
+        pieces: how many there were.
+        instructions: mnemonic and module of each line.
+    """
+
+    profile: str
+    cycles: int
+    width: int
+    busy: dict[str, I64]
+    waiting: dict[str, I64]
+    passed: dict[str, I64]
+    busy_by_module: dict[str, dict[str, int]]
+    waiting_by_module: dict[str, dict[str, int]]
+    events: I64 = field(repr=False)
+    pieces: int
+    instructions: tuple[tuple[str, str], ...] = field(repr=False)
+
+    @property
+    def lengths(self) -> I64:
+        """Cycles of each stretch."""
+        starts = np.arange(len(next(iter(self.busy.values())))) * self.width
+        return np.maximum(np.minimum(starts + self.width, self.cycles) - starts, 0)
