@@ -72,6 +72,27 @@ def client_of(scheduler: str | None, workers: int | None) -> Generator[Client]:
                 yield client
 
 
+def revive(client: Client) -> None:
+    """Starts processes again that are gone: a worker that dies is started by its nanny, as long as that lives."""
+    cluster: Any = client.cluster
+    if cluster is None:
+        return
+    gone = [name for name, worker in cluster.workers.items() if _is_gone(worker)]
+    if gone:
+        cluster.sync(_forget, cluster, gone)
+        cluster.scale(len(cluster.worker_spec))
+
+
+def _is_gone(worker: Any) -> bool:
+    process = getattr(worker, "process", None)
+    return getattr(process, "returncode", None) is not None
+
+
+async def _forget(cluster: Any, names: list[Any]) -> None:
+    for name in names:
+        cluster.workers.pop(name, None)
+
+
 def _cluster(workers: int) -> Any:
     """Processes that a command starts: those of multiprocessing would run the user's script again."""
     from distributed import Scheduler

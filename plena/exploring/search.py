@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError, SettingsError
+from plena.exploring.cluster import START_SECONDS, revive
 from plena.exploring.figures import untimed
 from plena.exploring.objectives import Objectives
 from plena.exploring.points import Result, distribution, mended, record, recorded, tell
@@ -34,6 +35,8 @@ DRAWS = 1000
 
 POLL_SECONDS = 1.0
 """How often the deadline is looked at."""
+
+GO_ON = "Start again with the same storage: finished points are kept."
 
 DIED = "the worker died of it twice; perhaps it takes too much memory"
 
@@ -118,11 +121,16 @@ def _run(about: Search, plan: _Plan) -> None:
     from distributed import wait
 
     running: dict[Future, Job] = {}
+    seen = time.monotonic()
     waiting: deque[Job] = deque()
     try:
         while not about.is_over:
             threads: Any = about.client.nthreads()
             room = max(1, sum(threads.values())) - len(running)
+            seen = time.monotonic() if threads else seen
+            if time.monotonic() - seen > START_SECONDS:
+                raise PlenaError("there is no worker any more", "explore", GO_ON)
+            revive(about.client)
             for _ in range(room):
                 job = waiting.popleft() if waiting else plan.next()
                 if job is None:
@@ -148,11 +156,7 @@ def _taken_in(about: Search, future: Future, job: Job) -> Iterator[Job]:
     from distributed.scheduler import KilledWorker
 
     if future.status not in ("finished", "error"):
-        raise PlenaError(
-            "the scheduler went away",
-            "explore",
-            "Start again with the same storage: finished points are kept.",
-        )
+        raise PlenaError("the scheduler went away", "explore", GO_ON)
     outcomes: list[Outcome] = []
     if future.status == "finished":
         outcomes = future.result()
