@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -39,6 +40,19 @@ def new_image(size: int, length: int) -> Bytes:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(max(size, length))
         return _mapped(file.fileno(), size, mmap.ACCESS_WRITE)
+
+
+def sparse_file(path: Path, size: int, length: int) -> None:
+    """Makes a file of `length` zero bytes, of which `size` are going to be written: holes until then.
+
+    Raises:
+        OSError: it cannot be made, or there is no room for what is going to be written.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise OSError(errno.ENOSPC, f"the image needs {size:,} bytes, {free:,} are free")
+    with path.open("wb") as file:
+        file.truncate(length)
 
 
 def open_image(path: Path) -> Bytes:

@@ -38,7 +38,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
-from plena.host.mapped_image import LARGE, open_image
+from plena.host.mapped_image import LARGE, open_image, sparse_file
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.host.view import Array
 from plena.machine.target import Target
@@ -221,9 +221,8 @@ def _write_files(
 def _staged(program: ProgramData, path: Path) -> Preload:
     """The image in a file of its own: copied if the program has it in memory, else staged into the file."""
     size = program.image_bytes
-    with path.open("wb") as file:
-        # A large image is as long as the memory that a run needs, which then is this file; the rest is a hole.
-        file.truncate(max(program.hbm_bytes if size >= LARGE else size, HBM_BYTES))
+    # A large image is as long as the memory that a run needs, which then is this file; the rest is a hole.
+    sparse_file(path, size, max(program.hbm_bytes if size >= LARGE else size, HBM_BYTES))
     hbm = np.memmap(path, np.uint8, "r+", shape=(size,)) if size else np.zeros(0, np.uint8)
     preload = program.empty_image(hbm)
     known = program.__dict__.get("image")

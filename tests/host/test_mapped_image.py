@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from plena.api.program import Program
+from plena.errors import PlenaError
 from plena.host import mapped_image
 from plena.host.mapped_image import copy_written, new_image, open_image, private_copy
 from plena.program import folder as folders
@@ -79,13 +80,30 @@ def test_what_is_zero_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert target.tolist() == [1, 1, 1, 1, 5, 0, 0, 0, 0, 6, 1, 1]
 
 
-@pytest.mark.usefixtures("large")
-def test_no_space_is_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with 100 bytes left: a mapped file on it would end the process."""
+
     class Full:
         free = 100
 
-    monkeypatch.setattr(mapped_image.shutil, "disk_usage", lambda path: Full)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    def usage(folder: object) -> type[Full]:
+        return Full
+
+    monkeypatch.setattr(mapped_image.shutil, "disk_usage", usage)
+
+
+@pytest.mark.usefixtures("large", "full")
+def test_no_space_is_memory() -> None:
     assert private_copy(new_image(4096, 4096), 64) is None
+
+
+@pytest.mark.usefixtures("full")
+def test_a_folder_for_which_there_is_no_space_is_refused(tmp_path: Path) -> None:
+    program = linear_program(weights(), example_inputs=(X,))
+    with pytest.raises(PlenaError, match=r"the image needs [\d,]+ bytes, 100 are free"):
+        program.save(tmp_path / "p")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("large")
