@@ -455,10 +455,11 @@ class ProgramData:
         spans: dict[str, list[tuple[int, ...]]] = {m: [] for m in ("hbm", "vector", "fp", "int")}
         if self.constants:
             spans["fp"].append((0, len(self.constants)))
-        spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram))
-        for placement in self.placements:
-            if not placement.source.is_staged:
-                continue
+        staged = [p for p in self.placements if p.source.is_staged]
+        # What a folder's file holds there is of one call.
+        inputs = {n for p in staged if p.memory == "int" for n in range(p.address, p.address + p.elements)}
+        spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram) if n not in inputs)
+        for placement in staged:
             if placement.memory == "hbm":
                 spans["hbm"].append(placement.hbm_range(self.target))
                 spans["hbm"].append(placement.scale_range(self.target))

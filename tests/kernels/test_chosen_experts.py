@@ -105,6 +105,32 @@ def test_layers_are_a_loop() -> None:
     assert len(program.words) < 600
 
 
+class Step(nn.Module):
+    """A step of a decoder: what has been seen is kept, and its mean chooses experts."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = experts(8, 2)
+        self.register_buffer("seen", torch.zeros(6, HIDDEN))
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        self.seen.index_copy_(0, position, x)
+        return self.experts(self.seen.sum(0, keepdim=True))
+
+
+def test_steps_with_a_state() -> None:
+    module, x = Step(), tokens(3)
+    program = plena.compile(Step(), (x[:1], torch.tensor([0])), target=MACHINES[16])
+    for n in range(3):
+        row, position = x[n : n + 1], torch.tensor([n])
+        found = as_tensors(program.run(row, position, progress=False))[0]
+        with torch.no_grad():
+            wanted = module(row, position)
+        assert (found - wanted).norm() <= 0.13 * wanted.norm()
+
+
 @pytest.mark.parametrize(
     ("count", "choice", "is_picked"),
     [(1, "auto", True), (1, "all", False), (64, "auto", False), (2, "chosen", True)],
