@@ -106,7 +106,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "drop_path_rate": [0.0, 0.0, 0.0],
         "cls_token": [False, False, True],
     },
-    "deepseek_v2": _LATENT | {"topk_method": "greedy"},
+    "deepseek_v2": _LATENT
+    | {"topk_method": "group_limited_greedy", "num_experts_per_tok": 2, "n_group": 4, "topk_group": 2},
     "deepseek_v3": _LATENT,
     "dinov3_convnext": _FOUR_STAGES,
     "donut-swin": _WINDOWS,
