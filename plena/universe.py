@@ -64,6 +64,7 @@ PASSES: dict[str, str] = {
     "roll-layers": "RollLayers",
     "stage-host-values": "StageHostValues",
     "lower-experts": "LowerExperts",
+    "loop-experts": "LoopExperts",
 }
 """Pass name -> its class in plena/passes/<name with underscores>.py."""
 

@@ -46,7 +46,13 @@ PAIRS = """
 align altclip blip chinese_clip clap clip clip_text_model clipseg flava git groupvit metaclip_2 mllama owlv2
 owlvit siglip tipsv2 vilt
 """
-FAMILIES: tuple[str, ...] = tuple(sorted(" ".join((LANGUAGE, VISION, AUDIO, PAIRS)).split()))
+ROUTED = """
+afmoe aria aria_text beam cohere2_moe deepseek_v4 doge ernie4_5_moe exaone_moe flex_olmo flint glm4_moe
+gpt_oss granitemoe granitemoe_swa granitemoeshared hy_v3 hy_v4 inkling2 jamba jetmoe kolibri1 laguna
+lara_mini llama4_text longcat_flash mellum mimo_v2_flash minimax minimax_m2 minimax_m3_vl mixtral nllb-moe
+olmoe openai_privacy_filter phimoe qwen2_moe qwen3_moe
+"""
+FAMILIES: tuple[str, ...] = tuple(sorted(" ".join((LANGUAGE, VISION, AUDIO, PAIRS, ROUTED)).split()))
 
 _ODD = """
 albert apertus arcee bart beit bert biogpt bloom camembert clip_text_model clip_vision_model cohere convbert
@@ -68,7 +74,7 @@ _WINDOWS = {
     "patch_size": 4,
     "window_size": 4,
 }
-_LATENT = {"num_key_value_heads": 4, "first_k_dense_replace": 2, "head_dim": 16}
+_LATENT = {"num_key_value_heads": 4, "head_dim": 16}
 _SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
 _STATES = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_n_groups": 1, "mamba_chunk_size": 8}
 _WAVES = {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "conv_dim": [32] * 7}
@@ -233,14 +239,10 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 ELSEWHERE: dict[str, str] = {
-    "Routed experts, which have an issue of their own": """
-    afmoe aria aria_text bailing_hybrid beam cohere2_moe dbrx deepseek_v32 deepseek_v4 doge dots1
-    ernie4_5_moe exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe
-    granitemoe_swa granitemoehybrid granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2 jamba jetmoe
-    kimi_linear kolibri1 laguna lara_mini lfm2_moe llama4_text longcat_flash mellum mimo_v2_flash minimax
-    minimax_m2 minimax_m3_vl mistral4 mixtral nemotron_h nllb-moe olmoe openai_privacy_filter phimoe
-    qwen2_moe qwen3_5_moe qwen3_moe qwen3_next qwen3_vl_moe qwen4_exp sarvam_mla sarvam_moe solar_open
-    switch_transformers unlimited_ocr zaya""",
+    "Routed experts in models that torch.export takes too long for, or that need fields of their own": """
+    bailing_hybrid dbrx deepseek_v32 dots1 glm4_moe_lite glm_moe_dsa granitemoehybrid hunyuan_v1_moe
+    kimi_linear lfm2_moe mistral4 nemotron_h qwen3_5_moe qwen3_next qwen3_vl_moe qwen4_exp sarvam_mla
+    sarvam_moe solar_open switch_transformers unlimited_ocr zaya""",
     "Need packages beside torch and transformers": """
     conditional_detr dab-detr deformable_detr detr dinat edgetam fast_vlm gemma3n gemma3n_vision
     higgs_audio_v2_tokenizer layoutlmv2 omdet-turbo perception_lm table-transformer timm_backbone

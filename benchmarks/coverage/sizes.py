@@ -59,7 +59,7 @@ _NAMES: dict[str, str] = {
     "inner": "intermediate_size encoder_ffn_dim decoder_ffn_dim ffn_dim mlp_dim d_ff d_inner n_inner d_ffn "
     "ffn_hidden_size decoder_intermediate_size feed_forward_size shared_intermediate_size dim_feedforward "
     "ff_dim linear_units feedforward_dim mlp_hidden_size intermediate_dim moe_intermediate_size inner_dim dim_ff "
-    "decoder_hidden_dim_ mlp_hidden_dim hidden_ff dense_intermediate_size",
+    "decoder_hidden_dim_ mlp_hidden_dim hidden_ff dense_intermediate_size shared_expert_intermediate_size",
     "heads": "num_attention_heads encoder_attention_heads decoder_attention_heads num_heads n_head n_heads "
     "attention_heads decoder_num_attention_heads num_cross_attention_heads num_self_attention_heads_ "
     "decoder_num_heads encoder_num_attention_heads text_num_attention_heads_ num_decoder_attention_heads "
@@ -90,6 +90,16 @@ _FIXED: Mapping[str, int] = {
     "mamba_d_state": 16,
     "query_pre_attn_scalar": 16,
     "sliding_window": 8,
+    "num_local_experts": 8,
+    "num_experts": 8,
+    "n_routed_experts": 8,
+    "moe_num_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_topk": 2,
+    "moe_k": 2,
+    "n_group": 4,
+    "topk_group": 2,
+    "first_k_dense_replace": 1,
 }
 _BY_NAME = {name: field for field, names in _NAMES.items() for name in names.split()}
 _SHARED = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}

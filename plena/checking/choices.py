@@ -16,7 +16,7 @@ from torch.fx import Node
 
 from plena.errors import PlenaError
 from plena.frontend.refusals import place_of
-from plena.program.near_ties import NEAR, NearTie
+from plena.program.near_ties import NEAR, STEPS, NearTie
 
 MOST = 64
 """So many near ties are tried."""
@@ -70,8 +70,10 @@ class Choices:
         ranked = rows.gather(-1, order)
         finite = torch.where(ranked.isfinite(), ranked, ranked[:, :1])
         span = (ranked[:, 0] - finite.amin(-1)).clamp(min=1e-30)
-        gaps = (ranked[:, number - 1] - ranked[:, number]) / span
-        for row in torch.nonzero(gaps < NEAR).flatten().tolist():
+        apart = ranked[:, number - 1] - ranked[:, number]
+        gaps = apart / span
+        alike = apart <= STEPS * ranked[:, number - 1].abs()
+        for row in torch.nonzero((gaps < NEAR) | alike).flatten().tolist():
             last, following = (int(order[row, number - 1 + n]) for n in (0, 1))
             if row not in flipped:
                 last, following = following, last

@@ -108,7 +108,7 @@ def explore(
             url = url_of(user_cache() / "studies" / f"{name}.db")
             kept = stack.enter_context(_kept(url, goals, facts))
         claim(kept.study, kept.url, facts)
-        study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study)
+        study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study, source, str(folder))
         total = len(wanted) if trials is None else min(trials, len(wanted))
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
             about = Search(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError
+from plena.exploring.figures import untimed
 from plena.exploring.objectives import Objectives
 from plena.exploring.points import Result, result_of
 from plena.exploring.settings_file import settings_text
 from plena.exploring.space import Space, options_of, scaled, settings_of
+from plena.exploring.worker import Source, Task, program_of
 from plena.machine.target import Target
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna.study import Study as OptunaStudy
+
+    from plena.api.program import Program
 
 
 TEXTS = ("area_note", "problem")
@@ -32,6 +36,8 @@ class Found:
         options: of `plena.compile`, the same everywhere.
         storage: URL of the database that holds the points.
         trials: the study as Optuna has it.
+        source: where the model comes from.
+        cache: folder of what workers know already.
     """
 
     model: str
@@ -41,6 +47,8 @@ class Found:
     options: dict[str, Any]
     storage: str
     trials: OptunaStudy = field(repr=False)
+    source: Source = field(repr=False)
+    cache: str = field(repr=False)
 
     def results(self) -> dict[int, Result]:
         """The points by their numbers, in the order in which they were tried."""
@@ -90,6 +98,17 @@ class Found:
             PlenaError: there is no such point, or there can be no such machine.
         """
         return scaled(self.base, settings_of(self._point(number)))
+
+    def program(self, number: int) -> Program:
+        """The program whose figures a point has, on the point's machine: for a report, a check, a folder.
+
+        Raises:
+            PlenaError: there is no such point, or it has no program.
+        """
+        target, options = self.target(number), {**self.options, **options_of(self._point(number))}
+        task = Task(untimed(target, self.base), options, (target,), self.objectives, self.cache)
+        task.program_target.validate()
+        return replace(program_of(self.source, task), target=target)
 
     def settings(self, number: int) -> str:
         """A settings file of a point's machine (`Target.from_toml`), with its options as a comment.

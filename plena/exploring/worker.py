@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from plena.api.compile import ImportedCall, compile_call
+from plena.api.program import Program
 from plena.compiler.cache import Cache
 from plena.driver import verified_passes
 from plena.errors import PlenaError
@@ -161,6 +162,16 @@ def _cache(folder: str) -> Cache | None:
         return None
 
 
+def program_of(source: Source, task: Task) -> Program:
+    """The program of a task.
+
+    Raises:
+        PlenaError: the model cannot be loaded, or there is no such program.
+    """
+    with _working:
+        return _compiled(_load(source).call, task, _cache(task.cache) if task.cache is not None else None)
+
+
 def _counted(
     program: Measured | PlenaError, target: Target, objectives: Objectives
 ) -> tuple[Figures, str | None]:
@@ -188,7 +199,7 @@ def _measured(loaded: _Loaded, task: Task, known: Cache | None) -> Measured | Pl
     return found
 
 
-def _compiled(call: ImportedCall, task: Task, known: Cache | None = None) -> Any:
+def _compiled(call: ImportedCall, task: Task, known: Cache | None = None) -> Program:
     options = dict(task.options)
     most = options.pop("max_instructions", None)
     verify = options.pop("verify_passes", None)

@@ -35,6 +35,7 @@ from plena.frontend.graph_builder import GraphBuilder, Parameter, Value
 from plena.frontend.locations import location_attributes
 from plena.frontend.program import Counter, ImportedProgram, TensorSpec
 from plena.frontend.refusals import blamed_on_node, refusal_at
+from plena.frontend.routing.table import left
 from plena.frontend.spellings.conversions import convert
 from plena.host.ports import FixedResult
 from plena.host.values.graph import HostValue
@@ -305,7 +306,7 @@ class GraphImporter(GraphBuilder):
             hint = "Return tensors that have elements."
             raise refusal_at(node, f"a result of shape {list(self.static_shape(node))} is empty", hint)
         with blamed_on_node(node):
-            result = self.ssa(value)
+            result = self.ssa(left(self, value))
             if isinstance(element_type_of(result), Float64Type):
                 result = convert(self, result, Float32Type())
             return result

@@ -291,7 +291,11 @@ class KernelContext:
 
     def _is_routed(self, placement: TensorPlacement) -> bool:
         """Whether a placement is that of a parameter of routed experts, however it is rearranged."""
-        expression = self.data.get(placement.source.symbol) if placement.source.kind == "data" else None
+        return self.is_routed(placement.source)
+
+    def is_routed(self, source: Source) -> bool:
+        """Whether data are a parameter of routed experts, however it is rearranged."""
+        expression = self.data.get(source.symbol) if source.kind == "data" else None
         return isinstance(expression, Attribute) and not self.routed.isdisjoint(symbols_of(expression))
 
     def place_scalars(

@@ -117,7 +117,8 @@ def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], unit: Unit, ctx
         "weight", [_tiles(layer.weight, x, ctx) for layer in layers], "tiled", WEIGHTS
     )
     if unit == "vector":
-        multiply_vectors(value, weight, whole, ctx)
+        once = any(ctx.is_routed(layer.weight.source) for layer in layers)
+        multiply_vectors(value, weight, whole, ctx, once=once)
     elif unit == "broadcast":
         _broadcast(value, weight, whole, ctx)
     else:

@@ -27,7 +27,7 @@ BODY_PIPELINE: tuple[str, ...] = (
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 
-TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "lower-experts", *BODY_PIPELINE)
+TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "loop-experts", "lower-experts", *BODY_PIPELINE)
 """aten to plena: routed experts first."""
 
 CONVERSION = "convert-plena-to-tile"

@@ -9,6 +9,9 @@ from plena.errors import PlenaError
 NEAR = 0.03
 """Scores of a row are nearly equal if they differ by less than this part of the row's range."""
 
+STEPS = 2.0**-6
+"""So are scores that differ by less than this part of themselves, four steps of bf16: sigmoids of small numbers do."""
+
 
 @dataclass(frozen=True)
 class NearTie:

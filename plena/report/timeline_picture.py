@@ -48,7 +48,10 @@ class ModuleRow:
 
 @dataclass(frozen=True)
 class TimelinePicture:
-    """A timeline as SVG; all its sizes are bounded, whatever the length of the run."""
+    """A timeline as SVG; all its sizes are bounded, whatever the length of the run.
+
+    `bounds`: what bounds the run, the cycles that it takes at least, and how many times that it takes.
+    """
 
     profile: str
     cycles: int
@@ -57,6 +60,7 @@ class TimelinePicture:
     rows: tuple[Row, ...]
     spans: tuple[Span, ...]
     modules: tuple[ModuleRow, ...]
+    bounds: tuple[tuple[str, int, float], ...]
     width: int = WIDTH
     left: int = LEFT
     row: int = HEIGHT
@@ -85,6 +89,9 @@ def timeline_picture(timeline: TimelineData) -> TimelinePicture:
         ),
         tuple(_spans(timeline)) if len(timeline.passed) > 1 else (),
         tuple(_module_rows(timeline)) if len(timeline.passed) > 1 else (),
+        tuple(
+            (name, least, timeline.cycles / max(least, 1)) for name, least in timeline.bounds.items() if least
+        ),
     )
 
 

@@ -102,7 +102,7 @@ class SideBySide:
 
     def spread(self, numbers: SSAValue, size: int) -> SSAValue:
         """Each column of [T, E] `size` times: a product with zeros and ones, which is exact."""
-        if size == 1:
+        if 1 in (size, self.experts):
             return numbers
         experts = self.experts
         ones = plena.ParameterOp(spreading(experts, size), (experts, experts * size))
@@ -291,5 +291,8 @@ def spreading(experts: int, size: int) -> plena.StagingAttr:
     one, zeros = plena.FullAttr(1.0, (1,)), plena.FullAttr(0.0, (experts,))
     line = plena.ExpandAttr(plena.ConcatAttr([one, zeros], 0), (experts, experts + 1))
     flat = plena.ReshapeAttr(line, (experts * (experts + 1),))
-    unit = plena.ReshapeAttr(plena.SliceAttr(flat, 0, 0, experts * experts), (experts, experts, 1))
+    first = plena.SliceAttr(flat, 0, 0, experts * experts)
+    if size == 1:
+        return plena.ReshapeAttr(first, (experts, experts))
+    unit = plena.ReshapeAttr(first, (experts, experts, 1))
     return plena.ReshapeAttr(plena.ExpandAttr(unit, (experts, experts, size)), (experts, experts * size))

@@ -141,6 +141,7 @@ class StreamProfile:
         overlaps: whether transfers run beside other instructions: the compiler then moves loads ahead of what needs
             them, and what it compares are latencies.
         record: `latency` that writes down for a timeline what happened.
+        bounds: by what bounds it, the cycles that a run takes at least in any order, transfers apart.
     """
 
     name: str
@@ -152,6 +153,7 @@ class StreamProfile:
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
     overlaps: bool = False
     record: Callable[[Run, Recorder], NDArray[np.int64] | None] | None = field(default=None, repr=False)
+    bounds: Callable[[Run], dict[str, int]] | None = field(default=None, repr=False)
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS

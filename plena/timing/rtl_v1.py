@@ -325,6 +325,24 @@ def line_latency(run: Run) -> I64 | None:
     return record(run, nothing_recorded())
 
 
+def bounds(run: Run) -> dict[str, int]:
+    """Cycles that a run takes at least, whatever its order: what units are busy with, and one instruction a cycle.
+
+    A product cannot begin in the cycle in which the one before it ends (a recovery cycle). Transfers are apart.
+    """
+    units = unit_table(run)
+    kinds, busy = units[:, sb.UNIT], units[:, sb.BUSY]
+    products = np.isin(kinds, (sb.PRODUCT, sb.WRITE_OUT))
+    matrix = run.executions[products] * (busy + (kinds == sb.PRODUCT))[products]
+    rows = np.isin(kinds, (sb.ELEMENTWISE, sb.REDUCTION))
+    vector = run.executions[rows] * np.where(kinds == sb.ELEMENTWISE, units[:, sb.INTERVAL], busy)[rows]
+    return {
+        "matrix unit": int(matrix.sum()),
+        "vector pipe": int(vector.sum()),
+        "issue": int(run.executions.sum()),
+    }
+
+
 PROFILE = StreamProfile(
     "rtl-v1",
     "a scoreboard with operation times measured on the RTL",
@@ -334,5 +352,6 @@ PROFILE = StreamProfile(
     missing=MISSING,
     overlaps=True,
     record=record,
+    bounds=bounds,
     unsupported=unsupported,
 )

@@ -92,7 +92,10 @@ def test_the_figures_are_those_of_the_program(study: Study) -> None:
     program = plena.compile(
         module, inputs, target=SMALL.with_settings({"BLEN": 8}), max_instructions=200, matmul="mm"
     )
+    again = study.program(int(number))
+    assert (again.words == program.words).all() and again.target == target
     words = plena.stats(program.words, target)
+    assert again.stats().cycles == words.cycles
     row = found.iloc[0]
     assert (row["static"], row["dynamic"], row["cycles:transactional"]) == (
         *(words.static, words.dynamic, words.cycles["transactional"]),
@@ -104,6 +107,18 @@ def test_the_figures_are_those_of_the_program(study: Study) -> None:
     assert program.source is not None
     found, wanted = (f(*inputs)[0].detach() for f in (program.source.simulated(), program.source.float32))
     assert row["error"] == pytest.approx(float((found - wanted).square().sum() / wanted.square().sum()))
+
+
+def test_a_point_without_a_program_has_none(study: Study) -> None:
+    table = study.table
+    skipped, failed = (table[table["BLEN"] == 5].index[0], table[table["max_instructions"] == 3].index[-1])
+    for number, message in (
+        (skipped, "BLEN must divide MLEN"),
+        (failed, "The smallest has"),
+        (99, "no point 99"),
+    ):
+        with pytest.raises(PlenaError, match=message):
+            study.program(int(number))
 
 
 def test_the_front_is_what_nothing_beats(study: Study) -> None:

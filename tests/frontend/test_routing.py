@@ -15,6 +15,7 @@ from xdsl.context import Context
 from plena.dialects.plena import ExpertsOp, RouteOp
 from plena.errors import CompileError
 from plena.frontend import ImportedProgram, import_module
+from plena.passes.loop_experts import LoopExperts
 from plena.passes.lower_experts import LowerExperts
 from tests.passes.tensor_pipeline import close, references
 
@@ -55,6 +56,11 @@ def imported(module: nn.Module, *inputs: Tensor) -> ImportedProgram:
     lowered.module.verify()
     assert not any(isinstance(op, ExpertsOp) for op in lowered.module.walk())
     close(lowered, inputs, expected)
+    looped = replace(program, module=program.module.clone())
+    LoopExperts(group=2).apply(Context(), looped.module)
+    looped.module.verify()
+    assert not any(isinstance(op, ExpertsOp) for op in looped.module.walk())
+    close(looped, inputs, expected)
     return program
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import plena
 from plena.api.program import Program
+from plena.machine.target import Target
 from tests.models.accuracy import QUANTIZED
 
 transformers = pytest.importorskip("transformers")
@@ -63,6 +64,35 @@ def test_of_equal_scores_the_first_are_chosen() -> None:
             wanted += 0.5 * (nn.functional.silu(gate) * up) @ module.down[e].T
     found = plena.compile(module, (x,)).run(x)
     assert float((found - wanted).norm() / wanted.norm()) < 0.1
+
+
+class Narrow(nn.Module):
+    """Two experts with long second products, for more tokens than M_BTMV takes at a time."""
+
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.router = nn.Linear(HIDDEN, 2, bias=False)
+        self.up = nn.Parameter(torch.randn(2, inner, HIDDEN) / 8)
+        self.down = nn.Parameter(torch.randn(2, HIDDEN, inner) / 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights, ids = self.router(x).softmax(-1).topk(1)
+        rows = torch.bmm(self.up[ids.flatten()], x.unsqueeze(-1)).relu()
+        return torch.bmm(self.down[ids.flatten()], rows).squeeze(-1) * weights
+
+
+@pytest.mark.parametrize("tiles", [12, 30])
+def test_each_weight_of_an_expert_is_read_once(tiles: int) -> None:
+    """Matrix SRAM of 16 tiles: it holds the second matrix of one expert in a loop over them, or a part of it."""
+    target = Target(matrix_sram_size=16 * 64)
+    x = torch.randn(6, HIDDEN)
+    program = plena.compile(Narrow(tiles * 64), (x,), target=target, matmul="vector")
+    report = program.check(x, quiet=True)
+    assert report.passed and report.machine is not None and report.machine.relative_rms == 0, str(report)
+    elements = 2 * 2 * tiles * 64 * HIDDEN
+    traffic = program.stats().hbm_traffic
+    assert elements * 1.125 <= traffic["weights"] + traffic["experts"] <= elements * 1.125 * 1.15
 
 
 class Close(nn.Module):

@@ -81,6 +81,8 @@ def test_scoreboard_example() -> None:
         "scalar unit": (121 - 67) + (133 - 123),
     }
     assert sums(found.busy)["matrix"] == 2 * 8 + (39 - 18)
+    assert found.bounds == {"matrix unit": 2 * 9 + 21, "vector pipe": 4 + 54, "issue": 16, "transfers": 0}
+    assert f"{148 / 58:.2f} times the bound, 58 (vector pipe)" in str(found)
 
 
 def test_what_is_shown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

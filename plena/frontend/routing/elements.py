@@ -191,10 +191,12 @@ def _selected(g: GraphBuilder, a: Mapping[str, Any]) -> Slots | OneHot | None:
 def _elementwise(g: GraphBuilder, a: Mapping[str, Any], first: Routed, ordinary: Ordinary) -> Any:
     shape = g.shape
     lasts = [value for value in a.values() if isinstance(value, Routed)]
-    place = max(lasts, key=lambda value: len(value.shape))
+    place = max(lasts, key=lambda value: (len(value.shape), prod(value.shape)))
     rest = shape[place.axis + 1 :]
     if shape[: place.axis + 1] != place.shape[: place.axis + 1]:
         return NotImplemented
+    a = {n: value.lying_as(place) if isinstance(value, Routed) else value for n, value in a.items()}
+    lasts = [value for value in a.values() if isinstance(value, Routed)]
     dense = {name: _dense(g, value, place, rest) for name, value in a.items()}
     if all(value is not NotImplemented for value in dense.values()):
         size = (place.routing.tokens, place.routing.experts)

@@ -15,7 +15,7 @@ from plena.dialects import aten
 from plena.dialects.plena import RouteOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
-from plena.frontend.routing.thresholds import allow_thresholds
+from plena.frontend.routing.thresholds import FAR_BELOW, allow_thresholds
 from plena.frontend.routing.values import Ids, OneHot, Ranked, Routed, Routing, Slots
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
@@ -25,9 +25,6 @@ from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
-
-FAR_BELOW = 1e30
-"""What is taken off numbers that are not chosen: the exponential of what remains is 0, as is its sigmoid."""
 
 
 def chosen(g: GraphBuilder, scores: SSAValue, k: int) -> tuple[Slots, Ids]:

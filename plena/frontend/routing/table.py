@@ -63,6 +63,11 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
     return result
 
 
+def left(g: GraphBuilder, value: Any) -> Any:
+    """A value where a model returns it: what there is for each token if it has one slot, else the value itself."""
+    return _single(g, value) if _is_single(value) else value
+
+
 def _is_single(value: Any) -> bool:
     """Whether there is one slot for each token: then slots are nothing apart."""
     single = isinstance(value, Slots | Rows) and value.routing.chosen == 1 and value.lie != "sorted"

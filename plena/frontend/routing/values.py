@@ -81,6 +81,15 @@ class Routed:
         pairs = (*self.lead, self.routing.chosen)
         return (*pairs, *self.rest) if self.lie == "split" else (prod(pairs), *self.rest)
 
+    def lying_as(self, other: Routed) -> Routed:
+        """The same value; if each token has one slot, with pairs as those of `other` where that is a name alone."""
+        single = self.routing.chosen == 1 and "sorted" not in (self.lie, other.lie)
+        if single and self.lie == "split" and other.lie == "flat" and len(self.lead) == 1:
+            return replace(self, lie="flat", rest=(1, *self.rest), lead=other.lead)
+        if single and self.lie == "flat" and other.lie == "split" and self.rest[:1] == (1,):
+            return replace(self, lie="split", rest=self.rest[1:], lead=other.lead)
+        return self
+
     def viewed(self, shape: tuple[int, ...]) -> Routed | None:
         """The value under another shape; None if pairs are not apart from the rest there."""
         total, slots, size = self.routing.tokens * self.routing.chosen, self.routing.chosen, prod(self.rest)

@@ -23,6 +23,8 @@ class TimelineData:
         passed: module -> cycles of its instructions, int64[stretches]; "" without modules.
         busy_by_module: module -> engine -> cycles.
         waiting_by_module: module -> cause -> cycles.
+        bounds: what bounds a run (matrix unit, vector pipe, issue, transfers) -> cycles that it takes at least in any
+            order; empty if the profile does not say.
         events: the first pieces of work and waits, int64[n, 5]: line from 0, engine, begin, end, cause of a
             wait (`plena.timing.recorder.CAUSES`).
         pieces: how many there were.
@@ -37,6 +39,7 @@ class TimelineData:
     passed: dict[str, I64]
     busy_by_module: dict[str, dict[str, int]]
     waiting_by_module: dict[str, dict[str, int]]
+    bounds: dict[str, int]
     events: I64 = field(repr=False)
     pieces: int
     instructions: tuple[tuple[str, str], ...] = field(repr=False)
@@ -46,3 +49,13 @@ class TimelineData:
         """Cycles of each stretch."""
         starts = np.arange(len(next(iter(self.busy.values())))) * self.width
         return np.maximum(np.minimum(starts + self.width, self.cycles) - starts, 0)
+
+    @property
+    def headline(self) -> str:
+        """Its length, and how far that is from the largest bound."""
+        text = f"{self.profile}: {self.cycles:,} cycles, {self.width:,} a column"
+        bound = max(self.bounds, key=lambda name: self.bounds[name], default=None)
+        if bound is None or not self.bounds[bound]:
+            return text
+        least = self.bounds[bound]
+        return f"{text}; {self.cycles / least:.2f} times the bound, {least:,} ({bound})"

@@ -16,7 +16,7 @@ from plena.statistics.timeline.data import TimelineData
 from plena.statistics.timeline.text import render
 from plena.statistics.timeline.trace import trace_of
 from plena.timing.profile import StreamProfile
-from plena.timing.recorder import CAUSES, ENGINES, recorder
+from plena.timing.recorder import CAUSES, DMA, ENGINES, recorder
 from plena.timing.registry import profile_named, profiles
 from plena.timing.run import Run
 
@@ -88,6 +88,9 @@ def timeline_of(
     into = recorder(run, [number[m] for m in modules], width, stretches, EVENTS)
     if len(run.opcodes):
         profile.record(run, into)
+    bounds = {} if profile.bounds is None else profile.bounds(run)
+    if bounds:
+        bounds["transfers"] = int(into.busy[DMA].sum())
     return Timeline(
         timing,
         cycles,
@@ -103,6 +106,7 @@ def timeline_of(
             name: {c: int(c_) for k, c in enumerate(CAUSES) if (c_ := into.waiting_by_group[n, k])}
             for name, n in number.items()
         },
+        bounds,
         into.events[: into.kept[0]],
         int(into.kept[1]),
         tuple(

@@ -32,8 +32,7 @@ def render(timeline: TimelineData) -> str:
 def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
     """Engines and waits over time, then what modules keep busy and wait for."""
     total = max(timeline.cycles, 1)
-    title = f"{timeline.profile}: {timeline.cycles:,} cycles, {timeline.width:,} a column"
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(title=timeline.headline, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for name in ("", "over time", "cycles", "share"):
         table.add_column(name, justify="right" if name in ("cycles", "share") else "left", no_wrap=True)
     for name, cells in timeline.busy.items():

@@ -104,6 +104,18 @@ func.func @main(%x: tensor<4x16xf32>) {
 
 // -----
 
+// CHECK: plena.chosen_experts: the body must yield one row
+func.func @main(%x: tensor<2x6xf32>, %s: tensor<2x4xf32>, %y: tensor<2x6xf32>) {
+  %0 = plena.route %s {k = 2 : i64} : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = plena.chosen_experts %0 : tensor<2x4xf32> rows(%x : tensor<2x6xf32>) {k = 2 : i64} -> tensor<2x6xf32> {
+  ^bb0(%r: tensor<1x6xf32>):
+    plena.yield %y : tensor<2x6xf32>
+  }
+  func.return
+}
+
+// -----
+
 // CHECK: plena.reduce: axis must be features or rows
 func.func @main(%x: tensor<4x6xf32>) {
   %0 = plena.reduce "sum" over "heads" %x : (tensor<4x6xf32>) -> tensor<4x1xf32>

@@ -61,6 +61,8 @@ builtin.module {
   tile.clear_ids ids(%i : int) count = 4
   tile.offset_ids ids(%i : int) x(%i : int) count = 4 offset = 5
   tile.look_up_ids ids(%i : int) positions(%i : int) table(%i : int) count = 4
+  %id = tile.load_id ids(%i : int) attributes {plena.step = "s"}
+  %there = tile.view %i[%id] : !tile.buffer<int>
 }
 
 // CHECK:      builtin.module {
@@ -122,4 +124,6 @@ builtin.module {
 // CHECK-NEXT:   tile.clear_ids ids(%i : int) count = 4
 // CHECK-NEXT:   tile.offset_ids ids(%i : int) x(%i : int) count = 4 offset = 5
 // CHECK-NEXT:   tile.look_up_ids ids(%i : int) positions(%i : int) table(%i : int) count = 4
+// CHECK-NEXT:   %id = tile.load_id ids(%i : int) attributes {plena.step = "s"}
+// CHECK-NEXT:   %there = tile.view %i[%id] : !tile.buffer<int>
 // CHECK-NEXT: }
