@@ -38,7 +38,8 @@ def optimize(
         target: the machine; a module's own, else the shipped settings, if not given.
         max_instructions: static instructions it may have at most.
         objective: "cycles" (under `max_instructions`) or "size".
-        timing: the profile whose cycles count.
+        timing: the profile whose cycles count; with waits for HBM if transfers run beside other work in it, and then
+            loads of matrix tiles also move ahead of what needs them (`schedule-transfers`).
         preloaded: what the host loads into INT SRAM, see `Preloaded.of`.
 
     Raises:

@@ -235,13 +235,15 @@ SHARED_IMAGE = Record(
 
 COMPARED = Maybe(Named(FIGURE))
 
+NEAR_TIE = Record({"where": TEXT, "token": COUNT, "expert": COUNT, "instead": COUNT, "gap": FIGURE})
+
 CHECK = Record(
     {
         **dict.fromkeys(("machine", "quantized", "float32", "formats", "added"), COMPARED),
         "thresholds": Named(Maybe(NUMBER)),
         "changed": Each(TEXT),
     },
-    {"magnified": COMPARED, "classes": Named(Named(FIGURE))},
+    {"magnified": COMPARED, "classes": Named(Named(FIGURE)), "choices": Each(NEAR_TIE)},
 )
 
 HOST_VALUES = Record(

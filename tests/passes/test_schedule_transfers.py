@@ -58,7 +58,7 @@ class Writer:
         tiles, first = self.pick(1, 2), self.pick(0, 0, 1)
         for group in range(self.pick(1, 1, 2)):
             loads, tile = body.loop(tiles)
-            place = TILE * (first + group * tiles)
+            place = TILE * (first + group * tiles * self.pick(1, 1, 0))
             loads.emit(
                 "H_PREFETCH_M",
                 dst=loads.address(place, (tile, TILE), (index, TILE * self.pick(0, 0, 0, 1))),
@@ -201,3 +201,18 @@ def test_foreign_programs_are_scheduled_too() -> None:
     machines[1].run(ahead.words)
     for name, expected in memories(machines[0]).items():
         assert np.array_equal(expected.view(np.uint8), memories(machines[1])[name].view(np.uint8)), name
+
+
+@pytest.mark.slow
+def test_a_layer_waits_less_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plena.compiler import search
+    from tests.models.builders import layer, public
+
+    built = layer(public("clm-60m", 1), 256)
+    ahead = plena.compile(built.module, built.inputs, timing="serialized").stats()
+    monkeypatch.setattr(search, "_loading_ahead", lambda *_: [])
+    plain = plena.compile(built.module, built.inputs, timing="serialized").stats()
+    before, after = (s.latency["serialized"] or 0 for s in (plain, ahead))
+    assert 0 < after < before
+    assert after - ahead.cycles["serialized"] <= 0.6 * (before - plain.cycles["serialized"])
+    assert ahead.static <= 1.3 * plain.static

@@ -1,0 +1,100 @@
+"""Writes into buffers, made functions of them without torch's decomposition where they are simple ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
+
+from plena.frontend import import_module
+from plena.frontend.functional import functional
+
+
+class Buffers(nn.Module):
+    """Two buffers of rows and a counter, of which a function makes something."""
+
+    def __init__(self, step: Callable[[Buffers, Tensor], Tensor], shared: bool = False) -> None:
+        super().__init__()
+        self.step = step
+        self.register_buffer("rows", torch.zeros(4, 8))
+        self.register_buffer("other", self.rows.view(8, 4) if shared else torch.ones(4, 8))
+        self.register_buffer("at", torch.zeros(1, dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.step(self, x)
+
+
+def put(m: Buffers, x: Tensor) -> Tensor:
+    """Rows by number, a counter that is read before and behind its change."""
+    m.rows.index_copy_(0, m.at, x)
+    before = m.rows.sum() + m.at
+    m.at += 1
+    m.rows[m.at] = 2 * x
+    return m.rows * before + m.at
+
+
+def mixed(m: Buffers, x: Tensor) -> Tensor:
+    """Whole buffers, also what a write gives; a view that is made behind the last write."""
+    total = m.other.mul_(2.0) + m.rows
+    m.rows.copy_(total)
+    return m.rows.view(8, 4).sum() + x
+
+
+def early_view(m: Buffers, x: Tensor) -> Tensor:
+    view = m.rows[1:3]
+    m.rows.add_(1.0)
+    return view + x
+
+
+def through_view(m: Buffers, x: Tensor) -> Tensor:
+    m.rows[1:3].add_(1.0)
+    return m.rows + x
+
+
+def of_input(m: Buffers, x: Tensor) -> Tensor:
+    m.rows.add_(1.0)
+    x.add_(1.0)
+    return x
+
+
+@pytest.mark.parametrize("step", [put, mixed])
+def test_simple_writes(step: Callable[[Buffers, Tensor], Tensor]) -> None:
+    """Step by step as the module itself, also at the tensor level of the compiler."""
+    x = torch.randn(1, 8, generator=torch.Generator().manual_seed(0))
+    exported = torch.export.export(Buffers(step), (x,))
+    program = functional(exported)
+    assert program is not None
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
+    assert kinds.count(OutputKind.BUFFER_MUTATION) == 2 and kinds[-1] == OutputKind.USER_OUTPUT
+    assert not any(str(node.target).split(".")[1].endswith("_") for node in _operators(program))
+    assert any(str(node.target).split(".")[1].endswith("_") for node in _operators(exported)), "a copy"
+    module, twin, imported = Buffers(step), program.module(), import_module(Buffers(step), (x,))
+    states: dict[str, Tensor] = {}
+    for scale in (1.0, -2.0):
+        wanted = module(scale * x)
+        assert torch.equal(twin(scale * x), wanted)
+        (found,) = imported.evaluate(scale * x, states=states)
+        assert torch.allclose(found, wanted)
+        for name, buffer in twin.named_buffers():
+            assert torch.equal(buffer, module.get_buffer(name)), name
+
+
+@pytest.mark.parametrize(
+    ("step", "shared"), [(early_view, False), (through_view, False), (of_input, False), (mixed, True)]
+)
+def test_what_only_torch_can_tell(step: Callable[[Buffers, Tensor], Tensor], shared: bool) -> None:
+    x = torch.randn(2, 8) if step is early_view else torch.randn(4, 8)
+    if shared:
+
+        def step(m: Buffers, x: Tensor) -> Tensor:
+            m.rows.add_(1.0)
+            return m.other.view(4, 8) + x
+
+    assert functional(torch.export.export(Buffers(step, shared), (x,))) is None
+
+
+def _operators(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
+    return [node for node in program.graph.nodes if node.op == "call_function"]
