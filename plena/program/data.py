@@ -320,8 +320,12 @@ class ProgramData:
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                tensor = self.data.lazy(symbol) if isinstance(self.data, StagedData) else self.data(symbol)
-                self._marks[symbol] = self._mark(symbol, known)
+                if isinstance(self.data, StagedData):
+                    tensor = self.data.lazy(symbol)
+                    self._marks[symbol] = self.data.marks(symbol, known)
+                else:
+                    tensor = self.data(symbol)
+                    self._marks[symbol] = (checksum(tensor),)
             if isinstance(tensor, LazyTensor) and placement.view:
                 tensor = tensor.whole()
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
