@@ -27,7 +27,11 @@ def functional(program: ExportedProgram) -> ExportedProgram | None:
     Simple is a write into a whole buffer by an operator that has a twin which is none, gives the same type, and behind
     which no view of the buffer from before is read.
     """
+    if not any(_writes(node) for node in program.graph_module.graph.nodes):
+        return None
     graph = copy.deepcopy(program.graph_module.graph)
+    for own, node in zip(program.graph_module.graph.nodes, graph.nodes, strict=True):
+        node.name = own.name  # A copy gives others to what is called as a function of Python is.
     names = {
         spec.arg.name: spec.target
         for spec in program.graph_signature.input_specs

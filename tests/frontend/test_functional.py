@@ -23,8 +23,8 @@ class Buffers(nn.Module):
         self.register_buffer("other", self.rows.view(8, 4) if shared else torch.ones(4, 8))
         self.register_buffer("at", torch.zeros(1, dtype=torch.int64))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.step(self, x)
+    def forward(self, input: Tensor) -> Tensor:
+        return self.step(self, input)
 
 
 def put(m: Buffers, x: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ def test_images_go_with_their_last_array() -> None:
     def files() -> int:
         return len(os.listdir("/proc/self/fd"))
 
+    gc.collect()
     before = files()
     images = [new_image(4096, 4096) for _ in range(5)]
     parts = [image[5:9] for image in images]

@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena import FullAttr
+from plena.dialects.plena_isa.vector import TOPK_SHAPES
 from plena.dialects.tile import (
     TILE_OPS,
     AddressOp,
@@ -24,9 +25,11 @@ from plena.dialects.tile import (
     ElementwiseOp,
     LanesYieldOp,
     LanewiseOp,
+    LoadIdOp,
     MatrixAttr,
     PanelRows,
     PlacementAttr,
+    TopkOp,
     ViewOp,
 )
 from plena.dialects.tile.buffers import SPACES
@@ -37,7 +40,7 @@ from plena.host.placement_attributes import placement_attribute
 from plena.host.view import Array, Bits, Compare, Pad, Permute, Reshape, Slice
 from tests.properties.strategies_isa import Text, attributes
 
-DECLARATIONS = (BufferOp, ConstantOp, DataOp, ViewOp, AddressOp)
+DECLARATIONS = (BufferOp, ConstantOp, DataOp, ViewOp, AddressOp, LoadIdOp)
 WITH_BODY = (ElementwiseOp, LanewiseOp, LanesYieldOp)
 DRAWN = (*DECLARATIONS, *WITH_BODY, *TILE_OPS)
 """Every operation that these strategies draw."""
@@ -54,6 +57,9 @@ DATA: dict[str, Attribute | Array] = {
     "ones": np.ones((3, 5), np.float32),
 }
 """What placements name."""
+
+LIMITED = {(TopkOp, "policy"): st.sampled_from(sorted(TOPK_SHAPES))}
+"""Numbers of which few are right."""
 
 NUMBERS = st.integers(0, 8) | st.sampled_from([64, 4096, 262144, (1 << 40) + 1])
 
@@ -143,6 +149,14 @@ def views(draw: st.DrawFn, scope: Scope) -> list[Operation]:
 
 
 @st.composite
+def loaded_ids(draw: st.DrawFn, scope: Scope) -> list[Operation]:
+    """A number of INT SRAM as an index value; it joins the scope."""
+    op = LoadIdOp(draw(st.sampled_from(scope.buffers["int"])), draw(attributes()))
+    scope.indices.append(op.id)
+    return [op]
+
+
+@st.composite
 def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list[Operation]:
     """A tile operation with named operands; optional ones are there or not."""
     values: dict[str, SSAValue | int | str | None] = {}
@@ -151,7 +165,7 @@ def tile_operations(draw: st.DrawFn, op: type[DeclaredOp], scope: Scope) -> list
             values[name] = draw(st.sampled_from(scope.buffers[draw(st.sampled_from(spaces))]))
     for name in op.NUMBERS:
         if draw(st.booleans()):
-            values[name] = draw(NUMBERS)
+            values[name] = draw(LIMITED.get((op, name), NUMBERS))
     for name in op.KEYWORDS:
         values[name] = draw(st.sampled_from(op.KEYWORDS[name]))
     return [op.named(values, draw(attributes()))]
@@ -217,6 +231,8 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
     if op is AddressOp:
         every = [value for values in scope.buffers.values() for value in values]
         return st.sampled_from(every).map(lambda value: [AddressOp(value)])
+    if op is LoadIdOp:
+        return loaded_ids(scope)
     if op in WITH_BODY:
         return elementwise(scope)
     assert issubclass(op, DeclaredOp)
