@@ -118,7 +118,7 @@ MUTANTS = (
     ),
     Mutant(
         "scale planes apart",
-        "plena/passes/allocate_buffers.py",
+        "plena/buffers/segments.py",
         "return number_format.ratio if isinstance(number_format, Mx) else 0",
         "return 0",
         ("tests/hunt/test_found.py",),
