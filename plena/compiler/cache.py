@@ -36,10 +36,12 @@ class Cache:
         largest: bytes that it may hold, about: it is looked at every `CHECK_EVERY` entries.
 
     Raises:
-        PlenaError: the folder cannot be made.
+        PlenaError: no folder is named, or it cannot be made.
     """
 
     def __init__(self, folder: str | Path, largest: int = LARGEST) -> None:
+        if not str(folder):
+            raise PlenaError("the cache needs a folder", "cache", "Name one, or leave the cache out.")
         self.folder = Path(folder).expanduser()
         self.largest = largest
         self._written = 0

@@ -182,7 +182,9 @@ def _range(key: str, table: Mapping[str, Any], where: str) -> Values:
     ):
         raise PlenaError(f"`{key}` needs whole numbers low, high, and step or factor", where, _EXAMPLE)
     if high < low or (step is not None and step < 1):
-        raise PlenaError(f"`{key}` has no values from {low} to {high} by {step or 1}", where, _EXAMPLE)
+        raise PlenaError(
+            f"`{key}` has no values from {low} to {high} by {1 if step is None else step}", where, _EXAMPLE
+        )
     if factor is None:
         return range(low, high + 1, step or 1)
     if low < 1 or factor < 2:

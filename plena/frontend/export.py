@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from plena.errors import CompileError
 from plena.frontend.example_inputs import require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
-from plena.frontend.functional import functional
+from plena.frontend.functional import functional, without_dropout
 from plena.frontend.locations import line_of
 from plena.frontend.mutations import refuse_changes_in_place, refuse_counters, watched_attributes
 
@@ -76,6 +76,8 @@ def export_module(
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     if importable(program):
         return program
+    if isinstance(module, torch.nn.Module):
+        without_dropout(program)
     written = functional(program)
     if written is not None and importable(written):
         return written

@@ -20,6 +20,11 @@ from torch.export.graph_signature import (
 )
 from torch.fx import Graph, GraphModule, Node
 
+_ARITHMETIC = frozenset(["add_", "sub_", "mul_", "div_", "neg_", "abs_", "clamp_", "masked_fill_"])
+_BOOLEAN = frozenset(["logical_not_", "logical_and_", "logical_or_", "bitwise_not_"])
+_MOVES = frozenset(["copy_", "index_copy_", "index_put_", "fill_", "zero_"])
+"""Operators whose twin gives the buffer's type: of numbers of that type, of booleans, and always."""
+
 
 def functional(program: ExportedProgram) -> ExportedProgram | None:
     """The program with the values that its buffers get as outputs; None unless every write is a simple one.
@@ -64,6 +69,19 @@ def functional(program: ExportedProgram) -> ExportedProgram | None:
     return _with_outputs(program, graph, {str(names[b.name]): v for b, v in current.items() if v is not b})
 
 
+def without_dropout(program: ExportedProgram) -> None:
+    """Takes out what does nothing in evaluation mode: its result is its argument, also when that changes later, which
+    its declaration does not say."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        name = getattr(getattr(node.target, "_schema", None), "name", "")
+        is_dropout = name in ("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout")
+        if is_dropout and node.args[2] is False and not any(user.op == "output" for user in node.users):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    program.graph_module.recompile()
+
+
 def _shared(program: ExportedProgram) -> set[str]:
     """The tensors that have their memory in common with others."""
     memory: dict[int, list[str]] = {}
@@ -95,8 +113,12 @@ def _twin(node: Node) -> Any:
         for argument in node.args
         if isinstance(argument, Node) and isinstance(value := argument.meta.get("val"), torch.Tensor)
     }
-    moves = name in ("copy_", "index_copy_", "index_put_", "fill_", "zero_")
-    return twin if moves or len(kinds) == 1 else None
+    keeps_type = (
+        name in _MOVES
+        or (name in _ARITHMETIC and len(kinds) == 1)
+        or (name in _BOOLEAN and kinds == {torch.bool})
+    )
+    return twin if keeps_type else None
 
 
 def _is_seen_later(value: Node, write: Node) -> bool:

@@ -223,7 +223,14 @@ class KeptState:
         if port in self.counters:
             if array.dtype.kind not in "iub":
                 raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give integers.")
-            return array.astype(port.dtype)
+            held = array.astype(port.dtype)
+            if not np.array_equal(held.astype(object), array.astype(object)):
+                raise PlenaError(
+                    f"state {port} was given numbers that {port.dtype} does not hold",
+                    "state",
+                    "Give smaller ones.",
+                )
+            return held
         if array.dtype.kind not in "fiub":
             raise PlenaError(f"state {port} was given as {array.dtype}", "state", "Give real numbers.")
         numbers = array.astype(np.float32)

@@ -130,6 +130,8 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    with pytest.raises(PlenaError, match="the cache needs a folder"):
+        Cache("")
     with pytest.raises(PlenaError, match="the cache cannot be made"):
         Cache(tmp_path / "file" / "cache")
     with pytest.raises(CompileError, match="cache must be a folder, not 3"):

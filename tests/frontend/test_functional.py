@@ -82,6 +82,42 @@ def test_simple_writes(step: Callable[[Buffers, Tensor], Tensor]) -> None:
             assert torch.equal(buffer, module.get_buffer(name)), name
 
 
+def inverted(m: Buffers, x: Tensor) -> Tensor:
+    m.at.logical_not_()
+    return x * m.at
+
+
+def squared(m: Buffers, x: Tensor) -> Tensor:
+    m.at.add_(2).pow_(2)
+    return x * m.at
+
+
+def compared(m: Buffers, x: Tensor) -> Tensor:
+    m.at.eq_(0)
+    return x * (m.at + m.at)
+
+
+def dropped(m: Buffers, x: Tensor) -> Tensor:
+    """In evaluation mode dropout gives its argument itself."""
+    early = nn.functional.dropout(m.other, 0.5, m.training)
+    m.other.add_(1.0)
+    m.rows[1:3].add_(1.0)
+    return early + nn.functional.dropout(m.rows, 0.5, m.training) + x
+
+
+@pytest.mark.parametrize("step", [inverted, squared, compared, dropped])
+def test_writes_whose_twins_give_something_else(step: Callable[[Buffers, Tensor], Tensor]) -> None:
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    module, imported = Buffers(step).eval(), import_module(Buffers(step), (x,))
+    states: dict[str, Tensor] = {}
+    for _ in range(3):
+        (found,) = imported.evaluate(x, states=states)
+        assert torch.allclose(found, module(x))
+        assert states
+        for name, value in states.items():
+            assert torch.allclose(value, module.get_buffer(name)), name
+
+
 @pytest.mark.parametrize(
     ("step", "shared"), [(early_view, False), (through_view, False), (of_input, False), (mixed, True)]
 )

@@ -227,3 +227,17 @@ def test_what_needs_slots_is_refused(name: str) -> None:
     function, shape, why = REFUSED[name]
     with pytest.raises(CompileError, match=why):
         import_module(Weights(function), (torch.randn(*shape),))
+
+
+def test_a_batch_in_descending_order_is_one_choice() -> None:
+    class Scattered(nn.Module):
+        def forward(self, scores: Tensor) -> Tensor:
+            values, ids = scores.sort(-1, descending=True)
+            weights = values[..., :CHOSEN].softmax(-1)
+            return torch.zeros_like(scores).scatter_add(-1, ids[..., :CHOSEN], weights)
+
+    scores = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    program = import_module(Scattered(), (scores,))
+    assert counts(program) == (1, 0)
+    (found,) = program.evaluate(scores)
+    assert torch.allclose(found, Scattered()(scores), atol=1e-6)

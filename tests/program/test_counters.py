@@ -131,7 +131,11 @@ def test_a_full_buffer_leaves_the_counter_as_it_is(cached: Program) -> None:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(torch.tensor(1.5), "Give integers"), (torch.zeros(2, dtype=torch.int64), r"\[2\]")],
+    [
+        (torch.tensor(2**63, dtype=torch.uint64), "int64 does not hold"),
+        (torch.tensor(1.5), "Give integers"),
+        (torch.zeros(2, dtype=torch.int64), r"\[2\]"),
+    ],
 )
 def test_counters_take_integers_of_their_shape(cached: Program, value: Tensor, message: str) -> None:
     cached.state["length"] = torch.tensor(3)

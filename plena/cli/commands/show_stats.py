@@ -40,6 +40,10 @@ def run(args: Namespace) -> int:
 
     code = load_code(args.program, args.upstream_quirks)
     program = code.program
+    if args.timeline and args.json:
+        raise PlenaError(
+            "--timeline prints tables", "stats", "Write the timeline as JSON with --trace OUT.json."
+        )
     if args.timeline or args.trace is not None:
         return _timeline(args, code)
     if args.timing is not None:

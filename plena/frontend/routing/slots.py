@@ -36,12 +36,12 @@ def chosen(g: GraphBuilder, scores: SSAValue, k: int) -> tuple[Slots, Ids]:
     *lead, experts = shape_of(scores)
     if not is_real(scores.type):
         raise CompileError("it chooses among integers", None, "Choose experts by real scores.")
-    dense = view(g, scores, (prod(lead), experts))
-    routing = g.routings.get((dense, k))
+    routing = g.routings.get((scores, k))
     if routing is None:
-        routing = g.routings[dense, k] = Routing(prod(lead), experts, k, _mask(g, dense, k), dense)
+        dense = view(g, scores, (prod(lead), experts))
+        routing = g.routings[scores, k] = Routing(prod(lead), experts, k, _mask(g, dense, k), dense)
     place = (routing, "split", tuple(lead), ())
-    return Slots(*place, dense=dense), Ids(*place)
+    return Slots(*place, dense=routing.scores), Ids(*place)
 
 
 def _mask(g: GraphBuilder, scores: SSAValue, k: int) -> SSAValue:
