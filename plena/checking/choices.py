@@ -7,8 +7,9 @@ the reference runs with the other choice, and keeps it if its results are closer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -18,14 +19,23 @@ from plena.errors import PlenaError
 from plena.frontend.refusals import place_of
 from plena.program.near_ties import NEAR, STEPS, NearTie
 
-MOST = 64
-"""So many near ties are tried."""
+MOST = 128
+"""So many runs are tried."""
+
+DEPTH = 3
+"""So many of the last experts that are chosen, and of the first that are not, may change places."""
 
 CLOSER = 0.99
 """The squared error that must remain at most of that with the other choice."""
 
-Key = tuple[str, int]
-"""The node of a choice and the row."""
+ROW_CLOSER = 0.8
+"""The same of one row, where the rows choose again in one run."""
+
+Key = tuple[str, int, int, int]
+"""The node of a choice, the row, and the ranks of the expert that goes out and of the one that comes in."""
+
+_PAIRS = sorted(((out, into) for out in range(DEPTH) for into in range(DEPTH)), key=sum)
+"""How far before the last expert that is chosen, how far behind the first that is not; the nearest first."""
 
 
 @dataclass
@@ -33,7 +43,7 @@ class Choices:
     """What a run of the graph chooses; of equal scores the first, as the machine does.
 
     Attributes:
-        other: rows for which the first expert that is not chosen comes in for the last one that is.
+        other: the experts that change places.
         forced: ids by node, instead of any choice.
         ties: near ties of the last run, in its order.
         ids: what it chose, by node.
@@ -57,29 +67,50 @@ class Choices:
         _require_numbers(node, rows)
         order = rows.sort(dim=-1, descending=True, stable=True).indices
         ids = order[:, :number].clone()
-        flipped = [row for name, row in self.other if name == node.name]
-        ids[flipped, number - 1] = order[flipped, number]
+        for name, row, out, into in self.other:
+            if name == node.name:
+                ids[row, out] = order[row, into]
         ids = self.forced.get(node.name, ids)
         self.ids[node.name] = ids
-        self._note(node, rows, order, number, set(flipped))
+        self._note(node, rows, order, number)
         return type(value)((rows.gather(-1, ids).reshape(value[0].shape), ids.reshape(value[1].shape)))
 
-    def _note(
-        self, node: Node, rows: torch.Tensor, order: torch.Tensor, number: int, flipped: set[int]
-    ) -> None:
+    def _note(self, node: Node, rows: torch.Tensor, order: torch.Tensor, number: int) -> None:
         ranked = rows.gather(-1, order)
         finite = torch.where(ranked.isfinite(), ranked, ranked[:, :1])
         span = (ranked[:, 0] - finite.amin(-1)).clamp(min=1e-30)
-        apart = ranked[:, number - 1] - ranked[:, number]
-        gaps = apart / span
-        alike = apart <= STEPS * ranked[:, number - 1].abs()
-        for row in torch.nonzero((gaps < NEAR) | alike).flatten().tolist():
-            last, following = (int(order[row, number - 1 + n]) for n in (0, 1))
-            if row not in flipped:
-                last, following = following, last
-            self.ties[node.name, row] = NearTie(
-                place_of(node) or node.name, row, following, last, float(gaps[row])
-            )
+        for before, behind in _PAIRS:
+            out, into = number - 1 - before, number + behind
+            if out < 0 or into >= rows.shape[-1]:
+                continue
+            apart = ranked[:, out] - ranked[:, into]
+            gaps = apart / span
+            alike = apart <= STEPS * ranked[:, out].abs()
+            for row in torch.nonzero((gaps < NEAR) | alike).flatten().tolist():
+                ids = int(order[row, into]), int(order[row, out])
+                tie = NearTie(place_of(node) or node.name, row, *ids, float(gaps[row]))
+                self.ties[node.name, row, out, into] = tie
+
+    def others_of(self, name: str) -> dict[int, list[tuple[Key, ...]]]:
+        """What near ties of a node let happen to each row: one expert or two that change places, the nearest first."""
+        found: dict[int, list[tuple[Key, ...]]] = {}
+        for key in self.ties:
+            if key[0] == name:
+                found.setdefault(key[1], []).append((key,))
+        for changes in found.values():
+            singles = [key for (key,) in changes]
+            changes += [(a, b) for a, b in combinations(singles, 2) if a[2] != b[2] and a[3] != b[3]]
+        return found
+
+    def with_other(self, keys: Collection[Key]) -> Choices:
+        """With these experts changing places too, instead of what is at odds with that."""
+        new = {(name, row, rank) for name, row, *ranks in keys for rank in ranks}
+        kept = {
+            (name, row, out, into)
+            for name, row, out, into in self.other
+            if (name, row, out) not in new and (name, row, into) not in new
+        }
+        return Choices(frozenset(kept | set(keys)))
 
 
 def chosen_by(node: Node) -> int | None:
@@ -122,21 +153,48 @@ def follow(
     """
     choices = Choices()
     outputs = run(choices)
-    error, tried = _error(outputs, results), set[Key]()
-    while len(tried) < MOST:
-        key = next((key for key in choices.ties if key not in tried), None)
-        if key is None:
-            break
-        tried.add(key)
-        trial = Choices(choices.other | {key})
+    error, left, done = _row_errors(outputs, results), MOST, set[str]()
+
+    def attempt(keys: Collection[Key]) -> None:
+        """Keeps these changes if the whole error is small enough."""
+        nonlocal choices, outputs, error, left
+        left -= 1
+        trial = choices.with_other(keys)
         found = run(trial)
-        now = _error(found, results)
-        if now <= CLOSER * error:
+        now = _row_errors(found, results)
+        if now.sum() <= CLOSER * error.sum():
             choices, outputs, error = trial, found, now
-    changed = tuple(tie for key, tie in choices.ties.items() if key in choices.other)
+
+    while left > 0 and (name := next((key[0] for key in choices.ties if key[0] not in done), None)):
+        done.add(name)
+        changes = choices.others_of(name)
+        if len(changes) == 1 or len(error) != len(choices.ids[name]):
+            for keys in [keys for row in changes.values() for keys in row][:left]:
+                attempt(keys)
+            continue
+        # Rows choose apart, as far as attention does not mix them: one change of every row at once.
+        best: dict[int, tuple[float, tuple[Key, ...]]] = {
+            row: (ROW_CLOSER * float(error[row]), ()) for row in changes
+        }
+        for number in range(min(left - 1, max(map(len, changes.values())))):
+            tried = {row: keys[number] for row, keys in changes.items() if number < len(keys)}
+            left -= 1
+            trial = choices.with_other([key for keys in tried.values() for key in keys])
+            now = _row_errors(run(trial), results)
+            best.update(
+                {row: (float(now[row]), keys) for row, keys in tried.items() if now[row] < best[row][0]}
+            )
+        closer = [key for _, keys in best.values() for key in keys]
+        if closer:
+            attempt(closer)
+    changed = tuple(choices.ties[key] for key in sorted(choices.other) if key in choices.ties)
     return outputs, choices, changed
 
 
-def _error(outputs: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> float:
+def _row_errors(outputs: Sequence[torch.Tensor], results: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Squared errors by row of all outputs together; of the whole if they have not the same rows."""
     differences = [(a.double() - b.double()).nan_to_num() for a, b in zip(outputs, results, strict=True)]
-    return sum(float((difference**2).sum()) for difference in differences)
+    squares = [difference.reshape(-1, *difference.shape[-1:]).square().sum(-1) for difference in differences]
+    if len({len(rows) for rows in squares}) == 1:
+        return torch.stack(squares).sum(0)
+    return torch.stack([rows.sum() for rows in squares]).sum(0, keepdim=True)
