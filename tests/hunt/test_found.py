@@ -251,3 +251,19 @@ def test_inputs_that_staging_refuses_are_refused() -> None:
         limit="flags",
     )
     assert examine(masked).startswith("refused")
+
+
+def test_a_step_over_an_axis_of_one_element_leaves_the_tensor_as_it_is() -> None:
+    """The result was the argument's own rows, which the norm then took for its own."""
+    settings = {**SMALL, "BLEN": 4, "BROADCAST_AMOUNT": 4}
+    text = """
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(5, eps=0.001, elementwise_affine=False)
+
+    def forward(self, x0):
+        t0 = x0[:, :, 0:1:2]
+        return {"r0": self.norm(x0[:, :, 0:1:1]), "r1": t0}
+"""
+    examine(Case(Source(text, (("x0", (1, 3, 1, 5), 0),), 0), settings, {}))
