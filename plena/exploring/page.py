@@ -11,7 +11,7 @@ from typing import Any
 from plena.exploring.found import Found
 from plena.exploring.pictures import sections
 from plena.exploring.points import Result
-from plena.report.page import environment, version
+from plena.report.page import environment
 
 MOST_ROWS = 500
 """Points in the table; each brings a settings file of 3 KB."""
@@ -73,7 +73,6 @@ def page_of(study: Found) -> str:
             shown=len(rows),
             problems=Counter(r.problem for r in results.values() if r.problem is not None).most_common(),
             space=[(key, _values(values)) for key, values in study.space.values.items()],
-            version=version(),
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,6 @@ def page_of(contents: Contents) -> str:
             check=list(_check_rows(contents.check)) if contents.check else [],
             machine=_flat(contents.target.settings()),
             missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
-            version=version(),
         )
     )
 
@@ -179,7 +179,7 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
 
 
 def environment() -> Environment:
-    """The templates of pages, with their filters."""
+    """The templates of pages, all of which extend `page.html`, with their filters."""
     made = Environment(
         loader=PackageLoader("plena.report"),
         autoescape=True,
@@ -187,6 +187,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    made.globals["version"] = version("plena")
     made.filters["count"] = lambda number: f"{number:,}"
     made.filters["percent"] = lambda share: f"{share:.1%}"
     made.filters["rough_percent"] = _rough_percent
@@ -228,10 +229,3 @@ def _flat(settings: dict[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((key, str(value)))
     return rows
-
-
-def version() -> str:
-    """Of plena as it is installed."""
-    from importlib import metadata
-
-    return metadata.version("plena")
