@@ -61,26 +61,23 @@ def page_of(contents: Contents) -> str:
     picture = _curve(contents, statistics, ranking)
     timeline = _timeline(contents) if statistics else None
     _note_what_is_missing(contents, picture)
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            contents=contents,
-            statistics=statistics,
-            profiles=list(statistics.cycles) if statistics else [],
-            ranking=ranking,
-            modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
-            steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
-            knows_work=bool(statistics and statistics.utilization),
-            loops=loops,
-            source_loops=contents.rationale.loops if contents.rationale else (),
-            curve=picture,
-            timeline=timeline,
-            pictures=pictures,
-            check=list(_check_rows(contents.check)) if contents.check else [],
-            machine=_flat(contents.target.settings()),
-            missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
-        )
+    return rendered(
+        "report.html",
+        contents=contents,
+        statistics=statistics,
+        profiles=list(statistics.cycles) if statistics else [],
+        ranking=ranking,
+        modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
+        steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
+        knows_work=bool(statistics and statistics.utilization),
+        loops=loops,
+        source_loops=contents.rationale.loops if contents.rationale else (),
+        curve=picture,
+        timeline=timeline,
+        pictures=pictures,
+        check=list(_check_rows(contents.check)) if contents.check else [],
+        machine=_flat(contents.target.settings()),
+        missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
     )
 
 
@@ -178,22 +175,25 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
         yield CheckRow(name, meaning, comparison, demanded[name], verdict)
 
 
-def environment() -> Environment:
-    """The templates of pages, all of which extend `page.html`, with their filters."""
-    made = Environment(
+def rendered(template: str, **values: Any) -> str:
+    """A page from a template that extends `page.html`."""
+    return _environment().get_template(template).render(version=version("plena"), **values)
+
+
+def _environment() -> Environment:
+    environment = Environment(
         loader=PackageLoader("plena.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.globals["version"] = version("plena")
-    made.filters["count"] = lambda number: f"{number:,}"
-    made.filters["percent"] = lambda share: f"{share:.1%}"
-    made.filters["rough_percent"] = _rough_percent
-    made.filters["amount"] = _amount
-    made.filters["code"] = _code
-    return made
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    environment.filters["rough_percent"] = _rough_percent
+    environment.filters["amount"] = _amount
+    environment.filters["code"] = _code
+    return environment
 
 
 def _code(text: str) -> Markup:
