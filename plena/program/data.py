@@ -332,9 +332,8 @@ class ProgramData:
 
     def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
         """What is staged for a call, with the names: its inputs, and behind them what the counters hold."""
-        counters = () if self.kept is None else self.kept.counters
-        counted = () if self.kept is None else self.kept.counted
-        return [*inputs, *counted], [port.name for port in (*self.inputs, *counters)]
+        counted = {} if self.kept is None else self.kept.counted
+        return [*inputs, *counted.values()], [*(port.name for port in self.inputs), *counted]
 
     def counters_after(self, inputs: Sequence[Any]) -> dict[str, Array]:
         """What a run on these inputs makes of the counters.
@@ -342,9 +341,10 @@ class ProgramData:
         Raises:
             PlenaError: numbers that the host has no result for.
         """
-        counters = () if self.kept is None else self.kept.counters
+        if self.kept is None:
+            return {}
         after = self.host_values(*self.given(inputs))
-        return {port.name: after(counter_symbol(port.name)) for port in counters}
+        return {port.name: after(counter_symbol(port.name)) for port in self.kept.counters}
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.

@@ -82,9 +82,13 @@ SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
 
 STATE_PREFIX = "state."
+"""In the file of initial states before the name of a state: what it holds at first."""
+
 COUNTER_PREFIX = "counter."
+"""Before that of a counter: what it holds."""
+
 SAVED_PREFIX = "saved."
-"""Before the name of a state in the file of initial states."""
+"""Before that of a counter: what a run on the saved inputs makes of it."""
 
 HBM_BYTES = 64
 """Least size of the image: an empty file is no image."""
@@ -189,8 +193,7 @@ def _write_files(
         program.kept.write(preload.hbm)
         arrays = program.kept.initial_arrays()
         held: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
-        counters = zip(program.kept.counters, program.kept.counted, strict=True)
-        held |= {COUNTER_PREFIX + port.name: array for port, array in counters}
+        held |= {COUNTER_PREFIX + n: array for n, array in program.kept.counted.items()}
         after = program.saved_counters if inputs is None else program.counters_after(inputs)
         held |= {SAVED_PREFIX + n: array for n, array in after.items()}
         if held:
