@@ -320,14 +320,10 @@ class ProgramData:
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                if isinstance(self.data, StagedData):
-                    tensor = self.data.lazy(symbol)
-                    self._marks[symbol] = self.data.marks(symbol, known)
-                else:
-                    tensor = self.data(symbol)
-                    self._marks[symbol] = (checksum(tensor),)
+                tensor = self.data.lazy(symbol) if isinstance(self.data, StagedData) else self.data(symbol)
+                self._marks[symbol] = self._mark(symbol, known, tensor)
             if isinstance(tensor, LazyTensor) and placement.view:
-                tensor = tensor.whole()
+                tensor = tensor.whole()  # Once for all of its placements.
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
 
     def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
@@ -416,12 +412,12 @@ class ProgramData:
             if self._mark(symbol, known) != mark:
                 yield symbol
 
-    def _mark(self, symbol: str, known: dict[str, int]) -> tuple[int, ...]:
-        """Checksums of what a symbol stands for."""
+    def _mark(self, symbol: str, known: dict[str, int], tensor: Any = None) -> tuple[int, ...]:
+        """Checksums of what a symbol stands for, which is `tensor` if it was asked for before."""
         assert self.data is not None
         if isinstance(self.data, StagedData):
             return self.data.marks(symbol, known)
-        return (checksum(self.data(symbol)),)
+        return (checksum(self.data(symbol) if tensor is None else tensor),)
 
     def require_inputs(self, inputs: Sequence[Any]) -> None:
         """Check number, shapes and dtype kinds of input tensors.
