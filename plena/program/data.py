@@ -284,7 +284,7 @@ class ProgramData:
         for placement in self._hbm_placements():
             # What calls write may be in the memory of this process alone.
             if placement.source.is_staged and placement.source.kind != "data":
-                for start, end in (placement.hbm_range(self.target), placement.scale_range(self.target)):
+                for start, end in placement.hbm_ranges(self.target):
                     own[start:end] = image[start:end]
         return own
 
@@ -461,8 +461,7 @@ class ProgramData:
         spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram) if n not in inputs)
         for placement in staged:
             if placement.memory == "hbm":
-                spans["hbm"].append(placement.hbm_range(self.target))
-                spans["hbm"].append(placement.scale_range(self.target))
+                spans["hbm"].extend(placement.hbm_ranges(self.target))
                 continue
             start, stop = placement.address, placement.address + placement.elements
             scale = int(placement.scale)
@@ -474,15 +473,14 @@ class ProgramData:
     def image_bytes(self) -> int:
         """Bytes of HBM up to the last one that the host stages."""
         staged = [p for p in self._hbm_placements() if p.source.is_staged]
-        ends = [end for p in staged for end in (p.hbm_range(self.target)[1], p.scale_range(self.target)[1])]
+        ends = [end for p in staged for _, end in p.hbm_ranges(self.target)]
         return max(ends, default=0)
 
     @property
     def hbm_bytes(self) -> int:
         """Size of the HBM that the program runs in."""
-        ends = [p.hbm_range(self.target)[1] for p in self._hbm_placements()]
-        scale_ends = [p.scale_range(self.target)[1] for p in self._hbm_placements()]
-        size = max([self.hbm_size, HBM_UNIT, *ends, *scale_ends])
+        ends = [end for p in self._hbm_placements() for _, end in p.hbm_ranges(self.target)]
+        size = max([self.hbm_size, HBM_UNIT, *ends])
         return -(-size // HBM_UNIT) * HBM_UNIT
 
     def _hbm_placements(self) -> Iterator[TensorPlacement]:

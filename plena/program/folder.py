@@ -38,7 +38,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
-from plena.host.mapped_image import LARGE, open_image, sparse_file
+from plena.host.mapped_image import LARGE, copy_written, open_image, sparse_file
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.host.view import Array
 from plena.machine.target import Target
@@ -52,7 +52,6 @@ from plena.program.host_constants import (
 )
 from plena.program.manifest import (
     ASM,
-    CHUNK,
     FILES,
     FORMAT,
     FP_SRAM,
@@ -232,10 +231,7 @@ def _staged(program: ProgramData, path: Path) -> Preload:
     if known is None:
         program.stage_data(preload)
         return preload
-    for start in range(0, size, CHUNK):
-        part = known.hbm[start : min(start + CHUNK, size)]
-        if part.any():
-            hbm[start : start + part.size] = part
+    copy_written(known.hbm[:size], hbm)
     for mine, theirs in (
         (preload.fp, known.fp),
         (preload.integers, known.integers),
@@ -251,7 +247,7 @@ def _clear_inputs(program: ProgramData, preload: Preload) -> None:
     """Zero what earlier runs staged, so that the bytes of a folder depend on its own inputs only."""
     for placement in (*program.placements_of("input"), *program.placements_of("host")):
         if placement.memory == "hbm":
-            for start, end in (placement.hbm_range(program.target), placement.scale_range(program.target)):
+            for start, end in placement.hbm_ranges(program.target):
                 preload.hbm[start:end] = 0
         else:
             memory = {"vector": preload.vector, "fp": preload.fp, "int": preload.integers}[placement.memory]

@@ -136,7 +136,7 @@ class KeptState:
         for name, placed in self._placements.items():
             parts = iter(self._held(name))
             for placement in placed:
-                for start, stop in _spans(placement, self.target):
+                for start, stop in placement.hbm_ranges(self.target):
                     hbm[start:stop] = next(parts)
 
     def read(self, hbm: Bytes) -> None:
@@ -145,7 +145,7 @@ class KeptState:
             name: tuple(
                 np.array(hbm[start:stop])
                 for placement in placed
-                for start, stop in _spans(placement, self.target)
+                for start, stop in placement.hbm_ranges(self.target)
             )
             for name, placed in self._placements.items()
         }
@@ -163,7 +163,7 @@ class KeptState:
         parts: list[Bytes] = []
         for placement in self._placements[name]:
             alone = _alone(placement, self.target)
-            (_, first), (second, end) = _spans(alone, self.target)
+            (_, first), (second, end) = alone.hbm_ranges(self.target)
             preload = Preload.empty(max(first, end))
             stage(alone, values, preload, self.target)
             parts += [preload.hbm[:first], preload.hbm[second:end]]
@@ -193,7 +193,7 @@ class KeptState:
 
     def _matrices(self, placement: TensorPlacement, elements: Bytes, scales: Bytes) -> Array:
         alone = _alone(placement, self.target)
-        (_, first), (second, end) = _spans(alone, self.target)
+        (_, first), (second, end) = alone.hbm_ranges(self.target)
         hbm = np.zeros(max(first, end), np.uint8)
         hbm[:first], hbm[second:end] = elements, scales
         nothing = np.zeros(0, np.uint16)
@@ -286,11 +286,6 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
 
     def __repr__(self) -> str:
         return f"<states {'; '.join(str(port) for port in self._kept.ports.values()) or 'none'}>"
-
-
-def _spans(placement: TensorPlacement, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The bytes of elements and of scales in HBM."""
-    return placement.hbm_range(target), placement.scale_range(target)
 
 
 def _alone(placement: TensorPlacement, target: Target) -> TensorPlacement:
