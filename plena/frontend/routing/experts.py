@@ -70,9 +70,9 @@ def _in_own_shape(g: GraphBuilder, value: Routed) -> SSAValue | None:
     routing = value.routing
     match value:
         case Rows():
-            return value.ssa
+            return value.value
         case Picked():
-            own = argument(routing, "stacked", value.ssa)
+            own = argument(routing, "stacked", value.value)
             with g.standing_for((), routing.builder):
                 return view(g, own, (1, *shape_of(own)))
         case Slots() if value.only is None:
@@ -126,7 +126,7 @@ def summed_up(g: GraphBuilder, rows: Rows) -> SSAValue:
     """The sum over the experts that a token chose, [T, *rest]."""
     routing = rows.routing
     with g.standing_for((), routing.builder):
-        value = view(g, rows.ssa, (routing.tokens, prod(rows.rest)))
+        value = view(g, rows.value, (routing.tokens, prod(rows.rest)))
     needed = list(_needed(value, routing.block))
     used = {operand for op in needed for operand in op.operands} | {value}
     given = sorted(

@@ -12,7 +12,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
-from plena.frontend.routing.elements import Ordinary, import_elements
+from plena.frontend.routing.elements import Ordinary, import_elements, slots_of_expert
 from plena.frontend.routing.experts import summed_up
 from plena.frontend.routing.values import (
     Counts,
@@ -232,11 +232,8 @@ def _where(a: Mapping[str, Any]) -> Any:
     zero = (
         other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
     )
-    if not isinstance(condition, Slots) or condition.only is None or condition.dense is not None or not zero:
-        return NotImplemented
-    if not isinstance(value, Slots) or value.routing is not condition.routing or value.lie != condition.lie:
-        return NotImplemented
-    return Slots(value.routing, value.lie, value.lead, value.rest, dense=value.dense, only=condition.only)
+    found = slots_of_expert(condition, value) if zero else None
+    return NotImplemented if found is None else found
 
 
 def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, index: Any) -> Any:
