@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.graph_builder import GraphBuilder, Parameter
 from plena.frontend.routing.experts import in_body
 from plena.frontend.routing.slots import masked
 from plena.frontend.routing.values import OneHot, Picked, Routed, Rows, Slots, Tensors
 from plena.frontend.spellings import activations, arithmetic
 from plena.frontend.spellings.shapes import permute, view
-
-if TYPE_CHECKING:
-    from plena.frontend.graph_builder import GraphBuilder
 
 Ordinary = Callable[[Mapping[str, Any]], Any]
 """Imports the current node with other arguments, as if no expert were chosen."""
@@ -214,7 +212,7 @@ def _dense(g: GraphBuilder, value: Any, place: Routed, rest: tuple[int, ...]) ->
         return routing.mask if value.dense is None else value.dense
     if isinstance(value, Routed):
         return NotImplemented
-    if not isinstance(value, torch.Tensor | SSAValue) and not hasattr(value, "symbol"):
+    if not isinstance(value, torch.Tensor | SSAValue | Parameter):
         return value
     tensor = g.ssa(value)
     total = place.axis + 1 + len(rest)

@@ -228,11 +228,8 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
 
 def _where(a: Mapping[str, Any]) -> Any:
     """A number where a slot has some expert, 0 elsewhere."""
-    condition, value, other = a["condition"], a["self"], a["other"]
-    zero = (
-        other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
-    )
-    found = slots_of_expert(condition, value) if zero else None
+    zero = slots.number_of(a["other"]) == 0
+    found = slots_of_expert(a["condition"], a["self"]) if zero else None
     return NotImplemented if found is None else found
 
 
@@ -246,7 +243,7 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     if not isinstance(index, Ids) or index.lie != "split" or index.rest:
         return NotImplemented
     last = a["dim"] % len(g.shape) == len(g.shape) - 1
-    number = _number(put)
+    number = slots.number_of(put)
     if not last or g.shape != (*index.lead, index.routing.experts):
         return NotImplemented
     if number is None:
@@ -259,12 +256,6 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
             return NotImplemented
         return slots.scattered(g, value, put, index.routing, added)
     return slots.scattered(g, value, number, index.routing, added)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, torch.Tensor) and value.numel() and bool((value == value.flatten()[0]).all()):
-        return float(value.flatten()[0])
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:
