@@ -18,7 +18,7 @@ from plena.dialects.plena_isa.registers import ARegister
 from plena.loops.effects import EffectTable
 from plena.loops.scheduling.tiles import untouched
 from plena.machine.target import Target
-from plena.passes.emission import counted, without_waits
+from plena.passes.emission import counted
 from plena.passes.schedule_transfers import ScheduleTransfers
 from tests.affine.programs import Program, parse
 from tests.affine.uninterpreted import TINY, final_state
@@ -184,7 +184,7 @@ def test_most_loads_wait_for_nothing(timing: str, work_behind: bool) -> None:
     scheduled = module.clone()
     ScheduleTransfers(timing).apply(Context(), scheduled)
     before, after = (counted(m, timing) for m in (module, scheduled))
-    exposed = [c.cycles - without_waits(c).cycles_by(timing) for c in (before, after)]
+    exposed = [c.cycles - c.without_waits.cycles_by(timing) for c in (before, after)]
     assert exposed[1] < 0.3 * exposed[0]
     assert after.cycles < before.cycles
 
