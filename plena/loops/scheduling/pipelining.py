@@ -174,7 +174,7 @@ def pipeline(loop: ForOp, target: Target, profile: Profile, allowance: Allowance
 def _may_run_ahead(
     loop: ForOp, body: list[Operation], loading: list[Operation], host: ForOp, target: Target
 ) -> bool:
-    """Whether the loads of an iteration may run beside the host of the one before it."""
+    """Whether the loads of an iteration may run beside the host of the one before it, in another order if need be."""
     table = EffectTable(target)
     for at, op in enumerate(body):
         if op not in loading:
@@ -182,6 +182,6 @@ def _may_run_ahead(
         own = table.of(op)
         if conflicting(table.of(host), own, {loop.index: (1, 1)}):
             return False
-        if any(conflicting(table.of(o), own) for o in body[:at] if o not in loading):
+        if any(conflicting(table.of(o), own) for o in body[:at]):
             return False
     return True
