@@ -117,27 +117,20 @@ def _filled(parts: Sequence[Sequence[Interval]], base: int, limit: int, target: 
             segment.base = segment.top
         for interval in largest_first(part, alignment):
             size = interval.buffer.size.data
-            address, chosen = 0, None
             for segment in segments:
                 address = lowest_free(interval, alignment, segment.base, segment.placed)
                 if address + size <= limit:
-                    chosen = segment
                     break
-            if chosen is None:
+            else:
                 start = 0 if segments else base
-                chosen = _Segment(start, start)
-                segments.append(chosen)
-                address = round_up(start, alignment)
+                segment, address = _Segment(start, start), round_up(start, alignment)
                 if address + size > limit:
                     raise BeyondReach(interval.buffer.symbol.data, size, limit - start)
+                segments.append(segment)
             end = address + size
-            chosen.placed.append((address, end, interval))
-            chosen.top = max(chosen.top, end)
-            ratio = _ratio(interval, target)
-            if ratio:
-                chosen.scales = max(chosen.scales, ceil_div(end, ratio))
-            elif interval.buffer.placements is None:
-                chosen.scales = max(chosen.scales, _most_scales(end, target))
+            segment.placed.append((address, end, interval))
+            segment.top = max(segment.top, end)
+            segment.scales = max(segment.scales, _scales_to(end, interval, target))
     return segments
 
 
@@ -181,7 +174,9 @@ def _ratio(interval: Interval, target: Target) -> int:
     return number_format.ratio if isinstance(number_format, Mx) else 0
 
 
-def _most_scales(end: int, target: Target) -> int:
-    """The scale bytes up to an element address, whatever type lies there."""
-    ratios = [f.ratio for f in target.precision.values() if isinstance(f, Mx)]
-    return ceil_div(end, min(ratios)) if ratios else 0
+def _scales_to(end: int, interval: Interval, target: Target) -> int:
+    """The scale bytes up to the element address where a buffer ends; without placements any type may lie there."""
+    ratio = _ratio(interval, target)
+    if interval.buffer.placements is None:
+        ratio = min((f.ratio for f in target.precision.values() if isinstance(f, Mx)), default=0)
+    return ceil_div(end, ratio) if ratio else 0

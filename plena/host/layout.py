@@ -187,6 +187,10 @@ class TensorPlacement:
         start = self.base + self.scale_offset + self.address // number_format.ratio
         return start, start + length
 
+    def hbm_ranges(self, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:
+        """HBM bytes ``[start, end)`` of the element codes, and of the scale codes."""
+        return self.hbm_range(target), self.scale_range(target)
+
     def verify(self, target: Target) -> None:
         """Check that the parts fit each other and the machine.
 

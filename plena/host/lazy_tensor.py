@@ -10,7 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
-from plena.dialects.plena.staging import ProductAttr, SumAttr
+from plena.dialects.plena.staging import ProductAttr, SumAttr, symbols_of
 from plena.host.step import Array
 
 if TYPE_CHECKING:
@@ -48,13 +48,17 @@ class LazyTensor:
         return materialize(self.expression, self.tensors)
 
     def __getitem__(self, key: slice | tuple[slice, slice]) -> Array:
+        from plena.host.expressions import materialize
+
         axis, part = (1, key[1]) if isinstance(key, tuple) else (0, key)
         start, stop, _ = part.indices(self.shape[axis])
-        return _part(self.expression, self.tensors, axis - 2, start, stop).numpy()
+        names = symbols_of(self.expression)
+        parts = {name: _part(self.tensors[name], axis - 2, start, stop) for name in names}
+        return materialize(self.expression, parts).numpy()
 
 
 def _shape(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> tuple[int, ...] | None:
-    """The shape of an expression of which `_part` takes parts, None for others."""
+    """The shape of an expression whose parts are those of its parameters, None for others."""
     match expression:
         case SymbolRefAttr():
             tensor = tensors.get(expression.string_value())
@@ -66,23 +70,9 @@ def _shape(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> tuple[
             return None
 
 
-def _part(
-    expression: Attribute, tensors: Mapping[str, torch.Tensor], axis: int, start: int, stop: int
-) -> torch.Tensor:
-    """Elements `start` to `stop` - 1 along an axis counted from the last, of what is not repeated along it."""
-    match expression:
-        case SymbolRefAttr():
-            tensor = tensors[expression.string_value()].detach()
-            if tensor.ndim >= -axis and tensor.shape[axis] > 1:
-                tensor = tensor.narrow(axis, start, stop - start)
-            return tensor.float().cpu()
-        case ProductAttr():
-            return _part(expression.lhs, tensors, axis, start, stop) * _part(
-                expression.rhs, tensors, axis, start, stop
-            )
-        case SumAttr():
-            return _part(expression.lhs, tensors, axis, start, stop) + _part(
-                expression.rhs, tensors, axis, start, stop
-            )
-        case _:
-            raise AssertionError("it has a shape")
+def _part(tensor: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """Elements `start` to `stop` - 1 along an axis counted from the last, all of what is repeated along it."""
+    tensor = tensor.detach()
+    if tensor.ndim >= -axis and tensor.shape[axis] > 1:
+        tensor = tensor.narrow(axis, start, stop - start)
+    return tensor.cpu()

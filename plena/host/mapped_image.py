@@ -76,9 +76,6 @@ def private_copy(image: Bytes, length: int) -> Bytes | None:
 
 def copy_written(source: Bytes, target: Bytes) -> None:
     """Copies an image to the beginning of zeros; what is zero stays no memory."""
-    if source.size < LARGE:
-        target[: source.size] = source
-        return
     for start in range(0, source.size, COPIED):
         part = source[start : start + COPIED]
         if part.any():

@@ -78,10 +78,8 @@ class StagedData:
 
 def checksum(tensor: Any) -> int:
     """Of the values of a tensor, without a copy of all of them."""
-    array, _ = source_array(tensor)
-    if array.ndim < 2 or array.size <= CHUNK:
-        return crc32(np.ascontiguousarray(array).tobytes())
-    found, rows = 0, max(1, CHUNK * len(array) // array.size)
+    array = np.atleast_1d(source_array(tensor)[0])
+    found, rows = 0, max(1, CHUNK * len(array) // max(1, array.size))
     for start in range(0, len(array), rows):
         found = crc32(np.ascontiguousarray(array[start : start + rows]).data, found)
     return found

@@ -16,11 +16,12 @@ from plena.dialects.plena import (
 )
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import MapScalarsOp, MarkLanesOp, PanelRows, ReduceRowsOp, ZeroOp
+from plena.dialects.tile import MarkLanesOp, PanelRows, ZeroOp
 from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.kernels.context import ChosenIds, KernelContext, kernel_for, lower_operation
 from plena.kernels.finite_operands import require_finite
+from plena.kernels.fp_sram import fill, sum_of_row
 from plena.kernels.movement import packed_panel
 from plena.kernels.tensors import HostTensor, Panel, Scalars
 
@@ -47,6 +48,7 @@ class _Experts:
         self.result = ctx.new_panel("experts", *shape_of(op.result))
         self.height = shape_of(op.yielded)[0]
         self.stacks = [self._stack(value) for value in op.stacked]
+        self.own = {expert_symbol(n).string_value() for n in range(len(self.stacks))}
 
     def run(self) -> None:
         """For each token and slot the body on one row, added to the token's row of the result."""
@@ -91,13 +93,10 @@ class _Experts:
             match inner:
                 case YieldOp():
                     self._add(self.ctx.panel(inner.values[0]), token)
-                case ParameterOp() if any(self._is_own(name) for name in symbols_of(inner.value)):
+                case ParameterOp() if not self.own.isdisjoint(symbols_of(inner.value)):
                     self.ctx.set(inner.result, self._parameter(inner))
                 case _:
                     lower_operation(inner, self.ctx)
-
-    def _is_own(self, name: str) -> bool:
-        return name in {expert_symbol(n).string_value() for n in range(len(self.stacks))}
 
     def _stack(self, value: SSAValue) -> list[Attribute]:
         """The expressions of a stack of parameters: one, or in a repetition those of all iterations.
@@ -151,8 +150,7 @@ class _Experts:
         ctx, vlen = self.ctx, self.ctx.target.vlen
         lanes = self.columns[0].blocks(vlen) * vlen
         row, found = ctx.builder.buffer("marked", "fp", lanes), ctx.builder.buffer("lanes", "vector", lanes)
-        zero = ctx.builder.constant(0.0)
-        ctx.builder.insert(MapScalarsOp(kind="copy", out=row, a=zero, count=lanes, out_step=1, a_step=0))
+        fill(ctx, row, 0.0, lanes)
         return row, found
 
     def _number(
@@ -178,18 +176,7 @@ class _Experts:
                 )
             )
             builder.map("mul", picked, picked, given, size=(1, blocks))
-            builder.insert(
-                ReduceRowsOp(
-                    kind="sum",
-                    scalars=found.buffer,
-                    scratch=builder.buffer("row", "vector", 2 * vlen),
-                    x=lanes,
-                    rows=1,
-                    blocks=blocks,
-                    block=vlen,
-                    scalars_row=0,
-                )
-            )
+            sum_of_row(self.ctx, lanes, blocks, found.buffer)
         return found
 
     def _add(self, value: Panel, token: Linear) -> None:

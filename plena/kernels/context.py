@@ -284,14 +284,10 @@ class KernelContext:
         self, name: str, space: str, size: int, placements: Sequence[TensorPlacement]
     ) -> SSAValue:
         """A buffer that the host fills, reads, or leaves to the program; what placements name must be in `data`."""
-        placements = [replace(p, routed=True) if self._is_routed(p) else p for p in placements]
+        placements = [replace(p, routed=True) if self.is_routed(p.source) else p for p in placements]
         return self.builder.buffer(
             name, space, size, [placement_attribute(placement, self.data) for placement in placements]
         )
-
-    def _is_routed(self, placement: TensorPlacement) -> bool:
-        """Whether a placement is that of a parameter of routed experts, however it is rearranged."""
-        return self.is_routed(placement.source)
 
     def is_routed(self, source: Source) -> bool:
         """Whether data are a parameter of routed experts, however it is rearranged."""

@@ -16,17 +16,15 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tile import (
     ClearIdsOp,
     LookUpIdsOp,
-    MapScalarsOp,
     MarkLanesOp,
     OffsetIdsOp,
     PanelRows,
-    ReduceRowsOp,
     SplatOp,
     TopkOp,
 )
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import ChosenIds, KernelContext
-from plena.kernels.fp_sram import column_hiding
+from plena.kernels.fp_sram import column_hiding, fill, sum_of_row
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.tensors import Panel
 from plena.machine.scalar_codes import BF16_MAX
@@ -152,12 +150,6 @@ class ExpertChoice:
         """Consecutive rows."""
         return PanelRows(buffer, self.ctx.target.vlen, 0)
 
-    def _fill(self, words: SSAValue, value: float, count: int) -> None:
-        """Words of FP SRAM = a number."""
-        constant = self.ctx.builder.constant(value)
-        fill = MapScalarsOp(kind="copy", out=words, a=constant, count=count, out_step=1, a_step=0)
-        self.ctx.builder.insert(fill)
-
     def _copy_scores(self, row: Linear) -> None:
         """The scores of a token one behind the other; minus zero becomes zero, which V_TOPK tells apart.
 
@@ -217,7 +209,7 @@ class ExpertChoice:
             return
         lanes = round_up(self.pieces * self.width, self.ctx.target.vlen)
         self.row = self.ctx.builder.buffer("marked", "fp", lanes)
-        self._fill(self.row, 0.0, lanes)
+        fill(self.ctx, self.row, 0.0, lanes)
 
     def _new_finalists(self) -> _Finalists:
         builder, vlen = self.ctx.builder, self.ctx.target.vlen
@@ -233,7 +225,7 @@ class ExpertChoice:
             lanes=builder.buffer("final_lanes", "vector", words),
             one_score=builder.buffer("one_score", "vector", round_up(self.width, vlen)),
         )
-        self._fill(finalists.scores, float("-inf"), words)
+        fill(self.ctx, finalists.scores, float("-inf"), words)
         builder.insert(ClearIdsOp(ids=builder.view(finalists.ids, count), count=most - count))
         return finalists
 
@@ -262,15 +254,4 @@ class ExpertChoice:
         blocks, lanes = self.width // vlen, finalists.one_score
         self._mark(column, 1, lanes, vlen, first, blocks)
         builder.map("mul", self._rows(lanes), self._rows(lanes), self._rows(scores), size=(blocks, 1))
-        builder.insert(
-            ReduceRowsOp(
-                kind="sum",
-                scalars=score,
-                scratch=builder.buffer("row", "vector", 2 * vlen),
-                x=lanes,
-                rows=1,
-                blocks=blocks,
-                block=vlen,
-                scalars_row=0,
-            )
-        )
+        sum_of_row(self.ctx, lanes, blocks, score)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from xdsl.ir import SSAValue
 
-from plena.dialects.tile import MapScalarsOp, PanelRows
+from plena.dialects.tile import MapScalarsOp, PanelRows, ReduceRowsOp
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext, constant_panel
 from plena.kernels.tensors import Scalars
@@ -45,6 +45,29 @@ def number(ctx: KernelContext, value: float) -> SSAValue:
             )
             operand = result
     return result
+
+
+def fill(ctx: KernelContext, words: SSAValue, value: float, count: int) -> None:
+    """Words of FP SRAM = a number that the fp16 preload holds."""
+    constant = ctx.builder.constant(value)
+    ctx.builder.insert(MapScalarsOp(kind="copy", out=words, a=constant, count=count, out_step=1, a_step=0))
+
+
+def sum_of_row(ctx: KernelContext, lanes: SSAValue, blocks: int, word: SSAValue) -> None:
+    """A word of FP SRAM = the sum of `blocks` consecutive rows of vector SRAM."""
+    vlen = ctx.target.vlen
+    ctx.builder.insert(
+        ReduceRowsOp(
+            kind="sum",
+            scalars=word,
+            scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
+            x=lanes,
+            rows=1,
+            blocks=blocks,
+            block=vlen,
+            scalars_row=0,
+        )
+    )
 
 
 def few(ctx: KernelContext, rows: int, groups: int) -> bool:

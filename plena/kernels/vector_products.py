@@ -10,7 +10,7 @@ from plena.integers import ceil_div
 from plena.kernels.column_products import vector_product
 from plena.kernels.context import KernelContext
 from plena.kernels.packing import pack_vectors
-from plena.kernels.tensors import Panel
+from plena.kernels.tensors import PackedPanel, Panel
 from plena.kernels.weight_stream import WeightStream, resident_tiles
 
 
@@ -38,7 +38,7 @@ def multiply_vectors(
     held = ceil_div(stream.k_tiles, parts) if resident or parts > 1 else 1
     tiles = builder.buffer("weight_tiles", "matrix", (held + target.m_prefetch_tiles - 1) * target.tile)
     if parts > 1:
-        _in_parts(value, weight, result, tiles, held, ctx)
+        _in_parts(stream, packed, result, tiles, held, (whole, slices), ctx)
         return
 
     def product(group: Linear, out: Linear, k: Linear, k_tiles: int, slices: int, partial: int) -> None:
@@ -65,14 +65,20 @@ def multiply_vectors(
 
 
 def _in_parts(
-    value: SSAValue, weight: SSAValue, result: Panel, tiles: SSAValue, held: int, ctx: KernelContext
+    stream: WeightStream,
+    packed: PackedPanel,
+    result: Panel,
+    tiles: SSAValue,
+    held: int,
+    reduction: tuple[int, int],
+    ctx: KernelContext,
 ) -> None:
-    """Parts of the reduction of `held` tiles each, the last one what is left: all groups with each, sums in bf16."""
+    """Parts of the reduction of `held` tiles each, the last one what is left: all groups with each, sums in bf16.
+
+    `reduction` is its whole tiles and the slices behind them.
+    """
     target, builder = ctx.target, ctx.builder
-    x, packed = ctx.panel(value), pack_vectors(ctx, value)
-    stream = WeightStream.of(weight, x, result, ctx)
-    whole, rest = divmod(x.lanes, target.mlen)
-    slices, count = ceil_div(rest, target.hlen), ceil_div(stream.k_tiles, held)
+    (whole, slices), count = reduction, ceil_div(stream.k_tiles, held)
     rows = target.broadcast_amount
     partial = builder.buffer("partial_sums", "vector", rows * target.vlen)
     ctx.decisions.append(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, SymbolRefAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr, TensorType
 from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -21,15 +21,16 @@ from plena.dialects.plena import (
     RepeatOp,
     ReshapeAttr,
     SliceAttr,
-    StagingAttr,
     YieldOp,
     expert_symbol,
 )
+from plena.dialects.plena.staging import with_symbols
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.driver import run_pipeline
 from plena.integers import ceil_div
 from plena.machine.target import Target
 from plena.passes.pipelines import BODY_PIPELINE
+from plena.tensor.emission import location_of
 from plena.tensor.expert_bodies import spreading
 
 GROUP = "group of experts"
@@ -91,7 +92,7 @@ class LoopExperts(ModulePass):
             group = self.group or _together(experts, target)
             stacks = [expression_of(value) for value in experts.stacked]
             known = [stack for stack in stacks if stack is not None]
-            if group < experts.experts and len(known) == len(stacks) and _is_closed(experts):
+            if group < experts.experts and len(known) == len(stacks) and experts.is_closed:
                 _replace(experts, group, known, op)
 
 
@@ -151,25 +152,16 @@ def expression_of(value: SSAValue) -> Attribute | None:
             return SliceAttr(operand, *numbers)
 
 
-def _is_closed(op: ExpertsOp) -> bool:
-    """Whether the body uses nothing but its arguments."""
-    block = op.body.block
-
-    def is_inside(value: SSAValue) -> bool:
-        return value.owner is block or (isinstance(value.owner, Operation) and value.owner.parent is block)
-
-    return all(is_inside(operand) for inner in block.ops for operand in inner.operands)
-
-
 def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleOp) -> None:
     found = _body(op, group, module)
     if found is None:
         return
     outer = [*op.rows, op.mask, *op.columns]
     steps = range(0, op.experts, group)
+    choices = spreading(op.experts, 1)
     tables = [
         {
-            GROUP: SliceAttr(spreading(op.experts, 1), 1, first, first + group),
+            GROUP: SliceAttr(choices, 1, first, first + group),
             **{
                 expert_symbol(n).string_value(): SliceAttr(stack, 0, first, first + group)
                 for n, stack in enumerate(stacks)
@@ -180,7 +172,7 @@ def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleO
     zeros = ParameterOp(FullAttr(0.0, shape_of(op.result)), shape_of(op.result))
     _before(op, zeros)
     parameters = [inner for inner in found.ops if isinstance(inner, ParameterOp)]
-    own = [p for p in parameters if substituted(p.value, tables[0]) != p.value]
+    own = [p for p in parameters if with_symbols(p.value, tables[0]) != p.value]
     block = Block(arg_types=[op.result.type, *(p.result.type for p in own)])
     mapping: dict[SSAValue, SSAValue] = dict(zip(found.args, [block.args[0], *outer], strict=True))
     mapping.update(zip((p.result for p in own), block.args[1:], strict=True))
@@ -194,9 +186,9 @@ def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleO
             block.add_op(YieldOp(list(copy.operands)))
         else:
             block.add_op(copy)
-    stacked = [[substituted(p.value, table) for table in tables] for p in own]
+    stacked = [[with_symbols(p.value, table) for table in tables] for p in own]
     repeat = RepeatOp(len(steps), [zeros.result], stacked, Region(block))
-    repeat.attributes.update({n: a for n, a in op.attributes.items() if n.startswith("plena.")})
+    repeat.attributes.update(location_of(op))
     _before(op, repeat)
     op.result.replace_all_uses_with(repeat.outputs[0])
     op.detach()
@@ -234,28 +226,27 @@ def _body(op: ExpertsOp, group: int, module: ModuleOp) -> Block | None:
     inner = ExpertsOp(narrow[0], rows, narrow[1:], stacked, op.body.clone())
     total = aten.AddOp.build(operands=[block.args[0], inner.result], result_types=[op.result.type])
     for new in (inner, total):
-        new.attributes.update({n: a for n, a in op.attributes.items() if n.startswith("plena.")})
+        new.attributes.update(location_of(op))
         block.add_op(new)
     block.add_op(ReturnOp(total.result))
-    function = FuncOp("main", (tuple(a.type for a in block.args), (op.result.type,)), Region(block))
-    alone = ModuleOp([function], attributes=dict(module.attributes))
-    run_pipeline(alone, ("lower-experts", *BODY_PIPELINE))
+    return lowered_body(block, module, ("lower-experts", *BODY_PIPELINE))
+
+
+def lowered_body(block: Block, module: ModuleOp, passes: Sequence[str]) -> Block | None:
+    """A block that ends in func.return, run through passes to the level of `plena` as a function of its own.
+
+    Args:
+        module: its attributes, among them the target, are the function's.
+
+    Returns: the block, in no region; None if something has no form at that level.
+    """
+    leave = block.last_op
+    assert isinstance(leave, ReturnOp)
+    types = tuple(a.type for a in block.args), tuple(value.type for value in leave.arguments)
+    function = FuncOp("main", types, Region(block))
+    run_pipeline(ModuleOp([function], attributes=dict(module.attributes)), passes)
     found = function.body.block
-    leave = found.last_op
-    if not all(isinstance(inner, PlenaOp) for inner in found.ops if inner is not leave):
+    if not all(isinstance(inner, PlenaOp | ReturnOp) for inner in found.ops):
         return None
     function.body.detach_block(found)
     return found
-
-
-def substituted(expression: Attribute, table: Mapping[str, StagingAttr]) -> Attribute:
-    """A staging expression with expressions for some of its symbols."""
-    match expression:
-        case SymbolRefAttr():
-            return table.get(expression.string_value(), expression)
-        case ArrayAttr():
-            return ArrayAttr([substituted(element, table) for element in expression.data])
-        case StagingAttr():
-            return type(expression).new([substituted(p, table) for p in expression.parameters])
-        case _:
-            return expression

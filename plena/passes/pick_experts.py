@@ -7,7 +7,7 @@ from typing import Literal
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, ModuleOp, StringAttr
-from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
@@ -17,15 +17,14 @@ from plena.dialects.plena import (
     ChosenExpertsOp,
     ExpertsOp,
     LinearOp,
-    PlenaOp,
     ProjectionsOp,
     RouteOp,
     YieldOp,
 )
 from plena.dialects.tensor_shapes import shape_of
-from plena.driver import run_pipeline
 from plena.kernels.expert_cost import ExpertProducts, cycles_of_all, cycles_of_chosen
 from plena.machine.target import Target
+from plena.passes.loop_experts import expression_of, lowered_body
 from plena.passes.pipelines import BODY_PIPELINE
 from plena.tensor.picked_experts import PickedBody, picked_body
 from plena.timing.registry import DEFAULT_TIMING
@@ -135,38 +134,20 @@ def _can_be_picked(op: ExpertsOp) -> bool:
     return (
         isinstance(op.mask.owner, RouteOp)
         and tokens * _chosen(op) <= MOST_IDS // 2
-        and all(_is_parameter(value) for value in op.stacked)
-        and not any(
-            operand.owner is not op.body.block
-            and not (isinstance(operand.owner, Operation) and operand.owner.parent is op.body.block)
-            for inner in op.body.block.ops
-            for operand in inner.operands
-        )
+        and all(expression_of(value) is not None for value in op.stacked)
+        and op.is_closed
     )
-
-
-def _is_parameter(value: SSAValue) -> bool:
-    while isinstance(op := value.owner, aten.PermuteOp | aten.ViewOp | aten.SliceOp):
-        value = op.input
-    return isinstance(op, aten.ParameterOp)
 
 
 def _lowered(body: PickedBody, module: ModuleOp) -> Block | None:
     """The body at the level of `plena`; None if something has no form there."""
-    leave = body.block.last_op
-    assert isinstance(leave, ReturnOp)
-    types = tuple(a.type for a in body.block.args), tuple(value.type for value in leave.arguments)
-    function = FuncOp("main", types, Region(body.block))
-    run_pipeline(ModuleOp([function], attributes=dict(module.attributes)), BODY_PIPELINE)
-    block = function.body.block
-    leave = block.last_op
-    assert isinstance(leave, ReturnOp)
-    if not all(isinstance(inner, PlenaOp) for inner in block.ops if inner is not leave):
-        return None
-    block.insert_op_before(YieldOp(list(leave.arguments)), leave)
-    leave.detach()
-    leave.erase()
-    function.body.detach_block(block)
+    block = lowered_body(body.block, module, BODY_PIPELINE)
+    if block is not None:
+        leave = block.last_op
+        assert isinstance(leave, ReturnOp)
+        block.insert_op_before(YieldOp(list(leave.arguments)), leave)
+        leave.detach()
+        leave.erase()
     return block
 
 

@@ -72,7 +72,7 @@ class CheckReport:
             added=added,
             changed=changed,
         )
-        if rounded is None or quantized is None or not any(report._unusual()):
+        if rounded is None or quantized is None or not report.is_unusual:
             return report
         return replace(report, magnified=Magnified.of(results, quantized, float32, rounded(), thresholds))
 

@@ -284,7 +284,7 @@ class ProgramData:
         for placement in self._hbm_placements():
             # What calls write may be in the memory of this process alone.
             if placement.source.is_staged and placement.source.kind != "data":
-                for start, end in (placement.hbm_range(self.target), placement.scale_range(self.target)):
+                for start, end in placement.hbm_ranges(self.target):
                     own[start:end] = image[start:end]
         return own
 
@@ -320,21 +320,16 @@ class ProgramData:
             assert self.data is not None
             if placement.source.symbol != symbol:
                 symbol = placement.source.symbol
-                if isinstance(self.data, StagedData):
-                    tensor = self.data.lazy(symbol)
-                    self._marks[symbol] = self.data.marks(symbol, known)
-                else:
-                    tensor = self.data(symbol)
-                    self._marks[symbol] = (checksum(tensor),)
+                tensor = self.data.lazy(symbol) if isinstance(self.data, StagedData) else self.data(symbol)
+                self._marks[symbol] = self._mark(symbol, known, tensor)
             if isinstance(tensor, LazyTensor) and placement.view:
-                tensor = tensor.whole()
+                tensor = tensor.whole()  # Once for all of its placements.
             stage(placement, staged_tensor(self.data, placement, tensor), preload, self.target)
 
     def given(self, inputs: Sequence[Any]) -> tuple[list[Any], list[str]]:
         """What is staged for a call, with the names: its inputs, and behind them what the counters hold."""
-        counters = () if self.kept is None else self.kept.counters
-        counted = () if self.kept is None else self.kept.counted
-        return [*inputs, *counted], [port.name for port in (*self.inputs, *counters)]
+        counted = {} if self.kept is None else self.kept.counted
+        return [*inputs, *counted.values()], [*(port.name for port in self.inputs), *counted]
 
     def counters_after(self, inputs: Sequence[Any]) -> dict[str, Array]:
         """What a run on these inputs makes of the counters.
@@ -342,9 +337,10 @@ class ProgramData:
         Raises:
             PlenaError: numbers that the host has no result for.
         """
-        counters = () if self.kept is None else self.kept.counters
+        if self.kept is None:
+            return {}
         after = self.host_values(*self.given(inputs))
-        return {port.name: after(counter_symbol(port.name)) for port in counters}
+        return {port.name: after(counter_symbol(port.name)) for port in self.kept.counters}
 
     def stage_inputs(self, inputs: Sequence[Any], preload: Preload) -> None:
         """Write input tensors, and what the host computes of them, into an image.
@@ -416,12 +412,12 @@ class ProgramData:
             if self._mark(symbol, known) != mark:
                 yield symbol
 
-    def _mark(self, symbol: str, known: dict[str, int]) -> tuple[int, ...]:
-        """Checksums of what a symbol stands for."""
+    def _mark(self, symbol: str, known: dict[str, int], tensor: Any = None) -> tuple[int, ...]:
+        """Checksums of what a symbol stands for, which is `tensor` if it was asked for before."""
         assert self.data is not None
         if isinstance(self.data, StagedData):
             return self.data.marks(symbol, known)
-        return (checksum(self.data(symbol)),)
+        return (checksum(self.data(symbol) if tensor is None else tensor),)
 
     def require_inputs(self, inputs: Sequence[Any]) -> None:
         """Check number, shapes and dtype kinds of input tensors.
@@ -465,8 +461,7 @@ class ProgramData:
         spans["int"].extend((n, n + 1, word, word) for n, word in enumerate(self.int_sram) if n not in inputs)
         for placement in staged:
             if placement.memory == "hbm":
-                spans["hbm"].append(placement.hbm_range(self.target))
-                spans["hbm"].append(placement.scale_range(self.target))
+                spans["hbm"].extend(placement.hbm_ranges(self.target))
                 continue
             start, stop = placement.address, placement.address + placement.elements
             scale = int(placement.scale)
@@ -478,15 +473,14 @@ class ProgramData:
     def image_bytes(self) -> int:
         """Bytes of HBM up to the last one that the host stages."""
         staged = [p for p in self._hbm_placements() if p.source.is_staged]
-        ends = [end for p in staged for end in (p.hbm_range(self.target)[1], p.scale_range(self.target)[1])]
+        ends = [end for p in staged for _, end in p.hbm_ranges(self.target)]
         return max(ends, default=0)
 
     @property
     def hbm_bytes(self) -> int:
         """Size of the HBM that the program runs in."""
-        ends = [p.hbm_range(self.target)[1] for p in self._hbm_placements()]
-        scale_ends = [p.scale_range(self.target)[1] for p in self._hbm_placements()]
-        size = max([self.hbm_size, HBM_UNIT, *ends, *scale_ends])
+        ends = [end for p in self._hbm_placements() for _, end in p.hbm_ranges(self.target)]
+        size = max([self.hbm_size, HBM_UNIT, *ends])
         return -(-size // HBM_UNIT) * HBM_UNIT
 
     def _hbm_placements(self) -> Iterator[TensorPlacement]:

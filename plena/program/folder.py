@@ -38,7 +38,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host.image import Preload
 from plena.host.layout import TensorPlacement
-from plena.host.mapped_image import LARGE, open_image, sparse_file
+from plena.host.mapped_image import LARGE, copy_written, open_image, sparse_file
 from plena.host.ports import Port, Region, fixed_result_from_json
 from plena.host.view import Array
 from plena.machine.target import Target
@@ -52,7 +52,6 @@ from plena.program.host_constants import (
 )
 from plena.program.manifest import (
     ASM,
-    CHUNK,
     FILES,
     FORMAT,
     FP_SRAM,
@@ -82,9 +81,13 @@ SCALAR_WORDS = 10
 """Least words of the scalar preloads, as the public staging tools write them."""
 
 STATE_PREFIX = "state."
+"""In the file of initial states before the name of a state: what it holds at first."""
+
 COUNTER_PREFIX = "counter."
+"""Before that of a counter: what it holds."""
+
 SAVED_PREFIX = "saved."
-"""Before the name of a state in the file of initial states."""
+"""Before that of a counter: what a run on the saved inputs makes of it."""
 
 HBM_BYTES = 64
 """Least size of the image: an empty file is no image."""
@@ -189,8 +192,7 @@ def _write_files(
         program.kept.write(preload.hbm)
         arrays = program.kept.initial_arrays()
         held: dict[str, Any] = {STATE_PREFIX + n: array for n, array in arrays.items() if array.any()}
-        counters = zip(program.kept.counters, program.kept.counted, strict=True)
-        held |= {COUNTER_PREFIX + port.name: array for port, array in counters}
+        held |= {COUNTER_PREFIX + n: array for n, array in program.kept.counted.items()}
         after = program.saved_counters if inputs is None else program.counters_after(inputs)
         held |= {SAVED_PREFIX + n: array for n, array in after.items()}
         if held:
@@ -229,10 +231,7 @@ def _staged(program: ProgramData, path: Path) -> Preload:
     if known is None:
         program.stage_data(preload)
         return preload
-    for start in range(0, size, CHUNK):
-        part = known.hbm[start : min(start + CHUNK, size)]
-        if part.any():
-            hbm[start : start + part.size] = part
+    copy_written(known.hbm[:size], hbm)
     for mine, theirs in (
         (preload.fp, known.fp),
         (preload.integers, known.integers),
@@ -248,7 +247,7 @@ def _clear_inputs(program: ProgramData, preload: Preload) -> None:
     """Zero what earlier runs staged, so that the bytes of a folder depend on its own inputs only."""
     for placement in (*program.placements_of("input"), *program.placements_of("host")):
         if placement.memory == "hbm":
-            for start, end in (placement.hbm_range(program.target), placement.scale_range(program.target)):
+            for start, end in placement.hbm_ranges(program.target):
                 preload.hbm[start:end] = 0
         else:
             memory = {"vector": preload.vector, "fp": preload.fp, "int": preload.integers}[placement.memory]

@@ -67,8 +67,7 @@ def share_image(
     rest = list(_gaps(segments, mine.size))
     with private.open("wb") as file:
         for start, length in rest:
-            for first in range(start, start + length, _STEP):
-                file.write(mine[first : min(first + _STEP, start + length)].tobytes())
+            file.write(mine[start : start + length].data)
     return {
         "folder": os.path.relpath(share.resolve(), directory.resolve()),
         "bytes": int(mine.size),
@@ -114,16 +113,14 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
 def _copy(
     image: npt.NDArray[np.uint8], start: int, source: npt.NDArray[np.uint8], first: int, length: int
 ) -> None:
-    """Copies bytes piece by piece.
+    """Copies bytes; a slice assignment alone would repeat a single one.
 
     Raises:
         ValueError: there are not so many.
     """
     if max(start + length - image.size, first + length - source.size) > 0:
         raise ValueError(f"{length} bytes at {first} or {start} are not there")
-    for done in range(0, length, _STEP):
-        count = min(_STEP, length - done)
-        image[start + done : start + done + count] = source[first + done : first + done + count]
+    image[start : start + length] = source[first : first + length]
 
 
 def _candidates(program: ProgramData, placements: list[TensorPlacement], target: Target) -> Iterator[Segment]:
@@ -133,10 +130,7 @@ def _candidates(program: ProgramData, placements: list[TensorPlacement], target:
         other = known.get(_key(placement)) if placement.memory == "hbm" else None
         if other is None or other.number_format(target) != placement.number_format(program.target):
             continue
-        for ours, theirs in (
-            (placement.hbm_range(program.target), other.hbm_range(target)),
-            (placement.scale_range(program.target), other.scale_range(target)),
-        ):
+        for ours, theirs in zip(placement.hbm_ranges(program.target), other.hbm_ranges(target), strict=True):
             if ours[1] - ours[0] == theirs[1] - theirs[0] > 0:
                 yield Segment(theirs[0], ours[0], ours[1] - ours[0])
 

@@ -55,6 +55,8 @@ class KeptState:
         target: Target,
     ) -> None:
         self.ports = {port.name: port for port in ports}
+        self.counters = counters_of(self.ports.values())
+        """The states of integers, in the order in which the program takes them behind its inputs."""
         self.target = target
         self.initial = dict(initial)
         self._placements: dict[str, list[TensorPlacement]] = {name: [] for name in self.ports}
@@ -64,14 +66,9 @@ class KeptState:
         self._numbers: dict[str, Array] = {}
 
     @property
-    def counters(self) -> tuple[Port, ...]:
-        """The states of integers, in the order in which the program takes them behind its inputs."""
-        return counters_of(self.ports.values())
-
-    @property
-    def counted(self) -> tuple[Array, ...]:
-        """What the counters hold."""
-        return tuple(self.array(port.name) for port in self.counters)
+    def counted(self) -> dict[str, Array]:
+        """What the counters hold, in their order."""
+        return {port.name: self.array(port.name) for port in self.counters}
 
     def count(self, values: Mapping[str, Array]) -> None:
         """Sets counters to what a run has made of them."""
@@ -91,7 +88,9 @@ class KeptState:
     def initial_arrays(self) -> dict[str, Array]:
         """What the states hold after a reset, in float32, counters in their integers."""
         found = {name: plain_array(value) for name, value in self.initial.items()}
-        return {name: array.astype(_held_type(array)) for name, array in found.items()}
+        return {
+            n: array.astype(np.float32) if array.dtype.kind == "f" else array for n, array in found.items()
+        }
 
     def port(self, name: str) -> Port:
         """Shape and dtype of a state.
@@ -137,7 +136,7 @@ class KeptState:
         for name, placed in self._placements.items():
             parts = iter(self._held(name))
             for placement in placed:
-                for start, stop in _spans(placement, self.target):
+                for start, stop in placement.hbm_ranges(self.target):
                     hbm[start:stop] = next(parts)
 
     def read(self, hbm: Bytes) -> None:
@@ -146,25 +145,25 @@ class KeptState:
             name: tuple(
                 np.array(hbm[start:stop])
                 for placement in placed
-                for start, stop in _spans(placement, self.target)
+                for start, stop in placement.hbm_ranges(self.target)
             )
             for name, placed in self._placements.items()
         }
 
     def _held(self, name: str) -> tuple[Bytes, ...]:
         if name not in self._bytes:
-            port = self.ports[name]
-            first = self.initial.get(name)
-            self._bytes[name] = self._staged(
-                name, np.zeros(port.shape, np.float32) if first is None else first
-            )
+            self._bytes[name] = self._staged(name, self._first(name))
         return self._bytes[name]
+
+    def _first(self, name: str) -> Any:
+        first = self.initial.get(name)
+        return np.zeros(self.ports[name].shape, np.float32) if first is None else first
 
     def _staged(self, name: str, values: Any) -> tuple[Bytes, ...]:
         parts: list[Bytes] = []
         for placement in self._placements[name]:
             alone = _alone(placement, self.target)
-            (_, first), (second, end) = _spans(alone, self.target)
+            (_, first), (second, end) = alone.hbm_ranges(self.target)
             preload = Preload.empty(max(first, end))
             stage(alone, values, preload, self.target)
             parts += [preload.hbm[:first], preload.hbm[second:end]]
@@ -174,13 +173,12 @@ class KeptState:
         """A state in the shape of the module."""
         port = self.ports[name]
         if port in self.counters:
-            first = self.initial.get(name)
-            array = np.zeros(port.shape) if first is None else plain_array(first)
-            return np.array(self._numbers.get(name, array)).astype(port.dtype)
+            held = self._numbers[name] if name in self._numbers else plain_array(self._first(name))
+            return np.array(held).astype(port.dtype)
         parts = iter(self._held(name))
-        total = np.zeros(self.ports[name].shape, np.float32)
+        total = np.zeros(port.shape, np.float32)
         for placement in self._placements[name]:
-            into = np.zeros(self.ports[name].shape, np.float32)
+            into = np.zeros(port.shape, np.float32)
             total = total + views.scatter(
                 placement.view, self._matrices(placement, next(parts), next(parts)), into
             )
@@ -195,7 +193,7 @@ class KeptState:
 
     def _matrices(self, placement: TensorPlacement, elements: Bytes, scales: Bytes) -> Array:
         alone = _alone(placement, self.target)
-        (_, first), (second, end) = _spans(alone, self.target)
+        (_, first), (second, end) = alone.hbm_ranges(self.target)
         hbm = np.zeros(max(first, end), np.uint8)
         hbm[:first], hbm[second:end] = elements, scales
         nothing = np.zeros(0, np.uint16)
@@ -288,15 +286,6 @@ class StateView(MutableMapping[str, "torch.Tensor"]):
 
     def __repr__(self) -> str:
         return f"<states {'; '.join(str(port) for port in self._kept.ports.values()) or 'none'}>"
-
-
-def _held_type(array: Array) -> npt.DTypeLike:
-    return np.float32 if array.dtype.kind == "f" else array.dtype
-
-
-def _spans(placement: TensorPlacement, target: Target) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The bytes of elements and of scales in HBM."""
-    return placement.hbm_range(target), placement.scale_range(target)
 
 
 def _alone(placement: TensorPlacement, target: Target) -> TensorPlacement:

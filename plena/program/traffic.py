@@ -13,7 +13,7 @@ from plena.lifting.entry import lifted_program
 from plena.lifting.flat_program import FlatProgram, Program
 from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import layout
-from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram, range_of
+from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.machine.constants import INT_LIMIT
 from plena.machine.target import Target
 from plena.statistics.traffic import Moved, lengths_of, payloads
@@ -35,9 +35,7 @@ def classified(
         program = lifted_program(code, target, preloaded)
     except PlenaError:
         return moved
-    regions = sorted(
-        (p.hbm_range(target)[0], p.hbm_range(target)[1], _class(p)) for p in placements if p.memory == "hbm"
-    )
+    regions = sorted((*p.hbm_range(target), _class(p)) for p in placements if p.memory == "hbm")
     firsts = [first for first, _, _ in regions]
     for position, (low, last) in _extents(program, moved).items():
         # A single transfer may read beyond its tensor, as prefetches of whole rows do.
@@ -64,7 +62,7 @@ def _extents(program: LiftedProgram, moved: dict[int, Moved]) -> dict[int, tuple
             continue
         off, high, low, *_ = item[layout(program.code.op[item[0]]).hbm_side]
         address = weighted_sum([(off, 1), (high, INT_LIMIT), (low, 1)])
-        first, last = range_of(address, program.bounds)
+        first, last = program.range(address)
         if isinstance(address, Linear) and any(index not in indices for index, _ in address.terms):
             last = first
         known = extents.get(item[0], (first, last))

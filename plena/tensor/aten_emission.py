@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.tensor.emission import location_of
 
 
 @dataclass(frozen=True)
@@ -106,4 +107,4 @@ def columns_of(op: aten.SliceOp) -> Columns:
 
 def with_location(e: Emission, op: Operation) -> None:
     """What is built next has the place in the model of `op`."""
-    e.location = {name: value for name, value in op.attributes.items() if name.startswith("plena.")}
+    e.location = location_of(op)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from math import prod
 
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
@@ -39,21 +39,12 @@ class SideBySide:
 
     # What a value hangs on.
 
-    def _is_inside(self, value: SSAValue) -> bool:
-        return value.owner is self._block or (
-            isinstance(value.owner, Operation) and value.owner.parent is self._block
-        )
-
-    @property
-    def _block(self) -> Block:
-        return self.op.body.block
-
     def hangs_on(self, value: SSAValue, roots: Set[SSAValue]) -> bool:
         """Whether a value is computed from one of some arguments."""
         if value in roots:
             return True
         owner = value.owner
-        if not isinstance(owner, Operation) or owner.parent is not self._block:
+        if not isinstance(owner, Operation) or not self.op.is_inside(value):
             return False
         return any(self.hangs_on(operand, roots) for operand in owner.operands)
 
@@ -63,9 +54,10 @@ class SideBySide:
 
     def is_stack(self, value: SSAValue) -> bool:
         """Whether it is a parameter of the expert, or a view of one."""
-        while isinstance(op := value.owner, aten.ViewOp | aten.PermuteOp | aten.SliceOp) and self._is_inside(
-            value
-        ):
+        while self.op.is_inside(value):
+            op = value.owner
+            if not isinstance(op, aten.ViewOp | aten.PermuteOp | aten.SliceOp):
+                break
             value = op.input
         return value in self.stacked
 
@@ -73,7 +65,7 @@ class SideBySide:
 
     def alike(self, value: SSAValue) -> SSAValue:
         """What all experts have, computed once."""
-        if not self._is_inside(value):
+        if not self.op.is_inside(value):
             return value
         if value in self.outer:
             return self.outer[value]

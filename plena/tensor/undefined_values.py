@@ -143,12 +143,11 @@ class _Walk:
     def _experts(self, op: plena.ChosenExpertsOp) -> None:
         """What one expert computes for one token, added up."""
         given = (*op.rows, *op.columns, *([] if op.scores is None else [op.scores]))
+        pairs = list(zip(op.body.block.args, given, strict=True))
         for known in (self.sources, self.uneven):
-            for argument, value in zip(op.body.block.args, given, strict=True):
+            for argument, value in pairs:
                 self._set(known, argument, known.get(value, frozenset()))
-        self.huge.update(
-            argument for argument, value in zip(op.body.block.args, given, strict=True) if value in self.huge
-        )
+        self.huge.update(argument for argument, value in pairs if value in self.huge)
         self.block(op.body.block)
         for known in (self.sources, self.uneven):
             self._set(known, op.result, known.get(op.yielded, frozenset()))

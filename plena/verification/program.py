@@ -21,7 +21,7 @@ from plena.lifting.preloaded import Preloaded
 from plena.lifting.records import layout, opcode_doing
 from plena.lifting.resolve import Resolver
 from plena.lifting.structure import FlatLoop, loop_tree
-from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram, range_of
+from plena.lifting.tree import LiftedItem, LiftedLoop, LiftedProgram
 from plena.machine.target import Target
 from plena.verification import concrete_kernels as ends
 from plena.verification.accesses import NAMES
@@ -154,10 +154,10 @@ class ProgramCheck:
         for item in program.instructions():
             shape = layout(self.code.op[item[0]])
             if shape.spec.transfer is not None and shape.spec.transfer.is_load:
-                position = shape.addresses.index("off")
-                lowest = range_of(item[1 + position], program.bounds)[0]
+                off, *_ = item[shape.hbm_side]
+                lowest = program.range(off)[0]
                 if lowest < 0:
-                    self._error("hbm-read-range", below_zero(item[1 + position], lowest), item[0], "off")
+                    self._error("hbm-read-range", below_zero(off, lowest), item[0], "off")
 
     def _long_loops(self, items: list[LiftedItem]) -> int:
         """The instructions that items execute at least."""

@@ -218,6 +218,9 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     "rows": (lambda x: x.topk(2, dim=0)[0].sum(-1), (5, 4), "another axis"),
     "too many": (lambda x: x.topk(9)[0].sum(-1), (5, 16), "1 to 8 experts are chosen for a token, not 9"),
     "too many experts": (lambda x: x.topk(2)[0].sum(-1), (5, 257), "from 2 to 256, not from 257"),
+    "of two experts": (
+        lambda x: torch.where(x.topk(2)[1] == 1, x.topk(2)[0] * (x.topk(2)[1] == 2), 0.0).sum(-1), (5, 4), "slots"
+    ),
     "twice": (apart, (5, 4), "in the order of the slots"),
 }  # fmt: skip
 

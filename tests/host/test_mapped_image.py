@@ -73,7 +73,6 @@ def test_a_file_stays_as_it_is_under_another_name_too(tmp_path: Path) -> None:
 
 
 def test_what_is_zero_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped_image, "LARGE", 0)
     monkeypatch.setattr(mapped_image, "COPIED", 4)
     source = np.array([0, 0, 0, 0, 5, 0, 0, 0, 0, 6], np.uint8)
     target = np.full(12, 1, np.uint8)

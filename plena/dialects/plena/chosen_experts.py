@@ -18,7 +18,7 @@ from xdsl.irdl import (
 )
 
 from plena.dialects.plena.base import PlenaOp, integer, real
-from plena.dialects.plena.control import YieldOp
+from plena.dialects.plena.control import YieldOp, yielded_by
 from plena.dialects.plena.staging import ReshapeAttr, SliceAttr, with_symbols
 from plena.dialects.tensor_shapes import shape_of
 
@@ -60,9 +60,7 @@ class ChosenExpertsOp(PlenaOp):
         scores: SSAValue | None = None,
         attributes: dict[str, Attribute] | None = None,
     ) -> None:
-        terminator = body.block.last_op
-        assert isinstance(terminator, YieldOp)
-        height, width = shape_of(terminator.values[0])
+        height, width = shape_of(yielded_by(body)[0])
         super().__init__(
             operands=[mask, list(rows), list(columns), list(stacked), [] if scores is None else [scores]],
             properties={"k": integer(k)},
@@ -74,9 +72,7 @@ class ChosenExpertsOp(PlenaOp):
     @property
     def yielded(self) -> SSAValue:
         """What one expert computes for one choice, [1, N]."""
-        terminator = self.body.block.last_op
-        assert isinstance(terminator, YieldOp)
-        return terminator.values[0]
+        return yielded_by(self.body)[0]
 
     def verify_(self) -> None:
         self.require(len(shape_of(self.mask)) == 2, "the mask must have two axes")

@@ -32,6 +32,13 @@ class YieldOp(PlenaOp):
         super().__init__(operands=[list(values)])
 
 
+def yielded_by(body: Region) -> tuple[SSAValue, ...]:
+    """What the plena.yield at the end of a region of one block gives."""
+    terminator = body.block.last_op
+    assert isinstance(terminator, YieldOp)
+    return tuple(terminator.values)
+
+
 @irdl_op_definition
 class RepeatOp(PlenaOp):
     """Runs its body `times` times, carrying tensors from one iteration to the next.
@@ -67,9 +74,7 @@ class RepeatOp(PlenaOp):
     @property
     def yielded(self) -> tuple[SSAValue, ...]:
         """What an iteration gives the next one, behind the last one the results."""
-        terminator = self.body.block.last_op
-        assert isinstance(terminator, YieldOp)
-        return tuple(terminator.values)
+        return yielded_by(self.body)
 
     def verify_(self) -> None:
         arguments, terminator = self.body.block.args, self.body.block.last_op

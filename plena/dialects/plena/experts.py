@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Region, SSAValue
+from xdsl.ir import Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     irdl_op_definition,
@@ -16,7 +16,7 @@ from xdsl.irdl import (
 )
 
 from plena.dialects.plena.base import PlenaOp
-from plena.dialects.plena.control import YieldOp
+from plena.dialects.plena.control import YieldOp, yielded_by
 from plena.dialects.tensor_shapes import shape_of
 
 EXPERT_TENSORS = "plena.expert_tensors"
@@ -55,11 +55,9 @@ class ExpertsOp(PlenaOp):
         stacked: Sequence[SSAValue],
         body: Region,
     ) -> None:
-        terminator = body.block.last_op
-        assert isinstance(terminator, YieldOp)
         super().__init__(
             operands=[mask, list(rows), list(columns), list(stacked)],
-            result_types=[terminator.values[0].type],
+            result_types=[yielded_by(body)[0].type],
             regions=[body],
         )
 
@@ -71,9 +69,17 @@ class ExpertsOp(PlenaOp):
     @property
     def yielded(self) -> SSAValue:
         """What one expert computes, [T, N]."""
-        terminator = self.body.block.last_op
-        assert isinstance(terminator, YieldOp)
-        return terminator.values[0]
+        return yielded_by(self.body)[0]
+
+    def is_inside(self, value: SSAValue) -> bool:
+        """Whether a value is an argument of the body or computed there."""
+        block, owner = self.body.block, value.owner
+        return owner is block or (isinstance(owner, Operation) and owner.parent is block)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the body uses nothing but its arguments."""
+        return all(self.is_inside(operand) for inner in self.body.block.ops for operand in inner.operands)
 
     def verify_(self) -> None:
         self.require(len(shape_of(self.mask)) == 2, "the mask must have two axes")

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.graph_builder import GraphBuilder, Parameter
 from plena.frontend.routing.experts import in_body
 from plena.frontend.routing.slots import masked
-from plena.frontend.routing.values import OneHot, Picked, Routed, Rows, Slots
+from plena.frontend.routing.values import OneHot, Picked, Routed, Rows, Slots, Tensors
 from plena.frontend.spellings import activations, arithmetic
 from plena.frontend.spellings.shapes import permute, view
-
-if TYPE_CHECKING:
-    from plena.frontend.graph_builder import GraphBuilder
 
 Ordinary = Callable[[Mapping[str, Any]], Any]
 """Imports the current node with other arguments, as if no expert were chosen."""
@@ -89,7 +87,7 @@ def import_elements(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: 
     if name == "aten.mul.Tensor" and (found := _selected(g, a)) is not None:
         return found
     if name in ELEMENTWISE:
-        return _elementwise(g, a, first, ordinary)
+        return _elementwise(g, a, ordinary)
     return NotImplemented
 
 
@@ -98,11 +96,9 @@ def _viewed(g: GraphBuilder, value: Routed) -> Any:
     place = value.viewed(shape)
     if place is None:
         return NotImplemented
-    if isinstance(place, Rows):
-        with g.standing_for((), place.routing.builder):
-            return replace(place, value=view(g, place.ssa, (place.routing.tokens, *place.rest)))
-    if isinstance(place, Picked):
-        return replace(place, stack=view(g, place.ssa, (place.routing.experts, *place.rest)))
+    if isinstance(place, Tensors):
+        with g.standing_for((), place.builder):
+            return replace(place, value=view(g, place.value, (place.count, *place.rest)))
     if isinstance(place, OneHot):
         return place if place.rest[-1:] == value.rest[-1:] else NotImplemented
     return place if prod(place.rest) == 1 else NotImplemented
@@ -124,6 +120,8 @@ def _expanded(g: GraphBuilder, value: Routed, ordinary: Ordinary) -> Any:
 
 def _moved(g: GraphBuilder, a: Mapping[str, Any], value: Routed) -> Any:
     """Axes behind those of the pairs reordered."""
+    if not isinstance(value, Tensors):
+        return NotImplemented
     rank, start = len(value.shape), value.axis + 1
     dims = list(range(rank))
     if "dims" in a:
@@ -135,20 +133,13 @@ def _moved(g: GraphBuilder, a: Mapping[str, Any], value: Routed) -> Any:
         return NotImplemented
     rest = tuple(value.shape[d] for d in dims[start:])
     inner = [0, *(d - value.axis for d in dims[start:])]
-    routing = value.routing
-    match value:
-        case Rows():
-            with g.standing_for((routing.tokens, *rest), routing.builder):
-                return replace(value, rest=rest, value=permute(g, value.ssa, inner))
-        case Picked():
-            return replace(value, rest=rest, stack=permute(g, value.ssa, inner))
-        case _:
-            return NotImplemented
+    with g.standing_for((), value.builder):
+        return replace(value, rest=rest, value=permute(g, value.value, inner))
 
 
 def _along(g: GraphBuilder, a: Mapping[str, Any], value: Routed, ordinary: Ordinary) -> Any:
     """Operators along axes behind those of the pairs."""
-    if not isinstance(value, Rows | Picked):
+    if not isinstance(value, Tensors):
         return NotImplemented
     rank = len(value.shape)
     given = a["dim"] if isinstance(a["dim"], list) else [a["dim"]]
@@ -158,21 +149,14 @@ def _along(g: GraphBuilder, a: Mapping[str, Any], value: Routed, ordinary: Ordin
     inner = [d - value.axis for d in dims]
     adapted = {**a, "dim": inner if isinstance(a["dim"], list) else inner[0]}
     rest = g.shape[value.axis + 1 :]
-    routing = value.routing
-    if isinstance(value, Rows):
-        with g.standing_for((routing.tokens, *rest), routing.builder):
-            return _each(value, ordinary({**adapted, "self": value.ssa}))
-    with g.standing_for((routing.experts, *rest)):
-        return _each(value, ordinary({**adapted, "self": value.ssa}))
+    with g.standing_for((value.count, *rest), value.builder):
+        return _each(value, ordinary({**adapted, "self": value.value}))
 
 
-def _each(like: Rows | Picked, found: Any) -> Any:
+def _each(like: Tensors, found: Any) -> Any:
     if isinstance(found, list | tuple):
         return [_each(like, value) for value in found]
-    rest = shape_of(found)[1:]
-    if isinstance(like, Rows):
-        return replace(like, rest=rest, value=found)
-    return replace(like, rest=rest, stack=found)
+    return replace(like, rest=shape_of(found)[1:], value=found)
 
 
 def _selected(g: GraphBuilder, a: Mapping[str, Any]) -> Slots | OneHot | None:
@@ -181,28 +165,34 @@ def _selected(g: GraphBuilder, a: Mapping[str, Any]) -> Slots | OneHot | None:
         if isinstance(one, OneHot) and isinstance(other, Slots) and one.dense is None:
             fits = one.routing is other.routing and (one.lie, one.lead) == (other.lie, other.lead)
             return replace(one, dense=masked(g, other)) if fits and other.only is None else None
-        if not isinstance(one, Slots) or one.only is None or one.dense is not None:
-            continue
-        if isinstance(other, Slots) and other.routing is one.routing and other.lie == one.lie:
-            return replace(other, only=one.only) if other.only in (None, one.only) else None
+        if (found := slots_of_expert(one, other)) is not None:
+            return found
     return None
 
 
-def _elementwise(g: GraphBuilder, a: Mapping[str, Any], first: Routed, ordinary: Ordinary) -> Any:
+def slots_of_expert(condition: Any, value: Any) -> Slots | None:
+    """Numbers of slots where `condition` says that they have some expert, 0 elsewhere; None of other operands."""
+    if not isinstance(condition, Slots) or condition.only is None or condition.dense is not None:
+        return None
+    if not isinstance(value, Slots) or value.routing is not condition.routing or value.lie != condition.lie:
+        return None
+    return replace(value, only=condition.only) if value.only in (None, condition.only) else None
+
+
+def _elementwise(g: GraphBuilder, a: Mapping[str, Any], ordinary: Ordinary) -> Any:
     shape = g.shape
-    lasts = [value for value in a.values() if isinstance(value, Routed)]
-    place = max(lasts, key=lambda value: (len(value.shape), prod(value.shape)))
+    given = [value for value in a.values() if isinstance(value, Routed)]
+    place = max(given, key=lambda value: (len(value.shape), prod(value.shape)))
     rest = shape[place.axis + 1 :]
     if shape[: place.axis + 1] != place.shape[: place.axis + 1]:
         return NotImplemented
     a = {n: value.lying_as(place) if isinstance(value, Routed) else value for n, value in a.items()}
-    lasts = [value for value in a.values() if isinstance(value, Routed)]
     dense = {name: _dense(g, value, place, rest) for name, value in a.items()}
     if all(value is not NotImplemented for value in dense.values()):
         size = (place.routing.tokens, place.routing.experts)
         with g.standing_for(size):
             return Slots(place.routing, place.lie, place.lead, rest, dense=ordinary(dense))
-    if not all(isinstance(value, Slots | Rows | Picked) for value in lasts):
+    if not all(isinstance(value, Slots | Tensors) for value in given):
         return NotImplemented
     inner = {name: in_body(g, value, place, len(rest)) for name, value in a.items()}
     with g.standing_for((place.routing.tokens, *rest), place.routing.builder):
@@ -222,7 +212,7 @@ def _dense(g: GraphBuilder, value: Any, place: Routed, rest: tuple[int, ...]) ->
         return routing.mask if value.dense is None else value.dense
     if isinstance(value, Routed):
         return NotImplemented
-    if not isinstance(value, torch.Tensor | SSAValue) and not hasattr(value, "symbol"):
+    if not isinstance(value, torch.Tensor | SSAValue | Parameter):
         return value
     tensor = g.ssa(value)
     total = place.axis + 1 + len(rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from xdsl.dialects.builtin import TensorType
@@ -14,11 +14,9 @@ from plena.dialects import aten
 from plena.dialects.plena import ExpertsOp, YieldOp
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.errors import CompileError
+from plena.frontend.graph_builder import GraphBuilder, Parameter
 from plena.frontend.routing.values import Picked, Routed, Routing, Rows, Slots
 from plena.frontend.spellings.shapes import view
-
-if TYPE_CHECKING:
-    from plena.frontend.graph_builder import GraphBuilder
 
 _ROLES = ("rows", "columns", "stacked")
 
@@ -61,7 +59,7 @@ def in_body(g: GraphBuilder, value: Any, place: Routed, rank: int) -> Any:
         rest = (1,) * (rank - len(value.rest)) + value.rest
         with g.standing_for((), routing.builder):
             return view(g, own, (shape_of(own)[0], *rest))
-    if not isinstance(value, torch.Tensor | SSAValue) and not hasattr(value, "symbol"):
+    if not isinstance(value, torch.Tensor | SSAValue | Parameter):
         return value
     return _of_tokens(g, g.ssa(value), place, rank)
 
@@ -70,9 +68,9 @@ def _in_own_shape(g: GraphBuilder, value: Routed) -> SSAValue | None:
     routing = value.routing
     match value:
         case Rows():
-            return value.ssa
+            return value.value
         case Picked():
-            own = argument(routing, "stacked", value.ssa)
+            own = argument(routing, "stacked", value.value)
             with g.standing_for((), routing.builder):
                 return view(g, own, (1, *shape_of(own)))
         case Slots() if value.only is None:
@@ -126,7 +124,7 @@ def summed_up(g: GraphBuilder, rows: Rows) -> SSAValue:
     """The sum over the experts that a token chose, [T, *rest]."""
     routing = rows.routing
     with g.standing_for((), routing.builder):
-        value = view(g, rows.ssa, (routing.tokens, prod(rows.rest)))
+        value = view(g, rows.value, (routing.tokens, prod(rows.rest)))
     needed = list(_needed(value, routing.block))
     used = {operand for op in needed for operand in op.operands} | {value}
     given = sorted(

@@ -55,7 +55,7 @@ def indexed(g: GraphBuilder, value: Any, indices: list[Any]) -> Any:
         own = argument(routing, "rows", table)
         return Rows(routing, index.lie, index.lead, shape_of(table)[1:], value=own)
     if isinstance(index, Ids) and shape_of(table)[0] == routing.experts:
-        return Picked(routing, index.lie, index.lead, shape_of(table)[1:], stack=table)
+        return Picked(routing, index.lie, index.lead, shape_of(table)[1:], value=table)
     return NotImplemented
 
 
@@ -101,7 +101,7 @@ def grouped_product(g: GraphBuilder, rows: Rows, weight: SSAValue) -> Rows:
     routing, columns = rows.routing, shape_of(weight)[2]
     matrix = argument(routing, "stacked", weight)
     with g.standing_for((routing.tokens, columns), routing.builder):
-        product = g.build(aten.MatmulOp, [rows.ssa, matrix])
+        product = g.build(aten.MatmulOp, [rows.value, matrix])
     return replace(rows, rest=(columns,), value=product)
 
 
@@ -115,7 +115,7 @@ def batched_product(g: GraphBuilder, left: Any, right: Any) -> Any:
     if rows is None or len(shape_of(rows)) != 3 or shape_of(rows)[2 if turned else 1] != 1:
         return NotImplemented
     routing, rest = picked.routing, g.shape[picked.axis + 1 :]
-    matrix = argument(routing, "stacked", picked.ssa)
+    matrix = argument(routing, "stacked", picked.value)
     inner = max(shape_of(rows)[1:]) if not turned else shape_of(rows)[1]
     with g.standing_for((routing.tokens, max(rest)), routing.builder):
         flat = view(g, rows, (routing.tokens, inner))
@@ -144,7 +144,7 @@ def shared_product(g: GraphBuilder, a: Mapping[str, Any], rows: Rows, ordinary: 
         return NotImplemented
     rest = g.shape[rows.axis + 1 :]
     with g.standing_for((rows.routing.tokens, *rest), rows.routing.builder):
-        found = ordinary({name: rows.ssa if value is rows else value for name, value in a.items()})
+        found = ordinary({name: rows.value if value is rows else value for name, value in a.items()})
     return replace(rows, rest=rest, value=found)
 
 

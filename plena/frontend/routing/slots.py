@@ -76,8 +76,7 @@ def gathered(g: GraphBuilder, table: SSAValue, ids: Routed) -> Slots:
 def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool) -> SSAValue:
     """`table` [*tokens, E] with numbers put, or added, where experts are chosen, in its shape."""
     shape, size = g.shape, (routing.tokens, routing.experts)
-    number = float(value) if isinstance(value, int | float) else None
-    uniform = _uniform(table)
+    number, uniform = number_of(value), number_of(table)
     if number == float("-inf") and not added:
         number = -FAR_BELOW
     if number is not None:
@@ -99,11 +98,14 @@ def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routin
     return view(g, result, shape)
 
 
-def _uniform(table: Any) -> float | None:
-    if not isinstance(table, torch.Tensor) or table.numel() == 0:
+def number_of(value: Any) -> float | None:
+    """The number that a value is, or that all elements of a constant are; None of others."""
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, torch.Tensor) or value.numel() == 0:
         return None
-    first = table.flatten()[0]
-    return float(first) if bool((table == first).all()) else None
+    first = value.flatten()[0]
+    return float(first) if bool((value == first).all()) else None
 
 
 def masked(g: GraphBuilder, slots: Slots) -> SSAValue:

@@ -12,7 +12,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
-from plena.frontend.routing.elements import Ordinary, import_elements
+from plena.frontend.routing.elements import Ordinary, import_elements, slots_of_expert
 from plena.frontend.routing.experts import summed_up
 from plena.frontend.routing.values import (
     Counts,
@@ -228,15 +228,9 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
 
 def _where(a: Mapping[str, Any]) -> Any:
     """A number where a slot has some expert, 0 elsewhere."""
-    condition, value, other = a["condition"], a["self"], a["other"]
-    zero = (
-        other == 0 if isinstance(other, int | float) else isinstance(other, torch.Tensor) and not other.any()
-    )
-    if not isinstance(condition, Slots) or condition.only is None or condition.dense is not None or not zero:
-        return NotImplemented
-    if not isinstance(value, Slots) or value.routing is not condition.routing or value.lie != condition.lie:
-        return NotImplemented
-    return Slots(value.routing, value.lie, value.lead, value.rest, dense=value.dense, only=condition.only)
+    zero = slots.number_of(a["other"]) == 0
+    found = slots_of_expert(a["condition"], a["self"]) if zero else None
+    return NotImplemented if found is None else found
 
 
 def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, index: Any) -> Any:
@@ -249,7 +243,7 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     if not isinstance(index, Ids) or index.lie != "split" or index.rest:
         return NotImplemented
     last = a["dim"] % len(g.shape) == len(g.shape) - 1
-    number = _number(put)
+    number = slots.number_of(put)
     if not last or g.shape != (*index.lead, index.routing.experts):
         return NotImplemented
     if number is None:
@@ -262,12 +256,6 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
             return NotImplemented
         return slots.scattered(g, value, put, index.routing, added)
     return slots.scattered(g, value, number, index.routing, added)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, torch.Tensor) and value.numel() and bool((value == value.flatten()[0]).all()):
-        return float(value.flatten()[0])
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:

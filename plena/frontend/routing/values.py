@@ -138,29 +138,38 @@ class OneHot(Routed):
 
 
 @dataclass(frozen=True, eq=False)
-class Rows(Routed):
-    """What one expert computes for its token: `value` [T, *rest] in the routing's block."""
+class Tensors(Routed):
+    """A tensor [*rest] for each pair, one of the `count` in `value` [count, *rest]."""
 
-    value: SSAValue | None = None
+    value: SSAValue
 
     @property
-    def ssa(self) -> SSAValue:
-        """The value."""
-        assert self.value is not None
-        return self.value
+    def count(self) -> int:
+        """The first axis of the value."""
+        return self.routing.tokens
+
+    @property
+    def builder(self) -> Builder | None:
+        """Puts ops where the value is; None where the model's are."""
+        return self.routing.builder
 
 
 @dataclass(frozen=True, eq=False)
-class Picked(Routed):
-    """A parameter of the pair's expert: number e of `stack` [E, *rest]."""
+class Rows(Tensors):
+    """What one expert computes for its token: `value` [T, *rest] in the routing's block."""
 
-    stack: SSAValue | None = None
+
+@dataclass(frozen=True, eq=False)
+class Picked(Tensors):
+    """A parameter of the pair's expert: number e of `value` [E, *rest]."""
 
     @property
-    def ssa(self) -> SSAValue:
-        """The stack."""
-        assert self.stack is not None
-        return self.stack
+    def count(self) -> int:
+        return self.routing.experts
+
+    @property
+    def builder(self) -> None:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
