@@ -102,8 +102,10 @@ class Program(ProgramData):
 
     def emulate(self, *inputs: Any, progress: bool | None = None, **kwargs: Any) -> EmulationResult:
         """Run on the emulator and give all its memories and counters; arguments and errors as of ``run``."""
-        tensors = tuple(self.input_tensors(inputs, kwargs))
-        return self._kept_of(self._emulate(tensors, {}, progress), self.counters_after(tensors))
+        tensors = self.input_tensors(inputs, kwargs)
+        self.require_inputs(tensors)
+        counters = self.counters_after(tensors)
+        return self._kept_of(self._emulate(tensors, progress), counters)
 
     def _kept_of(self, result: EmulationResult, counters: Mapping[str, Any]) -> EmulationResult:
         """Keeps the states of a run that came to its end."""
@@ -114,13 +116,11 @@ class Program(ProgramData):
 
     def _examined(self, *inputs: Any) -> Any:
         """As `run`, but states stay as they were."""
-        return self.results(self._emulate(inputs, {}, None))
-
-    def _emulate(
-        self, inputs: Sequence[Any], kwargs: Mapping[str, Any], progress: bool | None
-    ) -> EmulationResult:
-        inputs = tuple(self.input_tensors(inputs, kwargs))
         self.require_inputs(inputs)
+        return self.results(self._emulate(inputs, None))
+
+    def _emulate(self, inputs: Sequence[Any], progress: bool | None) -> EmulationResult:
+        """Run on the tensors of a call, in the order of ``self.inputs``."""
         preload = self.image
         self.has_saved_inputs = False
         self.stage_inputs(inputs, preload)

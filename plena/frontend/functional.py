@@ -7,6 +7,7 @@ into its buffers directly, and never looks at an old view of one: then each writ
 from __future__ import annotations
 
 import copy
+from collections.abc import Set
 from typing import Any
 
 import torch
@@ -20,10 +21,15 @@ from torch.export.graph_signature import (
 )
 from torch.fx import Graph, GraphModule, Node
 
+from plena.frontend.mutations import changes_in_place, written
+from plena.frontend.refusals import name_of
+
 _ARITHMETIC = frozenset(["add_", "sub_", "mul_", "div_", "neg_", "abs_", "clamp_", "masked_fill_"])
 _BOOLEAN = frozenset(["logical_not_", "logical_and_", "logical_or_", "bitwise_not_"])
 _MOVES = frozenset(["copy_", "index_copy_", "index_put_", "fill_", "zero_"])
 """Operators whose twin gives the buffer's type: of numbers of that type, of booleans, and always."""
+
+_DROPOUT = ("aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default")
 
 
 def functional(program: ExportedProgram) -> ExportedProgram | None:
@@ -32,41 +38,42 @@ def functional(program: ExportedProgram) -> ExportedProgram | None:
     Simple is a write into a whole buffer by an operator that has a twin which is none, gives the same type, and behind
     which no view of the buffer from before is read.
     """
-    if not any(_writes(node) for node in program.graph_module.graph.nodes):
+    signature = program.graph_signature
+    is_plain = not any(spec.kind == OutputKind.BUFFER_MUTATION for spec in signature.output_specs)
+    if not is_plain or not any(changes_in_place(node) for node in program.graph_module.graph.nodes):
         return None
     graph = copy.deepcopy(program.graph_module.graph)
     for own, node in zip(program.graph_module.graph.nodes, graph.nodes, strict=True):
         node.name = own.name  # A copy gives others to what is called as a function of Python is.
-    names = {
-        spec.arg.name: spec.target
-        for spec in program.graph_signature.input_specs
-        if spec.kind == InputKind.BUFFER
-    }
-    current = {
-        node: node for node in graph.nodes if node.op == "placeholder" and names.get(node.name) is not None
-    }
-    if any(kind.kind == OutputKind.BUFFER_MUTATION for kind in program.graph_signature.output_specs):
-        return None
     shared = _shared(program)
-    for node in list(graph.nodes):
-        if node.op != "call_function" or not _writes(node):
+    buffers = {
+        spec.arg.name: str(spec.target)
+        for spec in signature.input_specs
+        if spec.kind == InputKind.BUFFER and spec.target not in shared
+    }
+    # The nodes that are what buffers hold at this place of the graph.
+    holders = {node: buffers[node.name] for node in graph.nodes if node.name in buffers}
+    changed: dict[str, Node] = {}
+    places = {node: place for place, node in enumerate(graph.nodes)}
+    for node in list(places):
+        if not changes_in_place(node):
             continue
-        buffer = next((b for b, value in current.items() if node.args and node.args[0] is value), None)
-        twin = _twin(node)
-        if buffer is None or twin is None or names[buffer.name] in shared:
+        before, twin = node.args[0], _twin(node)
+        if not isinstance(before, Node) or before not in holders or twin is None:
             return None
-        if _is_seen_later(current[buffer], node):
+        behind = {user for user, place in places.items() if place > places[node]}
+        if _is_seen_later(before, node, behind):
             return None
         with graph.inserting_before(node):
             after = graph.call_function(twin, node.args, node.kwargs)
         after.meta = dict(node.meta)
-        before = current[buffer]
+        places[after] = places.pop(node)
         node.replace_all_uses_with(after)
-        behind = _behind(graph, after)
-        before.replace_all_uses_with(after, delete_user_cb=lambda user, behind=behind: user in behind)
+        before.replace_all_uses_with(after, delete_user_cb=behind.__contains__)
         graph.erase_node(node)
-        current[buffer] = after
-    return _with_outputs(program, graph, {str(names[b.name]): v for b, v in current.items() if v is not b})
+        holders[after] = holders.pop(before)
+        changed[holders[after]] = after
+    return _with_outputs(program, graph, {n: changed[n] for n in buffers.values() if n in changed})
 
 
 def without_dropout(program: ExportedProgram) -> None:
@@ -74,9 +81,11 @@ def without_dropout(program: ExportedProgram) -> None:
     its declaration does not say."""
     graph = program.graph_module.graph
     for node in list(graph.nodes):
-        name = getattr(getattr(node.target, "_schema", None), "name", "")
-        is_dropout = name in ("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout")
-        if is_dropout and node.args[2] is False and not any(user.op == "output" for user in node.users):
+        if (
+            name_of(node) in _DROPOUT
+            and node.args[2] is False
+            and not any(user.op == "output" for user in node.users)
+        ):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     program.graph_module.recompile()
@@ -91,20 +100,11 @@ def _shared(program: ExportedProgram) -> set[str]:
     return {name for names in memory.values() if len(names) > 1 for name in names}
 
 
-def _writes(node: Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
-
-
 def _twin(node: Node) -> Any:
     """The operator that gives what this one writes into its first argument, None if there is none of that type."""
     schema: Any = getattr(node.target, "_schema", None)
-    first, *others = schema.arguments
-    is_first_alone = first.alias_info is not None and not any(
-        a.alias_info is not None and a.alias_info.is_write for a in others
-    )
     name = schema.name.removeprefix("aten::")
-    if not is_first_alone or not name.endswith("_") or not schema.name.startswith("aten::"):
+    if written(node) != [node.args[0]] or not name.endswith("_") or not schema.name.startswith("aten::"):
         return None
     packet = getattr(torch.ops.aten, name[:-1], None)
     twin = getattr(packet, schema.overload_name or "default", None)
@@ -121,13 +121,12 @@ def _twin(node: Node) -> Any:
     return twin if keeps_type else None
 
 
-def _is_seen_later(value: Node, write: Node) -> bool:
+def _is_seen_later(value: Node, write: Node, behind: Set[Node]) -> bool:
     """Whether a view of a value is read behind a write, or the write itself reads one."""
-    behind = _behind(write.graph, write) | {write}
     views = [user for user in value.users if user is not write and _is_view(user)]
     while views:
         view = views.pop()
-        if any(user in behind for user in view.users):
+        if any(user is write or user in behind for user in view.users):
             return True
         views += [user for user in view.users if _is_view(user)]
     return False
@@ -141,16 +140,6 @@ def _is_view(node: Node) -> bool:
     if schema is None:
         return True
     return any(result.alias_info is not None for result in schema.returns)
-
-
-def _behind(graph: Graph, node: Node) -> set[Node]:
-    found: set[Node] = set()
-    seen = False
-    for other in graph.nodes:
-        if seen:
-            found.add(other)
-        seen = seen or other is node
-    return found
 
 
 def _with_outputs(program: ExportedProgram, graph: Graph, written: dict[str, Node]) -> ExportedProgram:

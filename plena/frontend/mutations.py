@@ -37,7 +37,7 @@ def refuse_changes_in_place(program: ExportedProgram) -> None:
     """
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in program.graph_module.graph.nodes:
-        for changed in _written(node):
+        for changed in written(node):
             origin = _viewed(changed)
             if origin.op == "placeholder" and specs[origin.name].kind != InputKind.BUFFER:
                 spec = specs[origin.name]
@@ -50,14 +50,20 @@ def refuse_changes_in_place(program: ExportedProgram) -> None:
                 )
 
 
-def _written(node: Node) -> list[Node]:
-    """The arguments that an operator writes into."""
+def changes_in_place(node: Node) -> bool:
+    """Whether an operator writes into an argument."""
     schema = getattr(node.target, "_schema", None)
-    if node.op != "call_function" or schema is None or not schema.is_mutable:
+    return node.op == "call_function" and schema is not None and schema.is_mutable
+
+
+def written(node: Node) -> list[Node]:
+    """The arguments that an operator writes into."""
+    if not changes_in_place(node):
         return []
+    schema: Any = getattr(node.target, "_schema", None)
     given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False)) | node.kwargs
-    written = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-    return [value for name in written if isinstance(value := given.get(name), Node)]
+    names = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    return [value for name in names if isinstance(value := given.get(name), Node)]
 
 
 def _viewed(node: Node) -> Node:

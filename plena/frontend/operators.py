@@ -33,6 +33,7 @@ from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.folding import plan_folding
+from plena.frontend.mutations import changes_in_place
 from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.routing.table import import_routed
 from plena.frontend.spellings.table import SPELLINGS
@@ -53,8 +54,7 @@ def all_known(program: ExportedProgram) -> bool:
     for node in program.graph_module.graph.nodes:
         if node.op != "call_function":
             continue
-        schema = getattr(node.target, "_schema", None)
-        if schema is not None and schema.is_mutable:
+        if changes_in_place(node):
             return False
         if node not in plan.needed or node in plan.foldable or node.target is operator.getitem:
             continue

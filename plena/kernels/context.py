@@ -527,7 +527,24 @@ class KernelContext:
         self.useful_macs[name] = self.useful_macs.get(name, 0) + macs * self.iterations
 
     def set(self, value: SSAValue, location: TensorLocation) -> None:
+        """Says where a value lies. What it has in common with an operand that is read later nothing may overwrite."""
         self.locations[value] = location
+        op = value.owner
+        if isinstance(location, Panel) and isinstance(op, Operation):
+            for operand in op.operands:
+                own = self.locations.get(operand)
+                if isinstance(own, Panel) and own.buffer is location.buffer and is_read_behind(op, operand):
+                    self.shared.add(location.buffer)
+
+
+def is_read_behind(op: Operation, value: SSAValue) -> bool:
+    """Whether anything reads a value after an operation of its block."""
+    block = op.parent_block()
+    for use in value.uses:
+        user = None if block is None else block.find_ancestor_op_in_block(use.operation)
+        if user is None or not (user is op or user.is_before_in_block(op)):
+            return True
+    return False
 
 
 def name_taken(name: str) -> CompileError:

@@ -11,7 +11,7 @@ from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import BufferOp, PanelRows, ReduceRowsOp, SpreadScalarsOp, ViewOp
 from plena.host.view import Expand, Pad, Reshape
-from plena.kernels.context import KernelContext, lane_masks, spread_group
+from plena.kernels.context import KernelContext, is_read_behind, lane_masks, spread_group
 from plena.kernels.empty_lanes import lane_pattern
 from plena.kernels.fp_sram import few, new_scalars
 from plena.kernels.lane_moves import relaid
@@ -74,16 +74,15 @@ def is_last_use(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
 def _is_free_after(ctx: KernelContext, op: Operation, value: SSAValue) -> bool:
     """Whether the buffer of a value of the operation's block is its own, and nothing behind the operation reads it."""
     buffer, block = ctx.panel(value).buffer, op.parent_block()
-    if block is None or buffer in ctx.shared or not isinstance(buffer.owner, BufferOp | ViewOp):
+    if buffer in ctx.shared or not isinstance(buffer.owner, BufferOp | ViewOp):
         return False
-    for use in value.uses:
-        user = block.find_ancestor_op_in_block(use.operation)
-        if user is None or not (user is op or user.is_before_in_block(op)):
-            return False
-        # A reshape before a return has no place of its own: the host does it when it reads the result.
-        if isinstance(user, ReshapeOp | RearrangeOp) and user.result not in ctx.locations:
-            return False
-    return True
+    if block is None or is_read_behind(op, value):
+        return False
+    # A reshape before a return has no place of its own: the host does it when it reads the result.
+    users = (block.find_ancestor_op_in_block(use.operation) for use in value.uses)
+    return not any(
+        isinstance(user, ReshapeOp | RearrangeOp) and user.result not in ctx.locations for user in users
+    )
 
 
 def _replaces(op: Operation, argument: SSAValue) -> bool:

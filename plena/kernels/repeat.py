@@ -68,7 +68,7 @@ def _mix_units(op: RepeatOp, ctx: KernelContext) -> None:
 def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
     """The panel of an initial value, or a copy of it if something else needs the value later."""
     panel = ctx.panel(value)
-    if len(list(value.uses)) == 1:
+    if len(list(value.uses)) == 1 and panel.buffer not in ctx.shared:
         return panel
     copy = like(ctx, "carried", panel)
     copy_panel(ctx, panel, copy)

@@ -97,8 +97,6 @@ def slice_along(g: GraphBuilder, value: SSAValue, dim: int, start: int, end: int
     shape = list(shape_of(value))
     dim %= len(shape)
     start, end, step = slice(start, end, step).indices(shape[dim])
-    if len(range(start, end, step)) == 1:
-        end, step = start + 1, 1
     if (start, step) == (0, 1) and end == shape[dim]:
         return value
     part = _joined_part(value, dim, start, end) if step == 1 else None
