@@ -15,7 +15,7 @@ from plena.lifting.preloaded import Declared, Preloaded
 from plena.loops.selection.apply import apply_choices
 from plena.loops.selection.pareto import undominated
 from plena.optimizing.optimization_task import ROLLING, Task
-from plena.passes.emission import counted, without_waits
+from plena.passes.emission import counted
 from plena.passes.select_loops import candidates
 from plena.passes.unroll_loops import UnrollLoops
 from plena.statistics.statistics import Statistics
@@ -143,7 +143,7 @@ def _measured(task: Task, frontier: list[Point], timing: str, samples: int) -> I
         module = task.affine.clone()
         apply_choices(module, point.choices)
         try:
-            yield _point("", without_waits(counted(module, timing)), timing)
+            yield _point("", counted(module, timing).without_waits, timing)
         except CompileError as problem:
             task.problems.append(problem)
 
@@ -159,7 +159,7 @@ def _expanded(task: Task, statistics: Statistics, timing: str, longest: int) -> 
     if statistics.dynamic <= longest:
         UnrollLoops(full=True).apply(context(), task.affine)
         try:
-            return _point("expanded", without_waits(counted(task.affine, timing)), timing)
+            return _point("expanded", counted(task.affine, timing).without_waits, timing)
         except CompileError as problem:
             task.problems.append(problem)
     profile, target = profile_named(timing), task.target

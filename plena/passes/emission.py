@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
@@ -67,10 +68,19 @@ class Counted:
         Raises:
             CompileError: it has none for an instruction of the program.
         """
-        if not profile_named(self.timing).overlaps:
-            return self.statistics.cycles_by(self.timing)
-        latency = self.statistics.latency[self.timing]
-        return without_waits(self).cycles_by(self.timing) if latency is None else latency
+        if profile_named(self.timing).overlaps:
+            latency = self.statistics.latency[self.timing]
+            if latency is not None:
+                return latency
+        return self.without_waits.cycles_by(self.timing)
+
+    @cached_property
+    def without_waits(self) -> Statistics:
+        """Counts with cycles by the profile, DMA waits apart."""
+        profile = profile_named(self.timing)
+        if not profile.overlaps:
+            return self.statistics
+        return statistics_of(self.instructions, self.target, profiles=[profile])
 
     @property
     def longest_iteration(self) -> int:
@@ -102,11 +112,6 @@ def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = 
     target = Target.from_module(module)
     statistics = _statistics(stream.instructions, target, timing)
     return Counted(statistics, timing, target, stream.instructions, module)
-
-
-def without_waits(program: Counted) -> Statistics:
-    """Counts of a program with cycles by its profile, DMA waits apart."""
-    return statistics_of(program.instructions, program.target, profiles=[profile_named(program.timing)])
 
 
 def _statistics(instructions: Sequence[AsmInstruction], target: Target, timing: str) -> Statistics:

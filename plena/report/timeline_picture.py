@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from plena.statistics.timeline.data import I64, TimelineData
 
 WIDTH, LEFT, RIGHT = 1000, 190, 90
@@ -100,30 +98,24 @@ def _x(stretch: float, timeline: TimelineData) -> float:
 
 def _outline(cells: I64, timeline: TimelineData) -> str:
     """An SVG path: a staircase of the shares over the bottom of a row."""
-    shares = np.minimum(cells / np.maximum(timeline.lengths, 1), 1).tolist()
     steps = [f"M{_x(0, timeline):.1f} {HEIGHT}"]
-    for at, share in enumerate(shares):
+    for at, share in enumerate(timeline.shares(cells)):
         steps.append(f"V{HEIGHT * (1 - share):.1f}H{_x(at + 1, timeline):.1f}")
     return "".join([*steps, f"V{HEIGHT}Z"])
 
 
 def _spans(timeline: TimelineData) -> Iterator[Span]:
-    names = list(timeline.passed)
-    most = np.argmax(np.stack([timeline.passed[n] for n in names]), axis=0).tolist()
-    begin = 0
-    for at in range(1, len(most) + 1):
-        if at == len(most) or most[at] != most[begin]:
-            x = _x(begin, timeline)
-            yield Span(names[most[begin]] or "(other)", x, _x(at, timeline) - x, most[begin] % COLOURS)
-            begin = at
+    numbers = {name: number for number, name in enumerate(timeline.passed)}
+    for name, begin, end in timeline.spans():
+        x = _x(begin, timeline)
+        yield Span(name or "(other)", x, _x(end, timeline) - x, numbers[name] % COLOURS)
 
 
 def _module_rows(timeline: TimelineData) -> Iterator[ModuleRow]:
     for name, cells in timeline.passed.items():
-        waits = sorted(timeline.waiting_by_module[name].items(), key=lambda entry: -entry[1])
         yield ModuleRow(
             name or "(other)",
             int(cells.sum()),
             tuple(timeline.busy_by_module[name].values()),
-            ", ".join(f"{cause} {cycles:,}" for cause, cycles in waits[:3]),
+            timeline.longest_waits(name),
         )

@@ -20,14 +20,11 @@ from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.machine.target import Target
 from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
 from plena.statistics.traffic import Moved, Traffic, by_class, payloads
-from plena.timing.dma_model import stream_picoseconds
+from plena.timing.dma_model import PICOSECONDS, stream_picoseconds
 from plena.timing.profile import Profile
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
 from plena.timing.with_memory import Latencies
-
-PICOSECONDS = 1000
-"""In one cycle."""
 
 
 @dataclass(slots=True)
@@ -129,12 +126,12 @@ class Weights:
                 if marked.any():
                     unsupported[profile.name] = float(counted[marked].sum() / max(counted.sum(), 1))
             else:
-                unavailable[profile.name] = _why_none(profile, run)
+                unavailable[profile.name] = why_none(profile, run)
         dma = run.executions * stream_picoseconds(instructions, target)
         return Weights(table, run.executions, cycles, dma, run, unavailable, unsupported)
 
 
-def _why_none(profile: Profile, run: Run) -> str:
+def why_none(profile: Profile, run: Run) -> str:
     """Why a profile has no cycles for a program."""
     missing = profile.missing_in(run)
     if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,9 +17,14 @@ LOOPS_SHOWN = 12
 
 def render_text(statistics: ProgramCount, width: int = 110) -> str:
     """The tables of `statistics_tables` as plain text."""
+    return plain_text(statistics_tables(statistics), width)
+
+
+def plain_text(tables: Iterable[Table], width: int) -> str:
+    """Tables one below the other, lines without blanks at their ends."""
     console = Console(width=width, color_system=None, highlight=False)
     with console.capture() as capture:
-        for table in statistics_tables(statistics):
+        for table in tables:
             console.print(table)
     return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
 

@@ -25,11 +25,13 @@ def trace_of(
         cycles: `[n]` cycles of each instruction over the run, DMA left out.
         dma_cycles: `[n]` DMA waits of each instruction over the run.
     """
-    return {"traceEvents": [*_tracks(), *_slices(provenance, cycles, dma_cycles)], "displayTimeUnit": "ms"}
+    tracks = track_names(("modules", "steps", "HBM waits"), 1)
+    return {"traceEvents": [*tracks, *_slices(provenance, cycles, dma_cycles)], "displayTimeUnit": "ms"}
 
 
-def _tracks() -> Iterator[dict[str, Any]]:
-    for number, name in enumerate(("modules", "steps", "HBM waits"), 1):
+def track_names(names: Sequence[str], first: int = 0) -> Iterator[dict[str, Any]]:
+    """What names the tracks of a trace, numbered from `first` on."""
+    for number, name in enumerate(names, first):
         yield {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": name}}
 
 
@@ -43,12 +45,13 @@ def _slices(
             indices = list(group)
             busy, waiting = float(cycles[indices].sum()), float(dma_cycles[indices].sum())
             details = {"module": module, "instructions": len(indices), "cycles": busy, "dma_cycles": waiting}
-            yield _slice(step or "other", 2, start, busy + waiting, details)
+            yield time_slice(step or "other", 2, start, busy + waiting, details)
             if waiting:
-                yield _slice(step or "other", 3, start + busy, waiting, details)
+                yield time_slice(step or "other", 3, start + busy, waiting, details)
             start += busy + waiting
-        yield _slice(module or "program", 1, module_start, start - module_start, {})
+        yield time_slice(module or "program", 1, module_start, start - module_start, {})
 
 
-def _slice(name: str, track: int, start: float, length: float, details: dict[str, Any]) -> dict[str, Any]:
+def time_slice(name: str, track: int, start: float, length: float, details: dict[str, Any]) -> dict[str, Any]:
+    """A stretch of a track from a time on."""
     return {"name": name, "ph": "X", "pid": 1, "tid": track, "ts": start, "dur": length, "args": details}

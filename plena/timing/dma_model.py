@@ -18,6 +18,9 @@ from plena.machine.constants import HBM_WORD
 from plena.machine.number_formats import Mx, NumberFormat
 from plena.machine.target import Target
 
+PICOSECONDS = 1000
+"""In one cycle."""
+
 _ARITHMETIC: dict[Integer, Callable[[int, int], int]] = {
     Integer.ADD: lambda a, b: a + b,
     Integer.SUBTRACT: lambda a, b: a - b,

@@ -263,19 +263,17 @@ def _make_latency(stamp: int) -> Callable[..., bool]:
                     serial = end
                 else:
                     serial += costs[at]
-                held, cause = b.slots, NO_WAIT
-                if r.width[0]:
-                    held = b.slots.copy()
-                    cause = waits_for(b, lines[at], units[at], event)
+                issue, computed = b.slots[sb.NEXT], b.slots[sb.COMPUTE]
+                cause = waits_for(b, lines[at], units[at], event) if r.width[0] else NO_WAIT
                 accepted = accept(b, lines[at], units[at], event, transfer, mlen)
                 if accepted < 0:
                     return False
                 took[at] += accepted - previous
                 if r.width[0]:
                     passes(r, at, previous, accepted)
-                    begin = max(accepted, held[sb.COMPUTE]) if kind == sb.WRITE_OUT else accepted
+                    begin = max(accepted, computed) if kind == sb.WRITE_OUT else accepted
                     lasts = transfer if kind in (sb.LOAD_M, sb.LOAD_V, sb.STORE) else units[at, sb.BUSY]
-                    waits(r, at, held[sb.NEXT], accepted, cause)
+                    waits(r, at, issue, accepted, cause)
                     works(r, at, begin, begin + lasts)
                 previous = accepted
         took[last] += max(0, b.slots[sb.MAKESPAN] - previous)

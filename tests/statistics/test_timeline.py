@@ -121,3 +121,4 @@ def test_programs_without_a_timeline(text: str, timing: str, message: str) -> No
 def test_an_empty_program() -> None:
     found = timeline("", "serialized")
     assert found.cycles == 0 and not np.concatenate(list(found.busy.values())).any() and str(found)
+    assert not any(event["ph"] == "X" for event in found.trace()["traceEvents"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
 
@@ -12,12 +13,12 @@ from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Unit
 from plena.integers import ceil_div
 from plena.loops.cloning import Scope, Substitution, clone
-from plena.loops.scheduling.streams import Stream, cycles_of
+from plena.loops.scheduling.streams import Stream, cycles_of, substituted
 from plena.machine.target import Target
 from plena.timing.profile import Profile
 
 
-def may_host(op: Operation) -> bool:
+def may_host(op: Operation) -> TypeGuard[ForOp]:
     """Whether it is a loop of vector and scalar instructions alone."""
     return isinstance(op, ForOp) and all(_is_beside(o) for o in op.operations)
 
@@ -67,7 +68,7 @@ def spread(
         step = max(1, min(ceil_div(cycles_of(stream, target), cycles), host.trips // total))
         now, left = _fitting(stream, (host.trips - done) // step)
         if now is not None:
-            _Nest(now, host, around, step, done).emit(scope)
+            _among_iterations(now, host, scope, around, step, done)
             done += now.trips * step
         if left is not None:
             late.append(left)
@@ -98,35 +99,18 @@ def _iterations(host: ForOp, scope: Scope, around: Substitution, start: Linear, 
         loop.close()
 
 
-class _Nest:
-    """The loops of a stream, and in each iteration of the innermost one `step` iterations of a host from `done` on."""
+def _among_iterations(
+    stream: Stream, host: ForOp, scope: Scope, around: Substitution, step: int, done: int
+) -> None:
+    """Appends the loops of a stream, and behind each load `step` iterations of a host, from `done` on."""
+    pace, terms = step, list[tuple[SSAValue, int]]()
+    for index, trips in reversed(stream.indices):
+        terms.insert(0, (index, pace))
+        pace *= trips
+    position = Linear.of(done, terms)
 
-    def __init__(self, stream: Stream, host: ForOp, around: Substitution, step: int, done: int) -> None:
-        self.stream, self.host, self.around, self.step, self.done = stream, host, around, step, done
+    def load_and_work(inner: Scope, known: Mapping[SSAValue, Linear]) -> None:
+        stream.emit(inner, known)
+        _iterations(host, inner, around, substituted(position, known), step)
 
-    def emit(self, scope: Scope) -> None:
-        """Appends it."""
-        self._loops(scope, list(self.stream.indices), {}, Linear(self.done))
-
-    def _loops(
-        self,
-        scope: Scope,
-        left: list[tuple[SSAValue, int]],
-        known: dict[SSAValue, Linear],
-        position: Linear,
-    ) -> None:
-        if not left:
-            self.stream.emit(scope, known)
-            _iterations(self.host, scope, self.around, position, self.step)
-            return
-        (index, trips), *inner = left
-        if trips == 1:
-            self._loops(scope, inner, {**known, index: Linear(0)}, position)
-            return
-        pace = self.step
-        for _, count in inner:
-            pace *= count
-        loop = scope.loop(trips, self.host.attributes)
-        at = Linear.index(loop.index)
-        self._loops(loop, inner, {**known, index: at}, position + at * pace)
-        loop.close()
+    stream.emit_nest(scope, load_and_work, host.attributes)

@@ -13,7 +13,7 @@ from plena.loops.expansion import section, strip_mine
 from plena.loops.reorder import fuse
 from plena.loops.scheduling.growth import Allowance, added_by_spreading, size
 from plena.loops.scheduling.hosts import may_host, spread
-from plena.loops.scheduling.streams import load_in, shift_tiles, stream_of
+from plena.loops.scheduling.streams import load_in, shift_tiles, streams_in
 from plena.loops.scheduling.tiles import Room, filled
 from plena.machine.target import Target
 from plena.timing.profile import Profile
@@ -116,8 +116,7 @@ class _Trial:
         """Gives all parts but the last tiles of their own; False if there is no room."""
         at = spare.start
         for loop in self.parts[:-1]:
-            streams = [s for s in map(stream_of, loop.operations) if s is not None]
-            room = filled(loop, streams, EffectTable(self.target))
+            room = filled(loop, streams_in(loop.operations), EffectTable(self.target))
             if room is None or at + room.size > spare.stop:
                 return False
             shift_tiles(loop, self.target, (room.start, room.stop), Linear(at - room.start))
@@ -132,23 +131,25 @@ def _outer(mined: tuple[ForOp | None, ForOp | None]) -> ForOp:
     return found
 
 
-def pipeline(loop: ForOp, target: Target, profile: Profile, allowance: Allowance) -> bool:
-    """Has a loop that ends in vector work load the tiles of its next iteration beside that; False if it may not.
+def pipeline(loop: ForOp, target: Target, profile: Profile, allowance: Allowance) -> None:
+    """Has a loop that ends in vector work load the tiles of its next iteration beside that, if it may.
 
     The loads of the first iteration then stand before the loop, the last iteration behind it.
     """
     body = [op for op in loop.operations if not isinstance(op, AffineOp)]
     loading = [op for op in body if load_in(op) is not None]
-    if loop.trips < 2 or not loading or not isinstance(body[-1], ForOp) or not may_host(body[-1]):
-        return False
+    if loop.trips < 2 or not loading:
+        return
     host = body[-1]
+    if not may_host(host):
+        return
     if any(op.results for op in body if isinstance(op, Instruction)) or not _may_run_ahead(
         loop, body, loading, host, target
     ):
-        return False
+        return
     if not allowance.take(size(body) + added_by_spreading(len(loading), host)):
-        return False
-    streams = [s.flat() for s in map(stream_of, loading) if s is not None]
+        return
+    streams = [s.flat() for s in streams_in(loading)]
     for op in loading:
         replace(op, ())
     scope = Scope()
@@ -168,13 +169,12 @@ def pipeline(loop: ForOp, target: Target, profile: Profile, allowance: Allowance
         steady.close()
     clone(loop.operations, scope, Substitution({loop.index: Linear(loop.trips - 1)}))
     replace(loop, scope.operations)
-    return True
 
 
 def _may_run_ahead(
     loop: ForOp, body: list[Operation], loading: list[Operation], host: ForOp, target: Target
 ) -> bool:
-    """Whether the loads of an iteration may run beside the host of the one before it."""
+    """Whether the loads of an iteration may run beside the host of the one before it, in another order if need be."""
     table = EffectTable(target)
     for at, op in enumerate(body):
         if op not in loading:
@@ -182,6 +182,6 @@ def _may_run_ahead(
         own = table.of(op)
         if conflicting(table.of(host), own, {loop.index: (1, 1)}):
             return False
-        if any(conflicting(table.of(o), own) for o in body[:at] if o not in loading):
+        if any(conflicting(table.of(o), own) for o in body[:at]):
             return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xdsl.ir import Block, Operation
 
@@ -15,7 +15,7 @@ from plena.loops.effects import Effect, Effects, EffectTable
 from plena.loops.expansion import section
 from plena.loops.scheduling.growth import Allowance, added_by_spreading, size
 from plena.loops.scheduling.hosts import may_host, spread
-from plena.loops.scheduling.streams import load_in, shift_tiles, stream_of
+from plena.loops.scheduling.streams import load_in, shift_tiles, stream_of, streams_in
 from plena.loops.scheduling.tiles import Room, filled
 from plena.machine.target import Target
 from plena.timing.profile import Profile
@@ -33,24 +33,23 @@ def split_for_preloading(block: Block, target: Target, spare: Room, allowance: A
 
 def _split(loop: ForOp, target: Target, spare: Room, allowance: Allowance) -> None:
     loading = [op for op in loop.operations if load_in(op) is not None]
-    streams = [s for s in map(stream_of, loading) if s is not None]
+    streams = streams_in(loading)
     if not streams:
         return
     table = EffectTable(target)
     room = filled(loop, streams, table)
     if room is None:
         return
+    moved = [_elsewhere(table.of(op), spare) for op in loading]
     loads = sum(s.trips for s in streams)
-    ahead = _ahead_of(loop, [table.of(op) for op in loading], spare, table)
-    trips = min(loop.trips - 1, spare.size // room.size, ahead // loads)
+    trips = min(loop.trips - 1, spare.size // room.size, _ahead_of(loop, moved, table) // loads)
     if trips < 2:
         return
+    others = [table.of(op) for op in loop.operations if op not in loading]
     if any(
-        conflicting(_elsewhere(table.of(load), spare), table.of(op), {loop.index: (1 - trips, -1)})
-        or conflicting(_elsewhere(table.of(load), spare), table.of(op))
-        for load in loading
-        for op in loop.operations
-        if op not in loading
+        conflicting(own, theirs, {loop.index: (1 - trips, -1)}) or conflicting(own, theirs)
+        for own in moved
+        for theirs in others
     ):
         return
     if not allowance.take(size((loop,))):
@@ -83,44 +82,38 @@ def _elsewhere(effects: Effects, spare: Room) -> Effects:
     return {**effects, Memory.MATRIX: (filled_tiles,)}
 
 
-def _ahead_of(loop: ForOp, loading: list[Effects], spare: Room, table: EffectTable) -> int:
-    """How many iterations of hosts stand before a loop, as far up as its loads may move into spare tiles."""
-    moved = [_elsewhere(effects, spare) for effects in loading]
+def _ahead_of(loop: ForOp, moved: Sequence[Effects], table: EffectTable) -> int:
+    """How many iterations of hosts stand before a loop, as far up as what loads with these effects may move."""
     found = 0
     op = loop.prev_op
     while op is not None:
         theirs = table.of(op)
         if any(conflicting(theirs, own) for own in moved):
             break
-        if may_host(op) and isinstance(op, ForOp):
+        if may_host(op):
             found += op.trips
         op = op.prev_op
     return found
 
 
-def move_up(block: Block, target: Target, profile: Profile, allowance: Allowance) -> bool:
-    """Moves the loads that stand in a block into the nearest hosts before them; False if none could be moved."""
+def move_up(block: Block, target: Target, profile: Profile, allowance: Allowance) -> None:
+    """Moves the loads that stand in a block into the nearest hosts before them, as far as that may be."""
     table = EffectTable(target)
-    taken: dict[Operation, list[Operation]] = defaultdict(list)
+    taken: dict[ForOp, list[Operation]] = defaultdict(list)
     for op in list(block.ops):
         if load_in(op) is not None:
             host = _host_before(op, table, taken)
-            if isinstance(host, ForOp) and allowance.take(added_by_spreading(1, host)):
+            if host is not None and allowance.take(added_by_spreading(1, host)):
                 taken[host].append(op)
     for host, loads in taken.items():
-        assert isinstance(host, ForOp)
         scope = Scope()
-        streams = [s.flat() for s in map(stream_of, loads) if s is not None]
-        spread(streams, host, scope, Substitution(), target, profile)
+        spread([s.flat() for s in streams_in(loads)], host, scope, Substitution(), target, profile)
         for op in loads:
             replace(op, ())
         replace(host, scope.operations)
-    return bool(taken)
 
 
-def _host_before(
-    op: Operation, table: EffectTable, taken: Mapping[Operation, list[Operation]]
-) -> Operation | None:
+def _host_before(op: Operation, table: EffectTable, taken: Mapping[ForOp, list[Operation]]) -> ForOp | None:
     """The nearest host with iterations left that a load may move to."""
     own = table.of(op)
     stream = stream_of(op)
@@ -129,8 +122,8 @@ def _host_before(
     while above is not None:
         if not isinstance(above, AffineOp) and conflicting(table.of(above), own):
             return None
-        if isinstance(above, ForOp) and may_host(above):
-            used = sum(s.trips for s in map(stream_of, taken.get(above, [])) if s is not None)
+        if may_host(above):
+            used = sum(s.trips for s in streams_in(taken.get(above, ())))
             if used + stream.trips <= above.trips:
                 return above
         above = above.prev_op

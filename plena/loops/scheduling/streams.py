@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from xdsl.dialects.builtin import IndexType, IntegerAttr
 from xdsl.ir import Attribute, Operation, SSAValue
@@ -12,12 +13,10 @@ from plena.dialects.loop import AffineOp, ForOp, Linear, linear_of
 from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Memory
+from plena.integers import ceil_div
 from plena.loops.cloning import Scope, affine_op
 from plena.machine.target import Target
-from plena.timing.dma_model import load_picoseconds
-
-PICOSECONDS = 1000
-"""In one cycle."""
+from plena.timing.dma_model import PICOSECONDS, transfer_picoseconds
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,7 @@ class Stream:
     @property
     def trips(self) -> int:
         """How often it loads."""
-        trips = 1
-        for _, count in self.indices:
-            trips *= count
-        return trips
+        return prod(count for _, count in self.indices)
 
     def around(self, index: SSAValue, trips: int) -> Stream:
         """The same in one more loop, whose index its addresses may hang on."""
@@ -51,7 +47,8 @@ class Stream:
 
     def at(self, values: Mapping[SSAValue, Linear]) -> Stream:
         """The same with values around it replaced."""
-        return replace(self, operands=tuple(_substituted(v, values) for v in self.operands))
+        operands = (substituted(v, values) if isinstance(v, Linear) else v for v in self.operands)
+        return replace(self, operands=tuple(operands))
 
     def flat(self) -> Stream:
         """The same with two loops as one wherever all addresses go on evenly from one to the other."""
@@ -89,29 +86,41 @@ class Stream:
 
     def emit_all(self, scope: Scope) -> None:
         """Appends the whole nest."""
-        _nest(self, scope, list(self.indices), {})
+        self.emit_nest(scope, self.emit)
+
+    def emit_nest(
+        self,
+        scope: Scope,
+        body: Callable[[Scope, Mapping[SSAValue, Linear]], None],
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> None:
+        """Appends the loops of the nest around what `body` appends, which is told what its indices have become."""
+        _nest(scope, self.indices, {}, body, attributes)
 
 
 def _nest(
-    stream: Stream, scope: Scope, left: list[tuple[SSAValue, int]], known: dict[SSAValue, Linear]
+    scope: Scope,
+    left: Sequence[tuple[SSAValue, int]],
+    known: Mapping[SSAValue, Linear],
+    body: Callable[[Scope, Mapping[SSAValue, Linear]], None],
+    attributes: Mapping[str, Attribute] | None,
 ) -> None:
     if not left:
-        stream.emit(scope, known)
+        body(scope, known)
         return
     (index, trips), *inner = left
     if trips == 1:
-        _nest(stream, scope, inner, {**known, index: Linear(0)})
+        _nest(scope, inner, {**known, index: Linear(0)}, body, attributes)
         return
-    loop = scope.loop(trips)
-    _nest(stream, loop, inner, {**known, index: Linear.index(loop.index)})
+    loop = scope.loop(trips, attributes)
+    _nest(loop, inner, {**known, index: Linear.index(loop.index)}, body, attributes)
     loop.close()
 
 
-def _substituted(value: SSAValue | Linear, values: Mapping[SSAValue, Linear]) -> SSAValue | Linear:
-    if not isinstance(value, Linear):
-        return value
-    total = Linear(value.constant)
-    for index, coefficient in value.terms:
+def substituted(address: Linear, values: Mapping[SSAValue, Linear]) -> Linear:
+    """An address with several values replaced at once."""
+    total = Linear(address.constant)
+    for index, coefficient in address.terms:
         total += values.get(index, Linear.index(index)) * coefficient
     return total
 
@@ -145,15 +154,17 @@ def stream_of(op: Operation) -> Stream | None:
     return Stream(type(load), operands, indices, dict(load.properties), dict(load.attributes))
 
 
+def streams_in(operations: Iterable[Operation]) -> list[Stream]:
+    """The streams among operations."""
+    return [stream for stream in map(stream_of, operations) if stream is not None]
+
+
 def cycles_of(stream: Stream, target: Target) -> int:
-    """What one load takes, about: rows apart as much as they can be."""
-    transfer = stream.kind.SPEC.transfer
-    assert transfer is not None
+    """What one load takes, about: its rows VLEN bytes apart."""
     precision = stream.properties["precision"]
     assert isinstance(precision, IntegerAttr)
-    number_format = transfer.number_format(target, precision.value.data)
-    time = load_picoseconds(number_format, transfer.rows(target), target.vlen, target)
-    return -(-time // PICOSECONDS)
+    time = transfer_picoseconds(stream.kind.SPEC.mnemonic, precision.value.data, 0, None, target)
+    return ceil_div(time, PICOSECONDS)
 
 
 def shift_tiles(op: Operation, target: Target, reach: tuple[int, int], by: Linear) -> None:

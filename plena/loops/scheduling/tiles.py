@@ -9,10 +9,10 @@ from itertools import pairwise, product
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import ForOp, Linear
-from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa.spec import Memory
+from plena.integers import round_up
 from plena.loops.effects import EVERYTHING, Effect, EffectTable
-from plena.loops.scheduling.streams import Stream, load_in
+from plena.loops.scheduling.streams import Stream, load_in, span
 from plena.machine.target import Target
 
 
@@ -41,7 +41,7 @@ def untouched(module: Operation, table: EffectTable) -> Room:
             if effect.base is None:
                 return Room(0, 0)
             low, high = interval(effect)
-            taken.append((low // tile * tile, -(-high // tile) * tile))
+            taken.append((low // tile * tile, round_up(high, tile)))
     best, free_from = Room(0, 0), 0
     for low, high in [*sorted(taken), (size, size)]:
         if low - free_from > best.size:
@@ -53,8 +53,7 @@ def untouched(module: Operation, table: EffectTable) -> Room:
 def interval(effect: Effect) -> tuple[int, int]:
     """The first address of an effect and the one behind its last."""
     assert effect.base is not None
-    inner = dict(effect.inner)
-    low, high = effect.base.range({v: (0, inner.get(v, largest_value(v))) for v, _ in effect.base.terms})
+    low, high = span(effect.base)
     return low, high + (effect.rows - 1) * effect.pitch + effect.width
 
 

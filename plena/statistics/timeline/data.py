@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,28 @@ class TimelineData:
         """Cycles of each stretch."""
         starts = np.arange(len(next(iter(self.busy.values())))) * self.width
         return np.maximum(np.minimum(starts + self.width, self.cycles) - starts, 0)
+
+    def shares(self, cells: I64) -> list[float]:
+        """Which part of each stretch its cycles are, at most all of it."""
+        return np.minimum(cells / np.maximum(self.lengths, 1), 1).tolist()
+
+    @property
+    def leading(self) -> list[str]:
+        """The module with most cycles in each stretch; none if the program is empty."""
+        names = list(self.passed)
+        return [names[n] for n in np.argmax(list(self.passed.values()), axis=0).tolist()] if names else []
+
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """The same with stretches of one module as one: the module, the first stretch, the one behind the last."""
+        end = 0
+        for name, group in groupby(self.leading):
+            begin, end = end, end + len(list(group))
+            yield name, begin, end
+
+    def longest_waits(self, module: str) -> str:
+        """The three causes that a module waits for longest, with their cycles."""
+        waits = sorted(self.waiting_by_module[module].items(), key=lambda entry: -entry[1])
+        return ", ".join(f"{cause} {cycles:,}" for cause, cycles in waits[:3])
 
     @property
     def headline(self) -> str:

@@ -12,6 +12,7 @@ from plena.dialects.plena_isa import OPCODES
 from plena.errors import PlenaError
 from plena.integers import ceil_div
 from plena.machine.target import Target
+from plena.statistics.statistics import why_none
 from plena.statistics.timeline.data import TimelineData
 from plena.statistics.timeline.text import render
 from plena.statistics.timeline.trace import trace_of
@@ -74,12 +75,8 @@ def timeline_of(
     run = Run.of(columns(instructions), static_loops(instructions), target)
     latency = profile.line_latency(run)
     if latency is None:
-        missing = profile.missing_in(run)
-        why = f"no cycles are known for {', '.join(missing)}" if missing else run.unsimulated()
-        raise PlenaError(
-            f"timing profile {timing} has no latency for this program: {why or 'an address hangs on data'}",
-            "timeline",
-        )
+        why = why_none(profile, run)
+        raise PlenaError(f"timing profile {timing} has no latency for this program: {why}", "timeline")
     modules = [origin.module for origin in provenance] if provenance else [""] * len(instructions)
     number = {name: n for n, name in enumerate(dict.fromkeys(modules))}
     cycles = int(latency.sum())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from plena.statistics.table import plain_text
 from plena.statistics.timeline.data import I64, TimelineData
 from plena.timing.recorder import ENGINES
 
@@ -22,11 +22,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 def render(timeline: TimelineData) -> str:
     """The tables of `timeline_tables` as plain text."""
-    console = Console(width=BESIDE + max(len(timeline.lengths), 60), color_system=None, highlight=False)
-    with console.capture() as capture:
-        for table in timeline_tables(timeline):
-            console.print(table)
-    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+    return plain_text(timeline_tables(timeline), BESIDE + max(len(timeline.lengths), 60))
 
 
 def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
@@ -43,27 +39,19 @@ def timeline_tables(timeline: TimelineData) -> Iterator[Table]:
         )
     letters = _letters(timeline)
     if len(timeline.passed) > 1:
-        table.add_row("module", Text(_strip(timeline, letters)), "", "")
+        table.add_row("module", Text("".join(letters[name] for name in timeline.leading)), "", "")
     yield table
     if len(timeline.passed) > 1:
         yield _modules(timeline, letters)
 
 
 def _blocks(cells: I64, timeline: TimelineData) -> Text:
-    shares = np.minimum(cells / np.maximum(timeline.lengths, 1), 1)
-    return Text("".join(BLOCKS[min(int(np.ceil(share * 8)), 8)] for share in shares.tolist()))
+    return Text("".join(BLOCKS[min(ceil(share * 8), 8)] for share in timeline.shares(cells)))
 
 
 def _letters(timeline: TimelineData) -> dict[str, str]:
     """A letter for each module, "." for those that find none."""
     return {name: LETTERS[n] if n < len(LETTERS) else "." for n, name in enumerate(timeline.passed)}
-
-
-def _strip(timeline: TimelineData, letters: dict[str, str]) -> str:
-    """The module with most cycles in each stretch."""
-    names = list(timeline.passed)
-    most = np.argmax(np.stack([timeline.passed[name] for name in names]), axis=0)
-    return "".join(letters[names[n]] for n in most.tolist())
 
 
 def _modules(timeline: TimelineData, letters: dict[str, str]) -> Table:
@@ -75,7 +63,6 @@ def _modules(timeline: TimelineData, letters: dict[str, str]) -> Table:
     table.add_column("waits for")
     for name, cells in timeline.passed.items():
         busy = (f"{timeline.busy_by_module[name][engine]:,}" for engine in ENGINES)
-        waits = sorted(timeline.waiting_by_module[name].items(), key=lambda entry: -entry[1])
-        causes = ", ".join(f"{cause} {cycles:,}" for cause, cycles in waits[:3])
-        table.add_row(letters[name], name or "(other)", f"{cells.sum():,}", *busy, causes)
+        waits = timeline.longest_waits(name)
+        table.add_row(letters[name], name or "(other)", f"{cells.sum():,}", *busy, waits)
     return table

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from plena.statistics.timeline.data import TimelineData
+from plena.statistics.trace import time_slice, track_names
 from plena.timing.recorder import BEGIN, CAUSE, CAUSES, END, ENGINE, ENGINES, LINE
 
 WAITS = len(ENGINES)
@@ -15,8 +16,9 @@ MODULES = WAITS + 1
 def trace_of(timeline: TimelineData) -> dict[str, Any]:
     """The document: the first instructions as slices on the tracks of their engines, the share of time that every
     engine works as counters over the whole run, and modules stretch by stretch."""
+    tracks = track_names((*ENGINES, "waits", "modules"))
     return {
-        "traceEvents": [*_tracks(), *_slices(timeline), *_counters(timeline), *_modules(timeline)],
+        "traceEvents": [*tracks, *_slices(timeline), *_counters(timeline), *_modules(timeline)],
         "displayTimeUnit": "ms",
         "otherData": {
             "profile": timeline.profile,
@@ -27,13 +29,8 @@ def trace_of(timeline: TimelineData) -> dict[str, Any]:
     }
 
 
-def _tracks() -> Iterator[dict[str, Any]]:
-    for number, name in enumerate((*ENGINES, "waits", "modules")):
-        yield {"name": "thread_name", "ph": "M", "pid": 1, "tid": number, "args": {"name": name}}
-
-
 def _slice(name: str, track: int, begin: int, end: int, **details: Any) -> dict[str, Any]:
-    return {"name": name, "ph": "X", "pid": 1, "tid": track, "ts": begin, "dur": end - begin, "args": details}
+    return time_slice(name, track, begin, end - begin, details)
 
 
 def _slices(timeline: TimelineData) -> Iterator[dict[str, Any]]:
@@ -63,14 +60,6 @@ def _counters(timeline: TimelineData) -> Iterator[dict[str, Any]]:
 
 def _modules(timeline: TimelineData) -> Iterator[dict[str, Any]]:
     """The module with most cycles in each stretch, stretches of one module as one slice."""
-    names = list(timeline.passed)
-    begin, last = 0, ""
-    for at in range(len(timeline.lengths) + 1):
-        inside = at < len(timeline.lengths)
-        name = max(names, key=lambda n: int(timeline.passed[n][at])) if inside else ""
-        if at and (not inside or name != last):
-            yield _slice(
-                last or "program", MODULES, begin * timeline.width, min(at * timeline.width, timeline.cycles)
-            )
-            begin = at
-        last = name
+    for name, begin, end in timeline.spans():
+        stop = min(end * timeline.width, timeline.cycles)
+        yield _slice(name or "program", MODULES, begin * timeline.width, stop)
