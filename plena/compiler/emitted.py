@@ -116,7 +116,9 @@ def _require_rules(program: ProgramData) -> None:
     """
     from plena.verification import verify
 
-    errors = [f for f in verify(program.words, program.target, program.preloaded_spans(), "rtl") if f.is_error]
+    errors = [
+        f for f in verify(program.words, program.target, program.preloaded_spans(), "rtl") if f.is_error
+    ]
     if errors:
         listed = "; ".join(str(f) for f in errors[:3])
         raise CompileError(

@@ -439,7 +439,7 @@ class _Lowering:
     def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
         passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
-        return tuple(map(_for_rtl, passes)) + ("guard-hazards",) if self.schedule.machine == "rtl" else passes
+        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
     @staticmethod
     def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:

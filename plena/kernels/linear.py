@@ -98,7 +98,10 @@ def _groups(layers: list[Layer], ctx: KernelContext) -> list[list[Layer]]:
     is a weight whose tiles hold rows of the reduction: they are as far apart as the layer is wide."""
     returned = [layer for layer in layers if _is_returned(layer.result)]
     together = [layer for layer in layers if layer not in returned]
-    same = ctx.schedule.machine != "rtl" and len({(layer.bias is None, len(layer.weight.stack)) for layer in together}) == 1
+    same = (
+        ctx.schedule.machine != "rtl"
+        and len({(layer.bias is None, len(layer.weight.stack)) for layer in together}) == 1
+    )
     return [*([together] if same else [[layer] for layer in together]), *([layer] for layer in returned)]
 
 

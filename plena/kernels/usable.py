@@ -14,7 +14,9 @@ _REGISTERED = (elementwise, norms, products, reductions, routing, rows, scalars,
 
 _RELIABLE = (Support.VERIFIED, Support.BY_CODE)
 
-_ADVICE = "Compute it outside, or leave machine out: the emulator does it (docs/rtl.md says what the RTL does)."
+_ADVICE = (
+    "Compute it outside, or leave machine out: the emulator does it (docs/rtl.md says what the RTL does)."
+)
 
 
 def require_on_rtl(op: TileOp, target: Target) -> None:

@@ -79,7 +79,10 @@ class RtlBuild:
             yield f"a tile and the one behind it that is waited with take {2 * target.mlen} rows of matrix memory"
         for key in ("HBM_M_WEIGHT_TYPE", "HBM_V_ACT_TYPE"):
             number_format = target.precision[key]
-            if not isinstance(number_format, Mx) or (number_format.element_bits, number_format.block) != (8, self.block):
+            if not isinstance(number_format, Mx) or (number_format.element_bits, number_format.block) != (
+                8,
+                self.block,
+            ):
                 yield f"{key} must have 8-bit elements with a scale for {self.block} of them"
 
 

@@ -33,6 +33,8 @@ CASES: dict[str, tuple[torch.nn.Module, tuple[int, ...], plena.Target]] = {
     "mlp": (mlp(16, 32, 8), (8, 16), machine()),
     "mlp without activation": (mlp(16, 32, 8, act=None), (8, 16), machine()),
     "gelu": (mlp(16, 32, 8, act=lambda: torch.nn.GELU("tanh")), (8, 16), machine()),  # type: ignore[arg-type]
+    "relu": (mlp(16, 32, 8, act=torch.nn.ReLU), (8, 16), machine()),
+    "ragged relu": (mlp(13, 11, 9, act=torch.nn.ReLU), (3, 13), machine()),
     "layer norm": (torch.nn.LayerNorm(16), (8, 16), machine()),
     "broad": (mlp(32, 48, 16), (12, 32), machine(16, 8)),
     "square blocks": (mlp(16, 24, 8), (8, 16), machine(8, 8)),
@@ -57,6 +59,15 @@ def test_a_program_breaks_no_rule_and_is_right(name: str, objective: str) -> Non
     assert (program.run(x) - wanted).norm() < 0.15 * wanted.norm()
 
 
+def test_relu_is_exact() -> None:
+    """Lane by lane, of numbers that activations in HBM hold."""
+    x = torch.tensor([[1.5, -2.0, 0.0, -0.25, 3.5, -3.0, 3.0, -1.0], [-1.0] * 8, [0.0] * 4 + [2.0] * 4])
+    program = plena.compile(torch.nn.ReLU(), (x,), target=machine(), machine="rtl")
+    assert "V_MAX_VF" not in program.asm
+    assert torch.equal(program.run(x), torch.relu(x))
+    assert torch.equal(run_on_garbage(program, (x,), "nan")[0], torch.relu(x))
+
+
 @pytest.mark.parametrize("fill", ["nan", "large"])
 def test_memory_that_nobody_wrote_does_not_matter(fill: str) -> None:
     x = torch.randn(8, 16)
@@ -69,7 +80,9 @@ def test_weights_of_columns_and_rows_give_the_same_up_to_their_blocks() -> None:
     layer = torch.nn.Linear(24, 16, bias=False)
     layer.weight.data = torch.randint(-3, 4, (16, 24)).float()
     x = torch.randint(-3, 4, (8, 24)).float()
-    mm, tmm = (plena.compile(layer, (x,), target=machine(), matmul="mm", machine=m) for m in ("rtl", "emulator"))
+    mm, tmm = (
+        plena.compile(layer, (x,), target=machine(), matmul="mm", machine=m) for m in ("rtl", "emulator")
+    )
     assert "M_MM " in mm.asm and "M_TMM" not in mm.asm and "M_TMM" in tmm.asm
     assert torch.equal(mm.run(x), tmm.run(x))
     assert torch.equal(mm.run(x), layer(x))
@@ -117,7 +130,10 @@ def test_what_the_rtl_does_not_do_is_refused_by_name(module: torch.nn.Module, me
     ("settings", "message"),
     [
         ({"HBM_V_Prefetch_Amount": 8}, r"an H_PREFETCH_V takes 4 rows \(HBM_V_Prefetch_Amount = 8\)"),
-        ({"HBM_M_Prefetch_Amount": 16}, r"an H_PREFETCH_M takes MLEN rows \(HBM_M_Prefetch_Amount = 16, MLEN = 8\)"),
+        (
+            {"HBM_M_Prefetch_Amount": 16},
+            r"an H_PREFETCH_M takes MLEN rows \(HBM_M_Prefetch_Amount = 16, MLEN = 8\)",
+        ),
         ({"MATRIX_SRAM_SIZE": 8}, "a tile and the one behind it that is waited with take 16 rows"),
         ({"FORMATS": "bf16"}, "HBM_M_WEIGHT_TYPE must have 8-bit elements with a scale for 8 of them"),
     ],
@@ -129,7 +145,9 @@ def test_settings_that_the_build_has_otherwise(settings: dict[str, object], mess
 
 def test_schedules_that_the_rtl_has_not() -> None:
     target = machine(BROADCAST_AMOUNT=2, HLEN=4)
-    with pytest.raises(CompileError, match="matmul broadcast needs instructions that the RTL does not execute"):
+    with pytest.raises(
+        CompileError, match="matmul broadcast needs instructions that the RTL does not execute"
+    ):
         plena.compile(
             torch.nn.Linear(8, 8), (torch.randn(4, 8),), target=target, machine="rtl", matmul="broadcast"
         )
