@@ -11,7 +11,7 @@ from plena.optimizing.size_curve import CurvePoint, SizeCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import XAxis, YAxis
+    from matplotlib.axis import XAxis
     from matplotlib.figure import Figure
 
 SIZE = (7.5, 4.5)
@@ -79,15 +79,14 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _logarithmic(*scales: XAxis | YAxis) -> None:
-    """Logarithmic scales with plain numbers at 1, 2 and 5 times the powers of ten."""
+def _logarithmic(scale: XAxis) -> None:
+    """A logarithmic scale with plain numbers at 1, 2 and 5 times the powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    for scale in scales:
-        scale.axes.set(**{f"{scale.axis_name}scale": "log"})
-        scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        scale.set_minor_formatter(NullFormatter())
+    scale.axes.set_xscale("log")
+    scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    scale.set_minor_formatter(NullFormatter())
 
 
 def _mark(axes: Axes, point: CurvePoint) -> None:

@@ -114,7 +114,6 @@ def _cluster(workers: int) -> Any:
             "port": 0,
             "dashboard": True,
             "dashboard_address": "127.0.0.1:0",
-            "allowed_failures": DEATHS,
         },
     }
     return SpecCluster(

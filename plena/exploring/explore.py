@@ -111,10 +111,7 @@ def explore(
         study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study, source, str(folder))
         total = len(wanted) if trials is None else min(trials, len(wanted))
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
-            about = Search(
-                client, kept.study, wanted, goals, base, fixed, source, str(folder), deadline, news
-            )
-            search(about, trials, seed)
+            search(Search(client, study, deadline, news), trials, seed)
     return study
 
 

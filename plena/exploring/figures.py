@@ -32,11 +32,9 @@ TIMING_SETTINGS: frozenset[str] = frozenset(
 
 def untimed(target: Target, base: Target) -> Target:
     """The machine with the timing of another one: a program compiled for it runs on both."""
+    own = {key: value for key, value in target.settings().items() if key not in TIMING_SETTINGS}
     shared = {key: value for key, value in base.settings().items() if key in TIMING_SETTINGS}
-    shipped = Target().with_settings(
-        {key: value for key, value in target.settings().items() if key not in TIMING_SETTINGS}
-    )
-    return shipped.with_settings(shared)
+    return Target().with_settings(own | shared)
 
 
 @dataclass

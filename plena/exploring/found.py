@@ -97,7 +97,7 @@ class Found:
         Raises:
             PlenaError: there is no such point, or there can be no such machine.
         """
-        return scaled(self.base, settings_of(self._point(number)))
+        return self.machine_of(self._point(number))
 
     def program(self, number: int) -> Program:
         """The program whose figures a point has, on the point's machine: for a report, a check, a folder.
@@ -105,8 +105,9 @@ class Found:
         Raises:
             PlenaError: there is no such point, or it has no program.
         """
-        target, options = self.target(number), {**self.options, **options_of(self._point(number))}
-        task = Task(untimed(target, self.base), options, (target,), self.objectives, self.cache)
+        point = self._point(number)
+        target = self.machine_of(point)
+        task = self.task_of(point, (target,))
         task.program_target.validate()
         return replace(program_of(self.source, task), target=target)
 
@@ -120,8 +121,21 @@ class Found:
 
     def settings_of(self, number: int, point: Mapping[str, Any]) -> str:
         """The same of a point that is known."""
-        target = scaled(self.base, settings_of(point))
-        return settings_text(target, f"point {number} of {self.model}", {**self.options, **options_of(point)})
+        return settings_text(
+            self.machine_of(point), f"point {number} of {self.model}", self._options_of(point)
+        )
+
+    def machine_of(self, point: Mapping[str, Any]) -> Target:
+        """The machine that the settings of a point make; it is not validated."""
+        return scaled(self.base, settings_of(point))
+
+    def task_of(self, point: Mapping[str, Any], targets: tuple[Target, ...]) -> Task:
+        """What a worker does for machines that differ in timing alone, under the options of a point of one of them."""
+        options = self._options_of(point)
+        return Task(untimed(targets[0], self.base), options, targets, self.objectives, self.cache)
+
+    def _options_of(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.options, **options_of(point)}
 
     def _point(self, number: int) -> dict[str, Any]:
         results = self.results()

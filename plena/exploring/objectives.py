@@ -56,10 +56,9 @@ class Objectives:
     @property
     def timing(self) -> str:
         """The first profile that counts: what programs are chosen for unless something else is asked for."""
-        return next(
-            (n.partition(":")[2] for n in self.names if n.partition(":")[0] in BY_PROFILE), DEFAULT_TIMING
-        )
+        return next(iter(self.profiles(*BY_PROFILE)), DEFAULT_TIMING)
 
-    def profiles(self, kind: str) -> tuple[str, ...]:
-        """The profiles whose figures of a kind count."""
-        return tuple(n.partition(":")[2] for n in self.names if n.startswith(f"{kind}:"))
+    def profiles(self, *kinds: str) -> tuple[str, ...]:
+        """The profiles whose figures of these kinds count, in the order of the objectives."""
+        parts = (name.partition(":") for name in self.names)
+        return tuple(profile for kind, _, profile in parts if kind in kinds)

@@ -11,7 +11,7 @@ from typing import Any
 from plena.exploring.found import Found
 from plena.exploring.pictures import sections
 from plena.exploring.points import Result
-from plena.report.page import environment, version
+from plena.report.page import rendered
 
 MOST_ROWS = 500
 """Points in the table; each brings a settings file of 3 KB."""
@@ -50,31 +50,27 @@ def page_of(study: Found) -> str:
     rows = [_row(study, n, good[n], columns, n in best) for n in ranked]
     pictures = list(sections(study, good, best))
     skipped = sum(r.skipped for r in results.values())
-    return (
-        environment()
-        .get_template("study.html")
-        .render(
-            study=study,
-            objectives=names,
-            options=study.options,
-            counts={
-                "evaluated": len(good),
-                "size": len(study.space),
-                "front": len(best),
-                "skipped": skipped,
-                "failed": len(results) - len(good) - skipped,
-                "seconds": sum(r.seconds for r in results.values()),
-            },
-            pictures=pictures,
-            plotly=get_plotlyjs() if pictures else "",
-            columns=columns,
-            kinds={name: rows[0].cells[place].kind if rows else "text" for place, name in enumerate(columns)},
-            rows=rows,
-            shown=len(rows),
-            problems=Counter(r.problem for r in results.values() if r.problem is not None).most_common(),
-            space=[(key, _values(values)) for key, values in study.space.values.items()],
-            version=version(),
-        )
+    return rendered(
+        "study.html",
+        study=study,
+        objectives=names,
+        options=study.options,
+        counts={
+            "evaluated": len(good),
+            "size": len(study.space),
+            "front": len(best),
+            "skipped": skipped,
+            "failed": len(results) - len(good) - skipped,
+            "seconds": sum(r.seconds for r in results.values()),
+        },
+        pictures=pictures,
+        plotly=get_plotlyjs() if pictures else "",
+        columns=columns,
+        kinds={name: rows[0].cells[place].kind if rows else "text" for place, name in enumerate(columns)},
+        rows=rows,
+        shown=len(rows),
+        problems=Counter(r.problem for r in results.values() if r.problem is not None).most_common(),
+        space=[(key, _values(values)) for key, values in study.space.values.items()],
     )
 
 

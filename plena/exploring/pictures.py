@@ -82,8 +82,7 @@ def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: 
 
     names = study.objectives.names
     numbers = list(results)
-    values = [results[n].values(study.objectives) or [] for n in numbers]
-    xs, ys = [v[x] for v in values], [v[y] for v in values]
+    xs, ys = (_values(study, results, place) for place in (x, y))
     stairs = undominated((xs, ys)).tolist()
     figure = Figure()
     figure.add_trace(
@@ -118,7 +117,7 @@ def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: 
 def _history(study: Found, results: Mapping[int, Result]) -> Figure:
     from plotly.graph_objects import Figure, Scatter
 
-    values = [(results[n].values(study.objectives) or [0.0])[0] for n in results]
+    values = _values(study, results, 0)
     least = list(accumulate(values, min))
     text = [_said(n, r) for n, r in results.items()]
     numbers = list(results)
@@ -149,15 +148,18 @@ def _parallel(study: Found, results: Mapping[int, Result]) -> Figure:
     from plotly.graph_objects import Figure, Parcoords
 
     dimensions = [_axis(key, [r.point[key] for r in results.values()]) for key in study.space.values]
-    first: list[float] = []
-    for place, name in enumerate(study.objectives.names):
-        values = [(r.values(study.objectives) or [])[place] for r in results.values()]
-        first = first or values
+    columns = [_values(study, results, place) for place in range(len(study.objectives.names))]
+    for name, values in zip(study.objectives.names, columns, strict=True):
         dimensions.append({"label": name, "values": values})
-    scale = {"color": first, "colorscale": "Viridis", "showscale": False}
+    scale = {"color": columns[0], "colorscale": "Viridis", "showscale": False}
     figure = Figure(Parcoords(line=scale, dimensions=dimensions, labelangle=-12))
     figure.update_layout(height=480)
     return figure
+
+
+def _values(study: Found, results: Mapping[int, Result], place: int) -> list[float]:
+    """An objective of points with figures."""
+    return [values[place] for r in results.values() if (values := r.values(study.objectives)) is not None]
 
 
 def _axis(key: str, values: list[Any]) -> dict[str, Any]:

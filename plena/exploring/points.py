@@ -69,14 +69,8 @@ def record(study: OptunaStudy, space: Space, objectives: Objectives, result: Res
 
 def tell(study: OptunaStudy, objectives: Objectives, trial: Trial, result: Result) -> None:
     """Finishes a trial that the sampler proposed."""
-    from optuna.trial import TrialState
-
     trial.set_user_attr(ATTRIBUTE, result.to_json())
-    values = result.values(objectives)
-    if values is None:
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, values)
+    _end(study, trial, result.values(objectives))
 
 
 def mended(study: OptunaStudy, objectives: Objectives) -> list[Point]:
@@ -87,13 +81,19 @@ def mended(study: OptunaStudy, objectives: Objectives) -> list[Point]:
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         found = trial.user_attrs.get(ATTRIBUTE)
         values = None if found is None else _result(trial, found).values(objectives)
-        if values is not None:
-            study.tell(trial.number, values)
-        else:
-            study.tell(trial.number, state=TrialState.FAIL)
+        _end(study, trial.number, values)
         if found is None:
             lost.append(dict(trial.params))
     return lost
+
+
+def _end(study: OptunaStudy, trial: Trial | int, values: list[float] | None) -> None:
+    from optuna.trial import TrialState
+
+    if values is None:
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, values)
 
 
 def distribution(values: Values) -> BaseDistribution:

@@ -6,22 +6,21 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError, SettingsError
 from plena.exploring.cluster import START_SECONDS, revive
 from plena.exploring.figures import untimed
-from plena.exploring.objectives import Objectives
+from plena.exploring.found import Found
 from plena.exploring.points import Result, distribution, mended, record, recorded, tell
-from plena.exploring.space import Point, Space, identity, options_of, scaled, settings_of
-from plena.exploring.worker import Outcome, Source, Task, evaluate
+from plena.exploring.space import Point, identity, options_of
+from plena.exploring.worker import Outcome, evaluate
 from plena.machine.target import Target
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-    from optuna.study import Study as OptunaStudy
     from optuna.trial import Trial
 
 TOGETHER = 64
@@ -46,21 +45,12 @@ class Search:
     """What a search is about.
 
     Attributes:
-        base: the machine that settings change; programs are chosen for its latencies.
-        options: of `plena.compile`, the same everywhere.
-        cache: folder of what workers know already.
         deadline: of `time.monotonic`, None for no end.
         news: called with every result.
     """
 
     client: Client
-    study: OptunaStudy
-    space: Space
-    objectives: Objectives
-    base: Target
-    options: Mapping[str, Any]
-    source: Source
-    cache: str
+    study: Found
     deadline: float | None
     news: Callable[[Result], None]
     tried: set[str] = field(default_factory=set[str])
@@ -71,14 +61,21 @@ class Search:
         Raises:
             SettingsError: there can be none.
         """
-        target = scaled(self.base, settings_of(point))
+        target = self.study.machine_of(point)
         target.validate()
         return target
 
-    def task(self, points: Sequence[Point], targets: Sequence[Target]) -> Task:
-        """The task of points that one program serves."""
-        options = {**self.options, **options_of(points[0])}
-        return Task(untimed(targets[0], self.base), options, tuple(targets), self.objectives, self.cache)
+    def take_in(self, result: Result, trial: Trial | None = None) -> None:
+        """Records a result, as the end of its trial if a sampler proposed it."""
+        if trial is None:
+            record(self.study.trials, self.study.space, self.study.objectives, result)
+        else:
+            tell(self.study.trials, self.study.objectives, trial, result)
+        self.news(result)
+
+    def skip(self, point: Point, error: SettingsError, trial: Trial | None = None) -> None:
+        """Records a point whose machine cannot be."""
+        self.take_in(Result(point, {}, str(error), True, 0.0), trial)
 
     @property
     def is_over(self) -> bool:
@@ -92,10 +89,11 @@ def search(about: Search, trials: int | None, seed: int) -> None:
     Raises:
         PlenaError: the model cannot be loaded, or the scheduler went away; the study keeps what came before.
     """
-    lost = mended(about.study, about.objectives)
-    about.tried.update(identity(result.point) for result in recorded(about.study))
-    whole = trials is None or trials >= len(about.space)
-    plan = _Grid(about) if whole else _Sampled(about, trials or 0, seed, lost)
+    lost = mended(about.study.trials, about.study.objectives)
+    before = recorded(about.study.trials)
+    about.tried.update(identity(result.point) for result in before)
+    whole = trials is None or trials >= len(about.study.space)
+    plan = _Grid(about) if whole else _Sampled(about, trials or 0, seed, before, lost)
     _run(about, plan)
 
 
@@ -135,8 +133,8 @@ def _run(about: Search, plan: _Plan) -> None:
                 job = waiting.popleft() if waiting else plan.next()
                 if job is None:
                     break
-                task = about.task(job.points, job.targets)
-                future = about.client.submit(evaluate, about.source, task, pure=False)
+                task = about.study.task_of(job.points[0], job.targets)
+                future = about.client.submit(evaluate, about.study.source, task, pure=False)
                 running[future] = job
             if not running:
                 return
@@ -173,11 +171,7 @@ def _taken_in(about: Search, future: Future, job: Job) -> Iterator[Job]:
         outcomes = [Outcome({}, text, 0.0)] * len(job.points)
     for point, outcome in zip(job.points, outcomes, strict=True):
         result = Result(point, outcome.figures, outcome.problem, False, outcome.seconds)
-        if job.trial is None:
-            record(about.study, about.space, about.objectives, result)
-        else:
-            tell(about.study, about.objectives, job.trial, result)
-        about.news(result)
+        about.take_in(result, job.trial)
 
 
 class _Grid(_Plan):
@@ -185,17 +179,15 @@ class _Grid(_Plan):
 
     def __init__(self, about: Search) -> None:
         groups: dict[Any, list[tuple[Point, Target]]] = {}
-        for point in about.space.points():
+        for point in about.study.space.points():
             if identity(point) in about.tried:
                 continue
             try:
                 target = about.machine(point)
             except SettingsError as error:
-                skipped = Result(point, {}, str(error), True, 0.0)
-                record(about.study, about.space, about.objectives, skipped)
-                about.news(skipped)
+                about.skip(point, error)
                 continue
-            key = untimed(target, about.base), identity(options_of(point))
+            key = untimed(target, about.study.base), identity(options_of(point))
             groups.setdefault(key, []).append((point, target))
         self._groups = deque(
             group[start : start + TOGETHER]
@@ -213,41 +205,42 @@ class _Grid(_Plan):
 class _Sampled(_Plan):
     """Points that Optuna's sampler proposes: TPE for one objective, NSGA-II for several."""
 
-    def __init__(self, about: Search, trials: int, seed: int, lost: Sequence[Point]) -> None:
+    def __init__(
+        self, about: Search, trials: int, seed: int, before: Sequence[Result], lost: Sequence[Point]
+    ) -> None:
         from optuna.samplers import NSGAIISampler, TPESampler
 
         self._about = about
-        before = recorded(about.study)
+        study = about.study
         self._left = trials - sum(not result.skipped for result in before)
         self._chance = random.Random(seed + len(before))
-        sampler = TPESampler if len(about.objectives.names) == 1 else NSGAIISampler
-        about.study.sampler = sampler(seed=seed + len(before))
-        self._distributions = {key: distribution(v) for key, v in about.space.values.items()}
+        sampler = TPESampler if len(study.objectives.names) == 1 else NSGAIISampler
+        study.trials.sampler = sampler(seed=seed + len(before))
+        self._distributions = {key: distribution(v) for key, v in study.space.values.items()}
         for point in lost:
-            if set(point) == set(about.space.values):
-                about.study.enqueue_trial(point)
+            if set(point) == set(study.space.values):
+                study.trials.enqueue_trial(point)
 
     def next(self) -> Job | None:
         from optuna.trial import TrialState
 
-        about, vain = self._about, 0
-        while self._left > 0 and len(about.tried) < len(about.space):
+        about, space, trials = self._about, self._about.study.space, self._about.study.trials
+        vain = 0
+        while self._left > 0 and len(about.tried) < len(space):
             if vain >= STALE:
-                about.study.enqueue_trial(self._unseen())
+                trials.enqueue_trial(self._unseen())
                 vain = 0
-            trial = about.study.ask(self._distributions)
-            point = {key: trial.params[key] for key in about.space.values}
+            trial = trials.ask(self._distributions)
+            point = {key: trial.params[key] for key in space.values}
             if identity(point) in about.tried:
-                about.study.tell(trial, state=TrialState.FAIL)
+                trials.tell(trial, state=TrialState.FAIL)
                 vain += 1
                 continue
             about.tried.add(identity(point))
             try:
                 target = about.machine(point)
             except SettingsError as error:
-                skipped = Result(point, {}, str(error), True, 0.0)
-                tell(about.study, about.objectives, trial, skipped)
-                about.news(skipped)
+                about.skip(point, error, trial)
                 vain += 1
                 continue
             self._left -= 1
@@ -256,7 +249,7 @@ class _Sampled(_Plan):
 
     def _unseen(self) -> Point:
         """A point that was not tried; there is one."""
-        space = self._about.space
+        space = self._about.study.space
         for _ in range(DRAWS):
             point = {key: self._chance.choice(values) for key, values in space.values.items()}
             if identity(point) not in self._about.tried:

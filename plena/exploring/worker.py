@@ -19,7 +19,7 @@ from plena.compiler.cache import Cache
 from plena.driver import verified_passes
 from plena.errors import PlenaError
 from plena.exploring.figures import Figures, Measured
-from plena.exploring.objectives import Objectives
+from plena.exploring.objectives import BY_PROFILE, Objectives
 from plena.gc_pause import without_collection
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
@@ -71,10 +71,7 @@ class Task:
     @property
     def is_known_by_name(self) -> bool:
         """Whether names say what its profiles count, and it has nothing that only lives in memory."""
-        profiles = (
-            *(n.partition(":")[2] for n in self.objectives.names if ":" in n),
-            self.options.get("timing", DEFAULT_TIMING),
-        )
+        profiles = (*self.objectives.profiles(*BY_PROFILE), self.options.get("timing", DEFAULT_TIMING))
         return all(map(is_ours, profiles)) and "calibration" not in self.options
 
     def question(self, model: str, target: Target) -> tuple[Any, ...]:

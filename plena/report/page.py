@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,27 +61,23 @@ def page_of(contents: Contents) -> str:
     picture = _curve(contents, statistics, ranking)
     timeline = _timeline(contents) if statistics else None
     _note_what_is_missing(contents, picture)
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            contents=contents,
-            statistics=statistics,
-            profiles=list(statistics.cycles) if statistics else [],
-            ranking=ranking,
-            modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
-            steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
-            knows_work=bool(statistics and statistics.utilization),
-            loops=loops,
-            source_loops=contents.rationale.loops if contents.rationale else (),
-            curve=picture,
-            timeline=timeline,
-            pictures=pictures,
-            check=list(_check_rows(contents.check)) if contents.check else [],
-            machine=_flat(contents.target.settings()),
-            missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
-            version=version(),
-        )
+    return rendered(
+        "report.html",
+        contents=contents,
+        statistics=statistics,
+        profiles=list(statistics.cycles) if statistics else [],
+        ranking=ranking,
+        modules=_rows(statistics.modules, "(the model)", statistics, ranking) if statistics else [],
+        steps=_rows(statistics.steps, "(other)", statistics, ranking) if statistics else [],
+        knows_work=bool(statistics and statistics.utilization),
+        loops=loops,
+        source_loops=contents.rationale.loops if contents.rationale else (),
+        curve=picture,
+        timeline=timeline,
+        pictures=pictures,
+        check=list(_check_rows(contents.check)) if contents.check else [],
+        machine=_flat(contents.target.settings()),
+        missing=[] if contents.failure else list(dict.fromkeys(contents.missing)),
     )
 
 
@@ -178,21 +175,25 @@ def _check_rows(report: CheckReport) -> Iterator[CheckRow]:
         yield CheckRow(name, meaning, comparison, demanded[name], verdict)
 
 
-def environment() -> Environment:
-    """The templates of pages, with their filters."""
-    made = Environment(
+def rendered(template: str, **values: Any) -> str:
+    """A page from a template that extends `page.html`."""
+    return _environment().get_template(template).render(version=version("plena"), **values)
+
+
+def _environment() -> Environment:
+    environment = Environment(
         loader=PackageLoader("plena.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters["count"] = lambda number: f"{number:,}"
-    made.filters["percent"] = lambda share: f"{share:.1%}"
-    made.filters["rough_percent"] = _rough_percent
-    made.filters["amount"] = _amount
-    made.filters["code"] = _code
-    return made
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["percent"] = lambda share: f"{share:.1%}"
+    environment.filters["rough_percent"] = _rough_percent
+    environment.filters["amount"] = _amount
+    environment.filters["code"] = _code
+    return environment
 
 
 def _code(text: str) -> Markup:
@@ -228,10 +229,3 @@ def _flat(settings: dict[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((key, str(value)))
     return rows
-
-
-def version() -> str:
-    """Of plena as it is installed."""
-    from importlib import metadata
-
-    return metadata.version("plena")

@@ -61,7 +61,6 @@ class TimelinePicture:
     bounds: tuple[tuple[str, int, float], ...]
     width: int = WIDTH
     left: int = LEFT
-    row: int = HEIGHT
 
     @property
     def height(self) -> int:

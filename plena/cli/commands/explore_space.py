@@ -15,6 +15,7 @@ from plena.errors import PlenaError
 from plena.passes.options import OPTIONS
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
     from plena.exploring.study import Study
@@ -89,14 +90,15 @@ def run(args: Namespace) -> int:
         **_options(args),
     )
     front = study.front
-    print_table(_front_table(study))
+    print_table(_front_table(study, front))
     print(f"{study}; in {study.storage}")
     if not len(front):
         for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
             print(f"{count} x {problem}")
-    for path, write in ((args.csv, study.table.to_csv), (args.parquet, study.table.to_parquet)):
-        if path is not None:
-            _written(path, write)
+    if args.csv is not None:
+        _written(args.csv, study.table.to_csv)
+    if args.parquet is not None:
+        _written(args.parquet, study.table.to_parquet)
     if args.report is not None:
         study.report(args.report)
     return 0 if len(front) else 1
@@ -134,8 +136,8 @@ def _options(args: Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _front_table(study: Study) -> Table:
-    front, names = study.front, [*study.space.values, *study.objectives.names]
+def _front_table(study: Study, front: pd.DataFrame) -> Table:
+    names = [*study.space.values, *study.objectives.names]
     table = table_of("point", *names, "")
     for number, row in front.head(LONGEST).iterrows():
         table.add_row(str(number), *(_shown(row[name]) for name in names), _shown(row["area_note"]))

@@ -84,13 +84,12 @@ def compile_model(args: Namespace) -> tuple[Program, Any]:
 def compile_options(args: Namespace) -> dict[str, Any]:
     """What `plena.compile` takes besides the machine."""
     return {
-        "max_instructions": args.max_instructions,
         "calibration": calibration_of(args),
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         "cache": args.cache,
         **_chosen_formats(args),
-        **{name: getattr(args, name) for name in OPTIONS if name != "max_instructions"},
+        **{name: getattr(args, name) for name in OPTIONS},
     }
 
 
