@@ -116,12 +116,12 @@ def compile(
     target = target or Target()
     if formats == "auto":
 
-        def compiled(machine: Target) -> Program:
+        def compiled(changed: Target) -> Program:
             return compile(
                 module,
                 example_inputs,
                 kwargs,
-                target=machine,
+                target=changed,
                 max_instructions=max_instructions,
                 objective=objective,
                 timing=timing,

@@ -98,10 +98,8 @@ def _groups(layers: list[Layer], ctx: KernelContext) -> list[list[Layer]]:
     is a weight whose tiles hold rows of the reduction: they are as far apart as the layer is wide."""
     returned = [layer for layer in layers if _is_returned(layer.result)]
     together = [layer for layer in layers if layer not in returned]
-    same = (
-        ctx.schedule.machine != "rtl"
-        and len({(layer.bias is None, len(layer.weight.stack)) for layer in together}) == 1
-    )
+    alike = {(layer.bias is None, len(layer.weight.stack)) for layer in together}
+    same = len(alike) == 1 and ctx.schedule.machine != "rtl"
     return [*([together] if same else [[layer] for layer in together]), *([layer] for layer in returned)]
 
 
@@ -175,10 +173,10 @@ def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor
             Pad(2, 0, x.group_pitch - x.group_columns),
             Reshape((features, x.lanes)),
         )
-    padded = (round_up(features, mlen), x.blocks(mlen) * mlen)
+    rows, columns = round_up(features, mlen), x.blocks(mlen) * mlen
     if ctx.schedule.machine == "rtl":
-        return weight.through(Permute((1, 0))), padded[::-1]
-    return weight, padded
+        return weight.through(Permute((1, 0))), (columns, rows)
+    return weight, (rows, columns)
 
 
 def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:

@@ -79,10 +79,8 @@ class RtlBuild:
             yield f"a tile and the one behind it that is waited with take {2 * target.mlen} rows of matrix memory"
         for key in ("HBM_M_WEIGHT_TYPE", "HBM_V_ACT_TYPE"):
             number_format = target.precision[key]
-            if not isinstance(number_format, Mx) or (number_format.element_bits, number_format.block) != (
-                8,
-                self.block,
-            ):
+            is_mx = isinstance(number_format, Mx) and number_format.block == self.block
+            if not is_mx or number_format.element_bits != 8:
                 yield f"{key} must have 8-bit elements with a scale for {self.block} of them"
 
 

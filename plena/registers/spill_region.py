@@ -55,8 +55,8 @@ _ROOM = 64
 def place_regions(module: ModuleOp, machine: Machine = "emulator") -> None:
     """Moves the region of each memory away from the words that a program in the affine form uses itself.
 
-    Nothing is recorded while the last words of the emulator's memory are free. Addresses that hang on run-time numbers are not
-    seen.
+    Nothing is recorded while the last words of the emulator's memory are free. Addresses that hang on run-time numbers
+    are not seen.
     """
     target = Target.from_module(module)
     used: dict[Memory, list[tuple[int, int]]] = {m.memory: [] for m in SpillMemory}

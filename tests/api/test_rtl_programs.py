@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +14,14 @@ from plena.errors import CompileError, EmulatorError, PlenaError, SettingsError
 from tests.poison import run_on_garbage
 
 
-def machine(mlen: int = 8, blen: int = 4, **settings: object) -> plena.Target:
+def machine(mlen: int = 8, blen: int = 4, **settings: Any) -> plena.Target:
     sizes = {"MLEN": mlen, "VLEN": mlen, "BLEN": blen, "HLEN": mlen, "BROADCAST_AMOUNT": 1}
     return plena.Target().with_settings({**sizes, "HBM_M_Prefetch_Amount": mlen, **settings})
 
 
 def mlp(*features: int, act: type[torch.nn.Module] | None = torch.nn.SiLU) -> torch.nn.Module:
     layers: list[torch.nn.Module] = []
-    for taken, given in zip(features, features[1:], strict=False):
+    for taken, given in pairwise(features):
         layers += [torch.nn.Linear(taken, given), *([] if act is None else [act()])]
     return torch.nn.Sequential(*(layers if act is None else layers[:-1]))
 
@@ -105,7 +107,7 @@ def test_memories_are_those_of_the_build() -> None:
     x = torch.randn(8, 16)
     program = plena.compile(torch.nn.Linear(16, 16), (x,), target=machine(), machine="rtl")
     assert (program.target.matrix_sram_size, program.target.vector_sram_size) == (1024, 1024)
-    with pytest.raises(PlenaError, match="does not fit in vector memory: .* 8,192 available"):
+    with pytest.raises(PlenaError, match=r"does not fit in vector memory: .* 8,192 available"):
         plena.compile(torch.nn.Linear(64, 256), (torch.randn(64, 64),), target=machine(), machine="rtl")
 
 
@@ -138,7 +140,7 @@ def test_what_the_rtl_does_not_do_is_refused_by_name(module: torch.nn.Module, me
         ({"FORMATS": "bf16"}, "HBM_M_WEIGHT_TYPE must have 8-bit elements with a scale for 8 of them"),
     ],
 )
-def test_settings_that_the_build_has_otherwise(settings: dict[str, object], message: str) -> None:
+def test_settings_that_the_build_has_otherwise(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         plena.compile(torch.nn.Linear(8, 8), (torch.randn(4, 8),), target=machine(**settings), machine="rtl")
 
