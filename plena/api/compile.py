@@ -22,8 +22,9 @@ from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.formats import FormatsLike
+from plena.machine.rtl_build import rtl_build
 from plena.machine.target import Target
 from plena.passes.options import OPTIONS, check_values
 from plena.passes.pipelines import TENSOR_PIPELINE
@@ -45,6 +46,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    machine: Machine = "emulator",
     formats: FormatsLike | None = None,
     traffic: float | None = None,
     samples: Sequence[Any] | None = None,
@@ -71,6 +73,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md), "calibrated" with the
             weights of `calibration`. Code and cycles are the same.
+        machine: what runs the program: "emulator", or "rtl" for one that breaks no rule of the public RTL and ends in
+            C_BREAK, with what cannot be made so refused (docs/rtl.md).
         formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
             `plena.Formats` (docs/formats.md); None takes those that the target has, "auto" those that lose least for
             `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
@@ -104,6 +108,7 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "machine": machine,
             "formats": formats,
             "traffic": traffic,
             "samples": samples,
@@ -117,18 +122,19 @@ def compile(
     target = target or Target()
     if formats == "auto":
 
-        def compiled(machine: Target) -> Program:
+        def compiled(changed: Target) -> Program:
             return compile(
                 module,
                 example_inputs,
                 kwargs,
-                target=machine,
+                target=changed,
                 max_instructions=max_instructions,
                 objective=objective,
                 timing=timing,
                 matmul=matmul,
                 attention=attention,
                 staging=staging,
+                machine=machine,
                 calibration=calibration,
                 allow_unsupported=allow_unsupported,
                 verify_passes=verify_passes,
@@ -142,8 +148,16 @@ def compile(
     if formats is not None:
         target = target.with_formats(formats)
     target.validate()
+    if machine == "rtl":
+        target = rtl_build().fitted(target)
     schedule = Schedule(
-        objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported
+        objective,
+        timing,
+        matmul,
+        attention,
+        staging=staging,
+        machine=machine,
+        allow_unsupported=allow_unsupported,
     )
     with without_collection(), verified_passes(verify_passes):
         call = ImportedCall.of(module, example_inputs, kwargs)

@@ -23,6 +23,7 @@ from plena.driver import run_pipeline, verified_passes
 from plena.errors import CompileError, PlenaError, VerificationError
 from plena.gc_pause import without_collection
 from plena.kernels.schedule import Schedule
+from plena.machine.rtl_build import rtl_build
 from plena.machine.target import Target
 from plena.passes.pipelines import TENSOR_PIPELINE
 from plena.progress import counting
@@ -250,7 +251,7 @@ def _machine(target: Target | None, options: dict[str, Any]) -> Target:
     machine = target or Target()
     machine = machine if formats is None else machine.with_formats(formats)
     machine.validate()
-    return machine
+    return rtl_build().fitted(machine) if options.get("machine") == "rtl" else machine
 
 
 def _check_numbers(seconds: Any, trials: Any) -> None:

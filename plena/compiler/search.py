@@ -29,6 +29,7 @@ from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates
@@ -435,9 +436,10 @@ class Lowering:
     known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
 
     @property
-    def emission(self) -> tuple[str, ...]:
+    def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        return EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
     @staticmethod
     def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> Lowering | None:
@@ -452,6 +454,8 @@ class Lowering:
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
+        if schedule.machine == "rtl":
+            passes = (*passes, "limit-loop-depth")
         run_pipeline(affine, passes)
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
@@ -478,6 +482,11 @@ class Lowering:
             (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
             lowering=self,
         )
+
+
+def _for_rtl(named: str) -> Pass:
+    """A pass with the options that programs for the RTL need."""
+    return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
 
 
 def _expanded(lowering: Lowering, max_instructions: int | None) -> Iterator[Candidate]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from xdsl.dialects.builtin import ModuleOp
 
 from plena.compiler.search import LARGEST_BLOCK, Candidate, Lowering
-from plena.compiler.tuning.recipe import ASKED, Recipe, Setting, with_changes
+from plena.compiler.tuning.recipe import Recipe, Setting, free_settings, with_changes
 from plena.compiler.tuning.reuse import REFUSALS, better, goal_of
 from plena.dialects.plena import AttentionOp
 from plena.errors import CompileError
@@ -147,9 +147,7 @@ class Tuner:
         ):
             # "auto" alone leaves out what the machine behind the profile does not execute right.
             del free["matmul"]
-        values |= {
-            name: free[name] for name in ASKED if name in free and getattr(self.schedule, name) == "auto"
-        }
+        values |= {name: free[name] for name in free_settings(self.schedule) if name in free}
         for name, options in values.items():
             yield lambda recipe, name=name, options=options: self._set(
                 recipe, name, self.chance.choice(options)
