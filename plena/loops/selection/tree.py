@@ -201,6 +201,11 @@ def length_of(loop: ForOp) -> tuple[int, int] | None:
     return None
 
 
+def has_any_length(module: ModuleOp) -> bool:
+    """Whether a module in the affine form has a loop over a very long operand."""
+    return any(isinstance(op, ForOp) and length_of(op) is not None for op in module.walk())
+
+
 def factors(trips: int) -> list[int]:
     """Unroll factors that are considered: all divisors, and small powers of two where there are few."""
     divisors = [n for n in range(1, trips + 1) if trips % n == 0]
