@@ -12,6 +12,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.dialects.tile import (
+    BufferOp,
     PackVectorsOp,
     PanelRows,
     SoftmaxRowsOp,
@@ -141,7 +142,9 @@ class VectorAttention:
         self.pitch = pitch
         length = IntegerAttr(tiles, i64)
         self.scores = builder.buffer("scores", "vector", tiles * self.pitch + behind)
-        self.scores.owner.attributes[LENGTH_ATTRIBUTE] = length
+        declared = self.scores.owner
+        assert isinstance(declared, BufferOp)
+        declared.attributes[LENGTH_ATTRIBUTE] = length
         self.packed_scores = builder.view(self.scores, count * self.block)
         self.builder.provenance = {**self.builder.provenance, LENGTH_ATTRIBUTE: length}
 
