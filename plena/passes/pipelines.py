@@ -43,6 +43,7 @@ LOOP_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
     "reroll-loops",
     "canonicalize-loops",
+    "fuse-loops",
     "hoist-invariants",
 )
 """tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""
