@@ -24,6 +24,7 @@ BODY_PIPELINE: tuple[str, ...] = (
     "fold-norm-gain",
     "merge-duplicates",
     "share-projections",
+    "share-rotations",
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 
