@@ -83,9 +83,8 @@ def test_twenty_prompts_of_a_real_model() -> None:
     lines = PROMPTS.read_text(encoding="utf-8").splitlines()
     texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
     assert len(texts) == 20 and sum(map(len, texts)) >= 600
-    report = PlenaForCausalLM.from_pretrained(model, max_length=64, prefill=(), buckets=(64,)).check(
-        texts, model
-    )
+    lm = PlenaForCausalLM.from_pretrained(model, max_length=64, batch=4, prefill=(), buckets=(64,))
+    report = lm.check(texts, model)
     print(report)
     # One choice of 75 differs in the first 97 tokens: logits near 20 are 0.125 apart in bf16. All should be alike.
     assert report.sure.alike >= 0.97 * report.sure.tokens, str(report)
