@@ -25,10 +25,12 @@ from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
+from plena.loops.selection.tree import has_any_length
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates
@@ -53,7 +55,7 @@ class Candidate:
     program: Counted
     passes: tuple[Pass, ...] = ()
     decisions: tuple[str, ...] = ()
-    lowering: _Lowering | None = field(default=None, repr=False)
+    lowering: Lowering | None = field(default=None, repr=False)
     points: tuple[Point, ...] = field(default=(), repr=False)
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
@@ -215,13 +217,13 @@ def _candidates(
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
     goal = Goal(schedule.objective, max_instructions)
-    lowerings: list[tuple[_Lowering, Candidate]] = []
+    lowerings: list[tuple[Lowering, Candidate]] = []
     seen: list[ModuleOp] = []
     for option in schedules(kernels, schedule):
         if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
             continue
         try:
-            lowering = _Lowering.of(kernels, option, seen)
+            lowering = Lowering.of(kernels, option, seen)
         except CompileError as error:
             problems.append(error)
             continue
@@ -229,7 +231,7 @@ def _candidates(
             lowering = _shortened(lowering, kernels)
             lowerings.append((lowering, lowering.candidate()))
 
-    def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
+    def promise(entry: tuple[Lowering, Candidate]) -> tuple[bool, float, int]:
         return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
 
     found = [candidate for _, candidate in lowerings]
@@ -246,18 +248,18 @@ def _candidates(
     return found
 
 
-def _shortened(lowering: _Lowering, kernels: ModuleOp) -> _Lowering:
+def _shortened(lowering: Lowering, kernels: ModuleOp) -> Lowering:
     """The lowering, with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog."""
     expected = INSTRUCTIONS_PER_USEFUL * longest_iteration(lowering.affine)
     excess = int(expected) - Target.from_module(kernels).max_loop_instructions
     if excess <= 0 or not choices_of(lowering.tiles).is_free("shortening"):
         return lowering
-    shortened = _Lowering.of(kernels, replace(lowering.schedule, shortening=excess))
+    shortened = Lowering.of(kernels, replace(lowering.schedule, shortening=excess))
     assert shortened is not None
     return shortened
 
 
-def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> _Lowering | None:
+def _less_shortened(lowering: Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> Lowering | None:
     """The lowering with more products by M_BTMV, where an iteration of what runs is shorter than was expected."""
     schedule, target = lowering.schedule, Target.from_module(kernels)
     if not schedule.shortening:
@@ -270,7 +272,7 @@ def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: 
     shortening = max([0, *(mix.saved - room for mix in before)])
     if before == [cheapest_mix(choosable, shortening) for choosable in products]:
         return None
-    return _Lowering.of(kernels, replace(schedule, shortening=shortening))
+    return Lowering.of(kernels, replace(schedule, shortening=shortening))
 
 
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
@@ -335,7 +337,7 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
     if (
         not choosable
         or choosable[0].schedule.objective != "cycles"
-        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
+        or not updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
     ):
         return []
     best = Goal("cycles", max_instructions).best(choosable)
@@ -366,7 +368,7 @@ def _without_row_groups(
 def _grown(best: Candidate, target: Target) -> list[Candidate]:
     """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
     schedule = best.schedule
-    if schedule.objective != "cycles" or not _updates_count(schedule.timing, target):
+    if schedule.objective != "cycles" or not updates_count(schedule.timing, target):
         return []
     if best.lowering is None or best.static > EXPANDABLE:
         return []
@@ -395,7 +397,7 @@ def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None
     return [c for c in tried if c.static <= most and c.program.runs(target)]
 
 
-def _updates_count(timing: str, target: Target) -> bool:
+def updates_count(timing: str, target: Target) -> bool:
     """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
     product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
     return product < max(target.mlen, target.blen + 1)
@@ -409,7 +411,7 @@ def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target)
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
     lowered = [lowering.candidate()]
     if max_instructions or lowered[0].static <= EXPANDABLE:
@@ -419,13 +421,13 @@ def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -
 
 def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
     return lowering.candidate()
 
 
 @dataclass(frozen=True)
-class _Lowering:
+class Lowering:
     """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
 
     schedule: Schedule
@@ -435,12 +437,13 @@ class _Lowering:
     known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
 
     @property
-    def emission(self) -> tuple[str, ...]:
+    def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        return EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
     @staticmethod
-    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:
+    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> Lowering | None:
         """The module under a schedule; None if its tiles are those of a module `seen` before."""
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
@@ -452,14 +455,16 @@ class _Lowering:
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
+        if schedule.machine == "rtl":
+            passes = (*passes, "limit-loop-depth")
         run_pipeline(affine, passes)
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))
-        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
+        return Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
 
-    def loading_ahead(self, room: int) -> _Lowering:
+    def loading_ahead(self, room: int) -> Lowering:
         """The same with loads ahead of what needs them, for about so many instructions more."""
         schedule_transfers = ScheduleTransfers(self.schedule.timing, room=room)
         affine = self.affine.clone()
@@ -475,19 +480,27 @@ class _Lowering:
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
 
 
-def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
+def _for_rtl(named: str) -> Pass:
+    """A pass with the options that programs for the RTL need."""
+    return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
+
+
+def _expanded(lowering: Lowering, max_instructions: int | None) -> Iterator[Candidate]:
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
+    points = candidates(
+        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+    )
+    exact = () if has_any_length(affine) else tuple(points)
 
     def apply(point: Point) -> Candidate:
-        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
     room = budget

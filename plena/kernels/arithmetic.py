@@ -25,11 +25,12 @@ from plena.dialects.plena import (
     SubOp,
 )
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import PanelRows
+from plena.dialects.tile import PanelRows, PositiveLanesOp
 from plena.kernels import scalars
 from plena.kernels.activations import ACTIVATIONS, SLOPED
 from plena.kernels.choosing import chosen, exceeds
-from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.logarithms import LOGARITHMS
 from plena.kernels.operands import (
@@ -62,7 +63,7 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, BinaryOp)
     fill = isinstance(op, FillInfinityOp)
     kind = _FILLS[op.sign.value.data] if fill else _KINDS[type(op)]
-    if not fill and isinstance(ctx.locations[op.lhs], Scalars) and len(shape_of(op.rhs)) == 2:
+    if not fill and isinstance(ctx.locations[op.lhs], Scalars) and _is_number(ctx, op.rhs):
         scalars.lower_binary(op, kind, ctx)
         return
     lhs = ctx.panel(op.lhs)
@@ -86,6 +87,12 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
         result = lhs if lhs.buffer != ctx.panel(op.lhs).buffer else destination(ctx, op, kind, op.lhs)
         _combine_parts(ctx, kind, result, lhs, right, shape[1])
     ctx.set(op.result, result)
+
+
+def _is_number(ctx: KernelContext, value: SSAValue) -> bool:
+    """Whether a right operand [M, G] can be in FP SRAM; from vector SRAM masked sums bring it, of finite numbers."""
+    there = ctx.host(value) is not None or isinstance(ctx.locations[value], Scalars)
+    return len(shape_of(value)) == 2 and (there or not ctx.undefined.of(value))
 
 
 def takes_number(value: SSAValue) -> bool:
@@ -215,7 +222,10 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     """On the scalar unit where the tensor is there already, on the vector unit otherwise."""
     assert isinstance(op, ActivationOp)
     kind, location = op.kind.data, ctx.locations[op.input]
-    if isinstance(location, Scalars) and kind in scalars.FUNCTIONS:
+    saturates = kind == "exp" and bool(
+        ctx.undefined.of(op.input)
+    )  # e to infinity is finite on the scalar unit
+    if isinstance(location, Scalars) and kind in scalars.FUNCTIONS and not saturates:
         scalars.lower_activation(op, location, ctx)
     elif kind in ("sqrt", "rsqrt"):
         lower_root(op, ctx)
@@ -227,8 +237,30 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     elif op.slope is not None:
         slope = op.slope.value.data
         unary(ctx, op, kind, lambda lanes, x: SLOPED[kind](lanes, x, slope))
+    elif kind == "relu" and ctx.schedule.machine == "rtl":
+        _lower_relu_by_lanes(op, ctx)
     else:
         unary(ctx, op, kind, ACTIVATIONS[kind])
+
+
+def _lower_relu_by_lanes(op: ActivationOp, ctx: KernelContext) -> None:
+    """The maximum with 0 where V_MAX_VF does nothing: by the maximum of a row, lane by lane."""
+    require_finite(ctx, op, "the maximum of a lane with 0, by V_RED_MAX,")
+    vlen, source = ctx.target.vlen, ctx.panel(op.input)
+    result = destination(ctx, op, "relu", op.input)
+    ctx.builder.insert(
+        PositiveLanesOp(
+            out=result.buffer,
+            scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
+            x=source.buffer,
+            masks=lane_masks(ctx, vlen, 1),
+            rows=source.rows,
+            blocks=source.blocks(vlen),
+            out_block=result.block,
+            x_block=source.block,
+        )
+    )
+    ctx.set(op.result, result)
 
 
 def _lower_guarded(

@@ -27,7 +27,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
 from plena.errors import CompileError
 from plena.host.layout import Source, TensorPlacement
-from plena.host.placement_attributes import placement_attribute
+from plena.host.placement_attributes import placement_attribute, with_infinities
 from plena.host.view import Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
@@ -51,8 +51,9 @@ from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.target import Target
+from plena.tensor.infinite_inputs import inputs_that_may_be_infinite
 from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
 from plena.timing.registry import DEFAULT_TIMING, profile_named
 
@@ -100,7 +101,7 @@ class ConvertPlenaToTile(ModulePass):
 
         builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}, tile.choices = #tile.choices<sections 1, []>} {
           %0 = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [#tile.placement<"output_0" of output 0 as column_blocks [4, 64] bf16 padded [4, 64]>]
-          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [#tile.placement<"input0_hbm" of input 0 as column_blocks [4, 64] HBM_V_ACT_TYPE padded [4, 64]>]
+          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [#tile.placement<"input0_hbm" of input 0 as column_blocks [4, 64] HBM_V_ACT_TYPE padded [4, 64] view [infinite 1]>]
           %2 = tile.constant [2.000000e+00 : f64]
           tile.load_rows dst(%0 : vector) src(%1 : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64 src_block = 256 attributes {plena.step = "load"}
           tile.elementwise rows = 4 blocks = 1 out(%0[64, 256]) in(%0[64, 256]) {
@@ -124,6 +125,7 @@ class ConvertPlenaToTile(ModulePass):
     shortening: int = 0
     row_groups: bool = True
     staging: Staging = "public"
+    machine: Machine = "emulator"
     allow_unsupported: bool = False
 
     @staticmethod
@@ -133,16 +135,22 @@ class ConvertPlenaToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         profile_named(self.timing, self.name)
-        _require_unit(self.matmul, Target.from_module(op))
+        _require_unit(self.matmul, self.machine, Target.from_module(op))
         convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
 
 
-def _require_unit(matmul: MatmulChoice, target: Target) -> None:
+def _require_unit(matmul: MatmulChoice, machine: Machine, target: Target) -> None:
     """Whether the target has what products are asked to be made by.
 
     Raises:
-        CompileError: it has no broadcast unit.
+        CompileError: it has no broadcast unit, or one that means something else there.
     """
+    if machine == "rtl" and matmul in ("broadcast", "vector"):
+        raise CompileError(
+            f"matmul {matmul} needs instructions that the RTL does not execute as the emulator does",
+            "options",
+            "Leave matmul out: products are made by M_MM there.",
+        )
     if matmul in ("broadcast", "vector") and not target.has_broadcast:
         raise CompileError(
             f"matmul {matmul} needs the broadcast unit, which this target has not: BROADCAST_AMOUNT "
@@ -158,9 +166,10 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     if len(functions) != 1:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
-    kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
+    kernels = KernelContext(TileBuilder(Target.from_module(module), schedule.machine), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
+    infinite = inputs_that_may_be_infinite(function)
     routed = module.attributes.get(EXPERT_TENSORS)
     if isinstance(routed, ArrayAttr):
         kernels.routed = {name.data for name in routed if isinstance(name, StringAttr)}
@@ -185,6 +194,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     function.detach()
     function.erase(safe_erase=False)
     for op in list(kernels.builder.finish().body.block.ops):
+        if isinstance(op, BufferOp) and op.placements is not None:
+            op.placements = ArrayAttr([with_infinities(placed, infinite) for placed in op.placements])
         op.detach()
         module.body.block.add_op(op)
 
