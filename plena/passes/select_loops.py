@@ -21,7 +21,7 @@ from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search
-from plena.loops.selection.tree import Loop, tree_of
+from plena.loops.selection.tree import Loop, Part, tree_of
 from plena.machine.choices import Objective
 from plena.machine.target import Target
 from plena.passes.emission import counted
@@ -178,6 +178,28 @@ def candidates(
         known: what may become of loops with straight bodies, for calls with the same machine, profile and addresses to
             share: it is filled and looked up.
     """
+    search, parts = _search(module, timing, max_instructions, addresses, known)
+    return search.frontier(parts)
+
+
+def predicted(module: ModuleOp, timing: str = DEFAULT_TIMING) -> tuple[int, int] | None:
+    """Static instructions and cycles of a module in the affine form with its loops as they are, by the same model.
+
+    None: its addresses do not fit the registers.
+    """
+    search, parts = _search(module, timing)
+    cost = search.kept(parts)
+    return None if cost is None else cost[:2]
+
+
+def _search(
+    module: ModuleOp,
+    timing: str,
+    max_instructions: int | None = None,
+    addresses: AddressCost | None = None,
+    known: dict[object, list[Option]] | None = None,
+) -> tuple[Search, tuple[Part, ...]]:
+    """The search, and the loop tree that it is for."""
     target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
@@ -189,7 +211,7 @@ def candidates(
     search = Search(
         machine, lambda loop: nesting_of(loop, legality), max_instructions, {} if known is None else known
     )
-    return search.frontier(tree_of(module, target, profile))
+    return search, tree_of(module, target, profile)
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:
@@ -205,5 +227,6 @@ __all__ = [
     "Selection",
     "candidates",
     "nesting_of",
+    "predicted",
     "select",
 ]
