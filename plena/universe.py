@@ -51,6 +51,8 @@ PASSES: dict[str, str] = {
     "strip-mine-loops": "StripMineLoops",
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",
+    "limit-loop-depth": "LimitLoopDepth",
+    "guard-hazards": "GuardHazards",
     "canonicalize-layouts": "CanonicalizeLayouts",
     "allocate-buffers": "AllocateBuffers",
     "convert-plena-to-tile": "ConvertPlenaToTile",

@@ -43,7 +43,7 @@ def run_on_garbage(program: Program, inputs: Sequence[torch.Tensor], fill: str) 
     _fill(machine.hbm, np.full(machine.hbm.size, HBM_FILL[fill], np.uint8), spans["hbm"])
     tiles = machine.mram.reshape(-1)
     _fill(tiles, _garbage(tiles.size, fill), [])
-    return as_tensors(program.results(machine.run(program.words)))
+    return as_tensors(program.results(machine.run(program.executed)))
 
 
 def _garbage(count: int, fill: str) -> NDArray[np.float32]:

@@ -15,13 +15,16 @@ from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
 from plena.compiler.search import Candidate
+from plena.compiler.tuning.database import TuningDatabase
+from plena.compiler.tuning.reuse import Reuse, reused
 from plena.driver import run_pipeline, verified_passes
-from plena.errors import CompileError
+from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.formats import FormatsLike
+from plena.machine.rtl_build import rtl_build
 from plena.machine.target import Target
 from plena.passes.options import OPTIONS, check_values
 from plena.passes.pipelines import TENSOR_PIPELINE
@@ -43,6 +46,7 @@ def compile(
     matmul: MatmulChoice = "auto",
     attention: AttentionChoice = "auto",
     staging: Staging = "public",
+    machine: Machine = "emulator",
     formats: FormatsLike | None = None,
     traffic: float | None = None,
     samples: Sequence[Any] | None = None,
@@ -50,6 +54,7 @@ def compile(
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
     cache: str | Path | None = None,
+    tuning: str | Path | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -68,6 +73,8 @@ def compile(
         staging: how parameters and inputs are rounded on their way into HBM: "public" as by the public staging tools,
             "nearest" to the nearest code, which is closer to PyTorch (docs/number_formats.md), "calibrated" with the
             weights of `calibration`. Code and cycles are the same.
+        machine: what runs the program: "emulator", or "rtl" for one that breaks no rule of the public RTL and ends in
+            C_BREAK, with what cannot be made so refused (docs/rtl.md).
         formats: of weights, keys and values, and activations in HBM: "shipped", "e3m4", "mixed", "bf16" or a
             `plena.Formats` (docs/formats.md); None takes those that the target has, "auto" those that lose least for
             `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
@@ -80,6 +87,8 @@ def compile(
             PLENA_VERIFY_PASSES is set.
         cache: a folder that remembers what the search chose: the same question again takes no search
             (docs/explore.md). The program is the same.
+        tuning: a tuning database of `plena.tune`: the best schedule that it has for these kernels, this machine and
+            this profile is taken if it is better than what the search finds (docs/tuning.md).
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -99,6 +108,7 @@ def compile(
             "matmul": matmul,
             "attention": attention,
             "staging": staging,
+            "machine": machine,
             "formats": formats,
             "traffic": traffic,
             "samples": samples,
@@ -106,27 +116,30 @@ def compile(
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
             "cache": cache,
+            "tuning": tuning,
         }
     )
     target = target or Target()
     if formats == "auto":
 
-        def compiled(machine: Target) -> Program:
+        def compiled(changed: Target) -> Program:
             return compile(
                 module,
                 example_inputs,
                 kwargs,
-                target=machine,
+                target=changed,
                 max_instructions=max_instructions,
                 objective=objective,
                 timing=timing,
                 matmul=matmul,
                 attention=attention,
                 staging=staging,
+                machine=machine,
                 calibration=calibration,
                 allow_unsupported=allow_unsupported,
                 verify_passes=verify_passes,
                 cache=cache,
+                tuning=tuning,
             )
 
         choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
@@ -135,13 +148,22 @@ def compile(
     if formats is not None:
         target = target.with_formats(formats)
     target.validate()
+    if machine == "rtl":
+        target = rtl_build().fitted(target)
     schedule = Schedule(
-        objective, timing, matmul, attention, staging=staging, allow_unsupported=allow_unsupported
+        objective,
+        timing,
+        matmul,
+        attention,
+        staging=staging,
+        machine=machine,
+        allow_unsupported=allow_unsupported,
     )
     with without_collection(), verified_passes(verify_passes):
         call = ImportedCall.of(module, example_inputs, kwargs)
         known = None if cache is None else Cache(cache)
-        program = compile_call(call, target, schedule, max_instructions, calibration, known)
+        tuned = None if tuning is None else TuningDatabase(tuning)
+        program = compile_call(call, target, schedule, max_instructions, calibration, known, tuned)
     if formats is not None and program.rationale is not None:
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
@@ -189,8 +211,13 @@ def compile_call(
     max_instructions: int | None = None,
     calibration: Calibration | None = None,
     known: Cache | None = None,
+    tuning: TuningDatabase | None = None,
 ) -> Program:
-    """Compiles an imported module, which stays as it is, for a valid machine; `known` keeps what searches chose.
+    """Compiles an imported module, which stays as it is, for a valid machine.
+
+    Args:
+        known: keeps what searches chose.
+        tuning: has better schedules.
 
     Raises:
         PlenaError: as of `compile`.
@@ -200,7 +227,16 @@ def compile_call(
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
     chosen = known_search(kernels, schedule, max_instructions, known, call.text_digest if known else "")
-    program = program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
+    program = None
+    if tuning is not None:
+        reuse = reused(kernels, schedule, max_instructions, chosen, tuning)
+        try:
+            if reuse.candidate is not None:
+                program = emitted_call(reuse.candidate, imported, call, calibration)
+        except VerificationError as error:
+            reuse = Reuse(None, f"tuning: the schedule of {tuning.path} is ignored: {error.what}")
+        chosen = reuse.candidate or replace(chosen, decisions=(*chosen.decisions, reuse.note))
+    program = program or emitted_call(chosen, imported, call, calibration)
     program.rationale = replace(
         chosen.rationale,
         model=type(call.module).__name__,
@@ -213,6 +249,17 @@ def compile_call(
     return program
 
 
+def emitted_call(
+    chosen: Candidate, imported: ImportedProgram, call: ImportedCall, calibration: Calibration | None = None
+) -> Program:
+    """The chosen lowering of an imported call as a program.
+
+    Raises:
+        VerificationError: it would abort.
+    """
+    return program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
+
+
 _OWN = (
     "target",
     "formats",
@@ -222,6 +269,7 @@ _OWN = (
     "allow_unsupported",
     "verify_passes",
     "cache",
+    "tuning",
 )
 """Options of `compile` alone, which no table describes."""
 
@@ -259,8 +307,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
-    if not isinstance(folder := options.get("cache"), str | Path | None):
-        raise CompileError(f"cache must be a folder, not {folder!r}", "options")
+    for name, what in (("cache", "a folder"), ("tuning", "a file")):
+        if not isinstance(path := options.get(name), str | Path | None):
+            raise CompileError(f"{name} must be {what}, not {path!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
         raise CompileError(
             f"verify_passes must be True, False or None, not {verify!r}",

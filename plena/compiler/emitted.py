@@ -20,7 +20,7 @@ from plena.compiler.lowered import (
 from plena.compiler.search import Candidate
 from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ProjectionsOp
 from plena.driver import pipeline_text
-from plena.errors import VerificationError
+from plena.errors import CompileError, VerificationError
 from plena.host.calibration import Calibration
 from plena.host.ports import Port
 from plena.host.staged_data import StagedData
@@ -80,6 +80,8 @@ def emitted(
         values = replace(program.host_values, values={**program.host_values.values, **after})
         program = replace(program, kept=kept, host_values=values)
     program = replace(program, decisions=(*program.decisions, *_warnings(program)))
+    if chosen.schedule.machine == "rtl":
+        _require_rules(program)
     return replace(program, machine_reference=machine_reference(program, chosen.tiles))
 
 
@@ -96,7 +98,7 @@ def _warnings(program: ProgramData) -> tuple[str, ...]:
     """
     from plena.verification import Severity, verify
 
-    findings = verify(program.words, program.target, program.preloaded_spans())
+    findings = verify(program.executed, program.target, program.preloaded_spans())
     errors = [f for f in findings if f.severity is Severity.ERROR]
     if errors:
         listed = "; ".join(str(f) for f in errors[:3])
@@ -104,6 +106,26 @@ def _warnings(program: ProgramData) -> tuple[str, ...]:
             f"the compiled program would abort: {listed}", hint="Please report this as a bug."
         )
     return tuple(str(f) for f in findings)
+
+
+def _require_rules(program: ProgramData) -> None:
+    """Whether a program for the RTL breaks none of its rules.
+
+    Raises:
+        CompileError: which it breaks.
+    """
+    from plena.verification import verify
+
+    errors = [
+        f for f in verify(program.words, program.target, program.preloaded_spans(), "rtl") if f.is_error
+    ]
+    if errors:
+        listed = "; ".join(str(f) for f in errors[:3])
+        raise CompileError(
+            f"no program was found that keeps the rules of the RTL: {listed}",
+            "machine",
+            "Compile a smaller part of the model, or leave machine out.",
+        )
 
 
 def thresholds_for(tensor_level: ModuleOp) -> Thresholds:

@@ -30,6 +30,7 @@ from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates, predicted
@@ -54,7 +55,7 @@ class Candidate:
     program: Counted
     passes: tuple[Pass, ...] = ()
     decisions: tuple[str, ...] = ()
-    lowering: _Lowering | None = field(default=None, repr=False)
+    lowering: Lowering | None = field(default=None, repr=False)
     points: tuple[Point, ...] = field(default=(), repr=False)
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
@@ -219,20 +220,20 @@ def _candidates(
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
     goal = Goal(schedule.objective, max_instructions)
-    lowerings: list[_Lowering] = []
+    lowerings: list[Lowering] = []
     seen: list[ModuleOp] = []
     for option in schedules(kernels, schedule):
         if lowerings and not _worth_trying(option, lowerings, target):
             continue
         try:
-            lowering = _Lowering.of(kernels, option, seen, shorten=True)
+            lowering = Lowering.of(kernels, option, seen, shorten=True)
         except CompileError as error:
             problems.append(error)
             continue
         if lowering is not None:
             lowerings.append(lowering)
 
-    def promise(lowering: _Lowering) -> tuple[bool, float, int]:
+    def promise(lowering: Lowering) -> tuple[bool, float, int]:
         plain = lowering.plain
         return not plain.program.runs(target), *goal.cost(plain.static, plain.cycles)
 
@@ -253,7 +254,7 @@ def _candidates(
     return found
 
 
-def _with_choices(lowering: _Lowering, max_instructions: int | None) -> list[Candidate]:
+def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Candidate]:
     """A lowering with loops as they are, and as select-loops chooses.
 
     Loops as they are need not be tried where they are out of the question by prediction: a search for cycles without a
@@ -280,7 +281,7 @@ def _with_choices(lowering: _Lowering, max_instructions: int | None) -> list[Can
     return expanded if any(ahead) else [lowering.plain, *expanded]
 
 
-def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> _Lowering | None:
+def _less_shortened(lowering: Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> Lowering | None:
     """The lowering with more products by M_BTMV, where an iteration of what runs is shorter than was expected."""
     schedule, target = lowering.schedule, Target.from_module(kernels)
     if not schedule.shortening:
@@ -293,7 +294,7 @@ def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: 
     shortening = max([0, *(mix.saved - room for mix in before)])
     if before == [cheapest_mix(choosable, shortening) for choosable in products]:
         return None
-    return _Lowering.of(kernels, replace(schedule, shortening=shortening))
+    return Lowering.of(kernels, replace(schedule, shortening=shortening))
 
 
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
@@ -358,7 +359,7 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
     if (
         not choosable
         or choosable[0].schedule.objective != "cycles"
-        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
+        or not updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
     ):
         return []
     best = Goal("cycles", max_instructions).best(choosable)
@@ -389,7 +390,7 @@ def _without_row_groups(
 def _grown(best: Candidate, target: Target) -> list[Candidate]:
     """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
     schedule = best.schedule
-    if schedule.objective != "cycles" or not _updates_count(schedule.timing, target):
+    if schedule.objective != "cycles" or not updates_count(schedule.timing, target):
         return []
     if best.lowering is None or best.static > EXPANDABLE:
         return []
@@ -418,13 +419,13 @@ def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None
     return [c for c in tried if c.static <= most and c.program.runs(target)]
 
 
-def _updates_count(timing: str, target: Target) -> bool:
+def updates_count(timing: str, target: Target) -> bool:
     """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
     product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
     return product < max(target.mlen, target.blen + 1)
 
 
-def _worth_trying(option: Schedule, lowerings: Sequence[_Lowering], target: Target) -> bool:
+def _worth_trying(option: Schedule, lowerings: Sequence[Lowering], target: Target) -> bool:
     """Whether another schedule can matter: kernels heed it, and the search is for cycles or nothing runs yet."""
     if not choices_of(lowerings[-1].tiles).is_free("order"):
         return False
@@ -433,20 +434,20 @@ def _worth_trying(option: Schedule, lowerings: Sequence[_Lowering], target: Targ
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
     return _with_choices(lowering, max_instructions)
 
 
 def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
     return lowering.plain
 
 
 @dataclass(frozen=True)
-class _Lowering:
+class Lowering:
     """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
 
     schedule: Schedule
@@ -456,9 +457,10 @@ class _Lowering:
     known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
 
     @property
-    def emission(self) -> tuple[str, ...]:
+    def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        return EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
     @cached_property
     def plain(self) -> Candidate:
@@ -468,7 +470,7 @@ class _Lowering:
     @staticmethod
     def of(
         kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None, *, shorten: bool = False
-    ) -> _Lowering | None:
+    ) -> Lowering | None:
         """The module under a schedule; None if its tiles are those of a module `seen` before.
 
         To `shorten`: with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog.
@@ -487,15 +489,15 @@ class _Lowering:
         excess = int(INSTRUCTIONS_PER_USEFUL * longest_iteration(affine))
         excess -= Target.from_module(kernels).max_loop_instructions
         if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
-            return _Lowering.of(kernels, replace(schedule, shortening=excess))
+            return Lowering.of(kernels, replace(schedule, shortening=excess))
         run_pipeline(affine, passes[1:])
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))
-        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
+        return Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
 
-    def loading_ahead(self, room: int) -> _Lowering:
+    def loading_ahead(self, room: int) -> Lowering:
         """The same with loads ahead of what needs them, for about so many instructions more."""
         schedule_transfers = ScheduleTransfers(self.schedule.timing, room=room)
         affine = self.affine.clone()
@@ -516,13 +518,18 @@ class _Lowering:
         )
 
 
+def _for_rtl(named: str) -> Pass:
+    """A pass with the options that programs for the RTL need."""
+    return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
+
+
 def _surplus_of(candidate: Candidate) -> int:
     """How much longer a program with choices has become than was predicted."""
     assert candidate.point is not None
     return max(0, candidate.static - candidate.point.static)
 
 
-def _expanded(lowering: _Lowering, max_instructions: int | None, surplus: int = 0) -> Iterator[Candidate]:
+def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0) -> Iterator[Candidate]:
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that.
 
     `surplus`: by how much they are expected to exceed the prediction.

@@ -58,6 +58,7 @@ class GraphBuilder:
         self.builder = Builder(InsertPoint.at_end(self.block))
         self.sources = self.builder
         self.elsewhere: tuple[int, ...] | None = None
+        self.other_element: Attribute | None = None
         self.routings: dict[tuple[SSAValue, int], Routing] = {}
         self.unions: dict[tuple[Routing, ...], Routing] = {}
         self.emitted: dict[int | str, SSAValue] = {}
@@ -95,18 +96,24 @@ class GraphBuilder:
         return self._static(self.node, _first_of(self.node.meta.get("val")))
 
     @contextmanager
-    def standing_for(self, shape: tuple[int, ...], builder: Builder | None = None) -> Generator[None]:
-        """Inside, the current node's result has this shape, and ops go where `builder` puts them."""
-        before = self.elsewhere, self.builder
+    def standing_for(
+        self, shape: tuple[int, ...], builder: Builder | None = None, element: Attribute | None = None
+    ) -> Generator[None]:
+        """Inside, the current node's result has this shape, and this element type if one is given; ops go where
+        `builder` puts them."""
+        before = self.elsewhere, self.builder, self.other_element
         self.elsewhere, self.builder = shape, builder or self.builder
+        self.other_element = element or self.other_element
         try:
             yield
         finally:
-            self.elsewhere, self.builder = before
+            self.elsewhere, self.builder, self.other_element = before
 
     @property
     def element(self) -> Attribute:
         """The element type of the current node's result, of the first one if there are several."""
+        if self.other_element is not None:
+            return self.other_element
         return self.tensor_type(_first_of(self.node.meta["val"]), self.node).get_element_type()
 
     @property

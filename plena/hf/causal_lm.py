@@ -13,7 +13,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from plena.api.program import Program
 from plena.errors import PlenaError
-from plena.hf.cached_text import CachedText
+from plena.hf.cached_texts import CachedTexts
 from plena.hf.compiling import check_batch, check_sizes, compile_steps
 from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
@@ -33,7 +33,7 @@ class PlenaForCausalLM(GenerationMixin):
     Attributes:
         config, generation_config: as of the model.
         programs: by name, "prefill-64", "decode-128" ...
-        batch: sequences that there are caches for; their steps run one after the other.
+        batch: sequences that there are caches for, a token of each in one run.
     """
 
     main_input_name = "input_ids"
@@ -48,7 +48,7 @@ class PlenaForCausalLM(GenerationMixin):
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.batch = batch
         self._programs = LanguagePrograms(self.programs)
-        self._texts = [CachedText(self._programs) for _ in range(batch)]
+        self._texts = CachedTexts(self._programs)
         self._new_tokens = 0
         self._ends = NOWHERE
 
@@ -72,7 +72,8 @@ class PlenaForCausalLM(GenerationMixin):
         Args:
             model: a causal model of transformers, its folder, a GGUF file, or a folder of programs.
             max_length: positions that the cache has, 256 by default; fixed in a folder of programs.
-            batch: sequences at a time, each with a cache of its own, 1 by default; a folder keeps its own unless given.
+            batch: sequences at a time, each with a cache of its own, 1 by default; a folder has its own, which is the
+                most then.
             target: the machine, shipped settings by default.
             prefill: how many tokens the prefill programs take.
             buckets: how many keys the decode programs attend to; by default 64, 128, 256, 512 ... up to `max_length`.
@@ -87,8 +88,14 @@ class PlenaForCausalLM(GenerationMixin):
                 raise PlenaError(
                     "a folder of programs is compiled already", str(model), "Open it without other arguments."
                 )
-            config, generation, programs, saved = load_folder(Path(model))
             check_batch(batch)
+            config, generation, programs, saved = load_folder(Path(model))
+            if batch is not None and batch > saved:
+                raise PlenaError(
+                    f"its programs take {saved} sequences at a time, not {batch}",
+                    str(model),
+                    f"Compile the model with batch={batch}.",
+                )
             return PlenaForCausalLM(config, generation, programs, batch or saved)
         length = 256 if max_length is None else max_length
         check_batch(batch)
@@ -101,7 +108,7 @@ class PlenaForCausalLM(GenerationMixin):
                 "from_pretrained",
                 "Give an AutoModelForCausalLM, its folder, a GGUF file, or a folder of save_pretrained.",
             )
-        programs = compile_steps(model, length, prefill, buckets, target, options)
+        programs = compile_steps(model, length, batch or 1, prefill, buckets, target, options)
         generation = getattr(model, "generation_config", None) or GenerationConfig()
         return PlenaForCausalLM(model.config, generation, programs, batch or 1)
 
@@ -113,9 +120,8 @@ class PlenaForCausalLM(GenerationMixin):
         """
         for program in self.programs.values():
             program.reset()  # a folder holds no text
-        save_folder(
-            Path(directory), self.config, self.generation_config, self.programs, self.batch, tokenizer
-        )
+        sizes = self._programs.batch
+        save_folder(Path(directory), self.config, self.generation_config, self.programs, sizes, tokenizer)
 
     def generate(self, inputs: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As transformers' `generate`: greedy, sampling, stopping, streamers.
@@ -148,7 +154,7 @@ class PlenaForCausalLM(GenerationMixin):
     ) -> CausalLMOutputWithPast:
         """The logits [batch, 1, vocabulary] behind the tokens [batch, n].
 
-        Row after row: each has a cache of its own, whose tokens are not computed again, and each costs a run.
+        Each row has a cache of its own, whose tokens are not computed again; a run takes a token of all rows.
 
         Args:
             input_ids: all tokens of every text from its beginning on.
@@ -178,16 +184,13 @@ class PlenaForCausalLM(GenerationMixin):
                 "Give one of the same shape: 1 for tokens, 0 for padding.",
             )
         kept = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        found: list[Tensor | None] = []
-        for text, row, mask in zip(self._texts, input_ids, kept, strict=False):
-            if self._ends.before(row):
-                found.append(None)
-                continue
-            found.append(text.logits([int(n) for n in row[mask.bool()]]))
-            self._new_tokens += 1
-        some = next((logits for logits in found if logits is not None), torch.zeros(1))
-        rows = [torch.zeros_like(some) if logits is None else logits for logits in found]
-        return CausalLMOutputWithPast(logits=torch.stack(rows)[:, None])  # type: ignore[arg-type]
+        rows = zip(input_ids, kept, strict=True)
+        texts = [None if self._ends.before(row) else row[mask.bool()].tolist() for row, mask in rows]
+        found = self._texts.logits(texts)
+        self._new_tokens += sum(text is not None for text in texts)
+        some = next((row for row in found if row is not None), torch.zeros(1))
+        logits = torch.stack([torch.zeros_like(some) if row is None else row for row in found])
+        return CausalLMOutputWithPast(logits=logits[:, None])  # type: ignore[arg-type]
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, *_: Any, **kwargs: Any) -> dict[str, Any]:
         """What `generate` calls `forward` with: all tokens, whose beginning the cache holds."""
@@ -195,14 +198,13 @@ class PlenaForCausalLM(GenerationMixin):
 
     def reset(self) -> None:
         """Empty the caches."""
-        for text in self._texts:
-            text.reset()
+        self._texts.reset()
 
     def judged_prompts(
         self, prompts: Sequence[Any], module: Any = None, tokenizer: Any = None
     ) -> Iterator[Mapping[str, Tensor]]:
         """What `plena.evaluate` compares."""
-        yield from judged_prompts(CachedText(self._programs), prompts, module, tokenizer)
+        yield from judged_prompts(CachedTexts(self._programs), prompts, module, tokenizer)
 
     def report(self) -> LanguageReport:
         """What the last `generate` cost for each new token, prefill included.

@@ -22,6 +22,7 @@ BUCKETS = (64, 128, 256, 512, 1024, 2048, 4096)
 def compile_steps(
     model: torch.nn.Module,
     length: int,
+    batch: int,
     prefill: Sequence[int],
     buckets: Sequence[int] | None,
     target: Target | None,
@@ -34,18 +35,17 @@ def compile_steps(
     """
     sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
     check_step(model, sizes[-1])
+    last = CachedStep(model, sizes[-1], logits=False)
     return {
-        **{f"{PREFILL}-{n}": _compiled(model, sizes[-1], n, target, options) for n in sorted(prefill)},
-        **{f"{DECODE}-{bucket}": _compiled(model, bucket, 1, target, options) for bucket in sizes},
+        **{f"{PREFILL}-{n}": _compiled(last, n, target, options) for n in sorted(prefill)},
+        **{f"{DECODE}-{b}": _compiled(CachedStep(model, b, batch), 1, target, options) for b in sizes},
     }
 
 
-def _compiled(
-    model: torch.nn.Module, length: int, count: int, target: Target | None, options: Mapping[str, Any]
-) -> Program:
-    step = CachedStep(model, length, logits=count == 1).eval()
-    example = torch.zeros(1, count, dtype=torch.int64), torch.arange(count)
-    return compile(step, example, target=target, **options)
+def _compiled(step: CachedStep, count: int, target: Target | None, options: Mapping[str, Any]) -> Program:
+    """The program for so many tokens of each sequence."""
+    positions = torch.arange(count).expand(step.batch, count).clone()
+    return compile(step.eval(), (torch.zeros_like(positions), positions), target=target, **options)
 
 
 def check_batch(batch: int | None) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plena.errors import PlenaError
-from plena.hf.cached_text import CachedText
-from plena.hf.language_programs import DECODE
+from plena.hf.cached_texts import CachedTexts
+from plena.hf.language_programs import DECODE, LanguagePrograms
 from plena.hf.step_module import CachedStep
 from plena.hf.step_references import step_references
 
 if TYPE_CHECKING:
-    from plena.api.program import Program
     from plena.program.data import Reference, SourceReferences
 
 _WHERE = "evaluate"
@@ -23,7 +22,7 @@ _WHERE = "evaluate"
 
 @torch.no_grad()
 def judged_prompts(
-    text: CachedText, prompts: Sequence[Any], module: Any, tokenizer: Any
+    texts: CachedTexts, prompts: Sequence[Any], module: Any, tokenizer: Any
 ) -> Iterator[Mapping[str, torch.Tensor]]:
     """Of every prompt the logits [n, vocabulary] by kind of result, and the next tokens as "labels".
 
@@ -36,23 +35,26 @@ def judged_prompts(
     Raises:
         PlenaError: no model, or a prompt that is no list of tokens of its vocabulary.
     """
-    sources = {n: _source(p, module, n) for n, p in text.programs.programs.items() if n.startswith(DECODE)}
+    programs = texts.programs
+    sources = {n: _source(programs, n, module) for n in programs.programs if n.startswith(DECODE)}
     model = next(iter(sources.values())).module.model if module is None else module  # type: ignore[attr-defined]
     narrow = copy.deepcopy(model).to(torch.bfloat16).eval()
     simulated: dict[str, Reference] = {}
     vocabulary = len(model.get_input_embeddings().weight)
     for number, prompt in enumerate(prompts):
-        ids = _ids(prompt, tokenizer, f"{_WHERE}, prompt {number}", vocabulary, text.programs.length)
+        ids = _ids(prompt, tokenizer, f"{_WHERE}, prompt {number}", vocabulary, programs.length)
         emulator, quantized = list[torch.Tensor](), list[torch.Tensor]()
-        text.reset()
-        for position, token in enumerate(ids):
-            name = text.decoder(position)
-            text.hold(name)
+        texts.reset()
+        for position in range(len(ids)):
+            text = ids[: position + 1]
+            name, *given = texts.next_step({0: text})
+            texts.show(name)
             if name not in simulated:
                 simulated[name] = sources[name].simulated()
-            given = torch.tensor([[token]]), torch.tensor([position])
             quantized.append(simulated[name](*given)[0][0])
-            emulator.append(text.logits(ids[: position + 1]))
+            (found,) = texts.logits([text])
+            assert found is not None
+            emulator.append(found)
         batch = torch.tensor([ids])
         yield {
             "float32": model(batch, use_cache=False).logits[0].float(),
@@ -63,12 +65,13 @@ def judged_prompts(
         }
 
 
-def _source(program: Program, module: Any, name: str) -> SourceReferences:
+def _source(programs: LanguagePrograms, name: str, module: Any) -> SourceReferences:
     """The step that a program was made from.
 
     Raises:
         PlenaError: there is none.
     """
+    program = programs.programs[name]
     if program.source is not None:
         return program.source
     if module is None:
@@ -77,7 +80,8 @@ def _source(program: Program, module: Any, name: str) -> SourceReferences:
             _WHERE,
             "Give the model: plena.evaluate(lm, prompts, module=model).",
         )
-    return step_references(program, CachedStep(module, int(name.rpartition("-")[2])).eval())
+    length = int(name.rpartition("-")[2])
+    return step_references(program, CachedStep(module, length, programs.batch).eval())
 
 
 def _ids(prompt: Any, tokenizer: Any, where: str, vocabulary: int, length: int) -> list[int]:

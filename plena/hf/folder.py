@@ -13,7 +13,7 @@ from plena.errors import PlenaError
 from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
-FORMAT = 2
+FORMAT = 3
 NAME = re.compile(rf"({DECODE}|{PREFILL})-[0-9]+")
 """Names of programs, which are those of their folders too."""
 
@@ -76,8 +76,14 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
     if not any(name.startswith(DECODE) for name in programs):
         raise PlenaError("it has no decode program", str(path), "Compile the model again.")
     for name, program in programs.items():
-        if program.kept is None or len(program.inputs) != 2:
-            raise PlenaError(f"{name} is no step of a language model", str(path), "Compile the model again.")
+        shapes = [port.shape for port in program.inputs]
+        sequences = batch if name.startswith(DECODE) else 1
+        if program.kept is None or shapes != 2 * [(sequences, _tokens(name))]:
+            raise PlenaError(
+                f"{name} is no step of a language model of {batch} sequences",
+                str(path),
+                "Compile the model again.",
+            )
     try:
         config = AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory)
         return *config, programs, batch
@@ -85,6 +91,11 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
         raise PlenaError(
             f"its configuration cannot be read: {error}", str(directory), "Compile the model again."
         ) from None
+
+
+def _tokens(name: str) -> int:
+    """Tokens of each sequence that a program takes at a time."""
+    return 1 if name.startswith(DECODE) else int(name.rpartition("-")[2])
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,11 @@ DECODE, PREFILL = "decode", "prefill"
 
 @dataclass
 class LanguagePrograms:
-    """Programs of one model, which know no text: the states that are a text's cache are given to each run.
+    """Programs of one model, which know no text: the states that are the caches of texts are given to each run.
 
     Attributes:
-        programs: "decode-128" takes one token at a position below 128, "prefill-64" takes 64 tokens.
+        programs: "decode-128" takes one token of each sequence at positions below 128, "prefill-64" takes 64 tokens of
+            one sequence.
         runs: how often each program ran since `forget_runs`.
         read, written: bytes of HBM that these runs moved, 64 for each word.
     """
@@ -50,17 +51,27 @@ class LanguagePrograms:
         """Tokens that the prefill programs take, descending."""
         return sorted((_size(name) for name in self.programs if name.startswith(PREFILL)), reverse=True)
 
-    def empty_cache(self) -> dict[str, KeptState]:
-        """States for a text of its own, by the names of programs."""
-        found: dict[str, KeptState] = {}
+    @property
+    def batch(self) -> int:
+        """Sequences of which the decode programs take a token each."""
+        return self.sequences(f"{DECODE}-{self.length}")
+
+    def sequences(self, name: str) -> int:
+        """Sequences that a program takes."""
+        return self.programs[name].inputs[0].shape[0]
+
+    def empty_caches(self) -> dict[str, list[KeptState]]:
+        """States for `batch` texts by the names of programs, one behind the other for those of fewer sequences."""
+        found: dict[str, list[KeptState]] = {}
         for name, program in self.programs.items():
             assert program.kept is not None, "programs of language models have states"
-            found[name] = program.kept.copy()
-            found[name].reset()
+            found[name] = [program.kept.copy() for _ in range(self.batch // self.sequences(name))]
+            for states in found[name]:
+                states.reset()
         return found
 
-    def run(self, name: str, ids: Sequence[int], first: int, states: KeptState) -> torch.Tensor:
-        """What a program gives for tokens whose first one is at position `first`; `states` are those after it.
+    def run(self, name: str, ids: torch.Tensor, positions: torch.Tensor, states: KeptState) -> torch.Tensor:
+        """What a program gives for tokens at positions, both [sequences, n]; `states` are those after it.
 
         Raises:
             PlenaError: ids out of range; the states are as they were.
@@ -68,8 +79,7 @@ class LanguagePrograms:
         program = self.programs[name]
         assert program.kept is not None
         program.kept.hold(states)
-        positions = torch.arange(first, first + len(ids))
-        result = program.emulate(torch.tensor([list(ids)]), positions, progress=False)
+        result = program.emulate(ids, positions, progress=False)
         states.hold(program.kept)
         self.runs[name] += 1
         self.read += result.hbm_bytes_read

@@ -75,5 +75,5 @@ def _by_step(step: CachedStep, ids: Tensor) -> tuple[list[int], Tensor]:
     starts = [*range(0, single, CHUNK), *range(single, length), length]
     found: list[Tensor] = []
     for start, stop in pairwise(starts):
-        found.append(step(ids[:, start:stop], torch.arange(start, stop))[0])
+        found.append(step(ids[:, start:stop], torch.arange(start, stop)[None])[0])
     return [stop - 1 for stop in starts[1:]], torch.stack(found)

@@ -12,21 +12,22 @@ from plena.errors import CompileError
 
 
 class CachedStep(nn.Module):
-    """A causal language model of transformers that takes `ids` [1, n] at `positions` [n], below `length`.
+    """A causal language model of transformers that takes `ids` and `positions` [batch, n], the latter below `length`.
 
     Keys and values are written at these positions into buffers `keys_<layer>` and `values_<layer>`
-    [1, heads, length, size]; a query sees the keys up to its own position. The result is what the last token gives:
-    logits [1, vocabulary], or with `logits` False its features [1, hidden].
+    [batch * length, heads, size], sequence b from row b * length on; a query sees the keys of its sequence up to its
+    own position. The result is what the last tokens give: logits [batch, vocabulary], or with `logits` False their
+    features [batch, hidden].
 
     Raises:
         CompileError: a layer that keeps something else than keys and values, or capped logits.
     """
 
-    def __init__(self, model: nn.Module, length: int, *, logits: bool = True) -> None:
+    def __init__(self, model: nn.Module, length: int, batch: int = 1, *, logits: bool = True) -> None:
         super().__init__()
         config: Any = model.config
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
-        self.model, self.length, self.logits = model, length, logits
+        self.model, self.length, self.batch, self.logits = model, length, batch, logits
         self.mixed = bool(getattr(text, "layer_types", None))
         self.window = _windows(text)
         if not self.mixed and self.window >= length:
@@ -36,15 +37,14 @@ class CachedStep(nn.Module):
         size = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
         for layer in range(self.layers):
             for name in ("keys", "values"):
-                self.register_buffer(f"{name}_{layer}", torch.zeros(1, heads, length, size))
+                self.register_buffer(f"{name}_{layer}", torch.zeros(batch * length, heads, size))
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        keys = torch.arange(self.length)[None, :]
-        seen = keys <= positions[:, None]
-        full = seen[None, None]
-        sliding = (seen & (keys > positions[:, None] - self.window))[None, None] if self.window else full
+        keys, queries = torch.arange(self.length), positions[:, None, :, None]
+        full = keys <= queries
+        sliding = full & (keys > queries - self.window) if self.window else full
         # Models whose layers differ take a mask for each kind, all others one mask for all layers.
         mixed = self.window and self.mixed
         mask: Any = {"full_attention": full, "sliding_attention": sliding} if mixed else sliding
@@ -52,7 +52,7 @@ class CachedStep(nn.Module):
         found = body(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=positions[None],
+            position_ids=positions,
             use_cache=True,
             **{self.cache_name: _Rows(self, positions)},
         )
@@ -96,14 +96,16 @@ class _Rows:
     is_compileable = True
 
     def __init__(self, step: CachedStep, positions: Tensor) -> None:
-        self.step, self.positions = step, positions
+        self.step = step
+        self.rows = (positions + torch.arange(step.batch)[:, None] * step.length).flatten()
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
-        for name, rows in (("keys", keys), ("values", values)):
+        for name, new in (("keys", keys), ("values", values)):
             buffer: Tensor = getattr(self.step, f"{name}_{layer}")
-            buffer.index_copy_(2, self.positions, rows)
-            kept.append(buffer)
+            buffer.index_copy_(0, self.rows, new.transpose(1, 2).flatten(0, 1))
+            sequences = buffer.view(self.step.batch, self.step.length, *buffer.shape[1:])
+            kept.append(sequences.transpose(1, 2))
         return kept[0], kept[1]
 
     def get_seq_length(self, layer: int = 0) -> int:

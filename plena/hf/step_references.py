@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 
 def step_references(program: ProgramData, step: CachedStep) -> ModuleReferences:
-    """The references of a decode program that was loaded from a folder; `step` takes one token at a position."""
-    example = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    return ModuleReferences.of(program, step, CallSignature.positional(2), example)
+    """The references of a decode program that was loaded from a folder; `step` takes a token of each sequence."""
+    example = torch.zeros(step.batch, 1, dtype=torch.int64)
+    return ModuleReferences.of(program, step, CallSignature.positional(2), (example, example.clone()))

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from plena.checking.judging import kl_divergence
-from plena.checking.reference import ModuleReferences
+from plena.checking.reference import ModuleReferences, Step
 from plena.errors import PlenaError
-from plena.hf.cached_text import CachedText
+from plena.hf.cached_texts import CachedTexts
 from plena.hf.language_programs import DECODE, LanguagePrograms
 from plena.hf.step_module import CachedStep
 from plena.hf.step_references import step_references
+from plena.program.state import KeptState
 
 SURE = 0.25
 """Where the first two logits of the quantised reference are further apart, the program must choose alike."""
@@ -103,7 +104,7 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
         )
     program = programs.programs[f"{DECODE}-{length}"]
     assert program.kept is not None
-    step = CachedStep(model, length).eval()
+    step = CachedStep(model, length, programs.batch).eval()
     kept = {name: tuple(buffer.shape) for name, buffer in step.named_buffers() if name in program.kept.ports}
     words = len(model.get_input_embeddings().weight)
     if kept != {n: p.shape for n, p in program.kept.ports.items()} or program.outputs[0].shape[-1] != words:
@@ -115,20 +116,14 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
     references = program.source
     if not isinstance(references, ModuleReferences):
         references = step_references(program, step)
-    quantized = references.quantized_steps()
-    found: list[Tensor] = []
-    rounded: list[Tensor] = []
-    exact: list[Tensor] = []
-    for ids in texts:
-        text = CachedText(programs)
-        states = {port.name: torch.zeros(port.shape) for port in program.kept.ports.values()}
-        for position, token in enumerate(ids):
-            found.append(text.logits(ids[: position + 1]))
-            inputs = torch.tensor([[token]]), torch.tensor([position])
-            rounded.append(quantized(inputs, states)[0][0])
-        with torch.no_grad():
-            exact.append(model(torch.tensor([list(ids)]), use_cache=False).logits[0])
-    ours, theirs, plain = torch.stack(found), torch.stack(rounded), torch.cat(exact)
+    found, rounded = (list[Tensor]() for _ in range(2))
+    for first in range(0, len(texts), programs.batch):
+        together = texts[first : first + programs.batch]
+        found += _by_programs(programs, together)
+        rounded += _by_steps(references.quantized_steps(), program.kept, programs.batch, together)
+    with torch.no_grad():
+        exact = [model(torch.tensor([list(ids)]), use_cache=False).logits[0] for ids in texts]
+    ours, theirs, plain = (torch.cat(rows) for rows in (found, rounded, exact))
     first, second = theirs.topk(2, -1).values.T
     sure = first - second > SURE
     return LanguageCheck(
@@ -137,3 +132,30 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
         Agreement.of(ours, plain),
         Agreement.of(theirs, plain),
     )
+
+
+def _by_programs(programs: LanguagePrograms, texts: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The programs' logits [n, vocabulary] of some texts, side by side."""
+    cached, rows = CachedTexts(programs), [list[Tensor]() for _ in texts]
+    for end in range(1, max(map(len, texts)) + 1):
+        asked = [ids[:end] if end <= len(ids) else None for ids in texts]
+        for logits, kept in zip(cached.logits(asked), rows, strict=True):
+            if logits is not None:
+                kept.append(logits)
+    return [torch.stack(kept) for kept in rows]
+
+
+def _by_steps(step: Step, kept: KeptState, batch: int, texts: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The logits [n, vocabulary] of a step with empty caches, side by side; a text that is over loses its first row."""
+    states = {port.name: torch.zeros(port.shape) for port in kept.ports.values()}
+    rows = [list[Tensor]() for _ in texts]
+    for position in range(max(map(len, texts))):
+        ids, positions = torch.zeros(2, batch, 1, dtype=torch.int64)
+        for number, text in enumerate(texts):
+            if position < len(text):
+                ids[number], positions[number] = text[position], position
+        (logits,) = step((ids, positions), states)
+        for number, text in enumerate(texts):
+            if position < len(text):
+                rows[number].append(logits[number])
+    return [torch.stack(kept) for kept in rows]

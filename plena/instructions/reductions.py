@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plena.dialects.loop import Linear
-from plena.dialects.tile import MaxRowsOp, ReduceRowsOp, SoftmaxLaneGroupsOp, SumRowsOp
+from plena.dialects.tile import MaxRowsOp, PositiveLanesOp, ReduceRowsOp, SoftmaxLaneGroupsOp, SumRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
 from plena.instructions.row_sums import add_blocks, add_rows, reduce_sum
@@ -79,6 +79,26 @@ def lower_max_rows(op: MaxRowsOp, ctx: Lowering) -> None:
                 builder.emit("V_SUB_VF", dst=first, a=first, b=one, order=1)
                 builder.emit("V_MUL_VV", dst=maximum, a=maximum, b=first)
                 builder.emit("V_ADD_VV", dst=maximum, a=maximum, b=part)
+
+
+@lowers(PositiveLanesOp)
+def lower_positive_lanes(op: PositiveLanesOp, ctx: Lowering) -> None:
+    """Each lane is worked on in a row where the others are zero, as large as the maximum begins."""
+    builder, vlen = ctx.builder, ctx.target.vlen
+    out, x, masks = ctx.at(op.out), ctx.at(op.x), ctx.at(op.masks)
+    part, result = ctx.at(op.scratch), ctx.at(op.scratch) + vlen
+    maximum = builder.f_cell()
+    with builder.loop(op.blocks) as b, builder.loop(op.rows) as r:
+        row = x + b * op.x_block + r * vlen
+        builder.emit("V_MUL_VF", dst=result, a=row, b=builder.f0)
+        with builder.loop(vlen) as g:
+            mask = masks + g * vlen
+            builder.emit("V_MUL_VV", dst=part, a=row, b=mask)
+            builder.emit("S_ADD_FP", dst=maximum, a=builder.f0, b=builder.f0)
+            builder.emit("V_RED_MAX", acc=maximum, a=part)
+            builder.emit("V_MUL_VF", dst=part, a=mask, b=maximum)
+            builder.emit("V_ADD_VV", dst=result, a=result, b=part)
+        builder.emit("V_ADD_VF", dst=out + b * op.out_block + r * vlen, a=result, b=builder.f0)
 
 
 @lowers(SoftmaxLaneGroupsOp)

@@ -20,6 +20,7 @@ from plena.dialects.tile import (
     MaxRowsOp,
     NormalizeLaneGroupsOp,
     NormalizeRowsOp,
+    PositiveLanesOp,
     ReduceRowsOp,
     ScatterRowsOp,
     ShiftOp,
@@ -128,6 +129,16 @@ class RowFunctions(InterpreterFunctions):
                 factor = bf16_round(np.float32(1) / _row_sum(weights))
                 result = bf16_round(result + bf16_round(weights * factor[:, None]))
             x[:] = result
+        return ()
+
+    @impl(PositiveLanesOp)
+    def run_positive_lanes(
+        self, interpreter: Interpreter, op: PositiveLanesOp, args: PythonValues
+    ) -> PythonValues:
+        panels, size = panels_of(op, args), (op.rows, op.blocks)
+        given = self._blocks(panels["x"], size, op.x_block)
+        for out, x in zip(self._blocks(panels["out"], size, op.out_block), given, strict=True):
+            out[:] = np.maximum(x, 0)
         return ()
 
     @impl(ReduceRowsOp)

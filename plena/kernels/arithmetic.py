@@ -25,11 +25,12 @@ from plena.dialects.plena import (
     SubOp,
 )
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import PanelRows
+from plena.dialects.tile import PanelRows, PositiveLanesOp
 from plena.kernels import scalars
 from plena.kernels.activations import ACTIVATIONS, SLOPED
 from plena.kernels.choosing import chosen, exceeds
-from plena.kernels.context import KernelContext, kernel_for
+from plena.kernels.context import KernelContext, kernel_for, lane_masks
+from plena.kernels.finite_operands import require_finite
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.logarithms import LOGARITHMS
 from plena.kernels.operands import (
@@ -227,8 +228,30 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     elif op.slope is not None:
         slope = op.slope.value.data
         unary(ctx, op, kind, lambda lanes, x: SLOPED[kind](lanes, x, slope))
+    elif kind == "relu" and ctx.schedule.machine == "rtl":
+        _lower_relu_by_lanes(op, ctx)
     else:
         unary(ctx, op, kind, ACTIVATIONS[kind])
+
+
+def _lower_relu_by_lanes(op: ActivationOp, ctx: KernelContext) -> None:
+    """The maximum with 0 where V_MAX_VF does nothing: by the maximum of a row, lane by lane."""
+    require_finite(ctx, op, "the maximum of a lane with 0, by V_RED_MAX,")
+    vlen, source = ctx.target.vlen, ctx.panel(op.input)
+    result = destination(ctx, op, "relu", op.input)
+    ctx.builder.insert(
+        PositiveLanesOp(
+            out=result.buffer,
+            scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
+            x=source.buffer,
+            masks=lane_masks(ctx, vlen, 1),
+            rows=source.rows,
+            blocks=source.blocks(vlen),
+            out_block=result.block,
+            x_block=source.block,
+        )
+    )
+    ctx.set(op.result, result)
 
 
 def _lower_guarded(

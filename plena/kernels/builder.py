@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects.loop import Address, Linear, LoopBuilder
 from plena.dialects.tile import (
@@ -21,17 +21,19 @@ from plena.dialects.tile import (
     PlacementAttr,
     ViewOp,
 )
-from plena.dialects.tile.operation import TileOpT
+from plena.dialects.tile.operation import TileOp, TileOpT
 from plena.host.view import Array
+from plena.kernels.usable import require_on_rtl
+from plena.machine.choices import Machine
 from plena.machine.target import Target
 
 
 class TileBuilder(LoopBuilder):
-    """A loop builder for tile operations."""
+    """A loop builder for tile operations; those that `machine` does not execute right are refused."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, machine: Machine = "emulator") -> None:
         super().__init__()
-        self.target = target
+        self.target, self.machine = target, machine
         self._constants: dict[tuple[tuple[float, float], ...], SSAValue] = {}
         self._names: dict[str, int] = {}
 
@@ -75,6 +77,16 @@ class TileBuilder(LoopBuilder):
             self.declare(op)
             known = self._constants[op.key] = op.buffer
         return known
+
+    def append(self, op: Operation) -> None:
+        """Adds an operation at the insertion point.
+
+        Raises:
+            CompileError: the RTL does not do what its instructions do on the emulator.
+        """
+        if self.machine == "rtl" and isinstance(op, TileOp):
+            require_on_rtl(op, self.target)
+        super().append(op)
 
     def view(self, buffer: SSAValue, offset: Address) -> SSAValue:
         """The part of a buffer that starts `offset` units after its beginning."""

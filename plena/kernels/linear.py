@@ -12,7 +12,7 @@ from plena.dialects.plena import LinearOp, ProjectionsOp, RearrangeOp, ReshapeOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows
-from plena.host.view import Pad, Reshape
+from plena.host.view import Pad, Permute, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
@@ -89,15 +89,17 @@ def lower_layers(
         unit = "broadcast"
     ctx.grouped |= unit == "vector" and x.rows > target.broadcast_amount and ctx.schedule.matmul == "auto"
     ctx.decide(op, shape, unit)
-    for group in _groups(layers):
+    for group in _groups(layers, ctx):
         _lower_group(value, x, group, unit, ctx)
 
 
-def _groups(layers: list[Layer]) -> list[list[Layer]]:
-    """Layers that are made together, their results one behind the other; a result of the program is on its own."""
+def _groups(layers: list[Layer], ctx: KernelContext) -> list[list[Layer]]:
+    """Layers that are made together, their results one behind the other; a result of the program is on its own, and so
+    is a weight whose tiles hold rows of the reduction: they are as far apart as the layer is wide."""
     returned = [layer for layer in layers if _is_returned(layer.result)]
     together = [layer for layer in layers if layer not in returned]
-    same = len({(layer.bias is None, len(layer.weight.stack)) for layer in together}) == 1
+    alike = {(layer.bias is None, len(layer.weight.stack)) for layer in together}
+    same = len(alike) == 1 and ctx.schedule.machine != "rtl"
     return [*([together] if same else [[layer] for layer in together]), *([layer] for layer in returned)]
 
 
@@ -159,7 +161,10 @@ WEIGHTS = "HBM_M_WEIGHT_TYPE"
 
 
 def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor, tuple[int, int]]:
-    """[N, K] as PyTorch has it, a row of tiles contiguous; gaps between the input's column groups become zeros."""
+    """[N, K] as PyTorch has it, a row of tiles contiguous; gaps between the input's column groups become zeros.
+
+    For the RTL [K, N]: M_MM takes columns of the output from columns of a tile, where M_TMM takes them from rows.
+    """
     mlen = ctx.target.mlen
     features = weight.shape[0]
     if not x.is_packed:
@@ -168,7 +173,10 @@ def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor
             Pad(2, 0, x.group_pitch - x.group_columns),
             Reshape((features, x.lanes)),
         )
-    return weight, (round_up(features, mlen), x.blocks(mlen) * mlen)
+    rows, columns = round_up(features, mlen), x.blocks(mlen) * mlen
+    if ctx.schedule.machine == "rtl":
+        return weight.through(Permute((1, 0))), (columns, rows)
+    return weight, (rows, columns)
 
 
 def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:

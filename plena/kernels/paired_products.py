@@ -21,6 +21,7 @@ def is_pairable(x: Panel, result: Panel, stream: WeightStream, ctx: KernelContex
     longest = 2 * sub_blocks * sub_blocks * (4 * stream.k_tiles + 6)
     return (
         isinstance(x.buffer.owner, BufferOp)
+        and stream.transposed == 1
         and x.block == result.block == target.tile
         and stream.n_tiles >= 2
         and 2 * stream.k_tiles <= resident_tiles(ctx)

@@ -155,6 +155,8 @@ def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> li
 
 def preferred_unit(shape: ProductShape, target: Target, schedule: Schedule) -> Unit:
     """What makes the product: what is asked for where the target and a kernel have it, else the fastest."""
+    if schedule.machine == "rtl":
+        return "mm"
     available = units(shape, target)
     if schedule.matmul != "auto" and schedule.matmul in available:
         return schedule.matmul

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.timing.registry import DEFAULT_TIMING
 
 LoopOrder = Literal["heads", "queries"]
@@ -26,7 +26,8 @@ class Schedule:
     instructions in an iteration (the watchdog). Without `row_groups` M_BTMV makes
     only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM. Unless
     `allow_unsupported`, what "auto" compares leaves out instructions that the machine behind the timing profile
-    does not execute right.
+    does not execute right. With `machine` "rtl" products are made by M_MM alone, and what the public RTL does not do as
+    the emulator is refused.
     """
 
     objective: Objective = "cycles"
@@ -41,4 +42,5 @@ class Schedule:
     shortening: int = 0
     row_groups: bool = True
     staging: Staging = "public"
+    machine: Machine = "emulator"
     allow_unsupported: bool = False

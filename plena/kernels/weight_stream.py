@@ -34,8 +34,10 @@ class WeightStream:
         """The tiles of a linear layer: those of one column block of the output lie one behind the other."""
         target = ctx.target
         tile_bytes = target.tile * ctx.element_bytes("HBM_M_WEIGHT_TYPE")
-        k_tiles = x.blocks(target.vlen)
-        return WeightStream(weight, k_tiles, result.blocks(target.vlen), tile_bytes, k_tiles * tile_bytes)
+        k_tiles, n_tiles = x.blocks(target.vlen), result.blocks(target.vlen)
+        if ctx.schedule.machine == "rtl":
+            return WeightStream(weight, k_tiles, n_tiles, n_tiles * tile_bytes, tile_bytes, transposed=0)
+        return WeightStream(weight, k_tiles, n_tiles, tile_bytes, k_tiles * tile_bytes)
 
     def load(self, ctx: KernelContext, dst: SSAValue, offset: Linear, tiles: int) -> None:
         """Brings tiles of the reduction, the first `offset` bytes behind the beginning, into matrix SRAM."""
@@ -54,10 +56,20 @@ class WeightStream:
                 )
             )
 
+    def await_tiles(self, ctx: KernelContext, tiles: SSAValue, held: int, offset: Linear) -> None:
+        """Brings one more tile, behind the `held` that are read: on the RTL only that waits for the one before."""
+        if ctx.schedule.machine == "rtl":
+            self.load(ctx, ctx.builder.view(tiles, Linear(held * ctx.target.tile)), offset, 1)
+
 
 def resident_tiles(ctx: KernelContext) -> int:
     """Tiles of matrix SRAM that a weight buffer may fill: packing tiles and the surplus of a prefetch taken off."""
-    return ctx.free_tiles - (ctx.target.m_prefetch_tiles - 1)
+    return ctx.free_tiles - _spare_tiles(ctx)
+
+
+def _spare_tiles(ctx: KernelContext) -> int:
+    """Tiles behind those of a weight buffer: the surplus of a prefetch, and one to wait with (`await_tiles`)."""
+    return ctx.target.m_prefetch_tiles - 1 + int(ctx.schedule.machine == "rtl")
 
 
 def rows_at_a_time(rows: int, k_tiles: int, ctx: KernelContext) -> int:
@@ -78,7 +90,7 @@ class BlockProducts:
         self.stream, self.ctx = stream, ctx
         self.parts = ceil_div(stream.k_tiles, max(1, resident_tiles(ctx)))
         self.held = ceil_div(stream.k_tiles, self.parts)
-        size = (self.held + target.m_prefetch_tiles - 1) * target.tile
+        size = (self.held + _spare_tiles(ctx)) * target.tile
         self.tiles = builder.buffer("weight_tiles", "matrix", size)
         self.partial = (
             builder.buffer("partial_sums", "vector", rows * target.vlen) if self.parts > 1 else None
@@ -99,6 +111,7 @@ class BlockProducts:
             done = part * self.held
             k_tiles = min(self.held, stream.k_tiles - done)
             stream.load(self.ctx, self.tiles, offset + done * stream.tile_bytes, k_tiles)
+            stream.await_tiles(self.ctx, self.tiles, self.held, offset)
             written = out if part == 0 or self.partial is None else self.partial
             with builder.step("product"):
                 matmul_column(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 Objective: TypeAlias = Literal["cycles", "size"]
 MatmulChoice: TypeAlias = Literal["auto", "mm", "broadcast", "vector"]
@@ -12,5 +12,8 @@ Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
 everything else to the nearest code with the scale of each block that loses least."""
 
-CHECKED_MACHINES = ("emulator", "rtl")
+Machine: TypeAlias = Literal["emulator", "rtl"]
+"""What runs a program: the public emulator, or the public RTL, whose rules leave out more (docs/rtl.md)."""
+
+CHECKED_MACHINES: tuple[str, ...] = get_args(Machine)
 """What `plena verify` can check a program for."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+from plena.errors import SettingsError
+from plena.machine.number_formats import Mx
+from plena.machine.target import Target
 
 _DATA = Path(__file__).with_name("rtl_df23fe5.json")
 
@@ -42,6 +47,41 @@ class RtlBuild:
     prefetch_v_rows: int
     block: int
     settle_scalars: int
+
+    def fitted(self, target: Target) -> Target:
+        """The machine with no more matrix and vector memory than the build.
+
+        Raises:
+            SettingsError: settings that the build has otherwise, in one message.
+        """
+        problems = list(self._problems(target))
+        if problems:
+            hint = "Change these settings; number formats in HBM are those that the emulator has."
+            raise SettingsError(f"the RTL ({self.name}): {'; '.join(problems)}", "target", hint)
+        return replace(
+            target,
+            matrix_sram_size=min(target.matrix_sram_size, self.matrix_rows),
+            vector_sram_size=min(target.vector_sram_size, self.vector_rows),
+        )
+
+    def _problems(self, target: Target) -> Iterator[str]:
+        if target.hbm_v_prefetch_amount != self.prefetch_v_rows:
+            yield (
+                f"an H_PREFETCH_V takes {self.prefetch_v_rows} rows "
+                f"(HBM_V_Prefetch_Amount = {target.hbm_v_prefetch_amount})"
+            )
+        if target.m_prefetch_tiles != 1:
+            yield (
+                f"an H_PREFETCH_M takes MLEN rows (HBM_M_Prefetch_Amount = {target.hbm_m_prefetch_amount}, "
+                f"MLEN = {target.mlen})"
+            )
+        if target.matrix_tiles < 2:
+            yield f"a tile and the one behind it that is waited with take {2 * target.mlen} rows of matrix memory"
+        for key in ("HBM_M_WEIGHT_TYPE", "HBM_V_ACT_TYPE"):
+            number_format = target.precision[key]
+            is_mx = isinstance(number_format, Mx) and number_format.block == self.block
+            if not is_mx or number_format.element_bits != 8:
+                yield f"{key} must have 8-bit elements with a scale for {self.block} of them"
 
 
 @cache

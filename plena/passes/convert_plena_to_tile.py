@@ -51,7 +51,7 @@ from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.target import Target
 from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
 from plena.timing.registry import DEFAULT_TIMING, profile_named
@@ -124,6 +124,7 @@ class ConvertPlenaToTile(ModulePass):
     shortening: int = 0
     row_groups: bool = True
     staging: Staging = "public"
+    machine: Machine = "emulator"
     allow_unsupported: bool = False
 
     @staticmethod
@@ -133,16 +134,22 @@ class ConvertPlenaToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         profile_named(self.timing, self.name)
-        _require_unit(self.matmul, Target.from_module(op))
+        _require_unit(self.matmul, self.machine, Target.from_module(op))
         convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
 
 
-def _require_unit(matmul: MatmulChoice, target: Target) -> None:
+def _require_unit(matmul: MatmulChoice, machine: Machine, target: Target) -> None:
     """Whether the target has what products are asked to be made by.
 
     Raises:
-        CompileError: it has no broadcast unit.
+        CompileError: it has no broadcast unit, or one that means something else there.
     """
+    if machine == "rtl" and matmul in ("broadcast", "vector"):
+        raise CompileError(
+            f"matmul {matmul} needs instructions that the RTL does not execute as the emulator does",
+            "options",
+            "Leave matmul out: products are made by M_MM there.",
+        )
     if matmul in ("broadcast", "vector") and not target.has_broadcast:
         raise CompileError(
             f"matmul {matmul} needs the broadcast unit, which this target has not: BROADCAST_AMOUNT "
@@ -158,7 +165,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     if len(functions) != 1:
         raise CompileError(f"a program is one function, found {len(functions)}")
     (function,) = functions
-    kernels = KernelContext(TileBuilder(Target.from_module(module)), schedule)
+    kernels = KernelContext(TileBuilder(Target.from_module(module), schedule.machine), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
     routed = module.attributes.get(EXPERT_TENSORS)

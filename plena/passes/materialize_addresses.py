@@ -21,6 +21,7 @@ from plena.dialects.plena_isa import (
 )
 from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
+from plena.machine.choices import Machine
 from plena.machine.constants import GP_REGISTERS
 from plena.registers.addressing.belady.tables import ZERO
 from plena.registers.addressing.extract import program_of
@@ -37,7 +38,8 @@ class MaterializeAddresses(ModulePass):
     A register holds an exact value of a linear expression; making another value costs one instruction if a
     register holds a smaller one with the same variable part. Which values stay is decided by Belady's rule within
     a block and by search over what a loop carries from one iteration to the next (plena/registers/addressing).
-    Uses at most `registers` cells at a time, loop counters included.
+    Uses at most `registers` cells at a time, loop counters included; for the `machine` rtl not the immediate of M_MM_WO,
+    which is ignored there.
 
     Before::
 
@@ -74,15 +76,16 @@ class MaterializeAddresses(ModulePass):
 
     name = "materialize-addresses"
     registers: int = GP_REGISTERS - 1
+    machine: Machine = "emulator"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if is_materialized(op):
             return
         if not 1 <= self.registers < GP_REGISTERS:
             raise CompileError(f"registers must be 1 to {GP_REGISTERS - 1}, got {self.registers}", self.name)
-        program = program_of(op)
+        program = program_of(op, self.machine)
         plan = plan_program(program, self.registers)
-        place_regions(op)
+        place_regions(op, self.machine)
         _Emitter(op, self.registers, plan).run(program)
 
 

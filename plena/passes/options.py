@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from plena.errors import CompileError
-from plena.machine.choices import AttentionChoice, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.timing.registry import timings
 
 
@@ -49,6 +49,9 @@ OPTIONS: dict[str, Option] = {
         Option("matmul", "schedule of products", lambda: get_args(MatmulChoice)),
         Option("attention", "form of the softmax", lambda: get_args(AttentionChoice)),
         Option("staging", "rounding of weights and inputs on their way into HBM", lambda: get_args(Staging)),
+        Option(
+            "machine", "what runs the program, rtl: by the rules of the public RTL", lambda: get_args(Machine)
+        ),
         Option(
             "max_instructions",
             "budget of static instructions",

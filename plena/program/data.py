@@ -210,6 +210,15 @@ class ProgramData:
 
         return print_asm(decode(self.words), self.provenance)
 
+    @property
+    def executed(self) -> npt.NDArray[np.uint32]:
+        """The words that run on the emulator: without the C_BREAK that ends a program for the RTL and aborts there."""
+        from plena.assembly import decode
+        from plena.dialects.plena_isa.control import CBreakOp
+
+        last = decode(self.words[-1:])
+        return self.words[:-1] if last and last[0].spec == CBreakOp.SPEC else self.words
+
     def stats(self) -> Statistics:
         """Static and dynamic instructions, cycles by timing profile, utilisation; computed once."""
         from plena.assembly import decode
@@ -235,7 +244,7 @@ class ProgramData:
         from plena.program.traffic import classified
 
         preloaded = Preloaded.of(self.preloaded_spans())
-        return classified(self.words, self.target, self.placements, preloaded)
+        return classified(self.executed, self.target, self.placements, preloaded)
 
     @cached_property
     def _dynamic(self) -> int:
@@ -266,7 +275,7 @@ class ProgramData:
         own = self._own_hbm(preload.hbm)
         with instruction_progress(total, progress) as advance:
             return emulate(
-                self.words,
+                self.executed,
                 hbm=preload.hbm if own is None else own,
                 fp_sram=preload.fp,
                 int_sram=preload.integers,

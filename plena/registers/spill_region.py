@@ -10,6 +10,8 @@ from xdsl.ir import Block, SSAValue
 from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa import Access, Memory, instructions_in
 from plena.errors import CompileError
+from plena.machine.choices import Machine
+from plena.machine.rtl_build import rtl_build
 from plena.machine.target import Target
 
 
@@ -39,8 +41,10 @@ class SpillMemory(Enum):
         """The memory as instructions name it."""
         return Memory[self.value[0].upper()]
 
-    def size(self, target: Target) -> int:
+    def size(self, target: Target, machine: Machine = "emulator") -> int:
         """Words in the memory."""
+        if machine == "rtl":
+            return rtl_build().int_words if self is SpillMemory.INT else rtl_build().fp_words
         return target.int_sram_size if self is SpillMemory.INT else target.fp_sram_size
 
 
@@ -48,11 +52,11 @@ _ROOM = 64
 """Words at the end of a memory that are looked at before another place is searched."""
 
 
-def place_regions(module: ModuleOp) -> None:
+def place_regions(module: ModuleOp, machine: Machine = "emulator") -> None:
     """Moves the region of each memory away from the words that a program in the affine form uses itself.
 
-    Nothing is recorded while the last words of a memory are free. Addresses that hang on run-time numbers are not
-    seen.
+    Nothing is recorded while the last words of the emulator's memory are free. Addresses that hang on run-time numbers
+    are not seen.
     """
     target = Target.from_module(module)
     used: dict[Memory, list[tuple[int, int]]] = {m.memory: [] for m in SpillMemory}
@@ -64,11 +68,10 @@ def place_regions(module: ModuleOp) -> None:
                     if words is not None:
                         used[access.memory].append(words)
     for memory in SpillMemory:
-        size = memory.size(target)
+        size = memory.size(target, machine)
         start, end = _largest_gap(used[memory.memory], size)
-        if memory.base_attribute not in module.attributes and any(
-            e > size - _ROOM for _, e in used[memory.memory]
-        ):
+        is_full = machine == "rtl" or any(e > size - _ROOM for _, e in used[memory.memory])
+        if memory.base_attribute not in module.attributes and is_full:
             module.attributes[memory.base_attribute] = IntegerAttr(start, i64)
             module.attributes[memory.end_attribute] = IntegerAttr(end, i64)
 

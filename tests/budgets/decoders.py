@@ -13,7 +13,6 @@ from tests.models.builders import (
     layer,
     next_token,
     public,
-    sequences_step,
     step,
     streamed_next_token,
 )
@@ -53,7 +52,7 @@ CASES: dict[str, Case] = {
     ),
     "SmolLM2-135M, decode step, 128 keys": Case(partial(steps, "smollm2-135m", 30, 128), slow=True),
     "SmolLM2-135M, decode step of 4 sequences, 128 keys": Case(
-        lambda: sequences_step(public("smollm2-135m", 30), 128, 4), slow=True
+        lambda: step(public("smollm2-135m", 30), 128, batch=4), slow=True
     ),
     "SmolLM2-135M, decode step, 4096 keys": Case(partial(steps, "smollm2-135m", 30, 4096), slow=True),
     "SmolLM2-135M, 37 tokens, last logits": Case(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from xdsl.context import Context
 
+import plena
 from plena.dialects.plena import ExpertsOp, RouteOp
 from plena.errors import CompileError
 from plena.frontend import ImportedProgram, import_module
@@ -130,6 +131,97 @@ def test_layers_become_a_choice_and_a_sum_over_experts(name: str) -> None:
     assert counts(imported(Experts(layer), torch.randn(TOKENS, HIDDEN))) == (1, sums)
 
 
+Router = Callable[[Tensor], Tensor]
+"""Weights [*tokens, E] of the probabilities [*tokens, E], those of the best expert alone."""
+
+
+def one_hot_of_argmax(p: Tensor) -> Tensor:
+    return p * F.one_hot(p.argmax(-1), EXPERTS)
+
+
+def gathered(p: Tensor) -> Tensor:
+    ids = p.argmax(-1, keepdim=True)
+    return torch.zeros_like(p).scatter(-1, ids, p.gather(-1, ids))
+
+
+def gathered_without_an_axis(p: Tensor) -> Tensor:
+    ids = p.argmax(dim=-1)
+    weights = p.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    return F.one_hot(ids, EXPERTS).float() * weights[..., None]
+
+
+def maximum(p: Tensor) -> Tensor:
+    weights, ids = torch.max(p, dim=-1)
+    return F.one_hot(ids, EXPERTS) * weights.unsqueeze(-1)
+
+
+def compared(p: Tensor) -> Tensor:
+    weights, ids = p.max(-1)
+    return torch.stack([torch.where(ids == e, weights, 0.0) for e in range(EXPERTS)], -1)
+
+
+def multiplied(p: Tensor) -> Tensor:
+    weights, ids = p.max(-1)
+    return torch.stack([weights * (ids == e) for e in range(EXPERTS)], -1)
+
+
+def topk_of_one(p: Tensor) -> Tensor:
+    weights, ids = p.topk(1)
+    return F.one_hot(ids.squeeze(-1), EXPERTS) * weights.squeeze(-1).unsqueeze(-1)
+
+
+def by_column(p: Tensor) -> Tensor:
+    """As in Switch Transformers: columns of the integers of one_hot."""
+    marks, best = F.one_hot(p.argmax(-1), EXPERTS), p.max(-1).values.unsqueeze(-1)
+    return torch.cat([best * marks[..., e : e + 1] for e in range(EXPERTS)], -1)
+
+
+def overwritten(p: Tensor) -> Tensor:
+    weights, ids = p.max(-1)
+    out = torch.zeros_like(p)
+    for e in range(EXPERTS):
+        here = (ids == e).unsqueeze(-1)
+        out = torch.where(here, torch.eye(EXPERTS)[e] * weights.unsqueeze(-1), out)
+    return out.masked_fill(~(F.one_hot(ids, EXPERTS) == 1), 0.0)
+
+
+ROUTERS: list[Router] = [
+    one_hot_of_argmax, gathered, gathered_without_an_axis, maximum, compared, multiplied, topk_of_one, by_column,
+    overwritten,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(TOKENS,), (2, 3), (1, TOKENS), (1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("router", ROUTERS, ids=lambda router: router.__name__)
+def test_the_best_expert_alone(router: Router, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    function = lambda logits: router(logits.softmax(-1))  # noqa: E731
+    assert counts(imported(Weights(function), torch.randn(*shape, EXPERTS))) == (1, 0)
+
+
+def test_the_best_expert_of_a_batch_is_picked() -> None:
+    """Parameters of the best expert of every token, whatever axes tokens have."""
+
+    class Best(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = nn.Parameter(torch.randn(EXPERTS, INNER, HIDDEN))
+            self.bias = nn.Parameter(torch.randn(EXPERTS, INNER))
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights, ids = x[..., :EXPERTS].max(-1)
+            rows = torch.matmul(self.up[ids], x.unsqueeze(-1)).squeeze(-1) * weights[..., None]
+            return rows + F.embedding(ids, self.bias)
+
+    torch.manual_seed(0)
+    assert counts(imported(Best(), torch.randn(2, 3, HIDDEN))) == (1, 1)
+
+
+def test_the_maximum_of_a_vocabulary_is_no_choice_of_experts() -> None:
+    with pytest.raises(CompileError, match=r"no kernel for aten\.argmax"):
+        plena.compile(Weights(lambda x: x + x.argmax(-1, keepdim=True)), (torch.randn(2, 300),))
+
+
 class Weights(nn.Module):
     """Weights by expert of a router's logits."""
 
@@ -182,6 +274,11 @@ def first(logits: Tensor) -> Tensor:
     return torch.zeros_like(logits).scatter(-1, ids, weights * 0.5)
 
 
+def normalised(logits: Tensor, order: int) -> Tensor:
+    weights, ids = logits.topk(CHOSEN)
+    return torch.zeros_like(logits).scatter(-1, ids, F.normalize(weights, p=order))
+
+
 CHOICES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...], int]] = {
     "softmax of the chosen": (chosen, (5, 4), 1),
     "a batch": (chosen, (2, 3, 4), 1),
@@ -191,6 +288,8 @@ CHOICES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...], int]] = {
     "scatter": (added, (5, 4), 1),
     "two of one": (first, (5, 4), 2),
     "mean and maximum": (lambda x: x * x.topk(2)[0].mean(-1, keepdim=True) + x.topk(2)[0].amax(-1)[:, None], (5, 4), 1),
+    "divided by a norm": (lambda x: normalised(x, 1), (5, 4), 1),
+    "divided by a length": (lambda x: normalised(x, 2), (5, 4), 1),
     "all of them": (lambda x: x * x.topk(4)[0].sum(-1, keepdim=True), (5, 4), 0),
 }  # fmt: skip
 

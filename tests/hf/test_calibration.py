@@ -34,7 +34,7 @@ def test_a_step_has_the_weights_of_the_whole_model() -> None:
         calibration = plena.calibrate(Whole(model).eval(), samples, "mixed")
     kept = sum(layer.kept for layer in calibration.layers)
     step = CachedStep(model, 16).eval()
-    example = torch.zeros(1, 1, dtype=torch.int64), torch.arange(1)
+    example = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
     options: Any = {
         "formats": "mixed",
         "staging": "calibrated",

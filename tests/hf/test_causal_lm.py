@@ -158,6 +158,10 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     assert torch.equal(first.generate(ids, **settings), expected)
     assert torch.equal(second.generate(ids, **settings), expected)
     assert first.config.hidden_size == 64 and first.batch == 2
+    turn = torch.cat([expected, prompt(3, seed=1)], 1)
+    wanted = lm.generate(turn, **settings)
+    assert torch.equal(second.generate(turn, **settings), wanted), "another text in between does not matter"
+    assert torch.equal(first.generate(ids, **settings), expected), "each has a cache of its own"
     assert not any(tensor.any() for tensor in first.programs["decode-40"].state.values()), (
         "a folder holds no text"
     )
@@ -167,7 +171,7 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     with pytest.raises(PlenaError, match="truncated"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm")
     for other in ("../x", "decode-/../prefill-8"):
-        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 2, "batch": 1, "programs": ["{other}"]}}')
+        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 3, "batch": 1, "programs": ["{other}"]}}')
         with pytest.raises(PlenaError, match="something else than programs"):
             PlenaForCausalLM.from_pretrained(tmp_path / "lm")
 
@@ -222,12 +226,12 @@ def test_masks_the_other_way_round() -> None:
 
 def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
     lm(prompt(5))
-    before = list(lm._texts[0].tokens)
+    before = list(lm._texts.tokens[0])
     with pytest.raises(
         PlenaError, match=r"41 tokens do not fit the cache of 40 positions.*larger max_length"
     ):
         lm(prompt(41))
-    assert lm._texts[0].tokens == before
+    assert lm._texts.tokens[0] == before
     with pytest.raises(PlenaError, match="no token"):
         lm(torch.zeros(1, 0, dtype=torch.int64))
 

@@ -35,7 +35,7 @@ def test_a_folder_opens_without_the_model(
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", no_model)
     monkeypatch.setattr(torch.nn.Module, "__init__", no_model)
     opened = PlenaForCausalLM.from_pretrained(saved)
-    assert opened.batch == 2 and PlenaForCausalLM.from_pretrained(saved, batch=3).batch == 3
+    assert opened.batch == 2 and PlenaForCausalLM.from_pretrained(saved, batch=1).batch == 1
     assert torch.equal(opened(prompt(10)).logits, lm(prompt(10)).logits)
 
 
@@ -56,6 +56,11 @@ def _without_decode(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps({**document, "programs": ["prefill-8"]}))
 
 
+def _another_batch(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**document, "batch": 3}))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -66,7 +71,8 @@ def _without_decode(folder: Path) -> None:
         (lambda f: _flip(f / "decode-16" / "hbm_private.bin"), "decode-16/hbm_private.bin.*changed"),
         (lambda f: shutil.rmtree(f / "decode-40"), "decode-40"),
         (lambda f: _another(f, "prefill-8"), "its memory image is not the one that this program shares"),
-        (lambda f: _another(f, "decode-40"), "decode-40 is no step of a language model"),
+        (lambda f: _another(f, "decode-40"), "decode-40 is no step of a language model of 2 sequences"),
+        (_another_batch, "decode-16 is no step of a language model of 3 sequences"),
         (_without_decode, "it has no decode program"),
         (lambda f: (f / "config.json").unlink(), "its configuration cannot be read"),
         (lambda f: (f / MANIFEST).write_text("{}"), "not a manifest of this version"),
@@ -87,6 +93,13 @@ def test_parts_that_disagree(
 def test_batches_that_make_no_sense(batch: object, saved: Path) -> None:
     with pytest.raises(PlenaError, match="batch must be a whole number above 0"):
         PlenaForCausalLM.from_pretrained(saved, batch=batch)  # type: ignore[arg-type]
+
+
+def test_a_batch_larger_than_compiled_for(saved: Path) -> None:
+    with pytest.raises(
+        PlenaError, match=r"its programs take 2 sequences at a time, not 3.*Compile the model with batch=3"
+    ):
+        PlenaForCausalLM.from_pretrained(saved, batch=3)
 
 
 def test_layers_that_keep_something_else() -> None:

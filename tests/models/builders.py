@@ -159,22 +159,14 @@ def streamed_next_token(shape: dict[str, Any], sequence: int, *, weights: bool =
     return Built(NextToken(model).eval(), (ids,))
 
 
-def step(shape: dict[str, Any], keys: int) -> Built:
-    """A decode step of a family: one token at a position below `keys`; weights as memory is."""
+def step(shape: dict[str, Any], keys: int, batch: int = 1) -> Built:
+    """A decode step of a family: a token of each sequence at its own position below `keys`; weights as memory is."""
     from plena.hf.step_module import CachedStep
 
     config, classes = configuration(shape)
-    model = CachedStep(_made(classes + "ForCausalLM", config, False), keys)
-    return Built(model.eval(), (torch.tensor([[1]]), torch.tensor([1])))
-
-
-def sequences_step(shape: dict[str, Any], keys: int, batch: int) -> Built:
-    """A decode step of several sequences: a token each at its own position below `keys`; weights as memory is."""
-    from tests.models.sequences import SequencesStep
-
-    config, classes = configuration(shape)
-    model = SequencesStep(_made(classes + "ForCausalLM", config, False), keys, batch)
-    return Built(model.eval(), (torch.ones(batch, 1, dtype=torch.int64), torch.arange(batch)))
+    model = CachedStep(_made(classes + "ForCausalLM", config, False), keys, batch)
+    ids = torch.ones(batch, 1, dtype=torch.int64)
+    return Built(model.eval(), (ids, ids.clone()))
 
 
 def public(name: str, layers: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -95,6 +96,48 @@ def test_each_weight_of_an_expert_is_read_once(tiles: int) -> None:
     assert elements * 1.125 <= traffic["weights"] + traffic["experts"] <= elements * 1.125 * 1.15
 
 
+class Chosen(nn.Module):
+    """Tables of experts, weighted by a router."""
+
+    def __init__(self, router: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.router = router
+        self.scores = nn.Linear(HIDDEN, EXPERTS)
+        self.table = nn.Parameter(torch.randn(EXPERTS, HIDDEN))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = self.router(self.scores(x))
+        total = torch.zeros_like(x)
+        for e in range(EXPERTS):
+            total = total + weights[..., e, None] * (x * self.table[e]).relu()
+        return total
+
+
+def best(scores: Tensor) -> Tensor:
+    weights, ids = scores.softmax(-1).max(-1)
+    return nn.functional.one_hot(ids, EXPERTS) * weights.unsqueeze(-1)
+
+
+def renormalised(scores: Tensor) -> Tensor:
+    weights, ids = scores.sigmoid().topk(CHOSEN)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return torch.zeros_like(scores).scatter(-1, ids, weights)
+
+
+def renormalised_behind_a_mask(scores: Tensor) -> Tensor:
+    shares = scores.sigmoid()
+    kept = shares * torch.zeros_like(shares).scatter(-1, shares.topk(CHOSEN)[1], 1.0)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("router", [best, renormalised, renormalised_behind_a_mask])
+@pytest.mark.parametrize("shape", [(TOKENS,), (2, 3)])
+def test_routers_by_hand(router: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
+    """Of one axis of tokens or two; sums of sigmoids as divisors are 0 in rows alone that are NaN as a whole."""
+    require_right(Chosen(router), torch.randn(*shape, HIDDEN), QUANTIZED)
+
+
 class Close(nn.Module):
     """Experts 1 and 2 have scores that differ by less than bf16 tells; what they compute differs much."""
 
@@ -148,8 +191,10 @@ SMALL: dict[str, Any] = {
     "num_experts_per_tok": 2,
 }
 SHARED = {"moe_intermediate_size": 64, "n_shared_experts": 1, "first_k_dense_replace": 0}
-LATENT = {"kv_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32}
-LATENT |= {"num_key_value_heads": 2, "topk_group": 2, "q_lora_rank": None}
+LATENT = {
+    **{"kv_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 16, "v_head_dim": 32},
+    **{"num_key_value_heads": 2, "topk_group": 2, "q_lora_rank": None},
+}
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "Mixtral": {"num_local_experts": 4},

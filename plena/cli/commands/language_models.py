@@ -21,6 +21,9 @@ def _compile_arguments(parser: ArgumentParser) -> None:
         "--max-length", type=int, default=256, metavar="N", help="positions of the cache (default: 256)"
     )
     parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="sequences at a time, one cache each (default: 1)"
+    )
+    parser.add_argument(
         "--prefill",
         type=int,
         action="append",
@@ -45,6 +48,7 @@ def _compile(args: Namespace) -> int:
     lm = hf.PlenaForCausalLM.from_pretrained(
         load_model(args.model),
         max_length=args.max_length,
+        batch=args.batch,
         target=target_of(args),
         prefill=tuple(args.prefill or (64,)),
         buckets=args.bucket,

@@ -62,6 +62,12 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         help="take instructions that the machine behind the timing profile does not execute right",
     )
     parser.add_argument("--cache", metavar="DIR", type=Path, help="folder that remembers what searches chose")
+    parser.add_argument(
+        "--tuning",
+        metavar="FILE",
+        type=Path,
+        help="tuning database of plena tune: schedules that may be better",
+    )
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -88,6 +94,7 @@ def compile_options(args: Namespace) -> dict[str, Any]:
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         "cache": args.cache,
+        "tuning": args.tuning,
         **_chosen_formats(args),
         **{name: getattr(args, name) for name in OPTIONS},
     }

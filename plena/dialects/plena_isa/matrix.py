@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plena.dialects.plena_isa.demands import Caution, Requirement, aligned, in_row_of_tile, requires
 from plena.dialects.plena_isa.instruction import Instruction, instruction
-from plena.dialects.plena_isa.on_rtl import VERIFIED, hangs, own
+from plena.dialects.plena_isa.on_rtl import VERIFIED, VERIFIED_WITHOUT_IMMEDIATE, hangs, own
 from plena.dialects.plena_isa.sizes import BLEN, BROADCAST, HLEN, MLEN, ONE, TILE, Size
 from plena.dialects.plena_isa.spec import Cost, Field, Memory, Mode, Slot, gp, immediate, zero
 from plena.dialects.plena_isa.touches import Touch, accumulates, clears, reads_block, reads_rows, writes_rows
@@ -116,7 +116,7 @@ class MBMMWOOp(Instruction):
         Touch(Memory.VECTOR, Mode.WRITE, "dst", BLEN, BLEN, stride="stride"),
     ),
     demands=(aligned("dst", BLEN, "wo-lane"),),
-    rtl=VERIFIED,
+    rtl=VERIFIED_WITHOUT_IMMEDIATE,
 )
 class MMMWOOp(Instruction):
     """V[dst + imm : BLEN rows, BLEN lanes] = bf16(ACC_MM); ACC_MM = 0. Row pitch: stride rows, gp0 means 1."""

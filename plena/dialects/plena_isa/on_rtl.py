@@ -19,16 +19,21 @@ class Support(Enum):
 
 @dataclass(frozen=True)
 class OnRtl:
-    """What the RTL does with an instruction; `note` says how it differs from the emulator."""
+    """What the RTL does with an instruction; `note` says how it differs from the emulator.
+
+    Without `adds` it ignores an immediate that the emulator adds to an address.
+    """
 
     support: Support
     note: str = ""
+    adds: bool = True
 
     def __str__(self) -> str:
         return f"{self.support.value} ({self.note})" if self.note else self.support.value
 
 
 VERIFIED = OnRtl(Support.VERIFIED)
+VERIFIED_WITHOUT_IMMEDIATE = OnRtl(Support.VERIFIED, adds=False)
 BY_CODE = OnRtl(Support.BY_CODE)
 NOTHING = OnRtl(Support.NOTHING)
 

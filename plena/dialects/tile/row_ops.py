@@ -73,6 +73,24 @@ class SoftmaxLaneGroupsOp(DeclaredOp):
     groups: int = number()
 
 
+@tile_op("positive_lanes")
+class PositiveLanesOp(DeclaredOp):
+    """out panel = max(x panel, 0) lane by lane, for a machine that takes no maximum of a row and a number.
+
+    Row g of `masks` is 1 in lane g and 0 elsewhere: the maximum of the row that it leaves is that lane's. What is in x
+    is finite. `scratch` has 2 rows.
+    """
+
+    out: SSAValue = written("vector")
+    scratch: SSAValue = written("vector")
+    x: SSAValue = read("vector")
+    masks: SSAValue = read("vector")
+    rows: int = number()
+    blocks: int = number()
+    out_block: int = number()
+    x_block: int = number()
+
+
 @tile_op("reduce_rows")
 class ReduceRowsOp(DeclaredOp):
     """scalars[r*scalars_row] = the sum or maximum of row r over all blocks.

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
 from plena.frontend.graph_builder import GraphBuilder, Parameter
-from plena.frontend.routing.experts import in_body
+from plena.frontend.routing.experts import in_body, repeated_rows
 from plena.frontend.routing.slots import masked
 from plena.frontend.routing.values import OneHot, Picked, Routed, Rows, Slots, Tensors
 from plena.frontend.spellings import activations, arithmetic
@@ -163,8 +163,9 @@ def _selected(g: GraphBuilder, a: Mapping[str, Any]) -> Slots | OneHot | None:
     """A product with what is 1 for some experts alone."""
     for one, other in ((a["self"], a["other"]), (a["other"], a["self"])):
         if isinstance(one, OneHot) and isinstance(other, Slots) and one.dense is None:
-            fits = one.routing is other.routing and (one.lie, one.lead) == (other.lie, other.lead)
-            return replace(one, dense=masked(g, other)) if fits and other.only is None else None
+            same = other.lying_as(one)
+            fits = one.routing is same.routing and (one.lie, one.lead) == (same.lie, same.lead)
+            return replace(one, dense=masked(g, same)) if fits and same.only is None else None
         if (found := slots_of_expert(one, other)) is not None:
             return found
     return None
@@ -183,16 +184,18 @@ def _elementwise(g: GraphBuilder, a: Mapping[str, Any], ordinary: Ordinary) -> A
     shape = g.shape
     given = [value for value in a.values() if isinstance(value, Routed)]
     place = max(given, key=lambda value: (len(value.shape), prod(value.shape)))
+    a = {n: value.lying_as(place) if isinstance(value, Routed) else value for n, value in a.items()}
+    given = [value for value in a.values() if isinstance(value, Routed)]
     rest = shape[place.axis + 1 :]
     if shape[: place.axis + 1] != place.shape[: place.axis + 1]:
         return NotImplemented
-    a = {n: value.lying_as(place) if isinstance(value, Routed) else value for n, value in a.items()}
     dense = {name: _dense(g, value, place, rest) for name, value in a.items()}
     if all(value is not NotImplemented for value in dense.values()):
         size = (place.routing.tokens, place.routing.experts)
         with g.standing_for(size):
             return Slots(place.routing, place.lie, place.lead, rest, dense=ordinary(dense))
-    if not all(isinstance(value, Slots | Tensors) for value in given):
+    of_model = all(isinstance(value, Slots) and value.is_single for value in given)
+    if of_model or not all(isinstance(value, Slots | Tensors) for value in given):
         return NotImplemented
     inner = {name: in_body(g, value, place, len(rest)) for name, value in a.items()}
     with g.standing_for((place.routing.tokens, *rest), place.routing.builder):
@@ -219,6 +222,8 @@ def _dense(g: GraphBuilder, value: Any, place: Routed, rest: tuple[int, ...]) ->
     shape = (1,) * (total - len(shape_of(tensor))) + shape_of(tensor)
     if prod(shape) == 1:
         return view(g, tensor, ())
-    if shape[place.axis] == 1 and prod(shape[: place.axis]) == routing.tokens:
+    pairs = shape[: place.axis + 1]
+    if prod(pairs) == routing.tokens and (pairs[-1] == 1 or place.is_single):
         return view(g, tensor, (routing.tokens, 1))
-    return NotImplemented
+    repeated = repeated_rows(g, tensor, routing, (1,)) if len(shape) == total else None
+    return NotImplemented if repeated is None else repeated

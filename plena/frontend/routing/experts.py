@@ -47,6 +47,7 @@ def in_body(g: GraphBuilder, value: Any, place: Routed, rank: int) -> Any:
     """
     routing = place.routing
     if isinstance(value, Routed):
+        value = value.lying_as(place)
         if value.routing is not routing or value.lie != place.lie or value.lead != place.lead:
             raise CompileError(
                 "its operands belong to different choices of experts, or are in different orders",
@@ -105,7 +106,7 @@ def repeated_rows(
     g: GraphBuilder, value: SSAValue, routing: Routing, rest: tuple[int, ...]
 ) -> SSAValue | None:
     """The rows [T, *rest] of which a tensor has each k times, one behind the other; None if it is something else."""
-    if routing.chosen == 1:
+    if routing.chosen == 1 and prod(shape_of(value)) == routing.tokens * prod(rest):
         return view(g, value, (routing.tokens, *rest))
     op = value.owner
     while isinstance(op, aten.ViewOp):

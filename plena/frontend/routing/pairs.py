@@ -61,9 +61,11 @@ def indexed(g: GraphBuilder, value: Any, indices: list[Any]) -> Any:
 
 def _by_token_and_id(g: GraphBuilder, value: Any, tokens: Any, ids: Ids) -> Any:
     count = ids.routing.tokens
-    if not isinstance(tokens, torch.Tensor) or isinstance(value, Routed) or ids.lie != "split":
+    if not isinstance(tokens, torch.Tensor) or isinstance(value, Routed):
         return NotImplemented
-    every = tokens.shape == (count, 1) and torch.equal(tokens.flatten(), torch.arange(count))
+    single = ids.is_single and ids.shape == tuple(tokens.shape) == (count,)
+    split = ids.lie == "split" and tuple(tokens.shape) == (count, 1)
+    every = (single or split) and torch.equal(tokens.flatten(), torch.arange(count))
     fits = every and shape_of(g.ssa(value)) == (count, ids.routing.experts)
     return gathered(g, g.ssa(value), ids) if fits else NotImplemented
 

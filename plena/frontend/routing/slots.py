@@ -16,7 +16,7 @@ from plena.dialects.plena import RouteOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.routing.thresholds import FAR_BELOW, allow_thresholds
-from plena.frontend.routing.values import Ids, OneHot, Ranked, Routed, Routing, Slots
+from plena.frontend.routing.values import Ids, OneHot, Ranked, Routed, Routing, Slots, number_of
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
 from plena.frontend.spellings.reductions import reduce
@@ -96,16 +96,6 @@ def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routin
     if number is not None and number <= -FAR_BELOW:
         routing.without.add(result)
     return view(g, result, shape)
-
-
-def number_of(value: Any) -> float | None:
-    """The number that a value is, or that all elements of a constant are; None of others."""
-    if isinstance(value, int | float):
-        return float(value)
-    if not isinstance(value, torch.Tensor) or value.numel() == 0:
-        return None
-    first = value.flatten()[0]
-    return float(first) if bool((value == first).all()) else None
 
 
 def masked(g: GraphBuilder, slots: Slots) -> SSAValue:
@@ -203,6 +193,8 @@ def joined(g: GraphBuilder, parts: Sequence[Routed]) -> Slots | Ids | None:
 def one_hot(ids: Routed, other: Any, shape: Sequence[int]) -> Slots | OneHot | None:
     """What `ids == other` is: of one expert, or of all of them along a last axis."""
     routing = ids.routing
+    if ids.is_single and ids.lie == "split" and not ids.rest:
+        ids = replace(ids, lie="flat", rest=(1,))
     number = int(other) if isinstance(other, int | float) else None
     if isinstance(other, torch.Tensor) and other.numel() == 1 and len(shape) == len(ids.shape):
         number = int(other)

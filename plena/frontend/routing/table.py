@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from xdsl.ir import SSAValue
 
+from plena.dialects.plena.routing import MOST_EXPERTS
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
 from plena.frontend.routing.elements import Ordinary, import_elements, slots_of_expert
 from plena.frontend.routing.experts import summed_up
+from plena.frontend.routing.marks import import_marks
 from plena.frontend.routing.values import (
     Counts,
     Ids,
     Inverse,
+    Marks,
     OfRouting,
     OneHot,
     Order,
@@ -26,6 +29,7 @@ from plena.frontend.routing.values import (
     Rows,
     Slots,
     Tokens,
+    number_of,
 )
 from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.conversions import convert
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 _SORTS = ("aten.sort.default", "aten.sort.stable")
 _PRODUCTS = ("aten.bmm.default", "aten.matmul.default", "aten.mm.default", "aten.linear.default")
 _REDUCTIONS = ("aten.sum.dim_IntList", "aten.mean.dim", "aten.amax.default", "aten.max.dim", "aten.any.dim")
+_NORM = "aten.linalg_vector_norm.default"
 _GROUPED = ("transformers.grouped_mm_fallback.default", "aten._grouped_mm.default")
 
 
@@ -51,9 +56,10 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
     given = [v for value in a.values() for v in (value if isinstance(value, list) else [value])]
     if not any(isinstance(value, OfRouting) for value in given):
         return _choice(g, name, a)
-    result = _on_routed(g, name, a, ordinary)
+    marked = any(isinstance(value, Marks) for value in given)
+    result = NotImplemented if marked else _on_routed(g, name, a, ordinary)
     if result is NotImplemented and all(_is_single(value) for value in given if isinstance(value, OfRouting)):
-        return ordinary({key: _single(g, value) for key, value in a.items()})
+        result = import_marks(g, name, {key: _single(g, value) for key, value in a.items()}, ordinary)
     if result is NotImplemented:
         raise CompileError(
             "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
@@ -70,13 +76,18 @@ def left(g: GraphBuilder, value: Any) -> Any:
 
 def _is_single(value: Any) -> bool:
     """Whether there is one slot for each token: then slots are nothing apart."""
-    single = isinstance(value, Slots | Rows) and value.routing.chosen == 1 and value.lie != "sorted"
-    return single and (isinstance(value, Rows) or value.only is None)
+    return isinstance(value, Marks) or (isinstance(value, Slots | Rows | OneHot) and value.is_single)
 
 
 def _single(g: GraphBuilder, value: Any) -> Any:
     """What there is for each token, in the shape that the model sees."""
     match value:
+        case Slots(dense=None):
+            return Marks(view(g, slots.summed(g, value), value.shape))
+        case OneHot(dense=None):
+            return Marks(view(g, value.routing.mask, value.shape))
+        case OneHot(dense=SSAValue() as dense):
+            return view(g, dense, value.shape)
         case Slots():
             return view(g, slots.outside(g, value), value.shape)
         case Rows():
@@ -92,23 +103,20 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
     value = a.get("self")
     if not isinstance(value, SSAValue) or not is_real(value.type) or not shape_of(value):
         return NotImplemented
-    last = a.get("dim") in (-1, len(shape_of(value)) - 1)
+    rank = len(shape_of(value))
+    last = a.get("dim") in (-1, rank - 1)
     if name == "aten.topk.default":
         if not last or not a["largest"]:
             raise CompileError("it chooses along another axis than the last, or the smallest", None, _LAST)
         return slots.chosen(g, value, a["k"])
     if name in _SORTS and a["descending"] and last and _is_cut(g):
         return slots.ranked(g, value)
-    if (
-        name in ("aten.max.dim", "aten.argmax.default")
-        and last
-        and (a["keepdim"] or len(shape_of(value)) == 2)
-    ):
-        if name == "aten.max.dim" and reads_first_alone(g):
+    if name in ("aten.max.dim", "aten.argmax.default") and last and (a["keepdim"] or rank > 1):
+        if (name == "aten.max.dim" and reads_first_alone(g)) or shape_of(value)[-1] > MOST_EXPERTS:
             return NotImplemented
         best = slots.chosen(g, value, 1)
         if not a["keepdim"]:
-            best = tuple(found.viewed(shape_of(value)[:1]) for found in best)
+            best = [found.viewed(shape_of(value)[:-1]) for found in best]
         return best if name == "aten.max.dim" else best[1]
     return NotImplemented
 
@@ -138,8 +146,8 @@ def _on_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Ordin
         if found is NotImplemented and isinstance(value, Rows):
             found = pairs.shared_product(g, a, value, ordinary)
         return found
-    if name in _REDUCTIONS or name == "aten.softmax.int":
-        found = _over_slots(g, name, a, value)
+    if name in _REDUCTIONS or name in ("aten.softmax.int", _NORM):
+        found = _over_slots(g, name, a, value, ordinary)
         if found is not NotImplemented:
             return found
     if not any(isinstance(v, Routed) for v in a.values()):
@@ -192,6 +200,7 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
     index = a.get("index")
     match name:
         case "aten.gather.default" if isinstance(index, Ids) and not isinstance(value, Routed):
+            index = index.split()
             table, fits = g.ssa(value), index.lie == "split" and not index.rest
             whole = (*index.lead, index.routing.experts)
             return slots.gathered(g, table, index) if fits and shape_of(table) == whole else NotImplemented
@@ -201,6 +210,8 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
             return pairs.indexed(g, value, a["indices"])
         case "aten.index_select.default" if isinstance(index, Routed) and a["dim"] == 0:
             return pairs.indexed(g, value, [index])
+        case "aten.embedding.default" if isinstance(a["indices"], Routed):
+            return pairs.indexed(g, a["weight"], [a["indices"]])
         case "aten.index_put.default" if len(a["indices"]) == 1 and isinstance(a["indices"][0], Routed):
             return pairs.put(g, value, a["indices"][0], a["values"], a["accumulate"])
         case "aten.index_add.default" if isinstance(index, Tokens) and (a["dim"], a["alpha"]) == (0, 1):
@@ -228,7 +239,7 @@ def _selection(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> 
 
 def _where(a: Mapping[str, Any]) -> Any:
     """A number where a slot has some expert, 0 elsewhere."""
-    zero = slots.number_of(a["other"]) == 0
+    zero = number_of(a["other"]) == 0
     found = slots_of_expert(a["condition"], a["self"]) if zero else None
     return NotImplemented if found is None else found
 
@@ -240,10 +251,11 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
         return NotImplemented
     if isinstance(index, Tokens) and added and a["dim"] == 0:
         return pairs.added(g, value, index, put)
+    index, put = (v.split() if isinstance(v, Ids | Slots) else v for v in (index, put))
     if not isinstance(index, Ids) or index.lie != "split" or index.rest:
         return NotImplemented
     last = a["dim"] % len(g.shape) == len(g.shape) - 1
-    number = slots.number_of(put)
+    number = number_of(put)
     if not last or g.shape != (*index.lead, index.routing.experts):
         return NotImplemented
     if number is None:
@@ -258,7 +270,7 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     return slots.scattered(g, value, number, index.routing, added)
 
 
-def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) -> Any:
+def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ordinary: Ordinary) -> Any:
     """Reductions over the axis of slots, and softmax along it."""
     if (
         not isinstance(value, Routed)
@@ -273,6 +285,10 @@ def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any) ->
     match value, kind:
         case Slots(only=None, dense=SSAValue()), "softmax":
             return slots.softmax(g, value)
+        case Slots(only=None), "linalg_vector_norm":
+            with g.standing_for((value.routing.tokens, 1)):
+                norm = ordinary({**a, "self": slots.masked(g, value), "dim": [1], "keepdim": True})
+            return norm if norm is NotImplemented else view(g, norm, shape)
         case Slots(), "sum":
             return view(g, slots.summed(g, value), shape)
         case Slots(only=None), "mean":

@@ -4,7 +4,8 @@ A routing chooses k of E experts for each of T tokens. In the model slot j of to
 has which slot is nobody's business but the model's, so nothing here has slots: a number of slot (t, j) is column
 ids[t, j] of a tensor [T, E], and a row of pair (t, j) is what expert ids[t, j] computes for token t.
 
-Pairs lie `split` [*tokens, k, ...], `flat` [T * k, ...], or `sorted` by expert [T * k, ...].
+Pairs lie `split` [*tokens, k, ...], `flat` [T * k, ...], or `sorted` by expert [T * k, ...]; with one slot for each
+token flat pairs are [*tokens, ...].
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Literal
+from typing import Any, Literal, Self
 
+import torch
 from xdsl.builder import Builder
 from xdsl.ir import Block, BlockArgument, SSAValue
 from xdsl.rewriter import InsertPoint
@@ -61,7 +63,7 @@ class Routed:
     """A value by pair of token and slot.
 
     Attributes:
-        lead: the axes of the tokens where pairs are split.
+        lead: the axes of the tokens where pairs are split, or flat with one slot for each token.
         rest: the axes behind those of the pairs.
     """
 
@@ -72,23 +74,36 @@ class Routed:
 
     @property
     def axis(self) -> int:
-        """The axis of slots, or of pairs."""
-        return len(self.lead) if self.lie == "split" else 0
+        """The axis of slots, or the last one of pairs."""
+        if self.lie == "split":
+            return len(self.lead)
+        return len(self.lead) - 1 if self.is_single else 0
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one slot for each token, in the order of tokens: then slots are nothing apart."""
+        return self.routing.chosen == 1 and self.lie != "sorted"
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape that the model sees."""
         pairs = (*self.lead, self.routing.chosen)
+        if self.is_single and self.lie == "flat":
+            return (*self.lead, *self.rest)
         return (*pairs, *self.rest) if self.lie == "split" else (prod(pairs), *self.rest)
 
-    def lying_as(self, other: Routed) -> Routed:
+    def lying_as(self, other: Routed) -> Self:
         """The same value; if each token has one slot, with pairs as those of `other` where that is a name alone."""
-        single = self.routing.chosen == 1 and "sorted" not in (self.lie, other.lie)
-        if single and self.lie == "split" and other.lie == "flat" and len(self.lead) == 1:
-            return replace(self, lie="flat", rest=(1, *self.rest), lead=other.lead)
-        if single and self.lie == "flat" and other.lie == "split" and self.rest[:1] == (1,):
-            return replace(self, lie="split", rest=self.rest[1:], lead=other.lead)
-        return self
+        axes = other.shape[: other.axis + 1]
+        if not self.is_single or not other.is_single or self.shape[: len(axes)] != axes:
+            return self
+        return replace(self, lie=other.lie, lead=other.lead, rest=self.shape[len(axes) :])
+
+    def split(self) -> Self:
+        """The same value; if each token has one slot and the last axis is 1, that is the axis of slots."""
+        if not self.is_single or self.shape[-1] != 1:
+            return self
+        return replace(self, lie="split", lead=self.shape[:-1], rest=())
 
     def viewed(self, shape: tuple[int, ...]) -> Routed | None:
         """The value under another shape; None if pairs are not apart from the rest there."""
@@ -97,7 +112,14 @@ class Routed:
         def flat() -> Routed | None:
             if shape[:1] != (total,):
                 return None
-            return replace(self, lie="flat" if self.lie == "split" else self.lie, rest=shape[1:])
+            lead = shape[:1] if self.is_single else self.lead
+            return replace(self, lie="flat" if self.lie == "split" else self.lie, lead=lead, rest=shape[1:])
+
+        def single() -> Routed | None:
+            for rank in range(1, len(shape) + 1):
+                if self.is_single and prod(shape[:rank]) == total and prod(shape[rank:]) == size:
+                    return replace(self, lie="flat", lead=shape[:rank], rest=shape[rank:])
+            return None
 
         def split() -> Routed | None:
             for rank in range(len(shape)):
@@ -108,7 +130,7 @@ class Routed:
 
         if self.lie == "sorted":
             return flat()
-        order: list[Callable[[], Routed | None]] = [flat, split]
+        order: list[Callable[[], Routed | None]] = [flat, single, split]
         if self.lie == "split" and slots == 1:
             order.reverse()
         return next((found for found in (candidate() for candidate in order) if found is not None), None)
@@ -196,6 +218,13 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
+class Marks:
+    """Zeros and ones in the model's own axes: real numbers `value` where torch has integers or truths."""
+
+    value: SSAValue
+
+
+@dataclass(frozen=True, eq=False)
 class Ranked:
     """All numbers [T, E] in descending order, or their columns: the first k of them are a choice of k."""
 
@@ -204,5 +233,15 @@ class Ranked:
     ids: bool
 
 
-OfRouting = Routed | Counts | Ranked
+OfRouting = Routed | Counts | Ranked | Marks
 """Every kind of them."""
+
+
+def number_of(value: Any) -> float | None:
+    """The number that a value is, or that all elements of a constant are; None of others."""
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, torch.Tensor) or value.numel() == 0:
+        return None
+    first = value.flatten()[0]
+    return float(first) if bool((value == first).all()) else None

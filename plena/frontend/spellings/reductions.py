@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import BoolAttr, FloatAttr, IntegerAttr, UnitAttr, f64, i64
@@ -70,13 +70,16 @@ def _variance(g: GraphBuilder, a: Arguments, root: bool = False) -> SSAValue:
 
 
 def _vector_norm(g: GraphBuilder, a: Arguments) -> Any:
-    """The Euclidean norm sqrt(sum(x^2))."""
-    if a.get("ord", a.get("p", 2)) not in (None, 2):
+    """The Euclidean norm sqrt(sum(x^2)), the sum of the magnitudes (1), or the largest of them (infinity)."""
+    order = a.get("ord", a.get("p", 2))
+    if order not in (None, 2, 1, inf):
         return NotImplemented
-    x = g.ssa(a["self"])
+    x, along = g.ssa(a["self"]), (a.get("dim"), a.get("keepdim", False))
+    if order in (1, inf):
+        magnitudes = g.build(aten.AbsOp, [x], shape=shape_of(x))
+        return reduce(g, aten.SumOp if order == 1 else aten.AmaxOp, magnitudes, *along)
     square = g.build(aten.MulOp, [x, x], shape=shape_of(x))
-    total = reduce(g, aten.SumOp, square, a.get("dim"), a.get("keepdim", False))
-    return g.build(aten.SqrtOp, [total])
+    return g.build(aten.SqrtOp, [reduce(g, aten.SumOp, square, *along)])
 
 
 def _softmax(g: GraphBuilder, a: Arguments) -> SSAValue:

@@ -8,20 +8,23 @@ from xdsl.ir import Block as IRBlock
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa import Instruction, RegisterOp
 from plena.errors import CompileError
+from plena.machine.choices import Machine
 from plena.machine.constants import INT_LIMIT
 from plena.registers.addressing.program import Block, Loop, Node, Program, Read, Use, make_block
 from plena.registers.addressing.values import CONSTANT, ClassTable, Value, number
 
 
-def program_of(module: ModuleOp) -> Program:
+def program_of(module: ModuleOp, machine: Machine = "emulator") -> Program:
     """Reads the address operands of a module in the affine form, sticky state already set by instructions.
+
+    Immediates that the machine ignores are none.
 
     Raises:
         CompileError: an operand that is neither a register cell nor an address slot (run set-state first), or an
             operation of a higher level.
     """
     classes = ClassTable()
-    return Program(_block(module.body.block, classes), classes)
+    return Program(_block(module.body.block, classes, machine), classes)
 
 
 def value_of(address: Linear, classes: ClassTable) -> Value:
@@ -31,13 +34,13 @@ def value_of(address: Linear, classes: ClassTable) -> Value:
     return classes.of(address.terms), address.constant
 
 
-def _block(block: IRBlock, classes: ClassTable) -> Block:
+def _block(block: IRBlock, classes: ClassTable, machine: Machine) -> Block:
     nodes: list[Node] = []
     for op in block.ops:
         if isinstance(op, Instruction):
-            nodes.append(_use(op, classes))
+            nodes.append(_use(op, classes, machine))
         elif isinstance(op, ForOp):
-            nodes.append(Loop(op.index, op.trips, _block(op.body.block, classes), op))
+            nodes.append(Loop(op.index, op.trips, _block(op.body.block, classes, machine), op))
         elif not isinstance(op, AffineOp | RegisterOp | YieldOp):
             raise CompileError(
                 f"`{op.name}` is not an instruction", "materialize-addresses", "lower it to plena_isa first"
@@ -45,7 +48,8 @@ def _block(block: IRBlock, classes: ClassTable) -> Block:
     return make_block(nodes, classes)
 
 
-def _use(op: Instruction, classes: ClassTable) -> Use:
+def _use(op: Instruction, classes: ClassTable, machine: Machine) -> Use:
+    adds = machine == "emulator" or op.SPEC.rtl.adds
     reads: list[Read] = []
     for slot, value in op.named_operands():
         if not isinstance(value.type, IndexType):
@@ -60,7 +64,7 @@ def _use(op: Instruction, classes: ClassTable) -> Use:
         address = value_of(op.address(slot.name), classes)
         if declared.gp0_means is not None:
             address = _with_gp0(address, declared.gp0_means)
-        reads.append(Read(slot.name, address, op.SPEC.immediate_for(slot.name) is not None))
+        reads.append(Read(slot.name, address, adds and op.SPEC.immediate_for(slot.name) is not None))
     defines = None
     if op.HAS_VALUE and op.results:
         defines = (classes.of([(op.results[0], 1)]), 0)

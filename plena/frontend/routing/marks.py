@@ -1,0 +1,87 @@
+"""Zeros and ones that say which expert a token chose, as tensors of the model: torch has integers or truths, programs
+real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import Float32Type
+from xdsl.ir import SSAValue
+
+from plena.dialects import aten
+from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.routing.values import Marks, number_of
+from plena.frontend.spellings.conversions import convert
+from plena.frontend.spellings.handlers import BOOLEAN
+
+if TYPE_CHECKING:
+    from plena.frontend.graph_builder import GraphBuilder
+
+_KEEPING = frozenset(
+    f"aten.{name}"
+    for name in (
+        *("alias.default", "clone.default", "detach.default", "contiguous.default", "_to_copy.default"),
+        *("lift_fresh_copy.default", "to.dtype", "type_as.default", "view.default", "reshape.default"),
+        *("_unsafe_view.default", "unsqueeze.default", "squeeze.default", "squeeze.dim", "squeeze.dims"),
+        *("flatten.using_ints", "unflatten.int", "permute.default", "transpose.int", "t.default"),
+        *("expand.default", "slice.Tensor", "select.int", "narrow.default", "split.Tensor", "chunk.default"),
+        *("split_with_sizes.default", "unbind.int", "mul.Tensor", "logical_and.default"),
+    )
+)
+"""Operators that make zeros and ones of zeros and ones."""
+
+_REAL = Float32Type()
+
+_TRUE = {"eq": 1, "ne": 0, "gt": 0, "ge": 1}
+_FALSE = {"eq": 0, "ne": 1, "lt": 1, "le": 0}
+"""Comparisons with a number that say that a mark is 1, or that it is 0."""
+
+
+def import_marks(
+    g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Callable[[Mapping[str, Any]], Any]
+) -> Any:
+    """The value of the current node of which some operands may be marks; NotImplemented if nothing is known of them.
+
+    Args:
+        ordinary: imports the node with other arguments, as if no expert were chosen.
+    """
+    if not any(isinstance(value, Marks) for value in a.values()):
+        return ordinary(a)
+    kind = name.split(".")[1]
+    if kind in ("where", "masked_fill"):
+        return _choice(g, a)
+    if (same := _comparison(g, kind, a)) is not None:
+        return same
+    plain = {key: value.value if isinstance(value, Marks) else value for key, value in a.items()}
+    if g.element == _REAL:
+        return ordinary(plain)
+    if name not in _KEEPING or any(isinstance(value, SSAValue) for value in a.values()):
+        return NotImplemented
+    with g.standing_for(g.shape, element=_REAL):
+        found = g.build(aten.MulOp, [*plain.values()]) if kind == "logical_and" else ordinary(plain)
+    return [Marks(value) for value in found] if isinstance(found, list | tuple) else Marks(found)
+
+
+def _choice(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
+    """where and masked_fill: marks decide, and are no side."""
+    decides = a.get("condition", a.get("mask"))
+    if not isinstance(decides, Marks) or sum(isinstance(value, Marks) for value in a.values()) > 1:
+        return NotImplemented
+    mask = convert(g, decides.value, BOOLEAN)
+    if "mask" in a:
+        mask = g.build(aten.LogicalNotOp, [mask], shape=shape_of(mask), element=BOOLEAN)
+    return g.build(aten.WhereOp, [mask, a["self"], a["value"] if "mask" in a else a["other"]])
+
+
+def _comparison(g: GraphBuilder, kind: str, a: Mapping[str, Any]) -> Marks | None:
+    """What says for each mark that it is 1, or that it is 0."""
+    marks, number = a.get("self"), number_of(a.get("other"))
+    if not isinstance(marks, Marks):
+        return None
+    if number is not None and _TRUE.get(kind) == number:
+        return marks
+    if kind in ("logical_not", "bitwise_not") or (number is not None and _FALSE.get(kind) == number):
+        size = shape_of(marks.value)
+        return Marks(g.build(aten.SubOp, [1.0, marks.value], shape=size, element=_REAL))
+    return None
