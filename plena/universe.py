@@ -26,6 +26,7 @@ PASSES: dict[str, str] = {
     "keep-operands-finite": "KeepOperandsFinite",
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
+    "share-rotations": "ShareRotations",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
     "split-layers": "SplitLayers",

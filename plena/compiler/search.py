@@ -26,6 +26,7 @@ from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
+from plena.loops.selection.tree import has_any_length
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
@@ -264,7 +265,7 @@ def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Cand
     target = Target.from_module(lowering.affine)
     cost = None
     if schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__:
-        cost = predicted(lowering.affine, schedule.timing)
+        cost = predicted(lowering.affine, schedule.timing, any_length=True)
     if cost is None or cost[0] > CERTAIN * EXPANDABLE:
         plain = [lowering.plain]
         if max_instructions or lowering.plain.static <= EXPANDABLE:
@@ -513,7 +514,7 @@ class Lowering:
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
 
@@ -536,10 +537,13 @@ def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0
     """
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
+    points = candidates(
+        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+    )
+    exact = () if has_any_length(affine) else tuple(points)
 
     def apply(point: Point) -> Candidate:
-        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
     room = budget

@@ -24,6 +24,7 @@ BODY_PIPELINE: tuple[str, ...] = (
     "fold-norm-gain",
     "merge-duplicates",
     "share-projections",
+    "share-rotations",
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 
@@ -43,6 +44,7 @@ LOOP_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
     "reroll-loops",
     "canonicalize-loops",
+    "fuse-loops",
     "hoist-invariants",
 )
 """tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""

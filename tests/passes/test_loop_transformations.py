@@ -117,6 +117,24 @@ def test_what_cannot_be_done_is_said(transformation: ModulePass, message: str) -
         apply(program, transformation)
 
 
+@pytest.mark.parametrize(("trips", "loops"), [(12_400, 1), (12_600, 2)])
+def test_iterations_stay_short_for_the_watchdog(trips: int, loops: int) -> None:
+    """A quarter of 100,000 operations, which bodies of one operation fill twice."""
+
+    def nest(first: int) -> str:
+        return f"""
+        loop.for %i = 0 to 2 {{
+          loop.for %j = 0 to {trips} {{
+            %x = loop.affine {first} + 64 * %i
+            plena_isa.v_exp_v dst(%x) a(%x)
+          }}
+        }}"""
+
+    program = Program(parse(nest(0) + nest(1024)))
+    apply(program, FuseLoops())
+    assert [op.name for op in program.module.body.block.ops] == ["loop.for"] * loops
+
+
 def test_the_register_form_is_refused() -> None:
     text = "%c = plena_isa.register : !plena_isa.gp\nloop.for %i = 0 to 3 counter(%c : !plena_isa.gp) {\n}"
     with pytest.raises(CompileError, match="register form"):
