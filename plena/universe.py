@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "collect-experts": "CollectExperts",
     "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",

@@ -85,6 +85,33 @@ def test_texts_that_wait(four: PlenaForCausalLM, model: Any) -> None:
     assert four._programs.runs == {"decode-40": 1}, "their last tokens alone were computed"
 
 
+def test_an_interrupted_batch_leaves_whole_tokens(
+    four: PlenaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four.reset()
+    texts = _padded(_texts(9, 6, 9))
+    expected = four.generate(**texts, max_new_tokens=5, **GREEDY)
+    four.reset()
+    program, left = four.programs["decode-16"], [2]
+    execute = program.execute
+
+    def interrupted(*args: Any) -> Any:
+        result = execute(*args)
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setitem(program.__dict__, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            four.generate(**texts, max_new_tokens=5, **GREEDY)
+    rows = [expected[0, :10], expected[1, 3:10], expected[2, :10]]
+    assert four._texts.tokens == [*(row.tolist() for row in rows), []]
+    assert torch.equal(four.generate(**texts, max_new_tokens=5, **GREEDY), expected)
+    assert four.report().runs == {"decode-16": 5}, "what was whole is not computed again"
+
+
 @pytest.mark.parametrize(
     "target",
     [Target(), machine(16), machine(16).with_settings({"BLEN": 2, "HLEN": 2, "BROADCAST_AMOUNT": 8})],
