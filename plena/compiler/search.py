@@ -25,6 +25,7 @@ from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
+from plena.loops.selection.tree import has_any_length
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
@@ -479,7 +480,7 @@ class Lowering:
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
 
@@ -493,10 +494,13 @@ def _expanded(lowering: Lowering, max_instructions: int | None) -> Iterator[Cand
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
+    points = candidates(
+        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+    )
+    exact = () if has_any_length(affine) else tuple(points)
 
     def apply(point: Point) -> Candidate:
-        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
     room = budget

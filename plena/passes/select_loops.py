@@ -16,7 +16,7 @@ from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
 from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.choices import Machine, Option, factors
+from plena.loops.selection.choices import Machine, Option
 from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
@@ -171,12 +171,15 @@ def candidates(
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
     known: dict[object, list[Option]] | None = None,
+    any_length: bool = False,
 ) -> list[Point]:
     """The best programs of every size under the budget, smallest first, costs as predicted.
 
     Args:
         known: what may become of loops with straight bodies, for calls with the same machine, profile and addresses to
             share: it is filled and looked up.
+        any_length: count loops over very long operands as if these were of one length (`plena.loops.selection.tree`), so
+            that the choices do not hang on it; nor do the costs then say anything of it.
     """
     target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
@@ -189,7 +192,7 @@ def candidates(
     search = Search(
         machine, lambda loop: nesting_of(loop, legality), max_instructions, {} if known is None else known
     )
-    return search.frontier(tree_of(module, target, profile))
+    return search.frontier(tree_of(module, target, profile, any_length=any_length))
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:
@@ -197,7 +200,7 @@ def nesting_of(loop: Loop, legality: Legality) -> Nesting:
     assert loop.op is not None
     if legality.can_interchange(loop.op):
         return Nesting(True, ())
-    return Nesting(False, tuple(f for f in factors(loop.trips) if legality.can_jam(loop.op, f)))
+    return Nesting(False, tuple(f for f in loop.factors if legality.can_jam(loop.op, f)))
 
 
 __all__ = [

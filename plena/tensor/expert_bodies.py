@@ -232,9 +232,11 @@ class SideBySide:
             with_location(self.e, op)
             if self._size(factor) == 1 and not self.is_alike(factor):
                 return self.summed(value, masked(self.e, weights, self.wide(factor), self.op.mask))
-            if self.is_alike(factor) and prod(shape_of(factor)) == 1:
-                total = self.summed(value, weights)
-                return self.e.add(aten.MulOp, [total, self.e.view(self.alike(factor), ())], shape_of(total))
+            if self.is_alike(factor) and self._size(factor) == 1:
+                total, own = self.summed(value, weights), self.alike(factor)
+                by_token = prod(shape_of(own)) == self.tokens > 1
+                own = self.e.view(own, (self.tokens, 1) if by_token else ())
+                return self.e.add(aten.MulOp, [total, own], shape_of(total))
         return self._added_up(op.result, weights)
 
     def _contraction(self, op: aten.LinearOp | aten.MatmulOp, weights: SSAValue) -> SSAValue:

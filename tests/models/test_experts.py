@@ -131,6 +131,23 @@ def renormalised_behind_a_mask(scores: Tensor) -> Tensor:
     return kept / kept.sum(-1, keepdim=True)
 
 
+def test_sums_of_sigmoids_are_never_zero() -> None:
+    """Far below what float32 has sigmoids for, PyTorch's row is NaN; the machine's exponential ends at e^88."""
+    module = Chosen(renormalised)
+    with torch.no_grad():
+        module.scores.weight.zero_()
+        module.scores.weight[:, 0] = 50.0
+        module.scores.bias[:] = torch.tensor([0.0, -0.5, -1.0, -1.5])
+    x = torch.randn(TOKENS, HIDDEN)
+    x[:, 0] = 0
+    x[2, 0] = -40.0
+    found = plena.compile(module, (x,)).run(x)
+    wanted = module(x).detach()
+    wanted[2] = 0.5 * ((x[2] * module.table[0]).relu() + (x[2] * module.table[1]).relu()).detach()
+    assert bool(module(x)[2].isnan().all())
+    assert float((found - wanted).norm() / wanted.norm()) < 0.1
+
+
 @pytest.mark.parametrize("router", [best, renormalised, renormalised_behind_a_mask])
 @pytest.mark.parametrize("shape", [(TOKENS,), (2, 3)])
 def test_routers_by_hand(router: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:

@@ -106,11 +106,13 @@ def _chosen_formats(args: Namespace) -> dict[str, Any]:
     Raises:
         PlenaError: samples or traffic for formats that are given, no samples for others.
     """
-    samples: Path | None = getattr(args, "samples", None)
-    traffic: float | None = getattr(args, "traffic", None)
+    if not hasattr(args, "traffic"):
+        return {}
+    samples: Path | None = args.samples
+    traffic: float | None = args.traffic
     if args.formats != AUTO:
         for option, given in (("--samples", samples), ("--traffic", traffic)):
-            if given is not None and hasattr(args, "traffic"):
+            if given is not None:
                 raise PlenaError(f"{option} is for formats that are chosen", "compile", "Add --formats auto.")
         return {}
     if samples is None:

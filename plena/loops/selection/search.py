@@ -12,7 +12,6 @@ from plena.loops.selection.choices import (
     Machine,
     Option,
     expanded,
-    factors,
     straight_cost,
     straight_options,
 )
@@ -94,7 +93,7 @@ class Search:
         start, end = self.machine.start, self.machine.end
         for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
             children = tuple(body.choices(place))
-            for factor in factors(loop.trips):
+            for factor in loop.factors:
                 trips, rest = divmod(loop.trips, factor)
                 if factor > 1 and static * (factor + rest) > _limit(self.budget):
                     continue
@@ -190,7 +189,7 @@ def _shape(loop: Loop, context: Context) -> object:
     def part_shape(part: Part) -> object:
         if isinstance(part, Loop):
             keys.setdefault(part.index, len(keys))
-            return part.trips, tuple(part_shape(p) for p in part.parts)
+            return part.trips, part.unit, tuple(part_shape(p) for p in part.parts)
         return tuple(step_shape(step) for step in part.steps)
 
     return part_shape(loop)
