@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from plena.api.choosing_formats import choose_formats
+from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
+from plena.api.rotate import compile_rotated
 from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
@@ -123,8 +123,6 @@ def compile(
     }
     check_options(given)
     if rotation != "none":
-        from plena.api.rotate import compile_rotated
-
         given["rotation"] = "none"
         return compile_rotated(
             lambda other: compile(other, example_inputs, kwargs, **given),
@@ -169,40 +167,6 @@ def compile(
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
     return program
-
-
-@dataclass(frozen=True)
-class ImportedCall:
-    """A module with its example call, imported: what does not hang on the machine."""
-
-    module: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    imported: ImportedProgram
-
-    @staticmethod
-    def of(
-        module: Any, example_inputs: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> ImportedCall:
-        """Exports and imports a module; arguments as of `compile`.
-
-        Raises:
-            PlenaError: it cannot be exported, or has an operator that is not known.
-        """
-        from plena.frontend import import_module
-        from plena.host.call_inputs import example_call
-
-        args, keywords = example_call(module, example_inputs, kwargs)
-        return ImportedCall(module, args, keywords, import_module(module, args, keywords))
-
-    @cached_property
-    def text_digest(self) -> str:
-        """A digest of the imported module as text: what passes see of it, folded constants among it."""
-        return hashlib.sha256(str(self.imported.module).encode()).hexdigest()
-
-    def fresh(self) -> ImportedProgram:
-        """The imported program with a module of its own, for passes to change."""
-        return replace(self.imported, module=self.imported.module.clone())
 
 
 def compile_call(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from plena.api.choosing_formats import calls_of, error_measure, inputs_of
-from plena.api.compile import ImportedCall
+from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
 from plena.calibrating.rotation import Rotation, rotated
+from plena.checking.plain_torch import plain_torch
 from plena.errors import CompileError
 
 
@@ -37,7 +40,26 @@ def rotate(
             "Give the module that was exported.",
         )
     call = ImportedCall.of(module, example_inputs, kwargs)
-    return rotated(module, call.imported.exported, call.args, call.kwargs)
+    return rotated(
+        module, call.imported.exported, lambda turned: _difference(module, turned, call.args, call.kwargs)
+    )
+
+
+def _difference(
+    module: nn.Module, turned: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> float:
+    """The relative error of the results of another module, both in float32."""
+    from torch.utils import _pytree as pytree
+
+    results: list[list[torch.Tensor]] = []
+    for each in (module, turned):
+        own = copy.deepcopy(each).eval()  # a call may change buffers
+        with plain_torch():
+            leaves = pytree.tree_leaves(own(*args, **kwargs))
+        results.append([x.double() for x in leaves if isinstance(x, torch.Tensor) and x.is_floating_point()])
+    finite = [(a[a.isfinite()], b[a.isfinite()]) for a, b in zip(*results, strict=True)]
+    lost = sum(float((a - b).square().sum()) for a, b in finite)
+    return (lost / max(sum(float(a.square().sum()) for a, _ in finite), 1e-300)) ** 0.5
 
 
 def compile_rotated(

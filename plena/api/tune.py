@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plena.api.compile import ImportedCall, check_options, emitted_call, require_no_rotation
+from plena.api.compile import check_options, emitted_call, require_no_rotation
+from plena.api.imported_call import ImportedCall
 from plena.compiler.cache import Cache
 from plena.compiler.known_search import known_search
 from plena.compiler.search import Candidate

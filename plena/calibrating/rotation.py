@@ -8,7 +8,7 @@ outliers of a few features, which cost all that share a block's scale their prec
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,6 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
-from torch.utils import _pytree as pytree
-
-from plena.checking.plain_torch import plain_torch
 
 SMALLEST = 4
 """Features that are turned together, at least."""
@@ -95,15 +92,15 @@ class Rotation:
 
 
 def rotated(
-    module: nn.Module, program: ExportedProgram, args: Sequence[Any], kwargs: Mapping[str, Any]
+    module: nn.Module, program: ExportedProgram, difference: Callable[[nn.Module], float]
 ) -> Rotation:
     """A copy of a module with the values of its attentions turned, where weights alone can do it.
 
     Args:
         module: the user's; it stays as it is.
         program: its graph.
-        args, kwargs: the example call, on which the copy is compared with the module; it is given up if it gives
-            something else.
+        difference: the relative error of a copy against the module, both in float32; the copy is given up if it
+            gives something else.
     """
     sites, skipped = list[RotatedValues](), list[str]()
     for node in program.graph.nodes:
@@ -122,7 +119,7 @@ def rotated(
     with torch.no_grad():
         for site in sites:
             _turn(turned, site)
-    error = _difference(module, turned, args, kwargs)
+    error = difference(turned)
     if not error <= EXACT:
         why = "heads are no blocks of features"
         reason = f"none is turned, that gives other results (relative error {error:.2g}): {why}"
@@ -201,19 +198,3 @@ def _parameter(argument: Any, program: ExportedProgram) -> str | None:
         return None
     signature = program.graph_signature
     return signature.inputs_to_parameters.get(argument.name)
-
-
-def _difference(
-    module: nn.Module, turned: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> float:
-    """The relative error of the first results of a module."""
-    results: list[list[torch.Tensor]] = []
-    for each in (module, turned):
-        own = copy.deepcopy(each).eval()  # a call may change buffers
-        with torch.no_grad(), plain_torch():
-            leaves = pytree.tree_leaves(own(*args, **kwargs))
-        results.append([x.double() for x in leaves if isinstance(x, torch.Tensor) and x.is_floating_point()])
-    pairs = list(zip(*results, strict=True))
-    finite = [(a[a.isfinite()], b[a.isfinite()]) for a, b in pairs]
-    lost = sum(float((a - b).square().sum()) for a, b in finite)
-    return (lost / max(sum(float(a.square().sum()) for a, _ in finite), 1e-300)) ** 0.5
