@@ -29,6 +29,7 @@ class Figures(dict[str, V]):
     ) -> None:
         super().__init__()
         self._open, self._order, self._figure = set(names), tuple(names), figure
+        self._is_whole = False
         for name in at_once:
             self.get(name)
 
@@ -50,8 +51,9 @@ class Figures(dict[str, V]):
 
     def _all(self) -> None:
         """Computes what is left, and puts all in order."""
-        if not self._open:
+        if self._is_whole:
             return
+        self._is_whole = True
         for name in [n for n in self._order if n in self._open]:
             self._found(name)
         found = super().copy()
