@@ -12,6 +12,7 @@
     formats = plena.Formats(weights="e3m4")              # of each class of tensors in HBM
     calibration = plena.calibrate(module, samples)       # weights rounded for inputs that were seen
     report = plena.evaluate(program, samples)            # KL, agreement, cosine against PyTorch
+    tuned = plena.tune(module, inputs, tuning="tuning.db")   # a better schedule, kept for plena.compile
     study = plena.explore("model.py:factory", {"MLEN": [32, 64]})    # machines and schedules searched
 
 Everything is imported when it is first used: importing ``plena`` imports neither torch nor xDSL.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from plena.api.evaluation import evaluate
     from plena.api.optimize import optimize
     from plena.api.program import Program
+    from plena.api.tune import tune
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
     from plena.exploring.explore import explore
@@ -58,6 +60,7 @@ __all__ = [
     "size_curve",
     "stats",
     "timings",
+    "tune",
     "verify",
 ]
 
@@ -79,6 +82,7 @@ _HOMES = {
     "size_curve": "plena.optimizing.size_curve",
     "stats": "plena.optimizing.foreign",
     "timings": "plena.timing.registry",
+    "tune": "plena.api.tune",
     "verify": "plena.verification",
 }
 

@@ -20,12 +20,14 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "collect-experts": "CollectExperts",
     "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
     "keep-operands-finite": "KeepOperandsFinite",
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
+    "share-rotations": "ShareRotations",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
     "split-layers": "SplitLayers",

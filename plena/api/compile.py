@@ -15,8 +15,10 @@ from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
 from plena.compiler.search import Candidate
+from plena.compiler.tuning.database import TuningDatabase
+from plena.compiler.tuning.reuse import Reuse, reused
 from plena.driver import run_pipeline, verified_passes
-from plena.errors import CompileError
+from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
@@ -52,6 +54,7 @@ def compile(
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
     cache: str | Path | None = None,
+    tuning: str | Path | None = None,
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -84,6 +87,8 @@ def compile(
             PLENA_VERIFY_PASSES is set.
         cache: a folder that remembers what the search chose: the same question again takes no search
             (docs/explore.md). The program is the same.
+        tuning: a tuning database of `plena.tune`: the best schedule that it has for these kernels, this machine and
+            this profile is taken if it is better than what the search finds (docs/tuning.md).
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -111,6 +116,7 @@ def compile(
             "allow_unsupported": allow_unsupported,
             "verify_passes": verify_passes,
             "cache": cache,
+            "tuning": tuning,
         }
     )
     target = target or Target()
@@ -133,6 +139,7 @@ def compile(
                 allow_unsupported=allow_unsupported,
                 verify_passes=verify_passes,
                 cache=cache,
+                tuning=tuning,
             )
 
         choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
@@ -155,7 +162,8 @@ def compile(
     with without_collection(), verified_passes(verify_passes):
         call = ImportedCall.of(module, example_inputs, kwargs)
         known = None if cache is None else Cache(cache)
-        program = compile_call(call, target, schedule, max_instructions, calibration, known)
+        tuned = None if tuning is None else TuningDatabase(tuning)
+        program = compile_call(call, target, schedule, max_instructions, calibration, known, tuned)
     if formats is not None and program.rationale is not None:
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
@@ -203,8 +211,13 @@ def compile_call(
     max_instructions: int | None = None,
     calibration: Calibration | None = None,
     known: Cache | None = None,
+    tuning: TuningDatabase | None = None,
 ) -> Program:
-    """Compiles an imported module, which stays as it is, for a valid machine; `known` keeps what searches chose.
+    """Compiles an imported module, which stays as it is, for a valid machine.
+
+    Args:
+        known: keeps what searches chose.
+        tuning: has better schedules.
 
     Raises:
         PlenaError: as of `compile`.
@@ -214,7 +227,16 @@ def compile_call(
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
     chosen = known_search(kernels, schedule, max_instructions, known, call.text_digest if known else "")
-    program = program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
+    program = None
+    if tuning is not None:
+        reuse = reused(kernels, schedule, max_instructions, chosen, tuning)
+        try:
+            if reuse.candidate is not None:
+                program = emitted_call(reuse.candidate, imported, call, calibration)
+        except VerificationError as error:
+            reuse = Reuse(None, f"tuning: the schedule of {tuning.path} is ignored: {error.what}")
+        chosen = reuse.candidate or replace(chosen, decisions=(*chosen.decisions, reuse.note))
+    program = program or emitted_call(chosen, imported, call, calibration)
     program.rationale = replace(
         chosen.rationale,
         model=type(call.module).__name__,
@@ -227,6 +249,17 @@ def compile_call(
     return program
 
 
+def emitted_call(
+    chosen: Candidate, imported: ImportedProgram, call: ImportedCall, calibration: Calibration | None = None
+) -> Program:
+    """The chosen lowering of an imported call as a program.
+
+    Raises:
+        VerificationError: it would abort.
+    """
+    return program_of(chosen, imported, call.module, call.args, call.kwargs, calibration)
+
+
 _OWN = (
     "target",
     "formats",
@@ -236,6 +269,7 @@ _OWN = (
     "allow_unsupported",
     "verify_passes",
     "cache",
+    "tuning",
 )
 """Options of `compile` alone, which no table describes."""
 
@@ -273,8 +307,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     _check_calibration(options.get("calibration"), options.get("staging"))
     if not isinstance(allow := options.get("allow_unsupported", False), bool):
         raise CompileError(f"allow_unsupported must be True or False, not {allow!r}", "options")
-    if not isinstance(folder := options.get("cache"), str | Path | None):
-        raise CompileError(f"cache must be a folder, not {folder!r}", "options")
+    for name, what in (("cache", "a folder"), ("tuning", "a file")):
+        if not isinstance(path := options.get(name), str | Path | None):
+            raise CompileError(f"{name} must be {what}, not {path!r}", "options")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
         raise CompileError(
             f"verify_passes must be True, False or None, not {verify!r}",

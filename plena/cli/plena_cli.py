@@ -21,6 +21,7 @@ from plena.cli.commands import (
     report_program,
     run_program,
     show_stats,
+    tune_schedules,
     verify_code,
 )
 from plena.cli.commands.command import Command
@@ -45,6 +46,7 @@ def commands() -> list[Command]:
         optimize_code.COMMAND,
         draw_curve.COMMAND,
         explore_space.COMMAND,
+        tune_schedules.COMMAND,
         judge_results.CALIBRATE,
         judge_results.EVALUATE,
         language_models.COMPILE,

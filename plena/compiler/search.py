@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from xdsl.dialects.builtin import ModuleOp
@@ -25,6 +26,7 @@ from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
+from plena.loops.selection.tree import has_any_length
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
@@ -33,7 +35,7 @@ from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
-from plena.passes.select_loops import candidates
+from plena.passes.select_loops import candidates, predicted
 from plena.passes.split_layers import SplitLayers
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
 from plena.timing.registry import profile_named
@@ -55,7 +57,7 @@ class Candidate:
     program: Counted
     passes: tuple[Pass, ...] = ()
     decisions: tuple[str, ...] = ()
-    lowering: _Lowering | None = field(default=None, repr=False)
+    lowering: Lowering | None = field(default=None, repr=False)
     points: tuple[Point, ...] = field(default=(), repr=False)
     point: Point | None = None
     rationale: Rationale = field(default_factory=Rationale, repr=False)
@@ -92,6 +94,9 @@ loops expanded, and loops that stay take a tenth more."""
 
 SHARE_OF_GROWTH = 0.97
 """How much of what a program may grow a prediction may fill."""
+
+CERTAIN = 0.9
+"""A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
 
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
@@ -220,49 +225,68 @@ def _candidates(
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
     goal = Goal(schedule.objective, max_instructions)
-    lowerings: list[tuple[_Lowering, Candidate]] = []
+    lowerings: list[Lowering] = []
     seen: list[ModuleOp] = []
     for option in schedules(kernels, schedule):
-        if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
+        if lowerings and not _worth_trying(option, lowerings, target):
             continue
         try:
-            lowering = _Lowering.of(kernels, option, seen)
+            lowering = Lowering.of(kernels, option, seen, shorten=True)
         except CompileError as error:
             problems.append(error)
             continue
         if lowering is not None:
-            lowering = _shortened(lowering, kernels)
-            lowerings.append((lowering, lowering.candidate()))
+            lowerings.append(lowering)
 
-    def promise(entry: tuple[_Lowering, Candidate]) -> tuple[bool, float, int]:
-        return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
+    def promise(lowering: Lowering) -> tuple[bool, float, int]:
+        plain = lowering.plain
+        return not plain.program.runs(target), *goal.cost(plain.static, plain.cycles)
 
-    found = [candidate for _, candidate in lowerings]
+    if len(lowerings) > 1:
+        lowerings.sort(key=promise)
+    found: list[Candidate] = []
     promising = 1 if profile_named(schedule.timing).overlaps else PROMISING
-    for lowering, plain in sorted(lowerings, key=promise)[:promising]:
-        if max_instructions or plain.static <= EXPANDABLE:
-            expanded = list(_expanded(lowering, max_instructions))
-            found.extend(expanded)
-            running = [c for c in expanded if c.program.runs(target)]
-            longer = _less_shortened(lowering, running, kernels) if running else None
-            if longer is not None:
-                room = max_instructions or min(c.static for c in running)
-                found.extend(c for c in _expanded(longer, room) if c.static <= room)
+    for lowering in lowerings[:promising]:
+        tried = _with_choices(lowering, max_instructions)
+        found.extend(tried)
+        running = [c for c in tried if c.point is not None and c.program.runs(target)]
+        longer = _less_shortened(lowering, running, kernels) if running else None
+        if longer is not None:
+            shortest = min(running, key=lambda c: c.static)
+            room = max_instructions or shortest.static
+            found.extend(c for c in _expanded(longer, room, _surplus_of(shortest)) if c.static <= room)
+    found.extend(lowering.plain for lowering in lowerings[promising:])
     return found
 
 
-def _shortened(lowering: _Lowering, kernels: ModuleOp) -> _Lowering:
-    """The lowering, with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog."""
-    expected = INSTRUCTIONS_PER_USEFUL * longest_iteration(lowering.affine)
-    excess = int(expected) - Target.from_module(kernels).max_loop_instructions
-    if excess <= 0 or not choices_of(lowering.tiles).is_free("shortening"):
-        return lowering
-    shortened = _Lowering.of(kernels, replace(lowering.schedule, shortening=excess))
-    assert shortened is not None
-    return shortened
+def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Candidate]:
+    """A lowering with loops as they are, and as select-loops chooses.
+
+    Loops as they are need not be tried where they are out of the question by prediction: a search for cycles without a
+    budget expands most loops, and its best point is far ahead.
+    """
+    schedule = lowering.schedule
+    target = Target.from_module(lowering.affine)
+    cost = None
+    if schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__:
+        cost = predicted(lowering.affine, schedule.timing, any_length=True)
+    if cost is None or cost[0] > CERTAIN * EXPANDABLE:
+        plain = [lowering.plain]
+        if max_instructions or lowering.plain.static <= EXPANDABLE:
+            plain.extend(_expanded(lowering, max_instructions))
+        return plain
+    expanded = list(_expanded(lowering, None))
+    goal = Goal(schedule.objective)
+    ahead = (
+        c.point is not None
+        and c.program.runs(target)
+        and goal.cost(c.point.static, c.point.cycles)[0] <= CERTAIN * goal.cost(*cost)[0]
+        for c in expanded
+    )
+    return expanded if any(ahead) else [lowering.plain, *expanded]
 
 
-def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> _Lowering | None:
+def _less_shortened(lowering: Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> Lowering | None:
     """The lowering with more products by M_BTMV, where an iteration of what runs is shorter than was expected."""
     schedule, target = lowering.schedule, Target.from_module(kernels)
     if not schedule.shortening:
@@ -275,7 +299,7 @@ def _less_shortened(lowering: _Lowering, running: Sequence[Candidate], kernels: 
     shortening = max([0, *(mix.saved - room for mix in before)])
     if before == [cheapest_mix(choosable, shortening) for choosable in products]:
         return None
-    return _Lowering.of(kernels, replace(schedule, shortening=shortening))
+    return Lowering.of(kernels, replace(schedule, shortening=shortening))
 
 
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:
@@ -340,7 +364,7 @@ def _paired(kernels: ModuleOp, found: list[Candidate], max_instructions: int | N
     if (
         not choosable
         or choosable[0].schedule.objective != "cycles"
-        or not _updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
+        or not updates_count(choosable[0].schedule.timing, Target.from_module(kernels))
     ):
         return []
     best = Goal("cycles", max_instructions).best(choosable)
@@ -371,7 +395,7 @@ def _without_row_groups(
 def _grown(best: Candidate, target: Target) -> list[Candidate]:
     """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
     schedule = best.schedule
-    if schedule.objective != "cycles" or not _updates_count(schedule.timing, target):
+    if schedule.objective != "cycles" or not updates_count(schedule.timing, target):
         return []
     if best.lowering is None or best.static > EXPANDABLE:
         return []
@@ -420,37 +444,35 @@ def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate
     return [c for c in tried if c.static <= most and c.program.runs(target)]
 
 
-def _updates_count(timing: str, target: Target) -> bool:
+def updates_count(timing: str, target: Target) -> bool:
     """Whether products overlap, so that a block takes fewer cycles than the MLEN terms of its sums."""
     product = profile_named(timing).cycles(INSTRUCTIONS["M_MM"], target)
     return product < max(target.mlen, target.blen + 1)
 
 
-def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
-    """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
-    runs = any(c.program.runs(target) for c in candidates)
-    return not runs or (candidates[-1].choices.is_free("order") and option.objective == "cycles")
+def _worth_trying(option: Schedule, lowerings: Sequence[Lowering], target: Target) -> bool:
+    """Whether another schedule can matter: kernels heed it, and the search is for cycles or nothing runs yet."""
+    if not choices_of(lowerings[-1].tiles).is_free("order"):
+        return False
+    return option.objective == "cycles" or not any(each.plain.program.runs(target) for each in lowerings)
 
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
-    lowered = [lowering.candidate()]
-    if max_instructions or lowered[0].static <= EXPANDABLE:
-        lowered.extend(_expanded(lowering, max_instructions))
-    return lowered
+    return _with_choices(lowering, max_instructions)
 
 
 def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
-    lowering = _Lowering.of(kernels, schedule)
+    lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
-    return lowering.candidate()
+    return lowering.plain
 
 
 @dataclass(frozen=True)
-class _Lowering:
+class Lowering:
     """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
 
     schedule: Schedule
@@ -465,9 +487,19 @@ class _Lowering:
         passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
         return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
+    @cached_property
+    def plain(self) -> Candidate:
+        """The candidate with loops as they are."""
+        return self.candidate()
+
     @staticmethod
-    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> _Lowering | None:
-        """The module under a schedule; None if its tiles are those of a module `seen` before."""
+    def of(
+        kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None, *, shorten: bool = False
+    ) -> Lowering | None:
+        """The module under a schedule; None if its tiles are those of a module `seen` before.
+
+        To `shorten`: with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog.
+        """
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
         run_pipeline(tiles, (conversion,))
@@ -478,16 +510,19 @@ class _Lowering:
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
-        if schedule.machine == "rtl":
-            passes = (*passes, "limit-loop-depth")
-        run_pipeline(affine, passes)
+        run_pipeline(affine, passes[:1])
+        excess = int(INSTRUCTIONS_PER_USEFUL * longest_iteration(affine))
+        excess -= Target.from_module(kernels).max_loop_instructions
+        if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
+            return Lowering.of(kernels, replace(schedule, shortening=excess))
+        run_pipeline(affine, passes[1:])
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))
-        return _Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
+        return Lowering(schedule, tiles, affine, (*before, conversion, *BUFFER_PIPELINE, *passes))
 
-    def loading_ahead(self, room: int) -> _Lowering:
+    def loading_ahead(self, room: int) -> Lowering:
         """The same with loads ahead of what needs them, for about so many instructions more."""
         schedule_transfers = ScheduleTransfers(self.schedule.timing, room=room)
         affine = self.affine.clone()
@@ -504,7 +539,7 @@ class _Lowering:
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
 
@@ -514,17 +549,31 @@ def _for_rtl(named: str) -> Pass:
     return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
 
 
-def _expanded(lowering: _Lowering, max_instructions: int | None) -> Iterator[Candidate]:
-    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
+def _surplus_of(candidate: Candidate) -> int:
+    """How much longer a program with choices has become than was predicted."""
+    assert candidate.point is not None
+    return max(0, candidate.static - candidate.point.static)
+
+
+def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0) -> Iterator[Candidate]:
+    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that.
+
+    `surplus`: by how much they are expected to exceed the prediction.
+    """
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
+    points = candidates(
+        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+    )
+    exact = () if has_any_length(affine) else tuple(points)
 
     def apply(point: Point) -> Candidate:
-        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
     room = budget
+    if budget is not None and any(p.static <= budget - surplus for p in points):
+        room = budget - surplus
     for _ in range(4 if budget is not None else 1):
         fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:

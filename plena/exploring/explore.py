@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plena.api.compile import check_options
 from plena.compiler.cache import Cache
+from plena.compiler.tuning.database import TuningDatabase
 from plena.errors import PlenaError
 from plena.exploring.cluster import client_of
 from plena.exploring.needs import require_libraries
@@ -78,7 +79,7 @@ def explore(
         cache: a folder that keeps figures and what searches chose, for other studies too; by default in the user's
             cache.
         options: of `plena.compile`, the same for all points; `timing` is the profile of the first objective that has
-            one.
+            one. A `tuning` database is made if there is none, so that `tune_study` can fill it meanwhile.
 
     Raises:
         PlenaError: a library is missing, a key or objective does not exist, the model cannot be loaded, the storage is
@@ -90,6 +91,8 @@ def explore(
     base = _base(target, cache, options)
     fixed = _fixed(options, wanted, goals)
     _check_numbers(trials, timeout, workers, wanted)
+    if "tuning" in fixed:
+        fixed["tuning"] = str(TuningDatabase(fixed["tuning"], make=True).path.absolute())
     source = source_of(model_factory)
     folder = Cache(cache or user_cache() / "programs").folder.absolute()
     facts: dict[str, Any] = {

@@ -90,6 +90,22 @@ def opened(url: str, objectives: int) -> OptunaStudy:
     return study
 
 
+def read(url: str) -> OptunaStudy:
+    """The study of a storage that somebody else may be filling.
+
+    Raises:
+        PlenaError: there is no such study or database, or one of another version.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not path.is_file():
+        raise PlenaError("there is no such study", str(path), "`plena explore --storage` makes it.")
+    with refusals(url, RuntimeError, ImportError, ValueError, KeyError):
+        return optuna.load_study(storage=_storage(url), study_name=NAME)
+
+
 def claim(study: OptunaStudy, url: str, facts: Mapping[str, Any]) -> None:
     """Notes what a study is made for, which must be what it was made for before.
 

@@ -16,6 +16,7 @@ from typing import Any
 from plena.api.compile import ImportedCall, compile_call
 from plena.api.program import Program
 from plena.compiler.cache import Cache
+from plena.compiler.tuning.database import TuningDatabase
 from plena.driver import verified_passes
 from plena.errors import PlenaError
 from plena.exploring.figures import Figures, Measured
@@ -70,9 +71,9 @@ class Task:
 
     @property
     def is_known_by_name(self) -> bool:
-        """Whether names say what its profiles count, and it has nothing that only lives in memory."""
+        """Whether names say what its profiles count, and its options hold nothing that changes under its name."""
         profiles = (*self.objectives.profiles(*BY_PROFILE), self.options.get("timing", DEFAULT_TIMING))
-        return all(map(is_ours, profiles)) and "calibration" not in self.options
+        return all(map(is_ours, profiles)) and not {"calibration", "tuning"} & self.options.keys()
 
     def question(self, model: str, target: Target) -> tuple[Any, ...]:
         """What the figures of a machine hang on."""
@@ -159,6 +160,16 @@ def _cache(folder: str) -> Cache | None:
         return None
 
 
+def call_of(source: Source) -> ImportedCall:
+    """The imported model.
+
+    Raises:
+        PlenaError: it cannot be loaded.
+    """
+    with _working:
+        return _load(source).call
+
+
 def program_of(source: Source, task: Task) -> Program:
     """The program of a task.
 
@@ -201,8 +212,10 @@ def _compiled(call: ImportedCall, task: Task, known: Cache | None = None) -> Pro
     most = options.pop("max_instructions", None)
     verify = options.pop("verify_passes", None)
     calibration = options.pop("calibration", None)
+    path = options.pop("tuning", None)
+    tuning = None if path is None else TuningDatabase(path)
     with without_collection(), verified_passes(verify):
-        return compile_call(call, task.program_target, Schedule(**options), most, calibration, known)
+        return compile_call(call, task.program_target, Schedule(**options), most, calibration, known, tuning)
 
 
 def _load(source: Source) -> _Loaded:

@@ -128,7 +128,9 @@ def load_model(path: Path) -> Any:
         raise PlenaError(
             f"transformers cannot load it: {first}",
             str(path),
-            "GGUF files need the packages gguf and accelerate.",
+            "GGUF files need the packages gguf and accelerate."
+            if path.is_file()
+            else "Give a model's folder.",
         ) from None
 
 

@@ -17,7 +17,7 @@ from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.layout import TensorPlacement, chunks, matrices_of
 from plena.host.lazy_tensor import LazyTensor
-from plena.host.view import Array
+from plena.host.view import Array, Infinite
 from plena.machine.number_formats import Mx, Plain, bf16_bits, bf16_from_bits, bf16_round
 from plena.machine.scalar_codes import scalar_bf16_round, within_bf16
 from plena.machine.target import Target
@@ -107,7 +107,7 @@ def stage(
         if is_bf16_bits and any(step.reads_numbers for step in placement.view):
             array, is_bf16_bits = bf16_from_bits(array), False
         matrices = _apply(placement, array)
-    loss = _Loss(str(placement.source))
+    loss = _Loss(str(placement.source), any(isinstance(step, Infinite) for step in placement.view))
     for offset, part in chunks(placement, matrices, target):
         if placement.memory == "int":
             _write(
@@ -126,25 +126,6 @@ def stage(
         else:
             _write(preload.fp, placement, placement.address + offset, stored.astype(np.float16))
     loss.report()
-
-
-def require_finite(placement: TensorPlacement, values: Array, name: str) -> None:
-    """Refuses infinities and NaN, which no number format of the machine holds, where they are no mask of attention.
-
-    Raises:
-        PlenaError: which number it is, and where.
-    """
-    if values.dtype.kind != "f" or any(step.reads_numbers for step in placement.view):
-        return
-    with np.errstate(over="ignore"):
-        wrong = np.argwhere(~np.isfinite(bf16_round(values.astype(np.float32))))
-    if wrong.size:
-        at = tuple(int(n) for n in wrong[0])
-        raise PlenaError(
-            f"{values[at]:g} at {list(at)} is held by no number format of the machine",
-            name,
-            "Give inputs for which it is finite, or choose a number such as -1e4 in the model.",
-        )
 
 
 def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> Array:
@@ -297,8 +278,9 @@ def _require_inside(memory: Array, placement: TensorPlacement, start: int, stop:
 class _Loss:
     """Collects over the chunks of one tensor what its number format loses."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, infinite: bool) -> None:
         self._name = name
+        self._infinite = infinite
         self._finite = True
         self._anything = False
         self._survives = False
@@ -310,7 +292,7 @@ class _Loss:
             self._survives = bool((codes & 0x7F).any())
 
     def report(self) -> None:
-        if not self._finite:
+        if not (self._finite or self._infinite):
             message = f"{self._name} contains NaN or infinity, which the machine's number format cannot hold"
             warnings.warn(message, StagingWarning, stacklevel=3)
         if self._anything and not self._survives:

@@ -82,6 +82,22 @@ def source_of(attribute: SourceAttr) -> Source:
             return Source("data", symbol=symbol_of(value))
 
 
+def with_infinities(attribute: PlacementAttr, infinite: Mapping[int, bool]) -> PlacementAttr:
+    """The placement of an input among `infinite` says that minus infinity is staged, and whether in whole rows.
+
+    Masks of attention have steps of their own for it.
+    """
+    source = source_of(attribute.source)
+    steps = [_step(step, attribute.symbol.data) for step in attribute.view]
+    if source.kind != "input" or source.index not in infinite or any(step.reads_numbers for step in steps):
+        return attribute
+    step = _step_attribute(views.Infinite(int(infinite[source.index])))
+    parameters = [
+        ArrayAttr([*attribute.view, step]) if p is attribute.view else p for p in attribute.parameters
+    ]
+    return PlacementAttr.new(parameters)
+
+
 def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> SourceAttr:
     match source.kind:
         case "scratch":
@@ -108,4 +124,4 @@ def _step(step: StepAttr, where: str) -> Step:
     return found
 
 
-__all__ = ["placement_attribute", "placement_of", "source_of"]
+__all__ = ["placement_attribute", "placement_of", "source_of", "with_infinities"]

@@ -219,6 +219,27 @@ class Bits(Step):
         return ["bits"]
 
 
+@dataclass(frozen=True)
+class Infinite(Step):
+    """Numbers among which minus infinity may be; in all of a row too if ``rows``, and nowhere without this step."""
+
+    rows: int
+
+    reads_numbers = True
+
+    def apply(self, array: Array) -> Array:
+        return array
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        return array
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+    def to_json(self) -> Json:
+        return ["infinite", self.rows]
+
+
 View: TypeAlias = tuple[Step, ...]
 
 _STEPS: dict[str, Callable[..., Step]] = {
@@ -229,6 +250,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "expand": Expand,
     "compare": Compare,
     "bits": Bits,
+    "infinite": Infinite,
     "biases": Biases,
     "hidden": Hidden,
     "sighted": Sighted,

@@ -59,6 +59,22 @@ def _parts(x: torch.Tensor, groups: int) -> torch.Tensor:
     return x.reshape(x.shape[0], groups, -1)
 
 
+def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int, style: str) -> torch.Tensor:
+    """A rotary embedding of every head of x, of as many features as cos and sin have."""
+    import torch
+
+    parts, width = _parts(x, heads), cos.shape[1]
+    turned, rest = parts[..., :width], parts[..., width:]
+    if style == "half":
+        a, b = turned.chunk(2, dim=-1)
+        other = torch.cat([-b, a], dim=-1)
+    else:
+        other = torch.stack([-turned[..., 1::2], turned[..., 0::2]], dim=-1).flatten(2)
+    times = x.shape[0] // cos.shape[0]
+    cos, sin = (table.repeat(times, 1)[:, None, :] for table in (cos, sin))
+    return torch.cat([turned * cos + other * sin, rest], dim=-1).reshape(x.shape)
+
+
 def _like(lhs: torch.Tensor, rhs: torch.Tensor) -> torch.Tensor:
     """A right operand of a binary kernel in lhs's shape."""
     if rhs.ndim == 1 or rhs.shape == lhs.shape:
@@ -294,20 +310,16 @@ class PlenaFunctions(InterpreterFunctions):
 
     @impl(plena.RotaryOp)
     def rotary(self, interpreter: Interpreter, op: plena.RotaryOp, args: PythonValues) -> PythonValues:
-        import torch
-
         x, cos, sin = args
-        heads, width = op.heads.value.data, cos.shape[1]
-        parts = _parts(x, heads)
-        turned, rest = parts[..., :width], parts[..., width:]
-        if op.style.data == "half":
-            a, b = turned.chunk(2, dim=-1)
-            other = torch.cat([-b, a], dim=-1)
-        else:
-            other = torch.stack([-turned[..., 1::2], turned[..., 0::2]], dim=-1).flatten(2)
-        times = x.shape[0] // cos.shape[0]
-        cos, sin = (table.repeat(times, 1)[:, None, :] for table in (cos, sin))
-        return (torch.cat([turned * cos + other * sin, rest], dim=-1).reshape(x.shape),)
+        return (_rotated(x, cos, sin, op.heads.value.data, op.style.data),)
+
+    @impl(plena.RotariesOp)
+    def rotaries(self, interpreter: Interpreter, op: plena.RotariesOp, args: PythonValues) -> PythonValues:
+        *inputs, cos, sin = args
+        heads = op.heads.get_values()
+        return tuple(
+            _rotated(x, cos, sin, count, op.style.data) for x, count in zip(inputs, heads, strict=True)
+        )
 
     @impl(plena.RouteOp)
     def route(self, interpreter: Interpreter, op: plena.RouteOp, args: PythonValues) -> PythonValues:

@@ -63,7 +63,7 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, BinaryOp)
     fill = isinstance(op, FillInfinityOp)
     kind = _FILLS[op.sign.value.data] if fill else _KINDS[type(op)]
-    if not fill and isinstance(ctx.locations[op.lhs], Scalars) and len(shape_of(op.rhs)) == 2:
+    if not fill and isinstance(ctx.locations[op.lhs], Scalars) and _is_number(ctx, op.rhs):
         scalars.lower_binary(op, kind, ctx)
         return
     lhs = ctx.panel(op.lhs)
@@ -87,6 +87,12 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
         result = lhs if lhs.buffer != ctx.panel(op.lhs).buffer else destination(ctx, op, kind, op.lhs)
         _combine_parts(ctx, kind, result, lhs, right, shape[1])
     ctx.set(op.result, result)
+
+
+def _is_number(ctx: KernelContext, value: SSAValue) -> bool:
+    """Whether a right operand [M, G] can be in FP SRAM; from vector SRAM masked sums bring it, of finite numbers."""
+    there = ctx.host(value) is not None or isinstance(ctx.locations[value], Scalars)
+    return len(shape_of(value)) == 2 and (there or not ctx.undefined.of(value))
 
 
 def takes_number(value: SSAValue) -> bool:
@@ -216,7 +222,10 @@ def lower_activation(op: Operation, ctx: KernelContext) -> None:
     """On the scalar unit where the tensor is there already, on the vector unit otherwise."""
     assert isinstance(op, ActivationOp)
     kind, location = op.kind.data, ctx.locations[op.input]
-    if isinstance(location, Scalars) and kind in scalars.FUNCTIONS:
+    saturates = kind == "exp" and bool(
+        ctx.undefined.of(op.input)
+    )  # e to infinity is finite on the scalar unit
+    if isinstance(location, Scalars) and kind in scalars.FUNCTIONS and not saturates:
         scalars.lower_activation(op, location, ctx)
     elif kind in ("sqrt", "rsqrt"):
         lower_root(op, ctx)

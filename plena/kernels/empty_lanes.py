@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xdsl.ir import SSAValue
 
-from plena.dialects.plena import GroupedRowsOp, LinearOp, MulScalarOp, ProjectionsOp, RotaryOp
+from plena.dialects.plena import GroupedRowsOp, LinearOp, MulScalarOp, ProjectionsOp, RotariesOp, RotaryOp
 from plena.dialects.tile import PanelRows
 from plena.kernels.context import KernelContext
 from plena.kernels.lanes import rows_of
@@ -40,4 +40,6 @@ def _has_empty_gaps(value: SSAValue) -> bool:
     op = value.owner
     if isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp):
         return _has_empty_gaps(op.operands[0])
+    if isinstance(op, RotariesOp):
+        return _has_empty_gaps(op.inputs[op.outputs.index(value)])
     return isinstance(op, LinearOp | ProjectionsOp)

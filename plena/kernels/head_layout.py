@@ -13,6 +13,7 @@ from plena.dialects.plena import (
     MulScalarOp,
     RearrangeOp,
     ReshapeOp,
+    RotariesOp,
     RotaryOp,
     WriteRowsOp,
 )
@@ -76,8 +77,9 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
             groups = shape.heads if use.index == 0 else shape.kv_heads
             return HeadLayout(groups, head_pitch(shape, size, target))
         passes_on = isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0
+        passes_on = passes_on or (isinstance(op, RotariesOp) and use.index < len(op.outputs))
         if passes_on or (isinstance(op, WriteRowsOp) and use.index < 2):
-            found = wanted_layout(op.results[0], target)
+            found = wanted_layout(op.results[use.index if isinstance(op, RotariesOp) else 0], target)
             parts = op.groups.value.data if isinstance(op, GroupedRowsOp) else 0
             if found is not None and parts in (0, found.groups):
                 return found

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.loop import Linear
-from plena.dialects.plena import RotaryOp
+from plena.dialects.plena import RotariesOp, RotaryOp
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
-from plena.dialects.tile import PanelRows
+from plena.dialects.tile import PanelRows, root_of
 from plena.host.view import Array, Expand, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.finite_operands import require_finite
-from plena.kernels.head_layout import wanted_layout
+from plena.kernels.head_layout import HeadLayout, wanted_layout
 from plena.kernels.lane_moves import relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination, like
@@ -32,7 +33,7 @@ class Rotation:
     Row r of the panel uses row r mod `period` of the tables.
     """
 
-    op: RotaryOp
+    op: RotaryOp | RotariesOp
     source: Panel
     result: Panel
     heads: int
@@ -50,30 +51,67 @@ class Rotation:
         return self.op.style.data == "interleaved"
 
 
-@kernel_for(RotaryOp)
+@kernel_for(RotaryOp, RotariesOp)
 def lower_rotary(op: Operation, ctx: KernelContext) -> None:
-    """Halves that are whole column blocks cost nothing but addresses; otherwise products turn the lanes."""
-    assert isinstance(op, RotaryOp)
-    given, heads, vlen = ctx.panel(op.input), op.heads.value.data, ctx.target.vlen
-    source = _heads_in_rows(ctx, op, given)
-    period, width = shape_of(op.cos)
-    result = source if source.buffer != given.buffer else destination(ctx, op, "rotary", op.input)
-    rotation = Rotation(op, source, result, heads, op.head_dim, source.lanes // heads, width, period)
-    if not rotation.interleaved and (width // 2) % vlen == 0:
-        _by_halves(rotation, ctx)
-    else:
-        require_finite(ctx, op, "turning heads")
-        _by_lanes(rotation, ctx)
-    ctx.set(op.result, result)
+    """Halves that are whole column blocks cost nothing but addresses; otherwise products turn the lanes.
+
+    Tensors that lie one behind the other are one panel: products turn BROADCAST * MLEN rows at a time.
+    """
+    assert isinstance(op, RotaryOp | RotariesOp)
+    heads = [op.heads.value.data] if isinstance(op, RotaryOp) else op.heads.get_values()
+    rotations = [_rotation(op, number, count, ctx) for number, count in enumerate(heads)]
+    for rotation in _joined(rotations, ctx.target.vlen):
+        if not rotation.interleaved and (rotation.width // 2) % ctx.target.vlen == 0:
+            _by_halves(rotation, ctx)
+        else:
+            require_finite(ctx, op, "turning heads")
+            _by_lanes(rotation, ctx)
+    for result, rotation in zip(op.results, rotations, strict=True):
+        ctx.set(result, rotation.result)
 
 
-def _heads_in_rows(ctx: KernelContext, op: RotaryOp, panel: Panel) -> Panel:
+def _rotation(op: RotaryOp | RotariesOp, number: int, heads: int, ctx: KernelContext) -> Rotation:
+    """The rotation of an operand."""
+    value, (period, width) = op.operands[number], shape_of(op.cos)
+    given, size = ctx.panel(value), shape_of(value)[1] // heads
+    source = _heads_in_rows(ctx, op, given, wanted_layout(op.results[number], ctx.target), heads, size)
+    result = source if source.buffer != given.buffer else destination(ctx, op, "rotary", value)
+    return Rotation(op, source, result, heads, size, source.lanes // heads, width, period)
+
+
+def _joined(rotations: Sequence[Rotation], vlen: int) -> Iterator[Rotation]:
+    """The rotations, those in place of tensors one behind the other as one."""
+    whole, *others = rotations
+    for rotation in others:
+        if _is_behind(whole, rotation, vlen):
+            groups = whole.heads + rotation.heads
+            panel = replace(whole.source, groups=groups, group_columns=whole.size, group_pitch=whole.pitch)
+            whole = replace(whole, source=panel, result=panel, heads=groups)
+        else:
+            yield whole
+            whole = rotation
+    yield whole
+
+
+def _is_behind(first: Rotation, second: Rotation, vlen: int) -> bool:
+    """Whether two rotations in place are of panels of the same heads and rows, the second behind the first."""
+    one, other = first.source, second.source
+    if (one.rows, one.block, first.size, first.pitch) != (other.rows, other.block, second.size, second.pitch):
+        return False
+    if one.lanes % vlen or any(r.result.buffer != r.source.buffer for r in (first, second)):
+        return False
+    (root, start), (other_root, behind) = root_of(one.buffer), root_of(other.buffer)
+    return root is other_root and behind - start == Linear(one.blocks(vlen) * one.block)
+
+
+def _heads_in_rows(
+    ctx: KernelContext, op: Operation, panel: Panel, wanted: HeadLayout | None, heads: int, size: int
+) -> Panel:
     """The panel with heads that share rows evenly or begin rows of their own, in the lanes that an attention wants."""
-    heads, vlen, size = op.heads.value.data, ctx.target.vlen, op.head_dim
+    vlen = ctx.target.vlen
     pitch = panel.lanes // heads
     if (panel.is_packed or panel.groups == heads) and (vlen % pitch == 0 or pitch % vlen == 0):
         return panel
-    wanted = wanted_layout(op.result, ctx.target)
     pitch = wanted.pitch if wanted is not None and wanted.groups == heads else round_up(size, vlen)
     return relaid(ctx, op, panel, heads, pitch)
 

@@ -38,6 +38,7 @@ from plena.tensor.shifted_biases import ShiftBiases
 from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
 from plena.tensor.states import emit_index_copy, emit_state, emit_write_state
 from plena.tensor.tracing import is_staged, trace
+from plena.tensor.turned_masks import TurnMasks
 from plena.tensor.zero_one_masks import emit_number, emit_zero_one
 
 Conversion = Callable[[Emitter, Any], bool | None]
@@ -478,6 +479,7 @@ class ConvertAtenToPlena(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         dce(op)
+        rewrite_once(op, TurnMasks())
         rewrite_once(op, ShiftBiases())
         rewrite_once(op, ConvertOperators())
         dce(op)

@@ -27,7 +27,7 @@ from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.dialects.tile import CHOICES, BufferOp, ChoicesAttr
 from plena.errors import CompileError
 from plena.host.layout import Source, TensorPlacement
-from plena.host.placement_attributes import placement_attribute
+from plena.host.placement_attributes import placement_attribute, with_infinities
 from plena.host.view import Pad, Permute, Reshape, Step
 from plena.kernels import (
     arithmetic,
@@ -54,6 +54,7 @@ from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
 from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.target import Target
+from plena.tensor.infinite_inputs import inputs_that_may_be_infinite
 from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
 from plena.timing.registry import DEFAULT_TIMING, profile_named
 
@@ -101,7 +102,7 @@ class ConvertPlenaToTile(ModulePass):
 
         builtin.module attributes {plena.target = {BROADCAST_AMOUNT = 1 : i64}, plena.useful_macs = {}, tile.choices = #tile.choices<sections 1, []>} {
           %0 = tile.buffer @input0 [4352] : !tile.buffer<vector> placements [#tile.placement<"output_0" of output 0 as column_blocks [4, 64] bf16 padded [4, 64]>]
-          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [#tile.placement<"input0_hbm" of input 0 as column_blocks [4, 64] HBM_V_ACT_TYPE padded [4, 64]>]
+          %1 = tile.buffer @input0_hbm [256] : !tile.buffer<hbm> placements [#tile.placement<"input0_hbm" of input 0 as column_blocks [4, 64] HBM_V_ACT_TYPE padded [4, 64] view [infinite 1]>]
           %2 = tile.constant [2.000000e+00 : f64]
           tile.load_rows dst(%0 : vector) src(%1 : hbm) rows = 4 blocks = 1 dst_block = 256 src_row = 64 src_block = 256 attributes {plena.step = "load"}
           tile.elementwise rows = 4 blocks = 1 out(%0[64, 256]) in(%0[64, 256]) {
@@ -179,6 +180,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     kernels = KernelContext(TileBuilder(Target.from_module(module), schedule.machine), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
+    infinite = inputs_that_may_be_infinite(function)
     routed = module.attributes.get(EXPERT_TENSORS)
     if isinstance(routed, ArrayAttr):
         kernels.routed = {name.data for name in routed if isinstance(name, StringAttr)}
@@ -203,6 +205,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     function.detach()
     function.erase(safe_erase=False)
     for op in list(kernels.builder.finish().body.block.ops):
+        if isinstance(op, BufferOp) and op.placements is not None:
+            op.placements = ArrayAttr([with_infinities(placed, infinite) for placed in op.placements])
         op.detach()
         module.body.block.add_op(op)
 

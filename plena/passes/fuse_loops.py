@@ -10,6 +10,7 @@ from xdsl.ir import Block
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.loop.nests import iteration_length
 from plena.loops import fuse
 from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
@@ -19,6 +20,8 @@ from plena.machine.target import Target
 @dataclass(frozen=True)
 class FuseLoops(ModulePass):
     """Merges neighbouring loops of equal trip count wherever the dependences allow it, outer loops first.
+
+    Outermost loops stay apart whose iterations together would fill more than a share of what the watchdog allows.
 
     Before::
 
@@ -47,23 +50,40 @@ class FuseLoops(ModulePass):
     name = "fuse-loops"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        _fuse_in(op.body.block, Target.from_module(op))
+        target = Target.from_module(op)
+        _fuse_in(op.body.block, target, int(SHARE_OF_WATCHDOG * target.max_loop_instructions))
 
 
-def _fuse_in(block: Block, target: Target) -> None:
+SHARE_OF_WATCHDOG = 0.25
+"""How much of what the watchdog allows an iteration of fused loops may run, address arithmetic apart: it takes as much
+again, and there is little to gain for longer ones."""
+
+
+def _fuse_in(block: Block, target: Target, longest: int | None = None) -> None:
+    """Fuses loops in a block and in the loops in it.
+
+    Args:
+        longest: operations that an iteration of a loop of this block may run, None where no watchdog counts them.
+    """
     op = block.first_op
     while op is not None:
         following = op.next_op
         if isinstance(op, ForOp):
             while isinstance(following, AffineOp):
                 following = following.next_op
-            if isinstance(following, ForOp) and Legality(EffectTable(target)).can_fuse(op, following):
+            if isinstance(following, ForOp) and _should_fuse(op, following, target, longest):
                 op = fuse(op, following)
                 continue
         op = following
     for inner in block.ops:
         if isinstance(inner, ForOp):
             _fuse_in(inner.body.block, target)
+
+
+def _should_fuse(first: ForOp, second: ForOp, target: Target, longest: int | None) -> bool:
+    if longest is not None and iteration_length(first) + iteration_length(second) > longest:
+        return False
+    return Legality(EffectTable(target)).can_fuse(first, second)
 
 
 __all__ = ["FuseLoops"]

@@ -24,10 +24,20 @@ BODY_PIPELINE: tuple[str, ...] = (
     "fold-norm-gain",
     "merge-duplicates",
     "share-projections",
+    "share-rotations",
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 
-TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "loop-experts", "lower-experts", *BODY_PIPELINE)
+EXPERT_PIPELINE: tuple[str, ...] = (
+    "merge-duplicates",
+    "collect-experts",
+    "pick-experts",
+    "loop-experts",
+    "lower-experts",
+)
+"""Routed experts, in aten, as what the rest of it is made of."""
+
+TENSOR_PIPELINE: tuple[str, ...] = (*EXPERT_PIPELINE, *BODY_PIPELINE)
 """aten to plena: routed experts first."""
 
 CONVERSION = "convert-plena-to-tile"
@@ -43,6 +53,7 @@ LOOP_PIPELINE: tuple[str, ...] = (
     "convert-tile-to-isa",
     "reroll-loops",
     "canonicalize-loops",
+    "fuse-loops",
     "hoist-invariants",
 )
 """tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""

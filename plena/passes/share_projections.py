@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -82,7 +83,7 @@ def _join(linears: list[plena.LinearOp]) -> None:
                 block.insert_op_before(parameter, first)
     biases = [linear.bias for linear in linears if linear.bias is not None]
     joined = plena.ProjectionsOp(first.input, [linear.weight for linear in linears], biases)
-    joined.attributes.update(_joint_location(linears))
+    joined.attributes.update(joint_location(linears))
     block.insert_op_before(joined, first)
     for linear, output in zip(linears, joined.outputs, strict=True):
         linear.result.replace_all_uses_with(output)
@@ -90,14 +91,14 @@ def _join(linears: list[plena.LinearOp]) -> None:
         linear.erase()
 
 
-def _joint_location(linears: list[plena.LinearOp]) -> dict[str, Attribute]:
+def joint_location(joined: Sequence[Operation]) -> dict[str, Attribute]:
     """The first one's location, its module extended by the last path components of the others."""
-    location = {k: v for k, v in linears[0].attributes.items() if k.startswith("plena.")}
-    paths = [linear.attributes.get(MODULE_ATTRIBUTE) for linear in linears]
+    location = {k: v for k, v in joined[0].attributes.items() if k.startswith("plena.")}
+    paths = [op.attributes.get(MODULE_ATTRIBUTE) for op in joined]
     texts = [path.data for path in paths if isinstance(path, StringAttr)]
     stems = {text.rpartition(".")[0] for text in texts}
     leaves = list(dict.fromkeys(text.rpartition(".")[2] for text in texts))
-    if len(texts) == len(linears) and len(stems) == 1 and len(leaves) > 1:
+    if len(texts) == len(joined) and len(stems) == 1 and len(leaves) > 1:
         stem = stems.pop()
         location[MODULE_ATTRIBUTE] = StringAttr(f"{stem}{'.' if stem else ''}{{{','.join(leaves)}}}")
     return location

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.image import Memories, Preload, require_finite, stage, unstage
+from plena.host.image import Memories, Preload, stage, unstage
+from plena.host.infinities import require_finite, require_known_infinities
 from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.lazy_tensor import LazyTensor
 from plena.host.mapped_image import new_image, private_copy
@@ -378,6 +379,7 @@ class ProgramData:
         warn_of_rounded_integers(
             (*self.placements_of("input"), *self.placements_of("host")), value, self.target
         )
+        require_known_infinities(self.placements_of("input"), inputs, names, self.target)
         for placement in self.placements_of("input"):
             index = placement.source.index
             stage(placement, inputs[index], preload, self.target, f"input {index} ({names[index]})")

@@ -17,8 +17,9 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
 from plena.tensor.ranges import MARGIN, range_of
 from plena.tensor.same_values import same_value
+from plena.tensor.shares import is_share_of_sigmoids
 
-_BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
+BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
 
 
@@ -44,7 +45,7 @@ def _puts_infinity(op: Operation) -> bool:
 def _keeps_infinity(op: Operation) -> bool:
     match op:
         case plena.ActivationOp():
-            return op.kind.data not in _BOUNDED
+            return op.kind.data not in BOUNDED
         case plena.ClampOp():
             return op.min is None
         case plena.SoftmaxOp() | plena.RouteOp():
@@ -88,7 +89,8 @@ def makes_infinity(op: Operation) -> bool:
         case plena.ActivationOp() if op.kind.data == "log1p":
             return range_of(op.input).low < NEAR_MINUS_ONE
         case plena.DivOp():
-            return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
+            nonzero = op.nonzero is not None or range_of(op.rhs).is_away_from_zero
+            return not nonzero and not is_share_of_sigmoids(op)
         case plena.AddScalarOp() | plena.MulScalarOp():
             return not isfinite(op.value.value.data)
         case _:
@@ -107,7 +109,7 @@ def _makes_finite(op: Operation, extent: _Extent) -> bool:
         case plena.ActivationOp() if op.kind.data in ("sigmoid", "tanh"):
             return either
         case plena.ActivationOp():
-            return op.kind.data in _BOUNDED and extent.holds_only(-1)
+            return op.kind.data in BOUNDED and extent.holds_only(-1)
         case plena.ClampOp() if op.min is not None and op.max is not None:
             return either
         case plena.ClampOp():

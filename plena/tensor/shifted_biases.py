@@ -52,7 +52,7 @@ class ShiftBiases(RewritePattern):
             if number is not None and ABSORBED <= number < 0:
                 _replace_input(rewriter, op, scores)
                 return
-            if _is_bias(bias) and not may_overflow(bias):
+            if is_bias(bias) and not may_overflow(bias):
                 e = Emitter(rewriter, op)
                 shifted = _shifted(e, bias, axis)
                 result = e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[total.result.type]))
@@ -67,7 +67,7 @@ def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValu
     )
 
 
-def _is_bias(value: SSAValue, most: int = MOST) -> bool:
+def is_bias(value: SSAValue, most: int = MOST) -> bool:
     """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
     sources = _sources(value, most)
     return bool(sources)

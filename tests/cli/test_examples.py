@@ -24,7 +24,7 @@ def layer():
 
 PROGRAM = "S_ADDI_INT gp1, gp0, 256\nC_LOOP_START gp2, 4\nV_EXP_V gp1, gp1, 0\nC_LOOP_END gp2\n"
 
-LONG = {"curve": 1, "explore": 0, "report": 1}
+LONG = {"curve": 1, "explore": 0, "report": 1, "tune": 3}
 """Commands with tests of their own that take long, and how many of their first examples are enough."""
 
 

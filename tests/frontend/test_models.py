@@ -63,7 +63,7 @@ LAYERS = 2
 LLAMA_LAYER = {
     "plena.rms_norm": 2,
     "plena.projections": 2,
-    "plena.rotary": 2,
+    "plena.rotaries": 1,
     "plena.attention": 1,
     "plena.linear": 2,
     "plena.add": 2,
@@ -135,8 +135,9 @@ def test_gemma2_caps_and_windows() -> None:
 @pytest.mark.parametrize(("family", "style"), [("GPTNeoX", "half"), ("Cohere", "interleaved")])
 def test_other_rotary_embeddings(family: str, style: str) -> None:
     program = lowered(decoder(family), IDS)
-    rotaries = [op for op in operations(program) if isinstance(op, plena.RotaryOp)]
-    assert len(rotaries) == 2 * LAYERS and all(op.style.data == style for op in rotaries)
+    rotaries = [op for op in operations(program) if isinstance(op, plena.RotariesOp)]
+    assert len(rotaries) == LAYERS and all(op.style.data == style for op in rotaries)
+    assert all(len(op.inputs) == 2 for op in rotaries), "queries and keys turn together"
     if family == "GPTNeoX":
         assert all(op.cos.type.shape.data[1].data == 4 for op in rotaries), "a quarter of the head turns"
     assert not {"plena.slice", "plena.concat", "plena.rearrange"} & set(names(program))

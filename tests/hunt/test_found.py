@@ -267,3 +267,7 @@ class Random(nn.Module):
         return {"r0": self.norm(x0[:, :, 0:1:1]), "r1": t0}
 """
     examine(Case(Source(text, (("x0", (1, 3, 1, 5), 0),), 0), settings, {}))
+
+
+def test_a_mask_before_a_softmax_along_rows() -> None:
+    assert examine(case("(x0 + x1).softmax(-2)", (2, 4, 4), (4, 4), limit="-inf")) == "compiled"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plena.assembly import decode
-from tests.kernels.checking import MACHINES, check, machine
+from tests.kernels.checking import FUNCTION_ERROR, MACHINES, check, machine
 from tests.poison import check_reads_what_is_defined
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
@@ -122,3 +122,36 @@ def test_any_shape(
     torch.manual_seed(seed)
     module = Rotary(length, heads, size, interleaved=interleaved)
     check(module, torch.randn(batch, length, heads * size), target=MACHINES[mlen])
+
+
+class QueriesAndKeys(nn.Module):
+    """Queries and keys of one input, turned by the same tables; their products per head as attention has them."""
+
+    def __init__(
+        self, length: int, heads: tuple[int, int], size: int, interleaved: bool, norms: bool
+    ) -> None:
+        super().__init__()
+        self.heads, self.size = heads, size
+        self.turn = nn.ModuleList(Rotary(length, count, size, interleaved=interleaved) for count in heads)
+        self.of = nn.ModuleList(nn.Linear(32, count * size, bias=False) for count in (*heads, heads[1]))
+        self.norms = nn.ModuleList(nn.RMSNorm(size, eps=1e-5) if norms else nn.Identity() for _ in heads)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, length, _ = x.shape
+        parts = [layer(x).view(batch, length, -1, self.size) for layer in self.of]
+        q, k = (
+            turn(norm(part).reshape(batch, length, -1)).view(batch, length, -1, self.size).transpose(1, 2)
+            for turn, norm, part in zip(self.turn, self.norms, parts[:2], strict=True)
+        )
+        y = nn.functional.scaled_dot_product_attention(q, k, parts[2].transpose(1, 2), enable_gqa=True)
+        return y.transpose(1, 2).reshape(batch, length, -1)
+
+
+@tiles
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize(("heads", "size"), [((6, 2), 64), ((4, 2), 16), ((3, 3), 24)])
+def test_queries_and_keys_turn_together(heads: tuple[int, int], size: int, norms: bool, mlen: int) -> None:
+    """Four kernels behind each other."""
+    torch.manual_seed(2)
+    module = QueriesAndKeys(10, heads, size, interleaved=size == 16, norms=norms)
+    check(module, torch.randn(2, 10, 32), target=MACHINES[mlen], error=4 * FUNCTION_ERROR)

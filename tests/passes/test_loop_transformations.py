@@ -68,6 +68,30 @@ def test_the_effect_stays_or_it_is_refused(program: Program, transformation: Mod
     assert final_state(program.module, TINY, terms) == before
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner", "trips"),
+    [(192, 64, [6]), (256, 64, [2, 3]), (0, 0, [6]), (192, 0, [2, 3])],
+    ids=["goes on", "leaves a gap", "one place", "starts again"],
+)
+def test_loops_that_count_as_one(outer: int, inner: int, trips: list[int]) -> None:
+    program = Program(
+        parse(f"""
+        loop.for %i = 0 to 2 {{
+          %x = loop.affine 0 + {outer} * %i
+          loop.for %once = 0 to 1 {{
+            loop.for %j = 0 to 3 {{
+              %y = loop.affine 512 + 1 * %x + {inner} * %j
+              plena_isa.v_exp_v dst(%y) a(%y)
+            }}
+          }}
+        }}""")
+    )
+    before = final_state(program.module, TINY, terms := {})
+    apply(program, CanonicalizeLoops())
+    assert [op.trips for op in program.module.walk() if isinstance(op, ForOp)] == trips
+    assert final_state(program.module, TINY, terms) == before
+
+
 @given(programs())
 def test_canonical_form(program: Program) -> None:
     apply(program, CanonicalizeLoops())
@@ -115,6 +139,24 @@ def test_what_cannot_be_done_is_said(transformation: ModulePass, message: str) -
     program = Program(parse("loop.for %i = 0 to 3 {\nplena_isa.c_break\n}"))
     with pytest.raises(CompileError, match=message):
         apply(program, transformation)
+
+
+@pytest.mark.parametrize(("trips", "loops"), [(12_400, 1), (12_600, 2)])
+def test_iterations_stay_short_for_the_watchdog(trips: int, loops: int) -> None:
+    """A quarter of 100,000 operations, which bodies of one operation fill twice."""
+
+    def nest(first: int) -> str:
+        return f"""
+        loop.for %i = 0 to 2 {{
+          loop.for %j = 0 to {trips} {{
+            %x = loop.affine {first} + 64 * %i
+            plena_isa.v_exp_v dst(%x) a(%x)
+          }}
+        }}"""
+
+    program = Program(parse(nest(0) + nest(1024)))
+    apply(program, FuseLoops())
+    assert [op.name for op in program.module.body.block.ops] == ["loop.for"] * loops
 
 
 def test_the_register_form_is_refused() -> None:

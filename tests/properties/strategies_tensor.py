@@ -576,6 +576,18 @@ def plena_rotary(draw: Draw, scope: Scope) -> Operation:
     return plena.RotaryOp(x, scope.tensor(positions, width), scope.tensor(positions, width), heads, style)
 
 
+def plena_rotaries(draw: Draw, scope: Scope) -> Operation:
+    samples, positions, half, rest = (draw(st.integers(1, 3)) for _ in range(4))
+    heads = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    width = 2 * half
+    inputs = [scope.tensor(samples * positions, count * (width + rest - 1)) for count in heads]
+    if len(set(inputs)) < len(inputs):
+        inputs, heads = inputs[:1], heads[:1]
+    style = draw(st.sampled_from(get_args(plena.RotaryStyle)))
+    tables = scope.tensor(positions, width), scope.tensor(positions, width)
+    return plena.RotariesOp(inputs, *tables, heads, style)
+
+
 _SLOPED = ("leaky_relu", "elu")
 
 
@@ -765,6 +777,7 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.SoftmaxOp: plena_softmax,
     plena.ReduceOp: plena_reduce,
     plena.RotaryOp: plena_rotary,
+    plena.RotariesOp: plena_rotaries,
     plena.ActivationOp: plena_activation,
     plena.GateOp: plena_gate,
     plena.AddOp: plena_binary(plena.AddOp),

@@ -28,8 +28,11 @@ PASSES = (
     "split-projections",
     "fold-norm-gain",
     "share-projections",
+    "share-rotations",
 )
-IDEMPOTENT = ("canonicalize-layouts", "sink-layouts", "merge-duplicates", "fold-staging", "share-projections")
+IDEMPOTENT = (
+    "canonicalize-layouts", "sink-layouts", "merge-duplicates", "fold-staging", "share-projections", "share-rotations",
+)  # fmt: skip
 
 
 @dataclass(repr=False)
@@ -41,6 +44,9 @@ class Walk:
     matrices: list[SSAValue] = field(default_factory=list[SSAValue])
     tensors: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     inputs: list[torch.Tensor] = field(default_factory=list[torch.Tensor])
+    tables: dict[tuple[int, int], list[SSAValue]] = field(
+        default_factory=dict[tuple[int, int], list[SSAValue]]
+    )
     module: ModuleOp = field(default_factory=lambda: ModuleOp([]))
 
     def __repr__(self) -> str:
@@ -132,7 +138,8 @@ class Walk:
         heads = self.divisor(columns // 2)
         width = 2 * self.draw(st.integers(1, columns // heads // 2))
         positions = self.divisor(rows)
-        tables = [self.parameter(positions, width) for _ in range(2)]
+        tables = self.tables.get((positions, width)) or [self.parameter(positions, width) for _ in range(2)]
+        self.tables[positions, width] = tables
         return self.add(
             plena.RotaryOp(x, *tables, heads, self.draw(st.sampled_from(["half", "interleaved"])))
         )

@@ -62,6 +62,12 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         help="take instructions that the machine behind the timing profile does not execute right",
     )
     parser.add_argument("--cache", metavar="DIR", type=Path, help="folder that remembers what searches chose")
+    parser.add_argument(
+        "--tuning",
+        metavar="FILE",
+        type=Path,
+        help="tuning database of plena tune: schedules that may be better",
+    )
 
 
 def compile_model(args: Namespace) -> tuple[Program, Any]:
@@ -88,6 +94,7 @@ def compile_options(args: Namespace) -> dict[str, Any]:
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         "cache": args.cache,
+        "tuning": args.tuning,
         **_chosen_formats(args),
         **{name: getattr(args, name) for name in OPTIONS},
     }
@@ -99,11 +106,13 @@ def _chosen_formats(args: Namespace) -> dict[str, Any]:
     Raises:
         PlenaError: samples or traffic for formats that are given, no samples for others.
     """
-    samples: Path | None = getattr(args, "samples", None)
-    traffic: float | None = getattr(args, "traffic", None)
+    if not hasattr(args, "traffic"):
+        return {}
+    samples: Path | None = args.samples
+    traffic: float | None = args.traffic
     if args.formats != AUTO:
         for option, given in (("--samples", samples), ("--traffic", traffic)):
-            if given is not None and hasattr(args, "traffic"):
+            if given is not None:
                 raise PlenaError(f"{option} is for formats that are chosen", "compile", "Add --formats auto.")
         return {}
     if samples is None:

@@ -45,14 +45,15 @@ def loops_numbered(op: Operation, numbers: tuple[int, ...]) -> list[ForOp]:
 def longest_iteration(module: Operation) -> int:
     """The most operations that an iteration of an outermost loop runs, apart from loops and address arithmetic."""
     (region,) = module.regions
-    return max((_operations(op) for op in region.block.ops if isinstance(op, ForOp)), default=0)
+    return max((iteration_length(op) for op in region.block.ops if isinstance(op, ForOp)), default=0)
 
 
-def _operations(loop: ForOp) -> int:
+def iteration_length(loop: ForOp) -> int:
+    """The operations that an iteration runs, apart from loops and address arithmetic."""
     count = 0
     for op in loop.body.block.ops:
         if isinstance(op, ForOp):
-            count += op.trip_count.value.data * _operations(op)
+            count += op.trip_count.value.data * iteration_length(op)
         elif not isinstance(op, AffineOp | YieldOp):
             count += 1
     return count

@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from xdsl.dialects.builtin import I64, FloatAttr, IntegerAttr, StringAttr, TensorType, f64
+from xdsl.dialects.builtin import (
+    I64,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    f64,
+    i64,
+)
 from xdsl.ir import SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -16,6 +26,8 @@ from xdsl.irdl import (
     opt_operand_def,
     prop_def,
     result_def,
+    var_operand_def,
+    var_result_def,
 )
 
 from plena.dialects.plena.base import PlenaOp, integer, real
@@ -176,17 +188,60 @@ class RotaryOp(PlenaOp):
             result_types=[input.type],
         )
 
-    @property
-    def head_dim(self) -> int:
-        """D: features of one head."""
-        return shape_of(self.input)[1] // self.heads.value.data
+    def verify_(self) -> None:
+        _verify_rotary(self, self.input, self.heads.value.data, self.result)
+
+
+def _verify_rotary(op: RotaryOp | RotariesOp, x: SSAValue, heads: int, result: SSAValue) -> None:
+    (rows, *features), cos = shape_of(x), shape_of(op.cos)
+    op.require(len(features) == 1 and len(cos) == 2, "operands must have two axes")
+    op.require(cos == shape_of(op.sin), "cos and sin must have one shape")
+    op.require(heads > 0 and features[0] % heads == 0, "heads must divide the features")
+    op.require(rows % cos[0] == 0, "the rows of cos must divide the input's")
+    op.require(cos[1] % 2 == 0 and cos[1] <= features[0] // heads, "cos is wider than a head, or odd")
+    op.require(op.style.data in ("half", "interleaved"), "style must be half or interleaved")
+    op.require(shape_of(result) == shape_of(x), "the result must have the input's shape")
+
+
+@irdl_op_definition
+class RotariesOp(PlenaOp):
+    """Rotary position embeddings by the same tables: result i is `plena.rotary` of inputs[i] with heads[i] heads.
+
+    Queries and keys of one projection lie one behind the other and turn in one pass.
+    """
+
+    name = "plena.rotaries"
+    inputs = var_operand_def(TensorType)
+    cos = operand_def(TensorType)
+    sin = operand_def(TensorType)
+    heads = prop_def(DenseArrayBase.constr(I64))
+    style = prop_def(StringAttr)
+    outputs = var_result_def(TensorType)
+    assembly_format = (
+        "$style `(` $inputs `:` type($inputs) `)` `tables` `(` $cos `,` $sin `:` type($cos) `,` type($sin) `)` "
+        "attr-dict `->` type($outputs)"
+    )
+
+    def __init__(
+        self,
+        inputs: Sequence[SSAValue],
+        cos: SSAValue,
+        sin: SSAValue,
+        heads: Sequence[int],
+        style: RotaryStyle,
+    ) -> None:
+        super().__init__(
+            operands=[list(inputs), cos, sin],
+            properties={"heads": DenseArrayBase.from_list(i64, list(heads)), "style": StringAttr(style)},
+            result_types=[[x.type for x in inputs]],
+        )
 
     def verify_(self) -> None:
-        x, cos, heads = shape_of(self.input), shape_of(self.cos), self.heads.value.data
-        self.require(len(x) == 2 and len(cos) == 2, "operands must have two axes")
-        self.require(cos == shape_of(self.sin), "cos and sin must have one shape")
-        self.require(heads > 0 and x[1] % heads == 0, "heads must divide the features")
-        self.require(x[0] % cos[0] == 0, "the rows of cos must divide the input's")
-        self.require(cos[1] % 2 == 0 and cos[1] <= self.head_dim, "cos is wider than a head, or odd")
-        self.require(self.style.data in ("half", "interleaved"), "style must be half or interleaved")
-        self.require(shape_of(self.result) == x, "the result must have the input's shape")
+        heads = self.heads.get_values()
+        self.require(len(self.inputs) > 0, "needs an input")
+        self.require(
+            len({len(self.inputs), len(heads), len(self.outputs)}) == 1, "needs heads and a result per input"
+        )
+        self.require(len(set(self.inputs)) == len(self.inputs), "inputs must differ")
+        for x, count, result in zip(self.inputs, heads, self.outputs, strict=True):
+            _verify_rotary(self, x, count, result)

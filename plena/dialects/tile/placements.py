@@ -37,6 +37,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "pad": ("integer",) * 3,
     "compare": ("word", "number"),
     "bits": (),
+    "infinite": ("integer",),
     "biases": ("list", "list", *("integer",) * 2),
     "hidden": ("list", "list", *("integer",) * 6),
     "sighted": ("list", "list", *("integer",) * 2),

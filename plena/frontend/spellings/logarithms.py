@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log, log1p
 from typing import TYPE_CHECKING, Any
 
-from xdsl.dialects.builtin import Float32Type
+from xdsl.dialects.builtin import Float32Type, FloatAttr, f64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -32,6 +32,10 @@ ROUNDING = 2.0**-9
 """Of a bf16 number: what is smaller beside it is lost."""
 
 
+LARGEST = (2.0 - 2.0**-7) * 2.0**127
+"""Of the machine's finite numbers."""
+
+
 def _softplus(g: GraphBuilder, a: Arguments) -> Any:
     """softplus(beta x) / beta; above the threshold it is x, which is the same number where that is large enough."""
     beta, threshold = float(a["beta"]), float(a["threshold"])
@@ -52,25 +56,28 @@ def _log_softmax(g: GraphBuilder, a: Arguments) -> Any:
     if not isinstance(g.element, Float32Type):
         return NotImplemented
     x = g.ssa(a["self"])
-    below, total, _ = _exponentials(g, x, [a["dim"]])
+    dim = [a["dim"]]
+    below, total = _exponentials(g, x, reduce(g, aten.AmaxOp, x, dim, keepdim=True), dim)
     return g.build(aten.SubOp, [below, total], shape=shape_of(x))
 
 
 def _logsumexp(g: GraphBuilder, a: Arguments) -> SSAValue:
-    """max + log(sum(e^(x - max)))."""
+    """max + log(sum(e^(x - max))), which is infinite where the maximum is: what is subtracted never is."""
     x = g.ssa(a["self"])
-    _, total, largest = _exponentials(g, x, a["dim"])
+    largest = reduce(g, aten.AmaxOp, x, a["dim"], keepdim=True)
+    bounds = {"min": FloatAttr(-LARGEST, f64), "max": FloatAttr(LARGEST, f64)}
+    finite = g.build(aten.ClampOp, [largest], bounds, shape=shape_of(largest))
+    _, total = _exponentials(g, x, finite, a["dim"])
     result = g.build(aten.AddOp, [largest, total], shape=shape_of(total))
     return view(g, result, g.shape)
 
 
-def _exponentials(g: GraphBuilder, x: SSAValue, dim: Any) -> tuple[SSAValue, SSAValue, SSAValue]:
-    """x - max, log(sum(e^(x - max))) and max over axes that are kept."""
-    largest = reduce(g, aten.AmaxOp, x, dim, keepdim=True)
+def _exponentials(g: GraphBuilder, x: SSAValue, largest: SSAValue, dim: Any) -> tuple[SSAValue, SSAValue]:
+    """x - max and log(sum(e^(x - max))) over axes that are kept."""
     below = g.build(aten.SubOp, [x, largest], shape=shape_of(x))
     exponentials = g.build(aten.ExpOp, [below], shape=shape_of(x))
     total = reduce(g, aten.SumOp, exponentials, dim, keepdim=True)
-    return below, g.build(aten.LogOp, [total], shape=shape_of(total)), largest
+    return below, g.build(aten.LogOp, [total], shape=shape_of(total))
 
 
 SPELLINGS: dict[str, Handler] = {

@@ -84,6 +84,24 @@ builtin.module {
 
 // -----
 
+// Queries and keys of one projection lie one behind the other: all rows are turned together.
+
+// CHECK-LABEL: builtin.module
+// CHECK:       tile.pack out(%{{[0-9]+}} : vector) x(%[[X:[0-9]+]] : vector) p(%{{.*}} : matrix) row_blocks = 4
+// CHECK-NOT:   tile.pack
+// CHECK:       tile.elementwise rows = 64 blocks = 4 out(%[[X]][64, 4096]) in(%[[X]][64, 4096])
+builtin.module {
+  func.func @main(%x: tensor<64x64xf32>, %c: tensor<64x64xf32>, %s: tensor<64x64xf32>) -> (tensor<64x192xf32>, tensor<64x64xf32>) {
+    %0 = plena.parameter @q : tensor<192x64xf32>
+    %1 = plena.parameter @k : tensor<64x64xf32>
+    %2, %3 = plena.projections %x : tensor<64x64xf32> weights(%0, %1 : tensor<192x64xf32>, tensor<64x64xf32>) -> tensor<64x192xf32>, tensor<64x64xf32>
+    %4, %5 = plena.rotaries "half"(%2, %3 : tensor<64x192xf32>, tensor<64x64xf32>) tables(%c, %s : tensor<64x64xf32>, tensor<64x64xf32>) {heads = array<i64: 3, 1>} -> tensor<64x192xf32>, tensor<64x64xf32>
+    func.return %4, %5 : tensor<64x192xf32>, tensor<64x64xf32>
+  }
+}
+
+// -----
+
 // Ids are byte offsets of table rows when the program runs.
 
 // CHECK-LABEL: builtin.module

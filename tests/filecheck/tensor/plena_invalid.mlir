@@ -244,3 +244,19 @@ func.func @main(%x: tensor<2x6xf32>) {
   plena.write_state %0, %x : tensor<8x6xf32>, tensor<2x6xf32>
   func.return
 }
+
+// -----
+
+// CHECK: plena.rotaries: inputs must differ
+func.func @rotaries_twice(%x: tensor<4x6xf32>, %c: tensor<2x2xf32>) {
+  %0, %1 = plena.rotaries "half"(%x, %x : tensor<4x6xf32>, tensor<4x6xf32>) tables(%c, %c : tensor<2x2xf32>, tensor<2x2xf32>) {heads = array<i64: 1, 1>} -> tensor<4x6xf32>, tensor<4x6xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.rotaries: needs heads and a result per input
+func.func @rotaries_heads(%x: tensor<4x6xf32>, %c: tensor<2x2xf32>) {
+  %0 = plena.rotaries "half"(%x : tensor<4x6xf32>) tables(%c, %c : tensor<2x2xf32>, tensor<2x2xf32>) {heads = array<i64: 1, 1>} -> tensor<4x6xf32>
+  func.return
+}

@@ -28,6 +28,7 @@ builtin.module {
     %sum = plena.reduce "sum" over "features" %x {groups = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x2xf32>
     %mean = plena.reduce "mean" over "rows" %x : (tensor<4x6xf32>) -> tensor<1x6xf32>
     %rotary = plena.rotary "half" %x, %turns, %turns {heads = 2 : i64} : (tensor<4x6xf32>, tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<4x6xf32>
+    %both, %keys = plena.rotaries "half"(%x, %rotary : tensor<4x6xf32>, tensor<4x6xf32>) tables(%turns, %turns : tensor<2x2xf32>, tensor<2x2xf32>) {heads = array<i64: 2, 1>} -> tensor<4x6xf32>, tensor<4x6xf32>
     %silu = plena.activation "silu" %x : (tensor<4x6xf32>) -> tensor<4x6xf32>
     %leaky = plena.activation "leaky_relu" %x {slope = 1.000000e-01 : f64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
     %gate = plena.gate "gelu_tanh" %x, %silu : (tensor<4x6xf32>, tensor<4x6xf32>) -> tensor<4x6xf32>
@@ -77,6 +78,7 @@ builtin.module {
 // CHECK-NEXT:     %sum = plena.reduce "sum" over "features" %x {groups = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x2xf32>
 // CHECK-NEXT:     %mean = plena.reduce "mean" over "rows" %x : (tensor<4x6xf32>) -> tensor<1x6xf32>
 // CHECK-NEXT:     %rotary = plena.rotary "half" %x, %turns, %turns {heads = 2 : i64} : (tensor<4x6xf32>, tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<4x6xf32>
+// CHECK-NEXT:     %both, %keys = plena.rotaries "half"(%x, %rotary : tensor<4x6xf32>, tensor<4x6xf32>) tables(%turns, %turns : tensor<2x2xf32>, tensor<2x2xf32>) {heads = array<i64: 2, 1>} -> tensor<4x6xf32>, tensor<4x6xf32>
 // CHECK-NEXT:     %silu = plena.activation "silu" %x : (tensor<4x6xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %leaky = plena.activation "leaky_relu" %x {slope = 1.000000e-01 : f64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
 // CHECK-NEXT:     %gate = plena.gate "gelu_tanh" %x, %silu : (tensor<4x6xf32>, tensor<4x6xf32>) -> tensor<4x6xf32>

@@ -45,7 +45,7 @@
 
 // -----
 
-// CHECK: unknown view step turn; one of reshape, permute, expand, slice, pad, compare, bits, biases, hidden
+// CHECK: unknown view step turn; one of reshape, permute, expand, slice, pad, compare, bits, infinite, biases, hidden
 %b = tile.buffer @b [8] : !tile.buffer<vector> placements [#tile.placement<"x" of input 0 as rows [2, 4] bf16 view [turn [4, 2]]>]
 
 // -----
