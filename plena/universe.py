@@ -20,6 +20,7 @@ DIALECTS: dict[str, str] = {
 """Dialect name -> its object in plena/dialects/<name>."""
 
 PASSES: dict[str, str] = {
+    "collect-experts": "CollectExperts",
     "pick-experts": "PickExperts",
     "widen-rotary": "WidenRotaryEmbedding",
     "widen-products": "WidenProducts",
@@ -53,6 +54,7 @@ PASSES: dict[str, str] = {
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",
     "limit-loop-depth": "LimitLoopDepth",
+    "interleave-iterations": "InterleaveIterations",
     "guard-hazards": "GuardHazards",
     "canonicalize-layouts": "CanonicalizeLayouts",
     "allocate-buffers": "AllocateBuffers",

@@ -8,6 +8,7 @@ from xdsl.dialects.builtin import IntAttr
 
 from plena.buffers.groups import Taken
 from plena.buffers.intervals import Interval
+from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.integers import round_up
 
 
@@ -25,11 +26,17 @@ def first_fit(intervals: Sequence[Interval], alignment: int, base: int, placed: 
 
 
 def largest_first(intervals: Iterable[Interval], alignment: int) -> list[Interval]:
-    """Spare rows, then the largest buffers first.
+    """Spare rows, then the largest buffers first, those that hang on a very long operand at last.
 
-    Spare rows stay where they are in every loop: the lowest address is the zero register's.
+    Spare rows stay where they are in every loop: the lowest address is the zero register's. What lies behind a very
+    long buffer would have addresses that hang on the length, beyond what an instruction holds.
     """
-    return sorted(intervals, key=lambda i: (not is_spare(i, alignment), -i.buffer.size.data, i.start))
+
+    def order(interval: Interval) -> tuple[bool, bool, int, int]:
+        is_long = LENGTH_ATTRIBUTE in interval.buffer.attributes
+        return not is_spare(interval, alignment), is_long, -interval.buffer.size.data, interval.start
+
+    return sorted(intervals, key=order)
 
 
 def lowest_free(interval: Interval, alignment: int, base: int, placed: Iterable[Taken]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TypeAlias
 
 from xdsl.dialects.builtin import ModuleOp
@@ -25,14 +26,16 @@ from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
 from plena.loops.selection.goal import GROWTH_OF_UPDATES, Goal
 from plena.loops.selection.search import Point
+from plena.loops.selection.tree import has_any_length
 from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
-from plena.passes.select_loops import candidates
+from plena.passes.select_loops import candidates, predicted
 from plena.passes.split_layers import SplitLayers
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
 from plena.timing.registry import profile_named
@@ -92,6 +95,9 @@ loops expanded, and loops that stay take a tenth more."""
 SHARE_OF_GROWTH = 0.97
 """How much of what a program may grow a prediction may fill."""
 
+CERTAIN = 0.9
+"""A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
+
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
 
@@ -130,9 +136,12 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             running.extend(grown)
             best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
         if profile_named(schedule.timing).overlaps:
-            ahead = _loading_ahead(best, target, max_instructions)
+            most = _most_of_schedule(best, max_instructions)
+            ahead = _loading_ahead(best, target, most)
             running.extend(ahead)
-            best = goal.best([best, *ahead])
+            side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
+            running.extend(side_by_side)
+            best = goal.best([best, *ahead, *side_by_side])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -216,46 +225,65 @@ def _candidates(
     """Every schedule with loops as they are, and the most promising ones with loops as select-loops chooses."""
     target = Target.from_module(kernels)
     goal = Goal(schedule.objective, max_instructions)
-    lowerings: list[tuple[Lowering, Candidate]] = []
+    lowerings: list[Lowering] = []
     seen: list[ModuleOp] = []
     for option in schedules(kernels, schedule):
-        if lowerings and not _worth_trying(option, [c for _, c in lowerings], target):
+        if lowerings and not _worth_trying(option, lowerings, target):
             continue
         try:
-            lowering = Lowering.of(kernels, option, seen)
+            lowering = Lowering.of(kernels, option, seen, shorten=True)
         except CompileError as error:
             problems.append(error)
             continue
         if lowering is not None:
-            lowering = _shortened(lowering, kernels)
-            lowerings.append((lowering, lowering.candidate()))
+            lowerings.append(lowering)
 
-    def promise(entry: tuple[Lowering, Candidate]) -> tuple[bool, float, int]:
-        return not entry[1].program.runs(target), *goal.cost(entry[1].static, entry[1].cycles)
+    def promise(lowering: Lowering) -> tuple[bool, float, int]:
+        plain = lowering.plain
+        return not plain.program.runs(target), *goal.cost(plain.static, plain.cycles)
 
-    found = [candidate for _, candidate in lowerings]
+    if len(lowerings) > 1:
+        lowerings.sort(key=promise)
+    found: list[Candidate] = []
     promising = 1 if profile_named(schedule.timing).overlaps else PROMISING
-    for lowering, plain in sorted(lowerings, key=promise)[:promising]:
-        if max_instructions or plain.static <= EXPANDABLE:
-            expanded = list(_expanded(lowering, max_instructions))
-            found.extend(expanded)
-            running = [c for c in expanded if c.program.runs(target)]
-            longer = _less_shortened(lowering, running, kernels) if running else None
-            if longer is not None:
-                room = max_instructions or min(c.static for c in running)
-                found.extend(c for c in _expanded(longer, room) if c.static <= room)
+    for lowering in lowerings[:promising]:
+        tried = _with_choices(lowering, max_instructions)
+        found.extend(tried)
+        running = [c for c in tried if c.point is not None and c.program.runs(target)]
+        longer = _less_shortened(lowering, running, kernels) if running else None
+        if longer is not None:
+            shortest = min(running, key=lambda c: c.static)
+            room = max_instructions or shortest.static
+            found.extend(c for c in _expanded(longer, room, _surplus_of(shortest)) if c.static <= room)
+    found.extend(lowering.plain for lowering in lowerings[promising:])
     return found
 
 
-def _shortened(lowering: Lowering, kernels: ModuleOp) -> Lowering:
-    """The lowering, with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog."""
-    expected = INSTRUCTIONS_PER_USEFUL * longest_iteration(lowering.affine)
-    excess = int(expected) - Target.from_module(kernels).max_loop_instructions
-    if excess <= 0 or not choices_of(lowering.tiles).is_free("shortening"):
-        return lowering
-    shortened = Lowering.of(kernels, replace(lowering.schedule, shortening=excess))
-    assert shortened is not None
-    return shortened
+def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Candidate]:
+    """A lowering with loops as they are, and as select-loops chooses.
+
+    Loops as they are need not be tried where they are out of the question by prediction: a search for cycles without a
+    budget expands most loops, and its best point is far ahead.
+    """
+    schedule = lowering.schedule
+    target = Target.from_module(lowering.affine)
+    cost = None
+    if schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__:
+        cost = predicted(lowering.affine, schedule.timing, any_length=True)
+    if cost is None or cost[0] > CERTAIN * EXPANDABLE:
+        plain = [lowering.plain]
+        if max_instructions or lowering.plain.static <= EXPANDABLE:
+            plain.extend(_expanded(lowering, max_instructions))
+        return plain
+    expanded = list(_expanded(lowering, None))
+    goal = Goal(schedule.objective)
+    ahead = (
+        c.point is not None
+        and c.program.runs(target)
+        and goal.cost(c.point.static, c.point.cycles)[0] <= CERTAIN * goal.cost(*cost)[0]
+        for c in expanded
+    )
+    return expanded if any(ahead) else [lowering.plain, *expanded]
 
 
 def _less_shortened(lowering: Lowering, running: Sequence[Candidate], kernels: ModuleOp) -> Lowering | None:
@@ -375,13 +403,33 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
-def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None) -> list[Candidate]:
-    """The best schedule with transfers beside other work, at most GROWTH_OF_TRANSFERS times as long."""
+def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
+    """How many instructions a program may have whose order a schedule changes."""
+    most = int(best.static * GROWTH_OF_TRANSFERS)
+    return most if max_instructions is None else min(most, max_instructions)
+
+
+def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """A candidate with iterations of vector work side by side, if that fits and the profile knows latencies."""
+    lowering, room = best.lowering, most - best.static
+    if lowering is None or profile_named(best.schedule.timing).work is None or room <= 0:
+        return []
+    if best.schedule.objective != "cycles":
+        return []
+    # Addresses come on top of what is added, about one for every two instructions.
+    for share in (0.7, 0.45):
+        interleave = InterleaveIterations(best.schedule.timing, room=int(room * share))
+        choices = () if best.point is None else best.point.choices
+        found = replace(lowering.candidate(choices, (interleave,)), points=best.points, point=best.point)
+        if found.static <= most and found.program.runs(target):
+            return [found]
+    return []
+
+
+def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """The best schedule with transfers beside other work, in at most so many instructions."""
     if best.lowering is None or best.schedule.objective != "cycles":
         return []
-    most = int(best.static * GROWTH_OF_TRANSFERS)
-    if max_instructions is not None:
-        most = min(most, max_instructions)
     lowering = best.lowering.loading_ahead(max(0, most - best.static))
     if lowering.affine.body.is_structurally_equivalent(best.lowering.affine.body):
         return []
@@ -402,27 +450,25 @@ def updates_count(timing: str, target: Target) -> bool:
     return product < max(target.mlen, target.blen + 1)
 
 
-def _worth_trying(option: Schedule, candidates: list[Candidate], target: Target) -> bool:
-    """Whether another schedule can matter: nothing runs yet, or kernels heed it and the search is for cycles."""
-    runs = any(c.program.runs(target) for c in candidates)
-    return not runs or (candidates[-1].choices.is_free("order") and option.objective == "cycles")
+def _worth_trying(option: Schedule, lowerings: Sequence[Lowering], target: Target) -> bool:
+    """Whether another schedule can matter: kernels heed it, and the search is for cycles or nothing runs yet."""
+    if not choices_of(lowerings[-1].tiles).is_free("order"):
+        return False
+    return option.objective == "cycles" or not any(each.plain.program.runs(target) for each in lowerings)
 
 
 def lower(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) -> list[Candidate]:
     """Copies of the module lowered to allocated registers: loops as they are, and as select-loops chooses."""
     lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
-    lowered = [lowering.candidate()]
-    if max_instructions or lowered[0].static <= EXPANDABLE:
-        lowered.extend(_expanded(lowering, max_instructions))
-    return lowered
+    return _with_choices(lowering, max_instructions)
 
 
 def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     """A copy of the module lowered to allocated registers, loops as they are."""
     lowering = Lowering.of(kernels, schedule)
     assert lowering is not None
-    return lowering.candidate()
+    return lowering.plain
 
 
 @dataclass(frozen=True)
@@ -441,9 +487,19 @@ class Lowering:
         passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
         return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
 
+    @cached_property
+    def plain(self) -> Candidate:
+        """The candidate with loops as they are."""
+        return self.candidate()
+
     @staticmethod
-    def of(kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None) -> Lowering | None:
-        """The module under a schedule; None if its tiles are those of a module `seen` before."""
+    def of(
+        kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None, *, shorten: bool = False
+    ) -> Lowering | None:
+        """The module under a schedule; None if its tiles are those of a module `seen` before.
+
+        To `shorten`: with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog.
+        """
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
         run_pipeline(tiles, (conversion,))
@@ -454,9 +510,12 @@ class Lowering:
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
-        if schedule.machine == "rtl":
-            passes = (*passes, "limit-loop-depth")
-        run_pipeline(affine, passes)
+        run_pipeline(affine, passes[:1])
+        excess = int(INSTRUCTIONS_PER_USEFUL * longest_iteration(affine))
+        excess -= Target.from_module(kernels).max_loop_instructions
+        if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
+            return Lowering.of(kernels, replace(schedule, shortening=excess))
+        run_pipeline(affine, passes[1:])
         loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
@@ -470,16 +529,17 @@ class Lowering:
         run_pipeline(affine, (schedule_transfers,))
         return replace(self, affine=affine, passes=(*self.passes, schedule_transfers))
 
-    def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
-        """A candidate with these changes of the loops of the affine module."""
+    def candidate(self, choices: tuple[Choice, ...] = (), then: tuple[Pass, ...] = ()) -> Candidate:
+        """A candidate with these changes of the loops of the affine module, and these passes behind them."""
         changes = tuple(str(change) for change in changes_of(choices))
-        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *self.emission)
+        applied = (ApplyLoopChoices(changes),) if changes else ()
+        passes: tuple[Pass, ...] = (*applied, *then, *self.emission)
         return Candidate(
             self.schedule,
             self.tiles,
             counted(self.affine.clone(), self.schedule.timing, passes),
             (*self.passes, *passes),
-            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.trips}: {c}" for c in choices)),
+            (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
 
@@ -489,17 +549,31 @@ def _for_rtl(named: str) -> Pass:
     return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
 
 
-def _expanded(lowering: Lowering, max_instructions: int | None) -> Iterator[Candidate]:
-    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that."""
+def _surplus_of(candidate: Candidate) -> int:
+    """How much longer a program with choices has become than was predicted."""
+    assert candidate.point is not None
+    return max(0, candidate.static - candidate.point.static)
+
+
+def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0) -> Iterator[Candidate]:
+    """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that.
+
+    `surplus`: by how much they are expected to exceed the prediction.
+    """
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
-    points = candidates(affine, timing=schedule.timing, max_instructions=budget, known=lowering.known)
+    points = candidates(
+        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+    )
+    exact = () if has_any_length(affine) else tuple(points)
 
     def apply(point: Point) -> Candidate:
-        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+        return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
     room = budget
+    if budget is not None and any(p.static <= budget - surplus for p in points):
+        room = budget - surplus
     for _ in range(4 if budget is not None else 1):
         fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:

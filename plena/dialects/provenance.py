@@ -9,5 +9,8 @@ STEP_ATTRIBUTE = "plena.step"
 SOURCE_ATTRIBUTE = "plena.source"
 """The line of the user's model."""
 
+LENGTH_ATTRIBUTE = "plena.length"
+"""Tiles of a very long operand: what a kernel marks with them is to be scheduled whatever their number is."""
+
 NODE_ATTRIBUTE = "plena.node"
 """The node of the exported graph."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 from plena.api.choosing_formats import error_measure
@@ -75,6 +76,7 @@ class Measured:
         for profile in objectives.profiles("latency"):
             found[f"latency:{profile}"] = counted.latency[profile]
         found["bytes"] = sum(counted.hbm_bytes.values())
+        found["bytes_per_row"] = found["bytes"] / _rows(self.program)
         found["utilization"] = counted.utilization.get(self.program.timing)
         found["sram_bytes"] = sram_bits(target, self.program.memory_map) // 8
         found |= _area(target, self.program)
@@ -83,6 +85,11 @@ class Measured:
             if found.get(name) is None:
                 raise PlenaError(f"there is no {name}: {_why_none(name, counted.unavailable)}", "objectives")
         return found
+
+
+def _rows(program: Program) -> int:
+    """Rows of the first output: tokens, of a language model."""
+    return max(1, prod(program.outputs[0].shape[:-1])) if program.outputs else 1
 
 
 def _area(target: Target, program: Program) -> Figures:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from plena.errors import PlenaError
+from plena.errors import PlenaError, SettingsError
 from plena.exploring.figures import untimed
 from plena.exploring.objectives import Objectives
 from plena.exploring.points import Result, result_of
 from plena.exploring.settings_file import settings_text
 from plena.exploring.space import Space, options_of, scaled, settings_of
 from plena.exploring.worker import Source, Task, program_of
+from plena.machine.formats import Formats
 from plena.machine.target import Target
 
 if TYPE_CHECKING:
@@ -90,6 +91,42 @@ class Found:
                 best.append(row)
                 kept.append(place)
         return found.iloc[kept]
+
+    def chosen(self, traffic: float = 1.0) -> int:
+        """The point with the least error among those that move at most `traffic` times the shipped formats' bytes.
+
+        Of equal ones the one that moves least. Those bytes are the least that a point with the shipped formats moves.
+
+        Raises:
+            PlenaError: no point has the shipped formats, or an error, or none moves so little.
+        """
+        good = {n: r for n, r in self.results().items() if r.problem is None}
+        shipped = Formats()
+        bytes_of = {n: float(str(r.figures["bytes"])) for n, r in good.items()}
+        base = [bytes_of[n] for n, r in good.items() if self.formats_of(r.point) == shipped]
+        errors = {n: r.figures.get("error") for n, r in good.items()}
+        if not base or None in errors.values():
+            raise PlenaError(
+                "formats are chosen among points with an error, and with the shipped formats among them",
+                "study",
+                'Make "error" an objective, and leave the shipped formats in the space.',
+            )
+        within = [n for n in good if bytes_of[n] <= traffic * min(base) * (1 + 1e-9)]
+        if not within:
+            least = min(bytes_of.values()) / min(base)
+            raise PlenaError(
+                f"no point moves {traffic:g} times the bytes of the shipped formats",
+                "study",
+                f"The least is {least:.3f}.",
+            )
+        return min(within, key=lambda n: (errors[n], bytes_of[n]))
+
+    def formats_of(self, point: Mapping[str, Any]) -> Formats | None:
+        """The number formats of a point; None where keys and values have two."""
+        try:
+            return self.machine_of(point).formats
+        except SettingsError:
+            return None
 
     def target(self, number: int) -> Target:
         """The machine of a point.

@@ -28,17 +28,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A point in the table; `settings` is its settings file in base 64."""
+    """A point in the table; `settings` is its settings file in base 64, `link` leads to the report of its program."""
 
     number: int
     cells: tuple[Cell, ...]
     seconds: float
     settings: str
     best: bool
+    link: str | None
 
 
-def page_of(study: Found) -> str:
-    """The page as HTML text; it loads nothing."""
+def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
+    """The page as HTML text; it loads nothing.
+
+    Args:
+        traffic: bytes that the chosen formats may move, over those of the shipped ones.
+        links: to the reports of programs, by the number of the point.
+    """
     from plotly.offline import get_plotlyjs
 
     results = study.results()
@@ -47,8 +53,8 @@ def page_of(study: Found) -> str:
     names = list(study.objectives.names)
     ranked = sorted(good, key=lambda n: (n not in best, good[n].values(study.objectives)))[:MOST_ROWS]
     columns = list(dict.fromkeys([*study.space.values, *names]))
-    rows = [_row(study, n, good[n], columns, n in best) for n in ranked]
-    pictures = list(sections(study, good, best))
+    rows = [_row(study, n, good[n], columns, n in best, links.get(n)) for n in ranked]
+    pictures = list(sections(study, good, best, traffic))
     skipped = sum(r.skipped for r in results.values())
     return rendered(
         "study.html",
@@ -69,15 +75,16 @@ def page_of(study: Found) -> str:
         kinds={name: rows[0].cells[place].kind if rows else "text" for place, name in enumerate(columns)},
         rows=rows,
         shown=len(rows),
+        linked=bool(links),
         problems=Counter(r.problem for r in results.values() if r.problem is not None).most_common(),
         space=[(key, _values(values)) for key, values in study.space.values.items()],
     )
 
 
-def _row(study: Found, number: int, result: Result, columns: list[str], best: bool) -> Row:
+def _row(study: Found, number: int, result: Result, columns: list[str], best: bool, link: str | None) -> Row:
     found: Mapping[str, Any] = {**result.figures, **result.point}
     settings = b64encode(study.settings_of(number, result.point).encode()).decode()
-    return Row(number, tuple(_cell(found[name]) for name in columns), result.seconds, settings, best)
+    return Row(number, tuple(_cell(found[name]) for name in columns), result.seconds, settings, best, link)
 
 
 def _cell(value: Any) -> Cell:

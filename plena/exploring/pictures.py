@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING, Any
 
+from plena.exploring.format_picture import formats_picture, formats_vary
 from plena.exploring.found import Found
 from plena.exploring.points import Result
 from plena.loops.selection.pareto import undominated
@@ -43,11 +44,21 @@ class Section:
     figures: tuple[str, ...]
 
 
-def sections(study: Found, results: Mapping[int, Result], best: frozenset[int]) -> Iterator[Section]:
-    """What can be drawn of points with figures; `best` are the numbers of the front."""
+def sections(
+    study: Found, results: Mapping[int, Result], best: frozenset[int], traffic: float = 1.0
+) -> Iterator[Section]:
+    """What can be drawn of points with figures.
+
+    Args:
+        best: the numbers of the front.
+        traffic: bytes that the chosen formats may move, over those of the shipped ones.
+    """
     names = study.objectives.names
     if not results:
         return
+    if formats_vary(study, results):
+        text, figure = formats_picture(study, results, traffic)
+        yield Section("formats", "Number formats", text, (html_of(figure),))
     if len(names) > 1:
         pairs = [
             _pair(study, results, best, x, y) for x, y in list(combinations(range(len(names)), 2))[:PAIRS]

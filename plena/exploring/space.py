@@ -11,9 +11,10 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from plena.api.choosing_formats import CANDIDATES
 from plena.api.compile import check_options
 from plena.errors import PlenaError, SettingsError
-from plena.machine.target import Target
+from plena.machine.target import FORMATS, Target
 from plena.passes.options import OPTIONS
 from plena.text_files import read_text
 
@@ -29,6 +30,9 @@ FOLLOWERS: dict[str, str] = {"VLEN": "MLEN", "HBM_M_Prefetch_Amount": "MLEN"}
 
 OPTION_KEYS: tuple[str, ...] = (*OPTIONS, "allow_unsupported")
 """Options of `plena.compile` that a space may have; all other keys are settings."""
+
+FORMAT_SPACE = "formats"
+"""Names a space."""
 
 NOTHING = "none"
 """What a file writes for no budget."""
@@ -48,7 +52,7 @@ class Space:
 
     @staticmethod
     def of(given: Any) -> Space:
-        """Reads a dictionary or a TOML file.
+        """Reads a dictionary or a TOML file; "formats": the number formats that are tried of each class of tensors.
 
         A value is a list, a `range`, or a table with `low`, `high` and `step` (1 by default) or `factor`; other tables
         go into the settings by name, as dots do.
@@ -57,6 +61,8 @@ class Space:
             PlenaError: an unknown key, no values or the same twice, a value that its key cannot have, no such file.
         """
         where = "space"
+        if given == FORMAT_SPACE:
+            return Space({f"{FORMATS}.{name}": texts for name, texts in CANDIDATES.items()})
         if isinstance(given, str | Path):
             where = str(given)
             try:

@@ -57,6 +57,11 @@ class PlenaForCausalLM(GenerationMixin):
         """Whether `generate` may be called."""
         return True
 
+    @property
+    def max_length(self) -> int:
+        """Positions that the cache of a sequence has."""
+        return self._programs.length
+
     @staticmethod
     def from_pretrained(
         model: Any,

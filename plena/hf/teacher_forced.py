@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,31 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class OtherChoice:
+    """A token that the program chooses otherwise although the quantised reference is sure.
+
+    Attributes:
+        text, position: behind which token of which text, both from 0 on.
+        found, wanted: the first choices of the program and of the reference.
+        margin: by how much the reference's logit of `wanted` is above that of `found`.
+        own: the program's difference of the same two, 0 or below.
+    """
+
+    text: int
+    position: int
+    found: int
+    wanted: int
+    margin: float
+    own: float
+
+    def __str__(self) -> str:
+        return (
+            f"text {self.text}, behind token {self.position}: token {self.found} for {self.wanted}, "
+            f"{self.margin:.2f} apart in the reference, {self.own:.2f} in the program"
+        )
+
+
+@dataclass(frozen=True)
 class LanguageCheck:
     """What a check of a language model says.
 
@@ -55,12 +80,14 @@ class LanguageCheck:
         sure: the same where that one's first two logits are more than `SURE` apart; all of them must be alike.
         exact: against the model in PyTorch.
         formats: the quantised reference against PyTorch, what the number formats alone cost.
+        otherwise: the choices of `sure` that are not alike.
     """
 
     quantized: Agreement
     sure: Agreement
     exact: Agreement
     formats: Agreement
+    otherwise: tuple[OtherChoice, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -78,7 +105,7 @@ class LanguageCheck:
         verdict = (
             "passed" if self.passed else "FAILED" if self.sure.tokens else "FAILED: no token to judge by"
         )
-        return "\n".join([*told, verdict])
+        return "\n".join([*told, verdict, *map(str, self.otherwise)])
 
 
 def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence[int]]) -> LanguageCheck:
@@ -96,9 +123,10 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
         raise PlenaError(
             "there is no text, or one without tokens", "check", "Give texts of at least one token."
         )
-    if any(len(ids) > length for ids in texts):
+    longest = max(range(len(texts)), key=lambda n: len(texts[n]))
+    if len(texts[longest]) > length:
         raise PlenaError(
-            f"a text of {max(map(len, texts))} tokens does not fit the cache of {length} positions",
+            f"text {longest} of {len(texts[longest])} tokens does not fit the cache of {length} positions",
             "check",
             "Give shorter texts, or compile with a larger max_length.",
         )
@@ -131,7 +159,19 @@ def check_texts(programs: LanguagePrograms, model: Any, texts: Sequence[Sequence
         Agreement.of(ours[sure], theirs[sure]),
         Agreement.of(ours, plain),
         Agreement.of(theirs, plain),
+        tuple(_other_choices(ours, theirs, sure, texts)),
     )
+
+
+def _other_choices(
+    ours: Tensor, theirs: Tensor, sure: Tensor, texts: Sequence[Sequence[int]]
+) -> Iterator[OtherChoice]:
+    places = [(number, position) for number, ids in enumerate(texts) for position in range(len(ids))]
+    for row in (sure & (ours.argmax(-1) != theirs.argmax(-1))).nonzero()[:, 0].tolist():
+        found, wanted = int(ours[row].argmax()), int(theirs[row].argmax())
+        margin, own = (float(logits[row, wanted] - logits[row, found]) for logits in (theirs, ours))
+        text, position = places[row]
+        yield OtherChoice(text, position, found, wanted, margin, own)
 
 
 def _by_programs(programs: LanguagePrograms, texts: Sequence[Sequence[int]]) -> list[Tensor]:

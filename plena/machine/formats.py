@@ -94,10 +94,7 @@ class Formats:
         given: dict[str, str] = {}
         for part in value.split(","):
             name, _, text = part.partition("=")
-            if name.strip() not in CLASSES:
-                raise SettingsError(
-                    f"there is no class {name.strip()!r}", _WHERE, f"The classes are {', '.join(CLASSES)}."
-                )
+            class_types(name.strip(), text.strip())
             given[name.strip()] = text.strip()
         return Formats(**given)
 
@@ -132,6 +129,17 @@ class Formats:
     def __repr__(self) -> str:
         parts = (f'{name}="{format_text(number_format)}"' for name, number_format in self.items())
         return f"Formats({', '.join(parts)})"
+
+
+def class_types(name: str, text: str) -> dict[str, NumberFormat]:
+    """The settings of the HBM types of one class of tensors with a format.
+
+    Raises:
+        SettingsError: there is no such class, or a format that the machine cannot hold.
+    """
+    if name not in CLASSES:
+        raise SettingsError(f"there is no class {name!r}", _WHERE, f"The classes are {', '.join(CLASSES)}.")
+    return dict.fromkeys(CLASSES[name], _legal(name, text))
 
 
 def format_text(number_format: NumberFormat) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plena.errors import SettingsError
 from plena.machine.constants import INT_LIMIT
-from plena.machine.formats import Formats, FormatsLike
+from plena.machine.formats import Formats, FormatsLike, class_types
 from plena.machine.number_formats import (
     BF16,
     MX_E4M3,
@@ -214,16 +214,21 @@ class Target:
         ``{"dc_lib_en": n, "dc_lib_dis": n}``; a PRECISION key the whole table. Dots reach inside:
         ``"PRECISION.HBM_M_WEIGHT_TYPE.block": 16``,
         ``"LATENCY.VECTOR_ADD_CYCLES.dc_lib_en": 3``; the section names may be left out. ``"FORMATS"`` sets
-        the four HBM types by the name of a preset or by class (plena.machine.formats).
+        the four HBM types by the name of a preset or by class (plena.machine.formats), ``"FORMATS.weights"`` those of
+        one class.
 
         Raises:
             SettingsError: an unknown key (with close matches) or a malformed value.
         """
         target = self
         for key, value in settings.items():
-            target = (
-                target.with_formats(_text(key, value)) if key == FORMATS else _override(target, key, value)
-            )
+            if key == FORMATS:
+                target = target.with_formats(_text(key, value))
+            elif key.startswith(f"{FORMATS}."):
+                types = class_types(key.removeprefix(f"{FORMATS}."), _text(key, value))
+                target = replace(target, precision={**target.precision, **types})
+            else:
+                target = _override(target, key, value)
         return target
 
     @property

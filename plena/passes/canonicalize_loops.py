@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -13,11 +14,14 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.gc_pause import without_collection
 from plena.loops.cloning import LoopScope, Scope, Substitution, clone
+from plena.machine.constants import LARGEST_TRIP_COUNT
 
 
 @dataclass(frozen=True)
 class CanonicalizeLoops(ModulePass):
     """Inlines loops of one trip, drops empty ones, and leaves one `loop.affine` of loop indices per address and block.
+
+    A loop of nothing but another loop becomes one with it if addresses go on where the other one leaves them.
 
     Before::
 
@@ -63,18 +67,59 @@ def canonicalize(module: ModuleOp) -> None:
 
 def _rebuild(operations: Iterable[Operation], scope: Scope, substitution: Substitution) -> None:
     for op in operations:
-        if not isinstance(op, ForOp):
-            clone((op,), scope, substitution)
-        elif op.trips == 1:
-            substitution.indices[op.index] = Linear(0)
-            _rebuild(op.operations, scope, substitution)
+        if isinstance(op, ForOp):
+            _rebuild_nest(_nest(op), scope, substitution)
         else:
-            inner = scope.loop(op.trips, op.attributes)
-            inner.index.name_hint = op.index.name_hint
-            substitution.indices[op.index] = Linear.index(inner.index)
-            _rebuild(op.operations, inner, substitution)
-            if not _is_empty(inner):
-                inner.close()
+            clone((op,), scope, substitution)
+
+
+def _rebuild_nest(nest: list[ForOp], scope: Scope, substitution: Substitution) -> None:
+    """Appends loops that count as one."""
+    for loop in nest:
+        substitution.indices[loop.index] = Linear(0)
+    counting = _counting(nest)
+    inner = scope
+    if counting is not None:
+        inner = scope.loop(prod(loop.trips for loop in nest), counting.attributes)
+        inner.index.name_hint = counting.index.name_hint
+        substitution.indices[counting.index] = Linear.index(inner.index)
+    for loop in nest[:-1]:
+        clone((op for op in loop.operations if isinstance(op, AffineOp)), inner, substitution)
+    _rebuild(nest[-1].operations, inner, substitution)
+    if isinstance(inner, LoopScope) and counting is not None and not _is_empty(inner):
+        inner.close()
+
+
+def _nest(loop: ForOp) -> list[ForOp]:
+    """Loops that count as one, outermost first: each but the last holds nothing but the next, and every address in them
+    advances in an iteration of one as far as in all iterations of the next."""
+    nest = [loop]
+    while True:
+        held = [op for op in nest[-1].operations if not isinstance(op, AffineOp)]
+        inner = held[0] if len(held) == 1 else None
+        if not isinstance(inner, ForOp) or not _continues(_counting(nest), inner):
+            return nest
+        if prod(op.trips for op in nest) * inner.trips > LARGEST_TRIP_COUNT:
+            return nest
+        nest.append(inner)
+
+
+def _counting(nest: list[ForOp]) -> ForOp | None:
+    """The loop whose index counts the iterations of all: the last one of more than one trip."""
+    return next((loop for loop in reversed(nest) if loop.trips > 1), None)
+
+
+def _continues(outer: ForOp | None, inner: ForOp) -> bool:
+    if outer is None or inner.trips == 1:
+        return True
+    known = Substitution()
+    addresses = (
+        known.expression(value)
+        for op in inner.walk()
+        if not isinstance(op, AffineOp)
+        for value in op.operands
+    )
+    return all(a.coefficient(outer.index) == inner.trips * a.coefficient(inner.index) for a in addresses)
 
 
 def _is_empty(loop: LoopScope) -> bool:

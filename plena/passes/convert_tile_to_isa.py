@@ -10,7 +10,7 @@ from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
 from plena.dialects.loop import AffineOp, ForOp, YieldOp
-from plena.dialects.provenance import MODULE_ATTRIBUTE, STEP_ATTRIBUTE
+from plena.dialects.provenance import LENGTH_ATTRIBUTE, MODULE_ATTRIBUTE, STEP_ATTRIBUTE
 from plena.dialects.tile import BufferOp, ConstantOp, DataOp, HostOp, TileOp, ViewOp
 from plena.errors import CompileError
 from plena.instructions import elementwise, norms, products, reductions, routing, rows, scalars, transfers
@@ -26,7 +26,7 @@ HBM_SEGMENT = "plena.hbm_segment"
 
 _REGISTERED = (elementwise, norms, products, reductions, routing, rows, scalars, transfers)
 
-_PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE)
+_PROVENANCE = (STEP_ATTRIBUTE, MODULE_ATTRIBUTE, LENGTH_ATTRIBUTE)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,12 @@ from plena.dialects.plena import (
     FullAttr,
     ParameterOp,
     PlenaOp,
-    RearrangeAttr,
     RepeatOp,
-    ReshapeAttr,
     SliceAttr,
     YieldOp,
     expert_symbol,
 )
-from plena.dialects.plena.staging import with_symbols
+from plena.dialects.plena.staging import some_of, with_symbols
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.driver import run_pipeline
 from plena.integers import ceil_div
@@ -32,6 +30,7 @@ from plena.machine.target import Target
 from plena.passes.pipelines import BODY_PIPELINE
 from plena.tensor.emission import location_of
 from plena.tensor.expert_bodies import spreading
+from plena.tensor.staged_parameters import expression_of
 
 GROUP = "group of experts"
 """The symbol of the zeros and ones that take a group's columns of all experts' numbers."""
@@ -131,27 +130,6 @@ def _is_given(value: SSAValue, op: ExpertsOp) -> bool:
     return value in op.body.block.args[: len(op.rows)]
 
 
-def expression_of(value: SSAValue) -> Attribute | None:
-    """The staging expression of a parameter, or a view of one."""
-    match value.owner:
-        case aten.ParameterOp() as op:
-            return op.symbol
-        case aten.PermuteOp() | aten.ViewOp() | aten.SliceOp() as op:
-            operand = expression_of(op.input)
-        case _:
-            return None
-    if operand is None:
-        return None
-    match op:
-        case aten.PermuteOp():
-            return RearrangeAttr(operand, shape_of(op.input), op.dims.get_values(), shape_of(op.result))
-        case aten.ViewOp():
-            return ReshapeAttr(operand, shape_of(op.result))
-        case aten.SliceOp():
-            numbers = [n.value.data for n in (op.dim, op.start, op.end, op.step)]
-            return SliceAttr(operand, *numbers)
-
-
 def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleOp) -> None:
     found = _body(op, group, module)
     if found is None:
@@ -163,7 +141,7 @@ def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleO
         {
             GROUP: SliceAttr(choices, 1, first, first + group),
             **{
-                expert_symbol(n).string_value(): SliceAttr(stack, 0, first, first + group)
+                expert_symbol(n).string_value(): some_of(stack, first, first + group)
                 for n, stack in enumerate(stacks)
             },
         }

@@ -24,9 +24,10 @@ from plena.dialects.plena import (
 from plena.dialects.tensor_shapes import shape_of
 from plena.kernels.expert_cost import ExpertProducts, cycles_of_all, cycles_of_chosen
 from plena.machine.target import Target
-from plena.passes.loop_experts import expression_of, lowered_body
+from plena.passes.loop_experts import lowered_body
 from plena.passes.pipelines import BODY_PIPELINE
 from plena.tensor.picked_experts import PickedBody, picked_body
+from plena.tensor.staged_parameters import expression_of
 from plena.timing.registry import DEFAULT_TIMING
 
 ExpertSchedule = Literal["auto", "all", "chosen"]

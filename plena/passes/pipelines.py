@@ -28,7 +28,16 @@ BODY_PIPELINE: tuple[str, ...] = (
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 
-TENSOR_PIPELINE: tuple[str, ...] = ("pick-experts", "loop-experts", "lower-experts", *BODY_PIPELINE)
+EXPERT_PIPELINE: tuple[str, ...] = (
+    "merge-duplicates",
+    "collect-experts",
+    "pick-experts",
+    "loop-experts",
+    "lower-experts",
+)
+"""Routed experts, in aten, as what the rest of it is made of."""
+
+TENSOR_PIPELINE: tuple[str, ...] = (*EXPERT_PIPELINE, *BODY_PIPELINE)
 """aten to plena: routed experts first."""
 
 CONVERSION = "convert-plena-to-tile"

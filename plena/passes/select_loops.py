@@ -16,12 +16,12 @@ from plena.loops.dependence import Legality
 from plena.loops.effects import EffectTable
 from plena.loops.selection.address_costs import AddressCost, CountedUpdates, PlannedUpdates
 from plena.loops.selection.apply import apply_choices
-from plena.loops.selection.choices import Machine, Option, factors
+from plena.loops.selection.choices import Machine, Option
 from plena.loops.selection.decisions import LoopDecision, loop_decisions
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.measured import CHEAP, refine
 from plena.loops.selection.search import Nesting, Point, Search
-from plena.loops.selection.tree import Loop, tree_of
+from plena.loops.selection.tree import Loop, Part, tree_of
 from plena.machine.choices import Objective
 from plena.machine.target import Target
 from plena.passes.emission import counted
@@ -171,13 +171,42 @@ def candidates(
     max_instructions: int | None = None,
     addresses: AddressCost | None = None,
     known: dict[object, list[Option]] | None = None,
+    any_length: bool = False,
 ) -> list[Point]:
     """The best programs of every size under the budget, smallest first, costs as predicted.
 
     Args:
         known: what may become of loops with straight bodies, for calls with the same machine, profile and addresses to
             share: it is filled and looked up.
+        any_length: count loops over very long operands as if these were of one length (`plena.loops.selection.tree`), so
+            that the choices do not hang on it; nor do the costs then say anything of it.
     """
+    search, parts = _search(module, timing, max_instructions, addresses, known, any_length=any_length)
+    return search.frontier(parts)
+
+
+def predicted(
+    module: ModuleOp, timing: str = DEFAULT_TIMING, *, any_length: bool = False
+) -> tuple[int, int] | None:
+    """Static instructions and cycles of a module in the affine form with its loops as they are, by the same model.
+
+    None: its addresses do not fit the registers. `any_length`: as of `candidates`.
+    """
+    search, parts = _search(module, timing, any_length=any_length)
+    cost = search.kept(parts)
+    return None if cost is None else cost[:2]
+
+
+def _search(
+    module: ModuleOp,
+    timing: str,
+    max_instructions: int | None = None,
+    addresses: AddressCost | None = None,
+    known: dict[object, list[Option]] | None = None,
+    *,
+    any_length: bool = False,
+) -> tuple[Search, tuple[Part, ...]]:
+    """The search, and the loop tree that it is for."""
     target, profile = Target.from_module(module), profile_named(timing, "select-loops")
     machine = Machine(
         addresses or PlannedUpdates(),
@@ -189,7 +218,7 @@ def candidates(
     search = Search(
         machine, lambda loop: nesting_of(loop, legality), max_instructions, {} if known is None else known
     )
-    return search.frontier(tree_of(module, target, profile))
+    return search, tree_of(module, target, profile, any_length=any_length)
 
 
 def nesting_of(loop: Loop, legality: Legality) -> Nesting:
@@ -197,7 +226,7 @@ def nesting_of(loop: Loop, legality: Legality) -> Nesting:
     assert loop.op is not None
     if legality.can_interchange(loop.op):
         return Nesting(True, ())
-    return Nesting(False, tuple(f for f in factors(loop.trips) if legality.can_jam(loop.op, f)))
+    return Nesting(False, tuple(f for f in loop.factors if legality.can_jam(loop.op, f)))
 
 
 __all__ = [
@@ -205,5 +234,6 @@ __all__ = [
     "Selection",
     "candidates",
     "nesting_of",
+    "predicted",
     "select",
 ]

@@ -49,8 +49,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        inside = sorted(found.parent.name for found in directory.glob(f"*/{MANIFEST}"))
         raise PlenaError(
-            f"not a program folder: it has no {MANIFEST}", str(directory), "`plena compile` makes one."
+            f"not a program folder: it has no {MANIFEST}",
+            str(directory),
+            f"Programs in it: {', '.join(inside)}." if inside else "`plena compile` makes one.",
         ) from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PlenaError(f"cannot be read: {error}", str(path), "Compile the program again.") from None

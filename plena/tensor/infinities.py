@@ -17,6 +17,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
 from plena.tensor.ranges import MARGIN, range_of
 from plena.tensor.same_values import same_value
+from plena.tensor.shares import is_share_of_sigmoids
 
 BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
@@ -88,7 +89,8 @@ def makes_infinity(op: Operation) -> bool:
         case plena.ActivationOp() if op.kind.data == "log1p":
             return range_of(op.input).low < NEAR_MINUS_ONE
         case plena.DivOp():
-            return op.nonzero is None and not range_of(op.rhs).is_away_from_zero
+            nonzero = op.nonzero is not None or range_of(op.rhs).is_away_from_zero
+            return not nonzero and not is_share_of_sigmoids(op)
         case plena.AddScalarOp() | plena.MulScalarOp():
             return not isfinite(op.value.value.data)
         case _:

@@ -15,10 +15,8 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
-from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
-from plena.tensor.ranges import range_of
-from plena.tensor.same_values import same_value
+from plena.tensor.shares import is_share
 
 Sources = frozenset[Operation]
 
@@ -220,26 +218,6 @@ def _is_row_by_row(op: Operation) -> bool:
         case plena.ReduceOp():
             return op.axis.data == "features" and op.groups.value.data == 1
         case plena.DivOp():
-            return _is_share(op)
+            return is_share(op)
         case _:
             return False
-
-
-def _is_share(op: plena.DivOp) -> bool:
-    """Whether rows of numbers that are not negative are divided by their own sum, or that of the chosen ones.
-
-    Where it is 0 its reciprocal makes NaN or infinity of all of the row, and PyTorch NaN of what is summed up.
-    """
-    column = op.rhs
-    while isinstance(column.owner, plena.ReshapeOp | plena.ExpandOp):
-        column = column.owner.input
-    total = column.owner
-    if not isinstance(total, plena.ReduceOp) or total.kind.data != "sum" or not _is_row_by_row(total):
-        return False
-    terms = total.input.owner
-    summed = [total.input]
-    if isinstance(terms, plena.MulOp):
-        pairs = ((terms.lhs, terms.rhs), (terms.rhs, terms.lhs))
-        summed += [number for number, mask in pairs if isinstance(mask.owner, plena.RouteOp)]
-    same = any(same_value(number, op.lhs) for number in summed)
-    return same and shape_of(total.result)[:1] == shape_of(op.lhs)[:1] and range_of(op.lhs).is_nonnegative

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import numpy as np
+from numpy.typing import NDArray
 
 from plena.dialects.loop import Linear
 from plena.lifting.tree import Number, number_of
@@ -14,6 +15,9 @@ Interval = tuple[int, int]
 """Cells from the first up to the second, which is not included."""
 
 MOST_INTERVALS = 4096
+
+MANY = 16
+"""Intervals from which on they are looked at together."""
 
 
 def footprint(number: Number, width: int, bounds: Bounds) -> list[Interval] | None:
@@ -34,7 +38,9 @@ def footprint(number: Number, width: int, bounds: Bounds) -> list[Interval] | No
         elif len(pieces) * count > MOST_INTERVALS:
             return None
         else:
-            pieces = merged([(a + step * i, b + step * i) for i in range(count) for a, b in pieces])
+            apart = step > pieces[-1][1] - pieces[0][0]
+            pieces = [(a + step * i, b + step * i) for i in range(count) for a, b in pieces]
+            pieces = pieces if apart else merged(pieces)
     return pieces
 
 
@@ -80,6 +86,13 @@ class CellSet:
         if pieces is None:
             self._has_all = True
             return
+        if len(pieces) > MANY:
+            starts, stops, low, high = self._within(pieces)
+            edges = np.zeros(high - low + 1, np.int32)
+            np.add.at(edges, starts - low, 1)
+            np.subtract.at(edges, stops - low, 1)
+            self._present[low:high] |= np.cumsum(edges[:-1]) > 0
+            return
         for first, stop in pieces:
             self._present[max(first, 0) : max(stop, 0)] = True
 
@@ -87,11 +100,24 @@ class CellSet:
         """Some cell of the pieces that is not in the set; None when all are, or nobody can tell."""
         if pieces is None or self._has_all:
             return None
+        if len(pieces) > MANY:
+            starts, stops, low, high = self._within(pieces)
+            before = np.concatenate(([0], np.cumsum(self._present[low:high])))
+            lacking = before[stops - low] - before[starts - low] < stops - starts
+            if not lacking.any():
+                return None
+            first = int(np.argmax(lacking))
+            pieces = [(int(starts[first]), int(stops[first]))]
         for first, stop in pieces:
             part = self._present[max(first, 0) : max(stop, 0)]
             if not part.all():
                 return max(first, 0) + int(np.argmin(part))
         return None
+
+    def _within(self, pieces: list[Interval]) -> tuple[NDArray[np.int64], NDArray[np.int64], int, int]:
+        """Where pieces begin and end in the memory, and from where to where all of them lie."""
+        bounds = np.clip(np.array(pieces, np.int64), 0, len(self._present))
+        return bounds[:, 0], bounds[:, 1], int(bounds[:, 0].min()), int(bounds[:, 1].max())
 
     def longest_gap(self) -> tuple[int, int]:
         """First cell and length of the longest run of cells that are not in the set."""

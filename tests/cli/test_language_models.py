@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,59 @@ def test_compile_and_talk(model: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "2 texts" in found and "of 4 first choices, KL" in found and judged == ("FAILED" in found)
     assert main(check) == 1
     assert "does not hold the model it was made of" in capsys.readouterr().err
+    _wrong_calls(out, model, tmp_path, capsys)
+
+
+def _wrong_calls(out: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    (tmp_path / "long.txt").write_text("w5\n" + 30 * "w6 ", encoding="utf-8")
+    check = ["check", str(out), "--module", str(model)]
+    for call, message in (
+        ([*check, "--prompts", str(tmp_path / "empty.txt")], "empty.txt: there is no text in it"),
+        (
+            [*check, "--prompts", str(tmp_path / "long.txt")],
+            "text 1 of 30 tokens does not fit the cache of 24",
+        ),
+        ([*check, "--prompts", str(tmp_path / "none.txt")], "cannot be read: No such file or directory\n"),
+        ([*check, "--inputs", "random"], "--inputs belongs to a program"),
+        (["check", str(out), "--module", str(out)], "transformers cannot load it"),
+        (["stats", str(out)], "it has no manifest.json. Programs in it: decode-24, prefill-4."),
+        (["chat", str(tmp_path / "none"), "--ask", "w5"], "none: there is no such folder"),
+        (["chat", str(out), "--ask", 25 * "w5 "], "the conversation has 25 tokens, the cache 24 positions"),
+    ):
+        assert main(call) == 1
+        said = capsys.readouterr().err
+        assert message in said and said.count("error:") == 1, said
+
+
+def test_talking(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that say nothing, a cache that gets full in the middle of an answer, Ctrl-C, the end of the input."""
+    out = tmp_path / "lm"
+    assert main(["compile-lm", str(model), "-o", str(out), "--max-length", "16", *MACHINE]) == 1
+    assert "a prefill of 64 tokens does not fit a cache of 16" in capsys.readouterr().err
+    sizes = ["--max-length", "16", "--prefill", "4", "--batch", "2"]
+    assert main(["compile-lm", str(model), "-o", str(out), *sizes, *MACHINE]) == 0
+    capsys.readouterr()
+    from plena.hf import PlenaForCausalLM
+
+    forward, calls = PlenaForCausalLM.forward, list[int]()
+
+    def interrupted(self: PlenaForCausalLM, *args: object, **kwargs: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PlenaForCausalLM, "forward", interrupted)
+    monkeypatch.setattr("sys.stdin", io.StringIO("w5 w6\n\n  \nw7 w8 w9\n"))
+    assert main(["chat", str(out), "--no-report"]) == 0
+    said = capsys.readouterr()
+    assert "(stopped; the question is forgotten)" in said.err
+    assert "(cut off: the cache of 16 positions is full)" in said.err and "error" not in said.err
+    answer = said.out.split("> ")[-2]
+    assert len(answer.split()) == 14, "positions 3 to 15, and a last token that needs none"
 
 
 def test_what_is_no_language_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -58,6 +59,21 @@ def test_every_point_brings_its_settings(study: Study, page: Path, tmp_path: Pat
         assert plena.Target.from_toml(tmp_path / "point.toml") == study.target(int(number))
     assert "BLEN must divide MLEN" in html and "The smallest has" in html
     assert len(re.findall('<tr id="point-[0-9]+" class="chosen">', html)) == len(study.front)
+
+
+def test_programs_of_the_front_are_one_click_away(study: Study, tmp_path: Path) -> None:
+    study.report(tmp_path / "a study.html", programs=2)
+    links = re.findall(r'<a href="([^"]+)">report</a>', (tmp_path / "a study.html").read_text())
+    assert len(links) == 2
+    for number in study.front.index[:2]:
+        link = f"a%20study-programs/point-{number}.html"
+        assert link in links and "plena" in (tmp_path / unquote(link)).read_text()
+    for programs in (-1, True, 1.5):
+        with pytest.raises(plena.PlenaError, match="programs must be a whole number"):
+            study.report(tmp_path / "no.html", programs=programs)  # type: ignore[arg-type]
+    (tmp_path / "b-programs").write_text("")
+    with pytest.raises(plena.PlenaError, match="b-programs: cannot be made"):
+        study.report(tmp_path / "b.html", programs=1)
 
 
 def test_a_study_without_a_program_is_a_page_too(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def test_a_model_against_itself_and_another(lm: PlenaForCausalLM, model: Any) ->
         flat = lm.check(texts[1:], other)
     finally:
         lm.programs["decode-40"].source = before
+    assert len(wrong.otherwise) == wrong.sure.tokens - wrong.sure.alike > 0
+    for choice in wrong.otherwise:
+        assert choice.text == 0 and choice.margin > 0.25 and choice.own <= 0 and str(choice) in str(wrong)
+    assert report.otherwise == ()
     assert not wrong.passed and wrong.quantized.kl > 0.1 and "FAILED" in str(wrong)
     assert not flat.passed and "no token to judge by" in str(flat)
 
@@ -56,7 +60,7 @@ def test_what_cannot_be_checked(lm: PlenaForCausalLM, model: Any) -> None:
     for texts, message in (
         ([], "there is no text"),
         ([[5], []], "one without tokens"),
-        ([[5] * 41], "41 tokens does not fit the cache of 40"),
+        ([[5], [5] * 41], "text 1 of 41 tokens does not fit the cache of 40"),
     ):
         with pytest.raises(PlenaError, match=message):
             lm.check(texts, model)
@@ -79,9 +83,8 @@ def test_twenty_prompts_of_a_real_model() -> None:
     lines = PROMPTS.read_text(encoding="utf-8").splitlines()
     texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
     assert len(texts) == 20 and sum(map(len, texts)) >= 600
-    report = PlenaForCausalLM.from_pretrained(model, max_length=64, prefill=(), buckets=(64,)).check(
-        texts, model
-    )
+    lm = PlenaForCausalLM.from_pretrained(model, max_length=64, batch=4, prefill=(), buckets=(64,))
+    report = lm.check(texts, model)
     print(report)
     # One choice of 75 differs in the first 97 tokens: logits near 20 are 0.125 apart in bf16. All should be alike.
     assert report.sure.alike >= 0.97 * report.sure.tokens, str(report)

@@ -173,3 +173,64 @@ def test_alike_scores_of_very_many_keys(computed: bool) -> None:
     assert isinstance(found, Tensor) and program.quantized_reference is not None
     (wanted,) = as_tensors(program.quantized_reference(q, k, v))
     assert (found - wanted).norm() <= 0.006 * wanted.norm()
+
+
+def test_the_text_does_not_hang_on_the_number_of_keys() -> None:
+    """8,192 to 131,072 keys, 9 heads on 3, counted without a run."""
+    sizes: set[int] = set()
+    cycles: dict[int, int] = {}
+    for keys in (8192, 32_768, 131_072):
+        operand = torch.zeros(1, 3, keys, 64)
+        program = plena.compile(Attending(False), (torch.zeros(1, 9, 1, 64), operand, operand))
+        assert is_vector(program)
+        statistics = program.stats()
+        sizes.add(statistics.static)
+        cycles[keys] = statistics.cycles["transactional"]
+    assert len(sizes) == 1 and sizes.pop() < 250
+    # What heads cost apart from their keys is the same everywhere.
+    assert cycles[131_072] - cycles[32_768] == 4 * (cycles[32_768] - cycles[8192])
+
+
+def test_a_decode_step_at_very_long_caches_is_counted_as_it_runs() -> None:
+    """A layer with its cache: constants of far addresses alone make its text longer; at 8,192 keys it is run."""
+    torch.manual_seed(0)
+    sizes: list[int] = []
+    cycles: list[int] = []
+    for length in (8192, 16_384, 32_768):
+        module = CachedAttention(features=64, heads=9, kv_heads=3, size=64, length=length).eval()
+        positions = torch.tensor([length - 1])
+        args = (torch.randn(1, 1, 64), positions, seen_up_to(positions, length))
+        program = plena.compile(module, args)
+        assert is_vector(program)
+        statistics = program.stats()
+        sizes.append(statistics.static)
+        cycles.append(statistics.cycles["transactional"])
+        if length == 8192:
+            assert program.emulate(*args).cycles == cycles[0]
+            assert program.check(*args, quiet=True).passed
+    assert max(sizes) <= min(sizes) + 8 < 270
+    assert cycles[2] - cycles[1] == pytest.approx(2 * (cycles[1] - cycles[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "keys", "size", "batch", "mask"),
+    [
+        (6, 1, 2100, 16, 1, False),
+        (4, 2, 2048, 24, 2, False),
+        (3, 3, 3072, 16, 1, True),
+        (11, 1, 2048, 8, 1, True),
+    ],
+)
+def test_heads_take_steps_one_after_the_other_over_very_many_keys(
+    heads: int, kv_heads: int, keys: int, size: int, batch: int, mask: bool, computed: bool
+) -> None:
+    """From 128 tiles on: several samples, heads that do not fill the slots, biases, a last tile in part."""
+    target = machine(16, 4, 4, 4, 8)
+    inputs = operands(heads, kv_heads, keys, size, batch)
+    if mask:
+        bias = torch.randn(batch, heads, 1, keys, generator=torch.Generator().manual_seed(keys))
+        inputs = (*inputs, bias)
+    program = check(Attending(computed), *inputs, target=target, error=PROJECTED, matmul="vector")
+    check_reads_what_is_defined(program, *inputs)
+    assert program.emulate(*inputs).cycles == program.stats().cycles["transactional"]

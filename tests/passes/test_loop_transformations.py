@@ -68,6 +68,30 @@ def test_the_effect_stays_or_it_is_refused(program: Program, transformation: Mod
     assert final_state(program.module, TINY, terms) == before
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner", "trips"),
+    [(192, 64, [6]), (256, 64, [2, 3]), (0, 0, [6]), (192, 0, [2, 3])],
+    ids=["goes on", "leaves a gap", "one place", "starts again"],
+)
+def test_loops_that_count_as_one(outer: int, inner: int, trips: list[int]) -> None:
+    program = Program(
+        parse(f"""
+        loop.for %i = 0 to 2 {{
+          %x = loop.affine 0 + {outer} * %i
+          loop.for %once = 0 to 1 {{
+            loop.for %j = 0 to 3 {{
+              %y = loop.affine 512 + 1 * %x + {inner} * %j
+              plena_isa.v_exp_v dst(%y) a(%y)
+            }}
+          }}
+        }}""")
+    )
+    before = final_state(program.module, TINY, terms := {})
+    apply(program, CanonicalizeLoops())
+    assert [op.trips for op in program.module.walk() if isinstance(op, ForOp)] == trips
+    assert final_state(program.module, TINY, terms) == before
+
+
 @given(programs())
 def test_canonical_form(program: Program) -> None:
     apply(program, CanonicalizeLoops())

@@ -64,6 +64,8 @@ def run(args: Namespace) -> int:
     if args.per_op:
         raise PlenaError("--per-op compiles the model again", args.model, "Name the model: model.py:factory.")
     if is_language_folder(Path(args.model)):
+        if args.inputs != "example":
+            raise PlenaError("--inputs belongs to a program", args.model, "Give texts: --prompts FILE.")
         return check_language(Path(args.model), args.module, args.prompts)
     if args.prompts is not None:
         raise PlenaError("--prompts belongs to a language model", args.model, "Give a folder of compile-lm.")

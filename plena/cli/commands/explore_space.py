@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plena.cli.commands.command import Command
 from plena.cli.commands.shown_tables import print_table, table_of
 from plena.cli.commands.sources import MODEL_HELP, add_compile_options, calibration_of
-from plena.cli.settings import setting, target_of
+from plena.cli.settings import AUTO, setting, target_of
 from plena.errors import PlenaError
 from plena.passes.options import OPTIONS
 
@@ -44,7 +44,7 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         help="figure to make small: latency:PROFILE, cycles:PROFILE, area, bytes, static, error; may be repeated "
-        "(default: latency:transactional and area)",
+        "(default: latency:transactional and area; with --formats auto error and bytes)",
     )
     parser.add_argument("--trials", type=int, metavar="N", help="points to evaluate (default: all)")
     parser.add_argument(
@@ -59,6 +59,21 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="start no more points after so long")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampler (default 0)")
     parser.add_argument("--report", metavar="FILE.html", type=Path, help="write a page: docs/explore.md")
+    parser.add_argument(
+        "--programs",
+        type=int,
+        default=10,
+        metavar="N",
+        help="points of the front whose programs have reports beside the page (default 10)",
+    )
+    parser.add_argument(
+        "--traffic",
+        type=float,
+        default=1.0,
+        metavar="TIMES",
+        help="of the formats that the page marks: bytes that transfers may move, over those of the shipped formats "
+        "(default 1.0)",
+    )
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write the table of points")
     parser.add_argument("--parquet", metavar="FILE", type=Path, help="write the table of points")
     add_compile_options(parser, without="objective")
@@ -74,11 +89,12 @@ def run(args: Namespace) -> int:
     require_libraries()
     if not is_model(args.model):
         raise PlenaError("exploring takes a model", str(args.model), "Name it: model.py:factory.")
-    space = space_of(args.space, args.vary)
+    every_format = args.formats == AUTO
+    space = space_of(args.space, args.vary, every_format)
     study = explore(
         args.model,
         space,
-        args.objectives or ("latency:transactional", "area"),
+        args.objectives or (("error", "bytes") if every_format else ("latency:transactional", "area")),
         trials=args.trials,
         storage=args.storage,
         scheduler=args.scheduler,
@@ -100,17 +116,17 @@ def run(args: Namespace) -> int:
     if args.parquet is not None:
         _written(args.parquet, study.table.to_parquet)
     if args.report is not None:
-        study.report(args.report)
+        study.report(args.report, traffic=args.traffic, programs=args.programs)
     return 0 if len(front) else 1
 
 
-def space_of(file: Path | None, varied: Sequence[str]) -> dict[str, Any]:
-    """The space of a file and of KEY=V1,V2,... texts.
+def space_of(file: Path | None, varied: Sequence[str], every_format: bool = False) -> dict[str, Any]:
+    """The space of a file, of KEY=V1,V2,... texts, and with `every_format` of the formats of every class of tensors.
 
     Raises:
         PlenaError: neither, a key twice, a text of another form, or as of `Space.of`.
     """
-    from plena.exploring.space import Space
+    from plena.exploring.space import FORMAT_SPACE, Space
 
     found: dict[str, Any] = {} if file is None else dict(Space.of(file).values)
     for text in varied:
@@ -122,9 +138,13 @@ def space_of(file: Path | None, varied: Sequence[str]) -> dict[str, Any]:
         if key.strip() in found:
             raise PlenaError(f"`{key.strip()}` is given twice", "explore")
         found[key.strip()] = [setting(f"{key}={value.strip()}")[1] for value in values.split(",")]
+    if every_format:
+        found |= {key: v for key, v in Space.of(FORMAT_SPACE).values.items() if key not in found}
     if not found:
         raise PlenaError(
-            "there is nothing to search", "explore", "Give --space FILE.toml or --vary MLEN=32,64."
+            "there is nothing to search",
+            "explore",
+            "Give --space FILE.toml, --vary MLEN=32,64 or --formats auto.",
         )
     return found
 
@@ -176,6 +196,7 @@ COMMAND = Command(
     """\
 plena explore examples/attention.py:one_head --vary MLEN=32,64 --vary BLEN=4,8 --vary max_instructions=100,none
 plena explore model.py:layer --space space.toml --objective latency:pipelined --trials 500 --report out.html
+plena explore model.py:layer --formats auto --traffic 1.1 --report out.html
 plena explore model.py:layer --space space.toml --scheduler tcp://10.0.0.1:8786 --storage study.db --timeout 36000""",
     arguments,
     run,

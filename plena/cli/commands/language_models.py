@@ -62,7 +62,9 @@ def _compile(args: Namespace) -> int:
 
 
 def _chat_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="folder of `plena compile-lm`")
+    parser.add_argument(
+        "folder", type=Path, help="folder of `plena compile-lm`; a model or GGUF file is compiled first"
+    )
     parser.add_argument(
         "--ask", action="append", metavar="TEXT", help="ask this and leave; may be repeated for further turns"
     )
@@ -75,33 +77,38 @@ def _chat_arguments(parser: ArgumentParser) -> None:
 
 def _chat(args: Namespace) -> int:
     hf = _hf()
-    from plena.hf.folder import load_tokenizer
-
-    tokenizer = load_tokenizer(args.folder)
-    if tokenizer is None:
-        raise PlenaError(
-            "it has no tokenizer", str(args.folder), "Save one: lm.save_pretrained(folder, tokenizer)."
-        )
+    tokenizer = _tokenizer(args.folder)
+    if not is_language_folder(args.folder):
+        print("compiling the model, which `plena compile-lm` does once for all ...", file=sys.stderr)
     lm = hf.PlenaForCausalLM.from_pretrained(args.folder)
     asked = iter(args.ask) if args.ask else None
     turns: list[dict[str, str]] = []
     while (text := _next_question(asked)) is not None:
         turns.append({"role": "user", "content": text})
-        turns.append({"role": "assistant", "content": _answer(lm, tokenizer, turns, args)})
+        try:
+            turns.append({"role": "assistant", "content": _answer(lm, tokenizer, turns, args)})
+        except KeyboardInterrupt:
+            if asked is not None:
+                raise
+            print("\n(stopped; the question is forgotten)", file=sys.stderr)
+            turns.pop()
     return 0
 
 
 def _next_question(asked: Any) -> str | None:
-    """The next one of --ask, or what the user types; None at the end."""
+    """The next one of --ask, or the next line of the user that says something; None at the end."""
     if asked is not None:
         text = next(asked, None)
         if text is not None:
             print(f"> {text}")
         return text
     try:
-        return input("> ") or None
+        while not (text := input("> ").strip()):
+            pass
     except EOFError:
+        print()
         return None
+    return text
 
 
 def _answer(lm: Any, tokenizer: Any, turns: list[dict[str, str]], args: Namespace) -> str:
@@ -109,9 +116,18 @@ def _answer(lm: Any, tokenizer: Any, turns: list[dict[str, str]], args: Namespac
     from transformers import TextStreamer
 
     ids = prompt_ids(tokenizer, turns)
+    room = lm.max_length - ids.shape[1] + 1  # The last new token need not be in the cache.
+    if room < 1:
+        raise PlenaError(
+            f"the conversation has {ids.shape[1]} tokens, the cache {lm.max_length} positions",
+            "chat",
+            "Start a new one, or compile with a larger --max-length.",
+        )
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    settings = {"max_new_tokens": args.max_new_tokens, "do_sample": args.sample}
+    settings = {"max_new_tokens": min(room, args.max_new_tokens), "do_sample": args.sample}
     found = lm.generate(ids, streamer=streamer, **settings)
+    if found.shape[1] > lm.max_length:
+        print(f"(cut off: the cache of {lm.max_length} positions is full)", file=sys.stderr)
     if not args.no_report:
         print(lm.report(), file=sys.stderr)
     return tokenizer.decode(found[0, ids.shape[1] :], skip_special_tokens=True)
@@ -123,6 +139,24 @@ def prompt_ids(tokenizer: Any, turns: list[dict[str, str]]) -> Any:
         return tokenizer(turns[-1]["content"], return_tensors="pt")["input_ids"]
     found = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_tensors="pt")
     return found if hasattr(found, "shape") else found["input_ids"]
+
+
+def _tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder.
+
+    Raises:
+        PlenaError: it has none, or there is no such folder.
+    """
+    from plena.hf.folder import load_tokenizer
+
+    if not folder.exists():
+        raise PlenaError("there is no such folder", str(folder), "`plena compile-lm` makes one.")
+    tokenizer = load_tokenizer(folder)
+    if tokenizer is None:
+        raise PlenaError(
+            "it has no tokenizer", str(folder), "Save one: lm.save_pretrained(folder, tokenizer)."
+        )
+    return tokenizer
 
 
 def is_language_folder(folder: Path) -> bool:
@@ -137,7 +171,7 @@ def check_language(folder: Path, model: str | None, prompts: Path | None) -> int
         PlenaError: no model, no tokenizer, no prompts, or one that is too long.
     """
     hf = _hf()
-    from plena.hf.folder import load_model, load_tokenizer
+    from plena.hf.folder import load_model
 
     if model is None:
         raise PlenaError(
@@ -148,17 +182,21 @@ def check_language(folder: Path, model: str | None, prompts: Path | None) -> int
     source = prompts or Path(hf.__file__).with_name("prompts.txt")
     try:
         lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlenaError(f"the prompts cannot be read: {error}", str(source)) from None
-    tokenizer = load_tokenizer(folder)
-    if tokenizer is None:
-        raise PlenaError(
-            "it has no tokenizer", str(folder), "Save one: lm.save_pretrained(folder, tokenizer)."
-        )
+    except OSError as error:
+        raise PlenaError(f"the prompts cannot be read: {error.strerror or error}", str(source)) from None
+    except UnicodeDecodeError as error:
+        raise PlenaError(f"the prompts cannot be read: {error}", str(source), "Save them as UTF-8.") from None
+    if not lines:
+        raise PlenaError("there is no text in it", str(source), "Write one a line.")
+    tokenizer = _tokenizer(folder)
     texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
     lm = hf.PlenaForCausalLM.from_pretrained(folder)
     report = lm.check(texts, load_model(Path(model)))
     print(f"{len(texts)} texts\n{report}")
+    for choice in report.otherwise:
+        before = tokenizer.decode(texts[choice.text][: choice.position + 1])
+        ours, theirs = (tokenizer.decode([token]) for token in (choice.found, choice.wanted))
+        print(f"  behind {before[-40:]!r}: {ours!r}, the reference {theirs!r}")
     return 0 if report.passed else 1
 
 

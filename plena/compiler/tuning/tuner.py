@@ -16,7 +16,6 @@ from plena.dialects.plena import AttentionOp
 from plena.errors import CompileError
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import LoopChange, changes_of
-from plena.loops.selection.choices import factors
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.search import Point
 from plena.loops.selection.tree import Loop, tree_of
@@ -193,7 +192,7 @@ class Tuner:
             case "expand":
                 return LoopChange(loop.number, "expand", flat=flat)
             case "unroll":
-                possible = [n for n in factors(loop.trips) if 1 < n < loop.trips]
+                possible = [n for n in loop.factors if 1 < n < loop.trips]
                 if not possible:
                     return None
                 return LoopChange(loop.number, "unroll", self.chance.choice(possible), flat=flat)
@@ -201,7 +200,7 @@ class Tuner:
                 assert loop.inner is not None
                 swap = self.chance.random() < 0.5
                 first, second = (loop.inner, loop) if swap else (loop, loop.inner)
-                pair = self.chance.choice(factors(first.trips)), self.chance.choice(factors(second.trips))
+                pair = self.chance.choice(first.factors), self.chance.choice(second.factors)
                 return LoopChange(loop.number, "jam", *pair, swap)
             case _:
                 return LoopChange(loop.number, "keep", flat=True) if flat else None

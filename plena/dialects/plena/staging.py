@@ -181,3 +181,12 @@ def with_symbols(expression: Attribute, meanings: Mapping[str, Attribute]) -> At
             return type(expression).new([with_symbols(p, meanings) for p in expression.parameters])
         case _:
             return expression
+
+
+def some_of(stack: Attribute, start: int, stop: int) -> Attribute:
+    """Elements `start` to `stop` along the first axis; of a concatenation of single ones, these alone."""
+    if isinstance(stack, ConcatAttr) and stack.axis.value.data == 0:
+        single = [part for part in stack.operands if isinstance(part, ReshapeAttr)]
+        if len(single) == len(stack.operands) and all(part.shape.get_values()[:1] == (1,) for part in single):
+            return single[start] if stop - start == 1 else ConcatAttr(single[start:stop], 0)
+    return SliceAttr(stack, 0, start, stop)

@@ -28,13 +28,13 @@ FEW_BLOCKS = 8
 """So many sums of column blocks a scalar register adds up without losing much."""
 
 
-def row_sum_scratch(builder: TileBuilder, blocks: int, vlen: int) -> tuple[SSAValue, int]:
+def row_sum_scratch(builder: TileBuilder, blocks: int, vlen: int, chunk: int = 0) -> tuple[SSAValue, int]:
     """Rows of vector SRAM in which a softmax adds `blocks` column blocks of a row, and how many it adds at a time.
 
-    bf16 has eight bits: a sum of many numbers of one size is off by as much as the last of them is.
+    bf16 has eight bits: a sum of many numbers of one size is off by as much as the last of them is. `chunk`: how many,
+    if that is given.
     """
-    chunk = 0
-    if blocks > FEW_BLOCKS:
+    if not chunk and blocks > FEW_BLOCKS:
         least = isqrt(blocks - 1) + 1
         chunk = next(n for n in range(least, blocks + 1) if blocks % n == 0)
         chunk = chunk if chunk <= 2 * least else least

@@ -31,10 +31,11 @@ def turned_values(tensor: HostTensor, shape: AttentionShape, tiling: Tiling, ctx
 
 @dataclass(frozen=True)
 class ValueProducts:
-    """Products of the packed `weights` with a head's `values`, in matrix SRAM at `sram`: all if `resident`, or one tile
+    """Products of packed weights with a head's `values`, in matrix SRAM at `sram`: all if `resident`, or one tile
     at a time.
 
-    `turned` values have a feature in each row, and M_BTMV takes them.
+    `turned` values have a feature in each row, and M_BTMV takes them. `pitch`: elements from one tile of packed weights
+    to the next.
     """
 
     ctx: KernelContext
@@ -42,19 +43,14 @@ class ValueProducts:
     section: Section
     values: Tiles
     sram: SSAValue
-    weights: SSAValue
     resident: bool
     turned: bool
+    pitch: int
 
     @property
     def tile(self) -> int:
         """Elements of a tile."""
         return self.ctx.target.tile
-
-    @property
-    def block(self) -> int:
-        """Elements from one tile of packed weights to the next."""
-        return self.slots * self.ctx.target.vlen
 
     @property
     def slots(self) -> int:
@@ -66,7 +62,7 @@ class ValueProducts:
         """Elements from the result of a vector to that of the next: M_BMM makes MLEN rows of each."""
         return self.ctx.target.vlen if self.turned else self.tile
 
-    def weigh(self, place: HeadPlace, output: SSAValue) -> None:
+    def weigh(self, place: HeadPlace, weights: SSAValue, output: SSAValue) -> None:
         """Rows of the result for every slot: `slot` elements from one to the next, then the next block of features."""
         builder, tiling, section = self.ctx.builder, self.tiling, self.section
         w = builder.view(self.sram, section.first_tile * self.tile) if self.resident else self.sram
@@ -74,9 +70,7 @@ class ValueProducts:
         if self.resident and self.turned:
             with builder.step("values"):
                 n = tiling.value_blocks
-                vector_product(
-                    self.ctx, output, self.weights, w, section.tiles, 0, n, self.tile, w_n=column_pitch
-                )
+                vector_product(self.ctx, output, weights, w, section.tiles, 0, n, self.tile, w_n=column_pitch)
             return
         with builder.loop(tiling.value_blocks) as column:
             out = builder.view(output, column * (self.slots * self.slot))
@@ -88,12 +82,12 @@ class ValueProducts:
                         source = self.values.at(place.sample, number, tile + section.first_tile)
                         load_key_value_tiles(self.ctx, self.sram, self.values, source, 1, 1)
                 with builder.step("values"):
-                    self._values_tile(out, builder.view(self.weights, tile * self.block), tiles)
+                    self._values_tile(out, builder.view(weights, tile * self.pitch), tiles)
             with builder.step("values"):
                 if self.turned:
-                    vector_product(self.ctx, out, self.weights, w, 0, 0, 1, 0)
+                    vector_product(self.ctx, out, weights, w, 0, 0, 1, 0)
                 else:
-                    self._rows_product(out, self.weights, w, 0, partial=0)
+                    self._rows_product(out, weights, w, 0, partial=0)
 
     def _values_tile(self, out: SSAValue, x: SSAValue, w: SSAValue) -> None:
         """Adds the product of one tile of keys to the open sum."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
+from xdsl.dialects.builtin import IntegerAttr, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
+from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.dialects.tile import (
+    BufferOp,
     PackVectorsOp,
     PanelRows,
     SoftmaxRowsOp,
@@ -29,6 +33,11 @@ from plena.kernels.head_layout import heads_per_block
 from plena.kernels.key_value import KeyValueShape, key_value_tiles, load_key_value_tiles
 from plena.kernels.packing import packing_tile
 from plena.kernels.stored_operands import Tiles
+from plena.loops.selection.tree import GROUPED
+from plena.machine.constants import IMMEDIATE_LIMIT
+
+VERY_LONG = 128
+"""Tiles of keys from which on the schedule is the same however many they are."""
 
 
 @dataclass(frozen=True)
@@ -101,37 +110,77 @@ class VectorAttention:
         self.block = self.slots * self.vlen
         behind = 0 if self.turned else (target.mlen - 1) * self.vlen
         self.packed_queries = builder.buffer("packed_queries", "vector", tiling.head_blocks * self.block)
-        self.scores = builder.buffer("scores", "vector", tiling.key_tiles * self.block)
-        self.packed_scores = builder.buffer("packed_scores", "vector", tiling.key_tiles * self.block + behind)
+        self._declare_scores(behind)
         self.products = ValueProducts(
             self.ctx,
             tiling,
             self.section,
             self.values,
             self.value_sram,
-            self.packed_scores,
             resident=self.resident,
             turned=self.turned,
+            pitch=self.pitch,
         )
         size = tiling.value_blocks * self.slots * self.products.slot
         self.output = builder.buffer("slot_output", "vector", size)
 
+    def _declare_scores(self, behind: int) -> None:
+        """Scores and packed scores: of one key head at a time, or side by side of all of them."""
+        target, builder, tiles = self.target, self.builder, self.tiling.key_tiles
+        groups = ceil_div(self.shape.group, self.slots)
+        count = self.shape.batch * self.shape.kv_heads * groups
+        pitch = 2 * count * self.block
+        # So wide that all tiles lie beyond what an immediate holds: addresses take as much text at any length.
+        pitch = round_up(ceil_div(IMMEDIATE_LIMIT, VERY_LONG) + pitch, self.block)
+        room = pitch * tiles <= target.vector_sram_size * self.vlen // 2
+        self.apart = not self.resident and tiles >= VERY_LONG and room
+        if not self.apart:
+            self.pitch = self.block
+            self.scores = builder.buffer("scores", "vector", tiles * self.block)
+            self.packed_scores = builder.buffer("packed_scores", "vector", tiles * self.block + behind)
+            return
+        self.pitch = pitch
+        length = IntegerAttr(tiles, i64)
+        self.scores = builder.buffer("scores", "vector", tiles * self.pitch + behind)
+        declared = self.scores.owner
+        assert isinstance(declared, BufferOp)
+        declared.attributes[LENGTH_ATTRIBUTE] = length
+        self.packed_scores = builder.view(self.scores, count * self.block)
+        self.builder.provenance = {**self.builder.provenance, LENGTH_ATTRIBUTE: length}
+
     def run(self) -> None:
-        """Loops: heads of keys, samples, query heads BROADCAST at a time."""
+        """Loops: heads of keys, samples, query heads BROADCAST at a time.
+
+        Over very many keys all heads take each step before any takes the next one: their loops around are short enough
+        for the watchdog then, and neither the text nor where heads lie hangs on the number of keys.
+        """
         self.masks.load()
         define_rows_behind(self.op, self.result, self.ctx)
         shape, parts = self.shape, self.ctx.schedule.parts
         together = min(shape.group, self.slots)
         full, rest = divmod(shape.group, together)
-        outer = (HeadAxis(shape.kv_heads, bundle=1, head=shape.group), HeadAxis(shape.batch, sample=1))
-        for piece in HeadLoops(outer, (HeadAxis(full, head=together),)).pieces(parts):
-            with head_loop(self.builder, piece.outer, HeadPlace()) as place:
-                if self.resident:
-                    self._load_resident(place)
-                with head_loop(self.builder, piece.inner, place) as first:
-                    self._attend(Vectors(together, first))
-                if rest and piece.inner[0].first + piece.inner[0].trips == full:
-                    self._attend(Vectors(rest, replace(place, head=place.head + full * together)))
+        steps = ((self._attend_to_keys,), (self._softmax,), (self._attend_to_values,))
+        own = self.block if self.apart else 0
+        groups = full + bool(rest)
+        outer = (
+            HeadAxis(shape.kv_heads, bundle=1, head=shape.group, offset=shape.batch * groups * own),
+            HeadAxis(shape.batch, sample=1, offset=groups * own),
+        )
+        loops = HeadLoops(outer, (HeadAxis(full, head=together, offset=own),))
+        for phase in steps if self.apart else (tuple(chain(*steps)),):
+            for piece in loops.pieces(parts):
+                with head_loop(self.builder, piece.outer, HeadPlace()) as place:
+                    if self.resident:
+                        self._load_resident(place)
+                    with head_loop(self.builder, piece.inner, place) as first:
+                        for step in phase:
+                            step(Vectors(together, first))
+                    if rest and piece.inner[0].first + piece.inner[0].trips == full:
+                        last = replace(
+                            place, head=place.head + full * together, offset=place.offset + full * own
+                        )
+                        for step in phase:
+                            step(Vectors(rest, last))
 
     def _load_resident(self, place: HeadPlace) -> None:
         tiling = self.tiling
@@ -145,24 +194,35 @@ class VectorAttention:
     def _load(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
         load_key_value_tiles(self.ctx, dst, tiles, source, blocks, count)
 
-    def _attend(self, vectors: Vectors) -> None:
+    def _attend_to_keys(self, vectors: Vectors) -> None:
+        """The queries packed, and their scores."""
         panel, place = self.queries, vectors.place
         head = self.tiling.head_blocks * panel.block
         with self.builder.step("pack queries"):
             x = self.builder.view(panel.buffer, place.head * head + place.sample * self.vlen)
-            self._pack(
-                vectors, self.packed_queries, x, self.identity, head, panel.block, self.tiling.head_blocks
-            )
+            blocks = self.tiling.head_blocks
+            self._pack(vectors, self.packed_queries, x, self.identity, head, panel.block, blocks, self.block)
         self._scores(place)
-        self._softmax(vectors)
+
+    def _attend_to_values(self, vectors: Vectors) -> None:
+        """The weights packed, and what they make of the values."""
+        place, tiles = vectors.place, self.section.tiles
+        scores, packed = (self.builder.view(v, place.offset) for v in (self.scores, self.packed_scores))
         with self.builder.step("pack scores"):
-            tiles = self.section.tiles
-            self._pack(vectors, self.packed_scores, self.scores, self.packing, self.vlen, self.block, tiles)
-        self.products.weigh(place, self.output)
+            self._pack(vectors, packed, scores, self.packing, self.vlen, self.pitch, tiles, self.pitch)
+        self.products.weigh(place, packed, self.output)
         self._place_result(vectors)
 
     def _pack(
-        self, vectors: Vectors, out: SSAValue, x: SSAValue, p: SSAValue, vector: int, block: int, blocks: int
+        self,
+        vectors: Vectors,
+        out: SSAValue,
+        x: SSAValue,
+        p: SSAValue,
+        vector: int,
+        block: int,
+        blocks: int,
+        out_block: int,
     ) -> None:
         self.builder.insert(
             PackVectorsOp(
@@ -173,7 +233,7 @@ class VectorAttention:
                 x_vector=vector,
                 blocks=blocks,
                 x_block=block,
-                out_block=self.block,
+                out_block=out_block,
             )
         )
 
@@ -196,7 +256,7 @@ class VectorAttention:
                     source = self.keys.at(place.sample, number, tile + section.first_tile)
                     self._load(self.key_sram, self.keys, source, 1, 1)
                 with builder.step("scores"):
-                    out = builder.view(self.scores, tile * self.block)
+                    out = builder.view(self.scores, place.offset + tile * self.pitch)
                     x = builder.view(self.packed_queries, block * self.block)
                     is_last = block == tiling.head_blocks - 1
                     k_tiles, slices = (1, 0) if block < whole else (0, rest)
@@ -205,16 +265,18 @@ class VectorAttention:
                     )
 
     def _softmax(self, vectors: Vectors) -> None:
+        """The weights of the keys."""
         builder, masks, tiles, place = self.builder, self.masks, self.section.tiles, vectors.place
+        scores = builder.view(self.scores, place.offset)
         if self.op.softcap is not None:
             with builder.step("softcap"):
                 cap = self.op.softcap.value.data
-                softcap_in_place(self.ctx, self.scores, cap, vectors.heads, tiles, self.block)
+                softcap_in_place(self.ctx, scores, cap, vectors.heads, tiles, self.pitch)
         with builder.step("mask"), builder.loop(vectors.heads) as number:
             masks.add(
                 Scores(
-                    builder.view(self.scores, number * self.vlen),
-                    self.block,
+                    builder.view(scores, number * self.vlen),
+                    self.pitch,
                     1,
                     replace(place, head=place.head + number),
                     Linear(0),
@@ -225,17 +287,17 @@ class VectorAttention:
                 )
             )
         sinks = masks.sinks
-        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
+        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen, GROUPED if self.apart else 0)
         with builder.step("softmax"), builder.loop(1 if sinks is None else vectors.heads) as number:
             builder.insert(
                 SoftmaxRowsOp(
-                    x=builder.view(self.scores, number * self.vlen),
+                    x=builder.view(scores, number * self.vlen),
                     floor=masks.floor if sinks is None else builder.view(sinks, place.head + number),
                     scratch=scratch,
                     start=masks.start,
                     rows=vectors.heads if sinks is None else 1,
                     blocks=tiles,
-                    block=self.block,
+                    block=self.pitch,
                     sink=int(sinks is not None),
                     chunk=chunk,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -118,23 +118,16 @@ def _moves(
     return moved, [(p, _coefficient(p, index) * trips) for p, _ in carried]
 
 
-@dataclass
+@dataclass(frozen=True)
 class PlannedUpdates:
     """The address planner itself, on the nest alone; equal nests up to a shift are planned once.
 
     The first instructions of a body are planned; the rest of a longer one is taken to cost as much on average.
     """
 
-    _known: dict[object, AddressInstructions | None] = field(
-        default_factory=dict[object, AddressInstructions | None]
-    )
-
     def nest(self, nest: Nest) -> AddressInstructions | None:
         length = nest.code.length
-        shape = _canonical(nest)
-        if shape not in self._known:
-            self._known[shape] = _planned(shape)
-        found = self._known[shape]
+        found = _planned(_canonical(nest))
         if found is None or length <= MEASURED:
             return found
         return AddressInstructions(

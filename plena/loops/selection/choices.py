@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from plena.loops.selection.address_costs import MEASURED, AddressCost, Nest
-from plena.loops.selection.tree import Loop, Step, Straight, copies, flat_cycles, flat_steps
+from plena.loops.selection.tree import UNBOUNDED, Loop, Step, Straight, copies, flat_cycles, flat_steps
 
 Kind: TypeAlias = Literal["keep", "unroll", "expand", "jam"]
 
@@ -98,14 +98,6 @@ class Context:
         return Context(self.depth + 1, loop.index, loop.trips, self.around, len(loop.loops) == 1)
 
 
-def factors(trips: int) -> list[int]:
-    """Unroll factors that are considered: all divisors, and small powers of two where there are few."""
-    divisors = [n for n in range(1, trips + 1) if trips % n == 0]
-    if len(divisors) < 4:
-        divisors = sorted({*divisors, *(n for n in (2, 4, 8) if 2 * n <= trips)})
-    return divisors
-
-
 def straight_cost(machine: Machine, code: Straight, context: Context) -> tuple[int, int, int] | None:
     """Static instructions, cycles and dynamic instructions of straight code, per iteration of the loop around it."""
     loops = ((context.around, context.trips),) if context.depth else ()
@@ -121,7 +113,7 @@ def straight_cost(machine: Machine, code: Straight, context: Context) -> tuple[i
 def expanded(machine: Machine, loop: Loop, context: Context) -> Option | None:
     """A loop and all loops inside it as straight code."""
     length = loop.trips * loop.expanded_length()
-    if length > LONGEST_BODY:
+    if length > LONGEST_BODY or loop.unit:
         return None
     code = Straight(tuple(flat_steps([loop], MEASURED)), length, flat_cycles([loop]))
     cost = straight_cost(machine, code, context)
@@ -187,16 +179,16 @@ def jammed(
 ) -> list[Option]:
     """The ways to unroll and jam a perfect nest of two loops whose inner body becomes straight code."""
     inner = outer.inner
-    if inner is None:
+    if inner is None or inner.expanded_length() >= UNBOUNDED:
         return []
     body = flat_steps(inner.parts, LONGEST_BODY)
     rough: list[tuple[int, int, _Jam, Straight]] = []
     for swap in (False, True) if permutable else (False,):
         first, second = (inner, outer) if swap else (outer, inner)
-        for factor in factors(first.trips):
+        for factor in first.factors:
             if first.trips % factor or (not permutable and factor not in jammable):
                 continue
-            for inner_factor in factors(second.trips):
+            for inner_factor in second.factors:
                 if second.trips % inner_factor or factor * inner_factor * len(body) > LONGEST_BODY:
                     continue
                 jam = _Jam(first, second, factor, inner_factor, swap)
@@ -259,7 +251,7 @@ def straight_options(
     machine: Machine, loop: Loop, context: Context, *, permutable: bool, jammable: Sequence[int]
 ) -> list[Option]:
     """All options in which the innermost body is straight code."""
-    found: list[Option | None] = [unrolled(machine, loop, factor, context) for factor in factors(loop.trips)]
+    found: list[Option | None] = [unrolled(machine, loop, factor, context) for factor in loop.factors]
     found.append(expanded(machine, loop, context))
     options = [option for option in found if option is not None]
     return options + jammed(machine, loop, context, permutable=permutable, jammable=jammable)

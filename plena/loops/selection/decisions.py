@@ -28,7 +28,7 @@ def loop_decisions(choices: Iterable[Choice]) -> tuple[LoopDecision, ...]:
 
 def _decisions(choice: Choice) -> Iterator[LoopDecision]:
     loop = choice.loop
-    yield LoopDecision(loop.number, loop.trips, str(choice), _reason(choice))
+    yield LoopDecision(loop.number, loop.true_trips, str(choice), _reason(choice))
     if choice.flat:
         for inside in list(loop.walk())[1:]:
             kept = choice.kind == "jam" and inside is loop.inner

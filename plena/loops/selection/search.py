@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from plena.loops.selection.choices import (
     LONGEST_BODY,
@@ -12,9 +13,9 @@ from plena.loops.selection.choices import (
     Machine,
     Option,
     expanded,
-    factors,
     straight_cost,
     straight_options,
+    unrolled,
 )
 from plena.loops.selection.frontier import Frontier
 from plena.loops.selection.tree import Loop, Part, Step, Straight
@@ -62,6 +63,26 @@ class Search:
             for place, cost in enumerate(zip(*body.columns(), strict=True))
         ]
 
+    def kept(self, parts: Sequence[Part], context: Context | None = None) -> tuple[int, int, int] | None:
+        """Static instructions, cycles and dynamic instructions with every loop as it is, whatever the watchdog says."""
+        context = context or Context()
+        machine = replace(self.machine, limit=1 << 60)
+        costs: list[tuple[int, int, int]] = []
+        for part in parts:
+            if not isinstance(part, Loop):
+                cost = straight_cost(machine, Straight.of(part.steps), context)
+            elif part.loops or part.expanded_length() > LONGEST_BODY:
+                cost = self.kept(part.parts, context.inside(part))
+                cost = cost and _cost_around(machine, part, 1, cost)
+            else:
+                option = unrolled(machine, part, 1, context) or expanded(machine, part, context)
+                cost = option and (option.static, option.cycles, option.dynamic)
+            if cost is None:
+                return None
+            costs.append(cost)
+        static, cycles, dynamic = zip(*costs, strict=True) if costs else ((), (), ())
+        return sum(static), sum(cycles), sum(dynamic)
+
     def options(self, loop: Loop, context: Context, *, watched: bool) -> list[Option]:
         """Every way to treat a loop that is not worse than another one in everything."""
         nesting = self.nesting(loop) if loop.inner is not None else Nesting(False, ())
@@ -82,19 +103,28 @@ class Search:
         shape = (_shape(loop, context), context.depth, context.trips, context.alone, nesting)
         known = self.known.get(shape)
         if known is None:
-            known = straight_options(
-                self.machine, loop, context, permutable=nesting.permutable, jammable=nesting.jammable
-            )
-            self.known[shape] = known
+            known = self.known[shape] = self._found(loop, context, nesting)
         return [replace(o, choice=replace(o.choice, loop=loop)) for o in known]
+
+    def _found(self, loop: Loop, context: Context, nesting: Nesting) -> list[Option]:
+        """The options of a loop at its own addresses, of the last loop in its place if there was one."""
+        where = _shape(loop, context, shifted=False), context.depth, context.trips, context.alone, nesting
+        found = _place_of(self.machine, *where)
+        if not found:
+            found.append(
+                straight_options(
+                    self.machine, loop, context, permutable=nesting.permutable, jammable=nesting.jammable
+                )
+            )
+            found[0] = [replace(o, choice=replace(o.choice, loop=_NO_LOOP)) for o in found[0]]
+        return found[0]
 
     def _around(self, loop: Loop, body: _Body) -> list[Option]:
         """Keeping, unrolling or expanding a loop around loops or long straight code."""
         options: list[Option] = []
-        start, end = self.machine.start, self.machine.end
         for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
             children = tuple(body.choices(place))
-            for factor in factors(loop.trips):
+            for factor in loop.factors:
                 trips, rest = divmod(loop.trips, factor)
                 if factor > 1 and static * (factor + rest) > _limit(self.budget):
                     continue
@@ -104,11 +134,7 @@ class Search:
                     continue
                 if factor * dynamic + 1 > self.machine.limit:
                     continue
-                cost = (
-                    2 + static * (factor + rest),
-                    start + trips * (factor * cycles + end) + rest * cycles,
-                    1 + trips * (factor * dynamic + 1) + rest * dynamic,
-                )
+                cost = _cost_around(self.machine, loop, factor, (static, cycles, dynamic))
                 kind = "keep" if factor == 1 else "unroll"
                 options.append(Option(*cost, Choice(loop, kind, factor, children=children)))
         return options
@@ -143,8 +169,29 @@ class Search:
         return 4 * loop.expanded_length() * loop.trips > self.machine.limit
 
 
-_NOTHING = Choice(Loop(-1, 1, None, ()))
+def _cost_around(
+    machine: Machine, loop: Loop, factor: int, body: tuple[int, int, int]
+) -> tuple[int, int, int]:
+    """What a loop costs whose trips are `factor` iterations that cost `body`; those left over follow it."""
+    static, cycles, dynamic = body
+    trips, rest = divmod(loop.trips, factor)
+    return (
+        2 + static * (factor + rest),
+        machine.start + trips * (factor * cycles + machine.end) + rest * cycles,
+        1 + trips * (factor * dynamic + 1) + rest * dynamic,
+    )
+
+
+_NO_LOOP = Loop(-1, 1, None, ())
+
+_NOTHING = Choice(_NO_LOOP)
 """The choice of a part without loops."""
+
+
+@lru_cache(maxsize=1 << 13)
+def _place_of(machine: Machine, *loop: Hashable) -> list[list[Option]]:
+    """Where the options of a loop stay for other modules: they hang on nothing else."""
+    return []
 
 
 def _limit(budget: int | None) -> int:
@@ -174,23 +221,23 @@ class _Body:
         return chosen[::-1]
 
 
-def _shape(loop: Loop, context: Context) -> object:
-    """The structure of a loop; equal for loops that differ by a shift of their addresses."""
-    keys: dict[object, int] = {context.around: -1}
+def _shape(loop: Loop, context: Context, *, shifted: bool = True) -> Hashable:
+    """The structure of a loop; equal for loops that differ by a shift of their addresses, if they may be `shifted`."""
+    keys: dict[object, int] = {context.around: -1} if shifted else {context.beyond: -2, context.around: -1}
     first: dict[object, int] = {}
 
-    def step_shape(step: Step) -> object:
-        addresses: list[object] = []
+    def step_shape(step: Step) -> Hashable:
+        addresses: list[Hashable] = []
         for a in step.addresses:
             terms = frozenset((keys.setdefault(key, len(keys)), c) for key, c in a.terms)
-            base = first.setdefault(terms, a.constant)
+            base = first.setdefault(terms, a.constant) if shifted else 0
             addresses.append((terms, a.constant - base, a.has_immediate, bool(terms) or a.constant == 0))
         return step.cycles, tuple(addresses)
 
-    def part_shape(part: Part) -> object:
+    def part_shape(part: Part) -> Hashable:
         if isinstance(part, Loop):
             keys.setdefault(part.index, len(keys))
-            return part.trips, tuple(part_shape(p) for p in part.parts)
+            return part.trips, part.unit, tuple(part_shape(p) for p in part.parts)
         return tuple(step_shape(step) for step in part.steps)
 
     return part_shape(loop)

@@ -6,16 +6,29 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from xdsl.dialects.builtin import IndexType, ModuleOp
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
 from xdsl.ir import Block, Operation
 
 from plena.dialects.loop import ForOp
 from plena.dialects.loop.linear import Expression
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.sizes import NO_FIELDS
+from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.loops.effects import is_free
 from plena.machine.target import Target
 from plena.timing.profile import Profile
+
+COUNTED = 512
+"""As so many tiles very long operands count."""
+
+DIVISOR = 64
+"""Numbers of tiles that it divides have one schedule."""
+
+GROUPED = 16
+"""Tiles that are added up at a time."""
+
+UNBOUNDED = 1 << 20
+"""Instructions of a loop over a very long operand, expanded: more than anybody takes."""
 
 Terms: TypeAlias = tuple[tuple[Hashable, int], ...]
 
@@ -76,18 +89,33 @@ class Stretch:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """A loop: `number` is its pre-order position, `index` the key that its addresses use, `op` where it comes from."""
+    """A loop: `number` is its pre-order position, `index` the key that its addresses use, `op` where it comes from.
+
+    One over a very long operand is counted as one over COUNTED tiles, whatever their number: `unit` then is what
+    divides its trips in any case, 0 in other loops. It stays a loop.
+    """
 
     number: int
     trips: int
     index: Hashable
     parts: tuple[Part, ...]
     op: ForOp | None = None
+    unit: int = 0
 
     @property
     def loops(self) -> list[Loop]:
         """The loops directly inside."""
         return [part for part in self.parts if isinstance(part, Loop)]
+
+    @property
+    def true_trips(self) -> int:
+        """As many as it runs."""
+        return self.trips if self.op is None else self.op.trips
+
+    @property
+    def factors(self) -> list[int]:
+        """Unroll factors that are considered."""
+        return factors(self.trips) if not self.unit else [n for n in factors(self.unit) if self.unit % n == 0]
 
     @property
     def inner(self) -> Loop | None:
@@ -104,7 +132,8 @@ class Loop:
     def expanded_length(self) -> int:
         """Instructions of one iteration with all loops inside expanded."""
         return sum(
-            len(p.steps) if isinstance(p, Stretch) else p.trips * p.expanded_length() for p in self.parts
+            len(p.steps) if isinstance(p, Stretch) else UNBOUNDED if p.unit else p.trips * p.expanded_length()
+            for p in self.parts
         )
 
 
@@ -146,15 +175,50 @@ def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, fac
     ][:most]
 
 
-def tree_of(module: ModuleOp, target: Target, profile: Profile) -> tuple[Part, ...]:
-    """The loop tree of a module in the affine form, cycles by one timing profile."""
-    return _LoopTreeReader(target, profile).parts(module.body.block)
+def tree_of(
+    module: ModuleOp, target: Target, profile: Profile, *, any_length: bool = False
+) -> tuple[Part, ...]:
+    """The loop tree of a module in the affine form, cycles by one timing profile.
+
+    Args:
+        any_length: count loops over very long operands as `Loop` says.
+    """
+    return _LoopTreeReader(target, profile, any_length).parts(module.body.block)
+
+
+def length_of(loop: ForOp) -> tuple[int, int] | None:
+    """What a loop over a very long operand counts as, and what divides its trips; None for other loops.
+
+    Those are the loops over its tiles, and over groups of GROUPED tiles but for the first.
+    """
+    tiles = loop.attributes.get(LENGTH_ATTRIBUTE)
+    if not isinstance(tiles, IntegerAttr) or tiles.value.data % DIVISOR:
+        return None
+    if loop.trips == tiles.value.data:
+        return COUNTED, DIVISOR
+    if loop.trips == tiles.value.data // GROUPED - 1:
+        return COUNTED // GROUPED - 1, 1
+    return None
+
+
+def has_any_length(module: ModuleOp) -> bool:
+    """Whether a module in the affine form has a loop over a very long operand."""
+    return any(isinstance(op, ForOp) and length_of(op) is not None for op in module.walk())
+
+
+def factors(trips: int) -> list[int]:
+    """Unroll factors that are considered: all divisors, and small powers of two where there are few."""
+    divisors = [n for n in range(1, trips + 1) if trips % n == 0]
+    if len(divisors) < 4:
+        divisors = sorted({*divisors, *(n for n in (2, 4, 8) if 2 * n <= trips)})
+    return divisors
 
 
 class _LoopTreeReader:
-    def __init__(self, target: Target, profile: Profile) -> None:
+    def __init__(self, target: Target, profile: Profile, any_length: bool) -> None:
         self.target = target
         self.profile = profile
+        self.any_length = any_length
         self.loops = 0
 
     def parts(self, block: Block) -> tuple[Part, ...]:
@@ -168,7 +232,9 @@ class _LoopTreeReader:
                     parts.append(Stretch(tuple(steps)))
                     steps = []
                 number, self.loops = self.loops, self.loops + 1
-                parts.append(Loop(number, op.trips, op.index, self.parts(op.body.block), op))
+                counted = length_of(op) if self.any_length else None
+                trips, unit = counted or (op.trips, 0)
+                parts.append(Loop(number, trips, op.index, self.parts(op.body.block), op, unit))
         if steps:
             parts.append(Stretch(tuple(steps)))
         return tuple(parts)

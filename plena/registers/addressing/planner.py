@@ -9,6 +9,7 @@ from plena.errors import CompileError
 from plena.registers.addressing.head_search import HeadSearch, candidates_of, worth
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
 from plena.registers.addressing.program import Block, Loop, Program
+from plena.registers.addressing.remembered import Place
 from plena.registers.addressing.simulation import Head, Simulation, next_value
 from plena.registers.addressing.values import ClassTable, Value
 
@@ -35,6 +36,10 @@ def plan_program(program: Program, registers: int) -> BlockPlan:
         CompileError: more loops are open at once than the registers can count, or an instruction's operands do not
             fit beside the loop counters.
     """
+    place = Place(program, registers)
+    plan = place.plan()
+    if plan is not None:
+        return plan
     plan = Planner(program.classes, THOROUGH).block(program.block, registers, None)
     if plan is None:
         raise CompileError(
@@ -42,6 +47,7 @@ def plan_program(program: Program, registers: int) -> BlockPlan:
             "materialize-addresses",
             "every open loop counts in a register of its own: expand or merge loops, or give more registers",
         )
+    place.keep(plan)
     return plan
 
 

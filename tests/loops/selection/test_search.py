@@ -14,13 +14,22 @@ from plena.loops.selection.choices import (
     Context,
     Machine,
     expanded,
-    factors,
     straight_cost,
     straight_options,
 )
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.search import Nesting, Point, Search
-from plena.loops.selection.tree import Address, Loop, Part, Step, Straight, Stretch, copies, flat_steps
+from plena.loops.selection.tree import (
+    Address,
+    Loop,
+    Part,
+    Step,
+    Straight,
+    Stretch,
+    copies,
+    factors,
+    flat_steps,
+)
 from tests.calls import counted_calls
 
 Cost = tuple[int, int, int]
