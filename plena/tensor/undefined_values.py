@@ -15,6 +15,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
+from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
 from plena.tensor.shares import is_share
 
