@@ -46,7 +46,7 @@ class _Plain(TorchFunctionMode):
                 return func(*args, **kwargs)
         result = func(*args, **kwargs)
         if func in _GELU and isinstance(result, torch.Tensor):
-            x: torch.Tensor = args[0] if args else kwargs.get("input", kwargs.get("self"))
+            x: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
             return torch.where(x == torch.inf, x, result)
         return result
 

@@ -12,6 +12,8 @@ from plena.api.compile import compile
 class _Uniform(nn.Module):
     """Products with matrices of one number each, which no format holds."""
 
+    weight: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("weight", torch.full((6, 5), 0.3))
