@@ -16,6 +16,7 @@ import torch
 from torch.fx import Node
 
 from plena.errors import PlenaError
+from plena.frontend.operators import bind_arguments
 from plena.frontend.refusals import place_of
 from plena.program.near_ties import NEAR, STEPS, NearTie
 
@@ -55,7 +56,8 @@ class Choices:
     ids: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
 
     def result(self, node: Node, scores: torch.Tensor, value: Any) -> Any:
-        """The values and ids of a topk, or of a max along the last axis, in place of what torch gave.
+        """The values and ids of a topk, a sort or a max along the last axis, or the ids of an argmax, in place of what
+        torch gave.
 
         Raises:
             PlenaError: a score is NaN.
@@ -66,14 +68,17 @@ class Choices:
         rows = scores.reshape(-1, scores.shape[-1])
         _require_numbers(node, rows)
         order = rows.sort(dim=-1, descending=True, stable=True).indices
-        ids = order[:, :number].clone()
+        alone = isinstance(value, torch.Tensor)
+        shape = value.shape if alone else value[1].shape
+        ids = order.clone()
         for name, row, out, into in self.other:
             if name == node.name:
-                ids[row, out] = order[row, into]
-        ids = self.forced.get(node.name, ids)
+                ids[row, out], ids[row, into] = order[row, into], order[row, out]
+        ids = self.forced.get(node.name, ids[:, : shape.numel() // len(rows)])
         self.ids[node.name] = ids
         self._note(node, rows, order, number)
-        return type(value)((rows.gather(-1, ids).reshape(value[0].shape), ids.reshape(value[1].shape)))
+        found = ids.reshape(shape)
+        return found if alone else type(value)((rows.gather(-1, ids).reshape(shape), found))
 
     def _note(self, node: Node, rows: torch.Tensor, order: torch.Tensor, number: int) -> None:
         ranked = rows.gather(-1, order)
@@ -116,18 +121,44 @@ class Choices:
 def chosen_by(node: Node) -> int | None:
     """How many a node chooses along the last axis, None if it does something else."""
     name = str(node.target)
-    meta = node.meta.get("val")
-    if not isinstance(meta, list | tuple) or not node.args or not isinstance(node.args[0], Node):
+    if name not in _CHOOSING or not node.args or not isinstance(node.args[0], Node):
         return None
-    rank = node.args[0].meta["val"].ndim
-    if name == "aten.topk.default":
-        largest = len(node.args) < 4 or bool(node.args[3])
-        is_last = len(node.args) < 3 or node.args[2] in (-1, rank - 1)
-        return meta[0].shape[-1] if is_last and largest else None
-    if name == "aten.max.dim" and node.args[1] in (-1, rank - 1):
-        reads_ids = any(user.args[1] == 1 and user.users for user in node.users)
-        return 1 if reads_ids else None
-    return None
+    a, scores = bind_arguments(node), node.args[0].meta["val"]
+    if a["dim"] not in (-1, scores.ndim - 1) or not scores.is_floating_point():
+        return None
+    match name:
+        case "aten.topk.default":
+            return a["k"] if a["largest"] else None
+        case "aten.argmax.default":
+            return 1
+        case "aten.max.dim":
+            reads_ids = any(user.args[1] == 1 and user.users for user in node.users)
+            return 1 if reads_ids else None
+        case _:
+            return _first_of_sorted(node) if a["descending"] else None
+
+
+_CHOOSING = (
+    "aten.topk.default",
+    "aten.argmax.default",
+    "aten.max.dim",
+    "aten.sort.default",
+    "aten.sort.stable",
+)
+
+
+def _first_of_sorted(node: Node) -> int | None:
+    """How many numbers of a sort are read, the first ones, None if others are too."""
+    readers = [reader for result in node.users for reader in result.users]
+    if not readers or any(str(reader.target) != "aten.slice.Tensor" for reader in readers):
+        return None
+    ends: set[int] = set()
+    for reader in readers:
+        a, shape = bind_arguments(reader), reader.args[0].meta["val"].shape  # pyright: ignore
+        if a["dim"] % len(shape) != len(shape) - 1 or a["start"] not in (None, 0) or a["step"] != 1:
+            return None
+        ends.add(reader.meta["val"].shape[-1])
+    return max(ends)
 
 
 def _require_numbers(node: Node, rows: torch.Tensor) -> None:

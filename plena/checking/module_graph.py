@@ -172,7 +172,7 @@ class _Run(Interpreter):
                 for name, x in kwargs.items()
             }
         value = _call(n, args, kwargs)
-        if self.replacement.choices is not None and isinstance(value, tuple):
+        if self.replacement.choices is not None and isinstance(value, tuple | torch.Tensor):
             value = self.replacement.choices.result(n, args[0], value)
         added = self.replacement.added.get(n.name)
         return value if added is None else value + added

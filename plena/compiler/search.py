@@ -31,6 +31,7 @@ from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
@@ -135,9 +136,12 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             running.extend(grown)
             best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
         if profile_named(schedule.timing).overlaps:
-            ahead = _loading_ahead(best, target, max_instructions)
+            most = _most_of_schedule(best, max_instructions)
+            ahead = _loading_ahead(best, target, most)
             running.extend(ahead)
-            best = goal.best([best, *ahead])
+            side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
+            running.extend(side_by_side)
+            best = goal.best([best, *ahead, *side_by_side])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -402,13 +406,33 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
-def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None) -> list[Candidate]:
-    """The best schedule with transfers beside other work, at most GROWTH_OF_TRANSFERS times as long."""
+def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
+    """How many instructions a program may have whose order a schedule changes."""
+    most = int(best.static * GROWTH_OF_TRANSFERS)
+    return most if max_instructions is None else min(most, max_instructions)
+
+
+def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """A candidate with iterations of vector work side by side, if that fits and the profile knows latencies."""
+    lowering, room = best.lowering, most - best.static
+    if lowering is None or profile_named(best.schedule.timing).work is None or room <= 0:
+        return []
+    if best.schedule.objective != "cycles":
+        return []
+    # Addresses come on top of what is added, about one for every two instructions.
+    for share in (0.7, 0.45):
+        interleave = InterleaveIterations(best.schedule.timing, room=int(room * share))
+        choices = () if best.point is None else best.point.choices
+        found = replace(lowering.candidate(choices, (interleave,)), points=best.points, point=best.point)
+        if found.static <= most and found.program.runs(target):
+            return [found]
+    return []
+
+
+def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """The best schedule with transfers beside other work, in at most so many instructions."""
     if best.lowering is None or best.schedule.objective != "cycles":
         return []
-    most = int(best.static * GROWTH_OF_TRANSFERS)
-    if max_instructions is not None:
-        most = min(most, max_instructions)
     lowering = best.lowering.loading_ahead(max(0, most - best.static))
     if lowering.affine.body.is_structurally_equivalent(best.lowering.affine.body):
         return []
@@ -538,10 +562,11 @@ class Lowering:
         run_pipeline(affine, (schedule_transfers,))
         return replace(self, affine=affine, passes=(*self.passes, schedule_transfers))
 
-    def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
-        """A candidate with these changes of the loops of the affine module."""
+    def candidate(self, choices: tuple[Choice, ...] = (), then: tuple[Pass, ...] = ()) -> Candidate:
+        """A candidate with these changes of the loops of the affine module, and these passes behind them."""
         changes = tuple(str(change) for change in changes_of(choices))
-        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *self.emission)
+        applied = (ApplyLoopChoices(changes),) if changes else ()
+        passes: tuple[Pass, ...] = (*applied, *then, *self.emission)
         return Candidate(
             self.schedule,
             self.tiles,

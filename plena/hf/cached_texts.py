@@ -56,6 +56,7 @@ class CachedTexts:
             self._require_fit(ids)
         for slot, ids in asked.items():
             self._forget_others(slot, ids)
+            self._share(slot, ids)
             self._prefill(slot, ids)
         found: list[torch.Tensor | None] = [None] * len(texts)
         while True:
@@ -104,9 +105,22 @@ class CachedTexts:
 
     def _forget_others(self, slot: int, ids: Sequence[int]) -> None:
         """The cache keeps what a text begins with, its last token apart, which has to be computed."""
-        known = self.tokens[slot]
-        alike = (n for n, (a, b) in enumerate(zip(known, ids, strict=False)) if a != b)
-        del known[min(next(alike, len(known)), len(ids) - 1) :]
+        del self.tokens[slot][_alike(self.tokens[slot], ids[:-1]) :]
+
+    def _share(self, slot: int, ids: Sequence[int]) -> None:
+        """Where another text begins alike, its rows are copied: several answers to a prompt read it once."""
+        shared = {other: _alike(known, ids[:-1]) for other, known in enumerate(self.tokens) if other != slot}
+        other = max(shared, key=lambda n: shared[n], default=slot)
+        if shared.get(other, 0) - len(self.tokens[slot]) < WORTH:
+            return
+        name, count = self._holders[other], shared[other]
+        into = self._place(name, slot)[0]
+        states = {state: into.array(state) for state in into.ports}
+        for state, whole in states.items():
+            self._rows(whole, name, slot)[:count] = self._held(state, other)[:count]
+        into.assign(states)
+        self._holders[slot] = name
+        self.tokens[slot][:] = ids[:count]
 
     def _prefill(self, slot: int, ids: Sequence[int]) -> None:
         """Chunks of a text, up to its last token or to a rest that single tokens do as well."""
@@ -142,15 +156,24 @@ class CachedTexts:
         whole = self._place(name, slots[0])[0].array(state)
         for slot in slots:
             count = len(self.tokens[slot])
-            self._rows(whole, name, slot)[:count] = self._rows(
-                self._place(self._holders[slot], slot)[0].array(state), self._holders[slot], slot
-            )[:count]
+            self._rows(whole, name, slot)[:count] = self._held(state, slot)[:count]
         return whole
+
+    def _held(self, state: str, slot: int) -> Array:
+        """The rows of a slot where they are."""
+        name = self._holders[slot]
+        return self._rows(self._place(name, slot)[0].array(state), name, slot)
 
     def _rows(self, whole: Array, name: str, slot: int) -> Array:
         """The part [positions, heads, size] of a state that is a slot's."""
         sequence = self._place(name, slot)[1]
         return whole.reshape(self.programs.sequences(name), -1, *whole.shape[1:])[sequence]
+
+
+def _alike(known: Sequence[int], ids: Sequence[int]) -> int:
+    """How many tokens two texts have in common at the beginning."""
+    pairs = enumerate(zip(known, ids, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(known), len(ids)))
 
 
 __all__ = ["CachedTexts"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
@@ -28,8 +28,12 @@ class _Constants:
 
     def factor(self, squares: Linear) -> None:
         """total = 1 / sqrt(inverse * (eps + the sum of a row of squares))."""
+        reduce_sum(self.builder, self.total, squares, self.eps)
+        self.root()
+
+    def root(self) -> None:
+        """total = 1 / sqrt(inverse * total)."""
         builder, total = self.builder, self.total
-        reduce_sum(builder, total, squares, self.eps)
         builder.emit("S_MUL_FP", dst=total, a=total, b=self.inverse)
         builder.emit("S_SQRT_FP", dst=total, a=total)
         builder.emit("S_RECI_FP", dst=total, a=total)
@@ -37,6 +41,10 @@ class _Constants:
     def mean(self, row: Linear) -> None:
         """total = the mean of a row of sums."""
         reduce_sum(self.builder, self.total, row)
+        self.divide()
+
+    def divide(self) -> None:
+        """total = inverse * total."""
         self.builder.emit("S_MUL_FP", dst=self.total, a=self.total, b=self.inverse)
 
 
@@ -81,6 +89,24 @@ class _Row:
             self.builder.emit("V_MUL_VF", dst=self.out + b * self.out_block, a=source + b * block, b=factor)
 
 
+def _normalize_by_blocks(
+    row: _Row, blocks: int, scratch: Linear, constants: _Constants, squares: SSAValue
+) -> None:
+    """A row whose sums are made block by block; `squares` is a cell for theirs."""
+    builder, total = row.builder, constants.total
+    if row.mean is not None:
+        builder.emit("S_ADD_FP", dst=total, a=builder.f0, b=builder.f0)
+        with builder.loop(blocks) as b:
+            builder.emit("V_RED_SUM", acc=total, a=row.x + b * row.x_block)
+        constants.divide()
+    builder.emit("S_LD_FP", dst=squares, base=constants.eps)
+    with builder.loop(blocks) as b:
+        row.square(b, scratch, None)
+        builder.emit("V_RED_SUM", acc=squares, a=scratch)
+    replace(constants, total=squares).root()
+    row.scale(blocks, squares)
+
+
 @lowers(NormalizeRowsOp)
 def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     """Two passes: deviations are written to the output as soon as the mean is known, squares are made of them."""
@@ -90,8 +116,12 @@ def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     mask = None if op.mask is None else ctx.at(op.mask)
     constants = _Constants.of(op, ctx)
     mean = constants.total if layer else None
+    squares = builder.f_cell() if op.summing else constants.total
     with builder.loop(op.rows) as r:
         row = _Row(builder, x + r * vlen, op.x_block, out + r * vlen, op.out_block, mask, mean)
+        if op.summing:
+            _normalize_by_blocks(row, blocks, scratch, constants, squares)
+            return
         if layer:
             constants.mean(add_blocks(builder, row.x, blocks, row.x_block, scratch, mask))
         row.add_squares(blocks, scratch, scratch + vlen)

@@ -83,12 +83,16 @@ class RowFunctions(InterpreterFunctions):
         blocks = [block.copy() for block in self._blocks(panels["x"], (op.rows, op.blocks), op.x_block)]
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "layer":
-            mean = bf16_round(_row_sum(_add_blocks(blocks, mask)) * _number(panels["inverse"]))
+            total = _sum_of_blocks(blocks) if op.summing else _row_sum(_add_blocks(blocks, mask))
+            mean = bf16_round(total * _number(panels["inverse"]))
             blocks = [bf16_round(block - mean[:, None]) for block in blocks]
             if mask is not None:
                 blocks[-1] = bf16_round(blocks[-1] * mask)
         squares = [bf16_round(block * block) for block in blocks]
-        factor = _factor(_add_blocks(squares, mask), panels)
+        if op.summing:
+            factor = _root(_sum_of_blocks(squares, _number(panels["eps"])), panels)
+        else:
+            factor = _factor(_add_blocks(squares, mask), panels)
         for out, block in zip(
             self._blocks(panels["out"], (op.rows, op.blocks), op.out_block), blocks, strict=True
         ):
@@ -261,13 +265,25 @@ def _row_sum(rows: Floats) -> Floats:
     return bf16_round(rows.sum(axis=1, dtype=np.float32))
 
 
+def _sum_of_blocks(blocks: list[Floats], start: float = 0.0) -> Floats:
+    """The sums of rows, block by block on top of a number."""
+    total: Floats = np.full(len(blocks[0]), start, np.float32)
+    for block in blocks:
+        total = bf16_round(total + block.sum(axis=1, dtype=np.float32))
+    return total
+
+
 def _number(word: Region) -> Any:
     return word.rows(1, 1, 1)[0, 0]
 
 
 def _factor(squares: Floats, panels: dict[str, Region]) -> Floats:
     """1 / sqrt(inverse * (eps + the sums of rows of squares))."""
-    total = bf16_round(_number(panels["eps"]) + squares.sum(axis=1, dtype=np.float32))
+    return _root(bf16_round(_number(panels["eps"]) + squares.sum(axis=1, dtype=np.float32)), panels)
+
+
+def _root(total: Floats, panels: dict[str, Region]) -> Floats:
+    """1 / sqrt(inverse * total)."""
     root = bf16_round(np.sqrt(bf16_round(total * _number(panels["inverse"]))))
     return bf16_round(np.float32(1) / root)
 

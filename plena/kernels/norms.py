@@ -25,6 +25,9 @@ from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 
+MOST_SUMMED = 16
+"""Column blocks whose sums may be added as numbers: the sum is rounded after each."""
+
 
 @kernel_for(RmsNormOp)
 def lower_rms_norm(op: Operation, ctx: KernelContext) -> None:
@@ -66,6 +69,8 @@ def _normalize(
     eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
     result = source if source.buffer != given.buffer else destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
+    vectors = [(kind, value) for kind, value in (("mul", gain), ("add", bias)) if value is not None]
+    rows = _vector_rows(op, [value for _, value in vectors], parts, ctx) if vectors else []
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
         scratch = builder.buffer("row", "vector", 2 * vlen)
@@ -83,6 +88,9 @@ def _normalize(
                     blocks=parts.blocks,
                     x_block=source.block,
                     out_block=result.block,
+                    summing=int(
+                        ctx.schedule.objective == "size" and mask is None and 1 < parts.blocks <= MOST_SUMMED
+                    ),
                 )
             )
     else:
@@ -103,20 +111,16 @@ def _normalize(
                 groups=parts.per_block,
             )
         )
-    vectors = [(kind, value) for kind, value in (("mul", gain), ("add", bias)) if value is not None]
     if vectors:
-        _apply_vectors(op, vectors, parts, result, ctx)
+        _apply_vectors([kind for kind, _ in vectors], rows, parts, result, ctx)
     ctx.set(op.results[0], result)
 
 
-def _apply_vectors(
-    op: Operation, vectors: list[tuple[str, SSAValue]], parts: Parts, panel: Panel, ctx: KernelContext
-) -> None:
-    """The gain and then the bias of a norm, the same for every part of a row, in one pass."""
-    vlen, builder = ctx.target.vlen, ctx.builder
-    tensors = [ctx.host(value) for _, value in vectors]
-    known = [tensor for tensor in tensors if tensor is not None]
-    if len(known) < len(tensors):
+def _vector_rows(op: Operation, vectors: list[SSAValue], parts: Parts, ctx: KernelContext) -> list[PanelRows]:
+    """The gain and the bias of a norm in vector SRAM, each a row for all rows of a panel."""
+    vlen = ctx.target.vlen
+    known = [tensor for tensor in map(ctx.host, vectors) if tensor is not None]
+    if len(known) < len(vectors):
         raise refusal(
             op,
             "the gain or bias is computed",
@@ -124,14 +128,21 @@ def _apply_vectors(
         )
     buffer = load_vectors(ctx, "gain", [_repeated(tensor, parts) for tensor in known])
     per_vector = parts.blocks * vlen
-    rows = [
-        PanelRows(builder.view(buffer, n * per_vector), 0, vlen if parts.is_alone else 0)
+    return [
+        PanelRows(ctx.builder.view(buffer, n * per_vector), 0, vlen if parts.is_alone else 0)
         for n in range(len(vectors))
     ]
 
+
+def _apply_vectors(
+    kinds: list[str], rows: list[PanelRows], parts: Parts, panel: Panel, ctx: KernelContext
+) -> None:
+    """The gain and then the bias of a norm, the same for every part of a row."""
+    vlen, builder = ctx.target.vlen, ctx.builder
+
     def scaled(lanes: Lanes) -> SSAValue:
         x, *others = lanes.inputs
-        for (kind, _), vector in zip(vectors, others, strict=True):
+        for kind, vector in zip(kinds, others, strict=True):
             x = lanes.apply(kind, x, vector)
         return x
 
@@ -139,9 +150,11 @@ def _apply_vectors(
         whole = rows_of(ctx, panel)
         emit_elementwise(ctx, [whole], [whole, *rows], (panel.rows, panel.blocks(vlen)), scaled)
         return
-    with builder.loop(parts.groups) as g:
-        part = PanelRows(builder.view(panel.buffer, g * (parts.blocks * panel.block)), vlen, panel.block)
-        emit_elementwise(ctx, [part], [part, *rows], (panel.rows, parts.blocks), scaled)
+    # Row by row its loops become those of the norm.
+    with builder.loop(parts.groups) as g, builder.loop(panel.rows) as r:
+        first = g * (parts.blocks * panel.block) + r * vlen
+        part = PanelRows(builder.view(panel.buffer, first), vlen, panel.block)
+        emit_elementwise(ctx, [part], [part, *rows], (1, parts.blocks), scaled)
 
 
 def _repeated(vector: HostTensor, parts: Parts) -> HostTensor:

@@ -179,18 +179,34 @@ class SideBySide:
         """Rows that all experts have times each one's matrix: one product with all of them."""
         weight = op.weight if isinstance(op, aten.LinearOp) else op.other
         bias = op.bias if isinstance(op, aten.LinearOp) else None
-        if not self.is_alike(op.input) or not self.is_stack(weight):
+        given, factor = self._scaled(op.input)
+        if not self.is_alike(given) or not self.is_stack(weight):
             raise NotSideBySideError
         matrices = self.stack(weight)
         if isinstance(op, aten.MatmulOp):
             matrices = self.e.permute(matrices, (0, 2, 1))
         inner = shape_of(matrices)[2]
         matrix = self.e.view(self.e.columns(matrices, 1, part), (self.experts * part.count, inner))
-        rows = self.e.view(self.alike(op.input), (self.tokens, inner))
+        rows = self.e.view(self.alike(given), (self.tokens, inner))
         with_location(self.e, op)
         size = self.experts * part.count
         product = self.e.add(aten.LinearOp, [rows, matrix, []], (self.tokens, size))
+        if factor is not None:
+            product = self.e.binary(aten.MulOp, product, self.spread(self.wide(factor), part.count))
         return product if bias is None else self.e.binary(aten.AddOp, product, self.wide(bias, part))
+
+    def _scaled(self, value: SSAValue) -> tuple[SSAValue, SSAValue | None]:
+        """Rows, and a number of each expert and token that they are multiplied by if there is one: what is linear in
+        the rows may be multiplied instead."""
+        source = value
+        while isinstance(source.owner, aten.ViewOp) and self.op.is_inside(source):
+            source = source.owner.input
+        product = source.owner
+        if isinstance(product, aten.MulOp) and self.op.is_inside(source) and not self.is_alike(value):
+            for rows, factor in ((product.input, product.other), (product.other, product.input)):
+                if self.is_alike(rows) and self._size(rows) == self._size(value) and self._size(factor) == 1:
+                    return rows, factor
+        return value, None
 
     # Sums over the experts.
 

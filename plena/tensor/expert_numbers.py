@@ -52,12 +52,16 @@ def _is_number(op: Operation, shape: tuple[int, ...], known: set[SSAValue]) -> b
             return op.input in known and op.other in known
         case aten.SoftmaxOp():
             return op.dim.value.data == len(own) - 1 and _is_of_chosen(op.input, known)
+        case aten.SigmoidOp():
+            return _is_of_chosen(op.input, known)
         case _:
             return isinstance(op, KEEPS_ZERO) and op.operands[0] in known
 
 
 def _is_of_chosen(scores: SSAValue, known: set[SSAValue]) -> bool:
     """Whether the scores of those that are not chosen have had a number added that is far below, the others 0."""
+    while isinstance(scores.owner, aten.ViewOp | aten.ToOp):
+        scores = scores.owner.input
     total = scores.owner
     if not isinstance(total, aten.AddOp):
         return False

@@ -71,7 +71,7 @@ class OneExpert:
             argument = self._argument("columns", view, (self.tokens, 1))
             self.by_token.add(argument)
             self.zero.add(argument)
-            return self._view(argument, (self.tokens,))
+            return self.view(argument, (self.tokens,))
         if ordered and first.axis is not None and expression_of(first.value) is not None:
             return self._argument("stacked", self._in_front(first, first.axis), first.shape)
         if all(isinstance(part.value.owner, aten.ParameterOp) and part.axis is None for part in parts):
@@ -188,7 +188,7 @@ class OneExpert:
         operands = _aligned(self, kind, operands, rows, own, shape)
         properties = _properties(step, axes, len(shape))
         if kind is aten.ViewOp:
-            return self._view(operands[0], own)
+            return self.view(operands[0], own)
         groups: list[object] = list(operands)
         if kind is aten.LinearOp:
             groups = [*operands[:2], operands[2:]]
@@ -200,7 +200,8 @@ class OneExpert:
             self.zero.add(result)
         return result
 
-    def _view(self, value: SSAValue, shape: tuple[int, ...]) -> SSAValue:
+    def view(self, value: SSAValue, shape: tuple[int, ...]) -> SSAValue:
+        """A value of the body under another shape."""
         source = value
         while isinstance(source.owner, aten.ViewOp):
             source = source.owner.input
@@ -270,7 +271,7 @@ def _aligned(
     """Operands of an operation whose result has a row for each token, with one axis for the tokens."""
     if issubclass(kind, aten.BinaryOp) or kind in (aten.ExpandOp, aten.WhereOp):
         return [
-            _row(operand, own) if by_token else _beside_rows(body, operand, own, shape)
+            _row(body, operand, own) if by_token else _beside_rows(body, operand, own, shape)
             for operand, by_token in zip(operands, rows, strict=True)
         ]
     ranks = [len(shape_of(operand)) for operand in operands]
@@ -292,10 +293,16 @@ def _aligned(
     return operands
 
 
-def _row(operand: SSAValue, own: tuple[int, ...]) -> SSAValue:
-    if len(shape_of(operand)) != len(own):
+def _row(body: OneExpert, operand: SSAValue, own: tuple[int, ...]) -> SSAValue:
+    """Rows with as many axes as the result's; those of a single token may lack some, or have more."""
+    shape = shape_of(operand)
+    if len(shape) == len(own):
+        return operand
+    missing = len(own) - len(shape)
+    rest = (1,) * missing + shape[1:] if missing > 0 else shape[1 - missing :]
+    if body.tokens > 1 or prod(rest) != prod(shape):
         raise NotAlikeError
-    return operand
+    return body.view(operand, (1, *rest))
 
 
 def _beside_rows(

@@ -70,6 +70,24 @@ def test_one_run_for_all(four: PlenaForCausalLM, model: Any) -> None:
     assert torch.equal(found, wanted), "the model is sure, and everything is in bf16"
 
 
+def test_what_texts_have_in_common_is_read_once(four: PlenaForCausalLM, model: Any) -> None:
+    """Several answers to a prompt, and texts that part in the middle."""
+    four.reset()
+    settings: dict[str, Any] = {"do_sample": True, "num_return_sequences": 4, "eos_token_id": None}
+    found = four.generate(prompt(14), max_new_tokens=3, **settings)
+    assert found.shape == (4, 17) and four.report().runs == {"prefill-8": 2, "decode-16": 3}
+    whole = prompt(30)
+    texts = [
+        whole,
+        torch.cat([whole[:, :19], prompt(8, seed=1)], 1),
+        torch.cat([whole[:, :11], prompt(2)], 1),
+    ]
+    four.reset()
+    four._programs.forget_runs()
+    _require_logits(four, model, texts)
+    assert four._programs.runs["prefill-8"] == 5, "29 tokens of the first, 7 of the second, none of the third"
+
+
 def test_texts_that_wait(four: PlenaForCausalLM, model: Any) -> None:
     """Caches of sequences that nothing is asked of stay, also where one is full."""
     four.reset()
@@ -83,6 +101,33 @@ def test_texts_that_wait(four: PlenaForCausalLM, model: Any) -> None:
     four._programs.forget_runs()
     _require_logits(four, model, [texts[0], prompt(14, seed=1)])
     assert four._programs.runs == {"decode-40": 1}, "their last tokens alone were computed"
+
+
+def test_an_interrupted_batch_leaves_whole_tokens(
+    four: PlenaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four.reset()
+    texts = _padded(_texts(9, 6, 9))
+    expected = four.generate(**texts, max_new_tokens=5, **GREEDY)
+    four.reset()
+    program, left = four.programs["decode-16"], [2]
+    execute = program.execute
+
+    def interrupted(*args: Any) -> Any:
+        result = execute(*args)
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setitem(program.__dict__, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            four.generate(**texts, max_new_tokens=5, **GREEDY)
+    rows = [expected[0, :10], expected[1, 3:10], expected[2, :10]]
+    assert four._texts.tokens == [*(row.tolist() for row in rows), []]
+    assert torch.equal(four.generate(**texts, max_new_tokens=5, **GREEDY), expected)
+    assert four.report().runs == {"decode-16": 5}, "what was whole is not computed again"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,15 @@ def test_a_batch_larger_than_compiled_for(saved: Path) -> None:
         PlenaForCausalLM.from_pretrained(saved, batch=3)
 
 
+def test_a_batch_smaller_than_compiled_for(saved: Path, lm: PlenaForCausalLM, tmp_path: Path) -> None:
+    one = PlenaForCausalLM.from_pretrained(saved, batch=1)
+    assert torch.equal(one(prompt(10)).logits, lm(prompt(10)).logits)
+    with pytest.raises(PlenaError, match=r"input_ids of shape \[2, 5\], there are caches for 1 sequences"):
+        one(prompt(10).view(2, 5))
+    one.save_pretrained(tmp_path / "lm")
+    assert PlenaForCausalLM.from_pretrained(tmp_path / "lm").batch == 2, "as the programs are"
+
+
 def test_layers_that_keep_something_else() -> None:
     model = small()
     model.config.layer_types = ["full_attention", "linear_attention"]

@@ -84,9 +84,9 @@ def test_online_softmax(sink: int, target: Target) -> None:
 
 @targets
 @pytest.mark.parametrize("kind", ["rms", "layer"])
-@pytest.mark.parametrize("mask", ["", "mask(%mask : vector)"])
+@pytest.mark.parametrize(("mask", "summing"), [("", 0), ("", 1), ("mask(%mask : vector)", 0)])
 @pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_norms_of_rows(blocks: int, mask: str, kind: str, target: Target) -> None:
+def test_norms_of_rows(blocks: int, mask: str, summing: int, kind: str, target: Target) -> None:
     vlen, rows = target.vlen, 3
     features = (blocks - 1) * vlen + (vlen // 2 if mask else vlen)
     text = f"""
@@ -98,7 +98,7 @@ def test_norms_of_rows(blocks: int, mask: str, kind: str, target: Target) -> Non
     %scratch = tile.buffer @scratch [{2 * vlen}] : !tile.buffer<vector>
     tile.normalize_rows kind = "{kind}" out(%out : vector) scratch(%scratch : vector) x(%x : vector)
         eps(%eps : fp) inverse(%inverse : fp) {mask} rows = {rows} blocks = {blocks}
-        x_block = {rows * vlen} out_block = {rows * vlen}"""
+        x_block = {rows * vlen} out_block = {rows * vlen} summing = {summing}"""
     ones = np.arange(vlen) < vlen // 2
     both = run_both(text, target, {"mask": ones})
     both.assert_equal({"out": 1 if kind == "layer" else 0}, skip=["scratch"])

@@ -38,6 +38,19 @@ def test_norms_with_gain(make: Callable[[int], nn.Module], columns: int, mlen: i
     check(randomised(make(columns)), x, target=MACHINES[mlen])
 
 
+@tiles
+@pytest.mark.parametrize("blocks", [1, 4, 16, 17])
+@pytest.mark.parametrize("make", [nn.LayerNorm, nn.RMSNorm])
+def test_norms_made_small(make: Callable[..., nn.Module], blocks: int, mlen: int) -> None:
+    """Sums of up to 16 column blocks are added as numbers; longer rows are added lane by lane."""
+    torch.manual_seed(4)
+    columns = blocks * mlen
+    norm = make(columns, eps=1e-5)
+    norm.weight.data = torch.randn(columns) * 0.2 + 1
+    x = torch.randn(5, columns) * 2 + 0.5
+    check(norm, x, target=MACHINES[mlen], objective="size")
+
+
 @pytest.mark.parametrize("eps", [1e-12, 1e-6, 1e-5, 0.5])
 def test_epsilons_that_fp16_cannot_hold(eps: float) -> None:
     """The rows' own mean squares are as small as the epsilon."""

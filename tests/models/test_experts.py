@@ -158,23 +158,33 @@ def test_routers_by_hand(router: Callable[[Tensor], Tensor], shape: tuple[int, .
 class Close(nn.Module):
     """Experts 1 and 2 have scores that differ by less than bf16 tells; what they compute differs much."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self.ids = ids
         self.table = nn.Parameter(torch.tensor([[1.0] * 64, [4.0] * 64, [-4.0] * 64, [2.0] * 64]))
         self.offsets = nn.Parameter(torch.tensor([0.0, 0.0, 2.0**-10, -4.0]))
 
     def forward(self, x: Tensor) -> Tensor:
         scores = x[:, :4] + self.offsets
-        weights, ids = scores.topk(1)
-        chosen = torch.zeros_like(scores).scatter(1, ids, torch.ones_like(weights))
+        chosen = torch.zeros_like(scores).scatter(1, self.ids(scores), 1.0)
         return x + chosen @ self.table
 
 
-def test_at_near_ties_the_references_choose_what_the_program_chose() -> None:
+BEST: dict[str, Callable[[Tensor], Tensor]] = {
+    "topk": lambda scores: scores.topk(1)[1],
+    "max": lambda scores: scores.max(-1, keepdim=True)[1],
+    "argmax": lambda scores: scores.argmax(-1, keepdim=True),
+    "sort": lambda scores: scores.sort(-1, descending=True)[1][:, :1],
+    "argsort": lambda scores: scores.argsort(dim=-1, descending=True, stable=True)[..., :1],
+}
+
+
+@pytest.mark.parametrize("name", BEST)
+def test_at_near_ties_the_references_choose_what_the_program_chose(name: str) -> None:
     x = torch.ones(3, HIDDEN)
     x[:, 0] = -1.0
     x[1, 1] = 3.0
-    report = plena.compile(Close(), (x,)).check(x, quiet=True)
+    report = plena.compile(Close(BEST[name]), (x,)).check(x, quiet=True)
     assert report.passed, str(report)
     assert [(tie.token, tie.expert, tie.instead) for tie in report.choices] == [(0, 1, 2), (2, 1, 2)]
     assert all(0 < tie.gap < 0.001 for tie in report.choices)
@@ -284,11 +294,20 @@ def require_right(module: nn.Module, x: Tensor, bound: float) -> None:
 
 @pytest.mark.parametrize(
     ("family", "implementation"),
-    [("GptOss", "grouped_mm"), ("DeepseekV3", "grouped_mm"), ("Phimoe", "batched_mm")],
+    [("GptOss", "grouped_mm"), ("DeepseekV3", "grouped_mm"), ("Phimoe", "batched_mm"), ("Llama4", "grouped_mm")],
 )  # fmt: skip
 def test_routed_layers_of_transformers(family: str, implementation: str) -> None:
     torch.manual_seed(1)
     require_right(Mixture(model(family, implementation)), torch.randn(1, TOKENS, HIDDEN), QUANTIZED / 2)
+
+
+def test_one_token_moves_the_bytes_of_its_expert() -> None:
+    """Llama 4 has all experts in products with an axis of them, and weights on their input side."""
+    module, x = Mixture(model("Llama4", "grouped_mm")), torch.randn(1, 1, HIDDEN)
+    program = plena.compile(module, (x,))
+    assert program.check(x, quiet=True).passed
+    elements = sum(p.numel() for name, p in module.named_parameters() if "experts." in name)
+    assert program.stats().hbm_traffic["experts"] == elements * 1.125 / EXPERTS
 
 
 @pytest.mark.slow

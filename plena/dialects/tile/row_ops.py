@@ -17,7 +17,9 @@ class NormalizeRowsOp(DeclaredOp):
 
     With N features the scalars are `inverse` = 1/N and `eps` = N times the norm's own: a sum starts from it for free.
     With `mask` only the lanes of the last block where it is 1 belong to the row; the others become 0 in a "layer" norm
-    and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`.
+    and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`. With `summing` 1, which takes
+    no mask, every block is summed to a number and the numbers are added, each time rounded: shorter code than adding
+    blocks lane by lane first, slower and a little less exact.
     """
 
     out: SSAValue = written("vector")
@@ -30,6 +32,7 @@ class NormalizeRowsOp(DeclaredOp):
     blocks: int = number()
     x_block: int = number()
     out_block: int = number()
+    summing: int = number(default=0)
     kind: str = keyword("rms", "layer")
 
 
