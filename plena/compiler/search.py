@@ -539,15 +539,15 @@ class Lowering:
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes[:1])
         repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
-        if shorten and repeats:
+        if repeats:
             target, useful = Target.from_module(kernels), longest_iteration(affine)
-            shorter = max(_most_saved(op, target, schedule) for op in repeats)
-            too_long = CERTAIN * (useful - shorter) > target.max_loop_instructions
+            left = max(_most_saved(op, target, schedule) for op in repeats) - schedule.shortening
+            too_long = CERTAIN * (useful - max(0, left)) > target.max_loop_instructions
             if give_up and too_long and CERTAIN * _length(affine) > EXPANDABLE:
                 raise _TooLongIteration
             excess = int(INSTRUCTIONS_PER_USEFUL * useful) - target.max_loop_instructions
-            if excess > 0 and choices_of(tiles).is_free("shortening"):
-                return Lowering.of(kernels, replace(schedule, shortening=excess))
+            if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
+                return Lowering.of(kernels, replace(schedule, shortening=excess), give_up=give_up)
         run_pipeline(affine, passes[1:])
         loops = len(repeats)
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
