@@ -54,6 +54,7 @@ PASSES: dict[str, str] = {
     "unroll-and-jam": "UnrollAndJam",
     "unroll-loops": "UnrollLoops",
     "limit-loop-depth": "LimitLoopDepth",
+    "interleave-iterations": "InterleaveIterations",
     "guard-hazards": "GuardHazards",
     "canonicalize-layouts": "CanonicalizeLayouts",
     "allocate-buffers": "AllocateBuffers",

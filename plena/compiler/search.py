@@ -15,7 +15,7 @@ from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
 from plena.dialects.loop.nests import longest_iteration
 from plena.dialects.plena import AttentionOp, RepeatOp
-from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.dialects.plena_isa import INSTRUCTIONS, Instruction
 from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
@@ -31,6 +31,7 @@ from plena.machine.target import Target
 from plena.passes.apply_loop_choices import ApplyLoopChoices
 from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
+from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
 from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
@@ -135,9 +136,12 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             running.extend(grown)
             best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
         if profile_named(schedule.timing).overlaps:
-            ahead = _loading_ahead(best, target, max_instructions)
+            most = _most_of_schedule(best, max_instructions)
+            ahead = _loading_ahead(best, target, most)
             running.extend(ahead)
-            best = goal.best([best, *ahead])
+            side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
+            running.extend(side_by_side)
+            best = goal.best([best, *ahead, *side_by_side])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -227,7 +231,9 @@ def _candidates(
         if lowerings and not _worth_trying(option, lowerings, target):
             continue
         try:
-            lowering = Lowering.of(kernels, option, seen, shorten=True)
+            lowering = Lowering.of(kernels, option, seen, shorten=True, give_up=max_instructions is None)
+        except _TooLongIteration:
+            break
         except CompileError as error:
             problems.append(error)
             continue
@@ -264,7 +270,8 @@ def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Cand
     schedule = lowering.schedule
     target = Target.from_module(lowering.affine)
     cost = None
-    if schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__:
+    is_open = schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__
+    if is_open and _length(lowering.affine) <= EXPANDABLE:
         cost = predicted(lowering.affine, schedule.timing, any_length=True)
     if cost is None or cost[0] > CERTAIN * EXPANDABLE:
         plain = [lowering.plain]
@@ -399,13 +406,33 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
-def _loading_ahead(best: Candidate, target: Target, max_instructions: int | None) -> list[Candidate]:
-    """The best schedule with transfers beside other work, at most GROWTH_OF_TRANSFERS times as long."""
+def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
+    """How many instructions a program may have whose order a schedule changes."""
+    most = int(best.static * GROWTH_OF_TRANSFERS)
+    return most if max_instructions is None else min(most, max_instructions)
+
+
+def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """A candidate with iterations of vector work side by side, if that fits and the profile knows latencies."""
+    lowering, room = best.lowering, most - best.static
+    if lowering is None or profile_named(best.schedule.timing).work is None or room <= 0:
+        return []
+    if best.schedule.objective != "cycles":
+        return []
+    # Addresses come on top of what is added, about one for every two instructions.
+    for share in (0.7, 0.45):
+        interleave = InterleaveIterations(best.schedule.timing, room=int(room * share))
+        choices = () if best.point is None else best.point.choices
+        found = replace(lowering.candidate(choices, (interleave,)), points=best.points, point=best.point)
+        if found.static <= most and found.program.runs(target):
+            return [found]
+    return []
+
+
+def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate]:
+    """The best schedule with transfers beside other work, in at most so many instructions."""
     if best.lowering is None or best.schedule.objective != "cycles":
         return []
-    most = int(best.static * GROWTH_OF_TRANSFERS)
-    if max_instructions is not None:
-        most = min(most, max_instructions)
     lowering = best.lowering.loading_ahead(max(0, most - best.static))
     if lowering.affine.body.is_structurally_equivalent(best.lowering.affine.body):
         return []
@@ -447,6 +474,20 @@ def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     return lowering.plain
 
 
+class _TooLongIteration(Exception):
+    """What an iteration over layers computes takes more instructions than the watchdog allows, whatever is chosen."""
+
+
+def _length(affine: ModuleOp) -> int:
+    """Instructions in the text, without those for addresses."""
+    return sum(isinstance(op, Instruction) for op in affine.walk())
+
+
+def _most_saved(op: RepeatOp, target: Target, schedule: Schedule) -> int:
+    """The most instructions of an iteration that M_BTMM saves where M_BTMV would be chosen."""
+    return sum(mix.saved for mix in choosable_products(op, target, schedule))
+
+
 @dataclass(frozen=True)
 class Lowering:
     """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
@@ -470,11 +511,20 @@ class Lowering:
 
     @staticmethod
     def of(
-        kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None, *, shorten: bool = False
+        kernels: ModuleOp,
+        schedule: Schedule,
+        seen: list[ModuleOp] | None = None,
+        *,
+        shorten: bool = False,
+        give_up: bool = False,
     ) -> Lowering | None:
         """The module under a schedule; None if its tiles are those of a module `seen` before.
 
         To `shorten`: with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog.
+
+        Raises:
+            _TooLongIteration: that would not suffice, and it would `give_up` since the loop over layers is too long to
+                be expanded either.
         """
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
@@ -482,17 +532,24 @@ class Lowering:
         if seen is not None:
             if any(tiles.body.is_structurally_equivalent(other.body) for other in seen):
                 return None
-            seen.append(tiles.clone())
+            if choices_of(tiles).is_free("order"):
+                seen.append(tiles.clone())
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
         passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes[:1])
-        excess = int(INSTRUCTIONS_PER_USEFUL * longest_iteration(affine))
-        excess -= Target.from_module(kernels).max_loop_instructions
-        if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
-            return Lowering.of(kernels, replace(schedule, shortening=excess))
+        repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
+        if repeats:
+            target, useful = Target.from_module(kernels), longest_iteration(affine)
+            left = max(_most_saved(op, target, schedule) for op in repeats) - schedule.shortening
+            too_long = CERTAIN * (useful - max(0, left)) > target.max_loop_instructions
+            if give_up and too_long and CERTAIN * _length(affine) > EXPANDABLE:
+                raise _TooLongIteration
+            excess = int(INSTRUCTIONS_PER_USEFUL * useful) - target.max_loop_instructions
+            if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
+                return Lowering.of(kernels, replace(schedule, shortening=excess), give_up=give_up)
         run_pipeline(affine, passes[1:])
-        loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
+        loops = len(repeats)
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))
@@ -505,10 +562,11 @@ class Lowering:
         run_pipeline(affine, (schedule_transfers,))
         return replace(self, affine=affine, passes=(*self.passes, schedule_transfers))
 
-    def candidate(self, choices: tuple[Choice, ...] = ()) -> Candidate:
-        """A candidate with these changes of the loops of the affine module."""
+    def candidate(self, choices: tuple[Choice, ...] = (), then: tuple[Pass, ...] = ()) -> Candidate:
+        """A candidate with these changes of the loops of the affine module, and these passes behind them."""
         changes = tuple(str(change) for change in changes_of(choices))
-        passes: tuple[Pass, ...] = (*((ApplyLoopChoices(changes),) if changes else ()), *self.emission)
+        applied = (ApplyLoopChoices(changes),) if changes else ()
+        passes: tuple[Pass, ...] = (*applied, *then, *self.emission)
         return Candidate(
             self.schedule,
             self.tiles,

@@ -10,6 +10,7 @@ from typing import Any
 
 from plena.api.program import Program
 from plena.errors import PlenaError
+from plena.hf.gguf_files import check_rotary
 from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
@@ -113,7 +114,7 @@ def load_model(path: Path) -> Any:
     """A model of transformers from its folder, or from a GGUF file.
 
     Raises:
-        PlenaError: there is none.
+        PlenaError: there is none, or a GGUF file says more of it than transformers reads.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -122,7 +123,7 @@ def load_model(path: Path) -> Any:
         raise PlenaError("there is no such folder or file", str(path), "Give a model's folder or GGUF file.")
     folder, options = _place(path)
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, ImportError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PlenaError(
@@ -132,6 +133,9 @@ def load_model(path: Path) -> Any:
             if path.is_file()
             else "Give a model's folder.",
         ) from None
+    if options:
+        check_rotary(path, model.config)
+    return model
 
 
 def _place(path: Path) -> tuple[Path, dict[str, str]]:

@@ -128,7 +128,7 @@ CYCLES: Mapping[Unit, Callable[[ProductShape, Target, str], int]] = {
 """What each unit takes; of equal ones the first is chosen."""
 
 
-PRODUCT_OF: Mapping[Unit, str] = {"broadcast": "M_BTMM", "vector": "M_BTMV"}
+PRODUCT_OF: Mapping[str, str] = {"broadcast": "M_BTMM", "vector": "M_BTMV"}
 """The instruction that a schedule multiplies with, of those that a profile may call wrong."""
 
 
@@ -141,16 +141,18 @@ def units(shape: ProductShape, target: Target) -> list[Unit]:
 
 def _chosen_among(shape: ProductShape, target: Target, schedule: Schedule) -> list[Unit]:
     """What is compared: groups of rows by M_BTMV take more code, so they are not where size is all that counts."""
-    available = units(shape, target)
-    if not schedule.allow_unsupported:
-        wrong = profile_named(schedule.timing).unsupported(target)
-        for unit, mnemonic in PRODUCT_OF.items():
-            if unit in available and mnemonic in wrong:
-                available.remove(unit)
+    available: list[Unit] = [u for u in units(shape, target) if not is_wrong(u, target, schedule)]
     grouped = (shape.separate or shape.rows) > target.broadcast_amount
     if grouped and "vector" in available and (schedule.objective == "size" or not schedule.row_groups):
         available.remove("vector")
     return available
+
+
+def is_wrong(unit: str, target: Target, schedule: Schedule) -> bool:
+    """Whether the machine behind the timing profile does not execute a schedule's products right, and nobody said that
+    this does not matter."""
+    product = PRODUCT_OF.get(unit)
+    return not schedule.allow_unsupported and product in profile_named(schedule.timing).unsupported(target)
 
 
 def preferred_unit(shape: ProductShape, target: Target, schedule: Schedule) -> Unit:
@@ -172,7 +174,10 @@ def prefers_broadcast(shape: ProductShape, target: Target, schedule: Schedule) -
 def describe_choice(
     op: Operation, shape: ProductShape, unit: Unit, target: Target, schedule: Schedule
 ) -> str:
-    """One line of the report: the choice, all schedules under every profile, and where the profiles differ."""
+    """One line of the report: the choice, all schedules under every profile, and where the profiles differ.
+
+    Schedules that were left out, since the profile's machine does not execute their products right, are named.
+    """
     module = op.attributes.get(MODULE_ATTRIBUTE)
     name = module.data if isinstance(module, StringAttr) else op.name
     available = units(shape, target)
@@ -186,4 +191,8 @@ def describe_choice(
     wanted = {min(by_unit, key=by_unit.__getitem__) for by_unit in figures.values()}
     why = "as asked" if schedule.matmul == unit else f"by {schedule.timing}"
     differ = "" if len(wanted) == 1 else "; the profiles disagree"
+    wrong = [u for u in available if is_wrong(u, target, schedule)] if schedule.matmul == "auto" else []
+    if wrong:
+        products = " and ".join(PRODUCT_OF[u] for u in wrong)
+        why += f", without {' and '.join(wrong)}: its machine does not execute {products} right"
     return f"{name}: {unit} {why} ({text}{differ})"

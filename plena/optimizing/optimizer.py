@@ -22,6 +22,7 @@ from plena.machine.choices import Objective
 from plena.machine.target import Target
 from plena.optimizing.optimization_task import LARGE, ROLLING, Task
 from plena.passes.emission import Counted, counted
+from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.options import check_values
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import SelectLoops, candidates
@@ -87,7 +88,9 @@ def _candidates(
     yield from chosen
     if profile_named(timing).overlaps and objective == "cycles" and chosen:
         most = int(GROWTH_OF_TRANSFERS * chosen[0][1].static)
-        yield from _loading_ahead(task, objective, timing, min(most, max_instructions or most))
+        most = min(most, max_instructions or most)
+        yield from _loading_ahead(task, objective, timing, most)
+        yield from _side_by_side(task, objective, timing, most)
     if given is not None and objective == "cycles" and max_instructions is None:
         limit = given.cycles
         if all(c.cycles > limit for _, c in chosen):
@@ -105,6 +108,30 @@ def _loading_ahead(task: Task, objective: Objective, timing: str, most: int) -> 
     for found in (
         *_emitted(task, timing, "loads ahead", ahead.clone()),
         *_emitted(task, timing, "loads ahead, chosen", ahead, lambda module: choose.apply(context(), module)),
+    ):
+        if found[1].static <= most:
+            yield found
+
+
+def _side_by_side(task: Task, objective: Objective, timing: str, most: int) -> Iterator[Named]:
+    """With iterations of vector work side by side, in at most so many instructions.
+
+    Every memory holds the same afterwards, so rows that were free stay so.
+    """
+    if profile_named(timing).work is None:
+        return
+    interleave = InterleaveIterations(timing, spare_rows=False, room=most)
+    choose = SelectLoops(objective, most, timing)
+
+    def chosen_first(module: ModuleOp) -> None:
+        choose.apply(context(), module)
+        interleave.apply(context(), module)
+
+    rolled = task.affine.clone()
+    interleave.apply(context(), rolled)
+    for found in (
+        *_emitted(task, timing, "side by side", rolled),
+        *_emitted(task, timing, "chosen, side by side", task.affine.clone(), chosen_first),
     ):
         if found[1].static <= most:
             yield found

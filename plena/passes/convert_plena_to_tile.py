@@ -49,6 +49,7 @@ from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
+from plena.kernels.product_cost import PRODUCT_OF, is_wrong
 from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
 from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
@@ -135,17 +136,20 @@ class ConvertPlenaToTile(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         profile_named(self.timing, self.name)
-        _require_unit(self.matmul, self.machine, Target.from_module(op))
-        convert(op, Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)}))
+        schedule = Schedule(**{f.name: getattr(self, f.name) for f in fields(Schedule)})
+        _require_unit(schedule, Target.from_module(op))
+        convert(op, schedule)
 
 
-def _require_unit(matmul: MatmulChoice, machine: Machine, target: Target) -> None:
+def _require_unit(schedule: Schedule, target: Target) -> None:
     """Whether the target has what products are asked to be made by.
 
     Raises:
-        CompileError: it has no broadcast unit, or one that means something else there.
+        CompileError: it has no broadcast unit, or one that means something else there, or that the machine behind the
+            timing profile does not execute right.
     """
-    if machine == "rtl" and matmul in ("broadcast", "vector"):
+    matmul = schedule.matmul
+    if schedule.machine == "rtl" and matmul in ("broadcast", "vector"):
         raise CompileError(
             f"matmul {matmul} needs instructions that the RTL does not execute as the emulator does",
             "options",
@@ -157,6 +161,13 @@ def _require_unit(matmul: MatmulChoice, machine: Machine, target: Target) -> Non
             f"{target.broadcast_amount} * HLEN {target.hlen} is not MLEN {target.mlen}, or HLEN is 1",
             "options",
             "Leave matmul out: the compiler takes what the target has.",
+        )
+    if is_wrong(matmul, target, schedule):
+        raise CompileError(
+            f"matmul {matmul} makes products by {PRODUCT_OF[matmul]}, which has cycles under {schedule.timing}, but which "
+            "the machine that they were measured on does not execute right",
+            "options",
+            "Leave matmul out, or add allow_unsupported=True to count with these cycles (docs/timing.md).",
         )
 
 

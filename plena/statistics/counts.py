@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, cast
 
 from plena.errors import CompileError
-from plena.timing.registry import timings
-
-
-class ByProfile(dict[str, int]):
-    """Cycles by timing profile; None for a registered one that has none for the program."""
-
-    def __missing__(self, name: str) -> None:
-        if name not in timings():
-            raise KeyError(name)
+from plena.statistics.by_profile import ByProfile, Figures
 
 
 @dataclass(slots=True)
 class Count:
-    """What a part of a program adds up to; `utilization` by profile where useful work is known."""
+    """What a part of a program adds up to; `utilization` by profile where useful work is known.
+
+    Cycles of a profile that simulates the program are computed when they are asked for.
+    """
 
     static: int = 0
     dynamic: int = 0
     cycles: dict[str, int] = field(default_factory=ByProfile)
     dma_cycles: int = 0
-    utilization: dict[str, float] = field(default_factory=dict[str, float])
+    utilization: dict[str, float] = field(default_factory=Figures[float])
 
 
 @dataclass(slots=True)
@@ -68,11 +63,11 @@ class ProgramCount(Count):
     opcodes: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     loops: list[LoopCount] = field(default_factory=list[LoopCount])
     loop_starts: int = 0
-    matrix_share: dict[str, float] = field(default_factory=dict[str, float])
+    matrix_share: dict[str, float] = field(default_factory=Figures[float])
     modules: dict[str, Count] = field(default_factory=dict[str, Count])
     steps: dict[str, Count] = field(default_factory=dict[str, Count])
-    unsupported: dict[str, float] = field(default_factory=dict[str, float])
-    unavailable: dict[str, str] = field(default_factory=dict[str, str])
+    unsupported: dict[str, float] = field(default_factory=Figures[float])
+    unavailable: dict[str, str] = field(default_factory=Figures[str])
     hbm_bytes: dict[str, int] = field(default_factory=dict[str, int])
     hbm_traffic: Mapping[str, int] = field(default_factory=dict[str, int], repr=False, compare=False)
     latency: Mapping[str, int | None] = field(
@@ -95,6 +90,15 @@ class ProgramCount(Count):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a manifest or a JSON file; without latencies and traffic, which take time."""
-        plain = asdict(replace(self, latency={}, hbm_traffic={}))
-        del plain["latency"], plain["hbm_traffic"]
-        return plain
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, object]", value)
+        return {name: _plain(entry) for name, entry in named.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in cast("list[object]", value)]
+    return value

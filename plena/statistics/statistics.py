@@ -18,10 +18,11 @@ from plena.assembly.loop_tree import StaticLoop, static_loops
 from plena.assembly.stream import Provenance
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES, Memory, Mode
 from plena.machine.target import Target
-from plena.statistics.counts import ByProfile, Count, LoopCount, ProgramCount
+from plena.statistics.by_profile import ByProfile, Figures
+from plena.statistics.counts import Count, LoopCount, ProgramCount
 from plena.statistics.traffic import Moved, Traffic, by_class, payloads
 from plena.timing.dma_model import PICOSECONDS, stream_picoseconds
-from plena.timing.profile import Profile
+from plena.timing.profile import Profile, TableProfile
 from plena.timing.registry import profiles as registered
 from plena.timing.run import Run
 from plena.timing.with_memory import Latencies
@@ -58,16 +59,19 @@ def statistics_of(
     """
     loops = static_loops(instructions)
     weights = Weights.of(instructions, loops, target, profiles)
-    table = weights.table
+    table, names = weights.table, weights.profiles
     total = _count(weights, np.zeros(len(instructions), np.int64), 1)[0]
     statistics = Statistics(total.static, total.dynamic, total.cycles, total.dma_cycles)
     statistics.opcodes = _opcodes(weights)
     statistics.loops = _loop_counts(weights, loops)
     statistics.loop_starts = len(loops)
     products = np.isin(table.opcodes, [INSTRUCTIONS[m].opcode for m in matrix_products()])
-    for profile, cycles in total.cycles.items():
-        inside = int(weights.cycles[profile][products].sum())
-        statistics.matrix_share[profile] = inside / cycles if cycles else 0.0
+
+    def in_products(profile: str) -> float | None:
+        lines = weights.cycles.get(profile)
+        return None if lines is None else float(lines[products].sum() / max(lines.sum(), 1))
+
+    statistics.matrix_share = Figures(names, in_products)
     statistics.unavailable = weights.unavailable
     statistics.latency = Latencies(lambda: weights.run)
     statistics.unsupported = weights.unsupported
@@ -78,7 +82,7 @@ def statistics_of(
     if provenance is not None:
         statistics.modules = _grouped(weights, [origin.module for origin in provenance])
         statistics.steps = _grouped(weights, [origin.step for origin in provenance])
-    _utilize(statistics, useful_macs, target)
+    _utilize(statistics, names, useful_macs, target)
     return statistics
 
 
@@ -95,16 +99,20 @@ def matrix_products() -> frozenset[str]:
 class Weights:
     """Per instruction: executions, cycles over all of them by profile, DMA picoseconds over all of them.
 
+    `profiles` are the names of those that are counted, `tables` of those among them that do not simulate.
+
     `of` raises a PlenaError when the loops run more than 2^40 instructions.
     """
 
     table: Columns
     executions: NDArray[np.int64]
-    cycles: dict[str, NDArray[np.int64]]
+    cycles: Figures[NDArray[np.int64]]
     dma: NDArray[np.int64]
     run: Run
-    unavailable: dict[str, str]
-    unsupported: dict[str, float]
+    profiles: tuple[str, ...]
+    tables: tuple[str, ...]
+    unavailable: Figures[str]
+    unsupported: Figures[float]
 
     @staticmethod
     def of(
@@ -115,20 +123,26 @@ class Weights:
     ) -> Weights:
         table = columns(instructions)
         run = Run.of(table, loops, target)
-        cycles: dict[str, NDArray[np.int64]] = {}
-        unavailable: dict[str, str] = {}
-        unsupported: dict[str, float] = {}
-        for profile in registered() if profiles is None else profiles:
-            counted = profile.line_cycles(run)
-            if counted is not None:
-                cycles[profile.name] = counted
-                marked = np.isin(run.opcodes, [INSTRUCTIONS[m].opcode for m in profile.unsupported(target)])
-                if marked.any():
-                    unsupported[profile.name] = float(counted[marked].sum() / max(counted.sum(), 1))
-            else:
-                unavailable[profile.name] = why_none(profile, run)
+        named = {p.name: p for p in (registered() if profiles is None else profiles)}
+        # Tables at once: they take no time, and the cycles may be more than can be counted.
+        tables = tuple(name for name, profile in named.items() if isinstance(profile, TableProfile))
+        cycles = Figures(tuple(named), lambda name: named[name].line_cycles(run), tables)
+
+        def why(name: str) -> str | None:
+            return why_none(named[name], run) if name not in cycles else None
+
+        def wrong(name: str) -> float | None:
+            marked = np.isin(run.opcodes, [INSTRUCTIONS[m].opcode for m in named[name].unsupported(target)])
+            if not marked.any() or name not in cycles:
+                return None
+            counted = cycles[name]
+            return float(counted[marked].sum() / max(counted.sum(), 1))
+
         dma = run.executions * stream_picoseconds(instructions, target)
-        return Weights(table, run.executions, cycles, dma, run, unavailable, unsupported)
+        names = tuple(named)
+        return Weights(
+            table, run.executions, cycles, dma, run, names, tables, Figures(names, why), Figures(names, wrong)
+        )
 
 
 def why_none(profile: Profile, run: Run) -> str:
@@ -145,10 +159,10 @@ def _count(weights: Weights, groups: NDArray[np.int64], size: int) -> list[Count
     static = np.bincount(groups, minlength=size)
     dynamic = _sum(weights.executions, groups, size)
     dma = _sum(weights.dma, groups, size)
-    cycles = {profile: _sum(values, groups, size) for profile, values in weights.cycles.items()}
+    cycles = Figures(weights.profiles, lambda name: _sum_or_none(weights.cycles.get(name), groups, size))
     for group, count in enumerate(counts):
         count.static, count.dynamic = int(static[group]), int(dynamic[group])
-        count.cycles.update({profile: int(values[group]) for profile, values in cycles.items()})
+        count.cycles = ByProfile(weights.profiles, _one_of(cycles, group), weights.tables)
         count.dma_cycles = -(-int(dma[group]) // PICOSECONDS)
     return counts
 
@@ -157,6 +171,22 @@ def _sum(values: NDArray[np.int64], groups: NDArray[np.int64], size: int) -> NDA
     total = np.zeros(size, np.int64)
     np.add.at(total, groups, values)
     return total
+
+
+def _sum_or_none(
+    values: NDArray[np.int64] | None, groups: NDArray[np.int64], size: int
+) -> NDArray[np.int64] | None:
+    return None if values is None else _sum(values, groups, size)
+
+
+def _one_of(groups: Figures[NDArray[np.int64]], group: int) -> Callable[[str], int | None]:
+    """The cycles of one of several groups by profile."""
+
+    def cycles(name: str) -> int | None:
+        values = groups.get(name)
+        return None if values is None else int(values[group])
+
+    return cycles
 
 
 def _grouped(weights: Weights, names: Sequence[str]) -> dict[str, Count]:
@@ -181,7 +211,17 @@ def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
         return np.concatenate([[0], np.cumsum(values)])
 
     executions, dma = up_to(weights.executions), up_to(weights.dma)
-    cycles = {profile: up_to(values) for profile, values in weights.cycles.items()}
+    cycles = Figures(
+        weights.profiles, lambda name: None if (own := weights.cycles.get(name)) is None else up_to(own)
+    )
+
+    def inside(first: int, last: int) -> ByProfile:
+        def of(name: str) -> int | None:
+            values = cycles.get(name)
+            return None if values is None else int(values[last] - values[first])
+
+        return ByProfile(weights.profiles, of, weights.tables)
+
     counts: list[LoopCount] = []
     for loop in loops:
         first, last = loop.start + 1, loop.end + 1
@@ -189,7 +229,7 @@ def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
             LoopCount(
                 static=last - first,
                 dynamic=int(executions[last] - executions[first]),
-                cycles=ByProfile({p: int(values[last] - values[first]) for p, values in cycles.items()}),
+                cycles=inside(first, last),
                 dma_cycles=-(-int(dma[last] - dma[first]) // PICOSECONDS),
                 first_line=loop.start + 1,
                 last_line=loop.end + 1,
@@ -200,7 +240,12 @@ def _loop_counts(weights: Weights, loops: list[StaticLoop]) -> list[LoopCount]:
     return counts
 
 
-def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None, target: Target) -> None:
+def _utilize(
+    statistics: Statistics,
+    names: Sequence[str],
+    useful_macs: int | Mapping[str, int] | None,
+    target: Target,
+) -> None:
     if useful_macs is None:
         return
     by_module = {} if isinstance(useful_macs, int) else useful_macs
@@ -209,9 +254,19 @@ def _utilize(statistics: Statistics, useful_macs: int | Mapping[str, int] | None
         (statistics, total),
         *((statistics.modules[m], n) for m, n in by_module.items() if m in statistics.modules),
     ):
-        for profile, cycles in count.cycles.items():
-            if profile in statistics.unsupported:
-                continue
-            share = macs / (target.blen * target.mlen * cycles) if cycles else 0.0
-            if share <= 1:
-                count.utilization[profile] = share
+        count.utilization = Figures(names, _used(statistics.unsupported, count.cycles, macs, target))
+
+
+def _used(
+    unsupported: Mapping[str, float], cycles: Mapping[str, int], macs: int, target: Target
+) -> Callable[[str], float | None]:
+    """The share of what the array could multiply that is useful, by profile."""
+
+    def used(profile: str) -> float | None:
+        taken = cycles[profile]
+        if taken is None or profile in unsupported:  # pyright: ignore[reportUnnecessaryComparison]
+            return None
+        share = macs / (target.blen * target.mlen * taken) if taken else 0.0
+        return share if share <= 1 else None
+
+    return used

@@ -22,6 +22,7 @@ from plena.machine.target import Target
 from plena.timing.latencies import Formula
 from plena.timing.recorder import Recorder
 from plena.timing.run import Run
+from plena.timing.work import Work
 
 MOST_CYCLES = 1 << 62
 """Cycles of a program from which it is refused: int64 counts them."""
@@ -48,6 +49,7 @@ class TableProfile:
     skips_f0: bool = False
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
     overlaps: ClassVar[bool] = False
+    work: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         missing = [cost.name for cost in Cost if cost not in self.table]
@@ -142,6 +144,7 @@ class StreamProfile:
             them, and what it compares are latencies.
         record: `latency` that writes down for a timeline what happened.
         bounds: by what bounds it, the cycles that a run takes at least in any order, transfers apart.
+        work: what a scheduler may know of an instruction, if independent instructions can hide each other's latencies.
     """
 
     name: str
@@ -154,6 +157,7 @@ class StreamProfile:
     overlaps: bool = False
     record: Callable[[Run, Recorder], NDArray[np.int64] | None] | None = field(default=None, repr=False)
     bounds: Callable[[Run], dict[str, int]] | None = field(default=None, repr=False)
+    work: Callable[[InstructionSpec, Target], Work] | None = field(default=None, repr=False)
 
     def cycles(
         self, spec: InstructionSpec, target: Target, *, rd: int = 1, fields: Fields = NO_FIELDS

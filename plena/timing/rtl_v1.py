@@ -14,7 +14,7 @@ import numpy as np
 
 from plena.dialects.derived import derived
 from plena.dialects.plena_isa import INSTRUCTIONS, OPCODES
-from plena.dialects.plena_isa.spec import Cost, Field, Integer, Kind, Memory, Mode
+from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode
 from plena.jit import entry_point
 from plena.machine.scalar_codes import Int
 from plena.machine.target import Target
@@ -32,6 +32,7 @@ from plena.timing.simulation import STAMP, event_buffer, fresh_device, word_buff
 from plena.timing.stream.integers import LINE, LOST, RUNNING, RUNS, Integers, before, follow
 from plena.timing.stream.lines import I64, table_of
 from plena.timing.transactional import PROFILE as SERIAL
+from plena.timing.work import Engine, Work
 
 MISSING = ("V_MAX_VF", "V_MIN_VF", "V_TOPK", "V_PS_V", "C_HADAMARD_TRANSFORM")
 """Instructions without an entry: that branch's decoder rejects them."""
@@ -341,6 +342,22 @@ def bounds(run: Run) -> dict[str, int]:
     }
 
 
+_ENGINES = {
+    sb.ELEMENTWISE: Engine.ELEMENTWISE,
+    sb.REDUCTION: Engine.REDUCTION,
+    sb.SCALAR: Engine.SCALAR,
+    sb.SCALAR_SRAM: Engine.SCALAR_SRAM,
+}
+
+
+def work(spec: InstructionSpec, target: Target) -> Work:
+    """What a scheduler may know of an instruction."""
+    row = _units(spec.mnemonic, target)
+    engine = _ENGINES.get(row[sb.UNIT], Engine.OTHER)
+    interval = row[sb.INTERVAL] if engine is Engine.ELEMENTWISE else row[sb.BUSY]
+    return Work(engine, interval, row[sb.READY], bool(row[sb.TAKES_FP]))
+
+
 PROFILE = StreamProfile(
     "rtl-v1",
     "a scoreboard with operation times measured on the RTL",
@@ -352,4 +369,5 @@ PROFILE = StreamProfile(
     record=record,
     bounds=bounds,
     unsupported=unsupported,
+    work=work,
 )

@@ -144,6 +144,16 @@ def test_instructions_that_a_machine_does_not_execute_right_are_left_out() -> No
     assert set(careful.stats().unsupported) == {"rtl-v1"} and "rtl-v1" not in careful.stats().utilization
     free = plena.compile(module, (x,), timing="rtl-v1", allow_unsupported=True)
     assert {"M_BTMM", "M_BTMV"} & set(free.stats().opcodes)
+    (line,) = (d for d in careful.decisions if ": mm " in d)
+    assert (
+        "mm by rtl-v1, without broadcast and vector: its machine does not execute M_BTMM and M_BTMV right"
+        in line
+    )
+    assert not any("without" in d for d in free.decisions)
+    with pytest.raises(CompileError, match=r"matmul broadcast makes products by M_BTMM, .* under rtl-v1"):
+        plena.compile(module, (x,), timing="rtl-v1", matmul="broadcast")
+    asked = plena.compile(module, (x,), timing="rtl-v1", matmul="broadcast", allow_unsupported=True)
+    assert "M_BTMM" in asked.stats().opcodes
     with pytest.raises(CompileError, match="allow_unsupported must be True or False, not 1"):
         plena.compile(module, (x,), allow_unsupported=1)  # type: ignore[arg-type]
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import plena
 from plena.assembly import parse_asm
 from plena.assembly.stream import Provenance
 from plena.errors import PlenaError
 from plena.machine.target import Target
 from plena.statistics.statistics import Statistics, statistics_of
 from plena.timing.registry import timings
+from plena.timing.run import Run
+from plena.timing.transactional import PROFILE as TRANSACTIONAL
 from tests.conformance.cases import Case, index
 
 NESTED = """
@@ -140,3 +148,32 @@ def test_dynamic_counts_and_cycles_are_the_public_emulators(name: str) -> None:
 def test_crossed_loops_are_refused(name: str) -> None:
     with pytest.raises(PlenaError, match=r"ends no loop|still open"):
         statistics_of(parse_asm(Case.named(name).info["assembly"]), Target())
+
+
+def test_simulations_run_when_their_cycles_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plena.timing import registry
+    from plena.timing.rtl_v1 import PROFILE
+
+    runs: list[int] = []
+
+    def simulate(run: Run) -> NDArray[np.int64] | None:
+        runs.append(len(run.opcodes))
+        return PROFILE.simulate(run)
+
+    monkeypatch.setattr(registry, "_loaded", lambda name: replace(PROFILE, simulate=simulate))
+    monkeypatch.setattr(registry, "_OURS", {"rtl-v1": ""})
+    monkeypatch.setattr(registry, "_registered", {"transactional": TRANSACTIONAL})
+    statistics = plena.stats("C_LOOP_START gp1, 3\nV_EXP_V gp0, gp0, 0\nC_LOOP_END gp1")
+    assert statistics.cycles["transactional"] == 7
+    assert not runs
+    assert statistics.unavailable.get("transactional") is None and "rtl-v1" not in statistics.unsupported
+    assert not runs
+    total = statistics.cycles["rtl-v1"]
+    assert runs == [3] and 0 < statistics.loops[0].cycles["rtl-v1"] <= total
+    assert runs == [3]
+    assert list(statistics.cycles) == ["rtl-v1", "transactional"]
+    assert json.loads(json.dumps(statistics.cycles)) == {"rtl-v1": total, "transactional": 7}
+    assert statistics.cycles == dict(statistics.cycles) == statistics.cycles.copy()
+    assert repr(statistics.cycles) == repr(dict(statistics.cycles))
+    assert pickle.loads(pickle.dumps(statistics.cycles)) == statistics.cycles
+    assert runs == [3]

@@ -90,7 +90,9 @@ def test_what_is_shown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "C_LOOP_START gp4, 1000\nV_EXP_V gp0, gp0, 0\nV_EXP_V gp1, gp1, 0\nC_LOOP_END gp4\n"
     found = timeline(text, "rtl-v1", {1: "work"}, bins=20)
     document = json.loads(json.dumps(found.trace()))
-    slices = [e for e in document["traceEvents"] if e["ph"] == "X" and e["tid"] < 4]
+    names = {e["tid"]: e["args"]["name"] for e in document["traceEvents"] if e["ph"] == "M"}
+    engines = {t for t, name in names.items() if name.split()[0] in found.busy}
+    slices = [e for e in document["traceEvents"] if e["ph"] == "X" and e["tid"] in engines]
     assert [e["name"] for e in slices[:3]] == ["C_LOOP_START", "V_EXP_V", "V_EXP_V"] and len(slices) == 4
     assert document["otherData"]["left out as slices, in the counters"] == found.pieces - 6 > 3000
     ends = [e["ts"] + e.get("dur", 0) for e in document["traceEvents"] if "ts" in e]
@@ -102,6 +104,22 @@ def test_what_is_shown_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     vector = next(line for line in lines if line.lstrip().startswith("vector"))
     assert "█" * 19 in vector and f"{found.busy['vector'].sum():,}" in vector
     assert any("work" in line and "operand" in line for line in lines)
+
+
+def test_slices_of_a_track_do_not_overlap() -> None:
+    """A pipe works on several instructions at once: they are on several tracks, whose names say so."""
+    body = "".join(f"V_EXP_V gp{n}, gp{n}, 0\nM_MM 0, gp{n}, gp0\n" for n in range(1, 6))
+    setup = "".join(f"S_LUI_INT gp{n}, {n}\n" for n in range(1, 6))
+    document = timeline(f"{setup}{body}M_MM_WO gp1, gp0, 0\n", "rtl-v1", {9: "a"}).trace()
+    names = {e["tid"]: e["args"]["name"] for e in document["traceEvents"] if e["ph"] == "M"}
+    assert {"vector", "vector (2)", "matrix", "waits", "modules"} <= set(names.values())
+    slices = [e for e in document["traceEvents"] if e["ph"] == "X"]
+    assert sum(names[e["tid"]].startswith("vector") for e in slices) == 5
+    for track in names:
+        ends = 0
+        for event in sorted((e for e in slices if e["tid"] == track), key=lambda e: e["ts"]):
+            assert event["ts"] >= ends
+            ends = event["ts"] + event["dur"]
 
 
 @pytest.mark.parametrize(

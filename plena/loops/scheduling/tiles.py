@@ -18,7 +18,7 @@ from plena.machine.target import Target
 
 @dataclass(frozen=True)
 class Room:
-    """A run of matrix SRAM, addresses from `start` to before `stop`."""
+    """A run of a memory, addresses from `start` to before `stop`."""
 
     start: int
     stop: int
@@ -31,13 +31,17 @@ class Room:
 def untouched(module: Operation, table: EffectTable) -> Room:
     """The longest run of tiles that nothing in a program touches; empty if that is not known."""
     target = table.target
-    size, tile = target.matrix_tiles * target.tile, target.tile
+    return untouched_part(module, table, Memory.MATRIX, target.matrix_tiles * target.tile, target.tile)
+
+
+def untouched_part(module: Operation, table: EffectTable, memory: Memory, size: int, tile: int) -> Room:
+    """The longest run of whole `tile`s of a memory of some size that nothing touches; empty if that is not known."""
     taken: list[tuple[int, int]] = []
     for region in module.regions:
         effects = table.of_sequence(list(region.block.ops))
         if EVERYTHING in effects:
             return Room(0, 0)
-        for effect in effects.get(Memory.MATRIX, ()):
+        for effect in effects.get(memory, ()):
             if effect.base is None:
                 return Room(0, 0)
             low, high = interval(effect)

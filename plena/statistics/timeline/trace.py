@@ -9,16 +9,18 @@ from plena.statistics.timeline.data import TimelineData
 from plena.statistics.trace import time_slice, track_names
 from plena.timing.recorder import BEGIN, CAUSE, CAUSES, END, ENGINE, ENGINES, LINE
 
-WAITS = len(ENGINES)
-MODULES = WAITS + 1
-
 
 def trace_of(timeline: TimelineData) -> dict[str, Any]:
     """The document: the first instructions as slices on the tracks of their engines, the share of time that every
-    engine works as counters over the whole run, and modules stretch by stretch."""
-    tracks = track_names((*ENGINES, "waits", "modules"))
+    engine works as counters over the whole run, and modules stretch by stretch.
+
+    A pipe works on several instructions at once, but slices of one track may not overlap: an engine has as many tracks
+    as it has instructions under way.
+    """
+    tracks = _Tracks()
+    slices = [*_slices(timeline, tracks), *_modules(timeline, tracks)]
     return {
-        "traceEvents": [*tracks, *_slices(timeline), *_counters(timeline), *_modules(timeline)],
+        "traceEvents": [*track_names(tracks.names), *slices, *_counters(timeline)],
         "displayTimeUnit": "ms",
         "otherData": {
             "profile": timeline.profile,
@@ -29,19 +31,45 @@ def trace_of(timeline: TimelineData) -> dict[str, Any]:
     }
 
 
+class _Tracks:
+    """Tracks by name, made when they are needed; engines have their first one from the beginning."""
+
+    def __init__(self) -> None:
+        self.numbers = {name: number for number, name in enumerate((*ENGINES, "waits", "modules"))}
+        self._ends: dict[int, int] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In order of their numbers."""
+        return tuple(self.numbers)
+
+    def number(self, name: str, begin: int, end: int) -> int:
+        """A track of this name on which nothing lies from `begin` on; slices come in the order of their begin."""
+        copies = 1
+        while True:
+            shown = name if copies == 1 else f"{name} ({copies})"
+            number = self.numbers.setdefault(shown, len(self.numbers))
+            if self._ends.get(number, 0) <= begin:
+                self._ends[number] = end
+                return number
+            copies += 1
+
+
 def _slice(name: str, track: int, begin: int, end: int, **details: Any) -> dict[str, Any]:
     return time_slice(name, track, begin, end - begin, details)
 
 
-def _slices(timeline: TimelineData) -> Iterator[dict[str, Any]]:
-    for event in timeline.events.tolist():
+def _slices(timeline: TimelineData, tracks: _Tracks) -> Iterator[dict[str, Any]]:
+    for event in sorted(timeline.events.tolist(), key=lambda event: (event[BEGIN], event[END])):
         mnemonic, module = timeline.instructions[event[LINE]]
+        begin, end = event[BEGIN], event[END]
         details = {"line": event[LINE] + 1, "module": module}
         if event[CAUSE]:
             details["instruction"] = mnemonic
-            yield _slice(CAUSES[event[CAUSE]], WAITS, event[BEGIN], event[END], **details)
+            yield _slice(CAUSES[event[CAUSE]], tracks.number("waits", begin, end), begin, end, **details)
         else:
-            yield _slice(mnemonic, event[ENGINE], event[BEGIN], event[END], **details)
+            track = tracks.number(ENGINES[event[ENGINE]], begin, end)
+            yield _slice(mnemonic, track, begin, end, **details)
 
 
 def _counters(timeline: TimelineData) -> Iterator[dict[str, Any]]:
@@ -58,8 +86,9 @@ def _counters(timeline: TimelineData) -> Iterator[dict[str, Any]]:
             }
 
 
-def _modules(timeline: TimelineData) -> Iterator[dict[str, Any]]:
+def _modules(timeline: TimelineData, tracks: _Tracks) -> Iterator[dict[str, Any]]:
     """The module with most cycles in each stretch, stretches of one module as one slice."""
     for name, begin, end in timeline.spans():
         stop = min(end * timeline.width, timeline.cycles)
-        yield _slice(name or "program", MODULES, begin * timeline.width, stop)
+        start = begin * timeline.width
+        yield _slice(name or "program", tracks.number("modules", start, stop), start, stop)

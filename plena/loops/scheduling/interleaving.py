@@ -1,0 +1,247 @@
+"""Iterations of loops of vector work side by side: what one waits for, others hide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+
+from plena.dialects.loop import AffineOp, ForOp
+from plena.dialects.plena_isa import FRegister, RegisterOp
+from plena.dialects.plena_isa.instruction import Instruction
+from plena.dialects.plena_isa.spec import Memory, Unit
+from plena.loops.cloning import Scope, replace
+from plena.loops.effects import EffectTable, Resource, resource_of_cell
+from plena.loops.expansion import expand, section
+from plena.loops.scheduling.growth import Allowance, size
+from plena.loops.scheduling.ordering import Body, WorkOf, addresses_first, is_plain
+from plena.loops.scheduling.privates import is_f_cell, private_cells, private_rows, spread_cells, spread_rows
+from plena.loops.scheduling.tiles import Room, untouched_part
+from plena.machine.constants import F_REGISTERS
+from plena.machine.target import Target
+from plena.timing.work import Clock
+
+FACTORS = (8, 6, 5, 4, 3, 2)
+"""How many iterations may stand side by side."""
+
+LONGEST = 96
+"""Instructions of a body, iterations side by side: orders are compared pair by pair."""
+
+WORTHWHILE = 0.05
+"""The share of a loop's cycles that has to be gained."""
+
+
+@dataclass(frozen=True)
+class Interleaver:
+    """Puts iterations side by side in one module.
+
+    Args:
+        spare_rows: whether rows of vector SRAM that the program leaves alone may be used.
+    """
+
+    module: ModuleOp
+    target: Target
+    work_of: WorkOf
+    allowance: Allowance
+    spare_rows: bool = True
+    made: list[RegisterOp] = field(default_factory=list[RegisterOp], repr=False)
+
+    def run(self) -> None:
+        """The loops with most to gain first, as far as the allowance reaches."""
+        spare = self._spare()
+        loops = list(self._loops(self.module.body.block.ops, 1))
+        found = [gain for loop, times in loops for gain in self._gains(loop, times)]
+        done: set[ForOp] = set()
+        # The most that is gained for a loop first, where there is room for it.
+        for gain in sorted(found, key=lambda g: -g.cycles):
+            if gain.loop in done or not self.allowance.would_take(gain.added):
+                continue
+            if self._apply(gain, spare):
+                done.add(gain.loop)
+                self.allowance.take(gain.added)
+        for loop, _ in loops:
+            # Loops that were expanded have several iterations in their body.
+            if loop not in done and not any(isinstance(op, ForOp) for op in loop.operations):
+                self._apply(_Gain(loop, 1, 0, 0), spare)
+        for op in self.made:
+            if not op.cell.uses:
+                op.detach()
+                op.erase()
+
+    def _loops(self, operations: Iterable[Operation], times: int) -> Iterator[tuple[ForOp, int]]:
+        """The outermost loops whose body, loops in it expanded, is short and nothing but vector and scalar work, and
+        how often they run."""
+        for op in operations:
+            if not isinstance(op, ForOp):
+                continue
+            if _is_work(op) and op.trips > 1 and _expanded_size(op) <= LONGEST:
+                yield op, times
+            else:
+                yield from self._loops(op.operations, times * op.trips)
+
+    def _gains(self, loop: ForOp, times: int) -> list[_Gain]:
+        """What a loop would gain by each factor, where it is worth while; measured on a copy."""
+        straight = _copied(loop)
+        length = _expanded_size(loop)
+        plain = Body(_instructions(straight), self.target, self.work_of)
+        before = plain.cycles(range(length), straight.index) * loop.trips
+        found: list[_Gain] = []
+        cells = private_cells(straight, EffectTable(self.target))
+        most = 1 + len(self._free_cells(loop, cells)) // len(cells) if cells else max(FACTORS)
+        for factor in FACTORS:
+            if loop.trips < 2 * factor or length * factor > LONGEST or factor > most:
+                continue
+            # Every instruction of all iterations, then the next one: what the order comes near to.
+            after = _rounds(plain, length, factor, straight.index) * (loop.trips // factor)
+            after += before // loop.trips * (loop.trips % factor)
+            added = length * (factor + loop.trips % factor) - size(loop.operations)
+            if before - after > WORTHWHILE * before:
+                found.append(_Gain(loop, factor, (before - after) * times, added))
+        straight.erase(safe_erase=False)
+        return found
+
+    def _apply(self, gain: _Gain, spare: Room) -> bool:
+        """Puts the iterations side by side; False, and nothing has changed, if that takes as long."""
+        loop, factor = gain.loop, gain.factor
+        scope = Scope()
+        trips, rest = divmod(loop.trips, factor)
+        main = section(_expanded(loop), scope, 0, trips, factor)
+        assert main is not None
+        section(loop, scope, trips * factor, rest)
+        block = loop.parent_block()
+        assert block is not None
+        block.insert_ops_before(scope.operations, loop)
+        before = Body(_instructions(main), self.target, self.work_of)
+        old = before.cycles(range(len(before.instructions)), main.index)
+        self._separate(loop, main, factor, spare)
+        body = Body(_instructions(main), self.target, self.work_of)
+        order = body.best_order()
+        if old - body.cycles(order, main.index) <= WORTHWHILE * old:
+            for op in scope.operations:
+                block.detach_op(op)
+                op.erase(safe_erase=False)
+            return False
+        addresses_first(main.body.block, [body.instructions[n] for n in order])
+        replace(loop, ())
+        return True
+
+    def _separate(self, loop: ForOp, main: ForOp, factor: int, spare: Room) -> None:
+        """Gives iterations side by side cells and rows of their own."""
+        table = EffectTable(self.target)
+        instructions = _instructions(main)
+        cells, rows = private_cells(main, table), private_rows(main, table)
+        registers = self._free_cells(loop, cells)
+        most = factor - 1 if factor > 1 else FACTORS[0] - 1
+        count = min(len(registers) // max(len(cells), 1), most)
+        for number, cell in enumerate(cells):
+            own = registers[number * count : (number + 1) * count]
+            spread_cells(instructions, cell, [self._cell(register) for register in own])
+        vlen = self.target.vlen
+        free = spare.size // vlen
+        for number, row in enumerate(rows):
+            beside = min(most, max(0, free // len(rows)))
+            first = spare.start + number * beside * vlen
+            spread_rows(instructions, row, [first + n * vlen for n in range(beside)])
+
+    def _free_cells(self, loop: ForOp, private: Sequence[Resource]) -> list[FRegister]:
+        """The f registers that a loop may use for more values: machine registers that nothing touches, or as many new
+        ones as are left beside those that hold something over it, about: what it reads, and what is touched before
+        and behind it."""
+        inside = set(loop.walk())
+        seen: dict[Resource, set[int]] = {}
+        where = 0
+        for op in self.module.walk():
+            if op is loop:
+                where = 2
+            if isinstance(op, Instruction):
+                for value, _ in op.cells():
+                    if is_f_cell(cell := resource_of_cell(value)):
+                        seen.setdefault(cell, set()).add(1 if op in inside else where)
+        every = list(map(FRegister.from_index, range(1, F_REGISTERS)))
+        if any(not isinstance(cell, SSAValue) for cell in seen):
+            return [register for register in every if register not in seen]
+        held = sum(cell in private or 1 in at or {0, 2} <= at for cell, at in seen.items())
+        return [FRegister.unallocated()] * max(0, len(every) - held)
+
+    def _cell(self, register: FRegister) -> SSAValue:
+        op = RegisterOp(register)
+        block = self.module.body.block
+        assert block.first_op is not None
+        block.insert_op_before(op, block.first_op)
+        self.made.append(op)
+        return op.cell
+
+    def _spare(self) -> Room:
+        if not self.spare_rows:
+            return Room(0, 0)
+        vlen = self.target.vlen
+        size_of_memory = self.target.vector_sram_size * vlen
+        return untouched_part(self.module, EffectTable(self.target), Memory.VECTOR, size_of_memory, vlen)
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """What `factor` iterations of a loop side by side gain over a run, about, and the instructions that they add."""
+
+    loop: ForOp
+    factor: int
+    cycles: int
+    added: int
+
+
+def _rounds(body: Body, length: int, factor: int, index: SSAValue) -> int:
+    """Cycles of so many iterations, an instruction of all of them at a time, cells and rows their own."""
+    clock, ends = Clock(), [0]
+    for time in range(2):
+        for n in range(length):
+            for copy in range(factor):
+                at = (time, copy)
+                touched = tuple((name, at) for name in body.touched[n])
+                written = tuple((name, at) for name in body.written[n])
+                clock.takes(body.works[n], touched, written)
+        ends.append(clock.now)
+    return ends[-1] - ends[-2]
+
+
+def _is_work(loop: ForOp) -> bool:
+    return all(_is_part(op) for op in loop.operations)
+
+
+def _is_part(op: Operation) -> bool:
+    if isinstance(op, ForOp):
+        return _is_work(op)
+    if isinstance(op, Instruction):
+        is_masked = "mask" in op.SPEC.by_name and op.number("mask")
+        beside = op.SPEC.unit in (Unit.VECTOR, Unit.SCALAR) and op.SPEC.touches is not None
+        return beside and not is_masked and is_plain(op)
+    return isinstance(op, AffineOp)
+
+
+def _expanded_size(op: ForOp) -> int:
+    """Instructions of an iteration with the loops in it expanded."""
+    return sum(
+        inner.trips * _expanded_size(inner) if isinstance(inner, ForOp) else isinstance(inner, Instruction)
+        for inner in op.operations
+    )
+
+
+def _instructions(loop: ForOp) -> list[Instruction]:
+    return [op for op in loop.operations if isinstance(op, Instruction)]
+
+
+def _copied(loop: ForOp) -> ForOp:
+    """A copy of a loop in no block, the loops in it expanded."""
+    scope = Scope()
+    copy = section(loop, scope, 0, loop.trips)
+    assert copy is not None
+    return _expanded(copy)
+
+
+def _expanded(loop: ForOp) -> ForOp:
+    """The loop with those in it expanded, in place."""
+    for inner in [op for op in loop.operations if isinstance(op, ForOp)]:
+        _expanded(inner)
+        expand(inner)
+    return loop
