@@ -33,7 +33,7 @@ from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
 from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
-from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
+from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE, SCHEDULED_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates, predicted
 from plena.passes.split_layers import SplitLayers
@@ -536,7 +536,7 @@ class Lowering:
                 seen.append(tiles.clone())
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
-        passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
+        passes = SCHEDULED_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes[:1])
         repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
         if repeats:
