@@ -10,6 +10,7 @@
     silicon = plena.area(target)                         # mm^2 by two public models
     names = plena.timings()                              # the timing profiles that count cycles
     formats = plena.Formats(weights="e3m4")              # of each class of tensors in HBM
+    rotation = plena.rotate(module, inputs)              # values of attentions turned, for number formats
     calibration = plena.calibrate(module, samples)       # weights rounded for inputs that were seen
     report = plena.evaluate(program, samples)            # KL, agreement, cosine against PyTorch
     tuned = plena.tune(module, inputs, tuning="tuning.db")   # a better schedule, kept for plena.compile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from plena.api.evaluation import evaluate
     from plena.api.optimize import optimize
     from plena.api.program import Program
+    from plena.api.rotate import rotate
     from plena.api.tune import tune
     from plena.emulator import emulate
     from plena.errors import EmulatorError, PlenaError
@@ -57,6 +59,7 @@ __all__ = [
     "explore",
     "lift",
     "optimize",
+    "rotate",
     "size_curve",
     "stats",
     "timings",
@@ -79,6 +82,7 @@ _HOMES = {
     "explore": "plena.exploring.explore",
     "lift": "plena.optimizing.foreign",
     "optimize": "plena.api.optimize",
+    "rotate": "plena.api.rotate",
     "size_curve": "plena.optimizing.size_curve",
     "stats": "plena.optimizing.foreign",
     "timings": "plena.timing.registry",

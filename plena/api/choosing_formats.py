@@ -110,7 +110,7 @@ def choose_formats(
     Raises:
         PlenaError: no samples, a budget that nothing meets, and as of ``plena.compile``.
     """
-    calls = _calls(samples)
+    calls = calls_of(samples)
     if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise CompileError(
             f"traffic must be a number above 0, not {traffic!r}",
@@ -121,7 +121,7 @@ def choose_formats(
     program = compiled(shipped)
     moved = program.stats().hbm_bytes
     names = _candidates(shipped, moved)
-    measure, error_of = error_measure(program, _inputs(program, calls))
+    measure, error_of = error_measure(program, inputs_of(program, calls))
     source = program.source
     assert source is not None
     alone = {
@@ -166,7 +166,7 @@ def choose_formats(
     raise refused
 
 
-def _calls(samples: Any) -> list[tuple[Any, ...]]:
+def calls_of(samples: Any) -> list[tuple[Any, ...]]:
     from plena.host.call_inputs import arguments_of
 
     if not isinstance(samples, list | tuple) or not samples:
@@ -208,7 +208,7 @@ def _sums(alone: Mapping[str, Mapping[str, float]], moved: Mapping[str, int]) ->
         )
 
 
-def _inputs(program: Program, calls: Sequence[tuple[Any, ...]]) -> list[tuple[torch.Tensor, ...]]:
+def inputs_of(program: Program, calls: Sequence[tuple[Any, ...]]) -> list[tuple[torch.Tensor, ...]]:
     """What the program takes of every call."""
     source = program.source
     assert source is not None

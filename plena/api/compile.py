@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from plena.api.choosing_formats import choose_formats
+from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
+from plena.api.rotate import compile_rotated
 from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
@@ -22,7 +22,7 @@ from plena.errors import CompileError, VerificationError
 from plena.gc_pause import without_collection
 from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
-from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
+from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Rotation, Staging
 from plena.machine.formats import FormatsLike
 from plena.machine.rtl_build import rtl_build
 from plena.machine.target import Target
@@ -50,6 +50,7 @@ def compile(
     formats: FormatsLike | None = None,
     traffic: float | None = None,
     samples: Sequence[Any] | None = None,
+    rotation: Rotation = "none",
     calibration: Calibration | None = None,
     allow_unsupported: bool = False,
     verify_passes: bool | None = None,
@@ -80,6 +81,8 @@ def compile(
             `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
         traffic: of "auto", 1.0 by default.
         samples: for "auto": a list of inputs, tensors or tuples of positional arguments.
+        rotation: "values" turns the values of attentions by Hadamard matrices, in the weights around them
+            (`plena.rotate`), "auto" does so if the program then loses less on `samples`, or else the example inputs.
         calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
@@ -99,50 +102,46 @@ def compile(
             "the third argument is the module's keyword arguments, not the target",
             hint="Write plena.compile(module, args, target=...).",
         )
-    check_options(
-        {
-            "target": target,
-            "max_instructions": max_instructions,
-            "objective": objective,
-            "timing": timing,
-            "matmul": matmul,
-            "attention": attention,
-            "staging": staging,
-            "machine": machine,
-            "formats": formats,
-            "traffic": traffic,
-            "samples": samples,
-            "calibration": calibration,
-            "allow_unsupported": allow_unsupported,
-            "verify_passes": verify_passes,
-            "cache": cache,
-            "tuning": tuning,
-        }
-    )
+    given: dict[str, Any] = {
+        "target": target,
+        "max_instructions": max_instructions,
+        "objective": objective,
+        "timing": timing,
+        "matmul": matmul,
+        "attention": attention,
+        "staging": staging,
+        "machine": machine,
+        "formats": formats,
+        "traffic": traffic,
+        "samples": samples,
+        "rotation": rotation,
+        "calibration": calibration,
+        "allow_unsupported": allow_unsupported,
+        "verify_passes": verify_passes,
+        "cache": cache,
+        "tuning": tuning,
+    }
+    check_options(given)
+    if rotation != "none":
+        given["rotation"] = "none"
+        return compile_rotated(
+            lambda other: compile(other, example_inputs, kwargs, **given),
+            module,
+            example_inputs,
+            kwargs,
+            samples if rotation == "auto" else None,
+            only_if_better=rotation == "auto",
+        )
     target = target or Target()
     if formats == "auto":
-
-        def compiled(changed: Target) -> Program:
-            return compile(
-                module,
-                example_inputs,
-                kwargs,
-                target=changed,
-                max_instructions=max_instructions,
-                objective=objective,
-                timing=timing,
-                matmul=matmul,
-                attention=attention,
-                staging=staging,
-                machine=machine,
-                calibration=calibration,
-                allow_unsupported=allow_unsupported,
-                verify_passes=verify_passes,
-                cache=cache,
-                tuning=tuning,
-            )
-
-        choice = choose_formats(compiled, target, samples or (), 1.0 if traffic is None else traffic)
+        for name in ("target", "formats", "traffic", "samples"):
+            del given[name]
+        choice = choose_formats(
+            lambda changed: compile(module, example_inputs, kwargs, target=changed, **given),
+            target,
+            samples or (),
+            1.0 if traffic is None else traffic,
+        )
         choice.program.decisions += tuple(str(choice).splitlines())
         return choice.program
     if formats is not None:
@@ -168,40 +167,6 @@ def compile(
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
     return program
-
-
-@dataclass(frozen=True)
-class ImportedCall:
-    """A module with its example call, imported: what does not hang on the machine."""
-
-    module: Any
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any]
-    imported: ImportedProgram
-
-    @staticmethod
-    def of(
-        module: Any, example_inputs: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> ImportedCall:
-        """Exports and imports a module; arguments as of `compile`.
-
-        Raises:
-            PlenaError: it cannot be exported, or has an operator that is not known.
-        """
-        from plena.frontend import import_module
-        from plena.host.call_inputs import example_call
-
-        args, keywords = example_call(module, example_inputs, kwargs)
-        return ImportedCall(module, args, keywords, import_module(module, args, keywords))
-
-    @cached_property
-    def text_digest(self) -> str:
-        """A digest of the imported module as text: what passes see of it, folded constants among it."""
-        return hashlib.sha256(str(self.imported.module).encode()).hexdigest()
-
-    def fresh(self) -> ImportedProgram:
-        """The imported program with a module of its own, for passes to change."""
-        return replace(self.imported, module=self.imported.module.clone())
 
 
 def compile_call(
@@ -265,6 +230,7 @@ _OWN = (
     "formats",
     "traffic",
     "samples",
+    "rotation",
     "calibration",
     "allow_unsupported",
     "verify_passes",
@@ -292,9 +258,21 @@ def check_options(options: Mapping[str, Any]) -> None:
             "Target.from_toml(path) reads a settings file.",
         )
     check_values({name: value for name, value in options.items() if name not in _OWN}, "options")
-    if options.get("formats") != "auto" and not options.get("traffic") is options.get("samples") is None:
+    rotation = options.get("rotation", "none")
+    if rotation not in get_args(Rotation):
         raise CompileError(
-            'traffic and samples are for formats="auto"',
+            f"rotation must be one of {', '.join(get_args(Rotation))}, not {rotation!r}", "options"
+        )
+    if rotation != "none" and options.get("calibration") is not None:
+        raise CompileError(
+            "a calibration has the weights of its module, rotation would change them",
+            "options",
+            "Compile and calibrate plena.rotate(module, inputs).module.",
+        )
+    judged = options.get("samples") is not None and rotation != "auto"
+    if options.get("formats") != "auto" and (options.get("traffic") is not None or judged):
+        raise CompileError(
+            'traffic and samples are for formats="auto", samples for rotation="auto" too',
             "options",
             'Leave them out, or write formats="auto".',
         )
@@ -315,6 +293,20 @@ def check_options(options: Mapping[str, Any]) -> None:
             f"verify_passes must be True, False or None, not {verify!r}",
             "options",
             "None takes what the environment variable PLENA_VERIFY_PASSES says.",
+        )
+
+
+def require_no_rotation(options: dict[str, Any], where: str) -> None:
+    """Takes `rotation` out of the options of what compiles a module many times.
+
+    Raises:
+        CompileError: it is asked for.
+    """
+    if options.pop("rotation", "none") != "none":
+        raise CompileError(
+            "a module is rotated beforehand",
+            where,
+            "Let the factory give plena.rotate(module, inputs).module.",
         )
 
 

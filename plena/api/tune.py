@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plena.api.compile import ImportedCall, check_options, emitted_call
+from plena.api.compile import check_options, emitted_call, require_no_rotation
+from plena.api.imported_call import ImportedCall
 from plena.compiler.cache import Cache
 from plena.compiler.known_search import known_search
 from plena.compiler.search import Candidate
@@ -245,6 +246,7 @@ def _machine(target: Target | None, options: dict[str, Any]) -> Target:
     """
     for name in ("traffic", "samples"):
         options.pop(name, None)
+    require_no_rotation(options, _WHERE)
     formats = options.pop("formats", None)
     if formats == "auto":
         raise CompileError("schedules are tuned for formats that are given", _WHERE, "Choose formats first.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plena.api.compile import check_options
+from plena.api.compile import check_options, require_no_rotation
 from plena.compiler.cache import Cache
 from plena.compiler.tuning.database import TuningDatabase
 from plena.errors import PlenaError
@@ -187,6 +187,7 @@ def _digest(client: Client, source: Source) -> str:
 def _base(target: Target | None, cache: Any, options: dict[str, Any]) -> Target:
     """The machine that settings change; takes `formats` out of the options."""
     check_options({"target": target, "cache": cache, **options})
+    require_no_rotation(options, "explore")
     for name in ("traffic", "samples"):
         if options.pop(name, None) is not None or options.get("formats") == "auto":
             raise PlenaError(

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from plena.api.compile import ImportedCall, compile_call
+from plena.api.compile import compile_call
+from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
 from plena.compiler.cache import Cache
 from plena.compiler.tuning.database import TuningDatabase

@@ -12,6 +12,10 @@ Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
 everything else to the nearest code with the scale of each block that loses least."""
 
+Rotation: TypeAlias = Literal["none", "values", "auto"]
+"""Whether weights are changed so that values of attentions are turned by Hadamard matrices, or only if that
+loses less."""
+
 Machine: TypeAlias = Literal["emulator", "rtl"]
 """What runs a program: the public emulator, or the public RTL, whose rules leave out more (docs/rtl.md)."""
 

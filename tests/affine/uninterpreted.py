@@ -88,6 +88,12 @@ class UninterpretedMachine:
                 for row in range(access.rows)
                 for column in range(access.width)
             ]
+        if op.SPEC.transfer is not None and mode is Mode.READ:
+            # Other places in HBM hold something else.
+            for name in ("off", "scale"):
+                value = op.operand_named(name)
+                assert value is not None
+                cells.append((name, linear_of(value).evaluate(values)))
         return cells
 
     def _step(self, op: Instruction, values: dict[SSAValue, int]) -> None:

@@ -12,8 +12,8 @@ from xdsl.ir import Block, SSAValue
 
 import plena
 from plena.assembly import print_asm
-from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp, linear_of
-from plena.dialects.plena_isa import OP_OF_MNEMONIC, GPRegister, Instruction, Memory, Mode, RegisterOp
+from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
+from plena.dialects.plena_isa import OP_OF_MNEMONIC, GPRegister, Memory, RegisterOp
 from plena.dialects.plena_isa.registers import ARegister
 from plena.loops.effects import EffectTable
 from plena.loops.scheduling.tiles import untouched
@@ -21,7 +21,7 @@ from plena.machine.target import Target
 from plena.passes.emission import counted
 from plena.passes.schedule_transfers import ScheduleTransfers
 from tests.affine.programs import Program, parse
-from tests.affine.uninterpreted import TINY, ZERO, UninterpretedMachine
+from tests.affine.uninterpreted import TINY, final_state
 from tests.lifting.affine_machine import memories
 from tests.lifting.machines import machine
 
@@ -129,37 +129,16 @@ def layers(draw: st.DrawFn) -> Program:
     return Program(module)
 
 
-class Transferring(UninterpretedMachine):
-    """A machine whose transfers give something else from another place in HBM."""
-
-    def _cells(self, op: Instruction, values: dict[SSAValue, int], mode: Mode) -> list[object]:
-        cells = super()._cells(op, values, mode)
-        if op.SPEC.transfer is not None and mode is Mode.READ:
-            for name in ("off", "scale"):
-                value = op.operand_named(name)
-                assert value is not None
-                cells.append((name, linear_of(value).evaluate(values)))
-        return cells
-
-
-def final_state(module: ModuleOp, terms: dict[object, int]) -> dict[object, int]:
-    """What a program leaves, as terms; the same `terms` for programs that are compared."""
-    terms.setdefault("zero", ZERO)
-    machine = Transferring(TINY)
-    machine.terms = terms
-    return machine.run(module)
-
-
 @settings(max_examples=40, deadline=None)
 @given(layers(), st.sampled_from(TIMINGS), st.booleans())
 def test_what_a_program_leaves_is_the_same(program: Program, timing: str, spare_tiles: bool) -> None:
     module, terms = program.module, dict[object, int]()
     spare = untouched(module, EffectTable(TINY))
-    before = final_state(module, terms)
+    before = final_state(module, TINY, terms)
     TINY.attach(module)
     ScheduleTransfers(timing, spare_tiles).apply(Context(), module)
     module.verify()
-    after = final_state(module, terms)
+    after = final_state(module, TINY, terms)
     if spare_tiles:
         for address in range(spare.start, spare.stop):
             after.pop((Memory.MATRIX, address), None)
@@ -196,10 +175,10 @@ TILES_LOADED_TWICE = """
 def test_loads_of_one_tile_keep_their_order(timing: str) -> None:
     """The first loads do not all find rows to run beside; those that are late must not come after the last one."""
     module, terms = parse(TILES_LOADED_TWICE), dict[object, int]()
-    before = final_state(module, terms)
+    before = final_state(module, TINY, terms)
     TINY.attach(module)
     ScheduleTransfers(timing).apply(Context(), module)
-    assert final_state(module, terms) == before
+    assert final_state(module, TINY, terms) == before
 
 
 PRODUCTS = """

@@ -153,7 +153,7 @@ def _options(args: Namespace) -> dict[str, Any]:
     """The options of `plena.compile` that were given."""
     found: dict[str, Any] = {name: getattr(args, name) for name in OPTIONS}
     found |= {"allow_unsupported": args.allow_unsupported or None, "calibration": calibration_of(args)}
-    found |= {"tuning": args.tuning}
+    found |= {"tuning": args.tuning, "rotation": args.rotation if args.rotation != "none" else None}
     return {name: value for name, value in found.items() if value is not None}
 
 

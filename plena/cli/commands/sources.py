@@ -6,10 +6,11 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from plena.cli.settings import AUTO, add_options, add_target_options, target_of
 from plena.errors import PlenaError
+from plena.machine.choices import Rotation
 from plena.passes.options import OPTIONS
 from plena.text_files import read_text
 
@@ -57,6 +58,12 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         "--calibration", metavar="FILE", type=Path, help="of plena.calibrate, for --staging calibrated"
     )
     parser.add_argument(
+        "--rotation",
+        choices=get_args(Rotation),
+        default="none",
+        help="turn the values of attentions by Hadamard matrices, in the weights; auto: if that loses less",
+    )
+    parser.add_argument(
         "--allow-unsupported",
         action="store_true",
         help="take instructions that the machine behind the timing profile does not execute right",
@@ -91,6 +98,7 @@ def compile_options(args: Namespace) -> dict[str, Any]:
     """What `plena.compile` takes besides the machine."""
     return {
         "calibration": calibration_of(args),
+        "rotation": args.rotation,
         "allow_unsupported": args.allow_unsupported,
         "verify_passes": getattr(args, "verify_passes", None),
         "cache": args.cache,

@@ -14,7 +14,7 @@ from torch import nn
 from xdsl.parser import Parser
 
 import plena
-from plena.api.compile import ImportedCall
+from plena.api.imported_call import ImportedCall
 from plena.api.tune import tune
 from plena.compiler.search import search
 from plena.compiler.tuning.database import Entry, TuningDatabase

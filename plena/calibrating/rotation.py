@@ -1,0 +1,200 @@
+"""Rotation of values: an orthogonal matrix on the values of every attention, and its inverse behind it, in the weights.
+
+Attention adds values of keys up; what turns every value turns the result. So a Hadamard matrix moves into the weights
+that make values and its inverse into those that read the result: the function is the same, no instruction is added, and
+outliers of a few features, which cost all that share a block's scale their precision, are spread over all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+SMALLEST = 4
+"""Features that are turned together, at least."""
+
+EXACT = 1e-4
+"""Relative error of the turned module against the module, both in float32, up to which it computes the same."""
+
+_ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+_LINEAR = torch.ops.aten.linear.default
+
+_LAYOUT = frozenset(
+    [
+        "view",
+        "reshape",
+        "_unsafe_view",
+        "transpose",
+        "permute",
+        "contiguous",
+        "clone",
+        "flatten",
+        "unflatten",
+        "expand",
+        "unsqueeze",
+        "squeeze",
+        "repeat_interleave",
+        "alias",
+        "detach",
+    ]
+)
+"""Operators that only move values."""
+
+
+@dataclass(frozen=True)
+class RotatedValues:
+    """An attention whose values are turned.
+
+    Args:
+        values: parameters that make values, the weight first.
+        result: the weight that reads the result of the attention.
+        features: of a head.
+        size: of the Hadamard matrices, the largest power of two that divides the features.
+    """
+
+    values: tuple[str, ...]
+    result: str
+    features: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"values of {self.values[0]}, turned back in {self.result}: Hadamard {self.size}"
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A module with turned values, and what was turned.
+
+    Attributes:
+        module: a copy; the module itself where nothing is turned.
+        sites: the attentions that are turned.
+        skipped: why the others are not.
+        error: relative error of the turned module against the module in float32 on the example inputs.
+    """
+
+    module: nn.Module = field(repr=False)
+    sites: tuple[RotatedValues, ...]
+    skipped: tuple[str, ...] = ()
+    error: float = 0.0
+
+    def __str__(self) -> str:
+        sizes = sorted({site.size for site in self.sites})
+        matrices = f" by Hadamard matrices of {', '.join(map(str, sizes))}, in the weights" if sizes else ""
+        head = f"rotation: values of {len(self.sites)} attentions are turned{matrices}; 0 cycles"
+        return "\n".join([head, *(f"rotation: {reason}" for reason in self.skipped)])
+
+
+def rotated(
+    module: nn.Module, program: ExportedProgram, difference: Callable[[nn.Module], float]
+) -> Rotation:
+    """A copy of a module with the values of its attentions turned, where weights alone can do it.
+
+    Args:
+        module: the user's; it stays as it is.
+        program: its graph.
+        difference: the relative error of a copy against the module, both in float32; the copy is given up if it
+            gives something else.
+    """
+    sites, skipped = list[RotatedValues](), list[str]()
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target == _ATTENTION:
+            found = _site(node, program)
+            if isinstance(found, str):
+                skipped.append(f"{node.name} is left as it is: {found}")
+            else:
+                sites.append(found)
+    taken = [name for site in sites for name in (*site.values, site.result)]
+    if len(set(taken)) < len(taken):
+        sites, skipped = [], [*skipped, "attentions share weights, none is turned"]
+    if not sites:
+        return Rotation(module, (), tuple(skipped))
+    turned = copy.deepcopy(module)
+    with torch.no_grad():
+        for site in sites:
+            _turn(turned, site)
+    error = difference(turned)
+    if not error <= EXACT:
+        why = "heads are no blocks of features"
+        reason = f"none is turned, that gives other results (relative error {error:.2g}): {why}"
+        return Rotation(module, (), (*skipped, reason))
+    return Rotation(turned, tuple(sites), tuple(skipped), error)
+
+
+def hadamard(size: int) -> torch.Tensor:
+    """The orthogonal Hadamard matrix of a power of two, float64 [size, size]; it is its own inverse."""
+    matrix = torch.ones(1, 1, dtype=torch.float64)
+    while len(matrix) < size:
+        matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
+    return matrix / size**0.5
+
+
+def _turn(module: nn.Module, site: RotatedValues) -> None:
+    matrix = hadamard(site.size)
+    for name in site.values:
+        parameter = module.get_parameter(name)
+        rows = parameter.double().reshape(-1, site.size, *parameter.shape[1:])
+        parameter.copy_(torch.einsum("ij,nj...->ni...", matrix, rows).reshape(parameter.shape))
+    parameter = module.get_parameter(site.result)
+    columns = parameter.double().reshape(len(parameter), -1, site.size)
+    parameter.copy_((columns @ matrix).reshape(parameter.shape))
+
+
+def _site(attention: Node, program: ExportedProgram) -> RotatedValues | str:
+    """What is to be turned around an attention, or why it cannot be."""
+    values = attention.args[2]
+    assert isinstance(values, Node)
+    while _moves(values) and isinstance(values.args[0], Node):
+        values = values.args[0]
+    if values.op != "call_function" or values.target != _LINEAR:
+        return "its values are no result of a linear layer alone"
+    readers = [attention]
+    while len(readers) == 1 and (readers[0] is attention or _moves(readers[0])):
+        readers = list(readers[0].users)
+    if len(readers) != 1 or readers[0].op != "call_function" or readers[0].target != _LINEAR:
+        return "its result is read by something else than one linear layer"
+    made = [_parameter(argument, program) for argument in values.args[1:] if argument is not None]
+    result = _parameter(readers[0].args[1], program)
+    if None in made or result is None:
+        return "a weight is computed, or has other readers"
+    if not _alone(values, attention):
+        return "its values are read by something else, too"
+    features = attention.meta["val"].shape[-1]
+    size = features & -features
+    if size < SMALLEST:
+        return f"no power of two of at least {SMALLEST} divides its {features} features"
+    return RotatedValues(tuple(name for name in made if name is not None), result, features, size)
+
+
+def _moves(node: Node) -> bool:
+    name = getattr(node.target, "overloadpacket", None)
+    return node.op == "call_function" and getattr(name, "__name__", "") in _LAYOUT
+
+
+def _alone(values: Node, attention: Node) -> bool:
+    """Whether all that reads some values is one attention, as its values."""
+    left: list[tuple[Node, Node]] = [(values, user) for user in values.users]
+    while left:
+        read, reader = left.pop()
+        if reader is attention:
+            if [place for place, argument in enumerate(reader.args) if argument is read] != [2]:
+                return False
+        elif _moves(reader):
+            left += [(reader, user) for user in reader.users]
+        else:
+            return False
+    return True
+
+
+def _parameter(argument: Any, program: ExportedProgram) -> str | None:
+    """The name of a parameter that one node reads; None if it is something else."""
+    if not isinstance(argument, Node) or len(argument.users) != 1:
+        return None
+    signature = program.graph_signature
+    return signature.inputs_to_parameters.get(argument.name)
