@@ -74,7 +74,7 @@ class Choices:
         for name, row, out, into in self.other:
             if name == node.name:
                 ids[row, out], ids[row, into] = order[row, into], order[row, out]
-        ids = self.forced.get(node.name, ids[:, : shape.numel() // len(rows)])
+        ids = self.forced.get(node.name, ids[:, : shape.numel() // len(rows)].contiguous())
         self.ids[node.name] = ids
         self._note(node, rows, order, number)
         found = ids.reshape(shape)

@@ -1,8 +1,9 @@
 """torch with those of its shortcuts switched off that compute something else than the operators they replace.
 
 Every reference is run so. What torch 2.13 does without: its inference path through `nn.MultiheadAttention` and
-`nn.TransformerEncoderLayer` takes a floating mask as boolean and gives NaN for queries that see no key, and its fused
-attention on the CPU gives NaN below a scale of zero (docs/surprises.md). Modules are exported on the other paths.
+`nn.TransformerEncoderLayer` takes a floating mask as boolean and gives NaN for queries that see no key, its fused
+attention on the CPU gives NaN below a scale of zero, and its vectorised exact GELU gives NaN for infinity
+(docs/surprises.md). Modules are exported on the other paths.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ def plain_torch() -> Generator[None]:
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), _SignedScales():
+        with torch.no_grad(), _Plain():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
-class _SignedScales(TorchFunctionMode):
-    """Causal attention with a scale of zero or less goes through products and a softmax."""
+class _Plain(TorchFunctionMode):
+    """Causal attention with a scale of zero or less goes through products and a softmax; GELU keeps infinity."""
 
     def __torch_function__(
         self,
@@ -43,8 +44,14 @@ class _SignedScales(TorchFunctionMode):
         if func in _ATTENTION and isinstance(scale, int | float) and scale <= 0:
             with sdpa_kernel(SDPBackend.MATH):
                 return func(*args, **kwargs)
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if func in _GELU and isinstance(result, torch.Tensor):
+            x: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
+            return torch.where(x == torch.inf, x, result)
+        return result
 
+
+_GELU = (torch.nn.functional.gelu, torch.ops.aten.gelu.default)
 
 _ATTENTION = (
     torch.nn.functional.scaled_dot_product_attention,

@@ -33,21 +33,19 @@ def quantized_inputs(
 ) -> list[torch.Tensor]:
     """The inputs as the machine sees them: those parts that are staged to HBM are rounded.
 
-    What is staged together with what its format loses is exact.
-
     Args:
         formats: names of those in which they are staged; any by default.
     """
     seen = [x.detach().float() if x.is_floating_point() else x for x in inputs]
     placements = tuple(p for p in program.placements_of("input") if formats is None or p.format in formats)
-    exact = {_part(placement) for placement in placements if placement.residual}
+    doubled = {_part(placement) for placement in placements if placement.residual}
     for placement in placements:
         index = placement.source.index
         if index >= len(inputs):
             continue  # A counter, which no format rounds.
-        if placement.memory == "hbm" and _part(placement) not in exact and inputs[index].is_floating_point():
+        if placement.memory == "hbm" and not placement.residual and inputs[index].is_floating_point():
             before = inputs[index].detach().float()
-            after = rounded(program, placement, before)
+            after = rounded(program, placement, before, with_rest=_part(placement) in doubled)
             seen[index] = torch.where(_differ(after, before), after, seen[index])
     return seen
 
@@ -63,36 +61,38 @@ def _part(placement: TensorPlacement) -> tuple[object, ...]:
     return placement.source, placement.view, placement.shape, placement.format
 
 
-def rounded(program: ProgramData, placement: TensorPlacement, tensor: torch.Tensor) -> torch.Tensor:
+def rounded(
+    program: ProgramData, placement: TensorPlacement, tensor: torch.Tensor, *, with_rest: bool = False
+) -> torch.Tensor:
     """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
 
-    Infinities keep their value: the program means the original.
+    Infinities keep their value: the program means the original. With `with_rest` what the format loses is staged, too,
+    in the same format: two parts of four bits hold a bf16 number, two of three bits do not.
     """
     before = tensor.numpy()
     with np.errstate(invalid="ignore", over="ignore"):
         after = quantized(placement, before, program.target)
+        if with_rest:
+            after = after + quantized(placement, before - after, program.target)
     kept = ~np.isfinite(before)
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 
 
 def rounded_expressions(program: ProgramData, data: StagedData) -> dict[str, torch.Tensor]:
-    """The values of staging expressions in HBM by their symbol.
-
-    Those that are staged together with what their format loses are exact.
-    """
+    """The values of staging expressions in HBM by their symbol."""
     seen: dict[str, torch.Tensor] = {}
     placements = tuple(program.placements_of("data"))
-    exact = {placement.source.symbol for placement in placements if placement.residual}
+    doubled = {placement.source.symbol for placement in placements if placement.residual}
     for placement in placements:
         symbol = placement.source.symbol
-        if placement.memory != "hbm" or symbol not in data.expressions:
+        if placement.memory != "hbm" or placement.residual or symbol not in data.expressions:
             continue
         tensor = data(symbol)
         if not tensor.is_floating_point():
             continue
         before = seen.get(symbol, tensor)
         staged = staged_tensor(data, placement).float()
-        after = tensor if symbol in exact else rounded(program, placement, staged)
+        after = rounded(program, placement, staged, with_rest=symbol in doubled)
         seen[symbol] = torch.where(_differ(after, tensor), after, before)
     return seen
 

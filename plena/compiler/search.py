@@ -15,7 +15,7 @@ from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
 from plena.dialects.loop.nests import longest_iteration
 from plena.dialects.plena import AttentionOp, RepeatOp
-from plena.dialects.plena_isa import INSTRUCTIONS
+from plena.dialects.plena_isa import INSTRUCTIONS, Instruction
 from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
@@ -33,7 +33,7 @@ from plena.passes.convert_plena_to_tile import ConvertPlenaToTile
 from plena.passes.emission import EMISSION, Counted, counted
 from plena.passes.interleave_iterations import InterleaveIterations
 from plena.passes.materialize_addresses import MaterializeAddresses
-from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, LOOP_PIPELINE, REGISTER_PIPELINE
+from plena.passes.pipelines import AFFINE_PIPELINE, BUFFER_PIPELINE, REGISTER_PIPELINE, SCHEDULED_PIPELINE
 from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfers
 from plena.passes.select_loops import candidates, predicted
 from plena.passes.split_layers import SplitLayers
@@ -231,7 +231,9 @@ def _candidates(
         if lowerings and not _worth_trying(option, lowerings, target):
             continue
         try:
-            lowering = Lowering.of(kernels, option, seen, shorten=True)
+            lowering = Lowering.of(kernels, option, seen, shorten=True, give_up=max_instructions is None)
+        except _TooLongIteration:
+            break
         except CompileError as error:
             problems.append(error)
             continue
@@ -268,7 +270,8 @@ def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Cand
     schedule = lowering.schedule
     target = Target.from_module(lowering.affine)
     cost = None
-    if schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__:
+    is_open = schedule.objective == "cycles" and max_instructions is None and "plain" not in lowering.__dict__
+    if is_open and _length(lowering.affine) <= EXPANDABLE:
         cost = predicted(lowering.affine, schedule.timing, any_length=True)
     if cost is None or cost[0] > CERTAIN * EXPANDABLE:
         plain = [lowering.plain]
@@ -471,6 +474,20 @@ def lower_plainly(kernels: ModuleOp, schedule: Schedule) -> Candidate:
     return lowering.plain
 
 
+class _TooLongIteration(Exception):
+    """What an iteration over layers computes takes more instructions than the watchdog allows, whatever is chosen."""
+
+
+def _length(affine: ModuleOp) -> int:
+    """Instructions in the text, without those for addresses."""
+    return sum(isinstance(op, Instruction) for op in affine.walk())
+
+
+def _most_saved(op: RepeatOp, target: Target, schedule: Schedule) -> int:
+    """The most instructions of an iteration that M_BTMM saves where M_BTMV would be chosen."""
+    return sum(mix.saved for mix in choosable_products(op, target, schedule))
+
+
 @dataclass(frozen=True)
 class Lowering:
     """A module at the tile level and in affine form; `passes` make the affine form of the module of plena kernels."""
@@ -494,11 +511,20 @@ class Lowering:
 
     @staticmethod
     def of(
-        kernels: ModuleOp, schedule: Schedule, seen: list[ModuleOp] | None = None, *, shorten: bool = False
+        kernels: ModuleOp,
+        schedule: Schedule,
+        seen: list[ModuleOp] | None = None,
+        *,
+        shorten: bool = False,
+        give_up: bool = False,
     ) -> Lowering | None:
         """The module under a schedule; None if its tiles are those of a module `seen` before.
 
         To `shorten`: with fewer products by M_BTMV if an iteration over layers would be too long for the watchdog.
+
+        Raises:
+            _TooLongIteration: that would not suffice, and it would `give_up` since the loop over layers is too long to
+                be expanded either.
         """
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
@@ -506,17 +532,24 @@ class Lowering:
         if seen is not None:
             if any(tiles.body.is_structurally_equivalent(other.body) for other in seen):
                 return None
-            seen.append(tiles.clone())
+            if choices_of(tiles).is_free("order"):
+                seen.append(tiles.clone())
         run_pipeline(tiles, BUFFER_PIPELINE)
         affine = tiles.clone()
-        passes = LOOP_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
+        passes = SCHEDULED_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes[:1])
-        excess = int(INSTRUCTIONS_PER_USEFUL * longest_iteration(affine))
-        excess -= Target.from_module(kernels).max_loop_instructions
-        if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
-            return Lowering.of(kernels, replace(schedule, shortening=excess))
+        repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
+        if repeats:
+            target, useful = Target.from_module(kernels), longest_iteration(affine)
+            left = max(_most_saved(op, target, schedule) for op in repeats) - schedule.shortening
+            too_long = CERTAIN * (useful - max(0, left)) > target.max_loop_instructions
+            if give_up and too_long and CERTAIN * _length(affine) > EXPANDABLE:
+                raise _TooLongIteration
+            excess = int(INSTRUCTIONS_PER_USEFUL * useful) - target.max_loop_instructions
+            if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
+                return Lowering.of(kernels, replace(schedule, shortening=excess), give_up=give_up)
         run_pipeline(affine, passes[1:])
-        loops = sum(isinstance(op, RepeatOp) for op in kernels.walk())
+        loops = len(repeats)
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
             before = (*before, SplitLayers(loops))

@@ -18,7 +18,12 @@ from plena.frontend.example_inputs import require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.functional import functional, without_dropout
 from plena.frontend.locations import line_of
-from plena.frontend.mutations import refuse_changes_in_place, refuse_counters, watched_attributes
+from plena.frontend.mutations import (
+    refuse_changes_in_place,
+    refuse_counters,
+    refuse_shared_states,
+    watched_attributes,
+)
 
 _KEPT = (
     "linear.default",
@@ -74,6 +79,7 @@ def export_module(
             "Make an object of the class." if isinstance(module, type) else "Wrap it in a torch.nn.Module.",
         )
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
+    refuse_shared_states(program)
     if importable(program):
         return program
     if isinstance(module, torch.nn.Module):

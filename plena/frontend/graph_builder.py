@@ -61,7 +61,7 @@ class GraphBuilder:
         self.other_element: Attribute | None = None
         self.routings: dict[tuple[SSAValue, int], Routing] = {}
         self.unions: dict[tuple[Routing, ...], Routing] = {}
-        self.emitted: dict[int | str, SSAValue] = {}
+        self.emitted: dict[tuple[int, bool] | str, SSAValue] = {}
         self.constants: dict[tuple[object, ...], list[str]] = {}
         self.symbols: dict[int, str] = {}
         self.held: list[torch.Tensor] = []
@@ -189,26 +189,30 @@ class GraphBuilder:
         return self.emitted[parameter.symbol]
 
     def _constant(self, tensor: torch.Tensor) -> SSAValue:
-        if id(tensor) not in self.emitted:
+        """A constant; a matrix that a product reads has a name, by which `check` knows how it is rounded."""
+        named = _is_product(self.node) and tensor.ndim > 1 and tensor.is_floating_point()
+        key = (id(tensor), named)
+        if key not in self.emitted:
             if tensor.is_meta:
                 raise CompileError(
                     "a constant is on the meta device and has no values", None, "Make it on the CPU."
                 )
             self.held.append(tensor)
             compact = _without_repetition(tensor)
-            constant = self._constant_op(compact, self.plan.names.get(id(tensor), "constant"))
+            name = self.plan.names.get(id(tensor), "constant")
+            constant = self._constant_op(compact, name, named and not _is_power_of_two(compact))
             if isinstance(constant, aten.ConstantOp):
                 self.symbols[id(tensor)] = constant.symbol.string_value()
             value = self._insert_source(constant)
             if compact.shape != tensor.shape:
                 result_type = self.tensor_type(tensor, None)
                 value = self._insert_source(aten.ExpandOp.build(operands=[value], result_types=[result_type]))
-            self.emitted[id(tensor)] = value
-        return self.emitted[id(tensor)]
+            self.emitted[key] = value
+        return self.emitted[key]
 
-    def _constant_op(self, tensor: torch.Tensor, name: str) -> aten.AtenOp:
+    def _constant_op(self, tensor: torch.Tensor, name: str, named: bool) -> aten.AtenOp:
         result_type = self.tensor_type(tensor, None)
-        if _is_uniform(tensor):
+        if _is_uniform(tensor) and not named:
             number = tensor.flatten()[0].item()
             return aten.FullOp.build(
                 properties={"value": _number_attribute(number)},
@@ -288,6 +292,18 @@ def _fingerprint(tensor: torch.Tensor) -> tuple[object, ...]:
     flat = tensor.reshape(-1)
     sample = flat[:: max(1, len(flat) // 1024)]
     return (tuple(tensor.shape), tensor.dtype, sample.double().sum().item())
+
+
+_PRODUCTS = ("linear", "matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "addmv", "dot", "conv1d", "conv2d")
+
+
+def _is_product(node: Node) -> bool:
+    return str(node.target).removeprefix("aten.").partition(".")[0] in _PRODUCTS
+
+
+def _is_power_of_two(tensor: torch.Tensor) -> bool:
+    """Whether no number format rounds the first element, which is all that is looked at."""
+    return bool(torch.frexp(tensor.reshape(-1)[:1].abs()).mantissa.eq(0.5).all()) or not tensor.any()
 
 
 def _is_uniform(tensor: torch.Tensor) -> bool:

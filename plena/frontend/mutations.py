@@ -50,6 +50,43 @@ def refuse_changes_in_place(program: ExportedProgram) -> None:
                 )
 
 
+def refuse_shared_states(program: ExportedProgram) -> None:
+    """Find operators that write into a tensor which the module has by another name, too: each would be a state.
+
+    Raises:
+        CompileError: which tensors, which operator, which line, and what to write instead.
+    """
+    shared = _shared_tensors(program)
+    if not shared:
+        return
+    targets = {spec.arg.name: spec.target or "" for spec in program.graph_signature.input_specs}
+    for node in program.graph_module.graph.nodes:
+        for changed in written(node):
+            name = targets.get(_viewed(changed).name, "")
+            if name in shared:
+                others = ", ".join(shared[name])
+                raise CompileError(
+                    f"{node.target} changes {name}, which lies in the same memory as {others}",
+                    source_line(node),
+                    "Register the tensor once and read it by one name, or give each its own memory: "
+                    "self.m = self.n.clone().",
+                )
+
+
+def _shared_tensors(program: ExportedProgram) -> dict[str, list[str]]:
+    """By buffer, parameter or attribute the names of the others that lie in the same memory."""
+    by_memory: dict[int, list[str]] = {}
+    for name, value in {**program.constants, **program.state_dict}.items():
+        if isinstance(value, torch.Tensor) and value.numel() and not value.is_meta:
+            by_memory.setdefault(value.untyped_storage().data_ptr(), []).append(name)
+    return {
+        name: [other for other in names if other != name]
+        for names in by_memory.values()
+        if len(names) > 1
+        for name in names
+    }
+
+
 def changes_in_place(node: Node) -> bool:
     """Whether an operator writes into an argument."""
     schema = getattr(node.target, "_schema", None)

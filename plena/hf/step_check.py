@@ -17,6 +17,8 @@ CHUNK = 64
 """Tokens of a prefill at most."""
 SINGLE = 4
 """Tokens at the end that come one by one, as in decoding."""
+SHORT = 16
+"""Tokens of a text whose logits may not change when more follow: a prefill program is padded."""
 HINT = (
     'Load it with attn_implementation="sdpa" if it was not; else compile a step of your own by plena.compile, '
     "or use a model without what the cached step leaves out."
@@ -32,13 +34,14 @@ def check_step(model: nn.Module, length: int) -> None:
         length: positions that the cache has.
 
     Raises:
-        CompileError: the logits are not the model's, or one of both does not run.
+        CompileError: the logits are not the model's, depend on what follows, or one of both does not run.
     """
     step = CachedStep(model, length).eval()
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     ids = torch.randint(0, len(embeddings.weight), (1, length), generator=torch.Generator().manual_seed(0))
     try:
         wanted: Tensor = model(ids, use_cache=False).logits[0]
+        alone: Tensor = model(ids[:, :SHORT], use_cache=False).logits[0]
         ends, found = _by_step(step, ids)
     except (
         RuntimeError,
@@ -56,6 +59,14 @@ def check_step(model: nn.Module, length: int) -> None:
             "from_pretrained",
             HINT,
         ) from None
+    if ((alone - wanted[:SHORT]).norm(dim=-1) > TOLERANCE * alone.norm(dim=-1)).any():
+        raise CompileError(
+            f"the logits of the first {SHORT} tokens are others in a text of {length}, as with rotary embeddings that "
+            "depend on the length; a prefill and a cache cannot give both",
+            "from_pretrained",
+            "Use a max_length that does not exceed the original length of the rotary embedding (longrope's "
+            "original_max_position_embeddings).",
+        )
     difference, size = (found - wanted[ends]).norm(dim=-1), wanted[ends].norm(dim=-1)
     wrong = ~(difference <= TOLERANCE * size)
     if wrong.any():

@@ -9,7 +9,7 @@ from plena.integers import ceil_div
 from plena.kernels.product_cost import CYCLES, ProductShape, units
 from plena.machine.target import Target
 from plena.timing.dma_model import transfer_picoseconds
-from plena.timing.registry import profile_named
+from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 SHORTEST_ADVANTAGE = 1.1
 """Picking takes code and time of its own beside the products: that much faster it must be by them."""
@@ -48,6 +48,22 @@ def _cycles(products: ExpertProducts, rows: int, times: int, target: Target, tim
         fastest = min(CYCLES[unit](shape, target, timing) for unit in units(shape, target))
         total += fastest + k_tiles * n_tiles / target.m_prefetch_tiles * transfer
     return total * times
+
+
+def is_cheaper_in_parts(tokens: int, experts: int, columns: int, target: Target) -> bool:
+    """Whether a number of each token and expert is better spread over `columns` lanes by way of FP SRAM than by a
+    product with zeros and ones, which are brought in too."""
+    if columns % target.vlen:
+        return False
+    k_tiles, n_tiles = ceil_div(experts, target.mlen), ceil_div(experts * columns, target.mlen)
+    shape = ProductShape(tokens, k_tiles, n_tiles, k_tiles, k_tiles, ceil_div(experts, target.hlen))
+    product = min(CYCLES[unit](shape, target, DEFAULT_TIMING) for unit in units(shape, target))
+    transfer = transfer_picoseconds("H_PREFETCH_M", 0, 0, None, target) / 1000
+    return tokens * experts * _SPREAD < product + k_tiles * n_tiles / target.m_prefetch_tiles * transfer
+
+
+_SPREAD = 17
+"""About how many instructions of one cycle bring a number from vector SRAM to FP SRAM and into all lanes of a row."""
 
 
 def _finding(products: ExpertProducts, target: Target, timing: str) -> int:

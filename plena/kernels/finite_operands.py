@@ -17,10 +17,12 @@ def require_finite(
     doing: str,
     *,
     between_rows: bool = False,
+    behind_columns: bool = False,
     of: Sequence[SSAValue] = (),
 ) -> None:
     """Refuses operands that may hold NaN or infinity in some elements of a row, for kernels that multiply by 0 what
-    they leave out; with `between_rows` in any element, for those that subtract rows from each other.
+    they leave out; with `between_rows` in any element, for those that subtract rows from each other; with
+    `behind_columns` in the lanes behind the last column alone.
 
     Only those named by `of`, if any are.
 
@@ -29,6 +31,8 @@ def require_finite(
     """
     for operand in of or op.operands:
         found = ctx.undefined.of(operand) if between_rows else ctx.undefined.in_rows_of(operand)
+        if behind_columns:
+            found = ctx.undefined.behind_columns_of(operand)
         for source in sorted(found, key=lambda source: source.name):
             if isinstance(source, AttentionOp):
                 continue

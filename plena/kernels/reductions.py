@@ -61,6 +61,7 @@ def _reduce_parts(op: ReduceOp, ctx: KernelContext, source: Panel, parts: Parts,
     if parts.is_alone:
         masks = None
         if parts.rest:
+            require_finite(ctx, op, "a sum or maximum behind a spread number", behind_columns=True)
             masks = lane_hiding(ctx, 1, parts.rest) if maximum else first_lanes(ctx, parts.rest)
         with ctx.builder.loop(groups) as g:
             part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))

@@ -175,8 +175,11 @@ def _where(e: Emitter, op: aten.WhereOp) -> bool:
         if number == 0 and not exact:
             continue
         weight = right_operand(e, selected, shape)
-        if exact and number is not None and full_value(other) is None:
-            terms.append(exact_number(e, number, weight, right_operand(e, rejected, shape)))
+        if number is not None and full_value(other) is None:
+            if exact:
+                terms.append(exact_number(e, number, weight, right_operand(e, rejected, shape)))
+            else:
+                terms.append(e.reshape(e.add(plena.MulScalarOp(e.flat(weight), number)), shape_of(weight)))
             continue
         finite = finite_where_not(e, e.flat(emit_expand(e, value, shape)), weight)
         if finite is None:

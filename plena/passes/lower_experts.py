@@ -14,6 +14,8 @@ from xdsl.rewriter import InsertPoint
 from plena.dialects import aten, plena
 from plena.dialects.plena.control import YieldOp
 from plena.dialects.tensor_shapes import shape_of
+from plena.kernels.expert_cost import is_cheaper_in_parts
+from plena.machine.target import Target
 from plena.tensor.aten_emission import Columns, Emission, with_location
 from plena.tensor.expert_bodies import NotSideBySideError, SideBySide
 
@@ -24,7 +26,8 @@ class LowerExperts(ModulePass):
 
     Where an expert is act(x @ A) @ B, times a weight, the experts are one wide layer: their first matrices below each
     other, then the second ones beside each other, and the sum over the experts is the contraction; what they compute
-    between is multiplied by the weights, 0 where the mask is. Other bodies stand there once for each expert.
+    between is multiplied by the weights, 0 where the mask is: as parts of rows that have a number each, or after a product
+    with zeros and ones has repeated the numbers, whichever costs less. Other bodies stand there once for each expert.
 
     Before::
 
@@ -68,16 +71,22 @@ class LowerExperts(ModulePass):
     name = "lower-experts"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = Target.from_module(op)
         for experts in [found for found in op.walk() if isinstance(found, plena.ExpertsOp)]:
-            _lower(experts)
+            _lower(experts, target)
 
 
-def _lower(op: plena.ExpertsOp) -> None:
+def _lower(op: plena.ExpertsOp, target: Target) -> None:
     emission = Emission(Builder(InsertPoint.before(op)))
     with_location(emission, op)
     before = op.prev_op
+    tokens, experts = shape_of(op.mask)
+
+    def in_parts(columns: int) -> bool:
+        return is_cheaper_in_parts(tokens, experts, columns, target)
+
     try:
-        total = SideBySide(op, emission).summed(op.yielded, op.mask)
+        total = SideBySide(op, emission, in_parts).summed(op.yielded, op.mask)
     except NotSideBySideError:
         _drop_between(before, op)
         total = _one_by_one(op, emission)

@@ -58,6 +58,10 @@ LOOP_PIPELINE: tuple[str, ...] = (
 )
 """tile to the affine form of plena_isa, sticky state still with the instructions that look at it."""
 
+SCHEDULED_PIPELINE: tuple[str, ...] = tuple(p for p in LOOP_PIPELINE if p != "fuse-loops")
+"""The same where transfers run beside other work: loads of tiles stay loops of their own, for schedule-transfers to
+move."""
+
 AFFINE_PIPELINE: tuple[str, ...] = (*LOOP_PIPELINE, "set-state")
 """tile to the affine form of plena_isa, ready for the loop optimiser."""
 

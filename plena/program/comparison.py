@@ -138,8 +138,14 @@ class CheckReport:
             yield "nothing was judged: there is neither a machine reference nor a quantized one"
         elif self.machine is None and self._void:
             yield "nothing was judged: roundings may change everything, and there is no machine reference"
-        if self.float32 is not None and not self.float32.finite:
+        if self.float32 is not None and not self.float32.finite and not self._made_by_formats:
             yield "float32: the result has NaN or infinity where the reference has none, or none where it has"
+
+    @property
+    def _made_by_formats(self) -> bool:
+        """Whether NaN and infinity are where the number formats alone make them, though not where float32 has them."""
+        differs = self.formats is not None and not self.formats.finite
+        return differs and self.quantized is not None and self.quantized.finite
 
     @property
     def is_unusual(self) -> bool:
@@ -155,7 +161,7 @@ class CheckReport:
         """One sentence for every threshold that a program of a module that magnifies roundings may miss."""
         if self.quantized is not None:
             yield from _exceeded("quantized", self.quantized, self.thresholds.quantized)
-        if self.float32 is not None and not self.float32.finite:
+        if self.float32 is not None and not self.float32.finite and not self._made_by_formats:
             return
         if self.added is not None and self.thresholds.share is not None:
             yield from self.added.failures
@@ -204,6 +210,11 @@ class CheckReport:
             lines.append(str(self.added))
         if self.magnified is not None:
             lines.append(str(self.magnified))
+        if self._made_by_formats:
+            lines.append(
+                "the number formats alone make NaN or infinity of numbers, as where 0 is what remains of a "
+                "divisor: such elements are not compared with float32"
+            )
         if self._void:
             lines.append("so only the machine reference can judge: roundings may change everything")
         lines.append("passed" if self.passed else "FAILED: " + "; ".join(self.failures))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from math import prod
 
 from xdsl.ir import Operation, SSAValue
@@ -22,11 +22,14 @@ class SideBySide:
     Args:
         op: what is replaced.
         emission: puts ops in front of it.
+        in_parts: whether so many columns of each expert are multiplied by their number as parts of rows, not by a
+            product that repeats the number.
     """
 
-    def __init__(self, op: plena.ExpertsOp, emission: Emission) -> None:
+    def __init__(self, op: plena.ExpertsOp, emission: Emission, in_parts: Callable[[int], bool]) -> None:
         self.op = op
         self.e = emission
+        self.in_parts = in_parts
         self.tokens, self.experts = shape_of(op.mask)
         arguments = op.body.block.args
         rows, columns = len(op.rows), len(op.rows) + len(op.columns)
@@ -101,6 +104,15 @@ class SideBySide:
         ones.attributes.update(self.e.location)
         self.e.builder.insert(ones)
         return self.e.add(aten.MatmulOp, [numbers, ones.result], (shape_of(numbers)[0], experts * size))
+
+    def times(self, wide: SSAValue, numbers: SSAValue, size: int) -> SSAValue:
+        """Numbers [T, E] times the `size` columns of each expert."""
+        if 1 in (size, self.experts) or not self.in_parts(size):
+            return self.e.binary(aten.MulOp, wide, self.spread(numbers, size))
+        product = plena.MulOp(wide, numbers)
+        product.attributes.update(self.e.location)
+        self.e.builder.insert(product)
+        return product.result
 
     # All experts side by side.
 
@@ -192,7 +204,7 @@ class SideBySide:
         size = self.experts * part.count
         product = self.e.add(aten.LinearOp, [rows, matrix, []], (self.tokens, size))
         if factor is not None:
-            product = self.e.binary(aten.MulOp, product, self.spread(self.wide(factor), part.count))
+            product = self.times(product, self.wide(factor), part.count)
         return product if bias is None else self.e.binary(aten.AddOp, product, self.wide(bias, part))
 
     def _scaled(self, value: SSAValue) -> tuple[SSAValue, SSAValue | None]:
@@ -266,7 +278,7 @@ class SideBySide:
         features, _, inner = shape_of(matrices)
         hidden = self.wide(op.input)
         with_location(self.e, op)
-        weighted = self.e.binary(aten.MulOp, hidden, self.spread(weights, inner))
+        weighted = self.times(hidden, weights, inner)
         matrix = self.e.view(matrices, (features, self.experts * inner))
         total = self.e.add(aten.LinearOp, [weighted, matrix, []], (self.tokens, features))
         return total if bias is None else self.e.binary(aten.AddOp, total, self.summed(bias, weights))
@@ -274,7 +286,7 @@ class SideBySide:
     def _added_up(self, value: SSAValue, weights: SSAValue) -> SSAValue:
         """Any other value: all of them times their weights, then the sum."""
         size = self._size(value)
-        weighted = self.e.binary(aten.MulOp, self.wide(value), self.spread(weights, size))
+        weighted = self.times(self.wide(value), weights, size)
         return self.e.total(self.e.view(weighted, (self.tokens, self.experts, size)), 1, keepdim=False)
 
 

@@ -15,6 +15,7 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
+from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
 from plena.tensor.shares import is_share
 
@@ -28,11 +29,13 @@ class Undefined:
     Attributes:
         sources: in any of its elements.
         uneven: in some elements of a row and not in all of them.
+        beyond: in the lanes behind the last column, which a number that is spread over a row fills, too.
         huge: the values that may hold finite numbers close to the ends of float32.
     """
 
     sources: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     uneven: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    beyond: Mapping[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     huge: Set[SSAValue] = frozenset()
 
     def of(self, value: SSAValue) -> Sources:
@@ -42,6 +45,10 @@ class Undefined:
     def in_rows_of(self, value: SSAValue) -> Sources:
         """The operations whose NaN or infinity a row of the value may hold beside finite numbers."""
         return self.uneven.get(value, frozenset())
+
+    def behind_columns_of(self, value: SSAValue) -> Sources:
+        """The operations whose NaN or infinity the lanes behind the last column may hold."""
+        return self.beyond.get(value, frozenset())
 
     def may_be_nan(self, value: SSAValue) -> bool:
         """Whether an element may be NaN, not infinity alone: infinities that are only filled in, moved and added to
@@ -104,7 +111,7 @@ def undefined_values(function: FuncOp) -> Undefined:
     """Follows NaN and infinity through a function, and through repetitions until nothing is new."""
     walk = _Walk()
     walk.block(function.body.block)
-    return Undefined(walk.sources, walk.uneven, walk.huge)
+    return Undefined(walk.sources, walk.uneven, walk.beyond, walk.huge)
 
 
 @dataclass
@@ -113,6 +120,7 @@ class _Walk:
 
     sources: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     uneven: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
+    beyond: dict[SSAValue, Sources] = field(default_factory=dict[SSAValue, Sources])
     huge: set[SSAValue] = field(default_factory=set[SSAValue])
 
     def block(self, block: Block) -> None:
@@ -134,7 +142,21 @@ class _Walk:
             found = own | _of_operands(op, self.sources)
             for result in op.results:
                 self._set(self.sources, result, found)
+                self._set(self.beyond, result, self._behind_columns(op))
                 self._set(self.uneven, result, frozenset() if _is_row_by_row(op) else uneven)
+
+    def _behind_columns(self, op: Operation) -> Sources:
+        """What elementwise operations leave there: what was there, and numbers that they spread over rows."""
+        if not isinstance(
+            op, plena.BinaryOp | plena.UnaryOp | plena.GateOp | plena.ReshapeOp | plena.SliceOp
+        ):
+            return frozenset()
+        found: Sources = frozenset()
+        columns = shape_of(op.results[0])[-1:]
+        for operand in op.operands:
+            same = shape_of(operand)[-1:] == columns
+            found |= (self.beyond if same else self.sources).get(operand, frozenset())
+        return found
 
     @staticmethod
     def _set(known: dict[SSAValue, Sources], value: SSAValue, found: Sources) -> None:

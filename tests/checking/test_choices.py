@@ -59,3 +59,18 @@ def test_scores_that_are_apart_are_not_exchanged() -> None:
     wrong = table[scores.topk(CHOSEN + 1).indices[:, [0, 1, 2, 4]]].sum(1)
     (found,), choices, changed = follow(router(topk(), scores, table), [wrong])
     assert not torch.allclose(found, wrong) and not choices.other and not changed
+
+
+def test_ids_may_be_viewed_as_those_of_torch() -> None:
+    """Models flatten them with view, which wants them next to each other in memory."""
+
+    class Topk(torch.nn.Module):
+        def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+            values, ids = scores.topk(2)
+            return values, ids.view(-1)
+
+    program = torch.export.export(Topk(), (torch.randn(3, 5),))
+    node = next(n for n in program.graph.nodes if str(n.target) == "aten.topk.default")
+    scores = torch.randn(3, 5)
+    _, ids = Choices().result(node, scores, scores.topk(2))
+    assert torch.equal(ids.view(-1), scores.topk(2)[1].view(-1))

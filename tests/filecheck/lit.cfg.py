@@ -13,7 +13,8 @@ _here = Path(__file__).parent
 
 config.name = "plena"
 config.test_format = lit.formats.ShTest(execute_external=False)
-config.suffixes = [".mlir", ".asm"]
+config.suffixes = [".mlir", ".asm", ".py"]
+config.excludes = ["lit.cfg.py"]
 config.test_source_root = str(_here)
 config.test_exec_root = str(_here.parents[1] / "build" / "lit")
 config.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

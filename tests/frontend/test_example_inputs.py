@@ -145,3 +145,53 @@ def test_operands_of_two_dtypes() -> None:
 def test_empty_results() -> None:
     with pytest.raises(CompileError, match=r"a result of shape \[0, 4\] is empty"):
         plena.compile(M(lambda _, x: x[5:]), (X,))
+
+
+class _Shared(nn.Module):
+    """A state by two names, of the whole memory or a part of it."""
+
+    n: Tensor
+    m: Tensor
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        whole = torch.zeros(8, 8)
+        self.register_buffer("n", whole)
+        if way == "attribute":
+            self.m = self.n
+        else:
+            self.register_buffer("m", whole if way == "buffer" else whole[4:])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.n[:, 2:4] = x
+        return self.m * 2
+
+
+@pytest.mark.parametrize("way", ["attribute", "buffer", "part"])
+def test_a_state_that_lies_in_the_memory_of_another_tensor(way: str) -> None:
+    with pytest.raises(
+        CompileError, match=r"\.py:\d+: aten\.\w+_\.\w+ changes \w+, which lies in the same memory as"
+    ):
+        plena.compile(_Shared(way), (torch.randn(8, 2),))
+
+
+class _Exchange(nn.Module):
+    n: Tensor
+    m: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("n", torch.zeros(4, 8))
+        self.register_buffer("m", torch.ones(4, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.n.copy_(self.m)
+        self.m.copy_(self.n)
+        return x + self.n
+
+
+def test_states_that_are_written_from_each_other() -> None:
+    x = torch.ones(4, 8)
+    program = plena.compile(_Exchange(), (x,))
+    for _ in range(2):
+        assert torch.equal(program.run(x), x + 1)

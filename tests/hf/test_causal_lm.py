@@ -204,6 +204,19 @@ def test_steps_that_give_the_logits(kind: str) -> None:
     check_step(small(kind, sliding_window=64, **mixed), 1)
 
 
+def test_a_rotary_embedding_that_depends_on_the_length() -> None:
+    """Beyond the original length all positions turn otherwise, so a padded prefill would not fit what follows."""
+    half = small("Llama").config.head_dim // 2
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 4.0, "short_factor": [1.0] * half}
+    rope |= {"long_factor": [8.0] * half, "original_max_position_embeddings": 32}
+    model = small("Llama", rope_parameters=rope)
+    for weight in model.parameters():
+        weight.data *= 4 if weight.ndim > 1 else 1
+    check_step(model, 32)
+    with pytest.raises(PlenaError, match="first 16 tokens are others in a text of 128"):
+        check_step(model, 128)
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [

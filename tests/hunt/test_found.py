@@ -271,3 +271,25 @@ class Random(nn.Module):
 
 def test_a_mask_before_a_softmax_along_rows() -> None:
     assert examine(case("(x0 + x1).softmax(-2)", (2, 4, 4), (4, 4), limit="-inf")) == "compiled"
+
+
+def test_a_number_chosen_in_a_format_of_three_bits() -> None:
+    """A tensor of one number was staged in two parts, which hold six bits: 1.6 % of the largest number were lost."""
+    settings: dict[str, Any] = {"PRECISION.HBM_V_ACT_TYPE.ELEM": FORMATS["e5m2"]}
+    result = "torch.where(x1.bool(), torch.finfo(torch.float32).max, x0)"
+    assert examine(case(result, (2, 5), (2, 5), limit="integers", **settings)) == "compiled"
+
+
+def test_an_infinite_number_a_row_is_in_no_sum_twice() -> None:
+    """It fills the lanes behind the last column, which a sum multiplies by 0."""
+    result = "(x0 + (x0.masked_fill(x1, float('inf'))).sum(-1, keepdim=True)).sum(-1)"
+    assert examine(case(result, (3, 24), (3, 24), limit="flags")).startswith(
+        "refused: no kernel for plena.reduce"
+    )
+    assert examine(case(result, (3, 32), (3, 32), limit="flags")) == "compiled"
+
+
+def test_the_mean_of_a_norm_is_what_its_rounded_mean_leaves() -> None:
+    init = "self.m = nn.LayerNorm(80, elementwise_affine=False)"
+    settings = {**WIDE, "MLEN": 128, "VLEN": 128, "MATRIX_SRAM_SIZE": 1 << 14}
+    assert examine(case("self.m(x0).mean(-1, keepdim=True)", (18, 80), init=init, **settings)) == "compiled"

@@ -220,8 +220,25 @@ class Rounding(TorchDispatchMode):
                 else x
                 for n, x in enumerate(args)
             )
+        if name == "native_layer_norm":
+            return self._layer_norm(*args)
         result = func(*args, **(kwargs or {}))
         return pytree.tree_map(lambda x: self._result(name, given, known, x), result)
+
+    def _layer_norm(
+        self, x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Step by step, as a machine of bf16 numbers has to: a mean that is rounded leaves its error in every element.
+
+        What is computed of the rows is rounded here, so that their mean is not what one rounding of each would leave.
+        """
+        dims = list(range(x.ndim - len(shape), x.ndim))
+        mean = self.compute(x.mean(dims, keepdim=True))
+        deviation = self.compute(x - mean)
+        scale = self.compute((deviation.square().mean(dims, keepdim=True) + eps).rsqrt())
+        result = self.compute(deviation * scale)
+        result = result if weight is None else self.compute(result * weight)
+        return result if bias is None else self.compute(result + bias), mean, scale
 
     def _result(self, name: str, given: list[Tensor], known: bool, x: Any) -> Any:
         if not isinstance(x, Tensor):

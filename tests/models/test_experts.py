@@ -301,6 +301,39 @@ def test_routed_layers_of_transformers(family: str, implementation: str) -> None
     require_right(Mixture(model(family, implementation)), torch.randn(1, TOKENS, HIDDEN), QUANTIZED / 2)
 
 
+class Wide(nn.Module):
+    """Experts that are several times as wide as a row of vector SRAM, in a loop."""
+
+    def __init__(self, inner: int, experts: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.router = nn.Linear(HIDDEN, experts, bias=False)
+        self.up = nn.Parameter(torch.randn(experts, inner, HIDDEN) / 8)
+        self.down = nn.Parameter(torch.randn(experts, HIDDEN, inner) / inner**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = self.router(x).sigmoid()
+        weights, ids = shares.topk(2)
+        weights = torch.zeros_like(shares).scatter(-1, ids, weights / weights.sum(-1, keepdim=True))
+        total = torch.zeros_like(x)
+        for e in range(len(self.up)):
+            total = total + weights[..., e, None] * (nn.functional.silu(x @ self.up[e].T) @ self.down[e].T)
+        return total
+
+
+@pytest.mark.parametrize("tokens", [8, 20])
+def test_weights_meet_wide_experts_without_matrices_that_repeat_them(tokens: int) -> None:
+    """What is read beside the experts' matrices is the router's."""
+    module, x = Wide(192, 16), torch.randn(tokens, HIDDEN)
+    program = plena.compile(module, (x,))
+    report = program.check(x, quiet=True)
+    assert report.passed and report.machine is not None and report.machine.relative_rms == 0, str(report)
+    elements = 2 * 16 * 192 * HIDDEN
+    traffic = program.stats().hbm_traffic
+    assert elements * 1.125 <= traffic["experts"] <= elements * 1.125 * 1.02
+    assert traffic["weights"] < 0.1 * traffic["experts"]
+
+
 def test_one_token_moves_the_bytes_of_its_expert() -> None:
     """Llama 4 has all experts in products with an axis of them, and weights on their input side."""
     module, x = Mixture(model("Llama4", "grouped_mm")), torch.randn(1, 1, HIDDEN)

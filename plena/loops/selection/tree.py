@@ -16,6 +16,7 @@ from plena.dialects.plena_isa.sizes import NO_FIELDS
 from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.loops.effects import is_free
 from plena.machine.target import Target
+from plena.timing.dma_model import PICOSECONDS, transfer_picoseconds
 from plena.timing.profile import Profile
 
 COUNTED = 512
@@ -246,7 +247,18 @@ class _LoopTreeReader:
                 expression = op.address(slot.name)
                 has_immediate = op.SPEC.immediate_for(slot.name) is not None
                 addresses.append(Address(expression.constant, expression.terms, has_immediate))
-        return Step(instruction_cycles(op, self.target, self.profile), tuple(addresses))
+        cycles = instruction_cycles(op, self.target, self.profile)
+        if self.profile.overlaps:
+            cycles += transfer_cycles(op, self.target)
+        return Step(cycles, tuple(addresses))
+
+
+def transfer_cycles(op: Instruction, target: Target) -> int:
+    """About what a transfer takes, by the target's model of HBM; 0 for other instructions."""
+    if op.SPEC.transfer is None:
+        return 0
+    flags = (op.number("precision"), op.number("rstride"))
+    return transfer_picoseconds(op.SPEC.mnemonic, *flags, None, target) // PICOSECONDS
 
 
 def instruction_cycles(op: Operation, target: Target, profile: Profile) -> int:

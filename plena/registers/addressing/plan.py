@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -141,13 +141,14 @@ class BlockPlan:
         return tuple(Action(MNEMONICS[mnemonic], *rest) for mnemonic, *rest in rows)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LoopPlan:
     """A loop with its body planned. `width`: registers it needs, its counter included."""
 
     loop: Loop
     body: BlockPlan
     width: int
+    _entries: list[Entry] | None = field(default=None, init=False, repr=False)
 
     @property
     def cost(self) -> int:
@@ -155,12 +156,14 @@ class LoopPlan:
         return self.loop.trips * self.body.cost
 
     def entries(self, classes: ClassTable) -> list[Entry]:
-        """What the registers must hold when the loop begins and will hold when it ends."""
-        index, trips = self.loop.index, self.loop.trips
-        return [
-            Entry(track, classes.at(v, index, 0), classes.at(v, index, trips))
-            for track, v in enumerate(self.body.head)
-        ]
+        """What the registers must hold when the loop begins and will hold when it ends; classes are of one table."""
+        if self._entries is None:
+            index, trips = self.loop.index, self.loop.trips
+            self._entries = [
+                Entry(track, classes.at(v, index, 0), classes.at(v, index, trips))
+                for track, v in enumerate(self.body.head)
+            ]
+        return self._entries
 
     def memory_entries(self, classes: ClassTable) -> list[tuple[int, Value]]:
         """What slots of the body's frame must hold when the loop begins."""

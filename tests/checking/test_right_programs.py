@@ -1,0 +1,71 @@
+"""Right programs that `check` must pass: what is staged, and what the formats alone make of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from plena.api.compile import compile
+
+
+class _Uniform(nn.Module):
+    """Products with matrices of one number each, which no format holds."""
+
+    weight: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.full((6, 5), 0.3))
+        self.scale = nn.Parameter(torch.full((5, 5), 0.7))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        made = torch.full((5, 3), 0.3)
+        return (
+            functional.linear(x, self.weight),
+            x @ (self.scale * 1.3),
+            x @ made,
+            torch.full((3, 7), 0.3) @ x,
+        )
+
+
+def test_matrices_of_one_number_are_rounded_as_they_are_staged() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(7, 5)
+    report = compile(_Uniform(), (x,)).check(x, quiet=True)
+    assert report.passed, report.failures
+    assert report.quantized is not None and report.quantized.relative_rms < 2**-8
+
+
+def test_a_weight_of_one_element_behind_weight_norm() -> None:
+    torch.manual_seed(1)
+    module = nn.utils.parametrizations.weight_norm(nn.Linear(1, 1)).eval()
+    x = torch.randn(4, 1)
+    assert compile(module, (x,)).check(x, quiet=True).passed
+
+
+class _Reciprocal(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 1 / x
+
+
+def test_infinities_that_the_formats_make_are_no_failure_and_are_named() -> None:
+    x = torch.ones(2, 8)
+    x[0, 3] = 1e-6
+    program = compile(_Reciprocal(), (x,))
+    report = program.check(x, quiet=True)
+    assert program.run(x)[0, 3].isinf() and report.passed, report.failures
+    assert "the number formats alone make NaN or infinity of numbers" in str(report)
+    assert "the number formats alone make" not in str(program.check(torch.ones(2, 8), quiet=True))
+
+
+class _Gelu(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(functional.pad(x, (0, 3), value=float("inf")))
+
+
+def test_gelu_of_infinity_is_infinity() -> None:
+    x = torch.randn(3, 9)
+    program = compile(_Gelu(), (x,))
+    assert program.run(x)[:, 9:].isposinf().all()
+    assert program.check(x, quiet=True).passed

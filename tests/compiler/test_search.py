@@ -1,0 +1,45 @@
+"""What a search leaves out because a prediction or a bound rules it out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+import plena
+from plena.compiler import search
+
+
+class Layers(torch.nn.Module):
+    """Two equal layers of four products each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (_layer() for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x) + x
+        return self.second(x) + x
+
+
+def _layer() -> torch.nn.Module:
+    sizes = (128, 192, 128, 256, 128)
+    products = (torch.nn.Linear(a, b) for a, b in pairwise(sizes))
+    return torch.nn.Sequential(*(module for product in products for module in (product, torch.nn.ReLU())))
+
+
+def compiled(limit: int) -> plena.Program:
+    torch.manual_seed(0)
+    return plena.compile(Layers(), (torch.randn(64, 128),), target=plena.Target(max_loop_instructions=limit))
+
+
+def test_layers_that_no_choice_makes_short_enough_are_not_lowered_as_a_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = compiled(100_000)
+    monkeypatch.setattr(search, "EXPANDABLE", 10)
+    short = compiled(1_500)
+    assert short.rationale is not None and all(attempt.runs for attempt in short.rationale.attempts)
+    assert len(short.words) > len(whole.words)
+    assert short.check(quiet=True).passed
