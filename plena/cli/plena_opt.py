@@ -116,7 +116,13 @@ class PlenaOpt(xDSLOptMain):
         chunk.close()
         if file_extension == "mlir":
             require_closed_strings(text.decode(errors="replace"), self.get_input_name(), start_offset)
-        module = super().parse_chunk(io.BytesIO(text), file_extension, start_offset)
+        try:
+            module = super().parse_chunk(io.BytesIO(text), file_extension, start_offset)
+        except NotImplementedError as error:
+            # xDSL packs elements of dense attributes in integers of some widths alone, and parses all.
+            raise PlenaError(
+                f"xDSL cannot read it: {error}", self.get_input_name(), "Use i1 to i64, f32 or f64."
+            ) from error
         if module is not None and file_extension == "mlir" and not self.args.disable_verify:
             require_dominance(module)
         if module is not None and (self.args.settings is not None or self.args.overrides):

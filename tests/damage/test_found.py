@@ -81,6 +81,11 @@ def test_a_memory_that_there_is_not(tmp_path: Path) -> None:
     assert "there is no memory mat: it must be one of" in refused(tmp_path, "x.mlir", text, "lift")
 
 
+def test_elements_of_integers_of_an_odd_width(tmp_path: Path) -> None:
+    text = "builtin.module attributes {a = array<i6464: 1, 2>} {\n}\n"
+    assert "xDSL cannot read it" in refused(tmp_path, "x.mlir", text, "lift")
+
+
 @pytest.mark.parametrize("policy", [2, 15])
 def test_a_policy_that_there_is_not(policy: int) -> None:
     with pytest.raises(PlenaError, match=f"V_TOPK knows no policy {policy}|abort"):

