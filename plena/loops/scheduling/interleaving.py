@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
@@ -13,13 +14,13 @@ from plena.dialects.plena_isa import FRegister, RegisterOp
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Memory, Unit
 from plena.loops.cloning import Scope, replace
-from plena.loops.effects import EffectTable, Resource, resource_of_cell
+from plena.loops.effects import EffectTable
 from plena.loops.expansion import expand, section
 from plena.loops.scheduling.growth import Allowance, size
+from plena.loops.scheduling.occupancy import Occupancy
 from plena.loops.scheduling.ordering import Body, WorkOf, addresses_first, is_plain
-from plena.loops.scheduling.privates import is_f_cell, private_cells, private_rows, spread_cells, spread_rows
+from plena.loops.scheduling.privates import private_cells, private_rows, spread_cells, spread_rows
 from plena.loops.scheduling.tiles import Room, untouched_part
-from plena.machine.constants import F_REGISTERS
 from plena.machine.target import Target
 from plena.timing.work import Clock
 
@@ -28,6 +29,9 @@ FACTORS = (8, 6, 5, 4, 3, 2)
 
 LONGEST = 96
 """Instructions of a body, iterations side by side: orders are compared pair by pair."""
+
+SHORTEST = 6
+"""Instructions of a body that may have several iterations in it."""
 
 WORTHWHILE = 0.05
 """The share of a loop's cycles that has to be gained."""
@@ -48,6 +52,11 @@ class Interleaver:
     spare_rows: bool = True
     made: list[RegisterOp] = field(default_factory=list[RegisterOp], repr=False)
 
+    @cached_property
+    def occupancy(self) -> Occupancy:
+        """Of the module as it was given."""
+        return Occupancy(self.module)
+
     def run(self) -> None:
         """The loops with most to gain first, as far as the allowance reaches."""
         spare = self._spare()
@@ -63,7 +72,8 @@ class Interleaver:
                 self.allowance.take(gain.added)
         for loop, _ in loops:
             # Loops that were expanded have several iterations in their body.
-            if loop not in done and not any(isinstance(op, ForOp) for op in loop.operations):
+            straight = not any(isinstance(op, ForOp) for op in loop.operations)
+            if loop not in done and straight and _expanded_size(loop) >= SHORTEST:
                 self._apply(_Gain(loop, 1, 0, 0), spare)
         for op in self.made:
             if not op.cell.uses:
@@ -89,7 +99,7 @@ class Interleaver:
         before = plain.cycles(range(length), straight.index) * loop.trips
         found: list[_Gain] = []
         cells = private_cells(straight, EffectTable(self.target))
-        most = 1 + len(self._free_cells(loop, cells)) // len(cells) if cells else max(FACTORS)
+        most = 1 + len(self.occupancy.free(loop, cells)) // len(cells) if cells else max(FACTORS)
         for factor in FACTORS:
             if loop.trips < 2 * factor or length * factor > LONGEST or factor > most:
                 continue
@@ -132,7 +142,7 @@ class Interleaver:
         table = EffectTable(self.target)
         instructions = _instructions(main)
         cells, rows = private_cells(main, table), private_rows(main, table)
-        registers = self._free_cells(loop, cells)
+        registers = self.occupancy.free(loop, cells)
         most = factor - 1 if factor > 1 else FACTORS[0] - 1
         count = min(len(registers) // max(len(cells), 1), most)
         for number, cell in enumerate(cells):
@@ -144,26 +154,6 @@ class Interleaver:
             beside = min(most, max(0, free // len(rows)))
             first = spare.start + number * beside * vlen
             spread_rows(instructions, row, [first + n * vlen for n in range(beside)])
-
-    def _free_cells(self, loop: ForOp, private: Sequence[Resource]) -> list[FRegister]:
-        """The f registers that a loop may use for more values: machine registers that nothing touches, or as many new
-        ones as are left beside those that hold something over it, about: what it reads, and what is touched before
-        and behind it."""
-        inside = set(loop.walk())
-        seen: dict[Resource, set[int]] = {}
-        where = 0
-        for op in self.module.walk():
-            if op is loop:
-                where = 2
-            if isinstance(op, Instruction):
-                for value, _ in op.cells():
-                    if is_f_cell(cell := resource_of_cell(value)):
-                        seen.setdefault(cell, set()).add(1 if op in inside else where)
-        every = list(map(FRegister.from_index, range(1, F_REGISTERS)))
-        if any(not isinstance(cell, SSAValue) for cell in seen):
-            return [register for register in every if register not in seen]
-        held = sum(cell in private or 1 in at or {0, 2} <= at for cell, at in seen.items())
-        return [FRegister.unallocated()] * max(0, len(every) - held)
 
     def _cell(self, register: FRegister) -> SSAValue:
         op = RegisterOp(register)
