@@ -25,8 +25,9 @@ from plena.kernels.parts import Parts, first_lanes, parts_of
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 
-MOST_SUMMED = 16
-"""Column blocks whose sums may be added as numbers: the sum is rounded after each."""
+MOST_SUMMED = 8
+"""Column blocks whose sums may be added as numbers: the sum is rounded after each, which with 16 blocks takes the error
+of a LayerNorm of rows whose mean is not 0 from below to above 0.6 %."""
 
 
 @kernel_for(RmsNormOp)

@@ -79,7 +79,8 @@ def _signs_of(op: Operation) -> Signs:
         case plena.ParameterOp():
             return _BOTH if op.extremes is not None or _names_far(op.value) else frozenset()
         case plena.MulScalarOp() if abs(op.value.value.data) > FAR and _is_mask(op.input):
-            return _BOTH
+            sign = 1 if op.value.value.data > 0 else -1
+            return frozenset({sign}) if range_of(op.input).is_nonnegative else _BOTH
         case plena.HostOp():
             return _BOTH if _host_names_far(op) else frozenset()
         case _:

@@ -234,7 +234,7 @@ def test_assemble_and_disassemble(shell: Shell) -> None:
         (["curve", "model.py:linear", "--preloaded", "vector:0-64"], "--preloaded belongs to .asm and .mem"),
         (["curve", "model.py:broken"], "undefined_name"),
         (["explore", "code.asm", "--vary", "MLEN=16,32"], "exploring takes a model"),
-        (["explore", "model.py:linear"], "Give --space FILE.toml or --vary MLEN=32,64"),
+        (["explore", "model.py:linear"], "Give --space FILE.toml, --vary MLEN=32,64 or --formats auto"),
         (["explore", "model.py:linear", "--vary", "MLEN"], "--vary takes KEY=V1,V2,..."),
         (["explore", "model.py:linear", "--vary", "MLENN=1"], "`MLENN` is neither a setting nor an option"),
         (

@@ -39,10 +39,10 @@ def test_norms_with_gain(make: Callable[[int], nn.Module], columns: int, mlen: i
 
 
 @tiles
-@pytest.mark.parametrize("blocks", [1, 4, 16, 17])
+@pytest.mark.parametrize("blocks", [1, 4, 8, 9])
 @pytest.mark.parametrize("make", [nn.LayerNorm, nn.RMSNorm])
 def test_norms_made_small(make: Callable[..., nn.Module], blocks: int, mlen: int) -> None:
-    """Sums of up to 16 column blocks are added as numbers; longer rows are added lane by lane."""
+    """Sums of up to 8 column blocks are added as numbers; longer rows are added lane by lane."""
     torch.manual_seed(4)
     columns = blocks * mlen
     norm = make(columns, eps=1e-5)

@@ -245,7 +245,7 @@ def test_a_simulation_gives_cycles_of_every_line(given: NDArray[np.int64]) -> No
         with pytest.raises(
             PlenaError, match=r"timing profile wrong: the simulation gave .* for 5 instructions"
         ):
-            plena.stats(TEXT)
+            plena.stats(TEXT).cycles["wrong"]
     finally:
         withdraw("wrong")
 
@@ -263,7 +263,9 @@ def test_lines_in_the_order_they_run() -> None:
 
     register(StreamProfile("watching", "", THREES, simulate))
     try:
-        plena.stats(text)
+        counted = plena.stats(text)
+        assert not seen, "it is simulated when it is asked for"
+        assert counted.cycles["watching"] == counted.dynamic
     finally:
         withdraw("watching")
     inner = [2, 3] * 3

@@ -32,7 +32,7 @@ from plena.timing.registry import register, withdraw
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
 X = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
 TIMING = "transactional"
-ASKED: dict[str, Any] = {"target": SMALL, "timing": TIMING, "max_instructions": 300}
+ASKED: dict[str, Any] = {"target": SMALL, "timing": TIMING, "max_instructions": 200}
 
 
 class Layer(nn.Module):
