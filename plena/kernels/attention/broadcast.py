@@ -511,6 +511,8 @@ def broadcast_fits(ctx: KernelContext) -> bool:
     return ctx.target.has_broadcast and 3 * ctx.target.m_prefetch_tiles <= ctx.free_tiles
 
 
-def longest_filling(shape: AttentionShape, target: Target) -> int:
-    """About how many instructions one filling of all slots runs: some ten for each row of each tile of scores."""
-    return 10 * target.broadcast_amount * target.mlen * ceil_div(shape.keys, target.mlen)
+def longest_head(shape: AttentionShape, target: Target) -> int:
+    """About how many instructions a key head runs: some ten for each row of each tile of scores."""
+    slots = target.broadcast_amount * target.mlen
+    fillings = ceil_div(shape.group * round_up(shape.queries, target.mlen), slots)
+    return 10 * fillings * slots * ceil_div(shape.keys, target.mlen)

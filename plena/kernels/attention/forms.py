@@ -9,7 +9,7 @@ from xdsl.ir import Operation
 
 from plena.dialects.plena import AttentionOp
 from plena.integers import ceil_div, round_up
-from plena.kernels.attention.broadcast import BroadcastAttention, broadcast_fits, longest_filling
+from plena.kernels.attention.broadcast import BroadcastAttention, broadcast_fits, longest_head
 from plena.kernels.attention.online import OnlineAttention
 from plena.kernels.attention.operands import heads_in_place
 from plena.kernels.attention.residency import rows_fit
@@ -61,7 +61,7 @@ def _note_freedoms(shape: AttentionShape, unit: Unit, ctx: KernelContext) -> Non
     if unit == "vector":
         ctx.grouped |= ctx.schedule.matmul == "auto"
     else:
-        longest = longest_filling(shape, ctx.target)
+        longest = longest_head(shape, ctx.target)
         ctx.tunable |= unit == "mm" or longest > ctx.target.max_loop_instructions
 
 
