@@ -25,12 +25,13 @@ def softcap_in_place(
 
 
 def copy_panel(ctx: KernelContext, source: Panel, destination: Panel) -> None:
-    """destination = source, in the same layout."""
+    """destination = source, in the same layout, as many rows as both have place for."""
     vlen = ctx.target.vlen
+    rows = min(source.physical_rows(vlen), destination.physical_rows(vlen))
     with ctx.builder.step("copy"):
         ctx.builder.map(
             "copy",
             PanelRows(destination.buffer, vlen, destination.block),
             PanelRows(source.buffer, vlen, source.block),
-            size=(source.physical_rows(vlen), source.blocks(vlen)),
+            size=(rows, source.blocks(vlen)),
         )

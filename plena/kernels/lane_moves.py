@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import gcd, lcm
 
 import numpy as np
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.tile import LoadTilesOp
 from plena.host.view import Array
@@ -50,7 +51,7 @@ def relaid(ctx: KernelContext, op: Operation, panel: Panel, groups: int, pitch: 
             matrix[lanes[0], lanes[1]] = 1.0
             name = "move_{}_{}_to_{}_{}_of_{}".format(*own, *wanted, width)
             first = [done // w * step // vlen for w, step in (own, wanted)]
-            times_band(ctx, name, panel, result, matrix, count, (first[0], first[1]))
+            times_band(ctx, name, panel, result, matrix, count, (first[0], first[1]), of=moved or op.operands)
             done += count * width
     return result
 
@@ -63,11 +64,14 @@ def times_band(
     matrix: Array,
     times: int,
     first: tuple[int, int] = (0, 0),
+    *,
+    of: Sequence[SSAValue],
 ) -> None:
     """Column blocks of `result` = those of `source` times `matrix`, over and over: `times` stretches of blocks.
 
     `matrix` [p * VLEN, q * VLEN] takes p column blocks to q; tiles of zeros at either end of a column of tiles are
-    left out. `first` is the first block of source and result. Entries must be exact in the weight format, equal names
+    left out. `first` is the first block of source and result, `of` what is moved: packing multiplies, which takes
+    numbers close to the ends of float32 beyond them. Entries must be exact in the weight format, equal names
     mean equal matrices.
     """
     target, builder, vlen = ctx.target, ctx.builder, ctx.target.vlen
@@ -84,7 +88,7 @@ def times_band(
     most = max(count for _, count in bands)
     held = builder.buffer(f"{name}_tiles", "matrix", (most + target.m_prefetch_tiles - 1) * target.tile)
     shape = ProductShape(source.rows, 1, times * len(tiles), times * steps[0])
-    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.may_hold_nan
+    broadcast = prefers_broadcast(shape, target, ctx.schedule) and not ctx.spreads_nan(*of)
     packed = pack_panel(ctx, source) if broadcast else None
     with builder.step("move lanes"), builder.loop(times) as period:
         loaded = 0

@@ -10,7 +10,8 @@ from plena.host.layout import Source
 from plena.host.staged_data import symbol_of
 from plena.kernels.context import KernelContext, kernel_for, lower_operation
 from plena.kernels.elementwise import copy_panel
-from plena.kernels.operands import like
+from plena.kernels.lane_moves import relaid
+from plena.kernels.operands import like, same_layout
 from plena.kernels.product_mix import cheapest_mix, choosable_products
 from plena.kernels.state import place_states
 from plena.kernels.tensors import HostTensor, Panel
@@ -44,7 +45,7 @@ def lower_repeat(op: Operation, ctx: KernelContext) -> None:
             place_states(ctx, argument, states)
         for inner in op.body.block.ops:
             if isinstance(inner, YieldOp):
-                _copy_back([ctx.panel(value) for value in inner.values], carried, ctx)
+                _copy_back(inner, carried, ctx)
             else:
                 lower_operation(inner, ctx)
     ctx.iteration, ctx.iterations = outer, times
@@ -75,7 +76,11 @@ def _carry(value: SSAValue, ctx: KernelContext) -> Panel:
     return copy
 
 
-def _copy_back(values: list[Panel], carried: list[Panel], ctx: KernelContext) -> None:
-    for value, panel in zip(values, carried, strict=True):
-        if value.buffer is not panel.buffer:
-            copy_panel(ctx, value, panel)
+def _copy_back(op: YieldOp, carried: list[Panel], ctx: KernelContext) -> None:
+    """What an iteration makes, in the lanes where the next one looks for it."""
+    for value, panel in zip(op.values, carried, strict=True):
+        made = ctx.panel(value)
+        if not same_layout(made, panel):
+            made = relaid(ctx, op, made, panel.groups, panel.group_pitch)
+        if made.buffer is not panel.buffer:
+            copy_panel(ctx, made, panel)

@@ -147,10 +147,12 @@ def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
     within = rotation.interleaved or rotation.width <= vlen
     name = f"rotate_{rotation.op.style.data}_{min(pitch, vlen) if within else pitch}_{rotation.width}"
     if within:
-        other = turned(ctx, name, source, _exchange(rotation, vlen))
+        other = turned(ctx, name, source, _exchange(rotation, vlen), of=rotation.op.operands)
     else:
         panel = like(ctx, "turned", source)
-        times_band(ctx, name, source, panel, _exchange(rotation, pitch), rotation.heads)
+        times_band(
+            ctx, name, source, panel, _exchange(rotation, pitch), rotation.heads, of=rotation.op.operands
+        )
         other = Turned(panel.buffer, panel.block)
     cos = _table(rotation, ctx, rotation.op.cos, pitch, 1.0)
     sin = _table(rotation, ctx, rotation.op.sin, pitch, 0.0)

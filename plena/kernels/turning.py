@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,20 +27,20 @@ class Turned:
     block: int
 
 
-def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> Turned:
+def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array, *, of: Sequence[SSAValue]) -> Turned:
     """Every row of every column block of a panel times `matrix` [VLEN, VLEN].
 
     The rows of all column blocks are one sequence, whatever column blocks they belong to. The broadcast unit works on
     BROADCAST * MLEN of them at a time, 2 cycles a row by the transactional profile, where M_MM takes 260; few rows are
     vectors, BROADCAST at a time. Of a panel with one row the padding is not in the sequence.
 
-    Entries must be exact in the weight format; then so is the product of a permutation.
+    Entries must be exact in the weight format; then so is the product of a permutation. `of` is what is turned.
     """
     vlen = ctx.target.vlen
     weight = constant_tile(ctx, name, np.ascontiguousarray(matrix.T))
     rows = panel.blocks(vlen) * panel.physical_rows(vlen)
     vectors = panel.blocks(vlen) if panel.rows == 1 else rows
-    unit = _unit(ctx, rows, vectors)
+    unit = _unit(ctx, rows, vectors, of)
     if unit == "vector":
         pitch, block = (panel.block, vlen) if panel.rows == 1 else (vlen, panel.block)
         return Turned(_by_vectors(ctx, name, panel.buffer, weight, vectors, pitch), block)
@@ -51,9 +52,9 @@ def turned(ctx: KernelContext, name: str, panel: Panel, matrix: Array) -> Turned
     return Turned(result, panel.block)
 
 
-def _unit(ctx: KernelContext, rows: int, vectors: int) -> Unit:
+def _unit(ctx: KernelContext, rows: int, vectors: int, of: Sequence[SSAValue]) -> Unit:
     """What turns so many rows, of which `vectors` mean something."""
-    if ctx.may_hold_nan:
+    if ctx.spreads_nan(*of):
         return "mm"
     separate = vectors if vectors < rows else 0
     shape = ProductShape(rows, 1, 1, pack_tiles=1, pack_vector_tiles=1, separate=separate)

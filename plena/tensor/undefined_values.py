@@ -212,9 +212,12 @@ def _of_operands(op: Operation, known: Mapping[SSAValue, Sources]) -> Sources:
 
 
 def _is_row_by_row(op: Operation) -> bool:
-    """Whether a row of the result is undefined as a whole or not at all, whatever the operands hold."""
+    """Whether a row of the result is undefined as a whole or not at all, whatever the operands hold.
+
+    An RMS norm of a row with an infinity is NaN there, and 0 elsewhere.
+    """
     match op:
-        case plena.SoftmaxOp() | plena.RmsNormOp() | plena.LayerNormOp():
+        case plena.SoftmaxOp() | plena.LayerNormOp():
             return op.groups.value.data == 1
         case plena.ReduceOp():
             return op.axis.data == "features" and op.groups.value.data == 1

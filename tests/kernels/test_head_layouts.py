@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plena.api.compile import compile
 from tests.kernels.checking import MACHINES, check
 from tests.poison import check_reads_what_is_defined
 
@@ -93,6 +94,58 @@ def test_after_attention(what: str, size: int, mlen: int) -> None:
     x = torch.randn(1, 7, 32)
     program = check(AfterAttention(size, what), x, target=MACHINES[mlen], error=ATTENTION_ERROR)
     check_reads_what_is_defined(program, x)
+
+
+class LayersAfterAttention(nn.Module):
+    """Equal layers: the first reads heads as an attention left them, the others what the one before made."""
+
+    def __init__(self, size: int, count: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 9 * size)
+        self.layers = nn.ModuleList(nn.Linear(3 * size, 3 * size) for _ in range(count))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (t.unflatten(-1, (3, -1)).transpose(-2, -3) for t in self.qkv(x).chunk(3, -1))
+        found = functional.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)
+        for layer in self.layers:
+            found = (layer(found) + found).clamp(min=0.1)
+        return found
+
+
+@tiles
+@pytest.mark.parametrize(("size", "count"), [(12, 2), (20, 4)])
+def test_repeated_layers_after_attention(size: int, count: int, mlen: int) -> None:
+    """What an iteration makes lies in other lanes than what the first one reads."""
+    torch.manual_seed(2)
+    x = torch.randn(1, 5, 32)
+    target = MACHINES[mlen].with_settings({"MAX_LOOP_INSTRUCTIONS": 2000})
+    program = check(LayersAfterAttention(size, count), x, target=target, error=ATTENTION_ERROR)
+    assert any("layers.*" in line for line in program.decisions), "the layers are one loop"
+    check_reads_what_is_defined(program, x)
+
+
+@tiles
+def test_the_largest_numbers_are_moved_too(mlen: int) -> None:
+    """Packing for the broadcast unit multiplies them beyond float32: NaN beside them."""
+    torch.manual_seed(3)
+    attention = AfterAttention(15, "slice")
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x: Tensor, m: Tensor) -> Tensor:
+            q, k, v = (t.unflatten(-1, (3, -1)).transpose(-2, -3) for t in self.attention.qkv(x).chunk(3, -1))
+            found = functional.scaled_dot_product_attention(q, k, v).transpose(-2, -3).flatten(-2)
+            return torch.where(m < -1.0, found, torch.finfo(torch.float32).max)
+
+    x, m = torch.randn(1, 7, 32), torch.randn(1, 7, 45)
+    program = compile(Chosen(), (x, m), target=MACHINES[mlen])
+    found, expected = program.run(x, m, progress=False), Chosen()(x, m)
+    huge = m >= -1.0
+    assert torch.equal(found > 3e38, huge) and not found.isnan().any()
+    assert torch.allclose(found[~huge], expected[~huge], atol=0.05)
 
 
 @tiles

@@ -271,3 +271,21 @@ def test_run_time_biases_of_all_sizes_in_one_block() -> None:
 
     program = against_torch(attention, (q, bias), error=ATTENTION_ERROR)
     assert program.check(q, bias).passed
+
+
+def test_an_rms_norm_of_an_infinity_is_nan_there_alone() -> None:
+    """So what moves its columns by products would spread it over the row."""
+    mask = torch.zeros(7, 12).masked_fill(torch.arange(84).view(7, 12) % 5 == 0, -torch.inf)
+
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return torch.cat([y, functional.rms_norm(x + self.mask, (12,))], 1)
+
+    with pytest.raises(PlenaError, match="moving the columns of a tensor with infinities or NaN"):
+        compile(Beside(), (torch.randn(7, 12), torch.randn(7, 5)))
+    program = compile(Function(lambda x: functional.rms_norm(x + mask, (12,))), (torch.randn(7, 12),))
+    assert torch.equal(program.run(torch.ones(7, 12), progress=False).isnan(), mask.isinf())
