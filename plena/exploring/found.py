@@ -82,8 +82,10 @@ class Found:
                 *self.space.values,
                 *self.objectives.figures,
                 *figures,
-                *(["meets"] if self.objectives.constraints else []),
-                *("seconds", "problem", "skipped"),
+                *(("meets",) if self.objectives.constraints else ()),
+                "seconds",
+                "problem",
+                "skipped",
             ]
         )
         index = pd.Index(list(results), name="number")

@@ -47,7 +47,7 @@ def require_prunable(objectives: Objectives, samples: Sequence[Any] | None) -> N
             "pruning",
             'Make the others constraints: objectives=["error"], constraints=["bytes <= 2e6"].',
         )
-    if names != ("error",):
+    if "error" not in names:
         raise PlenaError(
             f"{names[0]} is known at once: only the error has figures on the way, those of the first samples",
             "pruning",
