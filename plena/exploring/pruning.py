@@ -40,16 +40,16 @@ def require_prunable(objectives: Objectives, samples: Sequence[Any] | None) -> N
     Raises:
         PlenaError: there are several objectives, another one than the error, or one sample.
     """
-    names = objectives.names
-    if len(names) > 1:
+    first, *others = names = objectives.names
+    if others:
         raise PlenaError(
             f"Optuna prunes with one objective only, these are {', '.join(names)}",
             "pruning",
             'Make the others constraints: objectives=["error"], constraints=["bytes <= 2e6"].',
         )
-    if "error" not in names:
+    if first != "error":
         raise PlenaError(
-            f"{names[0]} is known at once: only the error has figures on the way, those of the first samples",
+            f"{first} is known at once: only the error has figures on the way, those of the first samples",
             "pruning",
             "Leave it out.",
         )
