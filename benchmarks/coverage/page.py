@@ -22,15 +22,15 @@ the compiler reads a model's name, so a model that is not listed compiles if its
     python -m benchmarks.coverage --no-check resnet   # compile only, write nothing
 
 Errors are relative RMS: the machine's against the machine reference, which has to be 0, the quantised one against
-PyTorch on weights and inputs in the machine's formats ([what a check says](check.md)), both of the worst output. "formats
-alone" is what these formats cost without any program: PyTorch on them against PyTorch in float32. Weights are random, so
-it is more than trained ones lose. Cycles are the public emulator's without waits for HBM.
+PyTorch on weights and inputs in the machine's formats ([what a check says](check.md)), both of the worst output.
+"formats alone" is what these formats cost without any program: PyTorch on them against PyTorch in float32. Weights are
+random, so it is more than trained ones lose. Cycles are the public emulator's without waits for HBM.
 
 """
 
 
-ABOVE = """`check` passes these because roundings to bf16 alone, which no program avoids, take PyTorch as far; it says how far, and
-which operator makes most of them.
+ABOVE = """`check` passes these because roundings to bf16 alone, which no program avoids, take PyTorch as far. It says
+how far, and which operator makes most of them.
 """
 
 

@@ -24,10 +24,10 @@ class CheckReport:
     ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
     ``magnified`` is what the module makes of roundings to bf16, known if the program is farther off than is usual: if
-    they take it as far, it is right; ``growth`` is where they grow most. ``classes`` compares references of which one class of tensors alone is rounded
-    with plain float32, if it was asked for. ``choices`` are near ties at which the quantised reference follows the
-    program in the choice of experts. ``changed`` names tensors of the module that are not what the program was
-    made of any more.
+    they take it as far, it is right; ``growth`` is where they grow most. ``classes`` compares references of which one
+    class of tensors alone is rounded with plain float32, if it was asked for. ``choices`` are near ties at which the
+    quantised reference follows the program in the choice of experts. ``changed`` names tensors of the module that are
+    not what the program was made of any more.
     """
 
     machine: Comparison | None
@@ -162,7 +162,7 @@ class CheckReport:
 
     @property
     def why_farther(self) -> str | None:
-        """What takes a program farther off than is usual, and that the usual bound does not apply if that excuses it."""
+        """What takes a program farther off than is usual; that the usual bound does not apply, if it excuses it."""
         if self.magnified is None:
             return None
         bound, excused = self.thresholds.quantized, self.magnified.explains

@@ -98,8 +98,8 @@ class Magnified:
     def __str__(self) -> str:
         return (
             f"the module magnifies roundings: those to bf16 alone cost {self.cost:.4%} of output "
-            f"{self.output}, the program is off by {self.found:.4%} (bound {self.allowed:.4%}); the worst row {self.row_found:.4%} "
-            f"(bound {self.row_allowed:.4%})"
+            f"{self.output}, the program is off by {self.found:.4%} (bound {self.allowed:.4%}); the worst row "
+            f"{self.row_found:.4%} (bound {self.row_allowed:.4%})"
         )
 
 
