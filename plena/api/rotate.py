@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from plena.api.choosing_formats import calls_of, error_measure, inputs_of
+from plena.api.choosing_formats import calls_of, inputs_of
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
+from plena.api.sample_errors import SampleErrors
 from plena.calibrating.rotation import Rotation, rotated
 from plena.checking.plain_torch import plain_torch
 from plena.errors import CompileError
@@ -97,12 +98,12 @@ def compile_rotated(
     inputs = [tuple(plain.example_inputs or ())]
     if samples is not None:
         inputs = inputs_of(plain, calls_of(samples))
-    measure, error_of = error_measure(plain, inputs)
+    errors = SampleErrors(plain, inputs)
     assert plain.source is not None and turned.source is not None
-    lost, without = error_of(turned.source.simulated()), error_of(plain.source.simulated())
+    lost, without = map(errors.error, (turned.source.simulated(), plain.source.simulated()))
     cycles, before = (p.stats().cycles[p.timing] for p in (turned, plain))
     with_turned = f"{lost:.4g} with turned values in {cycles:,} cycles"
-    said = f"rotation: {measure} {with_turned}, {without:.4g} in {before:,} without"
+    said = f"rotation: {errors.measure} {with_turned}, {without:.4g} in {before:,} without"
     if lost < without:
         return _noted(turned, found, "values", said)
     return _noted(plain, found, "none", said)
