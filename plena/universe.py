@@ -28,6 +28,7 @@ PASSES: dict[str, str] = {
     "absorb-expansions": "AbsorbExpansions",
     "share-projections": "ShareProjections",
     "share-rotations": "ShareRotations",
+    "attend-first-rows": "AttendFirstRows",
     "fold-norm-gain": "FoldNormGain",
     "fold-staging": "FoldStaging",
     "split-layers": "SplitLayers",

@@ -23,7 +23,7 @@ LARGE = -64.0
 
 _SUMS = frozenset(["add", "sub", "rsub"])
 
-_MOVES = frozenset(
+MOVES = frozenset(
     [
         "view", "_unsafe_view", "reshape", "alias", "detach", "expand", "permute", "transpose", "t", "squeeze",
         "unsqueeze", "slice", "select", "split", "split_with_sizes", "clone", "copy", "to", "_to_copy",
@@ -66,7 +66,7 @@ class Bf16Arithmetic(TorchDispatchMode):
         if name in _TOTALS and args[0].is_floating_point():
             return self._total(args[0], *args[1:], mean=name == "mean", **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
-        if name in _MOVES or (name in _SUMS and any(_is_bias(x) for x in args)):
+        if name in MOVES or (name in _SUMS and any(_is_bias(x) for x in args)):
             return result
         return pytree.tree_map(self._rounded, result)
 

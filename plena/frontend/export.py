@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -54,6 +55,10 @@ _KEPT = (
     "logsumexp.default",
 )
 
+_capturing = threading.RLock()
+"""torch traces with modes and patches of the whole process, and silence is the whole process's too: one thread at a
+time. It can be taken again by a thread that has it, since a module's forward may compile another one."""
+
 _FOREIGN_OUTPUT = re.compile(r"Found <class '(?P<kind>[^']+)'> in output, which is not a known type")
 
 
@@ -78,6 +83,16 @@ def export_module(
             "model",
             "Make an object of the class." if isinstance(module, type) else "Wrap it in a torch.nn.Module.",
         )
+    with _capturing:
+        return _functional(module, args, kwargs, importable)
+
+
+def _functional(
+    module: torch.nn.Module | ExportedProgram,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    importable: Callable[[ExportedProgram], bool],
+) -> ExportedProgram:
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
     refuse_shared_states(program)
     if importable(program):

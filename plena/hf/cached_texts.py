@@ -31,7 +31,7 @@ class CachedTexts:
     tokens: list[list[int]] = field(init=False)
     _states: dict[str, list[KeptState]] = field(init=False, repr=False)
     _holders: list[str] = field(init=False)
-    """The program in whose states the cache of a slot is."""
+    """A program in whose states the cache of a slot is; others may have the same ones."""
 
     def __post_init__(self) -> None:
         self._states = self.programs.empty_caches()
@@ -73,7 +73,7 @@ class CachedTexts:
         """The decode program for the next token of some texts, ids and positions [batch, 1]; it has the caches then.
 
         A slot where nothing is asked gets a token behind its text, which overwrites nothing. A full one has no such
-        row: its last token is computed once more.
+        row: the last token that the bucket sees whole is computed once more.
         """
         last = max(len(self.tokens[slot]) for slot in texts)
         bucket = next(b for b in self.programs.buckets if b > last)
@@ -81,7 +81,8 @@ class CachedTexts:
         self._hand_over(name, texts)
         ids, positions = list[int](), list[int]()
         for slot, known in enumerate(self.tokens):
-            position = min(len(known), bucket - 1) if self._holders[slot] == name else 0
+            free = len(known) if len(known) < self.programs.length else bucket - 1
+            position = free if self._is_held(slot, name) else 0
             text = texts.get(slot, known)
             ids.append(text[position] if position < len(text) else 0)
             positions.append(position)
@@ -141,9 +142,13 @@ class CachedTexts:
         group, sequence = divmod(slot, self.programs.sequences(name))
         return self._states[name][group], sequence
 
+    def _is_held(self, slot: int, name: str) -> bool:
+        """Whether the cache of a slot is in the states of a program."""
+        return self._states.get(self._holders[slot]) is self._states[name]
+
     def _hand_over(self, name: str, slots: Iterable[int]) -> None:
-        """Caches go to a program, as many rows as are in use."""
-        moving = [slot for slot in slots if self._holders[slot] != name]
+        """Caches go to a program that has other states, as many rows as are in use."""
+        moving = [slot for slot in slots if not self._is_held(slot, name)]
         full = [slot for slot in moving if self._holders[slot] and self.tokens[slot]]
         if full:
             into = self._place(name, full[0])[0]

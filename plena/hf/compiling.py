@@ -30,15 +30,19 @@ def compile_steps(
 ) -> dict[str, Program]:
     """The programs by name; arguments as of `PlenaForCausalLM.from_pretrained`.
 
+    All of them have a cache of the largest bucket, of which each attends to the first keys.
+
     Raises:
         PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
     """
     sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
     check_step(model, sizes[-1])
-    last = CachedStep(model, sizes[-1], logits=False)
+    longest = sizes[-1]
+    last = CachedStep(model, longest, logits=False)
+    steps = {b: CachedStep(model, longest, batch, bucket=b) for b in sizes}
     return {
         **{f"{PREFILL}-{n}": _compiled(last, n, target, options) for n in sorted(prefill)},
-        **{f"{DECODE}-{b}": _compiled(CachedStep(model, b, batch), 1, target, options) for b in sizes},
+        **{f"{DECODE}-{b}": _compiled(step, 1, target, options) for b, step in steps.items()},
     }
 
 

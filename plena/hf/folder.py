@@ -14,7 +14,7 @@ from plena.hf.gguf_files import check_rotary
 from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
-FORMAT = 3
+FORMAT = 4
 NAME = re.compile(rf"({DECODE}|{PREFILL})-[0-9]+")
 """Names of programs, which are those of their folders too."""
 

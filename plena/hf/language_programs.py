@@ -61,13 +61,22 @@ class LanguagePrograms:
         return self.programs[name].inputs[0].shape[0]
 
     def empty_caches(self) -> dict[str, list[KeptState]]:
-        """States for `batch` texts by the names of programs, one behind the other for those of fewer sequences."""
+        """States for `batch` texts by the names of programs, one behind the other for those of fewer sequences.
+
+        Programs whose caches have the same form have one and the same.
+        """
         found: dict[str, list[KeptState]] = {}
+        known: list[tuple[tuple[object, ...], list[KeptState]]] = []
         for name, program in self.programs.items():
             assert program.kept is not None, "programs of language models have states"
-            found[name] = [program.kept.copy() for _ in range(self.batch // self.sequences(name))]
-            for states in found[name]:
-                states.reset()
+            form = program.kept.form
+            same = next((states for other, states in known if other == form), None)
+            if same is None:
+                same = [program.kept.copy() for _ in range(self.batch // self.sequences(name))]
+                for states in same:
+                    states.reset()
+                known.append((form, same))
+            found[name] = same
         return found
 
     def run(self, name: str, ids: torch.Tensor, positions: torch.Tensor, states: KeptState) -> torch.Tensor:

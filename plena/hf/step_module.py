@@ -12,25 +12,28 @@ from plena.errors import CompileError
 
 
 class CachedStep(nn.Module):
-    """A causal language model of transformers that takes `ids` and `positions` [batch, n], the latter below `length`.
+    """A causal language model of transformers that takes `ids` and `positions` [batch, n], the latter below `bucket`.
 
     Keys and values are written at these positions into buffers `keys_<layer>` and `values_<layer>`
     [batch * length, heads, size], sequence b from row b * length on; a query sees the keys of its sequence up to its
-    own position. The result is what the last tokens give: logits [batch, vocabulary], or with `logits` False their
-    features [batch, hidden].
+    own position, which are among the first `bucket` (all of them unless it is given). The result is what the last
+    tokens give: logits [batch, vocabulary], or with `logits` False their features [batch, hidden].
 
     Raises:
         CompileError: a layer that keeps something else than keys and values, or capped logits.
     """
 
-    def __init__(self, model: nn.Module, length: int, batch: int = 1, *, logits: bool = True) -> None:
+    def __init__(
+        self, model: nn.Module, length: int, batch: int = 1, *, bucket: int | None = None, logits: bool = True
+    ) -> None:
         super().__init__()
         config: Any = model.config
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.model, self.length, self.batch, self.logits = model, length, batch, logits
+        self.bucket = bucket or length
         self.mixed = bool(getattr(text, "layer_types", None))
         self.window = _windows(text)
-        if not self.mixed and self.window >= length:
+        if not self.mixed and self.window >= self.bucket:
             self.window = 0
         self.layers = int(text.num_hidden_layers)
         heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
@@ -42,7 +45,7 @@ class CachedStep(nn.Module):
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        keys, queries = torch.arange(self.length), positions[:, None, :, None]
+        keys, queries = torch.arange(self.bucket), positions[:, None, :, None]
         full = keys <= queries
         sliding = full & (keys > queries - self.window) if self.window else full
         # Models whose layers differ take a mask for each kind, all others one mask for all layers.
@@ -105,14 +108,14 @@ class _Rows:
             buffer: Tensor = getattr(self.step, f"{name}_{layer}")
             buffer.index_copy_(0, self.rows, new.transpose(1, 2).flatten(0, 1))
             sequences = buffer.view(self.step.batch, self.step.length, *buffer.shape[1:])
-            kept.append(sequences.transpose(1, 2))
+            kept.append(sequences[:, : self.step.bucket].transpose(1, 2))
         return kept[0], kept[1]
 
     def get_seq_length(self, layer: int = 0) -> int:
         return 0
 
     def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
-        return self.step.length, 0
+        return self.step.bucket, 0
 
     def get_max_cache_shape(self, layer: int = 0) -> int:
-        return self.step.length
+        return self.step.bucket

@@ -209,6 +209,7 @@ class PlenaFunctions(InterpreterFunctions):
             return per_head.repeat_interleave(heads // count, dim=1)
 
         q, k, v = split(args[0], heads), split(args[1], kv_heads), split(args[2], kv_heads)
+        k, v = k[:, :, : op.key_length], v[:, :, : op.key_length]
         scores = q @ k.transpose(2, 3) * op.scale.value.data
         if op.softcap is not None:
             cap = op.softcap.value.data

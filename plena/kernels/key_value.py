@@ -13,7 +13,7 @@ from plena.dialects.tile import LoadTilesOp, PanelRows
 from plena.host.view import Pad, Reshape, Slice
 from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.stored_operands import StoredShape, Tiles, placed_tiles, stored_tiles
-from plena.kernels.tensors import HostTensor, StateRows
+from plena.kernels.tensors import HostTensor, Panel, StateRows
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,33 @@ def key_value_tiles(
     state = ctx.locations[value]
     if isinstance(state, StateRows) and fits(state, shape.heads, shape.pitch):
         unit = ctx.target.vlen * ctx.element_bytes(ACTIVATIONS[state.kv])
-        return Tiles(state.buffer, shape.length * state.row, unit, ctx.target.mlen * state.row, state.row)
+        return Tiles(state.buffer, op.key_rows * state.row, unit, ctx.target.mlen * state.row, state.row)
     tensor = ctx.host(value)
     if tensor is None:
-        return stored_tiles(ctx, name, op, ctx.panel(value), shape.stored)
+        return stored_tiles(ctx, name, op, _used_rows(ctx, op, value), shape.stored)
     heads = Reshape((shape.batch, shape.length, shape.heads, shape.size))
     lanes = shape.heads * shape.pitch
     padded = (heads, Pad(3, 0, shape.pitch - shape.size), Reshape((shape.batch, shape.length, lanes)))
     return placed_tiles(ctx, name, tensor.through(*padded))
+
+
+def _used_rows(ctx: KernelContext, op: AttentionOp, value: SSAValue) -> Panel:
+    """Computed keys or values in vector SRAM, of every sample the rows that take part."""
+    panel, vlen = ctx.panel(value), ctx.target.vlen
+    if op.key_length == op.key_rows:
+        return panel
+    samples = op.batch.value.data
+    used = ctx.new_panel(
+        "first_rows", samples * op.key_length, panel.columns, panel.groups, panel.group_pitch
+    )
+    with ctx.builder.step("first rows"), ctx.builder.loop(samples) as sample:
+        ctx.builder.map(
+            "copy",
+            PanelRows(ctx.builder.view(used.buffer, sample * (op.key_length * vlen)), vlen, used.block),
+            PanelRows(ctx.builder.view(panel.buffer, sample * (op.key_rows * vlen)), vlen, panel.block),
+            size=(op.key_length, panel.blocks(vlen)),
+        )
+    return used
 
 
 def fits(state: StateRows, heads: int, pitch: int) -> bool:
@@ -89,7 +108,7 @@ def separated_value_tiles(
     tensor = ctx.host(value)
     if tensor is not None:
         return placed_tiles(ctx, name, _separated(tensor, shape, width))
-    panel = ctx.panel(value)
+    panel = _used_rows(ctx, op, value)
     vlen, builder = ctx.target.vlen, ctx.builder
     rows = lane_masks(ctx, width, shape.size)
     separated = ctx.new_panel(name, panel.rows, shape.heads * vlen)

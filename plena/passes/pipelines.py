@@ -25,6 +25,7 @@ BODY_PIPELINE: tuple[str, ...] = (
     "merge-duplicates",
     "share-projections",
     "share-rotations",
+    "attend-first-rows",
 )
 """aten to plena, for a function without routed experts: kernels are recognised, layouts absorbed."""
 

@@ -66,6 +66,14 @@ class KeptState:
         self._numbers: dict[str, Array] = {}
 
     @property
+    def form(self) -> tuple[object, ...]:
+        """What the states are and how their bytes lie, places apart: equal ones hold each other's."""
+        placed = (
+            (n, tuple(replace(p.at(0), name="") for p in found)) for n, found in self._placements.items()
+        )
+        return tuple(self.ports.values()), tuple(placed), self.target
+
+    @property
     def counted(self) -> dict[str, Array]:
         """What the counters hold, in their order."""
         return {port.name: self.array(port.name) for port in self.counters}
@@ -82,7 +90,7 @@ class KeptState:
         return other
 
     def hold(self, other: KeptState) -> None:
-        """What other states of the same program hold; each changes alone afterwards."""
+        """What other states of the same form hold; each changes alone afterwards."""
         self._bytes, self._numbers = dict(other._bytes), dict(other._numbers)
 
     def initial_arrays(self) -> dict[str, Array]:

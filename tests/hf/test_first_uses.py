@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plena import PlenaError
 from plena.hf import PlenaForCausalLM
-from tests.hf.small_models import prompt, words
+from tests.hf.small_models import exact_machine, prompt, words
 
 GREEDY: dict[str, Any] = {"do_sample": False, "eos_token_id": None}
 
@@ -30,6 +30,21 @@ def test_a_bucket_is_crossed_in_the_middle_of_an_answer(lm: PlenaForCausalLM) ->
     lm.reset()
     for length in range(12, 20):
         assert int(lm(found[:, :length]).logits[0, -1].argmax()) == int(found[0, length])
+
+
+def test_buckets_have_one_cache(lm: PlenaForCausalLM, model: Any) -> None:
+    """A prefill takes one sequence: of a batch it has a cache of its own."""
+    caches = lm._programs.empty_caches()
+    assert caches["decode-16"] is caches["decode-40"] is not caches["prefill-8"]
+    assert lm.programs["decode-16"].state["keys_0"].shape == lm.programs["decode-40"].state["keys_0"].shape
+    alone = PlenaForCausalLM.from_pretrained(
+        model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
+    )
+    caches = alone._programs.empty_caches()
+    assert caches["decode-16"] is caches["decode-40"] is caches["prefill-8"]
+    found = alone.generate(prompt(12), max_new_tokens=8, **GREEDY)
+    assert alone.report().runs == {"prefill-8": 1, "decode-16": 8, "decode-40": 3}
+    assert torch.equal(found, lm.generate(prompt(12), max_new_tokens=8, **GREEDY))
 
 
 def test_a_batch_of_different_lengths(lm: PlenaForCausalLM) -> None:

@@ -220,6 +220,9 @@ class AttentionOp(PlenaOp):
     "within_band"; other masks add the number to scores: "alike" once for all masks, the band too, "added" for each
     of them, "beyond_band" the band alone. `empty` is what a query without any key has for a result, "zero" or "nan";
     without it every query has one. `moderate` says of a real bias that the numbers of a row are at most 512 apart.
+
+    With `first_keys`, only so many keys of each sample take part, T then: key and value [batch*R, ...] have R >= T
+    rows for each of them, of which the others are not read.
     """
 
     name = "plena.attention"
@@ -239,6 +242,7 @@ class AttentionOp(PlenaOp):
     masked = opt_prop_def(StringAttr)
     empty = opt_prop_def(StringAttr)
     moderate = opt_prop_def(UnitAttr)
+    first_keys = opt_prop_def(IntegerAttr[I64])
     result = result_def(TensorType)
     irdl_options = (*PlenaOp.irdl_options, AttrSizedOperandSegments(as_property=True))
     assembly_format = (
@@ -293,7 +297,12 @@ class AttentionOp(PlenaOp):
 
     @property
     def key_length(self) -> int:
-        """T: keys per sample."""
+        """T: keys per sample that take part."""
+        return self.key_rows if self.first_keys is None else self.first_keys.value.data
+
+    @property
+    def key_rows(self) -> int:
+        """Rows of keys and values per sample."""
         return shape_of(self.key)[0] // self.batch.value.data
 
     @property
@@ -314,6 +323,7 @@ class AttentionOp(PlenaOp):
         self.require(heads % kv_heads == 0, f"{kv_heads} key heads do not divide {heads} query heads")
         self.require(q[0] % batch == 0 and k[0] % batch == 0, "rows must divide by batch")
         self.require(k[0] == v[0], "key and value must have the same rows")
+        self.require(0 < self.key_length <= self.key_rows, "first_keys must be some of a sample's keys")
         self.require(
             q[1] % heads == 0 and k[1] % kv_heads == 0 and v[1] % kv_heads == 0, "heads do not divide"
         )
