@@ -31,6 +31,8 @@ class Outcome:
         operator: of a refusal the operator that is missing, and why.
         static, cycles: of the program.
         machine, quantized: relative RMS errors.
+        formats: relative RMS difference of the quantised reference and PyTorch in float32: what the formats alone cost.
+        why: what `check` says of an error that is larger than usual.
         seconds: of the processor, compiling alone; memory: peak of the process in MiB.
     """
 
@@ -43,6 +45,8 @@ class Outcome:
     cycles: int = 0
     machine: float = 0.0
     quantized: float = 0.0
+    formats: float = 0.0
+    why: str = ""
     seconds: float = 0.0
     memory: int = 0
 
@@ -99,7 +103,11 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
     quantized = 0.0 if report.quantized is None else report.quantized.relative_rms
     status = "works" if report.passed else "wrong"
     message = "; ".join(report.failures)
-    return Outcome(family, size, status, message, "", static, cycles, machine, quantized, seconds)
+    formats = 0.0 if report.formats is None else report.formats.relative_rms
+    why = report.why_farther or ""
+    return Outcome(
+        family, size, status, message, "", static, cycles, machine, quantized, formats, why, seconds
+    )
 
 
 def _exports(built: Built) -> bool:
@@ -123,4 +131,4 @@ def _operator(error: plena.PlenaError) -> str:
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
-    return text.splitlines()[0][:400] if text else type(error).__name__
+    return text.splitlines()[0][:600] if text else type(error).__name__

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from benchmarks.coverage.attempt import Outcome
 from benchmarks.coverage.families import ELSEWHERE, FAMILIES, tasks_of
+from plena.program.thresholds import STACK
 
 HEAD = """# Model families
 
@@ -20,9 +22,15 @@ the compiler reads a model's name, so a model that is not listed compiles if its
     python -m benchmarks.coverage --no-check resnet   # compile only, write nothing
 
 Errors are relative RMS: the machine's against the machine reference, which has to be 0, the quantised one against
-PyTorch on weights and inputs in the machine's formats ([what a check says](check.md)). Cycles are the public emulator's
-without waits for HBM.
+PyTorch on weights and inputs in the machine's formats ([what a check says](check.md)), both of the worst output.
+"formats alone" is what these formats cost without any program: PyTorch on them against PyTorch in float32. Weights are
+random, so it is more than trained ones lose. Cycles are the public emulator's without waits for HBM.
 
+"""
+
+
+ABOVE = """`check` passes these because roundings to bf16 alone, which no program avoids, take PyTorch as far. It says
+how far, and which operator makes most of them.
 """
 
 
@@ -46,12 +54,14 @@ def page(found: Sequence[Outcome]) -> str:
             f"\nThe longest takes {longest.seconds:.0f} s of a processor to compile ({longest.family}), the largest "
             f"{largest.memory:,} MiB to compile and check, PyTorch included ({largest.family}).\n"
         )
-    parts += ["\n## Works\n", "\n| family | size | static | cycles | machine | quantised |\n"]
-    parts.append("| --- | --- | --: | --: | --: | --: |\n")
+    parts += ["\n## Works\n", "\n| family | size | static | cycles | machine | quantised | formats alone |\n"]
+    parts.append("| --- | --- | --: | --: | --: | --: | --: |\n")
     for o in works:
         parts.append(
-            f"| {o.family} | {o.size} | {o.static:,} | {o.cycles:,} | {o.machine:.3%} | {o.quantized:.2%} |\n"
+            f"| {o.family} | {o.size} | {o.static:,} | {o.cycles:,} | {o.machine:.3%} | {o.quantized:.2%} | "
+            f"{o.formats:.2%} |\n"
         )
+    parts += _above(works)
     others = [o for o in exported if o.status != "works"]
     if others:
         parts += ["\n## Refused\n", "\n| family | size | what is missing |\n", "| --- | --- | --- |\n"]
@@ -65,10 +75,21 @@ def page(found: Sequence[Outcome]) -> str:
             "\n| family | size | why |\n",
             "| --- | --- | --- |\n",
         ]
-        parts += [f"| {o.family} | {o.size} | {_cell(o.message[:160])} |\n" for o in rest]
+        parts += [f"| {o.family} | {o.size} | {_cell(_without_root(o.message)[:160])} |\n" for o in rest]
     parts += ["\n## Elsewhere\n\n"]
     parts += [f"* {reason}: {', '.join(names.split())}\n" for reason, names in ELSEWHERE.items()]
     return "".join(parts)
+
+
+def _above(works: Sequence[Outcome]) -> list[str]:
+    """What `check` says of errors above `STACK`: why the bound does not apply to them."""
+    above = [o for o in works if o.quantized > STACK]
+    if not above:
+        return []
+    parts = [f"\n## Above {STACK:.1%}\n\n", ABOVE, "\n| family | size | quantised | why |\n"]
+    parts.append("| --- | --- | --: | --- |\n")
+    parts += [f"| {o.family} | {o.size} | {o.quantized:.2%} | {_cell(o.why)} |\n" for o in above]
+    return parts
 
 
 def ranking(found: Sequence[Outcome]) -> str:
@@ -91,8 +112,14 @@ def _missing(found: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
 
 
 def _said(o: Outcome) -> str:
-    return o.operator[:160] if o.status == "refused" else f"{o.status}: {o.message[:160]}"
+    """All of a refusal: what, the operator, its shapes, its place, what to write instead."""
+    return _without_root(o.message) if o.status == "refused" else f"{o.status}: {o.message[:160]}"
+
+
+def _without_root(text: str) -> str:
+    """A text with places in transformers as it calls them, not as this machine does."""
+    return re.sub(r"\S*/site-packages/", "", text)
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _without_root(text).replace("|", "\\|").replace("\n", " ")

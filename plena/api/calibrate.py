@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plena.api.samples import sample_calls, sample_tensors
 from plena.driver import run_pipeline
 from plena.errors import PlenaError
 from plena.gc_pause import without_collection
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     from plena.calibrating.walk import Seen
-    from plena.frontend.program import TensorSpec
-    from plena.host.call_inputs import CallSignature
 
 _WHERE = "calibrate"
 
@@ -66,7 +65,7 @@ def calibrate(
     from plena.machine.number_formats import Mx
 
     formats = Formats.of(formats)
-    calls = _calls(samples)
+    calls = sample_calls(samples, _WHERE)
     if not is_coarse(formats.weights):
         return Calibration(formats)
     assert isinstance(formats.weights, Mx)
@@ -75,7 +74,10 @@ def calibrate(
         signature = CallSignature.of(args, keywords, module)
         imported = import_module(module, args, keywords)
         run_pipeline(imported.module, TENSOR_PIPELINE)
-        tensors = [_tensors(signature, call, n, imported.inputs) for n, call in enumerate(calls)]
+        tensors = [
+            sample_tensors(signature, call, imported.inputs, f"{_WHERE}, sample {n}")
+            for n, call in enumerate(calls)
+        ]
         counts = Counter(symbol_of(expression) for _, expression in layers_of(imported.module))
         store = _Store(None if checkpoint is None else Path(checkpoint), _fingerprint(formats, tensors))
         solver = Solver(
@@ -95,68 +97,6 @@ def calibrate(
             walk(imported, given, formats, solve)
     solver.warn()
     return Calibration(formats, tuple(solver.layers), solver.weights)
-
-
-Call: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
-"""Positional and keyword arguments."""
-
-
-def _calls(samples: Sequence[Any]) -> list[Call]:
-    """The arguments of every sample.
-
-    Raises:
-        PlenaError: there are none.
-    """
-    given: Any = samples
-    if not isinstance(given, list | tuple) or not given:
-        raise PlenaError(
-            "samples must be a list of inputs, one for every call",
-            _WHERE,
-            "For example [torch.randn(64, 384) for _ in range(8)]; better, inputs of the kind that will come.",
-        )
-    return [_call(sample) for sample in samples]
-
-
-def _call(sample: Any) -> Call:
-    import torch
-
-    if isinstance(sample, Mapping):
-        return (), {str(name): value for name, value in sample.items()}
-    if isinstance(sample, Sequence) and not isinstance(sample, str):
-        return tuple(sample), {}
-    if isinstance(sample, torch.Tensor):
-        return (sample,), {}
-    raise PlenaError(
-        f"a sample is a {type(sample).__name__}", _WHERE, "Give tensors, tuples of arguments or dictionaries."
-    )
-
-
-def _tensors(
-    signature: CallSignature, call: Call, number: int, specs: Sequence[TensorSpec]
-) -> list[torch.Tensor]:
-    """The tensors of a call.
-
-    Raises:
-        PlenaError: they have another shape than those of the first one, or NaN or infinity.
-    """
-    import torch
-
-    where = f"{_WHERE}, sample {number}"
-    found = signature.tensors(*call)
-    if found is None or len(found) != len(specs) or not all(isinstance(x, torch.Tensor) for x in found):
-        raise PlenaError("is no call like the first one", where, "Give the same arguments in every sample.")
-    for tensor, spec in zip(found, specs, strict=True):
-        if tuple(tensor.shape) != spec.shape or tensor.is_floating_point() != spec.dtype.is_floating_point:
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            raise PlenaError(
-                f"{spec.name} is {dtype}{list(tensor.shape)}, in the first sample it is "
-                f"{str(spec.dtype).removeprefix('torch.')}{list(spec.shape)}",
-                where,
-                "Give samples of one shape: cut or pad them.",
-            )
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise PlenaError(f"{spec.name} contains NaN or infinity", where, "Give finite samples.")
-    return [x.detach() for x in found]
 
 
 def _fingerprint(formats: Formats, samples: Sequence[Sequence[torch.Tensor]]) -> str:

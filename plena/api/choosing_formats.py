@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from plena.api.program import Program
+from plena.api.sample_errors import Function, SampleErrors
 from plena.errors import CompileError, SettingsError
 from plena.machine.formats import CLASSES, Formats, bytes_per_element
 from plena.machine.target import Target
@@ -26,8 +27,6 @@ TOGETHER = 4
 """Of the formats that look best class by class so many are simulated together."""
 
 _WHERE = "formats"
-
-Error = Callable[[Callable[..., tuple[Any, ...]]], float]
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def choose_formats(
     program = compiled(shipped)
     moved = program.stats().hbm_bytes
     names = _candidates(shipped, moved)
-    measure, error_of = error_measure(program, inputs_of(program, calls))
+    errors = SampleErrors(program, inputs_of(program, calls))
+    error_of = errors.error
     source = program.source
     assert source is not None
     alone = {
@@ -161,7 +161,7 @@ def choose_formats(
             error_of(own.simulated()),
             _on_emulator(chosen, error_of),
         )
-        return FormatChoice(found, measure, alone, tuple(whole), chosen)
+        return FormatChoice(found, errors.measure, alone, tuple(whole), chosen)
     assert refused is not None
     raise refused
 
@@ -218,35 +218,7 @@ def inputs_of(program: Program, calls: Sequence[tuple[Any, ...]]) -> list[tuple[
     return inputs
 
 
-def error_measure(program: Program, inputs: Sequence[Sequence[torch.Tensor]]) -> tuple[str, Error]:
-    """What errors are called, and the mean error of a function of the inputs against PyTorch in float32.
-
-    Args:
-        inputs: of every call the tensors that the program takes.
-    """
-    import torch
-
-    from plena.checking.judging import kl_divergence
-
-    source = program.source
-    assert source is not None
-    wanted = [source.float32(*tensors)[0].detach() for tensors in inputs]
-    logits = all(not x.is_floating_point() for x in inputs[0]) and wanted[0].shape[-1] > 1
-
-    def error_of(function: Callable[..., tuple[Any, ...]]) -> float:
-        with torch.no_grad():
-            results = [function(*tensors)[0].float() for tensors in inputs]
-        if logits:
-            return float(
-                torch.cat([kl_divergence(r, w) for r, w in zip(results, wanted, strict=True)]).mean()
-            )
-        lost = sum(float((r - w).square().sum()) for r, w in zip(results, wanted, strict=True))
-        return lost / (sum(float(w.square().sum()) for w in wanted) or 1.0)
-
-    return "KL" if logits else "relative squared error", error_of
-
-
-def _on_emulator(program: Program, error_of: Error) -> float:
+def _on_emulator(program: Program, error_of: Callable[[Function], float]) -> float:
     from plena.checking.reference import as_tensors
 
     def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from plena.api.choosing_formats import choose_formats
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
-from plena.api.rotate import compile_rotated
+from plena.api.rotate import compile_best_rotated, compile_rotated
 from plena.buffers.common_image import CommonImage
 from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
@@ -83,8 +83,9 @@ def compile(
             `samples` while transfers move at most `traffic` times the bytes that they move with the shipped ones.
         traffic: of "auto", 1.0 by default.
         samples: for "auto": a list of inputs, tensors or tuples of positional arguments.
-        rotation: "values" turns the values of attentions by Hadamard matrices, in the weights around them
-            (`plena.rotate`), "auto" does so if the program then loses less on `samples`, or else the example inputs.
+        rotation: "values" turns the values of attentions by Hadamard matrices, "residual" what layers hand on, "all"
+            both, in the weights around them (`plena.rotate`); "auto" takes what loses least on `samples`, or else the
+            example inputs.
         calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
             machine it was measured on does not execute right (docs/timing.md).
@@ -128,15 +129,14 @@ def compile(
     }
     check_options(given)
     if rotation != "none":
-        given["rotation"] = "none"
-        return compile_rotated(
-            lambda other: compile(other, example_inputs, kwargs, **given),
-            module,
-            example_inputs,
-            kwargs,
-            samples if rotation == "auto" else None,
-            only_if_better=rotation == "auto",
-        )
+        given |= {"rotation": "none", "samples": samples if formats == "auto" else None}
+
+        def compiled(other: Any) -> Program:
+            return compile(other, example_inputs, kwargs, **given)
+
+        if rotation == "auto":
+            return compile_best_rotated(compiled, module, example_inputs, kwargs, samples)
+        return compile_rotated(compiled, module, example_inputs, kwargs, rotation)
     target = target or Target()
     if formats == "auto":
         for name in ("target", "formats", "traffic", "samples"):

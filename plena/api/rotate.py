@@ -1,37 +1,44 @@
-"""`plena.rotate`: a module whose attentions have turned values, which number formats lose less of."""
+"""`plena.rotate`: a module with turned values or a turned residual stream, which number formats may lose less of."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from plena.api.choosing_formats import calls_of, error_measure, inputs_of
+from plena.api.choosing_formats import calls_of, inputs_of
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
+from plena.api.sample_errors import SampleErrors
 from plena.calibrating.rotation import Rotation, rotated
 from plena.checking.plain_torch import plain_torch
 from plena.errors import CompileError
+from plena.machine.choices import Turned
 
 
 def rotate(
-    module: Any, example_inputs: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    module: Any,
+    example_inputs: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    parts: Turned = "values",
 ) -> Rotation:
-    """Turns the values of every attention by a Hadamard matrix, in its neighbours' weights (docs/formats.md).
+    """Turns the values of every attention, or the residual stream, in the weights around them (docs/formats.md).
 
     The module that comes out computes the same, with no instruction more; it can be compiled, calibrated and judged as
-    any other. Attentions whose neighbours are no linear layers stay as they are; the result says why.
+    any other. What has no linear layers and RMS norms around it stays as it is; the result says why.
 
     Args:
         module: torch.nn.Module; it stays as it is.
         example_inputs, kwargs: as of `plena.compile`.
+        parts: "values", "residual" or "all".
 
     Raises:
-        PlenaError: it cannot be captured.
+        PlenaError: it cannot be captured, or there are no such parts.
     """
     if not isinstance(module, nn.Module):
         raise CompileError(
@@ -39,9 +46,16 @@ def rotate(
             "rotation",
             "Give the module that was exported.",
         )
+    if parts not in get_args(Turned):
+        raise CompileError(f"parts must be one of {', '.join(get_args(Turned))}, not {parts!r}", "rotation")
     call = ImportedCall.of(module, example_inputs, kwargs)
+    return _rotated(module, call, parts)
+
+
+def _rotated(module: nn.Module, call: ImportedCall, parts: Turned) -> Rotation:
+    exported = call.imported.exported
     return rotated(
-        module, call.imported.exported, lambda turned: _difference(module, turned, call.args, call.kwargs)
+        module, exported, lambda turned: _difference(module, turned, call.args, call.kwargs), parts
     )
 
 
@@ -67,51 +81,89 @@ def compile_rotated(
     module: Any,
     example_inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
-    samples: Sequence[Any] | None,
-    *,
-    only_if_better: bool,
+    parts: Turned,
 ) -> Program:
-    """What `plena.compile` gives with rotation: the program of the turned module, or of the module if that loses less.
+    """What `plena.compile` gives with rotation.
 
     Args:
         compiled: the program of a module.
-        samples: on which both are compared; by default the example inputs.
-        only_if_better: whether they are.
 
     Raises:
-        PlenaError: as of `rotate` and `plena.compile`; nothing can be turned, unless they are compared.
+        PlenaError: as of `rotate` and `plena.compile`; nothing can be turned.
     """
-    found = rotate(module, example_inputs, kwargs)
-    if not found.sites and not only_if_better:
+    found = rotate(module, example_inputs, kwargs, parts=parts)
+    if not found.turns:
+        what = {"values": "are no values", "residual": "is no residual stream", "all": "is nothing"}[parts]
         raise CompileError(
-            "there are no values to turn" + "".join(f"; {reason}" for reason in found.skipped),
+            f"there {what} to turn" + "".join(f"; {reason}" for reason in found.skipped),
             "rotation",
             "Compile it without rotation.",
         )
-    if not found.sites:
-        return _noted(compiled(module), found, "none")
-    turned = compiled(found.module)
-    if not only_if_better:
-        return _noted(turned, found, "values")
+    return _noted(compiled(found.module), found, parts)
+
+
+def compile_best_rotated(
+    compiled: Callable[[Any], Program],
+    module: Any,
+    example_inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    samples: Sequence[Any] | None,
+) -> Program:
+    """Of the programs of the module and of its turned copies the one that loses least.
+
+    Args:
+        compiled: the program of a module.
+        samples: on which they are compared; by default the example inputs.
+
+    Raises:
+        PlenaError: as of `rotate` and `plena.compile`.
+    """
+    found: dict[Turned, Rotation] = {
+        parts: rotate(module, example_inputs, kwargs, parts=parts) for parts in ("values", "residual")
+    }
+    if all(rotation.turns for rotation in found.values()):
+        found["all"] = rotate(module, example_inputs, kwargs, parts="all")
     plain = compiled(module)
+    skipped = tuple(reason for rotation in found.values() for reason in rotation.skipped)
+    found = {parts: rotation for parts, rotation in found.items() if rotation.turns}
+    if not found:
+        return _noted(plain, Rotation(module, skipped=skipped), "none")
     inputs = [tuple(plain.example_inputs or ())]
     if samples is not None:
         inputs = inputs_of(plain, calls_of(samples))
-    measure, error_of = error_measure(plain, inputs)
-    assert plain.source is not None and turned.source is not None
-    lost, without = error_of(turned.source.simulated()), error_of(plain.source.simulated())
-    cycles, before = (p.stats().cycles[p.timing] for p in (turned, plain))
-    with_turned = f"{lost:.4g} with turned values in {cycles:,} cycles"
-    said = f"rotation: {measure} {with_turned}, {without:.4g} in {before:,} without"
-    if lost < without:
-        return _noted(turned, found, "values", said)
-    return _noted(plain, found, "none", said)
+    errors = SampleErrors(plain, inputs)
+    best, best_error, taken = plain, _error(errors, plain), "none"
+    lines = [_said(errors, plain, "without", best_error)]
+    for parts, rotation in found.items():
+        program = compiled(rotation.module)
+        error = _error(errors, program)
+        lines.append(_said(errors, program, f"with turned {_CALLED[parts]}", error))
+        if error < best_error:
+            best, best_error, taken = program, error, parts
+    return _noted(best, found.get(taken, Rotation(module, skipped=skipped)), taken, *lines)  # type: ignore[call-overload]
+
+
+_CALLED: Mapping[Turned, str] = {
+    "values": "values",
+    "residual": "residual stream",
+    "all": "values and residual stream",
+}
+
+
+def _error(errors: SampleErrors, program: Program) -> float:
+    assert program.source is not None
+    return errors.error(program.source.simulated())
+
+
+def _said(errors: SampleErrors, program: Program, what: str, error: float) -> str:
+    cycles = program.stats().cycles[program.timing]
+    return f"rotation: {errors.measure} {error:.4g} {what} in {cycles:,} cycles"
 
 
 def _noted(program: Program, found: Rotation, taken: str, *lines: str) -> Program:
     """The program, which says in its decisions what became of rotation."""
     none = "rotation: none is used" if lines else "rotation: nothing can be turned"
-    program.decisions += (*(str(found).splitlines() if taken == "values" else (none, *found.skipped)), *lines)
+    program.decisions += (*((none, *found.skipped) if taken == "none" else str(found).splitlines()), *lines)
     if program.rationale is not None:
         options = {**program.rationale.options, "rotation": taken}
         program.rationale = replace(program.rationale, options=options)

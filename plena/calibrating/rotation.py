@@ -1,21 +1,27 @@
-"""Rotation of values: an orthogonal matrix on the values of every attention, and its inverse behind it, in the weights.
+"""Rotation: orthogonal matrices on what passes between linear layers, and their inverses behind, in the weights.
 
 Attention adds values of keys up; what turns every value turns the result. So a Hadamard matrix moves into the weights
 that make values and its inverse into those that read the result: the function is the same, no instruction is added, and
-outliers of a few features, which cost all that share a block's scale their precision, are spread over all of them.
+outliers of a few features, which cost all that share a block's scale their precision, are spread over all of them. What
+layers hand on can be turned as well (`residual`).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
+
+from plena.calibrating.hadamard import hadamard
+from plena.calibrating.residual import NotTurnable, streams_of
+from plena.calibrating.turned_stream import TurnedStream, turn_stream
+from plena.machine.choices import Turned
 
 SMALLEST = 4
 """Features that are turned together, at least."""
@@ -70,69 +76,113 @@ class RotatedValues:
 
 @dataclass(frozen=True)
 class Rotation:
-    """A module with turned values, and what was turned.
+    """A module with turned values or a turned residual stream, and what was turned.
 
     Attributes:
         module: a copy; the module itself where nothing is turned.
-        sites: the attentions that are turned.
-        skipped: why the others are not.
+        sites: the attentions whose values are turned.
+        skipped: why others, or the stream, are not.
         error: relative error of the turned module against the module in float32 on the example inputs.
+        streams: the residual streams that are turned.
     """
 
     module: nn.Module = field(repr=False)
-    sites: tuple[RotatedValues, ...]
+    sites: tuple[RotatedValues, ...] = ()
     skipped: tuple[str, ...] = ()
     error: float = 0.0
+    streams: tuple[TurnedStream, ...] = ()
+
+    @property
+    def turns(self) -> bool:
+        """Whether anything is turned."""
+        return bool(self.sites or self.streams)
 
     def __str__(self) -> str:
         sizes = sorted({site.size for site in self.sites})
         matrices = f" by Hadamard matrices of {', '.join(map(str, sizes))}, in the weights" if sizes else ""
-        head = f"rotation: values of {len(self.sites)} attentions are turned{matrices}; 0 cycles"
-        return "\n".join([head, *(f"rotation: {reason}" for reason in self.skipped)])
+        heads = [f"rotation: values of {len(self.sites)} attentions are turned{matrices}; 0 cycles"] * bool(
+            self.sites
+        )
+        heads += [f"rotation: {stream} is turned; 0 cycles" for stream in self.streams]
+        return "\n".join(
+            [*(heads or ["rotation: nothing is turned"]), *(f"rotation: {reason}" for reason in self.skipped)]
+        )
 
 
 def rotated(
-    module: nn.Module, program: ExportedProgram, difference: Callable[[nn.Module], float]
+    module: nn.Module,
+    program: ExportedProgram,
+    difference: Callable[[nn.Module], float],
+    parts: Turned = "values",
 ) -> Rotation:
-    """A copy of a module with the values of its attentions turned, where weights alone can do it.
+    """A copy of a module that is turned where weights alone can do it.
 
     Args:
         module: the user's; it stays as it is.
         program: its graph.
-        difference: the relative error of a copy against the module, both in float32; the copy is given up if it
+        difference: the relative error of a copy against the module, both in float32; a copy is given up if it
             gives something else.
+        parts: what is turned.
     """
+    found = Rotation(module)
+    if parts in ("values", "all"):
+        found = _with_values(found, program, difference)
+    if parts in ("residual", "all"):
+        found = _with_streams(found, program, difference)
+    return found
+
+
+def _with_values(
+    found: Rotation, program: ExportedProgram, difference: Callable[[nn.Module], float]
+) -> Rotation:
     sites, skipped = list[RotatedValues](), list[str]()
     for node in program.graph.nodes:
         if node.op == "call_function" and node.target == _ATTENTION:
-            found = _site(node, program)
-            if isinstance(found, str):
-                skipped.append(f"{node.name} is left as it is: {found}")
+            site = _site(node, program)
+            if isinstance(site, str):
+                skipped.append(f"{node.name} is left as it is: {site}")
             else:
-                sites.append(found)
+                sites.append(site)
     taken = [name for site in sites for name in (*site.values, site.result)]
     if len(set(taken)) < len(taken):
         sites, skipped = [], [*skipped, "attentions share weights, none is turned"]
     if not sites:
-        return Rotation(module, (), tuple(skipped))
-    turned = copy.deepcopy(module)
+        return replace(found, skipped=(*found.skipped, *skipped))
+    turned = copy.deepcopy(found.module)
     with torch.no_grad():
         for site in sites:
             _turn(turned, site)
     error = difference(turned)
     if not error <= EXACT:
         why = "heads are no blocks of features"
-        reason = f"none is turned, that gives other results (relative error {error:.2g}): {why}"
-        return Rotation(module, (), (*skipped, reason))
-    return Rotation(turned, tuple(sites), tuple(skipped), error)
+        skipped.append(f"none is turned, that gives other results (relative error {error:.2g}): {why}")
+        return replace(found, skipped=(*found.skipped, *skipped))
+    return replace(found, module=turned, sites=tuple(sites), skipped=(*found.skipped, *skipped), error=error)
 
 
-def hadamard(size: int) -> torch.Tensor:
-    """The orthogonal Hadamard matrix of a power of two, float64 [size, size]; it is its own inverse."""
-    matrix = torch.ones(1, 1, dtype=torch.float64)
-    while len(matrix) < size:
-        matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix / size**0.5
+def _with_streams(
+    found: Rotation, program: ExportedProgram, difference: Callable[[nn.Module], float]
+) -> Rotation:
+    streams, skipped = list[TurnedStream](), list[str]()
+    turned = copy.deepcopy(found.module)
+    for stream in streams_of(program):
+        try:
+            if isinstance(stream, str):
+                skipped.append(stream)
+            else:
+                streams.append(turn_stream(turned, stream))
+        except NotTurnable as reason:
+            skipped.append(f"a residual stream is left as it is: {reason}")
+    if not streams and not skipped:
+        skipped.append("there is no residual stream between embeddings or linear layers and RMS norms")
+    error = difference(turned) if streams else found.error
+    if not error <= EXACT:
+        skipped.append(f"no stream is turned, that gives other results (relative error {error:.2g})")
+        streams, error = [], found.error
+    kept = turned if streams else found.module
+    return replace(
+        found, module=kept, streams=tuple(streams), skipped=(*found.skipped, *skipped), error=error
+    )
 
 
 def _turn(module: nn.Module, site: RotatedValues) -> None:

@@ -68,10 +68,8 @@ class ModuleGraph:
 
         `states` are the buffers that it changes, by name; the dictionary is updated.
         """
-        run = _Run(self, replacement or Replacement())
         states = {} if states is None else states
-        with plain_torch():
-            results = run.run(*self._arguments(inputs, states), enable_io_processing=False)
+        results = self.results(GraphRun(self, replacement or Replacement()), inputs, states)
         specs = self.program.graph_signature.output_specs
         for spec, value in zip(specs, results, strict=True):
             if spec.kind == OutputKind.BUFFER_MUTATION and spec.target in states:
@@ -81,6 +79,13 @@ class ModuleGraph:
             for spec, value in zip(specs, results, strict=True)
             if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument)
         )
+
+    def results(
+        self, run: GraphRun, inputs: Sequence[torch.Tensor], states: Mapping[str, torch.Tensor]
+    ) -> Sequence[Any]:
+        """All that a run of the graph gives, states among it."""
+        with plain_torch():
+            return run.run(*self._arguments(inputs, states), enable_io_processing=False)
 
     @property
     def chooses(self) -> bool:
@@ -152,7 +157,7 @@ class ModuleGraph:
                 yield held[spec.arg.name]
 
 
-class _Run(Interpreter):
+class GraphRun(Interpreter):
     """One run of a graph."""
 
     def __init__(self, graph: ModuleGraph, replacement: Replacement) -> None:

@@ -21,6 +21,7 @@ from torch.utils import _pytree as pytree
 
 from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
 from plena.checking.choices import Choices, follow
+from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites, staged_operands
@@ -40,6 +41,7 @@ from plena.host.staged_data import StagedData, data_of_module, is_weight
 from plena.machine.formats import CLASS_OF, CLASSES
 from plena.machine.target import Target
 from plena.program.comparison import CheckReport
+from plena.program.growth import Growth
 from plena.program.near_ties import NearTie
 from plena.program.thresholds import Comparison, Thresholds
 
@@ -104,7 +106,8 @@ def check_program(
             of_formats, choices, ties = source.following(results, *inputs)
     runs = None if source is None else lambda: source.rounded(*inputs, choices=choices)
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
-    report = replace(report, choices=ties)
+    grown = None if source is None or report.magnified is None else source.grown(*inputs, choices=choices)
+    report = replace(report, choices=ties, growth=grown)
     if not by_class or source is None or exact is None:
         return report
     alone = {name: as_tensors(source.simulated(classes=(name,))(*inputs)) for name in CLASSES}
@@ -227,14 +230,26 @@ class ModuleReferences:
         self, *inputs: torch.Tensor, choices: Choices | None = None
     ) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids; with the same choices."""
-        given, replacement = self._seeing(self.program.target, tuple(CLASSES))(inputs)
-        forced = None if choices is None else Choices(forced=choices.ids)
-        seen = (given, replace(replacement, choices=forced))
+        seen = self._chosen(inputs, choices)
         runs = list[tuple[torch.Tensor, ...]]()
         for grid in GRIDS:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
+
+    def grown(self, *inputs: torch.Tensor, choices: Choices | None = None) -> Growth | None:
+        """Where the first of the runs of `rounded` parts most from one that rounds nothing."""
+        seen, replacement = self._chosen(inputs, choices)
+        run = SideBySide(self.graph, replacement)
+        self.graph.results(run, seen, self.states)
+        return run.growth
+
+    def _chosen(
+        self, inputs: Sequence[torch.Tensor], choices: Choices | None
+    ) -> tuple[list[torch.Tensor], Replacement]:
+        """What the machine sees, and the experts that were chosen before, if any."""
+        given, replacement = self._seeing(self.program.target, tuple(CLASSES))(inputs)
+        return given, replace(replacement, choices=None if choices is None else Choices(forced=choices.ids))
 
     def _seeing(
         self, target: Target, classes: Collection[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plena.api.compile import check_options, require_no_rotation
+from plena.api.samples import Call, sample_calls
 from plena.compiler.cache import Cache
 from plena.compiler.tuning.database import TuningDatabase
 from plena.errors import PlenaError
 from plena.exploring.cluster import client_of
+from plena.exploring.constraints import EXAMPLE
 from plena.exploring.needs import require_libraries
 from plena.exploring.objectives import Objectives
 from plena.exploring.progress import showing
+from plena.exploring.pruning import require_prunable
 from plena.exploring.search import Search, search
 from plena.exploring.space import Space
 from plena.exploring.storage import claim, only_client, opened, refusals, url_of, user_cache
@@ -51,6 +55,9 @@ def explore(
     seed: int = 0,
     progress: bool | None = None,
     cache: str | Path | None = None,
+    constraints: Sequence[str] = (),
+    samples: Sequence[Any] | None = None,
+    pruning: bool = False,
     **options: Any,
 ) -> Study:
     """Searches machines and options of the compiler for what makes a model fast, small or precise (docs/explore.md).
@@ -62,8 +69,9 @@ def explore(
         model_factory: a function without arguments, or "file.py:factory", that makes (module, example_inputs) or
             (module, example_inputs, keyword_arguments).
         space: keys of the settings file or options of `plena.compile` -> lists of values, `range`s, or tables with
-            `low`, `high` and `step` or `factor`; or a TOML file with such entries. VLEN and HBM_M_Prefetch_Amount
-            follow MLEN, and HLEN keeps HLEN * BROADCAST_AMOUNT == MLEN, unless they are in it.
+            `low`, `high` and `step` or `factor`; or a TOML file with such entries. `constraints` may be among them.
+            VLEN and HBM_M_Prefetch_Amount follow MLEN, and HLEN keeps HLEN * BROADCAST_AMOUNT == MLEN, unless they
+            are in it.
         objectives: figures to make small: "latency:<profile>", "cycles:<profile>", "area", "bytes", "static", "error".
         trials: points to evaluate, chosen by Optuna (TPE for one objective, NSGA-II for several); None or no fewer than
             there are: all of them.
@@ -78,6 +86,12 @@ def explore(
         progress: whether to show a bar; None means on a terminal.
         cache: a folder that keeps figures and what searches chose, for other studies too; by default in the user's
             cache.
+        constraints: what a point on the front must keep, beside those of the space: an objective or "dynamic",
+            "sram_bytes", "bytes_per_row" or "utilization", <= or >=, and a number, as "area <= 2.0". Optuna's sampler
+            prefers points that keep them.
+        samples: inputs of calls that the error is measured on, as for `plena.calibrate`; by default the example inputs.
+        pruning: whether points whose error on the first samples is above the median (Optuna's MedianPruner), or that
+            break a constraint, are given up; with the error as the only objective.
         options: of `plena.compile`, the same for all points; `timing` is the profile of the first objective that has
             one. A `tuning` database is made if there is none, so that `tune_study` can fill it meanwhile.
 
@@ -86,20 +100,27 @@ def explore(
             locked or of something else, or the scheduler does not answer.
     """
     require_libraries()
-    goals = Objectives.of(objectives)
     wanted = Space.of(space)
+    own: Any = constraints
+    if isinstance(own, str) or not isinstance(own, Sequence):
+        raise PlenaError(f"constraints must be a list of texts, not {own!r}", "constraints", EXAMPLE)
+    goals = Objectives.of(objectives, (*wanted.constraints, *constraints))
+    if pruning:
+        require_prunable(goals, samples)
     base = _base(target, cache, options)
     fixed = _fixed(options, wanted, goals)
     _check_numbers(trials, timeout, workers, wanted)
     if "tuning" in fixed:
         fixed["tuning"] = str(TuningDatabase(fixed["tuning"], make=True).path.absolute())
-    source = source_of(model_factory)
+    source = source_of(model_factory, samples)
     folder = Cache(cache or user_cache() / "programs").folder.absolute()
     facts: dict[str, Any] = {
         "space": wanted.to_json(),
         "objectives": goals.names,
         "machine": base.settings(),
         "options": {name: str(value) for name, value in fixed.items()},
+        "constraints": [str(c) for c in goals.constraints],
+        "samples": source.samples_digest,
     }
     deadline = None if timeout is None else time.monotonic() + timeout
     with ExitStack() as stack:
@@ -114,7 +135,8 @@ def explore(
         study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study, source, str(folder))
         total = len(wanted) if trials is None else min(trials, len(wanted))
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
-            search(Search(client, study, deadline, news), trials, seed)
+            count = len(samples) if pruning and samples is not None else None
+            search(Search(client, study, deadline, news, count), trials, seed)
     return study
 
 
@@ -135,11 +157,11 @@ class Kept:
     study: OptunaStudy
 
 
-def source_of(model_factory: Callable[[], Any] | str) -> Source:
-    """A model's factory as other processes get it.
+def source_of(model_factory: Callable[[], Any] | str, samples: Any = None) -> Source:
+    """A model's factory as other processes get it, with the samples that errors are measured on.
 
     Raises:
-        PlenaError: it is no function, or cannot be sent.
+        PlenaError: it is no function, or cannot be sent, or samples are none.
     """
     import cloudpickle
 
@@ -147,12 +169,14 @@ def source_of(model_factory: Callable[[], Any] | str) -> Source:
 
     paths = tuple(os.path.abspath(path) for path in sys.path)
     profiles = cloudpickle.dumps(registered())
+    calls = () if samples is None else tuple(sample_calls(samples, "samples"))
+    judged = (pickle.dumps(calls), _digest_of_calls(calls)) if calls else (b"", "")
     if isinstance(model_factory, str):
         if not is_model(model_factory):
             raise PlenaError(f"{model_factory!r} does not name a factory", hint="Write model.py:factory.")
         path, _, name = model_factory.rpartition(":")
         place = f"{Path(path).absolute()}:{name}" if path.endswith(".py") else model_factory
-        return Source(place, model_factory, paths, profiles)
+        return Source(place, model_factory, paths, profiles, *judged)
     if not callable(model_factory) or hasattr(model_factory, "parameters"):
         raise PlenaError(
             f"a factory makes the model, {type(model_factory).__name__} is none",
@@ -161,13 +185,29 @@ def source_of(model_factory: Callable[[], Any] | str) -> Source:
         )
     name = getattr(model_factory, "__name__", type(model_factory).__name__)
     try:
-        return Source(cloudpickle.dumps(model_factory), name, paths, profiles)
+        return Source(cloudpickle.dumps(model_factory), name, paths, profiles, *judged)
     except Exception as error:  # whatever the objects in its closure raise
         raise PlenaError(
             f"the factory cannot be sent to a worker: {error}",
             name,
             "Let it make what it needs, or name file.py:factory.",
         ) from None
+
+
+def _digest_of_calls(calls: Sequence[Call]) -> str:
+    """Of the values of samples."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    found = hashlib.sha256()
+    for leaf in pytree.tree_leaves(calls):
+        if isinstance(leaf, torch.Tensor):
+            plain = leaf.detach().contiguous().cpu()
+            found.update(f"{tuple(plain.shape)} {plain.dtype} ".encode())
+            found.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+        else:
+            found.update(repr(leaf).encode())
+    return found.hexdigest()
 
 
 def _digest(client: Client, source: Source) -> str:
@@ -188,13 +228,12 @@ def _base(target: Target | None, cache: Any, options: dict[str, Any]) -> Target:
     """The machine that settings change; takes `formats` out of the options."""
     check_options({"target": target, "cache": cache, **options})
     require_no_rotation(options, "explore")
-    for name in ("traffic", "samples"):
-        if options.pop(name, None) is not None or options.get("formats") == "auto":
-            raise PlenaError(
-                "formats are searched by the space, not chosen inside of a point",
-                "explore",
-                'Put "FORMATS": ["shipped", "e3m4", "bf16"] into it.',
-            )
+    if options.pop("traffic", None) is not None or options.get("formats") == "auto":
+        raise PlenaError(
+            "formats are searched by the space, not chosen inside of a point",
+            "explore",
+            'Put "FORMATS": ["shipped", "e3m4", "bf16"] into it.',
+        )
     formats = options.pop("formats", None)
     base = target or Target()
     return base if formats is None else base.with_formats(formats)

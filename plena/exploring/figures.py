@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TypeAlias
 
-from plena.api.choosing_formats import error_measure
 from plena.api.program import Program
+from plena.api.sample_errors import Function, Loss, SampleErrors, error_of
+from plena.api.samples import Call
 from plena.assembly import AsmInstruction, decode
 from plena.errors import PlenaError, SettingsError
 from plena.exploring.objectives import Objectives
@@ -44,20 +45,34 @@ class Measured:
 
     program: Program
     instructions: Sequence[AsmInstruction]
-    error: float | None = None
+    samples: Sequence[Call] = ()
+    _errors: SampleErrors | None = None
+    _simulated: Function | None = None
+    _losses: list[Loss] = field(default_factory=list[Loss])
 
     @staticmethod
-    def of(program: Program, objectives: Objectives) -> Measured:
-        """Its error too, where that counts."""
-        found = Measured(program, decode(program.words))
-        if "error" in objectives.names:
-            _, error_of = error_measure(program, [tuple(program.example_inputs or ())])
-            assert program.source is not None
-            found.error = error_of(program.source.simulated())
-        return found
+    def of(program: Program, samples: Sequence[Call]) -> Measured:
+        """A program whose error is that on samples, or on its example inputs if there are none."""
+        return Measured(program, decode(program.words), samples)
 
-    def figures(self, target: Target, objectives: Objectives) -> Figures:
+    def error(self, samples: int | None) -> float:
+        """What its formats lose on the first samples, all of them if nothing is said; each is run once."""
+        if self._errors is None or self._simulated is None:
+            source = self.program.source
+            assert source is not None
+            inputs = [self.program.input_tensors(*call, source.signature) for call in self.samples]
+            self._errors = SampleErrors(self.program, inputs or [tuple(self.program.example_inputs or ())])
+            self._simulated = source.simulated()
+        count = len(self._errors.inputs) if samples is None else samples
+        for sample in range(len(self._losses), count):
+            self._losses.append(self._errors.loss(self._simulated, sample))
+        return error_of(self._losses[:count])
+
+    def figures(self, target: Target, objectives: Objectives, samples: int | None = None) -> Figures:
         """What it costs on a machine with other timing.
+
+        Args:
+            samples: that the error is of, the first ones; by default all.
 
         Raises:
             PlenaError: an objective has no figure: a format without an area, a latency that hangs on data.
@@ -80,8 +95,8 @@ class Measured:
         found["utilization"] = counted.utilization.get(self.program.timing)
         found["sram_bytes"] = sram_bits(target, self.program.memory_map) // 8
         found |= _area(target, self.program)
-        found["error"] = self.error
-        for name in objectives.names:
+        found["error"] = self.error(samples) if "error" in objectives.figures else None
+        for name in objectives.figures:
             if found.get(name) is None:
                 raise PlenaError(f"there is no {name}: {_why_none(name, counted.unavailable)}", "objectives")
         return found

@@ -37,7 +37,8 @@ def formats_picture(study: Found, results: Mapping[int, Result], traffic: float)
 
     numbers = list(results)
     xs, ys = ([float(str(results[n].figures[name])) for n in numbers] for name in ("bytes_per_row", "error"))
-    front = undominated((xs, ys)).tolist()
+    kept = [i for i, n in enumerate(numbers) if results[n].meets(study.objectives)]
+    front = [kept[i] for i in undominated(([xs[i] for i in kept], [ys[i] for i in kept])).tolist()]
     figure = Figure()
     figure.add_trace(
         Scatter(

@@ -60,18 +60,33 @@ class Found:
     def table(self) -> pd.DataFrame:
         """A row for each point by its number: the space's keys, figures, seconds, and `problem` where there are none.
 
-        `skipped` are machines that cannot be.
+        `skipped` are machines that cannot be, `meets` says whether the constraints are kept, if there are any.
         """
         import pandas as pd
 
         results = self.results()
         rows = [
-            {**r.point, **r.figures, "seconds": r.seconds, "problem": r.problem, "skipped": r.skipped}
+            {
+                **r.point,
+                **r.figures,
+                "meets": None if r.problem is not None and not r.pruned else r.meets(self.objectives),
+                "seconds": r.seconds,
+                "problem": r.problem,
+                "skipped": r.skipped,
+            }
             for r in results.values()
         ]
         figures = [name for r in results.values() for name in r.figures]
         columns = dict.fromkeys(
-            [*self.space.values, *self.objectives.names, *figures, "seconds", "problem", "skipped"]
+            [
+                *self.space.values,
+                *self.objectives.figures,
+                *figures,
+                *(("meets",) if self.objectives.constraints else ()),
+                "seconds",
+                "problem",
+                "skipped",
+            ]
         )
         index = pd.Index(list(results), name="number")
         return pd.DataFrame(
@@ -80,9 +95,13 @@ class Found:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The rows of the table that no other one equals or beats in all objectives, by the first one."""
-        table, names = self.table, list(self.objectives.names)
-        found: pd.DataFrame = table.loc[table["problem"].isna()].sort_values(by=names, kind="stable")
+        """The rows of the table that no other one equals or beats in all objectives, by the first one.
+
+        Those that break a constraint are not among them.
+        """
+        names = list(self.objectives.names)
+        good = [number for number, result in self.results().items() if result.meets(self.objectives)]
+        found: pd.DataFrame = self.table.loc[good].sort_values(by=names, kind="stable")
         kept: list[int] = []
         values = found[names].to_numpy(dtype=float)
         best: list[Any] = []
@@ -95,7 +114,8 @@ class Found:
     def chosen(self, traffic: float = 1.0) -> int:
         """The point with the least error among those that move at most `traffic` times the shipped formats' bytes.
 
-        Of equal ones the one that moves least. Those bytes are the least that a point with the shipped formats moves.
+        Of equal ones the one that moves least, and none that breaks a constraint. Those bytes are the least that a
+        point with the shipped formats moves.
 
         Raises:
             PlenaError: no point has the shipped formats, or an error, or none moves so little.
@@ -111,13 +131,15 @@ class Found:
                 "study",
                 'Make "error" an objective, and leave the shipped formats in the space.',
             )
-        within = [n for n in good if bytes_of[n] <= traffic * min(base) * (1 + 1e-9)]
+        kept = [n for n, r in good.items() if r.meets(self.objectives)]
+        within = [n for n in kept if bytes_of[n] <= traffic * min(base) * (1 + 1e-9)]
         if not within:
-            least = min(bytes_of.values()) / min(base)
+            least = f"The least is {min(bytes_of[n] for n in kept) / min(base):.3f}." if kept else None
             raise PlenaError(
-                f"no point moves {traffic:g} times the bytes of the shipped formats",
+                f"no point {'that keeps the constraints ' if self.objectives.constraints else ''}moves {traffic:g} "
+                "times the bytes of the shipped formats",
                 "study",
-                f"The least is {least:.3f}.",
+                least or "No point keeps the constraints.",
             )
         return min(within, key=lambda n: (errors[n], bytes_of[n]))
 
@@ -166,10 +188,16 @@ class Found:
         """The machine that the settings of a point make; it is not validated."""
         return scaled(self.base, settings_of(point))
 
-    def task_of(self, point: Mapping[str, Any], targets: tuple[Target, ...]) -> Task:
-        """What a worker does for machines that differ in timing alone, under the options of a point of one of them."""
+    def task_of(
+        self, point: Mapping[str, Any], targets: tuple[Target, ...], samples: int | None = None
+    ) -> Task:
+        """What a worker does for machines that differ in timing alone, under the options of a point of one of them.
+
+        Args:
+            samples: that errors are of, the first ones; by default all.
+        """
         options = self._options_of(point)
-        return Task(untimed(targets[0], self.base), options, targets, self.objectives, self.cache)
+        return Task(untimed(targets[0], self.base), options, targets, self.objectives, self.cache, samples)
 
     def _options_of(self, point: Mapping[str, Any]) -> dict[str, Any]:
         return {**self.options, **options_of(point)}
@@ -182,11 +210,14 @@ class Found:
 
     def __str__(self) -> str:
         results = self.results().values()
-        skipped = sum(r.skipped for r in results)
-        failed = sum(r.problem is not None for r in results) - skipped
+        skipped, pruned = sum(r.skipped for r in results), sum(r.pruned for r in results)
+        failed = sum(r.problem is not None for r in results) - skipped - pruned
+        breaking = sum(r.problem is None and not r.meets(self.objectives) for r in results)
+        more = f", {breaking} break a constraint" if self.objectives.constraints else ""
+        more += f", {pruned} pruned" if pruned else ""
         return (
             f"{len(results)} points of {len(self.space)}: {len(self.front)} on the front, {failed} without a program, "
-            f"{skipped} skipped"
+            f"{skipped} skipped{more}"
         )
 
 

@@ -27,6 +27,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """A constraint, how many points with figures keep it, the least or largest that there is of the figure."""
+
+    text: str
+    keep: int
+    best: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A point in the table; `settings` is its settings file in base 64, `link` leads to the report of its program."""
 
@@ -51,11 +60,13 @@ def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
     good = {n: r for n, r in results.items() if r.problem is None}
     best = frozenset(int(n) for n in study.front.index)
     names = list(study.objectives.names)
-    ranked = sorted(good, key=lambda n: (n not in best, good[n].values(study.objectives)))[:MOST_ROWS]
-    columns = list(dict.fromkeys([*study.space.values, *names]))
+    keep = {n: r.meets(study.objectives) for n, r in good.items()}
+    ranked = sorted(good, key=lambda n: (n not in best, not keep[n], good[n].values(study.objectives)))
+    ranked = ranked[:MOST_ROWS]
+    columns = list(dict.fromkeys([*study.space.values, *study.objectives.figures]))
     rows = [_row(study, n, good[n], columns, n in best, links.get(n)) for n in ranked]
     pictures = list(sections(study, good, best, traffic))
-    skipped = sum(r.skipped for r in results.values())
+    skipped, pruned = sum(r.skipped for r in results.values()), sum(r.pruned for r in results.values())
     return rendered(
         "study.html",
         study=study,
@@ -66,7 +77,8 @@ def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
             "size": len(study.space),
             "front": len(best),
             "skipped": skipped,
-            "failed": len(results) - len(good) - skipped,
+            "failed": len(results) - len(good) - skipped - pruned,
+            "pruned": pruned,
             "seconds": sum(r.seconds for r in results.values()),
         },
         pictures=pictures,
@@ -77,8 +89,19 @@ def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
         shown=len(rows),
         linked=bool(links),
         problems=Counter(r.problem for r in results.values() if r.problem is not None).most_common(),
+        bounds=_bounds(study, good),
         space=[(key, _values(values)) for key, values in study.space.values.items()],
     )
+
+
+def _bounds(study: Found, results: Mapping[int, Result]) -> list[Bound]:
+    found: list[Bound] = []
+    for constraint in study.objectives.constraints:
+        values = [float(str(r.figures[constraint.figure])) for r in results.values()]
+        keep = sum(constraint.excess(r.figures) <= 0 for r in results.values())
+        best = (min if constraint.is_upper else max)(values, default=None)
+        found.append(Bound(str(constraint), keep, _cell(best).text))
+    return found
 
 
 def _row(study: Found, number: int, result: Result, columns: list[str], best: bool, link: str | None) -> Row:

@@ -94,7 +94,8 @@ def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: 
     names = study.objectives.names
     numbers = list(results)
     xs, ys = (_values(study, results, place) for place in (x, y))
-    stairs = undominated((xs, ys)).tolist()
+    kept = [i for i, n in enumerate(numbers) if results[n].meets(study.objectives)]
+    stairs = [kept[i] for i in undominated(([xs[i] for i in kept], [ys[i] for i in kept])).tolist()]
     figure = Figure()
     figure.add_trace(
         Scatter(
@@ -106,14 +107,19 @@ def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: 
             name="front of these two",
         )
     )
-    for name, color, on_front in (("other points", QUIET, False), ("on the front", STRONG, True)):
-        places = [i for i, n in enumerate(numbers) if (n in best) == on_front]
+    others = set(kept) - {i for i, n in enumerate(numbers) if n in best}
+    groups = [("other points", QUIET, "circle", sorted(others))]
+    groups += [("on the front", STRONG, "circle", [i for i, n in enumerate(numbers) if n in best])]
+    if len(kept) < len(numbers):
+        breaking = sorted(set(range(len(numbers))) - set(kept))
+        groups.insert(0, ("break a constraint", QUIET, "x-thin-open", breaking))
+    for name, color, symbol, places in groups:
         figure.add_trace(
             Scatter(
                 x=[xs[i] for i in places],
                 y=[ys[i] for i in places],
                 mode="markers",
-                marker={"color": color, "size": 8 if color == STRONG else 6},
+                marker={"color": color, "size": 8 if color == STRONG else 6, "symbol": symbol},
                 text=[_said(numbers[i], results[numbers[i]]) for i in places],
                 hovertemplate="%{text}<br>%{x:,} / %{y:,}<extra></extra>",
                 name=name,
@@ -129,7 +135,8 @@ def _history(study: Found, results: Mapping[int, Result]) -> Figure:
     from plotly.graph_objects import Figure, Scatter
 
     values = _values(study, results, 0)
-    least = list(accumulate(values, min))
+    kept = [v if r.meets(study.objectives) else None for v, r in zip(values, results.values(), strict=True)]
+    least = list(accumulate(kept, _least))
     text = [_said(n, r) for n, r in results.items()]
     numbers = list(results)
     points = Scatter(
@@ -153,6 +160,10 @@ def _history(study: Found, results: Mapping[int, Result]) -> Figure:
         xaxis_title="point", yaxis_title=study.objectives.names[0], height=440, legend={"orientation": "h"}
     )
     return figure
+
+
+def _least(a: float | None, b: float | None) -> float | None:
+    return min((v for v in (a, b) if v is not None), default=None)
 
 
 def _parallel(study: Found, results: Mapping[int, Result]) -> Figure:

@@ -26,6 +26,7 @@ class Result:
     Attributes:
         problem: why there are no figures.
         skipped: nothing was compiled, there can be no such machine.
+        pruned: it was given up on the way; it has figures, but no error.
         seconds: in a worker; points of one program share the time of its compilation.
     """
 
@@ -34,6 +35,7 @@ class Result:
     problem: str | None
     skipped: bool
     seconds: float
+    pruned: bool = False
 
     def values(self, objectives: Objectives) -> list[float] | None:
         """The objectives, None if there are no figures."""
@@ -48,7 +50,13 @@ class Result:
             found["figures"] = self.figures
         else:
             found |= {"problem": self.problem, "skipped": self.skipped}
+        if self.pruned:
+            found |= {"figures": self.figures, "pruned": True}
         return found
+
+    def meets(self, objectives: Objectives) -> bool:
+        """Whether there are figures, and they keep all constraints."""
+        return self.problem is None and not objectives.broken(self.figures)
 
 
 def record(study: OptunaStudy, space: Space, objectives: Objectives, result: Result) -> None:
@@ -63,14 +71,28 @@ def record(study: OptunaStudy, space: Space, objectives: Objectives, result: Res
             params=result.point,
             distributions={key: distribution(v) for key, v in space.values.items()},
             user_attrs={ATTRIBUTE: result.to_json()},
+            constraints=None if values is None else _excesses(objectives, result),
         )
     )
 
 
 def tell(study: OptunaStudy, objectives: Objectives, trial: Trial, result: Result) -> None:
     """Finishes a trial that the sampler proposed."""
+    from optuna.trial import TrialState
+
     trial.set_user_attr(ATTRIBUTE, result.to_json())
-    _end(study, trial, result.values(objectives))
+    if result.problem is None or result.pruned:
+        for text, excess in _excesses(objectives, result).items():
+            trial.set_constraint(text, excess)
+    if result.pruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        _end(study, trial, result.values(objectives))
+
+
+def _excesses(objectives: Objectives, result: Result) -> dict[str, float]:
+    """What Optuna wants to know of constraints: they are kept where this is not above 0."""
+    return {str(c): c.excess(result.figures) for c in objectives.constraints if c.figure in result.figures}
 
 
 def mended(study: OptunaStudy, objectives: Objectives) -> list[Point]:
@@ -123,4 +145,5 @@ def _result(trial: FrozenTrial, found: Mapping[str, Any]) -> Result:
         found.get("problem"),
         found.get("skipped", False),
         found["seconds"],
+        found.get("pruned", False),
     )

@@ -52,5 +52,7 @@ def _count(result: Result, counts: dict[str, int], best: dict[str, float], study
         return
     values = result.values(study.objectives)
     counts["failed" if values is None else "done"] += 1
+    if not result.meets(study.objectives):
+        return
     for name, value in zip(study.objectives.names, values or (), strict=False):
         best[name] = min(value, best.get(name, value))

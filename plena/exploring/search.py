@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plena.errors import PlenaError, SettingsError
@@ -15,6 +15,7 @@ from plena.exploring.cluster import START_SECONDS, revive
 from plena.exploring.figures import untimed
 from plena.exploring.found import Found
 from plena.exploring.points import Result, distribution, mended, record, recorded, tell
+from plena.exploring.pruning import pruned_because, pruner
 from plena.exploring.space import Point, identity, options_of
 from plena.exploring.worker import Outcome, evaluate
 from plena.machine.target import Target
@@ -47,12 +48,14 @@ class Search:
     Attributes:
         deadline: of `time.monotonic`, None for no end.
         news: called with every result.
+        samples: where points may be pruned, how many there are; else None.
     """
 
     client: Client
     study: Found
     deadline: float | None
     news: Callable[[Result], None]
+    samples: int | None = None
     tried: set[str] = field(default_factory=set[str])
 
     def machine(self, point: Point) -> Target:
@@ -92,18 +95,29 @@ def search(about: Search, trials: int | None, seed: int) -> None:
     lost = mended(about.study.trials, about.study.objectives)
     before = recorded(about.study.trials)
     about.tried.update(identity(result.point) for result in before)
-    whole = trials is None or trials >= len(about.study.space)
-    plan = _Grid(about) if whole else _Sampled(about, trials or 0, seed, before, lost)
+    most = len(about.study.space) if trials is None else trials
+    whole = most >= len(about.study.space) and about.samples is None
+    plan = _Grid(about) if whole else _Sampled(about, most, seed, before, lost)
     _run(about, plan)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Points that one program serves, with their machines; `trial` where a sampler proposed the only one."""
+    """Points that one program serves, with their machines.
+
+    Attributes:
+        trial: where a sampler proposed the only one.
+        samples: that its error is of, where it may be pruned between them; None for all.
+        seconds: that it has taken already.
+        worker: that has its program already.
+    """
 
     points: tuple[Point, ...]
     targets: tuple[Target, ...]
     trial: Trial | None = None
+    samples: int | None = None
+    seconds: float = 0.0
+    worker: str | None = None
 
 
 class _Plan(ABC):
@@ -133,8 +147,9 @@ def _run(about: Search, plan: _Plan) -> None:
                 job = waiting.popleft() if waiting else plan.next()
                 if job is None:
                     break
-                task = about.study.task_of(job.points[0], job.targets)
-                future = about.client.submit(evaluate, about.study.source, task, pure=False)
+                task = about.study.task_of(job.points[0], job.targets, job.samples)
+                where: Any = {"workers": [job.worker], "allow_other_workers": True} if job.worker else {}
+                future = about.client.submit(evaluate, about.study.source, task, pure=False, **where)
                 running[future] = job
             if not running:
                 return
@@ -150,7 +165,9 @@ def _run(about: Search, plan: _Plan) -> None:
 
 
 def _taken_in(about: Search, future: Future, job: Job) -> Iterator[Job]:
-    """Records what came of a job; if a worker died of several points, they are tried one by one."""
+    """Records what came of a job; if a worker died of several points, they are tried one by one, and a point that may
+    be pruned goes on with more samples.
+    """
     from distributed.scheduler import KilledWorker
 
     if future.status not in ("finished", "error"):
@@ -170,7 +187,19 @@ def _taken_in(about: Search, future: Future, job: Job) -> Iterator[Job]:
         text = DIED if killed else f"internal error, {type(error).__name__}: {error}"
         outcomes = [Outcome({}, text, 0.0)] * len(job.points)
     for point, outcome in zip(job.points, outcomes, strict=True):
-        result = Result(point, outcome.figures, outcome.problem, False, outcome.seconds)
+        seconds = job.seconds + outcome.seconds
+        result = Result(point, outcome.figures, outcome.problem, False, seconds)
+        if job.samples is not None and job.trial is not None and outcome.problem is None:
+            assert about.samples is not None
+            if job.samples < about.samples:
+                why = pruned_because(about.study.objectives, job.trial, result, job.samples)
+                if why is None:
+                    more = min(2 * job.samples, about.samples)
+                    yield replace(job, samples=more, seconds=seconds, worker=outcome.worker)
+                    return
+                figures = {name: figure for name, figure in result.figures.items() if name != "error"}
+                text = f"pruned after {job.samples} of {about.samples} samples: {why}"
+                result = Result(point, figures, text, False, seconds, pruned=True)
         about.take_in(result, job.trial)
 
 
@@ -216,6 +245,8 @@ class _Sampled(_Plan):
         self._chance = random.Random(seed + len(before))
         sampler = TPESampler if len(study.objectives.names) == 1 else NSGAIISampler
         study.trials.sampler = sampler(seed=seed + len(before))
+        if about.samples is not None:
+            study.trials.pruner = pruner()
         self._distributions = {key: distribution(v) for key, v in study.space.values.items()}
         for point in lost:
             if set(point) == set(study.space.values):
@@ -244,7 +275,7 @@ class _Sampled(_Plan):
                 vain += 1
                 continue
             self._left -= 1
-            return Job((point,), (target,), trial)
+            return Job((point,), (target,), trial, None if about.samples is None else 1)
         return None
 
     def _unseen(self) -> Point:

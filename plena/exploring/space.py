@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from plena.api.choosing_formats import CANDIDATES
 from plena.api.compile import check_options
 from plena.errors import PlenaError, SettingsError
+from plena.exploring.constraints import EXAMPLE
 from plena.machine.target import FORMATS, Target
 from plena.passes.options import OPTIONS
 from plena.text_files import read_text
@@ -34,6 +35,9 @@ OPTION_KEYS: tuple[str, ...] = (*OPTIONS, "allow_unsupported")
 FORMAT_SPACE = "formats"
 """Names a space."""
 
+CONSTRAINTS = "constraints"
+"""The key of a space that is no dimension."""
+
 NOTHING = "none"
 """What a file writes for no budget."""
 
@@ -46,16 +50,18 @@ class Space:
 
     Attributes:
         values: by key of the settings file, with dots where it goes into a table, or by option.
+        constraints: what points must keep, as it was written.
     """
 
     values: Mapping[str, Values]
+    constraints: tuple[Any, ...] = ()
 
     @staticmethod
     def of(given: Any) -> Space:
         """Reads a dictionary or a TOML file; "formats": the number formats that are tried of each class of tensors.
 
         A value is a list, a `range`, or a table with `low`, `high` and `step` (1 by default) or `factor`; other tables
-        go into the settings by name, as dots do.
+        go into the settings by name, as dots do. `constraints` is a list of texts (plena.exploring.constraints).
 
         Raises:
             PlenaError: an unknown key, no values or the same twice, a value that its key cannot have, no such file.
@@ -75,10 +81,14 @@ class Space:
             raise PlenaError(
                 f"a space is a dictionary or a file, not {type(given).__name__}", where, _EXAMPLE
             )
+        given = dict(given)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        constraints: Any = given.pop(CONSTRAINTS, ())
+        if not isinstance(constraints, list | tuple):
+            raise PlenaError(f"constraints must be a list of texts, not {constraints!r}", where, EXAMPLE)
         values = {key: _checked(key, entry, where) for key, entry in _flat(given, "", where)}
         if not values:
             raise PlenaError("there is nothing to search", where, _EXAMPLE)
-        return Space(values)
+        return Space(values, tuple(constraints))
 
     def __len__(self) -> int:
         return prod(len(values) for values in self.values.values())

@@ -136,7 +136,7 @@ def _study(model_factory: Callable[[], Any] | str, storage: str | Path) -> Study
     return Study(
         source.name,
         Space.of(facts["space"]),
-        Objectives.of(facts["objectives"]),
+        Objectives.of(facts["objectives"], facts.get("constraints", ())),
         Target().with_settings(facts["machine"]),
         {name: _option(name, text) for name, text in facts["options"].items()},
         url,

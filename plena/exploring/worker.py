@@ -16,6 +16,7 @@ from typing import Any
 from plena.api.compile import compile_call
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
+from plena.api.samples import Call, sample_tensors
 from plena.compiler.cache import Cache
 from plena.compiler.tuning.database import TuningDatabase
 from plena.driver import verified_passes
@@ -40,18 +41,22 @@ class Source:
         name: for messages.
         paths: where modules are imported from.
         profiles: pickled, the timing profiles that were registered by the program that searches.
+        samples: pickled, the calls that errors are measured on; empty for the example inputs.
+        samples_digest: of the values in them.
     """
 
     factory: str | bytes
     name: str
     paths: tuple[str, ...]
     profiles: bytes
+    samples: bytes = b""
+    samples_digest: str = ""
 
     @property
     def key(self) -> str:
         """The same for the same source."""
         code = self.factory if isinstance(self.factory, bytes) else self.factory.encode()
-        return hashlib.sha256(code + repr(self.paths).encode()).hexdigest()
+        return hashlib.sha256(code + repr((self.paths, self.samples_digest)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class Task:
         program_target: the machine that it is compiled for.
         targets: the machines it is counted on.
         cache: folder of what is known already.
+        samples: that errors are of, the first ones; all of them if nothing is said.
     """
 
     program_target: Target
@@ -69,6 +75,7 @@ class Task:
     targets: tuple[Target, ...]
     objectives: Objectives
     cache: str | None = None
+    samples: int | None = None
 
     @property
     def is_known_by_name(self) -> bool:
@@ -76,28 +83,34 @@ class Task:
         profiles = (*self.objectives.profiles(*BY_PROFILE), self.options.get("timing", DEFAULT_TIMING))
         return all(map(is_ours, profiles)) and not {"calibration", "tuning"} & self.options.keys()
 
-    def question(self, model: str, target: Target) -> tuple[Any, ...]:
-        """What the figures of a machine hang on."""
-        names = (*self.objectives.names,)
+    def question(self, model: str, samples: str, target: Target) -> tuple[Any, ...]:
+        """What the figures of a machine hang on: the model and the samples by their digests."""
+        names = self.objectives.figures
+        judged = f"{samples} {self.samples}" if samples and "error" in names else ""
         options = dict(self.options)
-        return "figures", model, self.program_target.settings(), options, names, target.settings()
+        return "figures", model, judged, self.program_target.settings(), options, names, target.settings()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a machine of a task: figures, or the problem; `seconds` of its share in the work."""
+    """What became of a machine of a task: figures, or the problem; `seconds` of its share in the work.
+
+    `worker` is the address of the one that has the program now.
+    """
 
     figures: Figures
     problem: str | None
     seconds: float
+    worker: str | None = None
 
 
 @dataclass
 class _Loaded:
-    """A model in this process."""
+    """A model in this process, and the samples that errors are measured on."""
 
     call: ImportedCall
     digest: str
+    samples: tuple[Call, ...] = ()
     programs: OrderedDict[Any, Measured | PlenaError] = field(
         default_factory=OrderedDict[Any, "Measured | PlenaError"]
     )
@@ -133,7 +146,8 @@ def evaluate(source: Source, task: Task) -> list[Outcome]:
         found: dict[int, Outcome] = {}
         for place, target in enumerate(task.targets):
             started = time.perf_counter()
-            entry = None if results is None else results.get(*task.question(loaded.digest, target))
+            question = task.question(loaded.digest, source.samples_digest, target)
+            entry = None if results is None else results.get(*question)
             if entry is not None:
                 seconds = time.perf_counter() - started
                 found[place] = Outcome(entry["figures"], entry["problem"], seconds)
@@ -144,11 +158,12 @@ def evaluate(source: Source, task: Task) -> list[Outcome]:
         for place in missing:
             assert program is not None
             started, target = time.perf_counter(), task.targets[place]
-            figures, problem = _counted(program, target, task.objectives)
+            figures, problem = _counted(program, target, task)
             if results is not None:
                 entry = {"figures": figures, "problem": problem}
-                results.put(entry, *task.question(loaded.digest, target))
-            found[place] = Outcome(figures, problem, shared + time.perf_counter() - started)
+                results.put(entry, *task.question(loaded.digest, source.samples_digest, target))
+            seconds = shared + time.perf_counter() - started
+            found[place] = Outcome(figures, problem, seconds, _address())
         return [found[place] for place in range(len(task.targets))]
 
 
@@ -181,13 +196,21 @@ def program_of(source: Source, task: Task) -> Program:
         return _compiled(_load(source).call, task, _cache(task.cache) if task.cache is not None else None)
 
 
-def _counted(
-    program: Measured | PlenaError, target: Target, objectives: Objectives
-) -> tuple[Figures, str | None]:
+def _address() -> str | None:
+    """Of this worker; None beside Dask."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().address)
+    except ValueError:
+        return None
+
+
+def _counted(program: Measured | PlenaError, target: Target, task: Task) -> tuple[Figures, str | None]:
     if isinstance(program, PlenaError):
         return {}, str(program)
     try:
-        return program.figures(target, objectives), None
+        return program.figures(target, task.objectives, task.samples), None
     except PlenaError as error:
         return {}, str(error)
 
@@ -199,7 +222,7 @@ def _measured(loaded: _Loaded, task: Task, known: Cache | None) -> Measured | Pl
         loaded.programs.move_to_end(key)
         return loaded.programs[key]
     try:
-        found = Measured.of(_compiled(loaded.call, task, known), task.objectives)
+        found = Measured.of(_compiled(loaded.call, task, known), loaded.samples)
     except PlenaError as error:
         found = error
     loaded.programs[key] = found
@@ -225,7 +248,7 @@ def _load(source: Source) -> _Loaded:
         register_missing(pickle.loads(source.profiles))
         call = ImportedCall.of(*_made(source))
         _loaded.clear()
-        _loaded[source.key] = _Loaded(call, _digest(call))
+        _loaded[source.key] = _Loaded(call, _digest(call), _samples(source, call))
     return _loaded[source.key]
 
 
@@ -235,6 +258,22 @@ def _made(source: Source) -> tuple[Any, Sequence[Any], Mapping[str, Any]]:
     if isinstance(source.factory, str):
         return load_model(source.factory)
     return made_by(pickle.loads(source.factory), source.name, source.name)
+
+
+def _samples(source: Source, call: ImportedCall) -> tuple[Call, ...]:
+    """The samples of a source.
+
+    Raises:
+        PlenaError: they are no calls of the model.
+    """
+    from plena.host.call_inputs import CallSignature
+
+    samples: tuple[Call, ...] = pickle.loads(source.samples) if source.samples else ()
+    signature = CallSignature.of(call.args, call.kwargs, call.module)
+    for number, sample in enumerate(samples):
+        where = f"samples, sample {number}"
+        sample_tensors(signature, sample, call.imported.inputs, where, "the example inputs")
+    return samples
 
 
 def _digest(call: ImportedCall) -> str:

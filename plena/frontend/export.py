@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -14,8 +15,9 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
-from plena.frontend.example_inputs import require_inputs, require_values
+from plena.frontend.example_inputs import require_distinct, require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
+from plena.frontend.fourier import FOURIER
 from plena.frontend.functional import functional, without_dropout
 from plena.frontend.locations import line_of
 from plena.frontend.mutations import (
@@ -52,7 +54,13 @@ _KEPT = (
     "log_sigmoid.default",
     "log_softmax.int",
     "logsumexp.default",
+    "real.default",
+    "imag.default",
 )
+
+_capturing = threading.RLock()
+"""torch traces with modes and patches of the whole process, and silence is the whole process's too: one thread at a
+time. It can be taken again by a thread that has it, since a module's forward may compile another one."""
 
 _FOREIGN_OUTPUT = re.compile(r"Found <class '(?P<kind>[^']+)'> in output, which is not a known type")
 
@@ -78,7 +86,19 @@ def export_module(
             "model",
             "Make an object of the class." if isinstance(module, type) else "Wrap it in a torch.nn.Module.",
         )
+    with _capturing:
+        return _functional(module, args, kwargs, importable)
+
+
+def _functional(
+    module: torch.nn.Module | ExportedProgram,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    importable: Callable[[ExportedProgram], bool],
+) -> ExportedProgram:
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
+    if program is module:
+        require_distinct(program)
     refuse_shared_states(program)
     if importable(program):
         return program
@@ -175,4 +195,5 @@ def _decompositions() -> Any:
         packet, overload = name.split(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
     table.update(FAST_PATHS)
+    table.update(FOURIER)
     return table

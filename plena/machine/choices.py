@@ -12,9 +12,11 @@ Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
 everything else to the nearest code with the scale of each block that loses least."""
 
-Rotation: TypeAlias = Literal["none", "values", "auto"]
-"""Whether weights are changed so that values of attentions are turned by Hadamard matrices, or only if that
-loses less."""
+Turned: TypeAlias = Literal["values", "residual", "all"]
+"""What orthogonal matrices turn, in weights alone: the values of attentions, what layers hand on, or both."""
+
+Rotation: TypeAlias = Literal["none", "values", "residual", "all", "auto"]
+"""What is turned, or whatever loses least."""
 
 Machine: TypeAlias = Literal["emulator", "rtl"]
 """What runs a program: the public emulator, or the public RTL, whose rules leave out more (docs/rtl.md)."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from plena.errors import PlenaError
 from plena.program.added_error import Added
+from plena.program.growth import Growth
 from plena.program.magnified import Magnified
 from plena.program.near_ties import NearTie
 from plena.program.thresholds import Comparison, Thresholds
@@ -23,10 +24,10 @@ class CheckReport:
     ``formats`` compares the quantised reference with plain float32: what the number formats alone cost, which no
     program for this machine can avoid. It is not judged. ``added`` is what the program adds to it, which is.
     ``magnified`` is what the module makes of roundings to bf16, known if the program is farther off than is usual: if
-    they take it as far, it is right. ``classes`` compares references of which one class of tensors alone is rounded
-    with plain float32, if it was asked for. ``choices`` are near ties at which the quantised reference follows the
-    program in the choice of experts. ``changed`` names tensors of the module that are not what the program was
-    made of any more.
+    they take it as far, it is right; ``growth`` is where they grow most. ``classes`` compares references of which one
+    class of tensors alone is rounded with plain float32, if it was asked for. ``choices`` are near ties at which the
+    quantised reference follows the program in the choice of experts. ``changed`` names tensors of the module that are
+    not what the program was made of any more.
     """
 
     machine: Comparison | None
@@ -39,6 +40,7 @@ class CheckReport:
     magnified: Magnified | None = None
     classes: Mapping[str, Comparison] = field(default_factory=dict[str, Comparison])
     choices: tuple[NearTie, ...] = ()
+    growth: Growth | None = None
 
     @staticmethod
     def of(
@@ -89,7 +91,12 @@ class CheckReport:
         """
         names = ("machine", "quantized", "float32", "formats")
         others = ("thresholds", "added", "changed")
-        if not isinstance(document, dict) or set(document) - {"magnified", "classes", "choices"} != {
+        if not isinstance(document, dict) or set(document) - {
+            "magnified",
+            "growth",
+            "classes",
+            "choices",
+        } != {
             *names,
             *others,
         }:
@@ -109,6 +116,7 @@ class CheckReport:
             magnified=None
             if document.get("magnified") is None
             else Magnified.from_json(document["magnified"], where),
+            growth=None if document.get("growth") is None else Growth.from_json(document["growth"], where),
             choices=tuple(NearTie.from_json(tie, where) for tie in document.get("choices", ())),
             classes={n: Comparison.from_json(c, where) for n, c in document.get("classes", {}).items()},
         )
@@ -151,6 +159,15 @@ class CheckReport:
     def is_unusual(self) -> bool:
         """Whether the program is farther off than is usual."""
         return any(self._unusual())
+
+    @property
+    def why_farther(self) -> str | None:
+        """What takes a program farther off than is usual; that the usual bound does not apply, if it excuses it."""
+        if self.magnified is None:
+            return None
+        bound, excused = self.thresholds.quantized, self.magnified.explains
+        usual = f"the bound of {bound:.2%} does not apply: " if excused and bound is not None else ""
+        return usual + str(self.magnified) + ("" if self.growth is None else f"; {self.growth}")
 
     @property
     def _void(self) -> bool:
@@ -208,8 +225,8 @@ class CheckReport:
             lines.append(f"  and {len(self.choices) - MOST_NAMED} more")
         if self.added is not None:
             lines.append(str(self.added))
-        if self.magnified is not None:
-            lines.append(str(self.magnified))
+        if self.why_farther is not None:
+            lines.append(self.why_farther)
         if self._made_by_formats:
             lines.append(
                 "the number formats alone make NaN or infinity of numbers, as where 0 is what remains of a "

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from plena.assembly.stream import Provenance
     from plena.emulator import EmulationResult
     from plena.host.call_inputs import CallSignature
+    from plena.program.growth import Growth
     from plena.program.near_ties import NearTie
     from plena.statistics.statistics import Statistics
     from plena.statistics.traffic import Moved
@@ -81,6 +82,10 @@ class SourceReferences(Protocol):
 
     def rounded(self, *inputs: torch.Tensor, choices: Any = None) -> Sequence[tuple[torch.Tensor, ...]]:
         """The same in bf16 between operators, rounded in some ways."""
+        ...
+
+    def grown(self, *inputs: torch.Tensor, choices: Any = None) -> Growth | None:
+        """Where one of those parts most from the module on what the machine sees."""
         ...
 
     def changed(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Magnified:
-    """The cost of bf16 between operators, of the output and of the row that are closest to the bound.
+    """The cost of bf16 between operators, of the output and of the row that are farthest beyond what is usual; of those
+    that are beyond the bound, if any is.
 
     All figures are relative to the RMS of the quantised reference, those of a row to its RMS or to that of the output,
     whichever is larger.
@@ -37,12 +38,14 @@ class Magnified:
             roundings.
         found: RMS of the result minus the quantised reference.
         allowed: `MARGIN` times the cost, more for few elements, or what `Thresholds` allow, whichever is larger.
+        output: the number of the output.
         row_cost, row_found, row_allowed: the same of a row; a row may be `Thresholds.for_rows` as far off.
     """
 
     cost: float
     found: float
     allowed: float
+    output: int
     row_cost: float
     row_found: float
     row_allowed: float
@@ -60,15 +63,15 @@ class Magnified:
         Args:
             rounded: the outputs of one run after the other.
         """
-        each: list[Magnified] = []
+        each: list[_Judged] = []
         for index, (result, reference) in enumerate(zip(results, quantized, strict=True)):
             runs = [array_of(run[index]) for run in rounded]
             if runs and runs[0].size:
                 exact = None if float32 is None else array_of(float32[index])
-                each.append(_magnified(array_of(result), array_of(reference), exact, runs, thresholds))
-        whole = max(each, key=lambda m: over(m.found, m.allowed))
-        row = max(each, key=lambda m: over(m.row_found, m.row_allowed))
-        return Magnified(whole.cost, whole.found, whole.allowed, row.row_cost, row.row_found, row.row_allowed)
+                each.append(_judged(array_of(result), array_of(reference), exact, runs, index, thresholds))
+        whole = max(each, key=lambda m: m.whole).figures
+        row = max(each, key=lambda m: m.row).figures
+        return replace(whole, row_cost=row.row_cost, row_found=row.row_found, row_allowed=row.row_allowed)
 
     @staticmethod
     def from_json(document: object, where: str) -> Magnified:
@@ -77,6 +80,9 @@ class Magnified:
         Raises:
             PlenaError: not such a document.
         """
+        if isinstance(document, dict):
+            # Reports did not always say which output.
+            document = {"output": 0, **document}
         return numbers_from_json(Magnified, document, "magnified", where)
 
     @property
@@ -91,19 +97,35 @@ class Magnified:
 
     def __str__(self) -> str:
         return (
-            f"the module magnifies roundings: those to bf16 alone cost {self.cost:.4%}, the program is off by "
-            f"{self.found:.4%} (bound {self.allowed:.4%}); the worst row {self.row_found:.4%} "
-            f"(bound {self.row_allowed:.4%})"
+            f"the module magnifies roundings: those to bf16 alone cost {self.cost:.4%} of output "
+            f"{self.output}, the program is off by {self.found:.4%} (bound {self.allowed:.4%}); the worst row "
+            f"{self.row_found:.4%} (bound {self.row_allowed:.4%})"
         )
 
 
-def _magnified(
+@dataclass(frozen=True)
+class _Judged:
+    """The figures of an output, and how it ranks among the outputs.
+
+    Attributes:
+        whole: whether it is beyond the bound, whether only roundings that may change everything excuse it, and how many
+            times it is what is usual.
+        row: how many times its worst row is the bound.
+    """
+
+    figures: Magnified
+    whole: tuple[bool, bool, float]
+    row: float
+
+
+def _judged(
     found: Float64,
     quantized: Float64,
     float32: Float64 | None,
     rounded: Sequence[Float64],
+    index: int,
     thresholds: Thresholds,
-) -> Magnified:
+) -> _Judged:
     found = without_traces(found, quantized)
     with np.errstate(invalid="ignore"):
         kept = np.isfinite(found) & np.isfinite(quantized)
@@ -123,14 +145,17 @@ def _magnified(
     allowed_rows = factor * np.maximum(usual_rows, MARGIN * row_costs)
     worst = int(np.argmax(rows / np.maximum(allowed_rows, np.finfo(np.float64).tiny)))
     unit, row_unit = (value or 1.0 for value in (whole, float(sizes[worst])))
-    return Magnified(
+    figures = Magnified(
         cost / unit,
         own / unit,
         allowed / unit,
+        index,
         float(row_costs[worst]) / row_unit,
         float(rows[worst]) / row_unit,
         float(allowed_rows[worst]) / row_unit,
     )
+    rank = (own > allowed, own > usual and figures.void, over(own, usual))
+    return _Judged(figures, rank, over(float(rows[worst]), float(allowed_rows[worst])))
 
 
 def _usual(

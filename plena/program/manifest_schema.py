@@ -243,13 +243,20 @@ COMPARED = Maybe(Named(FIGURE))
 
 NEAR_TIE = Record({"where": TEXT, "token": COUNT, "expert": COUNT, "instead": COUNT, "gap": FIGURE})
 
+GROWTH = Record({"where": TEXT, "before": FIGURE, "after": FIGURE})
+
 CHECK = Record(
     {
         **dict.fromkeys(("machine", "quantized", "float32", "formats", "added"), COMPARED),
         "thresholds": Named(Maybe(NUMBER)),
         "changed": Each(TEXT),
     },
-    {"magnified": COMPARED, "classes": Named(Named(FIGURE)), "choices": Each(NEAR_TIE)},
+    {
+        "magnified": COMPARED,
+        "growth": Maybe(GROWTH),
+        "classes": Named(Named(FIGURE)),
+        "choices": Each(NEAR_TIE),
+    },
 )
 
 HOST_VALUES = Record(

@@ -235,6 +235,7 @@ def accept(b: Board, line: I64, unit: I64, event: I64, transfer: Int, mlen: Int)
     _drop(b, _A, issue, 1)
     matrix, rows, rows_2 = np.int64(0), np.int64(0), np.int64(0)
     written, pitch = np.int64(0), np.int64(0)
+    ranges, length = unit[V_WRITES], unit[V_WRITE_LENGTH]
     if unit[M_READ]:
         matrix = _address(event, unit[M_READ])
         if matrix < 0:
@@ -257,8 +258,10 @@ def accept(b: Board, line: I64, unit: I64, event: I64, transfer: Int, mlen: Int)
         if _address(event, unit[V_WRITE]) < 0 or (unit[V_WRITE_PITCH] == 0 and event[REG_A] < 0):
             return -1
         written, pitch = _written(line, unit, event, mlen)
-        for i in range(unit[V_WRITES]):
-            now = _overlap(b, _V, written + i * pitch, unit[V_WRITE_LENGTH], now)
+        if pitch == length:  # ranges side by side are one
+            ranges, length = 1, ranges * length
+        for i in range(ranges):
+            now = _overlap(b, _V, written + i * pitch, length, now)
     if unit[USES_PORT]:
         moved = True
         while moved:
@@ -315,9 +318,9 @@ def accept(b: Board, line: I64, unit: I64, event: I64, transfer: Int, mlen: Int)
         s[SRAM_UNIT] = done
     if unit[M_READ] and unit[M_WRITES]:
         _enter(b, _M, matrix, matrix + unit[M_LENGTH], ready)
-    for i in range(unit[V_WRITES]):
+    for i in range(ranges):
         begin = written + i * pitch
-        _enter(b, _V, begin, begin + unit[V_WRITE_LENGTH], ready)
+        _enter(b, _V, begin, begin + length, ready)
     for register in range(1, 8):
         if unit[SETS] >> register & 1:
             b.fp[register] = ready

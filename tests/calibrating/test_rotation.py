@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 import plena
-from plena.calibrating.rotation import hadamard
+from plena.calibrating.hadamard import hadamard, matrix_of
 from plena.errors import CompileError
 
 SMALL = plena.Target().with_settings({"MLEN": 16, "VLEN": 16, "HLEN": 4, "HBM_M_Prefetch_Amount": 16})
@@ -71,6 +71,14 @@ def test_hadamard_matrices_are_orthogonal_and_their_own_inverse(size: int) -> No
     assert torch.equal(matrix, matrix.T) and matrix.abs().unique().numel() == 1
 
 
+@pytest.mark.parametrize("features", [1, 2, 16, 48, 77, 576])
+def test_other_sizes_have_orthogonal_matrices_that_spread(features: int) -> None:
+    matrix = matrix_of(features)
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(features, dtype=torch.float64))
+    assert torch.equal(matrix, matrix_of(features))
+    assert float(matrix.abs().max()) <= 1.5 / features**0.5
+
+
 @pytest.mark.parametrize(("size", "bias"), [(16, True), (16, False), (24, True), (8, True)])
 def test_the_function_is_the_same(size: int, bias: bool) -> None:
     module = Attention(size=size, bias=bias)
@@ -103,7 +111,7 @@ def test_what_cannot_be_turned_is_left_with_the_reason(module: nn.Module, why: s
     found = plena.rotate(module, (X,))
     assert found.module is module and not found.sites
     (reason,) = found.skipped
-    assert why in reason and reason in str(found)
+    assert why in reason and reason in str(found) and not found.turns
     with pytest.raises(CompileError, match="there are no values to turn"):
         plena.compile(module, (X,), target=SMALL, rotation="values")
     program = plena.compile(module, (X,), target=SMALL, rotation="auto")
@@ -153,8 +161,10 @@ def test_the_program_is_the_same_and_loses_less_of_outliers() -> None:
 
     better = min((plain, turned), key=lost)
     assert lost(auto) == lost(better)
-    said = [line for line in auto.decisions if "with turned values in" in line]
-    assert len(said) == 1 and f"{plain.stats().cycles['transactional']:,} cycles" in said[0]
+    said = [line for line in auto.decisions if "with turned values in" in line or "without in" in line]
+    assert len(said) == 2 and all(
+        f"{plain.stats().cycles['transactional']:,} cycles" in line for line in said
+    )
     assert auto.rationale is not None
     assert auto.rationale.options["rotation"] == ("values" if better is turned else "none")
 
@@ -176,7 +186,7 @@ def test_a_turned_module_is_calibrated_and_chosen_formats_for_as_any_other() -> 
 
 def test_bad_options() -> None:
     for options, message in (
-        ({"rotation": "keys"}, "rotation must be one of none, values, auto, not 'keys'"),
+        ({"rotation": "keys"}, "rotation must be one of none, values, residual, all, auto, not 'keys'"),
         ({"rotation": "values", "samples": [X]}, 'samples for rotation="auto"'),
         ({"rotation": "auto", "traffic": 1.0}, "traffic and samples are for"),
     ):

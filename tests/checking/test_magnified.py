@@ -68,6 +68,30 @@ def test_a_right_program_passes_and_a_wrong_one_does_not() -> None:
     assert not judged(program, result / 0).passed
 
 
+def test_the_report_says_why_the_bound_does_not_apply_and_where() -> None:
+    program, report, result = examined(NearlyConstant())
+    assert report.growth is not None and report.why_farther is not None
+    assert report.why_farther.startswith("the bound of 1.50% does not apply")
+    assert report.growth.where.startswith("aten.layer_norm.default at ") and "(norm)" in report.growth.where
+    assert report.growth.after > 10 * report.growth.before > 0
+    wrong = judged(program, result.flip(0))
+    assert wrong.why_farther is not None and "does not apply" not in wrong.why_farther
+    assert examined(nn.Linear(16, 16))[1].why_farther is None
+
+
+def test_the_output_that_roundings_excuse_is_named() -> None:
+    """Not one that is nearer to its bound and meets what is usual."""
+    exact = np.linspace(1, 2, 16).reshape(4, 4)
+    noisy, results = [exact * 1.001, exact * 1.2], [exact * 1.002, exact * 1.2]
+    found = CheckReport.of(results, None, [exact, exact], None, Thresholds(), rounded=lambda: [noisy])
+    assert found.passed and found.magnified is not None and found.magnified.output == 1
+    single = CheckReport.of(
+        [exact, exact[0, 0] * 1.2], None, [exact, exact[0, 0]], None, Thresholds(),
+        rounded=lambda: [[exact, exact[0, 0] * 1.2]],
+    )  # fmt: skip
+    assert [failure.split(":")[0] for failure in single.failures] == ["nothing was judged"]
+
+
 def test_where_roundings_change_everything_only_the_machine_reference_judges() -> None:
     program, report, result = examined(NearlyEqual())
     assert report.passed and "only the machine reference can judge" in str(report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +293,22 @@ def test_an_argument_that_an_op_cannot_express_is_not_dropped() -> None:
     program = import_module(Apply(attention), (torch.randn(1, 2, 4, 8),))
     (op,) = [op for op in operations(program) if isinstance(op, aten.OperatorOp)]
     assert op.operator.data == "aten.scaled_dot_product_attention.default"
+
+
+def test_threads_take_turns() -> None:
+    """torch traces with modes of the whole process: two at once fail, or leave logging switched off."""
+    failed: list[BaseException] = []
+
+    def importing(layers: int) -> None:
+        try:
+            for _ in range(3):
+                import_module(nn.Sequential(*(nn.Linear(8, 8) for _ in range(layers))), (torch.ones(2, 8),))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=importing, args=(layers,)) for layers in (4, 5, 6, 7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and logging.root.manager.disable == logging.NOTSET

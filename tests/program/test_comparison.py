@@ -87,7 +87,7 @@ def test_thresholds_by_kind_of_program() -> None:
     assert Thresholds.for_attention(1024).quantized == 0.015
     assert Thresholds.for_attention(1025).quantized == 0.025
     assert Thresholds.for_layers(1).quantized == 0.03
-    assert Thresholds.for_layers(8).quantized == 0.06
+    assert Thresholds.for_layers(8).quantized == 0.045
     assert Thresholds.for_layers(8).machine == pytest.approx(0.016)
     document = json.loads(json.dumps(Thresholds.for_layers(2).to_json()))
     assert Thresholds.from_json(document, "here") == Thresholds.for_layers(2)

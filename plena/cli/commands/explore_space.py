@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from plena.cli.commands.command import Command
 from plena.cli.commands.shown_tables import print_table, table_of
-from plena.cli.commands.sources import MODEL_HELP, add_compile_options, calibration_of
+from plena.cli.commands.sources import (
+    MODEL_HELP,
+    SAMPLES_HELP,
+    add_compile_options,
+    calibration_of,
+    read_samples,
+)
 from plena.cli.settings import AUTO, setting, target_of
 from plena.errors import PlenaError
 from plena.passes.options import OPTIONS
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from plena.exploring.constraints import Constraint
     from plena.exploring.study import Study
 
 LONGEST = 40
@@ -45,6 +52,27 @@ def arguments(parser: ArgumentParser) -> None:
         action="append",
         help="figure to make small: latency:PROFILE, cycles:PROFILE, area, bytes, static, error; may be repeated "
         "(default: latency:transactional and area; with --formats auto error and bytes)",
+    )
+    parser.add_argument(
+        "--constraint",
+        dest="constraints",
+        metavar="BOUND",
+        action="append",
+        default=[],
+        help="what a point must keep, beside those of --space, as 'area <= 2.0': an objective, dynamic, sram_bytes, "
+        "bytes_per_row or utilization, <= or >=, a number; may be repeated",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="FILE.pt",
+        type=Path,
+        help=f"what the error is measured on (default: the example inputs): {SAMPLES_HELP}",
+    )
+    parser.add_argument(
+        "--pruning",
+        action="store_true",
+        help="with the error as the only objective: give up points whose error on the first samples is above the "
+        "median",
     )
     parser.add_argument("--trials", type=int, metavar="N", help="points to evaluate (default: all)")
     parser.add_argument(
@@ -103,6 +131,9 @@ def run(args: Namespace) -> int:
         workers=args.workers,
         seed=args.seed,
         cache=args.cache,
+        constraints=args.constraints,
+        samples=None if args.samples is None else read_samples(args.samples),
+        pruning=args.pruning,
         **_options(args),
     )
     front = study.front
@@ -111,6 +142,8 @@ def run(args: Namespace) -> int:
     if not len(front):
         for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
             print(f"{count} x {problem}")
+        for constraint in study.objectives.constraints:
+            print(f"{constraint}: {_nearest(study, constraint)}")
     if args.csv is not None:
         _written(args.csv, study.table.to_csv)
     if args.parquet is not None:
@@ -126,9 +159,12 @@ def space_of(file: Path | None, varied: Sequence[str], every_format: bool = Fals
     Raises:
         PlenaError: neither, a key twice, a text of another form, or as of `Space.of`.
     """
-    from plena.exploring.space import FORMAT_SPACE, Space
+    from plena.exploring.space import CONSTRAINTS, FORMAT_SPACE, Space
 
-    found: dict[str, Any] = {} if file is None else dict(Space.of(file).values)
+    found: dict[str, Any] = {}
+    if file is not None:
+        space = Space.of(file)
+        found = {**space.values, **({CONSTRAINTS: space.constraints} if space.constraints else {})}
     for text in varied:
         key, _, values = text.partition("=")
         if not key.strip() or not values.strip():
@@ -140,7 +176,7 @@ def space_of(file: Path | None, varied: Sequence[str], every_format: bool = Fals
         found[key.strip()] = [setting(f"{key}={value.strip()}")[1] for value in values.split(",")]
     if every_format:
         found |= {key: v for key, v in Space.of(FORMAT_SPACE).values.items() if key not in found}
-    if not found:
+    if not found.keys() - {CONSTRAINTS}:
         raise PlenaError(
             "there is nothing to search",
             "explore",
@@ -158,11 +194,21 @@ def _options(args: Namespace) -> dict[str, Any]:
 
 
 def _front_table(study: Study, front: pd.DataFrame) -> Table:
-    names = [*study.space.values, *study.objectives.names]
+    names = [*study.space.values, *study.objectives.figures]
     table = table_of("point", *names, "")
     for number, row in front.head(LONGEST).iterrows():
         table.add_row(str(number), *(_shown(row[name]) for name in names), _shown(row["area_note"]))
     return table
+
+
+def _nearest(study: Study, constraint: Constraint) -> str:
+    """How near points come to a constraint."""
+    values = [float(v) for v in study.table[constraint.figure].dropna()]
+    if not values:
+        return "no point has that figure"
+    best = min(values) if constraint.is_upper else max(values)
+    keep = sum(constraint.excess({constraint.figure: v}) <= 0 for v in values)
+    return f"{keep} points keep it, the best is {best:,.4g}"
 
 
 def _shown(value: Any) -> str:
@@ -196,7 +242,9 @@ COMMAND = Command(
     """\
 plena explore examples/attention.py:one_head --vary MLEN=32,64 --vary BLEN=4,8 --vary max_instructions=100,none
 plena explore model.py:layer --space space.toml --objective latency:pipelined --trials 500 --report out.html
+plena explore model.py:layer --space space.toml --constraint 'area <= 2.0' --constraint 'static <= 700' --trials 200
 plena explore model.py:layer --formats auto --traffic 1.1 --report out.html
+plena explore model.py:layer --formats auto --objective error --samples samples.pt --pruning --trials 40
 plena explore model.py:layer --space space.toml --scheduler tcp://10.0.0.1:8786 --storage study.db --timeout 36000""",
     arguments,
     run,

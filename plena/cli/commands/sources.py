@@ -61,7 +61,8 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         "--rotation",
         choices=get_args(Rotation),
         default="none",
-        help="turn the values of attentions by Hadamard matrices, in the weights; auto: if that loses less",
+        help="turn the values of attentions, or the residual stream, by orthogonal matrices in the weights; auto: "
+        "what loses least",
     )
     parser.add_argument(
         "--allow-unsupported",

@@ -1,8 +1,8 @@
 """Loads that are known from before: equal requests on equal banks take equal time.
 
 What a load takes hangs on which of its requests share a bank and a row, on the rows that are open, and, if it starts
-soon after the last command, on how the one before ended. Rows count by their distance, so a stream of tiles is
-simulated once for each way in which tiles lie.
+soon after the last command, on how the one before ended. Of the rows of a bank only matters which are the same, so a
+stream of tiles is simulated once for each way in which tiles lie, wherever their scales are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ distances must be fetched from that entry; banks that the load at hand touches."
 _LOWEST = -100
 """Below, no distance counts any more."""
 
-_UNTOUCHED, _AS_BEFORE = -(1 << 62), -(1 << 61)
+_ROWS = 8
+"""So many rows of a bank, the open one first, are told apart by their number; others by their distance."""
+
+_CLOSED, _BEYOND = -1, 1 << 40
+"""Codes of a row at the end of a load beside the number of one: none, and one by its distance."""
 
 _FIRST, _SECOND = 0x51_7C_C1_B7_27_22_0A_95, 0x2545F4914F6CDD1D
 
@@ -50,7 +54,8 @@ _FIRST, _SECOND = 0x51_7C_C1_B7_27_22_0A_95, 0x2545F4914F6CDD1D
 class Memory(NamedTuple):
     """``facts[5]``; ``keys[2, slots]`` and ``slots[slots]`` = entry + 1; by entry ``took[n]``, ``last[n]`` cycles from
     the last command to the end, ``times[n, channels, TIMES]`` and ``rows[n, channels * BANKS]`` at its end; of the load
-    at hand ``first[channels * BANKS]`` rows that were not open, ``opened`` rows that were, and ``touched`` banks."""
+    at hand ``seen[channels * BANKS, _ROWS]`` rows, the one first that was open, ``counts`` of them, and ``touched``
+    banks."""
 
     facts: I64
     keys: I64
@@ -59,8 +64,8 @@ class Memory(NamedTuple):
     last: I64
     times: I8
     rows: I64
-    first: I64
-    opened: I64
+    seen: I64
+    counts: I64
     touched: I64
 
 
@@ -76,7 +81,7 @@ def new_memory(channels: int) -> Memory:
         np.zeros(size, np.int64),
         np.zeros((size, channels, TIMES), np.int8),
         np.zeros((size, banks), np.int64),
-        np.full(banks, _UNTOUCHED, np.int64),
+        np.zeros((banks, _ROWS), np.int64),
         np.zeros(banks, np.int64),
         np.zeros(banks, np.int64),
     )
@@ -89,10 +94,19 @@ def _mixed(key: Int, value: Int, factor: Int) -> Int:
 
 
 @compiled
+def _number_of(m: Memory, at: Int, row: Int) -> Int:
+    """The number of a row among those of its bank, -1 if it has none."""
+    for number in range(m.counts[at]):
+        if m.seen[at, number] == row:
+            return number
+    return -1
+
+
+@compiled
 def _keys(d: Device, m: Memory, words: I64, start: Int) -> tuple[Int, Int]:
     """Two numbers that stand for the load: its requests relative to open rows, and what came shortly before."""
     for i in range(m.facts[TOUCHED]):
-        m.first[m.touched[i]] = _UNTOUCHED
+        m.counts[m.touched[i]] = 0
     m.facts[TOUCHED] = 0
     channels = d.facts[CHANNELS]
     soon = start - d.facts[LAST] < HORIZON
@@ -102,17 +116,19 @@ def _keys(d: Device, m: Memory, words: I64, start: Int) -> tuple[Int, Int]:
     for i in range(PARTS * len(words)):
         channel, bank, row = place(words[i // PARTS] * PARTS + i % PARTS, channels)
         at = channel * BANKS + bank
-        if m.first[at] == _UNTOUCHED:
+        if m.counts[at] == 0:
             m.touched[m.facts[TOUCHED]] = at
             m.facts[TOUCHED] += 1
-            m.first[at] = _AS_BEFORE
-            m.opened[at] = d.open_row[channel, bank]
-        if row == m.opened[at]:
-            seen = np.int64(1)
-        else:
-            if m.first[at] == _AS_BEFORE:
-                m.first[at] = row
-            seen = ((row - m.first[at]) << 2) + (2 if m.opened[at] < 0 else 3)
+            m.seen[at, 0] = d.open_row[channel, bank]
+            m.counts[at] = 1
+        number = _number_of(m, at, row)
+        if number < 0 and m.counts[at] < _ROWS:
+            number = m.counts[at]
+            m.seen[at, number] = row
+            m.counts[at] += 1
+        seen = np.int64(number * 2 if number >= 0 else ((row - m.seen[at, 1]) << 8) + 254)
+        if m.seen[at, 0] < 0:
+            seen += 1
         one = _mixed(one, (at << 40) ^ seen, _FIRST)
         two = _mixed(two, (seen << 20) ^ at, _SECOND)
     return one, two
@@ -161,7 +177,10 @@ def _enter(d: Device, m: Memory, entry: Int, start: Int, end: Int) -> None:
     for i in range(m.facts[TOUCHED]):
         at = m.touched[i]
         row = d.open_row[at // BANKS, at % BANKS]
-        m.rows[entry, at] = _AS_BEFORE if row == m.opened[at] else row - m.first[at]
+        number = _number_of(m, at, row)
+        if number < 0:
+            number = _CLOSED if row < 0 else _BEYOND + row - m.seen[at, 1]
+        m.rows[entry, at] = number
 
 
 @compiled
@@ -197,7 +216,12 @@ def load_known(d: Device, m: Memory, words: I64, start: Int) -> Int:
         for i in range(m.facts[TOUCHED]):
             at = m.touched[i]
             kept = m.rows[entry, at]
-            row = m.opened[at] if kept == _AS_BEFORE else m.first[at] + kept
+            if kept < 0:
+                row = np.int64(-1)
+            elif kept < _ROWS:
+                row = m.seen[at, kept]
+            else:
+                row = m.seen[at, 1] + kept - _BEYOND
             d.open_row[at // BANKS, at % BANKS] = row
         d.facts[LAST] = end - m.last[entry]
         m.facts[ENDED], m.facts[ENTRY], m.facts[STALE] = end, entry, 1
