@@ -50,9 +50,8 @@ def outcomes(tasks: Sequence[Task], jobs: int, limit: float, check: bool) -> Ite
         check: see `attempt`.
     """
     warm_up()
-    described = subprocess.run(
-        ("git", "rev-parse", "--short", "HEAD"), cwd=Path(__file__).parent, capture_output=True, text=True
-    )
+    named = ("git", "rev-parse", "--short", "HEAD")
+    described = subprocess.run(named, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     commit = described.stdout.strip()
     # Forked, so that torch, transformers and the compiler are imported once.
     context = multiprocessing.get_context("fork")
