@@ -6,9 +6,8 @@ Prompts are chat questions that PyTorch has answered greedily; the positions of 
 were written when calibration was done, and nothing was chosen on them. Calibration and the choice of formats
 (auto@1.10: at most 1.10 times the shipped bytes) see texts that the model has made up, never a prompt. The quantised
 reference says what formats cost; `--emulator` runs the programs too. `--keep` keeps texts and calibrations for the next
-run. It
-takes about an hour, most of it for making texts and for calibrating. "over nearest" is the divergence over that of
-the nearest elements in the same formats, at the same positions.
+run. It takes about an hour, most of it for making texts and for calibrating. "over nearest" is the divergence over that
+of the nearest elements in the same formats, at the same positions.
 """
 
 from __future__ import annotations
