@@ -92,6 +92,9 @@ SHARE_OF_ROOM = 0.8
 """How much of what the watchdog leaves in an iteration more products by M_BTMV may take: their size is estimated with
 loops expanded, and loops that stay take a tenth more."""
 
+SHARES_FOR_LOADS = (1.0, 0.5, 0.25)
+"""How much of what a program may grow loads beside products may take: addresses come on top, up to as much again."""
+
 SHARE_OF_GROWTH = 0.97
 """How much of what a program may grow a prediction may fill."""
 
@@ -430,21 +433,30 @@ def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]
 
 
 def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate]:
-    """The best schedule with transfers beside other work, in at most so many instructions."""
+    """The best schedule with transfers beside other work, in at most so many instructions.
+
+    Where products hide loads as well there may be much of that: then with less of it too, so that there is room for
+    rows side by side.
+    """
     if best.lowering is None or best.schedule.objective != "cycles":
         return []
-    lowering = best.lowering.loading_ahead(max(0, most - best.static))
-    if lowering.affine.body.is_structurally_equivalent(best.lowering.affine.body):
-        return []
-    tried: list[Candidate] = []
-    points = candidates(
-        lowering.affine, timing=best.schedule.timing, max_instructions=most, known=lowering.known
-    )
-    fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
-    if fitting:
-        point = Goal().best(fitting)
-        tried.append(replace(lowering.candidate(point.choices), points=tuple(points), point=point))
-    return [c for c in tried if c.static <= most and c.program.runs(target)]
+    found: list[Candidate] = []
+    hides_much = profile_named(best.schedule.timing).beside_products
+    for share in SHARES_FOR_LOADS if hides_much else (1.0,):
+        lowering = best.lowering.loading_ahead(int(share * max(0, most - best.static)))
+        known = [best.lowering, *(c.lowering for c in found if c.lowering is not None)]
+        if any(lowering.affine.body.is_structurally_equivalent(other.affine.body) for other in known):
+            continue
+        points = candidates(
+            lowering.affine, timing=best.schedule.timing, max_instructions=most, known=lowering.known
+        )
+        fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
+        if fitting:
+            point = Goal().best(fitting)
+            ahead = replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+            if ahead.static <= most and ahead.program.runs(target):
+                found.append(ahead)
+    return found
 
 
 def updates_count(timing: str, target: Target) -> bool:

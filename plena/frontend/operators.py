@@ -36,6 +36,7 @@ from plena.frontend.folding import plan_folding
 from plena.frontend.mutations import changes_in_place
 from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.routing.table import import_routed
+from plena.frontend.spellings.complex_numbers import has_pairs, on_pairs
 from plena.frontend.spellings.table import SPELLINGS
 from plena.tensor.host_operators import OPERATORS
 
@@ -86,6 +87,8 @@ def import_node(graph: GraphBuilder, node: Node) -> Value:
 
 def _known(graph: GraphBuilder, name: str, arguments: Mapping[str, Any]) -> Any:
     """What a spelling or the op of that name makes of the current node; NotImplemented if there is none."""
+    if has_pairs(arguments):
+        return on_pairs(graph, name, arguments)
     handler = SPELLINGS.get(name)
     if handler is not None:
         result = handler(graph, arguments)

@@ -12,6 +12,7 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp
 from plena.gc_pause import without_collection
 from plena.loops.effects import EffectTable
+from plena.loops.scheduling.buffering import double_buffer
 from plena.loops.scheduling.growth import Allowance
 from plena.loops.scheduling.pipelining import fuse_with_work, pipeline
 from plena.loops.scheduling.preloading import move_up, split_for_preloading
@@ -31,7 +32,8 @@ class ScheduleTransfers(ModulePass):
     A loop of products and the loop of vector work behind it become one if that is legal; its loads are then those of
     the next iteration and stand in the vector work, one every few rows. Loads in front of a loop move up into
     vector work before it, with `spare_tiles` those of several iterations, into tiles that the program leaves alone.
-    Every other memory holds the same afterwards.
+    Under a profile in which loads run beside products a loop fills two runs of tiles in turn: the tiles of the next
+    iteration are loaded beside the products of this one. Every other memory holds the same afterwards.
 
     `timing`: the profile whose cycles say how far loads are apart. `room`: the instructions that it may add, about.
 
@@ -110,6 +112,8 @@ class _Scheduler:
         for op in list(block.ops):
             if isinstance(op, ForOp):
                 self.block(op.body.block)
+        if self.profile.beside_products:
+            double_buffer(block, self.target, self.profile, self.spare, self.allowance)
         fuse_with_work(block, self.target, self.spare, self.allowance)
         for op in list(block.ops):
             if isinstance(op, ForOp):

@@ -7,18 +7,16 @@ are staged.
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, FloatAttr, TensorType, f64, i64
+from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, Float32Type, FloatAttr, TensorType, f64, i64
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.host.mask_steps import ABSORBED
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
-
-ABSORBED = -(2.0**20)
-"""float32 loses what is added to much larger numbers, too: a row of -1e9 is uniform, as in PyTorch."""
 
 MOST = 12
 """Operators of a bias at most."""
@@ -35,6 +33,8 @@ _OF_BIASES = (
     aten.FullOp,
 )
 """What biases are computed by."""
+
+_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp, aten.SliceOp)
 
 
 class ShiftBiases(RewritePattern):
@@ -87,11 +87,22 @@ def _sources(value: SSAValue, most: int) -> list[SSAValue] | None:
     return found
 
 
+def _is_staged(value: SSAValue) -> bool:
+    """Whether the host stages all of a tensor: it subtracts before anything is rounded."""
+    if not isinstance(element_type_of(value), Float32Type):
+        return False
+    while isinstance(value.owner, _LAYOUTS):
+        value = value.owner.operands[0]
+    return isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp)
+
+
 def _shifted(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     shape = shape_of(bias)
     dim = len(shape) + axis
     if dim < 0:
         return bias
+    if _is_staged(bias):
+        return e.add(plena.RelativeOp(bias, dim))
     row = TensorType(element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape)])
     highest = e.add(
         aten.AmaxOp.build(

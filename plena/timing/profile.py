@@ -38,6 +38,7 @@ class TableProfile:
         skips_f0: scalar FP operations and reductions into f0 are free no-ops.
         unsupported: mnemonics that it has cycles for, but that its machine does not execute right.
         overlaps: whether transfers run beside other instructions; here never.
+        beside_products: whether they run beside products; here never.
 
     Raises:
         PlenaError: the table lacks a cost key.
@@ -49,6 +50,7 @@ class TableProfile:
     skips_f0: bool = False
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
     overlaps: ClassVar[bool] = False
+    beside_products: ClassVar[bool] = False
     work: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -142,6 +144,7 @@ class StreamProfile:
         unsupported: mnemonics that it has cycles for, but that the machine it was measured on does not execute right.
         overlaps: whether transfers run beside other instructions: the compiler then moves loads ahead of what needs
             them, and what it compares are latencies.
+        beside_products: whether loads of matrix tiles also run beside products with other tiles.
         record: `latency` that writes down for a timeline what happened.
         bounds: by what bounds it, the cycles that a run takes at least in any order, transfers apart.
         work: what a scheduler may know of an instruction, if independent instructions can hide each other's latencies.
@@ -155,6 +158,7 @@ class StreamProfile:
     missing: tuple[str, ...] = ()
     unsupported: Callable[[Target], frozenset[str]] = field(default=lambda _: frozenset(), repr=False)
     overlaps: bool = False
+    beside_products: bool = False
     record: Callable[[Run, Recorder], NDArray[np.int64] | None] | None = field(default=None, repr=False)
     bounds: Callable[[Run], dict[str, int]] | None = field(default=None, repr=False)
     work: Callable[[InstructionSpec, Target], Work] | None = field(default=None, repr=False)

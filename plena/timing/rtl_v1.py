@@ -366,6 +366,7 @@ PROFILE = StreamProfile(
     latency=line_latency,
     missing=MISSING,
     overlaps=True,
+    beside_products=True,
     record=record,
     bounds=bounds,
     unsupported=unsupported,

@@ -225,6 +225,70 @@ def test_most_loads_wait_for_nothing(timing: str, work_behind: bool) -> None:
     assert after.cycles < before.cycles
 
 
+NEST = """
+  %a = plena_isa.register : !plena_isa.a<a0>
+  %zero = plena_isa.register : !plena_isa.gp<gp0>
+  loop.for %i = 0 to {trips} {{
+    loop.for %k = 0 to {tiles} {{
+      %tile = loop.affine 0 + {tile} * %k
+      %off = loop.affine 0 + {weights} * %i + {tile} * %k
+      %scale = loop.affine 131072
+      plena_isa.h_prefetch_m dst(%tile) off(%off) base(%a : !plena_isa.a<a0>) scale(%scale)
+    }}
+    loop.for %r = 0 to {rows} {{
+      loop.for %c = 0 to 2 {{
+        loop.for %k = 0 to {tiles} {{
+          %tile = loop.affine 0 + {tile} * %k + 4 * %c
+          %x = loop.affine 512 + {row} * %k + 64 * %r
+          plena_isa.m_mm mat(%tile) vec(%x)
+        }}
+        %y = loop.affine 0 + 64 * %i + 32 * %r + 4 * %c
+        plena_isa.m_mm_wo dst(%y) stride(%zero : !plena_isa.gp<gp0>)
+      }}
+    }}
+  }}
+"""
+
+
+def _nest(trips: int, tiles: int, rows: int, target: Target) -> ModuleOp:
+    tile = target.tile
+    text = NEST.format(trips=trips, tiles=tiles, rows=rows, tile=tile, weights=tiles * tile, row=target.vlen)
+    return parse(text)
+
+
+@pytest.mark.parametrize("trips", [3, 4, 9, 10])
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_two_runs_of_tiles_in_turn_compute_the_same(trips: int, tiles: int, rows: int) -> None:
+    """Also the tiles that every iteration filled hold in the end what they did."""
+    module, terms = _nest(trips, tiles, rows, TINY), dict[object, int]()
+    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
+    TINY.attach(module)
+    text = str(module)
+    ScheduleTransfers("rtl-v1").apply(Context(), module)
+    module.verify()
+    assert str(module) != text
+    after = final_state(module, TINY, terms)
+    for address in range(spare.start, spare.stop):
+        after.pop((Memory.MATRIX, address), None)
+    assert after == before
+
+
+@pytest.mark.parametrize("trips", [7, 8])
+def test_loads_wait_for_nothing_beside_products(trips: int) -> None:
+    """Under a profile in which loads run beside products, all but those of the first iterations are hidden."""
+    module = _nest(trips, 3, 128, TARGET)
+    TARGET.attach(module)
+    scheduled = module.clone()
+    ScheduleTransfers("rtl-v1").apply(Context(), scheduled)
+    before, after = (counted(m, "rtl-v1") for m in (module, scheduled))
+    exposed = [c.cycles - c.without_waits.cycles_by("rtl-v1") for c in (before, after)]
+    assert exposed[1] < 0.4 * exposed[0]
+    serialized = module.clone()
+    ScheduleTransfers("serialized").apply(Context(), serialized)
+    assert str(serialized) == str(module)
+
+
 def test_foreign_programs_are_scheduled_too() -> None:
     module = parse(PRODUCTS.format(tile=0) + WORK)
     TARGET.attach(module)

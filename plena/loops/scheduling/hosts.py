@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeGuard
 
 from xdsl.ir import Operation, SSAValue
@@ -75,6 +76,48 @@ def spread(
     _iterations(host, scope, around, Linear(done), host.trips - done)
     for stream in late:
         stream.emit_all(scope)
+
+
+def spread_in_nest(
+    streams: Sequence[Stream],
+    host: ForOp,
+    scope: Scope,
+    around: Substitution,
+    target: Target,
+    profile: Profile,
+) -> None:
+    """As `spread`, for any host; loads that outnumber its iterations are spread over the longest loop in each."""
+    inner = max((op for op in host.operations if isinstance(op, ForOp)), key=lambda o: o.trips, default=None)
+    (stream, *others) = streams
+    if others or inner is None or len(stream.indices) != 1 or stream.trips <= host.trips:
+        spread(streams, host, scope, around, target, profile)
+        return
+    each = ceil_div(stream.trips, host.trips)
+    each = next((n for n in range(each, inner.trips + 1) if stream.trips % n == 0), each)
+    ((index, _),) = stream.indices
+    whole, rest = divmod(stream.trips, each)
+
+    def iteration(inside: Scope, position: Linear, loads: int) -> None:
+        known = Substitution({**around.indices, host.index: position})
+        own = stream.at({index: Linear.of(0, [(index, 1)]) + position * each})
+        own = replace(own, indices=((index, loads),))
+        for op in host.operations:
+            if op is inner:
+                spread_in_nest([own], inner, inside, known, target, profile)
+            else:
+                clone((op,), inside, known)
+
+    if whole == 1:
+        iteration(scope, Linear(0), each)
+    else:
+        loop = scope.loop(whole, host.attributes)
+        loop.index.name_hint = host.index.name_hint
+        iteration(loop, Linear.index(loop.index), each)
+        loop.close()
+    if rest:
+        iteration(scope, Linear(whole), rest)
+    done = whole + (rest > 0)
+    _iterations(host, scope, around, Linear(done), host.trips - done)
 
 
 def _fitting(stream: Stream, loads: int) -> tuple[Stream | None, Stream | None]:
