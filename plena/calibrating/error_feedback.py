@@ -4,8 +4,7 @@ The error of a layer is `tr(D H D^T)` with D what rounding changes and H the sec
 correlate can make up for each other. Where the inputs are off already, the weight that is rounded is the one that makes
 the best of them. Going through the columns, the error of each is spread over the columns behind it
 as the least-squares solution says ("optimal brain surgeon"; for whole layers known as GPTQ): its coefficients are rows
-of the upper Cholesky factor of the inverse of H. What comes out is no minimum, since no column knows how those behind
-it will be rounded: each is rounded again as the others now are (coordinate descent).
+of the upper Cholesky factor of the inverse of H.
 """
 
 from __future__ import annotations
@@ -24,9 +23,6 @@ Matrix: TypeAlias = NDArray[np.float64]
 
 TOGETHER = 32
 """Columns whose errors reach the columns behind them in one product."""
-
-SWEEPS = 3
-"""Times that every column is rounded again; the third changes one element in ten."""
 
 
 @dataclass(frozen=True)
@@ -108,34 +104,6 @@ def round_with_feedback(weight: F32, feedback: Feedback, grid: Grid) -> F32:
     result = np.empty_like(weight)
     result[:, order] = found.T
     return result
-
-
-def refined(weight: F32, rounded: F32, grid: Grid, wanted: F32, moments: Moments, damping: float) -> F32:
-    """A rounded weight [N, K] whose columns are rounded again, each for what the others are now.
-
-    No step makes the damped error on the moments larger. Equal arguments give equal results.
-
-    Args:
-        weight: the exact one.
-        wanted: the weight that the scales of blocks were chosen for.
-        damping: as of `Feedback.of`.
-    """
-    inputs = (moments.inputs + _damping(moments.inputs, damping).numpy()).astype(np.float32)
-    found = np.ascontiguousarray(rounded.T)
-    scales = np.ascontiguousarray(grid.exponents(wanted).T)
-    slopes = np.ascontiguousarray((weight @ moments.drift.astype(np.float32) - (rounded - weight) @ inputs).T)
-    for _ in range(SWEEPS):
-        for start in range(0, len(found), TOGETHER):
-            stop = min(start + TOGETHER, len(found))
-            before = found[start:stop].copy()
-            for column in range(start, stop):
-                best = grid.nearest(found[column] + slopes[column] / inputs[column, column], scales[column])
-                slopes[start:stop] -= np.outer(inputs[start:stop, column], best - found[column])
-                found[column] = best
-            change = found[start:stop] - before
-            slopes[:start] -= inputs[:start, start:stop] @ change
-            slopes[stop:] -= inputs[stop:, start:stop] @ change
-    return np.ascontiguousarray(found.T)
 
 
 def _damping(moments: Matrix, damping: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from xdsl.ir import Attribute
 
-from plena.calibrating.error_feedback import Feedback, Moments, refined, round_with_feedback
+from plena.calibrating.error_feedback import Feedback, Moments, round_with_feedback
 from plena.calibrating.grid import Grid
 from plena.calibrating.walk import Seen
 from plena.host.calibration import CalibratedLayer, exact_bits, key_of
@@ -80,29 +80,23 @@ class Solver:
         seen = self._inputs
         scale = seen.held_back.size(values) or 1.0
         nearest = seen.held_back.error(values, plain - values) / scale
-        best = _Best(nearest, None, DAMPINGS[0], values, plain)
+        best = _Best(nearest, None, DAMPINGS[0])
 
-        def is_better(rounded: F32, wanted: F32, damping: float) -> bool:
-            """Whether this is better than what is known, and then known."""
+        def attempt(wanted: F32, damping: float) -> bool:
+            """Whether this is better than what is known."""
             nonlocal best
+            rounded = round_with_feedback(wanted, seen.feedback(damping), self.grid)
             bits, error = exact_bits(rounded), seen.held_back.error(values, rounded - values) / scale
             if bits is None or not error < best.error:
                 return False
-            best = _Best(error, bits, damping, wanted, rounded)
+            best = _Best(error, bits, damping)
             return True
-
-        def attempt(wanted: F32, damping: float) -> bool:
-            return is_better(round_with_feedback(wanted, seen.feedback(damping), self.grid), wanted, damping)
 
         for damping in DAMPINGS:
             if not attempt(values, damping) and best.bits is not None:
                 break
         for damping in DAMPINGS[1:]:
             if seen.used.lost.any() and not attempt(seen.used.adapted(values, damping), best.damping):
-                break
-        for damping in dict.fromkeys((best.damping, DAMPINGS[-1])):
-            again = refined(values, best.rounded, self.grid, best.wanted, seen.used, damping)
-            if is_better(again, best.wanted, damping):
                 break
         return replace(layer, rank=seen.rank, nearest=nearest, calibrated=best.error), best.bits
 
@@ -121,13 +115,11 @@ class Solver:
 
 @dataclass(frozen=True)
 class _Best:
-    """The best rounded weight so far, its error, its bits, the damping, and the weight that was rounded."""
+    """The best rounded weight so far: its error, its bits, the damping it was found with."""
 
     error: float
     bits: NDArray[np.uint16] | None
     damping: float
-    wanted: F32
-    rounded: F32
 
 
 @dataclass
