@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
-from plena.frontend.example_inputs import require_inputs, require_values
+from plena.frontend.example_inputs import require_distinct, require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.fourier import FOURIER
 from plena.frontend.functional import functional, without_dropout
@@ -97,6 +97,8 @@ def _functional(
     importable: Callable[[ExportedProgram], bool],
 ) -> ExportedProgram:
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
+    if program is module:
+        require_distinct(program)
     refuse_shared_states(program)
     if importable(program):
         return program
