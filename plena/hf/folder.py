@@ -40,7 +40,8 @@ def save_folder(
         if tokenizer is not None:
             tokenizer.save_pretrained(directory)
         first: Path | None = None
-        for name, program in programs.items():
+        # The last one, with logits and the longest bucket, has the most in HBM: the others were placed beside it.
+        for name, program in list(programs.items())[::-1]:
             program.save(directory / name, share=first)
             first = first or directory / name
         document = {"format": FORMAT, "batch": batch, "programs": list(programs)}
