@@ -16,7 +16,7 @@ TOGETHER, TOKENS = 8, 32
 
 
 def measured(stagings: Sequence[str], emulator: bool) -> dict[str, dict[str, Any]]:
-    """By staging the mean of 1 - cosine on 104 sentences; calibration sees 280 others.
+    """By staging the mean of 1 - cosine on 104 sentences; calibration sees other ones.
 
     Args:
         emulator: whether the programs run too.
