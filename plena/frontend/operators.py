@@ -82,6 +82,12 @@ def import_node(graph: GraphBuilder, node: Node) -> Value:
     if routed is not NotImplemented:
         return routed
     result = _known(graph, name, arguments)
+    if result is NotImplemented and torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        raise refusal_at(
+            node,
+            "a program draws no random numbers",
+            "Draw them outside and give them as an input, or use what the model does without them.",
+        )
     return import_opaque(graph, name, arguments) if result is NotImplemented else result
 
 

@@ -18,6 +18,9 @@ from plena.host.mask_steps import ABSORBED
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
 
+HIDING = 64 * ABSORBED
+"""Lower numbers hide a score beside others, shifted or not."""
+
 MOST = 12
 """Operators of a bias at most."""
 
@@ -43,21 +46,33 @@ class ShiftBiases(RewritePattern):
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         if not isinstance(op, aten.SoftmaxOp):
             return
-        total = op.input.owner
-        if not isinstance(total, aten.AddOp) or not op.input.has_one_use():
-            return
-        axis = op.dim.value.data - len(shape_of(op.input))
-        for scores, bias in ((total.input, total.other), (total.other, total.input)):
-            number = full_value(bias)
-            if number is not None and ABSORBED <= number < 0:
-                _replace_input(rewriter, op, scores)
-                return
-            if is_bias(bias) and not may_overflow(bias):
-                e = Emitter(rewriter, op)
-                shifted = _shifted(e, bias, axis)
-                result = e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[total.result.type]))
-                _replace_input(rewriter, op, result)
-                return
+        scores = _shifted_scores(Emitter(rewriter, op), op.input, op.dim.value.data - len(shape_of(op.input)))
+        if scores is not None:
+            _replace_input(rewriter, op, scores)
+
+
+def _shifted_scores(e: Emitter, value: SSAValue, axis: int) -> SSAValue | None:
+    """What a softmax makes the same of, its bias shifted; None if there is none."""
+    op = value.owner
+    if not value.has_one_use():
+        return None
+    if isinstance(op, aten.WhereOp):
+        fill = full_value(op.other)
+        scores = _shifted_scores(e, op.input, axis) if fill is not None and fill < HIDING else None
+        if scores is None or shape_of(scores) != shape_of(op.input):
+            return None
+        operands = [op.condition, scores, op.other]
+        return e.add(aten.WhereOp.build(operands=operands, result_types=[value.type]))
+    if not isinstance(op, aten.AddOp):
+        return None
+    for scores, bias in ((op.input, op.other), (op.other, op.input)):
+        number = full_value(bias)
+        if number is not None and ABSORBED <= number < 0:
+            return scores
+        if is_bias(bias) and not may_overflow(bias):
+            shifted = _shifted(e, bias, axis)
+            return e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[value.type]))
+    return None
 
 
 def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValue) -> None:

@@ -88,6 +88,21 @@ def test_biases_are_taken_off_their_row_before_they_are_rounded(
     assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
 
 
+class Filled(Scores):
+    """The same where keys are hidden behind the biases."""
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        return (x + self.biases).masked_fill(given > 5, -torch.inf).softmax(-1)
+
+
+def test_biases_are_shifted_before_keys_are_hidden() -> None:
+    torch.manual_seed(0)
+    x, flags = torch.randn(2, 9, 17), 10 * torch.rand(9, 17).round()
+    module = Filled(-1556 + 10 * torch.rand(9, 17))
+    program = plena.compile(module, (x, flags))
+    assert (program.run(x, flags, progress=False) - module(x, flags)).abs().max() < 0.12
+
+
 def test_infinity_among_biases_hides_and_nan_is_refused() -> None:
     torch.manual_seed(0)
     x, biases = torch.randn(2, 9, 16), torch.zeros(9, 16)
