@@ -10,7 +10,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import NormalizeLaneGroupsOp, NormalizeRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
-from plena.instructions.row_sums import add_blocks, reduce_sum
+from plena.instructions.row_sums import add_blocks, add_in_chunks, reduce_sum
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,31 @@ class _Row:
             builder.emit("V_MUL_VV", dst=out, a=out, b=mask)
         builder.emit("V_MUL_VV", dst=dst, a=out, b=out)
 
-    def add_squares(self, blocks: int, total: Linear, spare: Linear) -> None:
-        """total = the sum of the squares over the blocks: the masked last one first, else the first one first."""
-        first = 0 if self.mask is None else blocks - 1
-        self.square(Linear(first), total, self.mask)
-        if blocks > 1:
-            with self.builder.loop(blocks - 1) as b:
-                self.square(b + (1 if self.mask is None else 0), spare, None)
+    def add_squares(self, blocks: int, total: Linear, spare: Linear, part: Linear, chunk: int) -> None:
+        """total = the sum of the squares over the blocks: the masked last one first, else the first one first; the
+        others `chunk` at a time, in the row `part`, unless that is 0."""
+        masked = self.mask is not None
+        self.square(Linear(blocks - 1 if masked else 0), total, self.mask)
+        start, others = Linear(0 if masked else 1), blocks - 1
+        if not chunk:
+            self._add_on(total, start, others, spare)
+            return
+        whole, rest = divmod(others, chunk)
+        with self.builder.loop(whole) as c:
+            self._add_chunk(total, start + c * chunk, chunk, spare, part)
+        if rest:
+            self._add_chunk(total, start + whole * chunk, rest, spare, part)
+
+    def _add_chunk(self, total: Linear, first: Linear, count: int, spare: Linear, part: Linear) -> None:
+        self.square(first, part, None)
+        self._add_on(part, first + 1, count - 1, spare)
+        self.builder.emit("V_ADD_VV", dst=total, a=total, b=part)
+
+    def _add_on(self, total: Linear, first: Linear, count: int, spare: Linear) -> None:
+        """total += the squares of `count` blocks, one after the other."""
+        if count:
+            with self.builder.loop(count) as b:
+                self.square(b + first, spare, None)
                 self.builder.emit("V_ADD_VV", dst=total, a=total, b=spare)
 
     def scale(self, blocks: int, factor: SSAValue) -> None:
@@ -123,8 +141,12 @@ def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
             _normalize_by_blocks(row, blocks, scratch, constants, squares)
             return
         if layer:
-            constants.mean(add_blocks(builder, row.x, blocks, row.x_block, scratch, mask))
-        row.add_squares(blocks, scratch, scratch + vlen)
+            whole = (builder, row.x, blocks, row.x_block)
+            if op.chunk:
+                constants.mean(add_in_chunks(*whole, op.chunk, scratch, scratch + vlen, mask))
+            else:
+                constants.mean(add_blocks(*whole, scratch, mask))
+        row.add_squares(blocks, scratch, scratch + vlen, scratch + 2 * vlen, op.chunk)
         constants.factor(scratch)
         row.scale(blocks, constants.total)
 

@@ -41,11 +41,7 @@ def add_blocks(
     The last one is multiplied by a mask first, or moved `up` by so many lanes, which leaves nothing of the last ones.
     """
     if mask is not None or up:
-        last = x + (blocks - 1) * block
-        if mask is None:
-            builder.emit("V_SHFT_V", dst=total, a=last, amount=up)
-        else:
-            builder.emit("V_MUL_VV", dst=total, a=last, b=mask)
+        _last_block(builder, x + (blocks - 1) * block, total, mask, up)
         if blocks > 1:
             with builder.loop(blocks - 1) as b:
                 builder.emit("V_ADD_VV", dst=total, a=total, b=x + b * block)
@@ -53,4 +49,42 @@ def add_blocks(
     if blocks == 1:
         return x
     add_rows(builder, x, blocks, block, total)
+    return total
+
+
+def _last_block(builder: InstructionBuilder, x: Linear, out: Linear, mask: Linear | None, up: int) -> None:
+    if mask is None:
+        builder.emit("V_SHFT_V", dst=out, a=x, amount=up)
+    else:
+        builder.emit("V_MUL_VV", dst=out, a=x, b=mask)
+
+
+def add_in_chunks(
+    builder: InstructionBuilder,
+    x: Linear,
+    blocks: int,
+    block: int,
+    chunk: int,
+    total: Linear,
+    scratch: Linear,
+    mask: Linear | None = None,
+    up: int = 0,
+) -> Linear:
+    """The row `total` as `add_blocks` has it, `chunk` column blocks at a time, then their sums; the last one last.
+
+    A sum of bf16 numbers of one size stalls at 256 of them.
+    """
+    changed = mask is not None or bool(up)
+    whole, rest = divmod(blocks - changed, chunk)
+    add_rows(builder, x, chunk, block, total)
+    if whole > 1:
+        with builder.loop(whole - 1) as c:
+            add_rows(builder, x + (c + 1) * (chunk * block), chunk, block, scratch)
+            builder.emit("V_ADD_VV", dst=total, a=total, b=scratch)
+    if rest:
+        last = add_blocks(builder, x + whole * chunk * block, rest, block, scratch)
+        builder.emit("V_ADD_VV", dst=total, a=total, b=last)
+    if changed:
+        _last_block(builder, x + (blocks - 1) * block, scratch, mask, up)
+        builder.emit("V_ADD_VV", dst=total, a=total, b=scratch)
     return total

@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.tile import OnlineSoftmaxOp, ResetStateOp, ScaleRowsOp, SoftmaxRowsOp, SplatOp, ZeroOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.row_sums import add_blocks, add_rows
+from plena.instructions.row_sums import add_blocks, add_in_chunks
 
 
 @lowers(SplatOp)
@@ -37,21 +37,6 @@ def _exponentials(
         builder.emit("V_EXP_V", dst=at, a=at)
         if total is not None:
             builder.emit("V_RED_SUM", acc=total, a=at)
-
-
-def _chunked_sum(ctx: Lowering, x: Linear, blocks: int, block: int, chunk: int, scratch: Linear) -> Linear:
-    """The row that is the sum of all blocks of a row, `chunk` at a time: the second row of `scratch`."""
-    builder, lanes = ctx.builder, scratch + ctx.target.vlen
-    whole, rest = divmod(blocks, chunk)
-    add_rows(builder, x, chunk, block, lanes)
-    if whole > 1:
-        with builder.loop(whole - 1) as c:
-            add_rows(builder, x + (c + 1) * (chunk * block), chunk, block, scratch)
-            builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=scratch)
-    if rest:
-        last = add_blocks(builder, x + whole * chunk * block, rest, block, scratch)
-        builder.emit("V_ADD_VV", dst=lanes, a=lanes, b=last)
-    return lanes
 
 
 def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, floor: Linear) -> None:
@@ -90,7 +75,9 @@ def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
             _exponentials(ctx, start, blocks, block, maximum)
             scratch = ctx.at(op.scratch)
             if op.chunk:
-                lanes = _chunked_sum(ctx, start, blocks, block, op.chunk, scratch)
+                lanes = add_in_chunks(
+                    builder, start, blocks, block, op.chunk, scratch + ctx.target.vlen, scratch
+                )
             else:
                 lanes = add_blocks(builder, start, blocks, block, scratch)
             builder.emit("V_RED_SUM", acc=total, a=lanes)

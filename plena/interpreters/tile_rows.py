@@ -83,7 +83,9 @@ class RowFunctions(InterpreterFunctions):
         blocks = [block.copy() for block in self._blocks(panels["x"], (op.rows, op.blocks), op.x_block)]
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "layer":
-            total = _sum_of_blocks(blocks) if op.summing else _row_sum(_add_blocks(blocks, mask))
+            total = (
+                _sum_of_blocks(blocks) if op.summing else _row_sum(_add_blocks(blocks, mask, chunk=op.chunk))
+            )
             mean = bf16_round(total * _number(panels["inverse"]))
             blocks = [bf16_round(block - mean[:, None]) for block in blocks]
             if mask is not None:
@@ -92,7 +94,7 @@ class RowFunctions(InterpreterFunctions):
         if op.summing:
             factor = _root(_sum_of_blocks(squares, _number(panels["eps"])), panels)
         else:
-            factor = _factor(_add_blocks(squares, mask), panels)
+            factor = _factor(_add_squares(squares, mask, op.chunk), panels)
         for out, block in zip(
             self._blocks(panels["out"], (op.rows, op.blocks), op.out_block), blocks, strict=True
         ):
@@ -152,7 +154,7 @@ class RowFunctions(InterpreterFunctions):
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "sum":
             up = self.target.vlen - op.lanes if op.lanes else 0
-            result = _row_sum(_add_blocks(blocks, mask, up))
+            result = _row_sum(_add_blocks(blocks, mask, up, op.chunk))
         else:
             if mask is not None:
                 blocks = [bf16_round(blocks[-1] + mask), *blocks[:-1]]
@@ -255,15 +257,30 @@ class RowFunctions(InterpreterFunctions):
         return ()
 
 
-def _add_blocks(blocks: list[Floats], mask: Floats | None, up: int = 0) -> Floats:
-    """The sum of the column blocks, the last one first, masked or moved up by so many lanes."""
+def _add_blocks(blocks: list[Floats], mask: Floats | None, up: int = 0, chunk: int = 0) -> Floats:
+    """The sum of the column blocks, the last one first, masked or moved up by so many lanes; last of all in chunks."""
+    last = blocks[-1]
     if up:
-        last = np.zeros_like(blocks[-1])
+        last = np.zeros_like(last)
         last[:, up:] = blocks[-1][:, :-up]
-        return add_in_order([last, *blocks[:-1]])
-    if mask is None:
-        return add_in_order(blocks)
-    return add_in_order([bf16_round(blocks[-1] * mask), *blocks[:-1]])
+    elif mask is not None:
+        last = bf16_round(last * mask)
+    changed, others = ([last], blocks[:-1]) if up or mask is not None else ([], blocks)
+    if not chunk:
+        return add_in_order([*changed, *others])
+    return add_in_order([*_chunks(others, chunk), *changed])
+
+
+def _add_squares(squares: list[Floats], mask: Floats | None, chunk: int) -> Floats:
+    """The first one, or the masked last one, then the others one by one or in chunks."""
+    first, others = (squares[0], squares[1:]) if mask is None else (squares[-1], squares[:-1])
+    if mask is not None:
+        first = bf16_round(first * mask)
+    return add_in_order([first, *(_chunks(others, chunk) if chunk else others)])
+
+
+def _chunks(blocks: list[Floats], chunk: int) -> list[Floats]:
+    return [add_in_order(blocks[start : start + chunk]) for start in range(0, len(blocks), chunk)]
 
 
 def _row_sum(rows: Floats) -> Floats:

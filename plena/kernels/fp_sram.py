@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.tile import MapScalarsOp, PanelRows, ReduceRowsOp
 from plena.instructions.context import survives_fp16
 from plena.kernels.context import KernelContext, constant_panel
+from plena.kernels.parts import chunk_of_many
 from plena.kernels.tensors import Scalars
 from plena.machine.scalar_codes import BF16_MAX
 
@@ -66,6 +67,7 @@ def sum_of_row(ctx: KernelContext, lanes: SSAValue, blocks: int, word: SSAValue)
             blocks=blocks,
             block=vlen,
             scalars_row=0,
+            chunk=chunk_of_many(blocks),
         )
     )
 

@@ -21,7 +21,7 @@ from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import lane_hiding, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
-from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.parts import Parts, chunk_of_many, first_lanes, parts_of
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 
@@ -74,7 +74,8 @@ def _normalize(
     rows = _vector_rows(op, [value for _, value in vectors], parts, ctx) if vectors else []
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
-        scratch = builder.buffer("row", "vector", 2 * vlen)
+        chunk = chunk_of_many(parts.blocks)
+        scratch = builder.buffer("row", "vector", (3 if chunk else 2) * vlen)
         with builder.loop(groups) as g:
             builder.insert(
                 NormalizeRowsOp(
@@ -89,6 +90,7 @@ def _normalize(
                     blocks=parts.blocks,
                     x_block=source.block,
                     out_block=result.block,
+                    chunk=chunk,
                     summing=int(
                         ctx.schedule.objective == "size" and mask is None and 1 < parts.blocks <= MOST_SUMMED
                     ),

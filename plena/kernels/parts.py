@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from xdsl.ir import Operation, SSAValue
@@ -50,3 +51,19 @@ def parts_of(ctx: KernelContext, op: Operation, panel: Panel, groups: int) -> tu
 def first_lanes(ctx: KernelContext, lanes: int) -> SSAValue:
     """A row that is 1 in the first lanes and 0 in the others, in vector SRAM."""
     return constant_panel(ctx, f"first_lanes_{lanes}", np.ones((1, lanes), np.float32))
+
+
+MANY_BLOCKS = 64
+"""More column blocks are added in chunks: a sum of bf16 numbers of one size loses more and more, and stalls at 256."""
+
+
+def chunk_of(blocks: int) -> int:
+    """How many of `blocks` column blocks are added at a time: about the root, one that leaves no rest if there is."""
+    least = isqrt(blocks - 1) + 1
+    whole = next(n for n in range(least, blocks + 1) if blocks % n == 0)
+    return whole if whole <= 2 * least else least
+
+
+def chunk_of_many(blocks: int) -> int:
+    """The same, 0 where there are few."""
+    return chunk_of(blocks) if blocks > MANY_BLOCKS else 0

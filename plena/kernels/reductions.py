@@ -17,7 +17,7 @@ from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import few, lane_hiding, new_scalars, number
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import like
-from plena.kernels.parts import Parts, first_lanes, parts_of
+from plena.kernels.parts import Parts, chunk_of_many, first_lanes, parts_of
 from plena.kernels.pieces import Piece, by_pieces
 from plena.kernels.selection import times_constant
 from plena.kernels.tensors import Panel, Scalars
@@ -171,6 +171,7 @@ def _reduce(
             block=source.block,
             scalars_row=scalars_row,
             lanes=lanes,
+            chunk=0 if maximum else chunk_of_many(blocks),
         )
     )
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from tests.kernels.checking import MACHINES, check
+from plena.api.compile import compile
+from tests.kernels.checking import MACHINES, Function, check
 from tests.poison import check_reads_what_is_defined
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
@@ -135,3 +136,27 @@ def test_sums_of_rows_divided_by_their_sums(axis: int, mlen: int) -> None:
     torch.manual_seed(4)
     x = torch.rand(9, 50) + 0.1
     check(lambda x: (x * (1 / x.sum(-1, keepdim=True))).sum(axis), x, target=MACHINES[mlen])
+
+
+LONG: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sum": lambda x: x.square().sum(-1),
+    "mean of all": lambda x: x.square().mean(),
+    "rms_norm": lambda x: torch.nn.functional.rms_norm(x, x.shape[-1:]),
+    "layer_norm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+    "group_norm": lambda x: torch.nn.functional.group_norm(x.view(2, 2, -1, 5), 2),
+}
+
+
+@pytest.mark.parametrize("columns", [16 * 300, 16 * 600 + 10])
+@pytest.mark.parametrize("name", LONG)
+def test_sums_of_long_rows_do_not_stall(name: str, columns: int) -> None:
+    """One after the other, more than 256 bf16 numbers of one size add nothing any more."""
+    torch.manual_seed(5)
+    x = torch.randn(2, columns) + 1
+    target = MACHINES[min(MACHINES)].with_settings({"VECTOR_SRAM_SIZE": 1 << 20})
+    program = compile(Function(LONG[name]), (x,), target=target)
+    report = program.check(quiet=True)
+    assert report.passed, report.failures
+    result, wanted = program.run(x, progress=False), LONG[name](x)
+    size = wanted.square().mean().sqrt()
+    assert (result - wanted).square().mean().sqrt() < 0.05 * size

@@ -19,7 +19,8 @@ class NormalizeRowsOp(DeclaredOp):
     With `mask` only the lanes of the last block where it is 1 belong to the row; the others become 0 in a "layer" norm
     and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`. With `summing` 1, which takes
     no mask, every block is summed to a number and the numbers are added, each time rounded: shorter code than adding
-    blocks lane by lane first, slower and a little less exact.
+    blocks lane by lane first, slower and a little less exact. With `chunk` so many blocks are added at a time, then
+    their sums, and `scratch` has 3 rows: a sum of bf16 numbers of one size stalls at 256 of them.
     """
 
     out: SSAValue = written("vector")
@@ -33,6 +34,7 @@ class NormalizeRowsOp(DeclaredOp):
     x_block: int = number()
     out_block: int = number()
     summing: int = number(default=0)
+    chunk: int = number(default=0)
     kind: str = keyword("rms", "layer")
 
 
@@ -100,7 +102,7 @@ class ReduceRowsOp(DeclaredOp):
 
     `mask` multiplies the last block of a sum and is added to that of a maximum. With `lanes` only so many of the first
     lanes of the last block count in a sum, NaN and infinity in the others do not matter. A maximum starts from the word
-    `floor`. `scratch` has 2 rows.
+    `floor`. `scratch` has 2 rows. With `chunk` so many blocks are summed at a time, then their sums.
     """
 
     scalars: SSAValue = written("fp")
@@ -113,6 +115,7 @@ class ReduceRowsOp(DeclaredOp):
     block: int = number()
     scalars_row: int = number()
     lanes: int = number(default=0)
+    chunk: int = number(default=0)
     kind: str = keyword("sum", "max")
 
 

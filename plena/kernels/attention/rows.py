@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import isqrt
 
 from xdsl.ir import SSAValue
 
@@ -20,6 +19,7 @@ from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext
 from plena.kernels.elementwise import softcap_in_place
+from plena.kernels.parts import chunk_of
 
 SOFTMAX_FLOOR = float("-inf")
 """What a running maximum starts from."""
@@ -35,9 +35,7 @@ def row_sum_scratch(builder: TileBuilder, blocks: int, vlen: int, chunk: int = 0
     if that is given.
     """
     if not chunk and blocks > FEW_BLOCKS:
-        least = isqrt(blocks - 1) + 1
-        chunk = next(n for n in range(least, blocks + 1) if blocks % n == 0)
-        chunk = chunk if chunk <= 2 * least else least
+        chunk = chunk_of(blocks)
     return builder.buffer("row_sum", "vector", (2 if chunk else 1) * vlen), chunk
 
 
