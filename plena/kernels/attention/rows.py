@@ -68,7 +68,7 @@ class RowsAttention(AttentionKernel):
 
     def result_pitch(self) -> int:
         """Packed wherever loops over heads can address it."""
-        if self.shared > 1:
+        if self.shared > 1 and self.shape.group == 1:
             return self.shape.value_dim
         return packed_result_pitch(self.shape, self.vlen, self.target.blen)
 
