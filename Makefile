@@ -51,6 +51,7 @@ demo-attention: setup
 	$(BIN)/python examples/attention.py
 
 bench: setup
+	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks
 
 bench-quick: setup

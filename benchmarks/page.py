@@ -9,6 +9,7 @@ from math import exp, log
 from statistics import median
 from typing import Any
 
+from benchmarks.formats import table as formats
 from benchmarks.rows import DATA, PUBLIC, SECTIONS, Published, Row
 from plena.machine.target import Target
 from tests.budgets.groups import recorded
@@ -39,7 +40,8 @@ class Fit:
 
 def page() -> str:
     """The page."""
-    return "\n".join([*_head(), *_table(), *_times(json.loads(TIMINGS.read_text(encoding="utf-8")))])
+    timings = json.loads(TIMINGS.read_text(encoding="utf-8"))
+    return "\n".join([*_head(), *_table(), *formats.section(), *_times(timings)])
 
 
 def counts_of(row: Row) -> Mapping[str, int]:

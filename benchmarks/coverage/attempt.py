@@ -32,6 +32,8 @@ class Outcome:
         static, cycles: of the program.
         machine, quantized: relative RMS errors.
         formats: relative RMS difference of the quantised reference and PyTorch in float32: what the formats alone cost.
+            None if it was not recorded.
+        commit: of the compiler, as git abbreviates it.
         why: what `check` says of an error that is larger than usual.
         seconds: of the processor, compiling alone; memory: peak of the process in MiB.
     """
@@ -45,10 +47,11 @@ class Outcome:
     cycles: int = 0
     machine: float = 0.0
     quantized: float = 0.0
-    formats: float = 0.0
+    formats: float | None = None
     why: str = ""
     seconds: float = 0.0
     memory: int = 0
+    commit: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -103,7 +106,7 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
     quantized = 0.0 if report.quantized is None else report.quantized.relative_rms
     status = "works" if report.passed else "wrong"
     message = "; ".join(report.failures)
-    formats = 0.0 if report.formats is None else report.formats.relative_rms
+    formats = None if report.formats is None else report.formats.relative_rms
     why = report.why_farther or ""
     return Outcome(
         family, size, status, message, "", static, cycles, machine, quantized, formats, why, seconds

@@ -48,6 +48,7 @@ def page(found: Sequence[Outcome]) -> str:
         parts.append(
             f"\n{total - len(found)} of the {total} configurations of the table have not been checked.\n"
         )
+    parts.append(_commits(found))
     if works:
         longest, largest = max(works, key=lambda o: o.seconds), max(works, key=lambda o: o.memory)
         parts.append(
@@ -59,7 +60,7 @@ def page(found: Sequence[Outcome]) -> str:
     for o in works:
         parts.append(
             f"| {o.family} | {o.size} | {o.static:,} | {o.cycles:,} | {o.machine:.3%} | {o.quantized:.2%} | "
-            f"{o.formats:.2%} |\n"
+            f"{'-' if o.formats is None else f'{o.formats:.2%}'} |\n"
         )
     parts += _above(works)
     others = [o for o in exported if o.status != "works"]
@@ -79,6 +80,12 @@ def page(found: Sequence[Outcome]) -> str:
     parts += ["\n## Elsewhere\n\n"]
     parts += [f"* {reason}: {', '.join(names.split())}\n" for reason, names in ELSEWHERE.items()]
     return "".join(parts)
+
+
+def _commits(found: Sequence[Outcome]) -> str:
+    """Of which compilers the figures are, the one with most of them first."""
+    counts = Counter(o.commit or "41580cc or before" for o in found).most_common()
+    return "\nMeasured with " + ", ".join(f"{name} ({count})" for name, count in counts) + ".\n"
 
 
 def _above(works: Sequence[Outcome]) -> list[str]:

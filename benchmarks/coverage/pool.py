@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,9 @@ def outcomes(tasks: Sequence[Task], jobs: int, limit: float, check: bool) -> Ite
         check: see `attempt`.
     """
     warm_up()
+    named = ("git", "rev-parse", "--short", "HEAD")
+    described = subprocess.run(named, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    commit = described.stdout.strip()
     # Forked, so that torch, transformers and the compiler are imported once.
     context = multiprocessing.get_context("fork")
     waiting, running = list(tasks)[::-1], list[_Running]()
@@ -56,7 +60,7 @@ def outcomes(tasks: Sequence[Task], jobs: int, limit: float, check: bool) -> Ite
         while waiting and len(running) < jobs:
             task = waiting.pop()
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_serve, args=(task, check, sender))
+            process = context.Process(target=_serve, args=(task, check, commit, sender))
             process.start()
             sender.close()
             running.append(_Running(task, process, receiver, time.monotonic()))
@@ -91,11 +95,11 @@ def _outcome(item: _Running, limit: float) -> Outcome | None:
     return None
 
 
-def _serve(task: Task, check: bool, sender: Connection) -> None:
+def _serve(task: Task, check: bool, commit: str, sender: Connection) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     sys.setrecursionlimit(5000)
     outcome = attempt(task.family, task.size, task.overrides, task.shapes, check)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    sender.send(replace(outcome, memory=peak))
+    sender.send(replace(outcome, memory=peak, commit=commit))
     sender.close()

@@ -11,6 +11,7 @@ from plena.api.choosing_formats import choose_formats
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
 from plena.api.rotate import compile_best_rotated, compile_rotated
+from plena.buffers.common_image import CommonImage
 from plena.compiler.cache import Cache
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
@@ -56,6 +57,7 @@ def compile(
     verify_passes: bool | None = None,
     cache: str | Path | None = None,
     tuning: str | Path | None = None,
+    beside: Sequence[Program] = (),
 ) -> Program:
     """Compiles a PyTorch module for a target.
 
@@ -93,6 +95,8 @@ def compile(
             (docs/explore.md). The program is the same.
         tuning: a tuning database of `plena.tune`: the best schedule that it has for these kernels, this machine and
             this profile is taken if it is better than what the search finds (docs/tuning.md).
+        beside: programs whose HBM image this one joins: weights and states that they have too lie where they have
+            them, so that a machine holds them once and runs one program after the other (docs/state.md).
 
     Raises:
         PlenaError: an operator without a kernel, a dynamic shape, a memory that is too small, a budget that cannot be
@@ -121,6 +125,7 @@ def compile(
         "verify_passes": verify_passes,
         "cache": cache,
         "tuning": tuning,
+        "beside": beside,
     }
     check_options(given)
     if rotation != "none":
@@ -162,7 +167,8 @@ def compile(
         call = ImportedCall.of(module, example_inputs, kwargs)
         known = None if cache is None else Cache(cache)
         tuned = None if tuning is None else TuningDatabase(tuning)
-        program = compile_call(call, target, schedule, max_instructions, calibration, known, tuned)
+        image = image_of(beside, target)
+        program = compile_call(call, target, schedule, max_instructions, calibration, known, tuned, image)
     if formats is not None and program.rationale is not None:
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)
@@ -177,12 +183,14 @@ def compile_call(
     calibration: Calibration | None = None,
     known: Cache | None = None,
     tuning: TuningDatabase | None = None,
+    image: CommonImage | None = None,
 ) -> Program:
     """Compiles an imported module, which stays as it is, for a valid machine.
 
     Args:
         known: keeps what searches chose.
         tuning: has better schedules.
+        image: of other programs, which this one joins.
 
     Raises:
         PlenaError: as of `compile`.
@@ -191,7 +199,10 @@ def compile_call(
     kernels = imported.module
     target.attach(kernels)
     run_pipeline(kernels, TENSOR_PIPELINE)
-    chosen = known_search(kernels, schedule, max_instructions, known, call.text_digest if known else "")
+    if image is not None:
+        image.attach(kernels)
+    source = "" if known is None else call.text_digest + ("" if image is None else image.digest)
+    chosen = known_search(kernels, schedule, max_instructions, known, source)
     program = None
     if tuning is not None:
         reuse = reused(kernels, schedule, max_instructions, chosen, tuning)
@@ -212,6 +223,29 @@ def compile_call(
         },
     )
     return program
+
+
+def image_of(programs: Sequence[Program], target: Target) -> CommonImage | None:
+    """The HBM image of programs for a machine, None if there are none.
+
+    Raises:
+        CompileError: they are for another machine, or an image of theirs cannot be joined.
+    """
+    found: CommonImage | None = None
+    for program in programs:
+        if program.target != target:
+            raise CompileError(
+                "a program that is compiled beside others has their target", "options", "Give the same one."
+            )
+        image = CommonImage.of(program.placements, program.memory_map, target)
+        if image is None:
+            raise CompileError(
+                "a program whose weights lie in several segments of HBM shares them with no other",
+                "options",
+                "Leave `beside` out.",
+            )
+        found = image if found is None else found.joined(image)
+    return found
 
 
 def emitted_call(
@@ -236,6 +270,7 @@ _OWN = (
     "verify_passes",
     "cache",
     "tuning",
+    "beside",
 )
 """Options of `compile` alone, which no table describes."""
 
@@ -288,6 +323,9 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name, what in (("cache", "a folder"), ("tuning", "a file")):
         if not isinstance(path := options.get(name), str | Path | None):
             raise CompileError(f"{name} must be {what}, not {path!r}", "options")
+    beside: object = options.get("beside", ())
+    if not isinstance(beside, list | tuple) or not all(isinstance(p, Program) for p in beside):
+        raise CompileError("beside must be a list of programs", "options", "Write beside=[program].")
     if not isinstance(verify := options.get("verify_passes"), bool | None):
         raise CompileError(
             f"verify_passes must be True, False or None, not {verify!r}",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from xdsl.dialects.builtin import IntAttr
 
+from plena.buffers.common_image import CommonImage
 from plena.buffers.first_fit import largest_first, lowest_free
 from plena.buffers.groups import Taken
 from plena.buffers.intervals import Interval
@@ -63,13 +64,20 @@ class HbmPlan:
     image: int
 
 
-def place_in_hbm(intervals: Sequence[Interval], base: int, target: Target) -> HbmPlan:
+def place_in_hbm(
+    intervals: Sequence[Interval], base: int, target: Target, common: CommonImage | None = None
+) -> HbmPlan:
     """Gives buffers their addresses, from `base` on in the first segment; as many segments as are needed, equally long.
+
+    Args:
+        common: the image of other programs, in one segment, which this one joins.
 
     Raises:
         CompileError: the image is larger than HBM_SIZE.
         BeyondReach: a buffer alone is longer than a segment can be.
     """
+    if common is not None:
+        return _placed_beside(intervals, common, target)
     parts = list(_apart(intervals, target))
     reach = INT_LIMIT - scale_plane(1, target)
     segments = _filled(parts, base, reach, target)
@@ -83,13 +91,53 @@ def place_in_hbm(intervals: Sequence[Interval], base: int, target: Target) -> Hb
         for start, _, interval in segment.placed:
             interval.buffer.address = IntAttr(number * distance + start)
     image = distance * (len(segments) - 1) + ends[-1] if segments else base
+    _require_room(image, intervals, target)
+    return HbmPlan(plane, distance, image)
+
+
+def _require_room(image: int, intervals: Sequence[Interval], target: Target) -> None:
+    """Raises CompileError for an image that HBM does not hold."""
     if image > target.hbm_size:
         raise CompileError(
             f"the program does not fit in hbm memory: its image needs {image:,} bytes, {target.hbm_size:,} available "
             f"(HBM_SIZE); the largest buffers are {largest_buffers(intervals)}",
             hint="Compile fewer layers at a time, choose smaller number formats, or a target with more HBM.",
         )
-    return HbmPlan(plane, distance, image)
+
+
+def _placed_beside(intervals: Sequence[Interval], common: CommonImage, target: Target) -> HbmPlan:
+    """Buffers that other programs have too lie where those have them, the others together where nothing lies yet."""
+    own: list[Interval] = []
+    for interval in intervals:
+        address = common.address_of(interval.buffer)
+        if address is None:
+            own.append(interval)
+        else:
+            interval.buffer.address = IntAttr(address)
+    segments = _filled(list(_apart(own, target)), 0, INT_LIMIT - common.scale_plane, target)
+    size = segments[0].top if segments else 0
+    start = common.free_start(size, _ratios(own, target), target) if own else 0
+    if len(segments) > 1 or start + size > INT_LIMIT:
+        raise CompileError(
+            f"what this program alone has in HBM ({size:,} bytes and more) is out of reach behind what it shares",
+            hint="Compile it with an image of its own.",
+        )
+    for address, _, interval in segments[0].placed if segments else ():
+        interval.buffer.address = IntAttr(start + address)
+    ends = [start + size, *(end for _, end in common.taken)]
+    ends += [
+        common.scale_plane + _scales_to(start + end, i, target) for s in segments for _, end, i in s.placed
+    ]
+    _require_room(max(ends), intervals, target)
+    return HbmPlan(common.scale_plane, 0, max(ends))
+
+
+def _ratios(intervals: Sequence[Interval], target: Target) -> list[int]:
+    """The different numbers of element bytes per scale byte of what lies in some buffers."""
+    formats = [f.ratio for f in target.precision.values() if isinstance(f, Mx)]
+    found = {_ratio(i, target) for i in intervals if i.buffer.placements is not None}
+    found.update(formats if any(i.buffer.placements is None for i in intervals) else ())
+    return sorted(found - {0})
 
 
 def largest_buffers(intervals: Sequence[Interval]) -> str:

@@ -32,6 +32,9 @@ MOVES = frozenset(
 )  # fmt: skip
 """What is rounded already, or is not rounded yet because a program shifts it; counts."""
 
+_TOTALS = frozenset(["sum", "mean"])
+"""Sums over axes: what cancels out is rounded on the way."""
+
 _STEPWISE = frozenset(
     [
         "native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit_no_training",
@@ -59,11 +62,40 @@ class Bf16Arithmetic(TorchDispatchMode):
         if steps is not None:
             with self:
                 return steps(*args, **(kwargs or {}))
-        result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
+        if name in _TOTALS and args[0].is_floating_point():
+            return self._total(args[0], *args[1:], mean=name == "mean", **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if name in MOVES or (name in _SUMS and any(_is_bias(x) for x in args)):
             return result
         return pytree.tree_map(self._rounded, result)
+
+    def _total(
+        self,
+        x: torch.Tensor,
+        dim: int | Sequence[int] | None = None,
+        keepdim: bool = False,
+        *,
+        mean: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
+        """The numbers of a row at once, as the machine adds them, then rows to rows: each sum is rounded."""
+        dims = [dim] if isinstance(dim, int) else list(dim or range(x.ndim))
+        reduced = {d % x.ndim for d in dims} if x.ndim else set[int]()
+        count = 1
+        total = x if dtype is None else x.to(dtype)
+        for d in sorted(reduced, reverse=True):
+            count *= x.shape[d]
+            if d == x.ndim - 1:
+                total = self._rounded(total.sum(d, keepdim=True))
+                continue
+            while (size := total.shape[d]) > 1:
+                halves = total.narrow(d, 0, size // 2) + total.narrow(d, size - size // 2, size // 2)
+                middle = total.narrow(d, size // 2, size % 2)
+                total = torch.cat([self._rounded(halves), middle], d)
+        if mean:
+            total = self._rounded(total / count)
+        return total if keepdim else total.squeeze(sorted(reduced))
 
     def _rounded(self, x: Any) -> Any:
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():

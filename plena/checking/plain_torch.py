@@ -30,7 +30,7 @@ def plain_torch() -> Generator[None]:
 
 
 class _Plain(TorchFunctionMode):
-    """Causal attention with a scale of zero or less goes through products and a softmax; GELU keeps infinity."""
+    """Attention with a scale of zero or less, or of NaN or infinity, goes through products; GELU keeps infinity."""
 
     def __torch_function__(
         self,
@@ -40,8 +40,7 @@ class _Plain(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        scale = kwargs.get("scale")
-        if func in _ATTENTION and isinstance(scale, int | float) and scale <= 0:
+        if func in _ATTENTION and (_is_unscaled(kwargs.get("scale")) or not _finite(args, kwargs)):
             with sdpa_kernel(SDPBackend.MATH):
                 return func(*args, **kwargs)
         result = func(*args, **kwargs)
@@ -49,6 +48,16 @@ class _Plain(TorchFunctionMode):
             x: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
             return torch.where(x == torch.inf, x, result)
         return result
+
+
+def _is_unscaled(scale: object) -> bool:
+    return isinstance(scale, int | float) and scale <= 0
+
+
+def _finite(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether query, key and value are: the fused kernels make 0 of a query that is NaN, or whose scores are."""
+    given = [*args[:3], *(kwargs[name] for name in ("query", "key", "value") if name in kwargs)]
+    return all(bool(x.isfinite().all()) for x in given if isinstance(x, torch.Tensor))
 
 
 _GELU = (torch.nn.functional.gelu, torch.ops.aten.gelu.default)

@@ -278,7 +278,7 @@ def _with_choices(lowering: Lowering, max_instructions: int | None) -> list[Cand
         cost = predicted(lowering.affine, schedule.timing, any_length=True)
     if cost is None or cost[0] > CERTAIN * EXPANDABLE:
         plain = [lowering.plain]
-        if max_instructions or lowering.plain.static <= EXPANDABLE:
+        if max_instructions or lowering.plain.static <= EXPANDABLE or not lowering.plain.program.runs(target):
             plain.extend(_expanded(lowering, max_instructions))
         return plain
     expanded = list(_expanded(lowering, None))

@@ -69,7 +69,7 @@ class Found:
             {
                 **r.point,
                 **r.figures,
-                "meets": None if r.problem is not None and not r.pruned else r.meets(self.objectives),
+                "meets": _meets(r, self.objectives),
                 "seconds": r.seconds,
                 "problem": r.problem,
                 "skipped": r.skipped,
@@ -219,6 +219,14 @@ class Found:
             f"{len(results)} points of {len(self.space)}: {len(self.front)} on the front, {failed} without a program, "
             f"{skipped} skipped{more}"
         )
+
+
+def _meets(result: Result, objectives: Objectives) -> bool | None:
+    """Whether a point keeps the constraints, as far as it is known: of a pruned one some figures are not."""
+    if result.problem is None:
+        return result.meets(objectives)
+    known = [c for c in objectives.broken(result.figures) if c.figure in result.figures]
+    return False if known else None
 
 
 def _column(name: str, values: list[Any]) -> tuple[list[Any], Any]:

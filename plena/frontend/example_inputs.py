@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
@@ -68,6 +69,26 @@ def require_values(module: torch.nn.Module) -> None:
     for kind, named in (("parameter", module.named_parameters()), ("buffer", module.named_buffers())):
         for name, tensor in named:
             _require_dense(tensor, f"{kind} {name} of {type(module).__name__}")
+
+
+def require_distinct(program: ExportedProgram) -> None:
+    """Check that no input of a program was lost because it was exported with one tensor for two inputs.
+
+    Raises:
+        CompileError: torch.export made the graph read one of them for both.
+    """
+    given, named = program.example_inputs or ((), {})
+    leaves = pytree.tree_leaves((tuple(given), dict(named)))
+    by_name = dict(zip(program.graph_signature.user_inputs, leaves, strict=False))
+    read = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
+    for name, value in by_name.items():
+        others = [other for other in by_name if other != name and by_name[other] is value and other in read]
+        if isinstance(value, torch.Tensor) and name not in read and others:
+            raise CompileError(
+                f"the program was exported with one tensor for {name} and {others[0]}, and reads {others[0]} for both",
+                f"input {name}",
+                "Export it with a tensor of its own for each input: torch.export.export(model, (x, x.clone())).",
+            )
 
 
 def _require_leaf(leaf: object, place: str) -> None:

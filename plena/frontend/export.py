@@ -15,8 +15,9 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
-from plena.frontend.example_inputs import require_inputs, require_values
+from plena.frontend.example_inputs import require_distinct, require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
+from plena.frontend.fourier import FOURIER
 from plena.frontend.functional import functional, without_dropout
 from plena.frontend.locations import line_of
 from plena.frontend.mutations import (
@@ -53,6 +54,8 @@ _KEPT = (
     "log_sigmoid.default",
     "log_softmax.int",
     "logsumexp.default",
+    "real.default",
+    "imag.default",
 )
 
 _capturing = threading.RLock()
@@ -94,6 +97,8 @@ def _functional(
     importable: Callable[[ExportedProgram], bool],
 ) -> ExportedProgram:
     program = module if isinstance(module, ExportedProgram) else _capture(module, args, kwargs)
+    if program is module:
+        require_distinct(program)
     refuse_shared_states(program)
     if importable(program):
         return program
@@ -190,4 +195,5 @@ def _decompositions() -> Any:
         packet, overload = name.split(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
     table.update(FAST_PATHS)
+    table.update(FOURIER)
     return table

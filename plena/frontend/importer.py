@@ -140,15 +140,19 @@ class GraphImporter(GraphBuilder):
                 yield node.name, symbol
 
     def _drop_unused(self) -> None:
-        """Remove parameters, and views of them, that only folded nodes have read."""
+        """Remove parameters, and views of them, that only folded nodes have read; equal constants share a tensor."""
+        dropped = set[str]()
         for op in reversed(list(self.block.ops)):
             if isinstance(op, aten.WriteStateOp):
                 continue
             if isinstance(op, aten.AtenOp) and not any(result.first_use for result in op.results):
                 if isinstance(op, aten.ParameterOp | aten.ConstantOp):
-                    self.tensors.pop(op.symbol.string_value(), None)
+                    dropped.add(op.symbol.string_value())
                 op.detach()
                 op.erase()
+        sources = (op for op in self.block.ops if isinstance(op, aten.ParameterOp | aten.ConstantOp))
+        for symbol in dropped - {op.symbol.string_value() for op in sources}:
+            self.tensors.pop(symbol, None)
 
     # The boundary of the function.
 

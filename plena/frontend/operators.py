@@ -36,6 +36,7 @@ from plena.frontend.folding import plan_folding
 from plena.frontend.mutations import changes_in_place
 from plena.frontend.refusals import name_of, refusal_at
 from plena.frontend.routing.table import import_routed
+from plena.frontend.spellings.complex_numbers import has_pairs, on_pairs
 from plena.frontend.spellings.table import SPELLINGS
 from plena.tensor.host_operators import OPERATORS
 
@@ -81,11 +82,19 @@ def import_node(graph: GraphBuilder, node: Node) -> Value:
     if routed is not NotImplemented:
         return routed
     result = _known(graph, name, arguments)
+    if result is NotImplemented and torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        raise refusal_at(
+            node,
+            "a program draws no random numbers",
+            "Draw them outside and give them as an input, or use what the model does without them.",
+        )
     return import_opaque(graph, name, arguments) if result is NotImplemented else result
 
 
 def _known(graph: GraphBuilder, name: str, arguments: Mapping[str, Any]) -> Any:
     """What a spelling or the op of that name makes of the current node; NotImplemented if there is none."""
+    if has_pairs(arguments):
+        return on_pairs(graph, name, arguments)
     handler = SPELLINGS.get(name)
     if handler is not None:
         result = handler(graph, arguments)

@@ -9,7 +9,7 @@ import torch
 
 from plena.api.compile import compile
 from plena.api.program import Program
-from plena.errors import PlenaError
+from plena.errors import CompileError, PlenaError
 from plena.hf.language_programs import DECODE, PREFILL
 from plena.hf.step_check import check_step
 from plena.hf.step_module import CachedStep
@@ -36,20 +36,30 @@ def compile_steps(
         PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
     """
     sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
-    check_step(model, sizes[-1])
     longest = sizes[-1]
+    check_step(model, longest)
     last = CachedStep(model, longest, logits=False)
-    steps = {b: CachedStep(model, longest, batch, bucket=b) for b in sizes}
-    return {
-        **{f"{PREFILL}-{n}": _compiled(last, n, target, options) for n in sorted(prefill)},
-        **{f"{DECODE}-{b}": _compiled(step, 1, target, options) for b, step in steps.items()},
-    }
+    steps = {f"{PREFILL}-{n}": (last, n) for n in sorted(prefill)}
+    steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes}
+    made: dict[str, Program] = {}
+    # The one with most in HBM comes first: logits, which a prefill does not give, and the longest bucket.
+    for name in reversed(steps):
+        made[name] = _compiled(*steps[name], target, options, list(made.values()))
+    return {name: made[name] for name in steps}
 
 
-def _compiled(step: CachedStep, count: int, target: Target | None, options: Mapping[str, Any]) -> Program:
-    """The program for so many tokens of each sequence."""
+def _compiled(
+    step: CachedStep, count: int, target: Target | None, options: Mapping[str, Any], beside: list[Program]
+) -> Program:
+    """The program for so many tokens of each sequence, on the HBM image of others if that can be."""
     positions = torch.arange(count).expand(step.batch, count).clone()
-    return compile(step.eval(), (torch.zeros_like(positions), positions), target=target, **options)
+    example = (torch.zeros_like(positions), positions)
+    if beside:
+        try:
+            return compile(step.eval(), example, target=target, beside=beside, **options)
+        except CompileError:
+            pass  # Beyond 4 GiB an image is not shared; what else is wrong comes up again.
+    return compile(step.eval(), example, target=target, **options)
 
 
 def check_batch(batch: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from plena.api.program import Program
 from plena.errors import PlenaError
-from plena.hf.gguf_files import check_rotary
+from plena.hf.gguf_files import check_file
 from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
@@ -40,7 +40,8 @@ def save_folder(
         if tokenizer is not None:
             tokenizer.save_pretrained(directory)
         first: Path | None = None
-        for name, program in programs.items():
+        # The last one, with logits and the longest bucket, has the most in HBM: the others were placed beside it.
+        for name, program in list(programs.items())[::-1]:
             program.save(directory / name, share=first)
             first = first or directory / name
         document = {"format": FORMAT, "batch": batch, "programs": list(programs)}
@@ -114,7 +115,7 @@ def load_model(path: Path) -> Any:
     """A model of transformers from its folder, or from a GGUF file.
 
     Raises:
-        PlenaError: there is none, or a GGUF file says more of it than transformers reads.
+        PlenaError: there is none, it lacks weights, or a GGUF file says more of it than transformers reads.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -122,20 +123,41 @@ def load_model(path: Path) -> Any:
     if not path.exists():
         raise PlenaError("there is no such folder or file", str(path), "Give a model's folder or GGUF file.")
     folder, options = _place(path)
+    loader: Any = AutoModelForCausalLM
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        model, report = loader.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **options
+        )
+    except Exception as error:  # readers of files from elsewhere raise whatever their code meets
         raise PlenaError(
-            f"transformers cannot load it: {first}",
-            str(path),
-            "GGUF files need the packages gguf and accelerate."
-            if path.is_file()
-            else "Give a model's folder.",
+            f"transformers cannot load it: {_told_by(error)}", str(path), _advice(error, path)
         ) from None
+    if missing := sorted(report["missing_keys"]):
+        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise PlenaError(
+            f"it has no weights for {some}, which transformers fills at random",
+            str(path),
+            "Give the folder or file of the whole model.",
+        )
     if options:
-        check_rotary(path, model.config)
+        check_file(path, model)
     return model
+
+
+def _told_by(error: Exception) -> str:
+    """The first line of a message; the type as well where the message is not meant for users."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, OSError | ValueError | ImportError):
+        return lines[0] if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _advice(error: Exception, path: Path) -> str:
+    if not path.is_file():
+        return "Give a model's folder."
+    if isinstance(error, ImportError):
+        return "GGUF files need the packages gguf and accelerate."
+    return "Load the model from safetensors and give the model; GGUF files need the packages gguf and accelerate."
 
 
 def _place(path: Path) -> tuple[Path, dict[str, str]]:

@@ -97,6 +97,7 @@ class _Within(Step):
     """Biases or masks seen through a band, whose outside they then hide."""
 
     reads_numbers: ClassVar[bool] = True
+    minds_infinity: ClassVar[bool] = False
     lower: Bounds = ()
     upper: Bounds = ()
 
@@ -146,6 +147,39 @@ class Biases(_Within):
 
     def to_json(self) -> Json:
         return ["biases", list(self.lower), list(self.upper), self.shifted, self.rest]
+
+
+ABSORBED = -ABSORBING
+"""float32 loses what is added to lower numbers: a row of -1e9 is uniform, as in PyTorch."""
+
+
+@dataclass(frozen=True)
+class Relative(Step):
+    """Numbers relative to the highest along axis ``dim``, or to `ABSORBED` where that is higher."""
+
+    reads_numbers: ClassVar[bool] = True
+    dim: int
+
+    def _base(self, array: Array) -> Floats:
+        highest = array.astype(np.float32).max(axis=self.dim, keepdims=True)
+        return np.where(np.isfinite(highest), np.maximum(highest, np.float32(ABSORBED)), np.float32(0))
+
+    def apply(self, array: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32) - self._base(array)
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        """Numbers that staging left as they are keep all their bits."""
+        with np.errstate(over="ignore"):
+            return np.where(array != self.apply(into), array + self._base(into), into).astype(into.dtype)
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if not 0 <= self.dim < len(shape):
+            raise ValueError(f"{shape} has no axis {self.dim}")
+        return shape
+
+    def to_json(self) -> Json:
+        return ["relative", self.dim]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,11 @@ def with_infinities(attribute: PlacementAttr, infinite: Mapping[int, bool]) -> P
     """
     source = source_of(attribute.source)
     steps = [_step(step, attribute.symbol.data) for step in attribute.view]
-    if source.kind != "input" or source.index not in infinite or any(step.reads_numbers for step in steps):
+    if (
+        source.kind != "input"
+        or source.index not in infinite
+        or not all(step.minds_infinity for step in steps)
+    ):
         return attribute
     step = _step_attribute(views.Infinite(int(infinite[source.index])))
     parameters = [

@@ -17,6 +17,9 @@ class Step(ABC):
     reads_numbers: ClassVar[bool] = False
     """Whether it computes with the elements: bf16 bits become numbers before."""
 
+    minds_infinity: ClassVar[bool] = True
+    """Whether infinities and NaN among the elements are still there after it: no test or mask is made of them."""
+
     makes_booleans: ClassVar[bool] = False
     """Whether its elements are true and false, whatever they were made of."""
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.host.mask_steps import Biases, Hidden, Sighted
+from plena.host.mask_steps import Biases, Hidden, Relative, Sighted
 from plena.host.step import Array, Json, Step
 
 
@@ -167,6 +167,7 @@ class Compare(Step):
     number: float
 
     reads_numbers = True
+    minds_infinity = False
     makes_booleans = True
 
     def apply(self, array: Array) -> Array:
@@ -201,6 +202,7 @@ class Bits(Step):
     """
 
     reads_numbers = True
+    minds_infinity = False
     makes_booleans = True
 
     def apply(self, array: Array) -> Array:
@@ -226,6 +228,7 @@ class Infinite(Step):
     rows: int
 
     reads_numbers = True
+    minds_infinity = False
 
     def apply(self, array: Array) -> Array:
         return array
@@ -254,6 +257,7 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "biases": Biases,
     "hidden": Hidden,
     "sighted": Sighted,
+    "relative": Relative,
 }
 
 

@@ -18,7 +18,8 @@ def lower_reduce_rows(op: ReduceRowsOp, ctx: Lowering) -> None:
     with builder.loop(op.rows) as r:
         row = x + r * ctx.target.vlen
         if op.kind == "sum":
-            reduce_sum(builder, total, add_blocks(builder, row, blocks, block, scratch, mask))
+            up = ctx.target.vlen - op.lanes if op.lanes else 0
+            reduce_sum(builder, total, add_blocks(builder, row, blocks, block, scratch, mask, up))
         else:
             assert op.floor is not None
             builder.emit("S_LD_FP", dst=total, base=ctx.at(op.floor))

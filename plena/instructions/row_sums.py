@@ -28,11 +28,24 @@ def add_rows(builder: InstructionBuilder, x: Linear, rows: int, row: int, total:
 
 
 def add_blocks(
-    builder: InstructionBuilder, x: Linear, blocks: int, block: int, total: Linear, mask: Linear | None = None
+    builder: InstructionBuilder,
+    x: Linear,
+    blocks: int,
+    block: int,
+    total: Linear,
+    mask: Linear | None = None,
+    up: int = 0,
 ) -> Linear:
-    """The row that is the sum of the column blocks of a row; with a mask the last one is multiplied by it first."""
-    if mask is not None:
-        builder.emit("V_MUL_VV", dst=total, a=x + (blocks - 1) * block, b=mask)
+    """The row that is the sum of the column blocks of a row.
+
+    The last one is multiplied by a mask first, or moved `up` by so many lanes, which leaves nothing of the last ones.
+    """
+    if mask is not None or up:
+        last = x + (blocks - 1) * block
+        if mask is None:
+            builder.emit("V_SHFT_V", dst=total, a=last, amount=up)
+        else:
+            builder.emit("V_MUL_VV", dst=total, a=last, b=mask)
         if blocks > 1:
             with builder.loop(blocks - 1) as b:
                 builder.emit("V_ADD_VV", dst=total, a=total, b=x + b * block)

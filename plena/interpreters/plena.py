@@ -20,6 +20,7 @@ from xdsl.ir import Attribute
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.mask_steps import Relative
 from plena.host.staged_data import symbol_of
 from plena.interpreters.states import States
 
@@ -482,6 +483,13 @@ class PlenaFunctions(InterpreterFunctions):
     @impl(plena.ExpandOp)
     def expand(self, interpreter: Interpreter, op: plena.ExpandOp, args: PythonValues) -> PythonValues:
         return (args[0].expand(shape_of(op.result)),)
+
+    @impl(plena.RelativeOp)
+    def relative(self, interpreter: Interpreter, op: plena.RelativeOp, args: PythonValues) -> PythonValues:
+        import torch
+
+        staged = Relative(op.dim.value.data).apply(args[0].detach().float().numpy())
+        return (torch.from_numpy(staged).to(args[0].dtype),)
 
     @impl(plena.EmbeddingOp)
     def embedding(self, interpreter: Interpreter, op: plena.EmbeddingOp, args: PythonValues) -> PythonValues:

@@ -151,7 +151,8 @@ class RowFunctions(InterpreterFunctions):
         blocks = self._blocks(panels["x"], (op.rows, op.blocks), op.block)
         mask = self._row(panels["mask"]) if "mask" in panels else None
         if op.kind == "sum":
-            result = _row_sum(_add_blocks(blocks, mask))
+            up = self.target.vlen - op.lanes if op.lanes else 0
+            result = _row_sum(_add_blocks(blocks, mask, up))
         else:
             if mask is not None:
                 blocks = [bf16_round(blocks[-1] + mask), *blocks[:-1]]
@@ -254,8 +255,12 @@ class RowFunctions(InterpreterFunctions):
         return ()
 
 
-def _add_blocks(blocks: list[Floats], mask: Floats | None) -> Floats:
-    """The sum of the column blocks, the masked last one first."""
+def _add_blocks(blocks: list[Floats], mask: Floats | None, up: int = 0) -> Floats:
+    """The sum of the column blocks, the last one first, masked or moved up by so many lanes."""
+    if up:
+        last = np.zeros_like(blocks[-1])
+        last[:, up:] = blocks[-1][:, :-up]
+        return add_in_order([last, *blocks[:-1]])
     if mask is None:
         return add_in_order(blocks)
     return add_in_order([bf16_round(blocks[-1] * mask), *blocks[:-1]])

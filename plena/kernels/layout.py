@@ -12,11 +12,13 @@ from plena.dialects.plena import (
     HostOp,
     ParameterOp,
     RearrangeOp,
+    RelativeOp,
     ReshapeOp,
 )
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
+from plena.host.mask_steps import Relative
 from plena.host.staged_data import symbol_of
 from plena.host.values.attributes import value_of
 from plena.host.view import Bits, Compare, Expand, Permute, Reshape
@@ -68,6 +70,15 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
         return
     step = Reshape if isinstance(op, ReshapeOp) else Expand
     ctx.set(op.result, tensor.through(step(shape_of(op.result))))
+
+
+@kernel_for(RelativeOp)
+def lower_relative(op: Operation, ctx: KernelContext) -> None:
+    assert isinstance(op, RelativeOp)
+    tensor = ctx.host(op.input)
+    if tensor is None:
+        raise ValueError("only what the host stages can be relative to the highest of its row")
+    ctx.set(op.result, tensor.through(Relative(op.dim.value.data)))
 
 
 @kernel_for(CastOp)

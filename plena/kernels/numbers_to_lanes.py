@@ -30,14 +30,15 @@ def numbers_to_lanes(
     if not isinstance(source, Panel) or source.columns != 1 or not few(ctx, 1, min(columns, vlen)):
         return None
     result = ctx.new_panel("rearranged", rows, columns)
+    finite = not ctx.undefined.of(value)
     if few(ctx, 1, columns):
-        _by_rows(ctx, source, result)
+        _by_rows(ctx, source, result, finite=finite)
     else:
-        _by_column_blocks(ctx, source, result)
+        _by_column_blocks(ctx, source, result, finite=finite)
     return result
 
 
-def _by_rows(ctx: KernelContext, source: Panel, result: Panel) -> None:
+def _by_rows(ctx: KernelContext, source: Panel, result: Panel, *, finite: bool) -> None:
     """As many rows of the result at a time as FP SRAM holds."""
     together, columns, vlen = result.rows, result.columns, ctx.target.vlen
     while not few(ctx, together, columns):
@@ -48,13 +49,13 @@ def _by_rows(ctx: KernelContext, source: Panel, result: Panel) -> None:
         read = ctx.builder.view(source.buffer, number * (together * columns * vlen))
         written = ctx.builder.view(result.buffer, number * (together * vlen))
         held = replace(scalars, rows=count * columns)
-        column_to_scalars(ctx, replace(source, buffer=read, rows=held.rows), held)
+        column_to_scalars(ctx, replace(source, buffer=read, rows=held.rows), held, finite=finite)
         _write_rows(ctx, held.buffer, replace(result, buffer=written), count)
 
     ctx.builder.by_groups(result.rows, together, piece)
 
 
-def _by_column_blocks(ctx: KernelContext, source: Panel, result: Panel) -> None:
+def _by_column_blocks(ctx: KernelContext, source: Panel, result: Panel, *, finite: bool) -> None:
     """As many column blocks of a row at a time."""
     blocks, columns, vlen = result.blocks(ctx.target.vlen), result.columns, ctx.target.vlen
     while not few(ctx, 1, blocks * vlen):
@@ -67,7 +68,7 @@ def _by_column_blocks(ctx: KernelContext, source: Panel, result: Panel) -> None:
             read = ctx.builder.view(source.buffer, (row * columns + number * width) * vlen)
             written = ctx.builder.view(result.buffer, row * vlen + number * (blocks * result.block))
             held = replace(scalars, rows=count)
-            column_to_scalars(ctx, replace(source, buffer=read, rows=count), held)
+            column_to_scalars(ctx, replace(source, buffer=read, rows=count), held, finite=finite)
             part = replace(result, buffer=written, group_columns=count, group_pitch=count)
             _write_rows(ctx, held.buffer, part, 1)
 

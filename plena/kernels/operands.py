@@ -236,13 +236,15 @@ def _to_scalars(ctx: KernelContext, op: Operation, value: SSAValue, panel: Panel
             f"{groups} computed numbers a row are too many for the scalar unit",
             f"Use at most {vlen} parts of a row, the lanes of a row (VLEN).",
         )
-    column_to_scalars(ctx, panel, scalars)
+    column_to_scalars(ctx, panel, scalars, finite=not ctx.undefined.of(value))
 
 
-def column_to_scalars(ctx: KernelContext, panel: Panel, scalars: Scalars) -> None:
-    """The first `scalars.groups` lanes of each row to FP SRAM by masked sums."""
+def column_to_scalars(ctx: KernelContext, panel: Panel, scalars: Scalars, *, finite: bool = True) -> None:
+    """The first `scalars.groups` lanes of each row to FP SRAM by masked sums; a first one that may not be finite, in
+    lanes beside others, is moved to the last lane, which leaves nothing of those."""
     vlen, groups = ctx.target.vlen, scalars.groups
-    masks = lane_masks(ctx, groups, 1)
+    first = groups == 1 and not finite
+    masks = None if first else lane_masks(ctx, groups, 1)
     with ctx.builder.step("to scalars"), ctx.builder.loop(groups) as g:
         ctx.builder.insert(
             ReduceRowsOp(
@@ -250,11 +252,12 @@ def column_to_scalars(ctx: KernelContext, panel: Panel, scalars: Scalars) -> Non
                 scalars=ctx.builder.view(scalars.buffer, g),
                 scratch=ctx.builder.buffer("row", "vector", 2 * vlen),
                 x=panel.buffer,
-                mask=ctx.builder.view(masks, g * vlen),
+                mask=None if masks is None else ctx.builder.view(masks, g * vlen),
                 rows=panel.rows,
                 blocks=1,
                 block=0,
                 scalars_row=groups,
+                lanes=int(first),
             )
         )
 

@@ -59,15 +59,18 @@ def _reduce_parts(op: ReduceOp, ctx: KernelContext, source: Panel, parts: Parts,
     maximum = kind == "max"
     undefined = maximum and ctx.undefined.may_be_nan(op.input)
     if parts.is_alone:
-        masks = None
-        if parts.rest:
-            require_finite(ctx, op, "a sum or maximum behind a spread number", behind_columns=True)
-            masks = lane_hiding(ctx, 1, parts.rest) if maximum else first_lanes(ctx, parts.rest)
+        masks, lanes = None, 0
+        if parts.rest and not maximum and ctx.undefined.behind_columns_of(op.input):
+            lanes = parts.rest
+        elif parts.rest and maximum:
+            require_finite(ctx, op, "a maximum behind a spread number", behind_columns=True)
+            masks = lane_hiding(ctx, 1, parts.rest)
+        elif parts.rest:
+            masks = first_lanes(ctx, parts.rest)
         with ctx.builder.loop(groups) as g:
             part = ctx.builder.view(source.buffer, g * (parts.blocks * source.block))
-            _reduce(
-                ctx, maximum, source, part, parts.blocks, ctx.builder.view(scalars.buffer, g), groups, masks
-            )
+            out = ctx.builder.view(scalars.buffer, g)
+            _reduce(ctx, maximum, source, part, parts.blocks, out, groups, masks, lanes)
     else:
         if not maximum or undefined:
             require_finite(ctx, op, f"the {'maximum' if maximum else 'sum'} of parts of rows")
@@ -153,6 +156,7 @@ def _reduce(
     scalars: SSAValue,
     scalars_row: int,
     mask: SSAValue | None,
+    lanes: int = 0,
 ) -> None:
     ctx.builder.insert(
         ReduceRowsOp(
@@ -166,6 +170,7 @@ def _reduce(
             blocks=blocks,
             block=source.block,
             scalars_row=scalars_row,
+            lanes=lanes,
         )
     )
 

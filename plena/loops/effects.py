@@ -108,7 +108,10 @@ def _base(access: Access) -> Linear | None:
 
 
 class EffectTable:
-    """Effects of operations for one target, remembered per operation; discard it when the program changes."""
+    """Effects of operations for one target, remembered per operation.
+
+    Discard it when the program changes, or `forget` the loops that operations have left or entered.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -132,6 +135,10 @@ class EffectTable:
                 found = _grouped([ANYTHING])
             self._known[op] = found
         return found
+
+    def forget(self, loop: ForOp) -> None:
+        """The body of a loop has changed; what is in the loop has not, and the loops around it were not asked for."""
+        self._known.pop(loop, None)
 
     def of_body(self, loop: ForOp) -> Effects:
         """The effects of one iteration of a loop; its index and the numbers loaded in it are free values."""

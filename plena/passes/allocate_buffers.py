@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import IntAttr, ModuleOp
 from xdsl.ir import Block, Operation
 from xdsl.passes import ModulePass
 
+from plena.buffers.common_image import CommonImage
 from plena.buffers.first_fit import first_fit, is_spare
 from plena.buffers.groups import Occupied, groups_of, place_group
 from plena.buffers.intervals import Interval
@@ -30,7 +31,8 @@ class AllocateBuffers(ModulePass):
     A buffer lives from the first to the last operation (or loop) that uses it; one with placements lives from the
     start (inputs) or to the end (outputs). Anchored buffers get their place first, a group at a time. Constants are
     deduplicated. In HBM the plane of MX scales follows the plane of elements, where buffers with larger blocks to a
-    scale come first; what offsets of 32 bits do not reach lies in several such segments (plena.buffers.segments).
+    scale come first; what offsets of 32 bits do not reach lies in several such segments (plena.buffers.segments). A
+    module that is compiled beside other programs joins their image (plena.buffers.common_image).
 
     Before::
 
@@ -70,7 +72,7 @@ class AllocateBuffers(ModulePass):
 
 def _place_in_hbm(module: ModuleOp, intervals: Sequence[Interval], base: int, target: Target) -> None:
     """Places what lies in HBM and notes on the module where its planes are."""
-    plan = place_in_hbm(intervals, base, target)
+    plan = place_in_hbm(intervals, base, target, CommonImage.from_module(module))
     module.attributes[SCALE_PLANE] = IntAttr(plan.scale_plane)
     if plan.segment:
         module.attributes[HBM_SEGMENT] = IntAttr(plan.segment)

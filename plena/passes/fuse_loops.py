@@ -51,7 +51,9 @@ class FuseLoops(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = Target.from_module(op)
-        _fuse_in(op.body.block, target, int(SHARE_OF_WATCHDOG * target.max_loop_instructions))
+        # Loops become one from the outside in, and a new one: what is remembered of others stays true.
+        legality = Legality(EffectTable(target))
+        _fuse_in(op.body.block, legality, int(SHARE_OF_WATCHDOG * target.max_loop_instructions))
 
 
 SHARE_OF_WATCHDOG = 0.25
@@ -59,7 +61,7 @@ SHARE_OF_WATCHDOG = 0.25
 again, and there is little to gain for longer ones."""
 
 
-def _fuse_in(block: Block, target: Target, longest: int | None = None) -> None:
+def _fuse_in(block: Block, legality: Legality, longest: int | None = None) -> None:
     """Fuses loops in a block and in the loops in it.
 
     Args:
@@ -71,19 +73,19 @@ def _fuse_in(block: Block, target: Target, longest: int | None = None) -> None:
         if isinstance(op, ForOp):
             while isinstance(following, AffineOp):
                 following = following.next_op
-            if isinstance(following, ForOp) and _should_fuse(op, following, target, longest):
+            if isinstance(following, ForOp) and _should_fuse(op, following, legality, longest):
                 op = fuse(op, following)
                 continue
         op = following
     for inner in block.ops:
         if isinstance(inner, ForOp):
-            _fuse_in(inner.body.block, target)
+            _fuse_in(inner.body.block, legality)
 
 
-def _should_fuse(first: ForOp, second: ForOp, target: Target, longest: int | None) -> bool:
+def _should_fuse(first: ForOp, second: ForOp, legality: Legality, longest: int | None) -> bool:
     if longest is not None and iteration_length(first) + iteration_length(second) > longest:
         return False
-    return Legality(EffectTable(target)).can_fuse(first, second)
+    return legality.can_fuse(first, second)
 
 
 __all__ = ["FuseLoops"]

@@ -51,9 +51,11 @@ class HoistInvariants(ModulePass):
     name = "hoist-invariants"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = Target.from_module(op)
+        effects = EffectTable(Target.from_module(op))
+        # From the inside out: no loop around one that changes has been asked for its effects.
         for loop in reversed(list(loops_in(op))):
-            hoist_from(loop, Legality(EffectTable(target)))
+            hoist_from(loop, Legality(effects))
+            effects.forget(loop)
 
 
 def hoist_from(loop: ForOp, legality: Legality) -> None:

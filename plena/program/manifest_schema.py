@@ -230,7 +230,13 @@ STATISTICS = Record(
 )
 
 SHARED_IMAGE = Record(
-    {"folder": TEXT, "bytes": COUNT, "crc32": TEXT, "segments": Each(Row((COUNT, COUNT, COUNT)))}
+    {
+        "folder": TEXT,
+        "bytes": COUNT,
+        "crc32": TEXT,
+        "segments": Each(Row((COUNT, COUNT, COUNT))),
+        "private": Each(Row((COUNT, COUNT))),
+    }
 )
 
 COMPARED = Maybe(Named(FIGURE))

@@ -1,7 +1,7 @@
 """Sharing a weight image between program folders.
 
 A folder that shares has no HBM image of its own. Its manifest names the other folder and the byte ranges of that
-image which are this program's weights; everything else is in ``hbm_private.bin``. Two programs for the same
+image which are this program's weights; what else is not zero is in ``hbm_private.bin``. Two programs for the same
 model may place their weights differently: ranges are found tensor by tensor.
 """
 
@@ -29,6 +29,7 @@ SHARED_KEY = "shared_image"
 """Entry of the manifest of a folder that shares."""
 
 _STEP = 1 << 24
+_PAGE = 1 << 12
 
 
 class Segment(NamedTuple):
@@ -64,7 +65,7 @@ def share_image(
     )
     if not segments:
         return None
-    rest = list(_gaps(segments, mine.size))
+    rest = [part for gap in _gaps(segments, mine.size) for part in _not_zero(mine, *gap)]
     with private.open("wb") as file:
         for start, length in rest:
             file.write(mine[start : start + length].data)
@@ -73,6 +74,7 @@ def share_image(
         "bytes": int(mine.size),
         "crc32": manifest["files"][HBM]["crc32"],
         "segments": [list(segment) for segment in segments],
+        "private": [list(part) for part in rest],
     }
 
 
@@ -83,7 +85,13 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
         PlenaError: the other folder is gone or holds another image, or the entry is malformed.
     """
     match entry:
-        case {"folder": str(folder), "bytes": int(size), "crc32": str(crc), "segments": [*listed]}:
+        case {
+            "folder": str(folder),
+            "bytes": int(size),
+            "crc32": str(crc),
+            "segments": [*listed],
+            "private": [*parts],
+        }:
             pass
         case _:
             raise PlenaError(f"`{SHARED_KEY}` is malformed", str(directory))
@@ -102,7 +110,7 @@ def rebuild_image(entry: object, directory: Path, private: Path) -> npt.NDArray[
     try:
         for segment in segments:
             _copy(image, segment.ours, theirs, segment.theirs, segment.length)
-        for start, length in _gaps(segments, size):
+        for start, length in parts:
             _copy(image, start, own, taken, length)
             taken += length
     except ValueError:
@@ -157,6 +165,21 @@ def _gaps(segments: list[Segment], size: int) -> Iterator[tuple[int, int]]:
         position = max(position, segment.ours + segment.length)
     if position < size:
         yield position, size - position
+
+
+def _not_zero(mine: npt.NDArray[np.uint8], start: int, length: int) -> Iterator[tuple[int, int]]:
+    """The parts of a gap that hold something, in whole pages: where other programs have something, there is nothing."""
+    first = end = start
+    for at in range(start, start + length, _PAGE):
+        stop = min(at + _PAGE, start + length)
+        if mine[at:stop].any():
+            if at > end:
+                if end > first:
+                    yield first, end - first
+                first = at
+            end = stop
+    if end > first:
+        yield first, end - first
 
 
 def _open(path: Path) -> npt.NDArray[np.uint8]:

@@ -156,6 +156,7 @@ def _behind(op: Operation, signs: Signs) -> list[tuple[SSAValue, Signs]]:
         case (
             plena.AddOp() | plena.MaximumOp() | plena.MinimumOp() | plena.AddScalarOp() | plena.ReduceOp()
             | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp() | plena.ConcatOp()
+            | plena.RelativeOp()
         ):  # fmt: skip
             return [(operand, signs) for operand in op.operands]
         case _:

@@ -91,7 +91,7 @@ class _Walk:
                 return self._sum(op, found, {})
             case plena.SubOp():
                 return self._sum(op, found, _FLIPPED)
-            case plena.AddScalarOp():
+            case plena.AddScalarOp() | plena.RelativeOp():
                 return found[0]
             case plena.MulScalarOp() if op.value.value.data:
                 return found[0] if op.value.value.data > 0 else _mapped(found[0], _FLIPPED)
@@ -161,7 +161,7 @@ def _mapped(reach: Reach, kinds: Mapping[Kind, Kind]) -> Reach:
 
 def _is_of_host(value: SSAValue) -> bool:
     """Whether the host moves the elements of an argument while it stages them."""
-    while isinstance(op := value.owner, plena.ReshapeOp | plena.RearrangeOp):
+    while isinstance(op := value.owner, plena.ReshapeOp | plena.RearrangeOp | plena.RelativeOp):
         value = op.input
     return isinstance(value, BlockArgument)
 

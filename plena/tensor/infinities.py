@@ -205,7 +205,10 @@ def _extent(op: Operation, operands: list[_Extent]) -> _Extent:
     match op:
         case plena.FillInfinityOp():
             signs = frozenset({op.sign.value.data} if operands[0].holds_only(op.sign.value.data) else ())
-        case plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.ConcatOp() | plena.SliceOp():
+        case (
+            plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.RelativeOp() | plena.ConcatOp()
+            | plena.SliceOp()
+        ):  # fmt: skip
             signs = frozenset(sign for sign in (-1, 1) if all(x.holds_only(sign) for x in operands))
         case _:
             pass

@@ -7,18 +7,19 @@ are staged.
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, FloatAttr, TensorType, f64, i64
+from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, Float32Type, FloatAttr, TensorType, f64, i64
 from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.host.mask_steps import ABSORBED
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
 
-ABSORBED = -(2.0**20)
-"""float32 loses what is added to much larger numbers, too: a row of -1e9 is uniform, as in PyTorch."""
+HIDING = 64 * ABSORBED
+"""Lower numbers hide a score beside others, shifted or not."""
 
 MOST = 12
 """Operators of a bias at most."""
@@ -36,6 +37,8 @@ _OF_BIASES = (
 )
 """What biases are computed by."""
 
+_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp, aten.SliceOp)
+
 
 class ShiftBiases(RewritePattern):
     """softmax(x + b) becomes softmax(x + (b - max of b's row))."""
@@ -43,21 +46,33 @@ class ShiftBiases(RewritePattern):
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         if not isinstance(op, aten.SoftmaxOp):
             return
-        total = op.input.owner
-        if not isinstance(total, aten.AddOp) or not op.input.has_one_use():
-            return
-        axis = op.dim.value.data - len(shape_of(op.input))
-        for scores, bias in ((total.input, total.other), (total.other, total.input)):
-            number = full_value(bias)
-            if number is not None and ABSORBED <= number < 0:
-                _replace_input(rewriter, op, scores)
-                return
-            if is_bias(bias) and not may_overflow(bias):
-                e = Emitter(rewriter, op)
-                shifted = _shifted(e, bias, axis)
-                result = e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[total.result.type]))
-                _replace_input(rewriter, op, result)
-                return
+        scores = _shifted_scores(Emitter(rewriter, op), op.input, op.dim.value.data - len(shape_of(op.input)))
+        if scores is not None:
+            _replace_input(rewriter, op, scores)
+
+
+def _shifted_scores(e: Emitter, value: SSAValue, axis: int) -> SSAValue | None:
+    """What a softmax makes the same of, its bias shifted; None if there is none."""
+    op = value.owner
+    if not value.has_one_use():
+        return None
+    if isinstance(op, aten.WhereOp):
+        fill = full_value(op.other)
+        scores = _shifted_scores(e, op.input, axis) if fill is not None and fill < HIDING else None
+        if scores is None or shape_of(scores) != shape_of(op.input):
+            return None
+        operands = [op.condition, scores, op.other]
+        return e.add(aten.WhereOp.build(operands=operands, result_types=[value.type]))
+    if not isinstance(op, aten.AddOp):
+        return None
+    for scores, bias in ((op.input, op.other), (op.other, op.input)):
+        number = full_value(bias)
+        if number is not None and ABSORBED <= number < 0:
+            return scores
+        if is_bias(bias) and not may_overflow(bias):
+            shifted = _shifted(e, bias, axis)
+            return e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[value.type]))
+    return None
 
 
 def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValue) -> None:
@@ -87,11 +102,22 @@ def _sources(value: SSAValue, most: int) -> list[SSAValue] | None:
     return found
 
 
+def _is_staged(value: SSAValue) -> bool:
+    """Whether the host stages all of a tensor: it subtracts before anything is rounded."""
+    if not isinstance(element_type_of(value), Float32Type):
+        return False
+    while isinstance(value.owner, _LAYOUTS):
+        value = value.owner.operands[0]
+    return isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp)
+
+
 def _shifted(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     shape = shape_of(bias)
     dim = len(shape) + axis
     if dim < 0:
         return bias
+    if _is_staged(bias):
+        return e.add(plena.RelativeOp(bias, dim))
     row = TensorType(element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape)])
     highest = e.add(
         aten.AmaxOp.build(

@@ -68,6 +68,7 @@ class Undefined:
                 plena.ReshapeOp()
                 | plena.RearrangeOp()
                 | plena.ExpandOp()
+                | plena.RelativeOp()
                 | plena.SliceOp()
                 | plena.ConcatOp()
             ):

@@ -69,3 +69,35 @@ def test_gelu_of_infinity_is_infinity() -> None:
     program = compile(_Gelu(), (x,))
     assert program.run(x)[:, 9:].isposinf().all()
     assert program.check(x, quiet=True).passed
+
+
+class _Total(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.sum(), x.mean((0, 1))
+
+
+def test_sums_that_cancel_out_are_rounded_on_the_way() -> None:
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(3))
+    x = torch.cat([x, -x.flip(0), torch.full((1, 16), 0.01)])
+    report = compile(_Total(), (x,)).check(x, quiet=True)
+    assert report.passed, report.failures
+
+
+class _Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.keys = nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False)
+
+    def forward(self, x: torch.Tensor, keep: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        queries = self.queries(torch.where(keep, x, float("-inf")))
+        return functional.scaled_dot_product_attention(
+            queries[None, None], self.keys(y)[None, None], y[None, None]
+        )
+
+
+def test_queries_of_infinity_are_nan_in_the_references_too() -> None:
+    torch.manual_seed(0)
+    x, keep, y = torch.randn(5, 16), torch.arange(16) % 3 > 0, torch.randn(7, 16)
+    program = compile(_Hidden(), (x, keep, y))
+    report = program.check(x, keep, y, quiet=True)
+    assert program.run(x, keep, y).isnan().all() and report.passed, report.failures

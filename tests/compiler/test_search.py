@@ -43,3 +43,17 @@ def test_layers_that_no_choice_makes_short_enough_are_not_lowered_as_a_loop(
     assert short.rationale is not None and all(attempt.runs for attempt in short.rationale.attempts)
     assert len(short.words) > len(whole.words)
     assert short.check(quiet=True).passed
+
+
+def test_long_programs_too_are_expanded_where_the_watchdog_demands_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Expanding the loops of a long program is left out for time's sake only."""
+    monkeypatch.setattr(search, "EXPANDABLE", 10)
+    torch.manual_seed(0)
+    convolutions = (torch.nn.Conv2d(16, 16, 3, padding=1, groups=n) for n in (8, 2))
+    model, image = torch.nn.Sequential(*convolutions), torch.randn(1, 16, 8, 8)
+    loose = plena.compile(model, (image,))
+    program = plena.compile(model, (image,), target=plena.Target(max_loop_instructions=1_500))
+    assert program.stats().static > loose.stats().static > search.EXPANDABLE
+    assert program.check(quiet=True).passed

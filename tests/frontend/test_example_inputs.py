@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,25 @@ def test_inputs(inputs: Any, where: str, what: str, hint: str) -> None:
     assert caught.value.where is not None and caught.value.hint is not None
     assert re.fullmatch(where, caught.value.where)
     assert re.search(hint, caught.value.hint)
+
+
+class Scaled(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * 10 + y
+
+
+def test_a_program_exported_with_one_tensor_for_two_inputs_is_refused() -> None:
+    """torch.export makes x * 10 + y to y * 10 + y; saved and loaded it is the same."""
+    program = torch.export.export(Scaled(), (X, X))
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    for merged in (program, torch.export.load(file), program.run_decompositions()):
+        with pytest.raises(CompileError, match="one tensor for x and y, and reads y for both") as caught:
+            import_module(merged)
+        assert caught.value.hint is not None and "x.clone()" in caught.value.hint
+    import_module(torch.export.export(Scaled(), (X, X.clone())))
+    import_module(torch.export.export(Scaled(), (X,), {"y": X.clone()}))
 
 
 @pytest.mark.parametrize("kwargs", [[X], "x", {1: X}])

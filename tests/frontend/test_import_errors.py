@@ -110,3 +110,14 @@ def test_objects_that_are_no_tensors() -> None:
         match=r"test_import_errors\.py:\d+: no kernel for aten\.randn\S* on .*it takes .*no tensor",
     ):
         import_module(Model(), (torch.randn(3),))
+
+
+@pytest.mark.parametrize("draw", [torch.rand_like, torch.bernoulli, lambda x: torch.rand(2, 8) + x])
+def test_random_numbers(draw: Any) -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + draw(x)
+
+    with pytest.raises(PlenaError, match=r"aten\.\w+.*draws no random numbers") as caught:
+        lower(Noisy(), torch.rand(2, 8))
+    assert "as an input" in str(caught.value) and "test_import_errors.py" in str(caught.value)

@@ -280,6 +280,18 @@ def test_what_is_no_language_model(tmp_path: Path) -> None:
         PlenaForCausalLM.from_pretrained(tmp_path / "empty")
 
 
+def test_a_folder_without_all_weights(model: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    lost = next(name for name in weights if "mlp" in name)
+    del weights[lost]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(PlenaError, match=f"no weights for {lost}, which transformers fills at random"):
+        PlenaForCausalLM.from_pretrained(tmp_path)
+
+
 def test_evaluation(lm: PlenaForCausalLM, model: Any) -> None:
     """Token by token in bf16: as good as PyTorch in bfloat16, and labels are the next tokens."""
     prompts = [[5, 9, 33, 2, 71, 8], torch.tensor([[4, 4, 90, 17, 3]])]

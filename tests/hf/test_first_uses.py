@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import plena
 from plena import PlenaError
 from plena.hf import PlenaForCausalLM
 from tests.hf.small_models import exact_machine, prompt, words
@@ -45,6 +46,31 @@ def test_buckets_have_one_cache(lm: PlenaForCausalLM, model: Any) -> None:
     found = alone.generate(prompt(12), max_new_tokens=8, **GREEDY)
     assert alone.report().runs == {"prefill-8": 1, "decode-16": 8, "decode-40": 3}
     assert torch.equal(found, lm.generate(prompt(12), max_new_tokens=8, **GREEDY))
+    _require_one_image(alone, found)
+
+
+def _require_one_image(lm: PlenaForCausalLM, text: Tensor) -> None:
+    """One memory that holds all weights and the cache runs all programs; between runs only their inputs are staged."""
+    programs = lm.programs
+    hbm = torch.zeros(max(p.hbm_bytes for p in programs.values()), dtype=torch.uint8).numpy()
+    memories = {name: program.empty_image(hbm) for name, program in programs.items()}
+    for name, program in programs.items():
+        program.stage_data(memories[name])
+    lm.reset()
+    steps = [
+        ("prefill-8", range(8)),
+        *((f"decode-{16 if n < 16 else 40}", [n]) for n in range(8, text.shape[1])),
+    ]
+    for name, positions in steps:
+        program, preload, at = programs[name], memories[name], torch.tensor([[*positions]])
+        program.stage_inputs((text[:, at[0]], at), preload)
+        result = plena.emulate(
+            program.words, hbm=hbm, fp_sram=preload.fp, int_sram=preload.integers, target=program.target
+        )
+        hbm[:] = result.hbm[: hbm.size]
+        if name.startswith("decode"):
+            found = program.results(result)
+            assert torch.equal(found[0], lm(text[:, : int(at[0, -1]) + 1]).logits[0, -1])
 
 
 def test_a_batch_of_different_lengths(lm: PlenaForCausalLM) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.mask_steps import Sighted
+from plena.host.mask_steps import Relative, Sighted
 from plena.host.view import Bits, Compare, Expand, Pad, Permute, Reshape, Slice
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))
@@ -51,6 +51,21 @@ def test_scatter_undoes_apply_and_keeps_the_rest(chain: tuple[tuple[int, ...], v
     reached = np.isin(tensor, matrices)
     np.testing.assert_array_equal(written, np.where(reached, tensor, 0))
     np.testing.assert_array_equal(views.scatter(view, matrices, tensor), tensor)
+
+
+def test_numbers_relative_to_the_highest_keep_the_bits_that_staging_leaves() -> None:
+    biases = np.array([[-7000.3, -7001.7, -np.inf], [-1e9, -1e9, -2e9], [0.5, 0.25, -3.0]], np.float32)
+    view: views.View = (Relative(1),)
+    staged = views.apply(view, biases)
+    np.testing.assert_array_equal(staged[0], biases[0] - biases[0, 0])
+    assert staged[1].max() < -1e8, "float32 loses scores beside -1e9: it stays far below them"
+    np.testing.assert_array_equal(staged[2], [0, -0.25, -3.5])
+    np.testing.assert_array_equal(views.scatter(view, staged, biases), biases)
+    staged[0, 1] = -1.5
+    assert views.scatter(view, staged, biases)[0, 1] == biases[0, 0] - np.float32(1.5)
+    assert views.from_json(json.loads(json.dumps(views.to_json(view))), "here") == view
+    with pytest.raises(ValueError, match="no axis 1"):
+        views.result_shape(view, (3,))
 
 
 @given(chains())

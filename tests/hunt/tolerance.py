@@ -129,7 +129,7 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
             f"explained {bound.flatten()[worst]:.2g}"
         )
     row_bound = 3 * in_row + _of_row(moved.amax(0)) + 2 * BF16 * row_size + 0.5 * _of_all(spread) + NOTHING
-    if (row_error > row_bound).any():
+    if result.ndim and result.shape[-1] > 1 and (row_error > row_bound).any():
         worst = int((row_error - row_bound).flatten().argmax())
         return f"a row is off by {row_error.flatten()[worst]:.3g}, explained {row_bound.flatten()[worst]:.3g}"
     # Results of few elements scatter, and one run may round in the coarsest of the formats: that run as a whole.

@@ -173,6 +173,26 @@ def test_reductions_along_rows(blocks: int, mask: str, kind: str, target: Target
 
 
 @targets
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_sums_of_first_lanes_whatever_the_others_hold(lanes: int, blocks: int, target: Target) -> None:
+    vlen, rows = target.vlen, 4
+    text = f"""
+    %x = tile.buffer @x [{blocks * rows * vlen}] : !tile.buffer<vector>
+    %words = tile.buffer @words [{rows}] : !tile.buffer<fp>
+    %scratch = tile.buffer @scratch [{2 * vlen}] : !tile.buffer<vector>
+    tile.reduce_rows kind = "sum" scalars(%words : fp) scratch(%scratch : vector) x(%x : vector)
+        rows = {rows} blocks = {blocks} block = {rows * vlen} scalars_row = 1 lanes = {lanes}"""
+    x = np.ones((blocks, rows, vlen), np.float32)
+    x[-1, :, lanes:] = np.resize([np.nan, np.inf, -np.inf], vlen - lanes)
+    x[-1, 1, 0] = -np.inf
+    both = run_both(text, target, {"x": x.reshape(-1)})
+    both.assert_equal(skip=["scratch"])
+    whole = (blocks - 1) * vlen + lanes
+    np.testing.assert_array_equal(both.emulated["words"].reshape(-1), [whole, -np.inf, whole, whole])
+
+
+@targets
 @pytest.mark.parametrize("rows", [1, 2, 7, 8])
 @pytest.mark.parametrize("chunk", [1, 4, 8])
 def test_sums_over_rows(chunk: int, rows: int, target: Target) -> None:

@@ -35,6 +35,8 @@ RIGHT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "two before": lambda x, m: (x @ x.mT / 2 + m + m.T).softmax(-2),
     "log": lambda x, m: (x + m).log_softmax(-1),
     "logsumexp": lambda x, m: (x + m).logsumexp(-1),
+    "less logsumexp": lambda x, m: x - (x + m).logsumexp(-1, keepdim=True),
+    "logsumexp less": lambda x, m: (x + m).logsumexp(-1, keepdim=True) - x,
     "largest": lambda x, m: (x + m).amax(-1),
     "returned": lambda x, m: x + m,
     "bounded": lambda x, m: (x + m).clamp(-3),

@@ -126,3 +126,12 @@ def test_a_column_of_many_rows_repeated() -> None:
         return torch.relu(x)[..., None].expand(10, 9, 4, 6).flatten(0, 2).softmax(-1) + 1
 
     check(repeated, torch.randn(10, 9, 4), target=MACHINES[16])
+
+
+@tiles
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sums_of_rows_divided_by_their_sums(axis: int, mlen: int) -> None:
+    """Lanes behind the last column hold reciprocals of zero: a sum along rows leaves them out whatever they are."""
+    torch.manual_seed(4)
+    x = torch.rand(9, 50) + 0.1
+    check(lambda x: (x * (1 / x.sum(-1, keepdim=True))).sum(axis), x, target=MACHINES[mlen])

@@ -58,3 +58,60 @@ def test_scores_are_seen_beside_biases(kind: str) -> None:
     if kind == "absorbed input":
         torch.testing.assert_close(result[0, 0, 0], torch.full((5,), 0.2), rtol=0.01, atol=0)
     assert program.check(quiet=True).passed
+
+
+class Scores(nn.Module):
+    """Softmax of scores plus large biases that differ by little, of one row for all or of each."""
+
+    def __init__(self, biases: Tensor | None, turned: bool = False) -> None:
+        super().__init__()
+        self.biases = None if biases is None else nn.Buffer(biases)
+        self.turned = turned
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        biases = given if self.biases is None else self.biases
+        return (x + (biases.transpose(-2, -1) if self.turned else biases)).softmax(-1)
+
+
+@pytest.mark.parametrize("level", [-300.0, -7035.0, 900.0])
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("turned", [False, True])
+def test_biases_are_taken_off_their_row_before_they_are_rounded(
+    level: float, constant: bool, turned: bool
+) -> None:
+    torch.manual_seed(0)
+    x, biases = torch.randn(2, 17, 17), level + 10 * torch.rand(17, 17)
+    module = Scores(biases if constant else None, turned)
+    program = plena.compile(module, (x, biases))
+    assert (program.run(x, biases, progress=False) - module(x, biases)).abs().max() < 0.12
+    report = program.check(quiet=True)
+    assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
+
+
+class Filled(Scores):
+    """The same where keys are hidden behind the biases."""
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        return (x + self.biases).masked_fill(given > 5, -torch.inf).softmax(-1)
+
+
+def test_biases_are_shifted_before_keys_are_hidden() -> None:
+    torch.manual_seed(0)
+    x, flags = torch.randn(2, 9, 17), 10 * torch.rand(9, 17).round()
+    module = Filled(-1556 + 10 * torch.rand(9, 17))
+    program = plena.compile(module, (x, flags))
+    assert (program.run(x, flags, progress=False) - module(x, flags)).abs().max() < 0.12
+
+
+def test_infinity_among_biases_hides_and_nan_is_refused() -> None:
+    torch.manual_seed(0)
+    x, biases = torch.randn(2, 9, 16), torch.zeros(9, 16)
+    module, program = Scores(None), plena.compile(Scores(None), (x, biases))
+    biases[:, 8:], biases[3] = -torch.inf, 0
+    result, wanted = program.run(x, biases, progress=False), module(x, biases)
+    torch.testing.assert_close(result, wanted, atol=0.02, rtol=0.05)
+    assert result[:, 0, 8:].max() < 1e-38
+    for wrong in (torch.nan, torch.inf):
+        biases[2, 2] = wrong
+        with pytest.raises(plena.PlenaError, match=r"at \[2, 2\]"):
+            program.run(x, biases, progress=False)

@@ -681,6 +681,11 @@ def plena_expand(draw: Draw, scope: Scope) -> Operation:
     return plena.ExpandOp(scope.tensor(*source), result)
 
 
+def plena_relative(draw: Draw, scope: Scope) -> Operation:
+    shape = draw(shapes(1, 3))
+    return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)))
+
+
 def plena_embedding(draw: Draw, scope: Scope) -> Operation:
     ids = scope.value(tensor_type(i64, draw(shapes(1, 2))))
     return plena.EmbeddingOp(scope.tensor(draw(sizes), draw(sizes)), ids)
@@ -794,6 +799,7 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.SliceOp: plena_slice,
     plena.ConcatOp: plena_concat,
     plena.ExpandOp: plena_expand,
+    plena.RelativeOp: plena_relative,
     plena.EmbeddingOp: plena_embedding,
     plena.RepeatOp: plena_repeat,
     plena.RouteOp: plena_route,

@@ -51,6 +51,7 @@ from plena.dialects.plena.layout import (
     EmbeddingOp,
     ExpandOp,
     RearrangeOp,
+    RelativeOp,
     ReshapeOp,
     SliceOp,
 )
@@ -117,6 +118,7 @@ Plena = Dialect(
         SliceOp,
         ConcatOp,
         ExpandOp,
+        RelativeOp,
         EmbeddingOp,
         RmsNormOp,
         LayerNormOp,
@@ -204,6 +206,7 @@ __all__ = [
     "ReduceOp",
     "ReductionAxis",
     "ReductionKind",
+    "RelativeOp",
     "RepeatOp",
     "ReshapeAttr",
     "ReshapeOp",

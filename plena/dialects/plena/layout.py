@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import I64, DenseArrayBase, IntegerAttr, StringAttr, TensorType
+from xdsl.dialects.builtin import I64, DenseArrayBase, Float32Type, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
 
@@ -166,6 +166,31 @@ class ExpandOp(PlenaOp):
         self.require(len(source) <= len(result), "the result has fewer axes")
         fits = all(a in (1, b) for a, b in zip(source, result[len(result) - len(source) :], strict=True))
         self.require(fits, "the input does not broadcast to the result")
+
+
+@irdl_op_definition
+class RelativeOp(PlenaOp):
+    """What the host stages, relative to the highest number along axis `dim`, which a softmax does not see.
+
+    Rows below -2^20 throughout stay far below 0, as float32 loses what is added to them. Minus infinity stays.
+    """
+
+    name = "plena.relative"
+    input = operand_def(TensorType)
+    dim = prop_def(IntegerAttr[I64])
+    result = result_def(TensorType)
+    assembly_format = "$input `,` $dim attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, input: SSAValue, dim: int) -> None:
+        super().__init__(
+            operands=[input], properties={"dim": integer(dim)}, result_types=[real(*shape_of(input))]
+        )
+
+    def verify_(self) -> None:
+        shape = shape_of(self.input)
+        self.require(isinstance(element_type_of(self.input), Float32Type), "the input must be real numbers")
+        self.require(shape_of(self.result) == shape, "the result's shape is wrong")
+        self.require(0 <= self.dim.value.data < len(shape), "there is no such axis")
 
 
 @irdl_op_definition

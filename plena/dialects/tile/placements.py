@@ -41,6 +41,7 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "biases": ("list", "list", *("integer",) * 2),
     "hidden": ("list", "list", *("integer",) * 6),
     "sighted": ("list", "list", *("integer",) * 2),
+    "relative": ("integer",),
 }
 """Step of a view -> what its arguments are, in order: `to_json` of the steps of plena.host.view."""
 

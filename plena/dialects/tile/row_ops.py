@@ -98,7 +98,8 @@ class PositiveLanesOp(DeclaredOp):
 class ReduceRowsOp(DeclaredOp):
     """scalars[r*scalars_row] = the sum or maximum of row r over all blocks.
 
-    `mask` multiplies the last block of a sum and is added to that of a maximum. A maximum starts from the word
+    `mask` multiplies the last block of a sum and is added to that of a maximum. With `lanes` only so many of the first
+    lanes of the last block count in a sum, NaN and infinity in the others do not matter. A maximum starts from the word
     `floor`. `scratch` has 2 rows.
     """
 
@@ -111,6 +112,7 @@ class ReduceRowsOp(DeclaredOp):
     blocks: int = number()
     block: int = number()
     scalars_row: int = number()
+    lanes: int = number(default=0)
     kind: str = keyword("sum", "max")
 
 

@@ -11,7 +11,6 @@ from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
-from plena.frontend.spellings.complex_numbers import ComplexPair, complex_product
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import Arguments, Handler
 
@@ -32,8 +31,6 @@ def _binary(operation: type[aten.AtenOp]) -> Handler:
     def handler(g: GraphBuilder, a: Arguments) -> Any:
         if a.get("rounding_mode") is not None:
             return NotImplemented
-        if isinstance(a["self"], ComplexPair) or isinstance(a["other"], ComplexPair):
-            return complex_product(g, a) if operation is aten.MulOp else NotImplemented
         if _is_neutral(operation, a["other"], g.element) and g.ssa(a["self"]).type == g.result_type:
             return g.ssa(a["self"])
         x, y = (operand(g, a[name]) for name in ("self", "other"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -29,11 +28,6 @@ class Frontier:
     cycles: Ints
     dynamic: Ints
     source: Ints
-
-    @cached_property
-    def origins(self) -> list[list[int]]:
-        """`source` as a list, to trace many points back."""
-        return self.source.tolist()
 
     def __len__(self) -> int:
         return len(self.static)

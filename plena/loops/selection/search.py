@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
+
+import numpy as np
 
 from plena.loops.selection.choices import (
     LONGEST_BODY,
@@ -17,7 +19,7 @@ from plena.loops.selection.choices import (
     straight_options,
     unrolled,
 )
-from plena.loops.selection.frontier import Frontier
+from plena.loops.selection.frontier import Frontier, Ints
 from plena.loops.selection.tree import Loop, Part, Step, Straight
 
 
@@ -31,12 +33,20 @@ class Nesting:
 
 @dataclass(frozen=True)
 class Point:
-    """A whole program: its predicted costs, and what happens to its loops."""
+    """A whole program: its predicted costs, and what happens to its loops.
+
+    Of thousands of points one is carried out: `traced` gives its choices, which are found when they are asked for.
+    """
 
     static: int
     cycles: int
     dynamic: int
-    choices: tuple[Choice, ...]
+    traced: Callable[[], tuple[Choice, ...]] = field(repr=False, compare=False)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """One for each outermost loop, in order."""
+        return self.traced()
 
 
 @dataclass
@@ -59,7 +69,7 @@ class Search:
         if body is None:
             return []
         return [
-            Point(*cost, tuple(body.choices(place)))
+            Point(*cost, partial(body.choices, place))
             for place, cost in enumerate(zip(*body.columns(), strict=True))
         ]
 
@@ -122,8 +132,9 @@ class Search:
     def _around(self, loop: Loop, body: _Body) -> list[Option]:
         """Keeping, unrolling or expanding a loop around loops or long straight code."""
         options: list[Option] = []
-        for place, (static, cycles, dynamic) in enumerate(zip(*body.columns(), strict=True)):
-            children = tuple(body.choices(place))
+        for children, (static, cycles, dynamic) in zip(
+            body.all_choices(), zip(*body.columns(), strict=True), strict=True
+        ):
             for factor in loop.factors:
                 trips, rest = divmod(loop.trips, factor)
                 if factor > 1 and static * (factor + rest) > _limit(self.budget):
@@ -211,14 +222,25 @@ class _Body:
         last = self.sums[-1]
         return last.static.tolist(), last.cycles.tolist(), last.dynamic.tolist()
 
-    def choices(self, place: int) -> list[Choice]:
+    def choices(self, place: int) -> tuple[Choice, ...]:
         """What happens to the loops of the body at a point of the last frontier, in order."""
-        chosen: list[Choice] = []
+        return self._traced(np.array([place]))[0]
+
+    def all_choices(self) -> list[tuple[Choice, ...]]:
+        """The same at every point of the last frontier."""
+        return self._traced(np.arange(len(self.sums[-1]) if self.sums else 1))
+
+    def _traced(self, places: Ints) -> list[tuple[Choice, ...]]:
+        """All points at a time, part by part: what one part is at each of them."""
+        columns: list[list[Choice]] = []
+        count = len(places)
         for options, total in zip(reversed(self.parts), reversed(self.sums), strict=True):
-            place, mine = total.origins[place]
-            if options[mine].choice is not _NOTHING:
-                chosen.append(options[mine].choice)
-        return chosen[::-1]
+            places, mine = total.source[places].T
+            columns.append([options[place].choice for place in mine.tolist()])
+        if not columns:
+            return [()] * count
+        rows = zip(*reversed(columns), strict=True)
+        return [tuple(choice for choice in row if choice is not _NOTHING) for row in rows]
 
 
 def _shape(loop: Loop, context: Context, *, shifted: bool = True) -> Hashable:

@@ -197,7 +197,7 @@ def test_factors(trips: int, expected: list[int]) -> None:
 
 
 def point(static: int, cycles: int) -> Point:
-    return Point(static, cycles, 0, ())
+    return Point(static, cycles, 0, tuple)
 
 
 def test_best_breaks_ties_by_the_other_figure() -> None:
