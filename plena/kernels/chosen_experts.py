@@ -51,7 +51,10 @@ class _Experts:
         self.own = {expert_symbol(n).string_value() for n in range(len(self.stacks))}
 
     def run(self) -> None:
-        """For each token and slot the body on one row, added to the token's row of the result."""
+        """For each token and slot the body on one row, added to the token's row of the result.
+
+        With one slot there is nothing to add to; for one token it is the result.
+        """
         ctx, builder, op = self.ctx, self.ctx.builder, self.op
         slots = op.k.value.data
         arguments = op.body.block.args
@@ -61,7 +64,8 @@ class _Experts:
         with builder.loop(self.tokens) as token:
             for argument, panel in zip(arguments, self.rows, strict=False):
                 ctx.set(argument, self._row(panel, token))
-            self._clear(token)
+            if not self._is_alone:
+                self._clear(token)
             with builder.loop(slots) as slot:
                 place = builder.view(self.chosen.ids, token * self.chosen.pitch + slot)
                 with builder.step("find expert"):
@@ -77,6 +81,11 @@ class _Experts:
                 ctx.iteration = outer
         ctx.iterations = times
         ctx.set(op.result, self.result)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether one expert makes the whole result."""
+        return self.op.k.value.data == 1
 
     def _clear(self, token: Linear) -> None:
         """Zeros in the rows of a token."""
@@ -182,7 +191,15 @@ class _Experts:
     def _add(self, value: Panel, token: Linear) -> None:
         builder, vlen = self.ctx.builder, self.ctx.target.vlen
         value = packed_panel(self.ctx, self.op, value)
+        if self._is_alone and self.tokens == 1:
+            self.result = value
+            return
         total = PanelRows(builder.view(self.result.buffer, token * vlen), vlen, self.result.block)
         added = PanelRows(value.buffer, vlen, value.block)
+        size = (self.height, self.result.blocks(vlen))
+        if self._is_alone:
+            with builder.step("place expert"):
+                builder.map("copy", total, added, size=size)
+            return
         with builder.step("add expert"):
-            builder.map("add", total, total, added, size=(self.height, self.result.blocks(vlen)))
+            builder.map("add", total, total, added, size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -148,16 +149,24 @@ def parts_operand(ctx: KernelContext, op: Operation, value: SSAValue, lhs: Panel
     whole = groups == 1 or width % vlen == 0
     spread = ctx.new_panel("spread", prod(shape_of(value)[:-1]), groups * vlen if whole else lhs.columns)
     finite = not ctx.undefined.of(value)
-    if isinstance(ctx.locations[value], Scalars) or few(ctx, spread.rows, groups):
+    if isinstance(ctx.locations[value], Scalars) or (groups <= vlen and few(ctx, spread.rows, groups)):
         _spread_parts(ctx, as_scalars(ctx, op, value), groups, width, spread, finite=finite)
     else:
         panel = ctx.panel(value)
+        by_block = whole and panel.is_packed
+        for first in range(0, groups, vlen) if by_block else (0,):
+            count = min(vlen, groups - first) if by_block else groups
+            numbers = ctx.builder.view(panel.buffer, first // vlen * panel.block)
+            part = replace(panel, buffer=numbers, groups=1, group_columns=count, group_pitch=count)
+            into = replace(spread, buffer=ctx.builder.view(spread.buffer, first * spread.block))
 
-        def spread_piece(piece: Piece) -> None:
-            _to_scalars(ctx, op, value, piece.of(ctx, panel), piece.scalars)
-            _spread_parts(ctx, piece.scalars, groups, width, piece.of(ctx, spread), finite=finite)
+            def spread_piece(
+                piece: Piece, part: Panel = part if by_block else panel, into: Panel = into
+            ) -> None:
+                _to_scalars(ctx, op, value, piece.of(ctx, part), piece.scalars)
+                _spread_parts(ctx, piece.scalars, part.columns, width, piece.of(ctx, into), finite=finite)
 
-        by_pieces(ctx, op, spread.rows, groups, spread_piece)
+            by_pieces(ctx, op, spread.rows, count, spread_piece)
     return PanelRows(spread.buffer, vlen, 0) if groups == 1 else rows_of(ctx, spread)
 
 
