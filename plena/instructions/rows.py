@@ -59,6 +59,9 @@ def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
         builder.emit("S_LD_FP", dst=maximum, base=floor)
         with builder.loop(blocks) as b:
             builder.emit("V_RED_MAX", acc=maximum, a=start + b * block)
+        if op.undivided:
+            _exponentials(ctx, start, blocks, block, maximum)
+            return
         if op.sink:
             builder.emit("S_LD_FP", dst=total, base=floor)
             builder.emit("S_SUB_FP", dst=total, a=total, b=maximum)

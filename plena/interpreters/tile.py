@@ -258,6 +258,10 @@ class TileFunctions(InterpreterFunctions):
         blocks = self._blocks(panels["x"], op)
         start = panels["floor"].rows(1, 1, 1)[0, 0]
         maximum = np.maximum(np.max(blocks, axis=(0, 2)), start)
+        if op.undivided:
+            for block in blocks:
+                block[:] = exponential(bf16_round(block - maximum[:, None]))
+            return ()
         total = np.zeros_like(maximum)
         if op.sink:
             total = exponential(bf16_round(start - maximum))

@@ -17,7 +17,7 @@ from plena.dialects.plena import (
     RotaryOp,
     WriteRowsOp,
 )
-from plena.host.view import Pad, Reshape
+from plena.host.view import Pad, Permute, Reshape
 from plena.integers import round_up
 from plena.kernels.attention.shape import AttentionShape
 from plena.kernels.tensors import HostTensor
@@ -27,14 +27,31 @@ from plena.machine.target import Target
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """`groups` heads, `pitch` lanes from one to the next: [rows, groups * size] with gaps of pitch - size lanes."""
+    """`groups` heads, `pitch` lanes from one to the next: [rows, groups * size] with gaps of pitch - size lanes.
+
+    With `members` above 1 so many query heads read each key head, and heads are interleaved: column block
+    j * members + m has member m of the `lanes` key heads of their column block j.
+    """
 
     groups: int
     pitch: int
+    lanes: int = 1
+    members: int = 1
+
+    @property
+    def moves(self) -> bool:
+        """Whether heads lie in another order than in the tensor."""
+        return self.members > 1 and self.lanes > 1
 
     def with_gaps(self, tensor: HostTensor) -> HostTensor:
         """A staged tensor [groups * size, ...] with zeros in the gaps: [groups * pitch, ...]."""
         size, rest = tensor.shape[0] // self.groups, tensor.shape[1:]
+        if self.moves:
+            order = (0, 2, 1, *range(3, 4 + len(rest)))
+            shape = (self.groups // (self.lanes * self.members), self.lanes, self.members, size, *rest)
+            tensor = tensor.through(Reshape(shape), Permute(order), Reshape((self.groups * size, *rest)))
+        if self.pitch == size:
+            return tensor
         return tensor.through(
             Reshape((self.groups, size, *rest)),
             Pad(1, 0, self.pitch - size),
@@ -45,11 +62,13 @@ class HeadLayout:
 def heads_per_block(shape: AttentionShape, target: Target) -> int:
     """How many heads share a column block of computed queries, keys and values.
 
-    Narrow ones do when every head has its own keys, so that a head has the same lanes everywhere, and when those are
-    whole slices (broadcast products), write-out blocks and MX blocks.
+    Narrow ones do when every head has its own keys, or query heads are interleaved, so that a head has the lanes of its
+    keys, and when those are whole slices (broadcast products), write-out blocks and MX blocks.
     """
     size, vlen = shape.head_dim, target.vlen
-    if size >= vlen or vlen % size or size != shape.value_dim or shape.group > 1:
+    if size >= vlen or vlen % size or size != shape.value_dim:
+        return 1
+    if shape.group > 1 and not shape.interleaved:
         return 1
     key_value = target.precision["HBM_M_KV_TYPE"]
     aligned = size % target.blen == 0 and size % (key_value.block if isinstance(key_value, Mx) else 1) == 0
@@ -75,7 +94,10 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
             shape = AttentionShape.of(op)
             size = shape.value_dim if use.index == 2 else shape.head_dim
             groups = shape.heads if use.index == 0 else shape.kv_heads
-            return HeadLayout(groups, head_pitch(shape, size, target))
+            members = shape.group if use.index == 0 and shape.interleaved else 1
+            return HeadLayout(
+                groups, head_pitch(shape, size, target), heads_per_block(shape, target), members
+            )
         passes_on = isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0
         passes_on = passes_on or (isinstance(op, RotariesOp) and use.index < len(op.outputs))
         if passes_on or (isinstance(op, WriteRowsOp) and use.index < 2):

@@ -45,7 +45,7 @@ class Layer:
         """The layer with rows of zeros where an attention that reads the result wants lanes between heads."""
         features = self.weight.shape[0]
         heads = wanted_layout(self.result, target)
-        if heads is None or heads.groups * heads.pitch == features:
+        if heads is None or (heads.groups * heads.pitch == features and not heads.moves):
             return self
         weight = heads.with_gaps(self.weight)
         return Layer(weight, None if self.bias is None else heads.with_gaps(self.bias), self.result, heads)

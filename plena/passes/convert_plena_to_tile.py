@@ -49,6 +49,7 @@ from plena.kernels.attention import forms
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
+from plena.kernels.interleaved_heads import interleave_heads
 from plena.kernels.product_cost import PRODUCT_OF, is_wrong
 from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
@@ -180,6 +181,7 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     kernels = KernelContext(TileBuilder(Target.from_module(module), schedule.machine), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
+    interleave_heads(function, kernels)
     infinite = inputs_that_may_be_infinite(function)
     routed = module.attributes.get(EXPERT_TENSORS)
     if isinstance(routed, ArrayAttr):

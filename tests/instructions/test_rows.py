@@ -47,6 +47,20 @@ def test_softmax_over_whole_rows(blocks: int, sink: int, scratch: str, target: T
 
 
 @targets
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_exponentials_that_nobody_divides(blocks: int, target: Target) -> None:
+    vlen, rows = target.vlen, 3
+    text = f"""
+    %floor = tile.constant [-1.0]
+    %x = tile.buffer @x [{blocks * rows * vlen}] : !tile.buffer<vector>
+    tile.softmax_rows x(%x : vector) floor(%floor : fp) rows = {rows} blocks = {blocks}
+        block = {rows * vlen} undivided = 1"""
+    both = run_both(text, target)
+    both.assert_equal({"x": 2})
+    assert both.emulated["x"].max() <= 1
+
+
+@targets
 @pytest.mark.parametrize(("blocks", "chunk"), [(4, 2), (5, 2), (7, 4), (3, 3), (8, 3)])
 def test_softmax_in_chunks(blocks: int, chunk: int, target: Target) -> None:
     vlen, rows = target.vlen, 3

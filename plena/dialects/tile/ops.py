@@ -222,7 +222,7 @@ class SoftmaxRowsOp(DeclaredOp):
     `blocks`) that many are added at a time, then their sums, in two rows of scratch: sums of bf16 numbers lose less so.
     `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
     the sum and has no value. The sum starts from the word `start`, 0 without it. With `undefined` a row of nothing
-    above the floor is NaN.
+    above the floor is NaN. With `undivided` there is no sum: x = exp(x - max).
     """
 
     x: SSAValue = written("vector")
@@ -235,6 +235,7 @@ class SoftmaxRowsOp(DeclaredOp):
     sink: int = number(default=0)
     chunk: int = number(default=0)
     undefined: int = number(default=0)
+    undivided: int = number(default=0)
 
 
 @tile_op("reset_state")

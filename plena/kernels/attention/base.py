@@ -97,6 +97,10 @@ class AttentionKernel(ABC):
     def prepare(self) -> None:
         """Emits what happens once, before the loops."""
 
+    @abstractmethod
+    def finish(self) -> None:
+        """Emits what happens once, behind the loops."""
+
     def run(self) -> None:
         """The loops: heads outside and query blocks inside, or the other way round (the watchdog)."""
         self.masks.load()
@@ -116,6 +120,7 @@ class AttentionKernel(ABC):
                         self._heads(piece, [(section, row, tile)])
             else:
                 self._heads(piece, None)
+        self.finish()
 
     def _heads(self, loops: HeadLoops, block: list[tuple[Section, Linear, Linear]] | None) -> None:
         """All heads of a piece, for one query block, or for all of them in loops of their own."""
@@ -131,9 +136,12 @@ class AttentionKernel(ABC):
                         self._block(section, place, row, tile)
 
     def _block(self, section: Section, place: HeadPlace, row: Linear, tile: Linear) -> None:
-        rows = place.sample * self.shape.queries + row
-        out = self.builder.view(self.result.buffer, place.offset + rows * self.vlen)
+        out = self.builder.view(self.result.buffer, self.offset(place, row))
         self.attend(QueryBlock(place, row, tile, section, out))
+
+    def offset(self, place: HeadPlace, row: Linear) -> Linear:
+        """The first element of a query block in a panel as the result's."""
+        return place.offset + (place.sample * self.shape.queries + row) * self.vlen
 
     def _sections(self) -> list[Section]:
         """Without skipping, one section; the last tile of keys whole, if code size matters more than cycles."""
@@ -173,14 +181,19 @@ class AttentionKernel(ABC):
         """Zeroes what no head writes, lanes and rows, for kernels that read whole rows."""
         if is_only_returned(self.op.result):
             return
-        panel, shape = self.result, self.shape
+        panel, written = self.result, self.written_rows
         physical = panel.physical_rows(self.vlen)
-        written = (shape.batch - 1) * shape.queries + self.tiling.query_blocks * self.tiling.query_block
         with self.builder.step("reset"):
             if not panel.is_packed:
                 self.builder.insert(ZeroOp(dst=panel.buffer, rows=physical * panel.blocks(self.vlen)))
             elif written < physical:
                 zero_rows(self.ctx, panel, written)
+
+    @property
+    def written_rows(self) -> int:
+        """Rows of the result that heads write."""
+        tiling, shape = self.tiling, self.shape
+        return (shape.batch - 1) * shape.queries + tiling.query_blocks * tiling.query_block
 
     def load_kv_tiles(self, dst: SSAValue, tiles: Tiles, source: Linear, blocks: int, count: int) -> None:
         """`count` tiles of each of `blocks` column blocks of keys or values, `source` bytes into them."""

@@ -46,6 +46,8 @@ def lower_attention(op: Operation, ctx: KernelContext) -> None:
         ctx.decisions.append(
             f"attention: loops over heads are expanded {schedule.parts} times for the watchdog"
         )
+    if shape.interleaved:
+        ctx.decisions.append("attention: query heads lie in the lanes of the key heads that they read")
     ctx.count_macs(shape.macs)
     ctx.set(op.result, kernel.result)
 

@@ -18,13 +18,15 @@ class HeadPlace:
     """One query head of one sample, as expressions over the open loops.
 
     `bundle` numbers the heads of keys, or the column blocks that several of them share; `lane` is the head's number in
-    such a block. `offset` is where the head's columns begin in the result, in elements.
+    such a block, `member` that among the query heads of one head of keys where several share blocks. `offset` is where
+    the head's columns begin in the result, in elements.
     """
 
     sample: Linear = field(default_factory=Linear)
     bundle: Linear = field(default_factory=Linear)
     head: Linear = field(default_factory=Linear)
     lane: Linear = field(default_factory=Linear)
+    member: Linear = field(default_factory=Linear)
     offset: Linear = field(default_factory=Linear)
 
 
@@ -37,6 +39,7 @@ class HeadAxis:
     bundle: int = 0
     head: int = 0
     lane: int = 0
+    member: int = 0
     offset: int = 0
     first: int = 0
 
@@ -48,12 +51,15 @@ class HeadAxis:
             place.bundle + at * self.bundle,
             place.head + at * self.head,
             place.lane + at * self.lane,
+            place.member + at * self.member,
             place.offset + at * self.offset,
         )
 
     def part(self, first: int, trips: int) -> HeadAxis:
         """A stretch of this loop."""
-        return HeadAxis(trips, self.sample, self.bundle, self.head, self.lane, self.offset, first)
+        return HeadAxis(
+            trips, self.sample, self.bundle, self.head, self.lane, self.member, self.offset, first
+        )
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,12 @@ def head_loops(shape: AttentionShape, *, shared: int, pitch: int, block: int, vl
     together = max(1, vlen // pitch)
     blocks = max(1, pitch // vlen) * block
     if shared > 1:
-        step = shared * blocks if together == 1 else block
-        bundles = HeadAxis(kv_heads // shared, bundle=1, head=shared, offset=step)
-        lanes = HeadAxis(shared, head=1, lane=1, offset=blocks if together == 1 else pitch)
-        return HeadLoops((samples, bundles), (lanes,))
+        apart = blocks if together == 1 else pitch
+        step = shared * group * blocks if together == 1 else group * block
+        bundles = HeadAxis(kv_heads // shared, bundle=1, head=shared * group, offset=step)
+        if group == 1:
+            return HeadLoops((samples, bundles), (HeadAxis(shared, head=1, lane=1, offset=apart),))
+        return HeadLoops((samples, bundles), _interleaved(shared, group, together, apart, block))
     if together == 1:
         bundles = HeadAxis(kv_heads, bundle=1, head=group, offset=group * blocks)
         return HeadLoops((samples, bundles), (HeadAxis(group, head=1, offset=blocks),))
@@ -120,6 +128,27 @@ def head_loops(shape: AttentionShape, *, shared: int, pitch: int, block: int, vl
     outer = HeadAxis(kv_heads // per_block, bundle=per_block, head=per_block * group, offset=block)
     inner = HeadAxis(per_block, bundle=1, head=group, offset=group * pitch)
     return HeadLoops((samples, outer, inner), (HeadAxis(group, head=1, offset=pitch),))
+
+
+def _interleaved(lanes: int, group: int, together: int, apart: int, block: int) -> tuple[HeadAxis, ...]:
+    """The heads of keys that share a column block and the query heads of each, in the order of the result, where
+    `together` heads share a block or every head is `apart`."""
+    if together == 1:
+        return HeadAxis(lanes, head=group, lane=1, offset=group * apart), HeadAxis(
+            group, head=1, member=1, offset=apart
+        )
+    if group % together == 0:
+        return (
+            HeadAxis(lanes, head=group, lane=1, offset=group // together * block),
+            HeadAxis(group // together, head=together, member=together, offset=block),
+            HeadAxis(together, head=1, member=1, offset=apart),
+        )
+    per_block = together // group
+    return (
+        HeadAxis(lanes // per_block, head=together, lane=per_block, offset=block),
+        HeadAxis(per_block, head=group, lane=1, offset=group * apart),
+        HeadAxis(group, head=1, member=1, offset=apart),
+    )
 
 
 def packed_result_pitch(shape: AttentionShape, vlen: int, blen: int) -> int:

@@ -65,6 +65,9 @@ class OnlineAttention(AttentionKernel):
                 rows = self.tiling.value_blocks * self.tiling.query_block
                 self.builder.insert(ZeroOp(dst=self.update, rows=rows))
 
+    def finish(self) -> None:
+        """Nothing is left: every query block is divided at its end."""
+
     def load_head(self, place: HeadPlace) -> None:
         """Nothing stays from one query block to the next."""
 

@@ -112,7 +112,9 @@ class ComputedQueries:
     def block(self, place: HeadPlace, row: Linear) -> LeftOperand:
         """The block of one head, copied only if it changes on the way."""
         tiling, builder, panel = self.tiling, self.ctx.builder, self.panel
-        number = place.bundle if self.shared > 1 else place.head * tiling.head_blocks
+        number = place.head * tiling.head_blocks
+        if self.shared > 1:
+            number = place.bundle * self.shape.group + place.member
         offset = number * panel.block + (place.sample * self.shape.queries + row) * self.vlen
         source = builder.view(panel.buffer, offset)
         if not self.copied:

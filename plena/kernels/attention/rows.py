@@ -10,6 +10,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import AttentionOp
 from plena.dialects.tile import MatmulOp, SoftmaxRowsOp, ZeroOp
 from plena.kernels.attention.base import AttentionKernel, QueryBlock
+from plena.kernels.attention.divisors import Divisors, leaves_room, pays
 from plena.kernels.attention.heads import HeadPlace, packed_result_pitch
 from plena.kernels.attention.masks import Scores
 from plena.kernels.attention.queries import LeftOperand
@@ -48,6 +49,7 @@ class RowsAttention(AttentionKernel):
 
     def __init__(self, op: AttentionOp, shape: AttentionShape, ctx: KernelContext) -> None:
         super().__init__(op, shape, ctx)
+        self.divisors = self._divisors()
         tiling, spare = self.tiling, ctx.target.m_prefetch_tiles - 1
         whole = tiling.key_tiles * tiling.value_blocks
         self.residency = Residency.of(tiling, ctx, whole=whole, column=tiling.key_tiles)
@@ -64,9 +66,24 @@ class RowsAttention(AttentionKernel):
 
     def result_pitch(self) -> int:
         """Packed wherever loops over heads can address it."""
-        if self.shared > 1:
+        if self.shared > 1 and self.shape.group == 1:
             return self.shape.value_dim
         return packed_result_pitch(self.shape, self.vlen, self.target.blen)
+
+    def _divisors(self) -> Divisors | None:
+        """Sums by the matrix unit, where they pay and a row's sum is that of its exponentials alone."""
+        ctx, tiling = self.ctx, self.tiling
+        plain = self.op.sinks is None and self.op.empty is None
+        if not plain or not leaves_room(tiling, ctx) or not pays(self.shape, tiling, ctx):
+            return None
+        if not Divisors.possible(self.result, self.written_columns, self.vlen):
+            return None
+        return Divisors(self.result, self.written_rows, ctx)
+
+    def finish(self) -> None:
+        """Divides by the sums that are made apart."""
+        if self.divisors is not None:
+            self.divisors.divide()
 
     def prepare(self) -> None:
         """Scores that no product makes are masked, but must be numbers."""
@@ -116,7 +133,9 @@ class RowsAttention(AttentionKernel):
                     self.is_last(block.section),
                 )
             )
-        scratch, chunk = row_sum_scratch(builder, tiles, self.vlen) if tiles > FEW_BLOCKS else (None, 0)
+        divisors, scratch, chunk = self.divisors, None, 0
+        if tiles > FEW_BLOCKS and divisors is None:
+            scratch, chunk = row_sum_scratch(builder, tiles, self.vlen)
         with builder.step("softmax"):
             sinks = self.masks.sinks
             floor = self.masks.floor
@@ -132,9 +151,19 @@ class RowsAttention(AttentionKernel):
                     sink=int(sinks is not None),
                     chunk=chunk,
                     undefined=self.masks.undefined,
+                    undivided=int(divisors is not None),
                 )
             )
         self._values(block)
+        if divisors is not None:
+            divisors.add(
+                self.scores,
+                builder.view(divisors.sums, self.offset(block.place, block.row)),
+                rows=rows,
+                tiles=tiles,
+                columns=self.written_columns,
+                block=self.pitch,
+            )
 
     def _scores(self, block: QueryBlock, x: LeftOperand) -> None:
         section = block.section

@@ -9,10 +9,17 @@ from plena.dialects.plena import AttentionOp
 from plena.integers import ceil_div, round_up
 from plena.machine.target import Target
 
+INTERLEAVED = "plena.interleaved"
+"""Attribute of an attention whose query heads are interleaved."""
+
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """`queries` S and `keys` T a sample, `head_dim` D and `value_dim` E features of a head."""
+    """`queries` S and `keys` T a sample, `head_dim` D and `value_dim` E features of a head.
+
+    `interleaved`: query heads lie in the lanes of the key head that they read, though several read one
+    (plena.kernels.interleaved_heads).
+    """
 
     batch: int
     heads: int
@@ -22,6 +29,7 @@ class AttentionShape:
     head_dim: int
     value_dim: int
     scale: float
+    interleaved: bool = False
 
     @staticmethod
     def of(op: AttentionOp) -> AttentionShape:
@@ -34,6 +42,7 @@ class AttentionShape:
             op.head_dim,
             op.value_dim,
             op.scale.value.data,
+            INTERLEAVED in op.attributes,
         )
 
     @property
