@@ -19,7 +19,7 @@ ROWS = [row for rows in SECTIONS.values() for row in rows]
 
 def cells() -> list[list[str]]:
     """The rows of the table of counts."""
-    lines = PAGE.read_text(encoding="utf-8").partition("## Counts")[2].partition("## Times")[0].splitlines()
+    lines = PAGE.read_text(encoding="utf-8").partition("## Counts")[2].partition("\n## ")[0].splitlines()
     return [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("| ")][2:]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from plena.api.choosing_formats import choose_formats
+from plena.api.common_data import require_same_data
 from plena.api.imported_call import ImportedCall
 from plena.api.program import Program
 from plena.api.rotate import compile_best_rotated, compile_rotated
@@ -169,6 +170,7 @@ def compile(
         tuned = None if tuning is None else TuningDatabase(tuning)
         image = image_of(beside, target)
         program = compile_call(call, target, schedule, max_instructions, calibration, known, tuned, image)
+        require_same_data(program, beside)
     if formats is not None and program.rationale is not None:
         chosen = {**program.rationale.options, "formats": str(formats)}
         program.rationale = replace(program.rationale, options=chosen)

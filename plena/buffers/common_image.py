@@ -17,6 +17,7 @@ from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntAttr, ModuleOp
 from xdsl.ir import Attribute
 
 from plena.dialects.tile import BufferOp
+from plena.errors import CompileError
 from plena.host.layout import TensorPlacement, hbm_alignment
 from plena.host.placement_attributes import placement_of
 from plena.host.ports import Region
@@ -66,10 +67,21 @@ class CommonImage:
         spans += [(r.address, r.address + r.size) for r in regions if r.memory == "hbm"]
         return CommonImage(places, _merged(spans), plane)
 
-    def joined(self, other: CommonImage | None) -> CommonImage:
-        """The image with that of one more program, which was compiled beside it."""
-        if other is None or other.scale_plane != self.scale_plane:
-            return self
+    def joined(self, other: CommonImage) -> CommonImage:
+        """The image with that of one more program, which was compiled beside it.
+
+        Raises:
+            CompileError: it was not, and has something else in the same place.
+        """
+        there = {address: key for key, address in self.places.items()}
+        apart = any(self.places.get(key, address) != address for key, address in other.places.items())
+        over = any(there.get(address, key) != key for key, address in other.places.items())
+        if apart or over or other.scale_plane != self.scale_plane:
+            raise CompileError(
+                "the programs have different tensors in the same place of HBM",
+                "options",
+                "Compile each of them beside those before it: beside=[first], then beside=[first, second].",
+            )
         places = {**other.places, **self.places}
         return replace(self, places=places, taken=_merged([*self.taken, *other.taken]))
 

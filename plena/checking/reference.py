@@ -24,12 +24,15 @@ from plena.checking.choices import Choices, follow
 from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
-from plena.checking.rounding_sites import rounding_sites, staged_operands
+from plena.checking.rounding_sites import rounding_sites, staged_biases, staged_operands
 from plena.checking.staged_values import (
     FORMATS,
     choose,
+    is_bias,
+    only,
     quantized_inputs,
     rounded_expressions,
+    staged_apart,
     staged_for_products,
 )
 from plena.checking.uses import Uses, values_by_reader
@@ -258,12 +261,22 @@ class ModuleReferences:
         placements = tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes)
         program = replace(self.program, target=target, placements=placements)
         replacement = self._replacement(program, "keys_values" in classes)
-        twice = staged_for_products(program)
+        apart, symbols = staged_apart(program, self.staged().expressions)
+        plain, of_softmax = (only(program, biases=biases) for biases in (False, True))
+        twice = staged_for_products(plain)
+        constants = self._biases(of_softmax, symbols)
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
+            if apart or constants:
+                others = quantized_inputs(plain, inputs)
+                seen = [others[n] if n in apart else x for n, x in enumerate(seen)]
+                rows = quantized_inputs(of_softmax, inputs)
+                biases = {**constants, **{self.graph.input_names[n]: rows[n] for n in apart}}
+                for node, staged in staged_biases(self.graph, biases).items():
+                    operands[node] = {**operands.get(node, {}), **staged}
             if twice:
-                of_products, of_others = (quantized_inputs(program, inputs, formats) for formats in FORMATS)
+                of_products, of_others = (quantized_inputs(plain, inputs, formats) for formats in FORMATS)
                 seen = [of_others[n] if n in twice else x for n, x in enumerate(seen)]
                 leaves = {self.graph.input_names[n]: of_products[n] for n in twice}
                 for node, staged in staged_operands(self.graph, self.imported.module, leaves).items():
@@ -307,9 +320,18 @@ class ModuleReferences:
             found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
         return found
 
+    def _biases(self, program: ProgramData, symbols: Collection[str]) -> dict[str, torch.Tensor]:
+        """Constants as they are staged for a softmax, by the names of their nodes: those that others read, too."""
+        if not symbols:
+            return {}
+        rounded = rounded_expressions(program, self.staged())
+        return self._by_node({name: tensor for name, tensor in rounded.items() if name in symbols})
+
     def _replacement(self, program: ProgramData, keys_values: bool) -> Replacement:
         data, level = self.staged(), self.imported.module
-        rounded = rounded_expressions(program, data)
+        _, symbols = staged_apart(program, data.expressions)
+        others = [p for p in program.placements if not (is_bias(p) and p.source.symbol in symbols)]
+        rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
         uses = Uses()
         if choice.conflicts:

@@ -140,6 +140,45 @@ def staged_operands(
     return found
 
 
+_SOFTMAX = ("softmax", "_softmax", "_safe_softmax")
+_FILLS = ("masked_fill", "where")
+
+
+def staged_biases(graph: ModuleGraph, seen: Mapping[str, torch.Tensor]) -> dict[str, dict[int, Rounding]]:
+    """What is added to scores before a softmax, of tensors that others read as they are.
+
+    Args:
+        seen: as the host stages them for a softmax, by the names of their nodes.
+    """
+    found: dict[str, dict[int, Rounding]] = {}
+    for node in graph.graph.nodes:
+        if node.op != "call_function":
+            continue
+        positions: tuple[int, ...] = ()
+        if packet(node) == "scaled_dot_product_attention":
+            positions = (3,)
+        elif packet(node) == "add" and _is_before_softmax(node):
+            positions = (0, 1)
+        for position in positions:
+            operand = _argument(node, position)
+            if operand is None:
+                continue
+            leaf, _ = _origin(operand, False, _LAYOUT | _PARTS)
+            if leaf.name in seen:
+                view = graph.view(operand, leaf, seen[leaf.name])
+                found.setdefault(node.name, {})[position] = lambda _, view=view: view
+    return found
+
+
+def _is_before_softmax(node: Node) -> bool:
+    """Whether sums reach nothing but a softmax, where some may be hidden before."""
+    users = list(node.users)
+    return bool(users) and all(
+        packet(user) in _SOFTMAX or (packet(user) in (*_FILLS, *_LAYOUT) and _is_before_softmax(user))
+        for user in users
+    )
+
+
 class _Sites:
     """Products of the graph with what the IR says about them."""
 

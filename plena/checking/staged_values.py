@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 
+from plena.dialects.plena.staging import symbols_of
 from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.host.image import quantized
+from plena.host.mask_steps import Biases, Hidden, Relative
 from plena.host.staged_data import StagedData, staged_tensor
 
 if TYPE_CHECKING:
@@ -26,6 +28,35 @@ FORMATS = WEIGHTS, ACTIVATIONS
 
 Offset: TypeAlias = tuple[str, torch.Tensor]
 """The symbol of a matrix and what its products lack: a staged vector `matrix @ v` is rounded by itself."""
+
+
+def is_bias(placement: TensorPlacement) -> bool:
+    """Whether a tensor is staged for a softmax: relative to the highest of each row."""
+    return any(isinstance(step, Relative | Biases | Hidden) for step in placement.view)
+
+
+def only(program: ProgramData, *, biases: bool) -> ProgramData:
+    """The program with those placements alone that are biases of a softmax, or that are none."""
+    return replace(program, placements=tuple(p for p in program.placements if is_bias(p) == biases))
+
+
+def staged_apart(program: ProgramData, expressions: Mapping[str, Attribute]) -> tuple[set[int], set[str]]:
+    """The inputs, and the symbols of tensors, that are staged as biases of a softmax and otherwise, too.
+
+    Args:
+        expressions: of staging, by their symbols.
+    """
+    found: list[tuple[set[int], set[str]]] = []
+    for biases in (True, False):
+        placed = [p for p in only(program, biases=biases).placements if p.memory == "hbm"]
+        inputs = {p.source.index for p in placed if p.source.kind == "input"}
+        symbols = {p.source.symbol for p in placed if p.source.kind == "data"}
+        if not biases:
+            read = (symbols_of(expressions[name]) for name in symbols if name in expressions)
+            symbols = symbols.union(*read)
+        found.append((inputs, symbols))
+    (inputs, symbols), (others, other_symbols) = found
+    return inputs & others, symbols & other_symbols
 
 
 def quantized_inputs(

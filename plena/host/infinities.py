@@ -17,7 +17,7 @@ from plena.machine.scalar_codes import within_bf16
 from plena.machine.target import Target
 
 _HINT = (
-    "Minus infinity may be added to scores before a softmax along the last axis. Elsewhere hide by a finite "
+    "Minus infinity may be added to scores before a softmax. Elsewhere hide by a finite "
     "number such as -1e4, or let the model hide by a boolean input: `x.masked_fill(mask, -1e4)`."
 )
 

@@ -165,6 +165,12 @@ class Relative(Step):
         return np.where(np.isfinite(highest), np.maximum(highest, np.float32(ABSORBED)), np.float32(0))
 
     def apply(self, array: Array) -> Array:
+        if np.isnan(array).any():
+            raise PlenaError(
+                "NaN is added to scores",
+                "staging biases",
+                "Its row would be NaN, which the machine's formats do not hold: give numbers, or minus infinity.",
+            )
         with np.errstate(over="ignore"):
             return array.astype(np.float32) - self._base(array)
 

@@ -86,6 +86,8 @@ class KernelContext:
     """Panels made of tensors in FP SRAM."""
     shared: set[SSAValue] = field(default_factory=set[SSAValue])
     """Buffers that several tensors or iterations read: never overwritten."""
+    loaded: dict[SSAValue, HostTensor] = field(default_factory=dict[SSAValue, HostTensor])
+    """What the host stages and vector SRAM holds."""
     states: dict[SSAValue, StateRows] = field(default_factory=dict[SSAValue, StateRows])
     """Where states lie in HBM, by every value that stands for one."""
     offsets: dict[tuple[HostTensor, int, int], SSAValue] = field(
@@ -136,6 +138,10 @@ class KernelContext:
         """The tensor if the host stages it, None if the program computes it."""
         location = self.locations[value]
         return location if isinstance(location, HostTensor) else None
+
+    def staged(self, value: SSAValue) -> HostTensor | None:
+        """The tensor if the host stages it, also where it has been loaded; None if the program computes it."""
+        return self.host(value) or self.loaded.get(value)
 
     def state(self, value: SSAValue) -> StateRows:
         """Where a state lies."""
@@ -464,6 +470,7 @@ class KernelContext:
         """
         location = self.locations[value]
         if isinstance(location, HostTensor):
+            self.loaded[value] = location
             name = location.source.symbol or f"input{location.source.index}"
             if len(location.shape) != 2:
                 columns = location.shape[-1] if location.shape else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import (
     BitOp,
@@ -21,7 +21,7 @@ from plena.host.layout import Source
 from plena.host.mask_steps import Relative
 from plena.host.staged_data import symbol_of
 from plena.host.values.attributes import value_of
-from plena.host.view import Bits, Compare, Expand, Permute, Reshape
+from plena.host.view import Bits, Compare, Expand, Permute, Reshape, Step
 from plena.kernels.arithmetic import takes_number
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.rearrangement import expand_computed, rearrange_computed
@@ -44,6 +44,21 @@ def lower_host(op: Operation, ctx: KernelContext) -> None:
     ctx.set(op.result, ctx.host_value(value_of(op.value).with_inputs(numbers)))
 
 
+_Layout = ReshapeOp | ExpandOp | RearrangeOp
+
+
+def _steps(op: _Layout) -> tuple[Step, ...]:
+    """What the host does to a staged tensor in an operation's place."""
+    shape = shape_of(op.result)
+    match op:
+        case RearrangeOp():
+            return Reshape(op.factors.get_values()), Permute(op.order.get_values()), Reshape(shape)
+        case ExpandOp():
+            return (Expand(shape),)
+        case ReshapeOp():
+            return (Reshape(shape),)
+
+
 @kernel_for(RearrangeOp)
 def lower_rearrange(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, RearrangeOp)
@@ -51,8 +66,7 @@ def lower_rearrange(op: Operation, ctx: KernelContext) -> None:
     if tensor is None:
         rearrange_computed(op, ctx)
         return
-    steps = (Reshape(op.factors.get_values()), Permute(op.order.get_values()), Reshape(shape_of(op.result)))
-    ctx.set(op.result, tensor.through(*steps))
+    ctx.set(op.result, tensor.through(*_steps(op)))
 
 
 @kernel_for(ReshapeOp, ExpandOp)
@@ -68,17 +82,24 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
         else:
             expand_computed(op, ctx)
         return
-    step = Reshape if isinstance(op, ReshapeOp) else Expand
-    ctx.set(op.result, tensor.through(step(shape_of(op.result))))
+    ctx.set(op.result, tensor.through(*_steps(op)))
 
 
 @kernel_for(RelativeOp)
 def lower_relative(op: Operation, ctx: KernelContext) -> None:
+    """Whatever else has read the tensor and had it loaded, the host stages it once more."""
     assert isinstance(op, RelativeOp)
-    tensor = ctx.host(op.input)
-    if tensor is None:
+    ctx.set(op.result, _staged(ctx, op.input).through(Relative(op.dim.value.data)))
+
+
+def _staged(ctx: KernelContext, value: SSAValue) -> HostTensor:
+    tensor = ctx.staged(value)
+    if tensor is not None:
+        return tensor
+    op = value.owner
+    if not isinstance(op, _Layout):
         raise ValueError("only what the host stages can be relative to the highest of its row")
-    ctx.set(op.result, tensor.through(Relative(op.dim.value.data)))
+    return _staged(ctx, op.input).through(*_steps(op))
 
 
 @kernel_for(CastOp)

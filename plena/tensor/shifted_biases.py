@@ -37,7 +37,8 @@ _OF_BIASES = (
 )
 """What biases are computed by."""
 
-_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp, aten.SliceOp)
+_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
+"""What the host does to all of a tensor while it stages it: parts are taken on the machine."""
 
 
 class ShiftBiases(RewritePattern):

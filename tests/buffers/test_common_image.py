@@ -147,3 +147,30 @@ def test_what_is_no_image_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CompileError, match="several segments of HBM"):
         plena.compile(layer, (x,), beside=[program])
     assert isinstance(program, Program)
+
+
+class _Modulo(torch.nn.Module):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ (torch.arange(48 * 48).view(48, 48) % self.number).float()
+
+
+def test_tensors_of_one_name_that_differ_are_refused() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 48)
+    pairs = [(torch.nn.Linear(48, 48), torch.nn.Linear(48, 48)), (_Modulo(3), _Modulo(5))]
+    for first, second in pairs:
+        program = plena.compile(first, (x,))
+        with pytest.raises(plena.PlenaError, match="is not what it is in the programs that this one"):
+            plena.compile(second, (x,), beside=[program])
+        assert len(plena.compile(first, (x,), beside=[program]).words) == len(program.words)
+
+
+def test_programs_that_overlap_are_refused() -> None:
+    x = torch.randn(2, 48)
+    one, other = plena.compile(torch.nn.Linear(48, 48), (x,)), plena.compile(_Modulo(3), (x,))
+    with pytest.raises(plena.PlenaError, match="different tensors in the same place of HBM"):
+        plena.compile(torch.nn.Linear(48, 16), (x,), beside=[one, other])

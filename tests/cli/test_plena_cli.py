@@ -40,7 +40,7 @@ def linear():
 
 class Unsupported(torch.nn.Module):
     def forward(self, x):
-        return torch.fft.fft(x).real
+        return torch.special.i0(x)
 
 def unsupported():
     return Unsupported(), (torch.zeros(4, 16),)

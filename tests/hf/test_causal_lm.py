@@ -153,7 +153,7 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     expected = lm.generate(ids, **settings)
     lm.save_pretrained(tmp_path / "lm")
     images = sorted(path.parent.name for path in (tmp_path / "lm").glob("*/hbm_for_behave_sim.bin"))
-    assert images == ["prefill-8"], "the others share its weights"
+    assert images == ["decode-40"], "the others share its weights"
     first, second = (PlenaForCausalLM.from_pretrained(tmp_path / "lm") for _ in range(2))
     assert torch.equal(first.generate(ids, **settings), expected)
     assert torch.equal(second.generate(ids, **settings), expected)
@@ -167,11 +167,11 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     )
     with pytest.raises(PlenaError, match="compiled already"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm", max_length=8)
-    (tmp_path / "lm" / "prefill-8" / "hbm_for_behave_sim.bin").write_bytes(b"no image")
+    (tmp_path / "lm" / "decode-40" / "hbm_for_behave_sim.bin").write_bytes(b"no image")
     with pytest.raises(PlenaError, match="truncated"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm")
     for other in ("../x", "decode-/../prefill-8"):
-        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 3, "batch": 1, "programs": ["{other}"]}}')
+        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 4, "batch": 1, "programs": ["{other}"]}}')
         with pytest.raises(PlenaError, match="something else than programs"):
             PlenaForCausalLM.from_pretrained(tmp_path / "lm")
 

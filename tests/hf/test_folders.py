@@ -65,13 +65,13 @@ def _another_batch(folder: Path) -> None:
     ("damage", "message"),
     [
         (
-            lambda f: _flip(f / "prefill-8" / "hbm_for_behave_sim.bin"),
-            "prefill-8/hbm_for_behave_sim.bin.*changed",
+            lambda f: _flip(f / "decode-40" / "hbm_for_behave_sim.bin"),
+            "decode-40/hbm_for_behave_sim.bin.*changed",
         ),
         (lambda f: _flip(f / "decode-16" / "hbm_private.bin"), "decode-16/hbm_private.bin.*changed"),
         (lambda f: shutil.rmtree(f / "decode-40"), "decode-40"),
-        (lambda f: _another(f, "prefill-8"), "its memory image is not the one that this program shares"),
-        (lambda f: _another(f, "decode-40"), "decode-40 is no step of a language model of 2 sequences"),
+        (lambda f: _another(f, "decode-40"), "its memory image is not the one that this program shares"),
+        (lambda f: _another(f, "prefill-8"), "prefill-8 is no step of a language model of 2 sequences"),
         (_another_batch, "decode-16 is no step of a language model of 3 sequences"),
         (_without_decode, "it has no decode program"),
         (lambda f: (f / "config.json").unlink(), "its configuration cannot be read"),

@@ -281,11 +281,9 @@ def test_a_number_chosen_in_a_format_of_three_bits() -> None:
 
 
 def test_an_infinite_number_a_row_is_in_no_sum_twice() -> None:
-    """It fills the lanes behind the last column, which a sum multiplies by 0."""
+    """It fills the lanes behind the last column, which a sum leaves out whatever they hold."""
     result = "(x0 + (x0.masked_fill(x1, float('inf'))).sum(-1, keepdim=True)).sum(-1)"
-    assert examine(case(result, (3, 24), (3, 24), limit="flags")).startswith(
-        "refused: no kernel for plena.reduce"
-    )
+    assert examine(case(result, (3, 24), (3, 24), limit="flags")) == "compiled"
     assert examine(case(result, (3, 32), (3, 32), limit="flags")) == "compiled"
 
 

@@ -101,7 +101,7 @@ class SliceOp(PlenaOp):
     def verify_(self) -> None:
         shape, result = shape_of(self.input), shape_of(self.result)
         settings = [a.get_values() for a in (self.groups, self.offsets, self.sizes, self.strides)]
-        self.require(len(shape) == 2 and all(len(s) == 2 for s in settings), "all have two axes")
+        self.require(all(len(s) == 2 for s in (shape, result, *settings)), "all have two axes")
         for axis, (groups, offset, size, stride) in enumerate(zip(*settings, strict=True)):
             self.require(groups > 0 and shape[axis] % groups == 0, "groups must divide the axis")
             last = offset + stride * (size - 1)
