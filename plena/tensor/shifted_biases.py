@@ -53,27 +53,45 @@ class ShiftBiases(RewritePattern):
 
 
 def _shifted_scores(e: Emitter, value: SSAValue, axis: int) -> SSAValue | None:
-    """What a softmax makes the same of, its bias shifted; None if there is none."""
+    """What a softmax makes the same of, its biases shifted and numbers left out; None if there are none."""
     op = value.owner
     if not value.has_one_use():
         return None
-    if isinstance(op, aten.WhereOp):
-        fill = full_value(op.other)
-        scores = _shifted_scores(e, op.input, axis) if fill is not None and fill < HIDING else None
-        if scores is None or shape_of(scores) != shape_of(op.input):
+    match op:
+        case aten.WhereOp():
+            return _shifted_sides(e, op, axis)
+        case aten.SubOp() if _vanishes(op.other) and shape_of(op.input) == shape_of(value):
+            return _shifted_scores(e, op.input, axis) or op.input
+        case aten.AddOp():
+            for scores, bias in ((op.input, op.other), (op.other, op.input)):
+                if _vanishes(bias) and shape_of(scores) == shape_of(value):
+                    return _shifted_scores(e, scores, axis) or scores
+                if is_bias(bias) and not may_overflow(bias):
+                    operands = [_shifted_scores(e, scores, axis) or scores, _shifted(e, bias, axis)]
+                    return e.add(aten.AddOp.build(operands=operands, result_types=[value.type]))
             return None
-        operands = [op.condition, scores, op.other]
-        return e.add(aten.WhereOp.build(operands=operands, result_types=[value.type]))
-    if not isinstance(op, aten.AddOp):
-        return None
-    for scores, bias in ((op.input, op.other), (op.other, op.input)):
-        number = full_value(bias)
-        if number is not None and ABSORBED <= number < 0:
-            return scores
-        if is_bias(bias) and not may_overflow(bias):
-            shifted = _shifted(e, bias, axis)
-            return e.add(aten.AddOp.build(operands=[scores, shifted], result_types=[value.type]))
+        case _:
+            return None
+
+
+def _shifted_sides(e: Emitter, op: aten.WhereOp, axis: int) -> SSAValue | None:
+    """A choice between scores and a number that hides."""
+    sides = [op.input, op.other]
+    for n in (0, 1):
+        fill = full_value(sides[1 - n])
+        if fill is not None and fill < HIDING:
+            scores = _shifted_scores(e, sides[n], axis)
+            if scores is None or shape_of(scores) != shape_of(sides[n]):
+                return None
+            sides[n] = scores
+            return e.add(aten.WhereOp.build(operands=[op.condition, *sides], result_types=[op.result.type]))
     return None
+
+
+def _vanishes(value: SSAValue) -> bool:
+    """Whether a value is one number, of a size beside which float32 keeps scores: a softmax does not see it."""
+    number = full_value(value)
+    return number is not None and abs(number) <= -ABSORBED
 
 
 def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValue) -> None:

@@ -115,3 +115,32 @@ def test_infinity_among_biases_hides_and_nan_is_refused() -> None:
         biases[2, 2] = wrong
         with pytest.raises(plena.PlenaError, match=r"at \[2, 2\]"):
             program.run(x, biases, progress=False)
+
+
+WRITTEN: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "a number less": lambda x, b, m: (x - 500.0).softmax(-1),
+    "a number more": lambda x, b, m: (x + 1e4).softmax(-1),
+    "number and bias": lambda x, b, m: (x + b - 3000.0).softmax(-1),
+    "mask of rows, then bias": lambda x, b, m: ((x + m) + b).softmax(-1),
+    "hidden first": lambda x, b, m: torch.where(m < -1, -torch.inf, x + b).softmax(-1),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_forms_of_biases(name: str) -> None:
+    torch.manual_seed(0)
+    function = WRITTEN[name]
+    x, biases, mask = torch.randn(2, 9, 17), -1200 + 10 * torch.rand(9, 17), torch.zeros(9, 17)
+    if name == "hidden first":
+        mask[:, 9:] = -1e4
+    else:
+        mask[4] = -1e4
+
+    class Written(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor, mask: Tensor) -> Tensor:
+            return function(x, biases, mask)
+
+    program = plena.compile(Written(), (x, biases, mask))
+    wanted = function(x, biases, mask)
+    assert (program.run(x, biases, mask, progress=False) - wanted).abs().max() < 0.12
+    assert program.check(quiet=True).passed
