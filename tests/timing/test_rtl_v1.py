@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import plena
 from plena.machine.target import Target
 from plena.timing import rtl_v1, scoreboard
 from plena.timing.registry import profile_named
@@ -123,3 +124,13 @@ def test_what_the_rtl_does_not_do() -> None:
     assert {"M_BTMM", "M_MM_WO"} <= rtl_v1.unsupported(Target())
     assert "M_MM_WO" not in rtl_v1.unsupported(INTEGERS) and "M_MV" in rtl_v1.unsupported(INTEGERS)
     assert profile_named("rtl-v1").line_cycles(run_of("V_MIN_VF gp0, gp0, f1, 0\n")) is None
+
+
+def test_the_break_that_ends_a_program_for_the_rtl_is_timed() -> None:
+    """Outside of a loop it is no end on the emulator, so only as the last word."""
+    work = "S_ADDI_INT gp1, gp0, 64\nV_ADD_VV gp1, gp1, gp1, 0\n"
+    alone, ended = plena.stats(work), plena.stats(work + "C_BREAK\n")
+    assert not ended.unavailable
+    for name, cycles in alone.latency.items():
+        assert cycles is not None and ended.latency[name] is not None and ended.latency[name] >= cycles
+    assert plena.stats("C_BREAK\n" + work).cycles["rtl-v1"] is None

@@ -140,11 +140,12 @@ def follow(lines: I64, s: Integers, events: I64) -> Int:
                 for i in range(at, depth):
                     s.loops[i] = s.loops[i + 1]
         elif action == BREAK:
-            if depth == 0:
+            if depth > 0:
+                depth -= 1
+                gp[s.loops[depth, 1]] = 0
+            elif following < lines.shape[0]:  # As the last word it ends a program on the RTL.
                 s.position[RUNNING] = LOST
                 return count
-            depth -= 1
-            gp[s.loops[depth, 1]] = 0
         elif action == ADD:
             gp[rd] = _word(a >= 0 and b >= 0, a + b)
         elif action == SUBTRACT:
