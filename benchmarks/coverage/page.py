@@ -24,7 +24,8 @@ the compiler reads a model's name, so a model that is not listed compiles if its
 Errors are relative RMS: the machine's against the machine reference, which has to be 0, the quantised one against
 PyTorch on weights and inputs in the machine's formats ([what a check says](check.md)), both of the worst output.
 "formats alone", "-" where it was not measured then, is what these formats cost without any program: PyTorch on them
-against PyTorch in float32. Weights are random, so it is more than trained ones lose. Cycles are the public emulator's without waits for HBM.
+against PyTorch in float32. Weights are random, so it is more than trained ones lose.
+Cycles are the public emulator's without waits for HBM.
 
 """
 
