@@ -10,7 +10,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import NormalizeLaneGroupsOp, NormalizeRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
-from plena.instructions.row_sums import add_blocks, add_in_chunks, reduce_sum
+from plena.instructions.row_sums import add_blocks, reduce_sum
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,7 @@ def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
             _normalize_by_blocks(row, blocks, scratch, constants, squares)
             return
         if layer:
-            whole = (builder, row.x, blocks, row.x_block)
-            if op.chunk:
-                constants.mean(add_in_chunks(*whole, op.chunk, scratch, scratch + vlen, mask))
-            else:
-                constants.mean(add_blocks(*whole, scratch, mask))
+            constants.mean(add_blocks(builder, row.x, blocks, row.x_block, scratch, mask, chunk=op.chunk))
         row.add_squares(blocks, scratch, scratch + vlen, scratch + 2 * vlen, op.chunk)
         constants.factor(scratch)
         row.scale(blocks, constants.total)

@@ -6,7 +6,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.tile import MaxRowsOp, PositiveLanesOp, ReduceRowsOp, SoftmaxLaneGroupsOp, SumRowsOp
 from plena.instructions.context import Lowering, lowers
 from plena.instructions.instruction_builder import InstructionBuilder
-from plena.instructions.row_sums import add_blocks, add_in_chunks, add_rows, reduce_sum
+from plena.instructions.row_sums import add_blocks, add_rows, reduce_sum
 
 
 @lowers(ReduceRowsOp)
@@ -19,12 +19,7 @@ def lower_reduce_rows(op: ReduceRowsOp, ctx: Lowering) -> None:
         row = x + r * ctx.target.vlen
         if op.kind == "sum":
             up = ctx.target.vlen - op.lanes if op.lanes else 0
-            if op.chunk:
-                spare = scratch + ctx.target.vlen
-                lanes = add_in_chunks(builder, row, blocks, block, op.chunk, scratch, spare, mask, up)
-            else:
-                lanes = add_blocks(builder, row, blocks, block, scratch, mask, up)
-            reduce_sum(builder, total, lanes)
+            reduce_sum(builder, total, add_blocks(builder, row, blocks, block, scratch, mask, up, op.chunk))
         else:
             assert op.floor is not None
             builder.emit("S_LD_FP", dst=total, base=ctx.at(op.floor))

@@ -35,12 +35,23 @@ def add_blocks(
     total: Linear,
     mask: Linear | None = None,
     up: int = 0,
+    chunk: int = 0,
 ) -> Linear:
-    """The row that is the sum of the column blocks of a row.
+    """The row that is the sum of the column blocks of a row: `total`, or the only block itself.
 
-    The last one is multiplied by a mask first, or moved `up` by so many lanes, which leaves nothing of the last ones.
+    The last one is multiplied by a mask, or moved `up` by so many lanes, which leaves nothing of the last ones; it is
+    added to first. With `chunk` so many blocks are added at a time, then their sums, and that one last: a sum of bf16
+    numbers of one size stalls at 256 of them. The row behind `total` is overwritten then.
     """
-    if mask is not None or up:
+    changed = mask is not None or bool(up)
+    if chunk:
+        _add_in_chunks(builder, x, blocks - changed, block, chunk, total)
+        if changed:
+            spare = total + builder.target.vlen
+            _last_block(builder, x + (blocks - 1) * block, spare, mask, up)
+            builder.emit("V_ADD_VV", dst=total, a=total, b=spare)
+        return total
+    if changed:
         _last_block(builder, x + (blocks - 1) * block, total, mask, up)
         if blocks > 1:
             with builder.loop(blocks - 1) as b:
@@ -59,32 +70,16 @@ def _last_block(builder: InstructionBuilder, x: Linear, out: Linear, mask: Linea
         builder.emit("V_MUL_VV", dst=out, a=x, b=mask)
 
 
-def add_in_chunks(
-    builder: InstructionBuilder,
-    x: Linear,
-    blocks: int,
-    block: int,
-    chunk: int,
-    total: Linear,
-    scratch: Linear,
-    mask: Linear | None = None,
-    up: int = 0,
-) -> Linear:
-    """The row `total` as `add_blocks` has it, `chunk` column blocks at a time, then their sums; the last one last.
-
-    A sum of bf16 numbers of one size stalls at 256 of them.
-    """
-    changed = mask is not None or bool(up)
-    whole, rest = divmod(blocks - changed, chunk)
+def _add_in_chunks(
+    builder: InstructionBuilder, x: Linear, blocks: int, block: int, chunk: int, total: Linear
+) -> None:
+    spare = total + builder.target.vlen
+    whole, rest = divmod(blocks, chunk)
     add_rows(builder, x, chunk, block, total)
     if whole > 1:
         with builder.loop(whole - 1) as c:
-            add_rows(builder, x + (c + 1) * (chunk * block), chunk, block, scratch)
-            builder.emit("V_ADD_VV", dst=total, a=total, b=scratch)
+            add_rows(builder, x + (c + 1) * (chunk * block), chunk, block, spare)
+            builder.emit("V_ADD_VV", dst=total, a=total, b=spare)
     if rest:
-        last = add_blocks(builder, x + whole * chunk * block, rest, block, scratch)
+        last = add_blocks(builder, x + whole * chunk * block, rest, block, spare)
         builder.emit("V_ADD_VV", dst=total, a=total, b=last)
-    if changed:
-        _last_block(builder, x + (blocks - 1) * block, scratch, mask, up)
-        builder.emit("V_ADD_VV", dst=total, a=total, b=scratch)
-    return total

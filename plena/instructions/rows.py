@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 from plena.dialects.loop import Linear
 from plena.dialects.tile import OnlineSoftmaxOp, ResetStateOp, ScaleRowsOp, SoftmaxRowsOp, SplatOp, ZeroOp
 from plena.instructions.context import Lowering, lowers
-from plena.instructions.row_sums import add_blocks, add_in_chunks
+from plena.instructions.row_sums import add_blocks
 
 
 @lowers(SplatOp)
@@ -76,13 +76,7 @@ def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
             _exponentials(ctx, start, blocks, block, maximum, total)
         else:
             _exponentials(ctx, start, blocks, block, maximum)
-            scratch = ctx.at(op.scratch)
-            if op.chunk:
-                lanes = add_in_chunks(
-                    builder, start, blocks, block, op.chunk, scratch + ctx.target.vlen, scratch
-                )
-            else:
-                lanes = add_blocks(builder, start, blocks, block, scratch)
+            lanes = add_blocks(builder, start, blocks, block, ctx.at(op.scratch), chunk=op.chunk)
             builder.emit("V_RED_SUM", acc=total, a=lanes)
         builder.emit("S_RECI_FP", dst=total, a=total)
         with builder.loop(blocks) as b:

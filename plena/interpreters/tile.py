@@ -42,7 +42,7 @@ from plena.interpreters.loop import LoopFunctions
 from plena.interpreters.tile_products import ProductFunctions
 from plena.interpreters.tile_routing import RoutingFunctions
 from plena.interpreters.tile_rows import RowFunctions
-from plena.interpreters.tile_values import Floats, Region, add_in_order, exponential, panels_of
+from plena.interpreters.tile_values import Floats, Region, add_in_order, exponential, in_chunks, panels_of
 from plena.machine.number_formats import NumberFormat, bf16_round
 from plena.machine.scalar_codes import scalar_bf16_round
 from plena.machine.target import Target
@@ -276,9 +276,7 @@ class TileFunctions(InterpreterFunctions):
             if op.scratch is None:
                 total = bf16_round(total + block.sum(axis=1))
         if op.scratch is not None:
-            chunk = op.chunk or len(blocks)
-            parts = [add_in_order(blocks[i : i + chunk]) for i in range(0, len(blocks), chunk)]
-            total = bf16_round(total + add_in_order(parts).sum(axis=1))
+            total = bf16_round(total + add_in_order(in_chunks(blocks, op.chunk)).sum(axis=1))
         factor = bf16_round(np.float32(1) / total)
         for block in blocks:
             block[:] = bf16_round(block * factor[:, None])

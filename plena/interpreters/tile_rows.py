@@ -30,7 +30,15 @@ from plena.dialects.tile import (
     SumRowsOp,
 )
 from plena.interpreters.row_maximum import row_maximum
-from plena.interpreters.tile_values import Floats, Region, add_in_order, elementwise, exponential, panels_of
+from plena.interpreters.tile_values import (
+    Floats,
+    Region,
+    add_in_order,
+    elementwise,
+    exponential,
+    in_chunks,
+    panels_of,
+)
 from plena.machine.number_formats import bf16_round
 from plena.machine.target import Target
 
@@ -166,10 +174,8 @@ class RowFunctions(InterpreterFunctions):
     @impl(SumRowsOp)
     def run_sum_rows(self, interpreter: Interpreter, op: SumRowsOp, args: PythonValues) -> PythonValues:
         panels = panels_of(op, args)
-        chunk = op.chunk
         for block in range(op.blocks):
-            rows = self._rows(panels["x"], op.rows, block * op.x_block)
-            sums = [add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
+            sums = in_chunks(self._rows(panels["x"], op.rows, block * op.x_block), op.chunk)
             out = panels["out"].at(block * op.out_block)
             self._row(out)[:] = add_in_order(sums)
         return ()
@@ -268,7 +274,7 @@ def _add_blocks(blocks: list[Floats], mask: Floats | None, up: int = 0, chunk: i
     changed, others = ([last], blocks[:-1]) if up or mask is not None else ([], blocks)
     if not chunk:
         return add_in_order([*changed, *others])
-    return add_in_order([*_chunks(others, chunk), *changed])
+    return add_in_order([*in_chunks(others, chunk), *changed])
 
 
 def _add_squares(squares: list[Floats], mask: Floats | None, chunk: int) -> Floats:
@@ -276,11 +282,7 @@ def _add_squares(squares: list[Floats], mask: Floats | None, chunk: int) -> Floa
     first, others = (squares[0], squares[1:]) if mask is None else (squares[-1], squares[:-1])
     if mask is not None:
         first = bf16_round(first * mask)
-    return add_in_order([first, *(_chunks(others, chunk) if chunk else others)])
-
-
-def _chunks(blocks: list[Floats], chunk: int) -> list[Floats]:
-    return [add_in_order(blocks[start : start + chunk]) for start in range(0, len(blocks), chunk)]
+    return add_in_order([first, *(in_chunks(others, chunk) if chunk else others)])
 
 
 def _row_sum(rows: Floats) -> Floats:

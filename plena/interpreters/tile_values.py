@@ -53,6 +53,12 @@ def add_in_order(rows: Sequence[Floats] | Floats) -> Floats:
     return total
 
 
+def in_chunks(rows: Sequence[Floats] | Floats, chunk: int) -> list[Floats]:
+    """The sums of `chunk` rows, or blocks of rows, at a time; 0: of all."""
+    chunk = chunk or len(rows)
+    return [add_in_order(rows[start : start + chunk]) for start in range(0, len(rows), chunk)]
+
+
 def exponential(x: Floats) -> Floats:
     """The machine's exp: correctly rounded, the argument clamped to [-88, 88] (plena_isa.md section 2.7).
 
