@@ -12,7 +12,7 @@ from typing import Literal
 
 from xdsl.dialects.builtin import Float32Type
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
@@ -42,8 +42,7 @@ def inputs_that_may_be_infinite(function: FuncOp) -> Mapping[int, bool]:
         if isinstance(element_type_of(argument), Float32Type):
             walk.reached[argument] = {index: frozenset({"low"})}
             walk.known[index] = True
-    for op in function.body.walk():
-        walk.step(op)
+    walk.block(function.body.block)
     return walk.known
 
 
@@ -59,7 +58,31 @@ class _Walk:
     reached: dict[SSAValue, Reach] = field(default_factory=dict[SSAValue, Reach])
     known: dict[int, bool] = field(default_factory=dict[int, bool])
 
-    def step(self, op: Operation) -> None:
+    def block(self, block: Block) -> None:
+        """All operations of a block, those of bodies behind the ones that have them."""
+        for op in block.ops:
+            if isinstance(op, plena.RepeatOp):
+                self._repeat(op)
+            elif not isinstance(op.parent_op(), plena.RepeatOp) or not isinstance(op, plena.YieldOp):
+                self._step(op)
+                for region in op.regions:
+                    for inner in region.blocks:
+                        self.block(inner)
+
+    def _repeat(self, op: plena.RepeatOp) -> None:
+        """What an iteration yields the next one carries."""
+        carried = [self.reached.get(value, {}) for value in op.initial]
+        while True:
+            self.reached.update(zip(op.body.block.args, carried, strict=False))
+            self.block(op.body.block)
+            yielded = [self.reached.get(value, {}) for value in op.yielded]
+            grown = [_either(a, b) for a, b in zip(carried, yielded, strict=True)]
+            if grown == carried:
+                break
+            carried = grown
+        self.reached.update(zip(op.outputs, carried, strict=True))
+
+    def _step(self, op: Operation) -> None:
         found = [self.reached.get(operand, {}) for operand in op.operands]
         if not any(found):
             return
@@ -148,6 +171,11 @@ class _Walk:
             joint: set[Kind] = {"joint"} if "joint" in kinds else set()
             after[index] = frozenset[Kind]() if made is None else frozenset({made, *joint})
         return after
+
+
+def _either(a: Reach, b: Reach) -> Reach:
+    """What a value may hold that is one of two."""
+    return {index: a.get(index, frozenset()) | b.get(index, frozenset()) for index in {*a, *b}}
 
 
 def _hold(reach: Reach, *kinds: Kind) -> bool:

@@ -30,6 +30,7 @@ RIGHT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "axis before": lambda x, m: (x + m).softmax(-2),
     "transposed mask": lambda x, m: (x + m.T).softmax(-2),
     "twice": lambda x, m: (x + m + m).softmax(-1),
+    "four times, one body": lambda x, m: (x + m + m + m + m).softmax(-1),
     "mask and its transpose": lambda x, m: (x + m + m.T).softmax(-1),
     "computed scores": lambda x, m: (x @ x.mT / 2 + m).softmax(-2),
     "two before": lambda x, m: (x @ x.mT / 2 + m + m.T).softmax(-2),
