@@ -21,10 +21,9 @@ def require_same_data(program: Program, others: Iterable[Program]) -> None:
         CompileError: which tensor it is.
     """
     for other in others:
-        known = {key_of(p): p.source.symbol for p in other.placements_of("data") if p.memory == "hbm"}
+        known = {key_of(p) for p in other.placements_of("data") if p.memory == "hbm"}
         for placement in program.placements_of("data"):
-            symbol = placement.source.symbol
-            shared = placement.memory == "hbm" and known.get(key_of(placement)) == symbol
+            symbol, shared = placement.source.symbol, key_of(placement) in known
             if shared and not _same(program.data, other.data, symbol):
                 raise CompileError(
                     f"{symbol} is not what it is in the programs that this one is compiled beside",
@@ -34,9 +33,7 @@ def require_same_data(program: Program, others: Iterable[Program]) -> None:
 
 
 def _same(own: Any, other: Any, symbol: str) -> bool:
-    if not isinstance(own, StagedData) or not isinstance(other, StagedData):
-        return torch.equal(own(symbol), other(symbol))
-    if symbol not in own.expressions:
+    if not (isinstance(own, StagedData) and isinstance(other, StagedData) and symbol in own.expressions):
         return _equal(own(symbol), other(symbol))
     return all(
         _equal(own.tensors[name], other.tensors[name]) for name in set(symbols_of(own.expressions[symbol]))

@@ -9,6 +9,7 @@ from torch.fx import Node
 
 from plena.checking.bf16_arithmetic import GRIDS, MOVES, Bf16Arithmetic
 from plena.checking.module_graph import GraphRun, ModuleGraph, Replacement
+from plena.checking.rounding_sites import packet
 from plena.frontend.refusals import name_of, place_of
 from plena.program.growth import Growth
 
@@ -41,7 +42,7 @@ class SideBySide(GraphRun):
             del self._rounded.env[done]
         if isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
             self._errors[n] = _apart(rounded, value)
-            if n.op == "call_function" and _operator_name(n) not in MOVES:
+            if n.op == "call_function" and packet(n) not in MOVES:
                 self._judge(n)
         elif isinstance(value, tuple | list):
             pairs = [(x, y) for x, y in zip(rounded, value, strict=True) if isinstance(y, torch.Tensor)]
@@ -54,10 +55,6 @@ class SideBySide(GraphRun):
         known = self.growth
         if known is None or after / max(before, OWN) > known.after / max(known.before, OWN):
             self.growth = Growth(f"{name_of(node)} at {place_of(node) or node.name}", before, after)
-
-
-def _operator_name(node: Node) -> str:
-    return name_of(node).split(".")[1] if "." in name_of(node) else name_of(node)
 
 
 def _apart(found: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -260,19 +260,22 @@ class ModuleReferences:
         """A function of the inputs: these as a machine sees them, and what else is different there."""
         placements = tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes)
         program = replace(self.program, target=target, placements=placements)
-        replacement = self._replacement(program, "keys_values" in classes)
-        apart, symbols = staged_apart(program, self.staged().expressions)
+        data = self.staged()
+        apart, symbols = staged_apart(program, data.expressions)
         plain, of_softmax = (only(program, biases=biases) for biases in (False, True))
         twice = staged_for_products(plain)
-        constants = self._biases(of_softmax, symbols)
+        others = [p for p in program.placements if not (is_bias(p) and p.source.symbol in symbols)]
+        rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
+        replacement = self._replacement(target, data, rounded, "keys_values" in classes)
+        rows = rounded_expressions(of_softmax, data) if symbols else {}
+        constants = self._by_node({name: tensor for name, tensor in rows.items() if name in symbols})
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
             if apart or constants:
-                others = quantized_inputs(plain, inputs)
-                seen = [others[n] if n in apart else x for n, x in enumerate(seen)]
-                rows = quantized_inputs(of_softmax, inputs)
-                biases = {**constants, **{self.graph.input_names[n]: rows[n] for n in apart}}
+                as_they_are, shifted = (quantized_inputs(p, inputs) for p in (plain, of_softmax))
+                seen = [as_they_are[n] if n in apart else x for n, x in enumerate(seen)]
+                biases = {**constants, **{self.graph.input_names[n]: shifted[n] for n in apart}}
                 for node, staged in staged_biases(self.graph, biases).items():
                     operands[node] = {**operands.get(node, {}), **staged}
             if twice:
@@ -320,26 +323,19 @@ class ModuleReferences:
             found[leaves[node]] = value if value.shape == shape else _compact(value, shape)
         return found
 
-    def _biases(self, program: ProgramData, symbols: Collection[str]) -> dict[str, torch.Tensor]:
-        """Constants as they are staged for a softmax, by the names of their nodes: those that others read, too."""
-        if not symbols:
-            return {}
-        rounded = rounded_expressions(program, self.staged())
-        return self._by_node({name: tensor for name, tensor in rounded.items() if name in symbols})
-
-    def _replacement(self, program: ProgramData, keys_values: bool) -> Replacement:
-        data, level = self.staged(), self.imported.module
-        _, symbols = staged_apart(program, data.expressions)
-        others = [p for p in program.placements if not (is_bias(p) and p.source.symbol in symbols)]
-        rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
+    def _replacement(
+        self, target: Target, data: StagedData, rounded: Mapping[str, torch.Tensor], keys_values: bool
+    ) -> Replacement:
+        """What is different on a machine for which expressions of staging are `rounded`, by their symbols."""
+        level = self.imported.module
         choice = choose({name: data.expressions[name] for name in rounded}, rounded, data.tensors)
         uses = Uses()
         if choice.conflicts:
             uses = values_by_reader(
-                self.imported, self.graph, program.target, choice.conflicts, rounded, data.tensors
+                self.imported, self.graph, target, choice.conflicts, rounded, data.tensors
             )
         nodes = self._by_node(choice.tensors)
-        stored = program.target.precision[KEY_VALUE_TYPE]
+        stored = target.precision[KEY_VALUE_TYPE]
         sites = rounding_sites(self.graph, level, stored) if keys_values else {}
         return Replacement(nodes, uses.edges, sites, uses.added)
 

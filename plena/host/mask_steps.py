@@ -97,7 +97,6 @@ class _Within(Step):
     """Biases or masks seen through a band, whose outside they then hide."""
 
     reads_numbers: ClassVar[bool] = True
-    minds_infinity: ClassVar[bool] = False
     lower: Bounds = ()
     upper: Bounds = ()
 
@@ -159,6 +158,11 @@ class Relative(Step):
 
     reads_numbers: ClassVar[bool] = True
     dim: int
+
+    @property
+    def minds_infinity(self) -> bool:
+        """They become none of its numbers."""
+        return True
 
     def _base(self, array: Array) -> Floats:
         highest = array.astype(np.float32).max(axis=self.dim, keepdims=True)

@@ -17,11 +17,13 @@ class Step(ABC):
     reads_numbers: ClassVar[bool] = False
     """Whether it computes with the elements: bf16 bits become numbers before."""
 
-    minds_infinity: ClassVar[bool] = True
-    """Whether infinities and NaN among the elements are still there after it: no test or mask is made of them."""
-
     makes_booleans: ClassVar[bool] = False
     """Whether its elements are true and false, whatever they were made of."""
+
+    @property
+    def minds_infinity(self) -> bool:
+        """Whether infinities and NaN among the elements are still there after it: no test or mask is made of them."""
+        return not self.reads_numbers
 
     @abstractmethod
     def apply(self, array: Array) -> Array:

@@ -167,7 +167,6 @@ class Compare(Step):
     number: float
 
     reads_numbers = True
-    minds_infinity = False
     makes_booleans = True
 
     def apply(self, array: Array) -> Array:
@@ -202,7 +201,6 @@ class Bits(Step):
     """
 
     reads_numbers = True
-    minds_infinity = False
     makes_booleans = True
 
     def apply(self, array: Array) -> Array:
@@ -228,7 +226,6 @@ class Infinite(Step):
     rows: int
 
     reads_numbers = True
-    minds_infinity = False
 
     def apply(self, array: Array) -> Array:
         return array

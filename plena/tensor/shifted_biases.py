@@ -24,21 +24,11 @@ HIDING = 64 * ABSORBED
 MOST = 12
 """Operators of a bias at most."""
 
-_OF_BIASES = (
-    aten.ViewOp,
-    aten.PermuteOp,
-    aten.ExpandOp,
-    aten.SliceOp,
-    aten.NegOp,
-    aten.AddOp,
-    aten.SubOp,
-    aten.MulOp,
-    aten.FullOp,
-)
-"""What biases are computed by."""
-
 _LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
 """What the host does to all of a tensor while it stages it: parts are taken on the machine."""
+
+_OF_BIASES = (*_LAYOUTS, aten.SliceOp, aten.NegOp, aten.AddOp, aten.SubOp, aten.MulOp, aten.FullOp)
+"""What biases are computed by."""
 
 
 class ShiftBiases(RewritePattern):
@@ -101,33 +91,29 @@ def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValu
     )
 
 
-def is_bias(value: SSAValue, most: int = MOST) -> bool:
+def is_bias(value: SSAValue) -> bool:
     """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
-    sources = _sources(value, most)
-    return bool(sources)
-
-
-def _sources(value: SSAValue, most: int) -> list[SSAValue] | None:
-    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
-        return [value]
-    if not isinstance(value.owner, _OF_BIASES) or not most:
-        return None
-    found: list[SSAValue] = []
-    for operand in value.owner.operands:
-        sources = _sources(operand, most - 1)
-        if sources is None:
-            return None
-        found += sources
-    return found
+    return bool(_sources(value, MOST, _OF_BIASES))
 
 
 def _is_staged(value: SSAValue) -> bool:
     """Whether the host stages all of a tensor: it subtracts before anything is rounded."""
-    if not isinstance(element_type_of(value), Float32Type):
-        return False
-    while isinstance(value.owner, _LAYOUTS):
-        value = value.owner.operands[0]
-    return isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp)
+    return isinstance(element_type_of(value), Float32Type) and bool(_sources(value, MOST, _LAYOUTS))
+
+
+def _sources(value: SSAValue, most: int, through: tuple[type[Operation], ...]) -> list[SSAValue] | None:
+    """The inputs and constants that a value comes of through at most so many of some operators, None if of others."""
+    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
+        return [value]
+    if not isinstance(value.owner, through) or not most:
+        return None
+    found: list[SSAValue] = []
+    for operand in value.owner.operands:
+        sources = _sources(operand, most - 1, through)
+        if sources is None:
+            return None
+        found += sources
+    return found
 
 
 def _shifted(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
