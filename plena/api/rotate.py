@@ -40,23 +40,35 @@ def rotate(
     Raises:
         PlenaError: it cannot be captured, or there are no such parts.
     """
+    _require_module(module)
+    if parts not in get_args(Turned):
+        raise CompileError(f"parts must be one of {', '.join(get_args(Turned))}, not {parts!r}", "rotation")
+    return _rotations(module, example_inputs, kwargs)(parts)
+
+
+def _require_module(module: Any) -> None:
     if not isinstance(module, nn.Module):
         raise CompileError(
             f"rotation takes a torch.nn.Module, not {type(module).__name__}",
             "rotation",
             "Give the module that was exported.",
         )
-    if parts not in get_args(Turned):
-        raise CompileError(f"parts must be one of {', '.join(get_args(Turned))}, not {parts!r}", "rotation")
+
+
+def _rotations(
+    module: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None
+) -> Callable[[Turned], Rotation]:
+    """The turned copies of a module, which is captured once.
+
+    Raises:
+        PlenaError: it cannot be captured.
+    """
     call = ImportedCall.of(module, example_inputs, kwargs)
-    return _rotated(module, call, parts)
 
+    def difference(turned: nn.Module) -> float:
+        return _difference(module, turned, call.args, call.kwargs)
 
-def _rotated(module: nn.Module, call: ImportedCall, parts: Turned) -> Rotation:
-    exported = call.imported.exported
-    return rotated(
-        module, exported, lambda turned: _difference(module, turned, call.args, call.kwargs), parts
-    )
+    return lambda parts: rotated(module, call.imported.exported, difference, parts)
 
 
 def _difference(
@@ -118,11 +130,11 @@ def compile_best_rotated(
     Raises:
         PlenaError: as of `rotate` and `plena.compile`.
     """
-    found: dict[Turned, Rotation] = {
-        parts: rotate(module, example_inputs, kwargs, parts=parts) for parts in ("values", "residual")
-    }
+    _require_module(module)
+    turned = _rotations(module, example_inputs, kwargs)
+    found: dict[Turned, Rotation] = {parts: turned(parts) for parts in ("values", "residual")}
     if all(rotation.turns for rotation in found.values()):
-        found["all"] = rotate(module, example_inputs, kwargs, parts="all")
+        found["all"] = turned("all")
     plain = compiled(module)
     skipped = tuple(reason for rotation in found.values() for reason in rotation.skipped)
     found = {parts: rotation for parts, rotation in found.items() if rotation.turns}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ class Constraint:
             return math.inf
         over = float(value) - self.bound if self.is_upper else self.bound - float(value)
         return over / abs(self.bound) if self.bound else over
+
+    def standing(self, values: Sequence[float]) -> tuple[int, float | None]:
+        """How many values of the figure keep it, and the one that does so best; None if there are none."""
+        keep = sum(self.excess({self.figure: value}) <= 0 for value in values)
+        return keep, (min if self.is_upper else max)(values, default=None)
 
     def __str__(self) -> str:
         return f"{self.figure} {'<=' if self.is_upper else '>='} {self.bound:.15g}"

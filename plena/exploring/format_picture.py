@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plena.errors import PlenaError
 from plena.exploring.found import Found
 from plena.exploring.points import Result
-from plena.loops.selection.pareto import undominated
+from plena.exploring.stairs import kept_places, stair
 from plena.machine.formats import format_text
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLORS = ("#9aa2ab", "#0b76c8", "#c8760b", "#2a9d5c", "#a04ec8", "#c84e5c")
 """Of the formats of weights."""
 
-CHOSEN, LINE = "#c83a0b", "#0b76c8"
+CHOSEN = "#c83a0b"
 
 TEXT = """What the formats of a point lose on the example inputs against what they move between HBM and the SRAMs for a
 row of the output, which is a token of a language model. The line joins points that no other one beats in both; colours
@@ -37,19 +37,8 @@ def formats_picture(study: Found, results: Mapping[int, Result], traffic: float)
 
     numbers = list(results)
     xs, ys = ([float(str(results[n].figures[name])) for n in numbers] for name in ("bytes_per_row", "error"))
-    kept = [i for i, n in enumerate(numbers) if results[n].meets(study.objectives)]
-    front = [kept[i] for i in undominated(([xs[i] for i in kept], [ys[i] for i in kept])).tolist()]
     figure = Figure()
-    figure.add_trace(
-        Scatter(
-            x=[xs[i] for i in front],
-            y=[ys[i] for i in front],
-            mode="lines",
-            line={"shape": "hv", "color": LINE, "width": 1.5},
-            hoverinfo="skip",
-            name="front of these two",
-        )
-    )
+    figure.add_trace(stair(xs, ys, kept_places(study.objectives, results)))
     weights = {n: _weights(study, results[n]) for n in numbers}
     for place, kind in enumerate(dict.fromkeys(weights.values())):
         own = [i for i, n in enumerate(numbers) if weights[n] == kind]

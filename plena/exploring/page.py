@@ -97,9 +97,7 @@ def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
 def _bounds(study: Found, results: Mapping[int, Result]) -> list[Bound]:
     found: list[Bound] = []
     for constraint in study.objectives.constraints:
-        values = [float(str(r.figures[constraint.figure])) for r in results.values()]
-        keep = sum(constraint.excess(r.figures) <= 0 for r in results.values())
-        best = (min if constraint.is_upper else max)(values, default=None)
+        keep, best = constraint.standing([float(str(r.figures[constraint.figure])) for r in results.values()])
         found.append(Bound(str(constraint), keep, _cell(best).text))
     return found
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from plena.exploring.format_picture import formats_picture, formats_vary
 from plena.exploring.found import Found
 from plena.exploring.points import Result
-from plena.loops.selection.pareto import undominated
+from plena.exploring.stairs import STRONG, kept_places, stair
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-QUIET, STRONG, TEXT = "#9aa2ab", "#0b76c8", "#7a828a"
+QUIET, TEXT = "#9aa2ab", "#7a828a"
 """Colours that can be read on light and on dark ground."""
 
 PAIRS = 6
@@ -94,19 +94,9 @@ def _pair(study: Found, results: Mapping[int, Result], best: frozenset[int], x: 
     names = study.objectives.names
     numbers = list(results)
     xs, ys = (_values(study, results, place) for place in (x, y))
-    kept = [i for i, n in enumerate(numbers) if results[n].meets(study.objectives)]
-    stairs = [kept[i] for i in undominated(([xs[i] for i in kept], [ys[i] for i in kept])).tolist()]
+    kept = kept_places(study.objectives, results)
     figure = Figure()
-    figure.add_trace(
-        Scatter(
-            x=[xs[i] for i in stairs],
-            y=[ys[i] for i in stairs],
-            mode="lines",
-            line={"shape": "hv", "color": STRONG, "width": 1.5},
-            hoverinfo="skip",
-            name="front of these two",
-        )
-    )
+    figure.add_trace(stair(xs, ys, kept))
     others = set(kept) - {i for i, n in enumerate(numbers) if n in best}
     groups = [("other points", QUIET, "circle", sorted(others))]
     groups += [("on the front", STRONG, "circle", [i for i, n in enumerate(numbers) if n in best])]

@@ -203,11 +203,9 @@ def _front_table(study: Study, front: pd.DataFrame) -> Table:
 
 def _nearest(study: Study, constraint: Constraint) -> str:
     """How near points come to a constraint."""
-    values = [float(v) for v in study.table[constraint.figure].dropna()]
-    if not values:
+    keep, best = constraint.standing([float(v) for v in study.table[constraint.figure].dropna()])
+    if best is None:
         return "no point has that figure"
-    best = min(values) if constraint.is_upper else max(values)
-    keep = sum(constraint.excess({constraint.figure: v}) <= 0 for v in values)
     return f"{keep} points keep it, the best is {best:,.4g}"
 
 
