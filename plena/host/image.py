@@ -42,13 +42,15 @@ class Preload:
     """What the memories hold when a program starts; everything behind the arrays is zero.
 
     ``hbm`` bytes, ``vector`` bf16 bits by element, ``fp`` fp16 values (the machine widens them and rounds to
-    bf16, section 2.6), ``integers`` u32.
+    bf16, section 2.6), ``integers`` u32. If it ``is_memory``, ``hbm`` is all of HBM, states included, and a run changes
+    it.
     """
 
     hbm: npt.NDArray[np.uint8]
     vector: npt.NDArray[np.uint16]
     fp: npt.NDArray[np.float16]
     integers: npt.NDArray[np.uint32]
+    is_memory: bool = False
 
     @staticmethod
     def empty(hbm: int = 0, vector: int = 0, fp: int = 0, integers: int = 0) -> Preload:
