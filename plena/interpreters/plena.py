@@ -113,6 +113,13 @@ class PlenaFunctions(InterpreterFunctions):
         self.states.replace(state, written)
         return (written,)
 
+    @impl(plena.PickSampleOp)
+    def pick_sample(
+        self, interpreter: Interpreter, op: plena.PickSampleOp, args: PythonValues
+    ) -> PythonValues:
+        state, number = args
+        return (state.reshape(op.batch.value.data, -1, state.shape[1])[int(number[0])],)
+
     @impl(plena.WriteStateOp)
     def write_state(
         self, interpreter: Interpreter, op: plena.WriteStateOp, args: PythonValues

@@ -152,14 +152,14 @@ class KernelContext:
         self.states[value] = state
         self.set(value, state)
 
-    def row_offsets(self, positions: HostTensor, row: int, rows: int) -> SSAValue:
+    def row_offsets(self, positions: HostTensor, row: int, rows: int, name: str = POSITIONS) -> SSAValue:
         """Byte offsets of rows in INT SRAM: `positions` below `rows` times `row` bytes."""
         key = (positions, row, rows)
         if key not in self.offsets:
             count = prod(positions.shape)
             flat = positions.through(Reshape((count,)))
             placement = TensorPlacement(
-                POSITIONS,
+                name,
                 "int",
                 0,
                 (count,),
@@ -170,7 +170,7 @@ class KernelContext:
                 scale=float(row),
                 limit=rows,
             )
-            self.offsets[key] = self.placed_buffer(POSITIONS, "int", count, [placement])
+            self.offsets[key] = self.placed_buffer(name, "int", count, [placement])
         return self.offsets[key]
 
     def spreads_nan(self, *values: SSAValue) -> bool:

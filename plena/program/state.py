@@ -93,6 +93,17 @@ class KeptState:
         """What other states of the same form hold; each changes alone afterwards."""
         self._bytes, self._numbers = dict(other._bytes), dict(other._numbers)
 
+    def copy_rows(self, source: int, to: int, count: int) -> None:
+        """Rows of every state to another place in it; those that are read do not reach into those that are written."""
+        for name, placed in self._placements.items():
+            parts = [np.array(part) for part in self._held(name)]
+            for number, placement in enumerate(placed):
+                assert placement.layout == "rows" and placement.padded
+                for part in parts[2 * number : 2 * number + 2]:
+                    rows = part.reshape(placement.padded[0], -1)
+                    rows[to : to + count] = rows[source : source + count]
+            self._bytes[name] = tuple(parts)
+
     def initial_arrays(self) -> dict[str, Array]:
         """What the states hold after a reset, in float32, counters in their integers."""
         found = {name: plain_array(value) for name, value in self.initial.items()}
