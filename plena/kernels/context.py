@@ -16,7 +16,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import symbols_of
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
-from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
+from plena.dialects.refusals import UNSUPPORTED, BlamedOn, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import (
     LoadRowsOp,
@@ -591,7 +591,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
         raise refusal(op, None, UNSUPPORTED)
     before = ctx.builder.provenance
     ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
-    with blamed_on(op):
+    with BlamedOn(op):
         kernel(op, ctx)
     ctx.builder.provenance = before
 
