@@ -45,7 +45,7 @@ class ShiftBiases(RewritePattern):
             case aten.SoftmaxOp():
                 axis = op.dim.value.data - len(shape_of(op.input))
             case aten.SubOp(other=SSAValue(owner=aten.AmaxOp() as highest)) if highest.input == op.input:
-                dims = highest.dim.get_values()
+                dims = list(highest.dim.get_values())
                 if len(dims) > 1 or not highest.keepdim.value.data:
                     return
                 axis = dims[0] - len(shape_of(op.input))
