@@ -151,11 +151,11 @@ def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> A
     return matrices_of(placement, values, target) / np.float32(placement.scale)
 
 
-def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float32:
+def quantized(placement: TensorPlacement, values: Any, target: Target, *, with_rest: bool = False) -> Float32:
     """What the machine sees of a tensor: the source tensor with the elements of the view after staging.
 
     Blocks of an MX format lie along the rows of the matrices, whatever the layout. The factor ``scale`` is
-    taken out again.
+    taken out again. With `with_rest` what the format loses is staged, too, and added.
     """
     array, is_bf16_bits = source_array(values)
     whole = bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
@@ -165,7 +165,10 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         columns = matrices.shape[-1]
         block = number_format.block if isinstance(number_format, Mx) else 1
         padded = np.pad(matrices, [*[(0, 0)] * (matrices.ndim - 1), (0, -columns % block)])
-        seen = number_format.staged(padded, placement.staging)[..., :columns]
+        seen = number_format.staged(padded, placement.staging)
+        if with_rest:
+            seen = seen + number_format.staged(padded - seen, placement.staging)
+        seen = seen[..., :columns]
     elif placement.memory == "vector":
         seen = bf16_round(matrices)
     elif placement.memory == "fp":
