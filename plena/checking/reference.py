@@ -109,12 +109,7 @@ def check_program(
         if alone.is_unusual or any(bool(result.isnan().any()) for result in results):
             of_formats, choices, ties = source.following(results, *inputs)
     runs = (
-        ()
-        if source is None
-        else (
-            lambda grids=grids: source.rounded(*inputs, choices=choices, grids=grids)
-            for grids in (GRIDS, MORE_GRIDS)
-        )
+        [] if source is None else [source.rounding(inputs, choices, grids) for grids in (GRIDS, MORE_GRIDS)]
     )
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
     grown = None if source is None or report.magnified is None else source.grown(*inputs, choices=choices)
@@ -247,6 +242,12 @@ class ModuleReferences:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
+
+    def rounding(
+        self, inputs: Sequence[torch.Tensor], choices: Choices | None, grids: Sequence[float]
+    ) -> Callable[[], list[tuple[torch.Tensor, ...]]]:
+        """`rounded`, to be called if it is needed."""
+        return lambda: self.rounded(*inputs, choices=choices, grids=grids)
 
     def grown(self, *inputs: torch.Tensor, choices: Choices | None = None) -> Growth | None:
         """Where the first of the runs of `rounded` parts most from one that rounds nothing."""
