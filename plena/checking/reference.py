@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -242,12 +243,6 @@ class ModuleReferences:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
-
-    def rounding(
-        self, inputs: Sequence[torch.Tensor], choices: Choices | None, grids: Sequence[float]
-    ) -> Callable[[], list[tuple[torch.Tensor, ...]]]:
-        """`rounded`, to be called if it is needed."""
-        return lambda: self.rounded(*inputs, choices=choices, grids=grids)
 
     def grown(self, *inputs: torch.Tensor, choices: Choices | None = None) -> Growth | None:
         """Where the first of the runs of `rounded` parts most from one that rounds nothing."""
