@@ -109,9 +109,11 @@ def check_program(
         alone = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds)
         if alone.is_unusual or any(bool(result.isnan().any()) for result in results):
             of_formats, choices, ties = source.following(results, *inputs)
-    runs = (
-        [] if source is None else [source.rounding(inputs, choices, grids) for grids in (GRIDS, MORE_GRIDS)]
-    )
+    runs = ()
+    if source is not None:
+        runs = (
+            partial(source.rounded, *inputs, choices=choices, grids=grids) for grids in (GRIDS, MORE_GRIDS)
+        )
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
     grown = None if source is None or report.magnified is None else source.grown(*inputs, choices=choices)
     report = replace(report, choices=ties, growth=grown)
