@@ -689,7 +689,9 @@ def plena_expand(draw: Draw, scope: Scope) -> Operation:
 
 def plena_relative(draw: Draw, scope: Scope) -> Operation:
     shape = draw(shapes(1, 3))
-    return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)))
+    numbers = st.floats(-8, 8).filter(bool)
+    of = draw(numbers), draw(numbers), draw(st.none() | numbers)
+    return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)), *of)
 
 
 def plena_embedding(draw: Draw, scope: Scope) -> Operation:
