@@ -20,7 +20,7 @@ from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.integers import ceil_div
-from plena.kernels.product_mix import cheapest_mix, choosable_products
+from plena.kernels.product_mix import cheapest_mix, choosable_products, grouped_products
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
@@ -101,6 +101,9 @@ SHARE_OF_GROWTH = 0.97
 CERTAIN = 0.9
 """A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
 
+TRIES = 6
+"""How many points of a prediction are lowered to find one that fits a budget."""
+
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
 
@@ -122,6 +125,7 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         found.extend(_sectioned(variant, found, max_instructions))
         found.extend(_paired(variant, found, max_instructions))
         found.extend(_without_row_groups(variant, found, max_instructions))
+        found.extend(_of_both_units(variant, found, max_instructions))
         if any(c.program.runs(target) for c in found):
             break
     else:
@@ -398,6 +402,31 @@ def _without_row_groups(
         return []
 
 
+def _of_both_units(
+    kernels: ModuleOp, found: list[Candidate], max_instructions: int | None
+) -> list[Candidate]:
+    """Where a budget leaves no room for expanding the loops of all products by M_BTMV: some of them by M_BTMM.
+
+    First those that it makes for the fewest cycles more, twice as many each time until the rest has room.
+    """
+    grouped = [c for c in found if c.choices.is_free("row_groups")]
+    if not grouped or max_instructions is None or max_instructions >= 2 * min(c.static for c in grouped):
+        return []
+    target, schedule = Target.from_module(kernels), replace(grouped[0].schedule, shortening=0)
+    count, tried = 1, list[Candidate]()
+    while count < len(grouped_products(kernels, target, schedule)):
+        try:
+            mixed = lower(kernels, replace(schedule, by_matrices=count), max_instructions)
+        except CompileError:
+            # Packing tiles take room in matrix SRAM; what was found does without.
+            break
+        tried.extend(mixed)
+        if any(c.static <= max_instructions and c.point is not None for c in mixed):
+            break
+        count *= 2
+    return tried
+
+
 def _grown(best: Candidate, target: Target) -> list[Candidate]:
     """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
     schedule = best.schedule
@@ -619,7 +648,7 @@ def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0
     room = budget
     if budget is not None and any(p.static <= budget - surplus for p in points):
         room = budget - surplus
-    for _ in range(4 if budget is not None else 1):
+    for _ in range(TRIES if budget is not None else 1):
         fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:
             return
