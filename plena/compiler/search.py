@@ -149,6 +149,9 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
             running.extend(side_by_side)
             best = goal.best([best, *ahead, *side_by_side])
+        shared = _with_shared_bases(best, target)
+        running.extend(shared)
+        best = goal.best([best, *(c for c in shared if goal.fits(c.static))])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -438,6 +441,20 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
 
 
+def _with_shared_bases(best: Candidate, target: Target) -> list[Candidate]:
+    """The best program with one address for two neighbouring tiles where an instruction adds an offset to it."""
+    lowering = best.lowering
+    if lowering is None or profile_named(best.schedule.timing).overlaps or best.schedule.machine == "rtl":
+        return []
+    instructions = {type(op) for op in lowering.affine.walk() if isinstance(op, Instruction)}
+    if not any(slot.adds_to for kind in instructions for slot in kind.SPEC.slots):
+        return []
+    choices = () if best.point is None else best.point.choices
+    sharing = replace(lowering, share_bases=True).candidate(choices)
+    found = replace(sharing, lowering=lowering, points=best.points, point=best.point)
+    return [found] if found.program.runs(target) else []
+
+
 def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
     """How many instructions a program may have whose order a schedule changes."""
     most = int(best.static * GROWTH_OF_TRANSFERS)
@@ -538,12 +555,17 @@ class Lowering:
     affine: ModuleOp
     passes: tuple[Pass, ...]
     known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
+    share_bases: bool = False
 
     @property
     def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
-        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
+        passes: tuple[Pass, ...] = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        rtl = self.schedule.machine == "rtl"
+        if rtl or self.share_bases:
+            planned = MaterializeAddresses(machine=self.schedule.machine, share_bases=self.share_bases)
+            passes = tuple(planned if named == planned.name else named for named in passes)
+        return (*passes, "guard-hazards") if rtl else passes
 
     @cached_property
     def plain(self) -> Candidate:
@@ -616,11 +638,6 @@ class Lowering:
             (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,
         )
-
-
-def _for_rtl(named: str) -> Pass:
-    """A pass with the options that programs for the RTL need."""
-    return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
 
 
 def _surplus_of(candidate: Candidate) -> int:
