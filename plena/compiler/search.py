@@ -104,6 +104,9 @@ CERTAIN = 0.9
 TRIES = 6
 """How many points of a prediction are lowered to find one that fits a budget."""
 
+LEAST_GAIN = 0.01
+"""How much faster a program must be for its addresses to take some lines more without a budget."""
+
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
 
@@ -151,7 +154,8 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             best = goal.best([best, *ahead, *side_by_side])
         shared = _with_shared_bases(best, target)
         running.extend(shared)
-        best = goal.best([best, *(c for c in shared if goal.fits(c.static))])
+        enough = best.cycles if max_instructions else (1 - LEAST_GAIN) * best.cycles
+        best = goal.best([best, *(c for c in shared if goal.fits(c.static) and c.cycles <= enough)])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -560,7 +564,9 @@ class Lowering:
     @property
     def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        passes: tuple[Pass, ...] = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        passes: tuple[Pass, ...] = (
+            EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        )
         rtl = self.schedule.machine == "rtl"
         if rtl or self.share_bases:
             planned = MaterializeAddresses(machine=self.schedule.machine, share_bases=self.share_bases)

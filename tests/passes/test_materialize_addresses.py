@@ -170,7 +170,8 @@ def test_two_tiles_share_an_address_that_moves(tiles: int, saved: int) -> None:
         module.verify()
         assert products_of(module) == products_of(vector_products(tiles, trips))
         loop = next(op for op in module.body.block.ops if isinstance(op, ForOp))
-        counts.append(sum(op.SPEC.mnemonic.startswith("S_") for op in loop.body.block.ops if isinstance(op, Instruction)))
+        inside = (op for op in loop.body.block.ops if isinstance(op, Instruction))
+        counts.append(sum(op.SPEC.mnemonic.startswith("S_") for op in inside))
     assert counts[0] - counts[1] == saved
 
 

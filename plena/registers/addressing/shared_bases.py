@@ -26,7 +26,7 @@ def with_shared_bases(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _moving_bases(node: Node) -> list[Value]:
-    """The addresses of an instruction that known offsets are added to, but those that are numbers: they need no updates."""
+    """The addresses of an instruction that known offsets are added to; numbers, which need no updates, are none."""
     if not isinstance(node, Use):
         return []
     added = {read.adds_to for read in node.reads if read.adds_to is not None and read.value[0] == CONSTANT}
