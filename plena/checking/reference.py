@@ -24,7 +24,8 @@ from plena.checking.choices import Choices, follow
 from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
-from plena.checking.rounding_sites import rounding_sites, staged_biases, staged_operands
+from plena.checking.rounding_sites import rounding_sites, staged_operands
+from plena.checking.staged_biases import StagedTwice, staged_biases
 from plena.checking.staged_values import (
     FORMATS,
     choose,
@@ -268,14 +269,17 @@ class ModuleReferences:
         rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         replacement = self._replacement(target, data, rounded, "keys_values" in classes)
         rows = rounded_expressions(of_softmax, data) if symbols else {}
-        constants = self._by_node({name: tensor for name, tensor in rows.items() if name in symbols})
+        shared = {name: tensor for name, tensor in rows.items() if name in symbols}
+        as_rows, as_numbers = map(self._by_node, (shared, {n: rounded.get(n, data(n)) for n in shared}))
+        constants = {node: StagedTwice(as_rows[node], as_numbers[node]) for node in as_rows}
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
             if apart or constants:
                 as_they_are, shifted = (quantized_inputs(p, inputs) for p in (plain, of_softmax))
                 seen = [as_they_are[n] if n in apart else x for n, x in enumerate(seen)]
-                biases = {**constants, **{self.graph.input_names[n]: shifted[n] for n in apart}}
+                given = {self.graph.input_names[n]: StagedTwice(shifted[n], as_they_are[n]) for n in apart}
+                biases = {**constants, **given}
                 for node, staged in staged_biases(self.graph, biases).items():
                     operands[node] = {**operands.get(node, {}), **staged}
             if twice:

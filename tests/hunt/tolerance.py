@@ -103,6 +103,8 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
     Args:
         rounded: [roundings, *shape].
     """
+    while result.ndim > 1 and result.shape[-1] == 1:  # A row of one element has nothing beside it.
+        result, exact, rounded = (x.squeeze(-1) for x in (result, exact, rounded))
     stable = (rounded.isfinite() == exact.isfinite()).all(0) & (rounded.isnan() == exact.isnan()).all(0)
     for name, of in (("NaN", torch.isnan), ("infinity", torch.isposinf), ("-infinity", torch.isneginf)):
         wrong = (of(result) != of(exact)) & stable
