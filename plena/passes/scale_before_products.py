@@ -48,8 +48,9 @@ class ScaleOperandPattern(RewritePattern):
 def _repeated_number(value: SSAValue) -> SSAValue | None:
     """The number [1] that a row repeats; None of other rows."""
     expand = value.owner
-    is_row = isinstance(expand, plena.ExpandOp) and len(shape_of(value)) == 1
-    return expand.input if is_row and shape_of(expand.input) == (1,) else None
+    if not isinstance(expand, plena.ExpandOp) or len(shape_of(value)) > 1:
+        return None
+    return expand.input if shape_of(expand.input) == (1,) else None
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,12 @@ def vector_products(tiles: int, trips: int) -> ModuleOp:
 
 def products_of(module: ModuleOp) -> list[tuple[int, int]]:
     """The matrix and vector addresses of products, the two registers of the former added up."""
-    numbers = [dict(event[2]) for event in trace(module)]
-    return [(n["off"] + n["mat"], n["vec"]) for n in numbers]
+    found: list[tuple[int, int]] = []
+    for _, _, numbers, _ in trace(module):
+        assert isinstance(numbers, tuple)
+        (_, mat), (_, off), (_, vec) = numbers
+        found.append((mat + off, vec))
+    return found
 
 
 @pytest.mark.parametrize(("tiles", "saved"), [(1, 0), (2, 1), (3, 1), (4, 2)])
