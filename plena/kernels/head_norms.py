@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import frexp
+from math import gcd
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -22,12 +22,17 @@ from plena.kernels.parts import Parts
 from plena.kernels.tensors import Panel
 from plena.timing.registry import profile_named
 
-STEPS = 44
-"""Iterations of the square roots: from a start 2^37 times too large, as it is at either end, each halves; the last few
-double the digits."""
+STARTS = (2.0**7, 2.0**45)
+"""About so large roots may be: (a + x / a) / 2 comes within 2^19 of the root of any x that there is for one of them."""
+
+STEPS = 25
+"""Iterations of the square roots: each halves what is far too large, the last few double the digits."""
 
 LEAST = 2.0**-24
 """The least number that is added to mean squares for which that is enough."""
+
+SIDE_BY_SIDE = 4
+"""Rows whose roots take turns: an instruction of the vector pipe waits for one of another kind before it."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +139,12 @@ class HeadNorms:
         roots = self.rows_of_sums * STEPS * ready("V_RECI_V", "V_MUL_VV", "V_ADD_VV", "V_MUL_VF") // 3
         return products + roots < numbers
 
-    def normalize(self, result: Panel, eps: float, vectors: Sequence[tuple[str, PanelRows]]) -> None:
-        """The norm, then what every row gets: `vectors` are kinds and rows."""
+    def normalize(self, result: Panel, eps: float, gain: PanelRows | None) -> None:
+        """The norm of all parts, times a row `gain` if there is one."""
         ctx, builder, vlen, blen = self.ctx, self.ctx.builder, self.vlen, self.blen
         define_rows(ctx, self.source, self.row_blocks * blen)
         sums, spread = (self._load(name, rows) for name, rows in zip(("sum", "spread"), self.tiles, strict=True))
-        square = blen * vlen
+        square, in_place = blen * vlen, result.buffer == self.source.buffer
         factors = builder.buffer("factors", "vector", self.rows_of_sums * vlen)
         scratch = builder.buffer("squares", "vector", self.blocks * square)
         if self.row_blocks % self.together:
@@ -147,9 +152,13 @@ class HeadNorms:
 
         def sums_of(group: Linear, count: int) -> None:
             with builder.loop(count) as i:
-                first = self._rows(group * self.together + i)
-                x = PanelRows(builder.view(self.source.buffer, first), vlen, self.source.block)
-                builder.map("mul", PanelRows(scratch, vlen, square), x, x, size=(blen, self.blocks))
+                first = (group * self.together + i) * square
+                x = self._panel_rows(self.source, first)
+                out = x if in_place else self._panel_rows(result, first)
+                outs, inputs = [PanelRows(scratch, vlen, square)], [x]
+                if gain is not None:
+                    outs, inputs = [*outs, out], [x, gain]
+                emit_elementwise(ctx, outs, inputs, (blen, self.blocks), _squares_and_scaled)
 
                 def add(number: Linear, blocks: int) -> None:
                     at = self._factors(number, group) + i * blen
@@ -174,12 +183,12 @@ class HeadNorms:
                     self._spread(out, masked, spread, blocks)
 
                 self._by_sets(spread_set)
-                self._scale(result, self._rows(group * self.together + i), scratch, vectors)
+                first = (group * self.together + i) * square
+                out = self._panel_rows(result, first)
+                x = self._panel_rows(self.source, first) if gain is None and not in_place else out
+                builder.map("mul", out, x, PanelRows(scratch, vlen, square), size=(blen, self.blocks))
 
         builder.by_groups(self.row_blocks, self.together, scale)
-
-    def _rows(self, block: Linear) -> Linear:
-        return block * (self.blen * self.vlen)
 
     def _factors(self, number: Linear, group: Linear) -> Linear:
         """Where the sums of a set begin for a group of row blocks."""
@@ -251,44 +260,44 @@ class HeadNorms:
 
     def _roots(self, factors: SSAValue, eps: float) -> None:
         """factors = 1 / sqrt(factors / size + eps)."""
-        builder, size = self.ctx.builder, (self.rows_of_sums, 1)
-        means = PanelRows(factors, self.vlen, 0)
-        roots = PanelRows(builder.buffer("roots", "vector", self.rows_of_sums * self.vlen), self.vlen, 0)
-        # (a + x / a) / 2 is at least the root of x, wherever that lies: a in the middle of what may come.
-        start = 2.0 ** ((127 + frexp(eps)[1] - 1) // 4)
+        builder, vlen, count = self.ctx.builder, self.vlen, self.rows_of_sums
+        roots = builder.buffer("roots", "vector", count * vlen)
+        at_once = gcd(SIDE_BY_SIDE, count)
+
+        def rows(buffer: SSAValue) -> list[PanelRows]:
+            share = count // at_once * vlen
+            return [PanelRows(builder.view(buffer, n * share), vlen, 0) for n in range(at_once)]
+
+        def start(lanes: Lanes) -> list[SSAValue]:
+            """The means, and 1 / (1 / a + 1 / b) of what two starts come to: at most the lesser, at least half of it."""
+            (total,) = lanes.inputs
+            mean = lanes.apply("add", lanes.apply("mul", total, 1.0 / self.parts.size), eps)
+            first, second = (
+                lanes.apply("reciprocal", lanes.apply("add", lanes.apply("mul", mean, 1.0 / a), a)) for a in STARTS
+            )
+            return [mean, lanes.apply("reciprocal", lanes.apply("add", first, second))]
+
+        def closer(lanes: Lanes) -> list[SSAValue]:
+            current, means = lanes.inputs[:at_once], lanes.inputs[at_once:]
+            found = [lanes.apply("reciprocal", root) for root in current]
+            found = [lanes.apply("mul", q, mean) for q, mean in zip(found, means, strict=True)]
+            found = [lanes.apply("add", root, q) for root, q in zip(current, found, strict=True)]
+            return [lanes.apply("mul", root, 0.5) for root in found]
+
         with builder.step("roots"):
-
-            def mean_and_start(lanes: Lanes) -> list[SSAValue]:
-                (total,) = lanes.inputs
-                mean = lanes.apply("add", lanes.apply("mul", total, 1.0 / self.parts.size), eps)
-                return [mean, lanes.apply("add", lanes.apply("mul", mean, 0.5 / start), 0.5 * start)]
-
-            def closer(lanes: Lanes) -> SSAValue:
-                root, mean = lanes.inputs
-                quotient = lanes.apply("mul", lanes.apply("reciprocal", root), mean)
-                return lanes.apply("mul", lanes.apply("add", root, quotient), 0.5)
-
-            emit_elementwise(self.ctx, [means, roots], [means], size, mean_and_start)
+            (x,), (root,) = ([PanelRows(buffer, vlen, 0)] for buffer in (factors, roots))
+            emit_elementwise(self.ctx, [x, root], [x], (count, 1), start)
             with builder.loop(STEPS):
-                emit_elementwise(self.ctx, [roots], [roots, means], size, closer)
-            builder.map("reciprocal", means, roots, size=size)
+                outs = rows(roots)
+                inputs = [*outs, *rows(factors)]
+                emit_elementwise(self.ctx, outs, inputs, (count // at_once, 1), closer)
+            builder.map("reciprocal", x, root, size=(count, 1))
 
-    def _scale(
-        self, result: Panel, first: Linear, factors: SSAValue, vectors: Sequence[tuple[str, PanelRows]]
-    ) -> None:
-        """BLEN rows of the result."""
-        builder, vlen = self.ctx.builder, self.vlen
-        x = PanelRows(builder.view(self.source.buffer, first), vlen, self.source.block)
-        out = x
-        if result.buffer != self.source.buffer:
-            out = PanelRows(builder.view(result.buffer, first), vlen, result.block)
+    def _panel_rows(self, panel: Panel, first: Linear) -> PanelRows:
+        return PanelRows(self.ctx.builder.view(panel.buffer, first), self.vlen, panel.block)
 
-        def scaled(lanes: Lanes) -> SSAValue:
-            x, factor, *others = lanes.inputs
-            x = lanes.apply("mul", x, factor)
-            for (kind, _), vector in zip(vectors, others, strict=True):
-                x = lanes.apply(kind, x, vector)
-            return x
 
-        inputs = [x, PanelRows(factors, vlen, self.blen * vlen), *(rows for _, rows in vectors)]
-        emit_elementwise(self.ctx, [out], inputs, (self.blen, self.blocks), scaled)
+def _squares_and_scaled(lanes: Lanes) -> list[SSAValue]:
+    """The squares of a row, and the row times a gain if there is one."""
+    x, *gains = lanes.inputs
+    return [lanes.apply("mul", x, x), *(lanes.apply("mul", x, gain) for gain in gains)]

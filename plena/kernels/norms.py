@@ -75,7 +75,7 @@ def _normalize(
     norms = HeadNorms(source, parts, ctx)
     if kind == "rms" and not parts.is_alone and norms.is_possible(op.operands[0], eps) and norms.pays():
         require_finite(ctx, op, "the norm of parts of rows")
-        norms.normalize(result, eps, list(zip([kind for kind, _ in vectors], rows, strict=True)))
+        norms.normalize(result, eps, rows[0] if rows else None)
         ctx.set(op.results[0], result)
         return
     eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
