@@ -20,7 +20,7 @@ from plena.machine.target import Target
 from plena.timing.profile import Profile
 
 MANY = 8
-"""From so many iterations on one may wait for its loads if that saves code: of an even number the first one does."""
+"""From so many iterations on one may wait for its loads if that saves code: of an even number the last one does."""
 
 
 def double_buffer(block: Block, target: Target, profile: Profile, spare: Room, allowance: Allowance) -> None:
@@ -73,29 +73,37 @@ class _Buffering:
         if iteration_cycles(self.host, self.target, profile) * self.host.trips * loop.trips < self.waits // 4:
             return
         alone = even and loop.trips >= MANY
-        if not allowance.take(body * (3 if even else 2)):
+        if not allowance.take(body * (3 if even and not alone else 2)):
             return
         other = self._in_either()
         scope = Scope()
         streams = [s.flat() for s in streams_in(self.loading)]
-        first = int(even)
-        for stream in streams:
-            stream.at({loop.index: Linear(0), other: Linear(first)}).emit_all(scope)
-        if alone:
-            self._rest(scope, Linear(0), Linear(1), other)
-            for stream in streams:
-                stream.at({loop.index: Linear(1), other: Linear(0)}).emit_all(scope)
-        elif even:
+        first = int(even and not alone)
+        self._load(scope, streams, 0, int(even), other)
+        if first:
             self._iteration(scope, streams, Linear(0), Linear(1), other, profile)
         pairs = scope.loop((loop.trips - 1) // 2, loop.attributes)
         both = pairs.loop(2, loop.attributes)
         pairs.index.name_hint = loop.index.name_hint
         position = Linear.of(first, [(pairs.index, 2), (both.index, 1)])
-        self._iteration(both, streams, position, Linear.index(both.index), other, profile)
+        own = Linear.index(both.index)
+        self._iteration(both, streams, position, -own + 1 if alone else own, other, profile)
         both.close()
         pairs.close()
-        self._rest(scope, Linear(loop.trips - 1), Linear(0), other)
+        if alone:
+            self._load(scope, streams, loop.trips - 1, 0, other)
+            both = scope.loop(2, loop.attributes)
+            last = Linear.index(both.index)
+            self._rest(both, last + (loop.trips - 2), -last + 1, other)
+            both.close()
+        else:
+            self._rest(scope, Linear(loop.trips - 1), Linear(0), other)
         replace(loop, scope.operations)
+
+    def _load(self, scope: Scope, streams: Sequence[Stream], number: int, own: int, other: SSAValue) -> None:
+        """Appends the loads of one iteration."""
+        for stream in streams:
+            stream.at({self.loop.index: Linear(number), other: Linear(own)}).emit_all(scope)
 
     def _rest(self, scope: Scope, position: Linear, own: Linear, other: SSAValue) -> None:
         """Appends what one iteration does beside loading."""
