@@ -195,15 +195,14 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         return
     rows = result.physical_rows(target.vlen)
     most = rows_at_a_time(rows, stream.k_tiles, ctx)
-    products = BlockProducts(stream, most, ctx, in_passes=True)
+    products = BlockProducts(stream, most, ctx, by_halves=True)
+    products.begin(builder.view(result.buffer, done * result.block), (stream.n_tiles - done) * rows)
 
     def chunk_of_rows(chunk: Linear, count: int) -> None:
         first = chunk * (most * target.vlen)
-        for parts in products.passes:
-            with builder.loop(stream.n_tiles - done) as n:
-                out = builder.view(result.buffer, (n + done) * result.block + first)
-                at = (n + done) * stream.row_bytes
-                products.multiply(out, (x.buffer, first, x.block), at, count, parts)
+        with builder.loop(stream.n_tiles - done) as n:
+            out = builder.view(result.buffer, (n + done) * result.block + first)
+            products.multiply(out, (x.buffer, first, x.block), (n + done) * stream.row_bytes, count)
 
     builder.by_groups(rows, most, chunk_of_rows)
 

@@ -109,10 +109,13 @@ class _Scheduler:
 
     def block(self, block: Block) -> None:
         """Schedules a block, those of its loops first."""
+        beside_products = self.profile.beside_products
+        if beside_products:
+            double_buffer(block, self.target, self.profile, self.spare, self.allowance, halves=True)
         for op in list(block.ops):
             if isinstance(op, ForOp):
                 self.block(op.body.block)
-        if self.profile.beside_products:
+        if beside_products:
             double_buffer(block, self.target, self.profile, self.spare, self.allowance)
         fuse_with_work(block, self.target, self.spare, self.allowance)
         for op in list(block.ops):
