@@ -143,7 +143,9 @@ class HeadNorms:
         """The norm of all parts, times a row `gain` if there is one."""
         ctx, builder, vlen, blen = self.ctx, self.ctx.builder, self.vlen, self.blen
         define_rows(ctx, self.source, self.row_blocks * blen)
-        sums, spread = (self._load(name, rows) for name, rows in zip(("sum", "spread"), self.tiles, strict=True))
+        sums, spread = (
+            self._load(name, rows) for name, rows in zip(("sum", "spread"), self.tiles, strict=True)
+        )
         square, in_place = blen * vlen, result.buffer == self.source.buffer
         factors = builder.buffer("factors", "vector", self.rows_of_sums * vlen)
         scratch = builder.buffer("squares", "vector", self.blocks * square)
@@ -210,7 +212,9 @@ class HeadNorms:
         tiles = ceil_div(len(rows), target.mlen)
         constant = ctx.constant_rows(full, rows)
         placed = ctx.place(full, constant, "tiled", "HBM_M_WEIGHT_TYPE", (tiles * target.mlen, target.mlen))
-        held = ctx.builder.buffer(f"{name}_tiles", "matrix", (tiles + target.m_prefetch_tiles - 1) * target.tile)
+        held = ctx.builder.buffer(
+            f"{name}_tiles", "matrix", (tiles + target.m_prefetch_tiles - 1) * target.tile
+        )
         unit = target.tile * ctx.element_bytes("HBM_M_WEIGHT_TYPE")
         with ctx.builder.step("load constant tile"):
             ctx.builder.insert(
@@ -269,11 +273,12 @@ class HeadNorms:
             return [PanelRows(builder.view(buffer, n * share), vlen, 0) for n in range(at_once)]
 
         def start(lanes: Lanes) -> list[SSAValue]:
-            """The means, and 1 / (1 / a + 1 / b) of what two starts come to: at most the lesser, at least half of it."""
+            """The means, and 1 / (1 / a + 1 / b) of what two starts come to: the lesser, or down to its half."""
             (total,) = lanes.inputs
             mean = lanes.apply("add", lanes.apply("mul", total, 1.0 / self.parts.size), eps)
             first, second = (
-                lanes.apply("reciprocal", lanes.apply("add", lanes.apply("mul", mean, 1.0 / a), a)) for a in STARTS
+                lanes.apply("reciprocal", lanes.apply("add", lanes.apply("mul", mean, 1.0 / a), a))
+                for a in STARTS
             )
             return [mean, lanes.apply("reciprocal", lanes.apply("add", first, second))]
 

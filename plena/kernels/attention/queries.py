@@ -141,11 +141,13 @@ class ComputedQueries:
         name = f"lane_masks_{count}_{self.shape.head_dim}_times_{self.scale}"
         known = ctx.constant_panels.get(name)
         if known is None:
-            known = ctx.constant_panels[name] = ctx.builder.buffer("scaled_masks", "vector", count * self.vlen)
+            known = ctx.constant_panels[name] = ctx.builder.buffer(
+                "scaled_masks", "vector", count * self.vlen
+            )
             factor = number(ctx, self.scale)
-            rows = [PanelRows(buffer, self.vlen, 0) for buffer in (known, self.masks)]
+            scaled, masks = (PanelRows(buffer, self.vlen, 0) for buffer in (known, self.masks))
             with ctx.builder.prologue(), ctx.builder.step("scaled masks"):
-                ctx.builder.map("mul", *rows, factor, size=(count, 1))
+                ctx.builder.map("mul", scaled, masks, factor, size=(count, 1))
         return known
 
     def _select(self, source: SSAValue, lane: Linear) -> None:

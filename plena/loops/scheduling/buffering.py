@@ -25,10 +25,11 @@ MANY = 8
 
 def double_buffer(
     block: Block, target: Target, profile: Profile, spare: Room, allowance: Allowance, *, halves: bool = False
-) -> None:
+) -> list[ForOp]:
     """Has the loops of a block that load tiles and multiply with them fill two runs of tiles in turn.
 
-    With `halves` only those whose iterations are halves of others', before anything else is done with them.
+    With `halves` only those whose iterations are halves of others', before anything else is done with them. Returns
+    the loops whose iterations load the tiles of the next.
 
     The second run are tiles that nothing else uses. The last iteration uses the first run, so that it holds in the
     end what it did. Loops that wait longest for their loads come first.
@@ -36,8 +37,8 @@ def double_buffer(
     loops = [op for op in block.ops if isinstance(op, ForOp)]
     found = [b for op in loops if (b := _Buffering.of(op, target, profile, spare))]
     found = [b for b in found if b.around is not None or not halves]
-    for buffering in sorted(found, key=lambda b: -b.waits):
-        buffering.run(profile, allowance)
+    made = [buffering.run(profile, allowance) for buffering in sorted(found, key=lambda b: -b.waits)]
+    return [loop for loop in made if loop is not None]
 
 
 Position = dict[SSAValue, Linear]
@@ -92,16 +93,16 @@ class _Buffering:
         host = max(hosts, key=lambda op: op.trips * iteration_cycles(op, target, profile))
         return _Buffering(loop, around, loading, host, (room, place.start - room.start), target)
 
-    def run(self, profile: Profile, allowance: Allowance) -> None:
-        """Rewrites the loop if so many instructions may be added."""
+    def run(self, profile: Profile, allowance: Allowance) -> ForOp | None:
+        """Rewrites the loop if so many instructions may be added; returns the steady one, of two iterations."""
         loop, trips = self.around or self.loop, self.trips
         body = size((loop,))
         if iteration_cycles(self.host, self.target, profile) * self.host.trips * trips < self.waits // 4:
-            return
+            return None
         even = trips % 2 == 0
         alone = even and trips >= MANY
         if not allowance.take(body * (3 if even and not alone else 2)):
-            return
+            return None
         other = self._in_either()
         scope = Scope()
         streams = [s.flat() for s in streams_in(self.loading)]
@@ -115,7 +116,7 @@ class _Buffering:
         own = Linear.index(both.index)
         position = self._at(Linear.index(pairs.index), own, first)
         self._iteration(both, streams, position, -own + 1 if alone else own, other, profile)
-        both.close()
+        steady = both.close()
         pairs.close()
         if alone:
             pair = Linear(trips // 2 - 1)
@@ -127,6 +128,7 @@ class _Buffering:
         else:
             self._rest(scope, self._at(Linear((trips - 1) // 2), Linear(0), first), Linear(0), other)
         replace(loop, scope.operations)
+        return steady
 
     def _at(self, pair: Linear, number: Linear, first: int) -> Position:
         """The indices of iteration `number` of a pair of them, behind `first` others."""

@@ -189,7 +189,11 @@ def _best_of(gains: Sequence[_Gain], allowance: Allowance) -> list[_Gain]:
     def more(gain: _Gain) -> tuple[int, int]:
         """What it gains, and adds, beyond what is chosen for its loop."""
         known = chosen.get(gain.loop)
-        return (gain.cycles, gain.added) if known is None else (gain.cycles - known.cycles, gain.added - known.added)
+        return (
+            (gain.cycles, gain.added)
+            if known is None
+            else (gain.cycles - known.cycles, gain.added - known.added)
+        )
 
     while True:
         better = [g for g in gains if more(g)[0] > 0 and allowance.would_take(added + more(g)[1])]
