@@ -14,7 +14,7 @@ import plena
 from plena.dialects import aten
 from plena.dialects.plena import Plena
 from plena.dialects.plena.base import real
-from plena.dialects.refusals import CompilerBug, OperatorError, blamed_on, refusal
+from plena.dialects.refusals import BlamedOn, CompilerBug, OperatorError, refusal
 from plena.errors import CompileError
 from plena.kernels.builder import TileBuilder
 from plena.kernels.context import KERNELS, KernelContext, kernel_for, lower_operation
@@ -86,13 +86,13 @@ def test_whatever_is_raised_at_an_operator_names_it() -> None:
         pytest.raises(
             OperatorError, match=r"model\.py:7 .*aten\.relu\.default on .*too small\. Buy more"
         ) as caught,
-        blamed_on(_operation()),
+        BlamedOn(_operation()),
     ):
         raise CompileError("too small", hint="Buy more.")
     assert not isinstance(caught.value, CompilerBug)
     with (
         pytest.raises(CompilerBug, match=r"model\.py:7 .*aten\.relu.*KeyError.*report"),
-        blamed_on(_operation()),
+        BlamedOn(_operation()),
     ):
         raise KeyError("x")
 

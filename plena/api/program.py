@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ class Program(ProgramData):
     def _kept_of(self, result: EmulationResult, counters: Mapping[str, Any]) -> EmulationResult:
         """Keeps the states of a run that came to its end."""
         if self.kept is not None:
-            self.kept.read(result.hbm)
+            self.kept.read(result.hbm, result.hbm_written)
             self.kept.count(counters)
         return result
 
@@ -121,10 +122,12 @@ class Program(ProgramData):
 
     def _emulate(self, inputs: Sequence[Any], progress: bool | None) -> EmulationResult:
         """Run on the tensors of a call, in the order of ``self.inputs``."""
-        preload = self.image
         self.has_saved_inputs = False
+        preload = replace(self.image, hbm=self.memory.ready(self.kept), is_memory=True)
         self.stage_inputs(inputs, preload)
-        return self.execute(preload, progress)
+        result = self.execute(preload, progress)
+        self.memory.ran(result.hbm_written)
+        return result
 
     def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
         """Run on memories as they are, which change, and on the states; `last_run` then has its counters.
@@ -133,13 +136,14 @@ class Program(ProgramData):
             EmulatorError: the program aborts.
         """
         result = super().execute(preload, progress)
+        executed_at = result.executed_at  # The result has all memories: nothing here keeps it.
         self.last_run = RunFigures(
             result.cycles,
             result.dma_cycles,
             result.executed,
             (result.executed_at * result.cycles_at).astype(np.float64),
             result.dma_cycles_at,
-            Traffic(lambda: by_class(self.transfers, result.executed_at)),
+            Traffic(lambda: by_class(self.transfers, executed_at)),
         )
         return result
 

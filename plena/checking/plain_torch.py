@@ -42,12 +42,17 @@ class _Plain(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _ATTENTION and (_is_unscaled(kwargs.get("scale")) or not _finite(args, kwargs)):
             with sdpa_kernel(SDPBackend.MATH):
-                return func(*args, **kwargs)
+                return _by_rows(func(*args, **kwargs))
         result = func(*args, **kwargs)
         if func in _GELU and isinstance(result, torch.Tensor):
             x: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
             return torch.where(x == torch.inf, x, result)
         return result
+
+
+def _by_rows(result: torch.Tensor) -> torch.Tensor:
+    """Heads of a row side by side, as the fused kernels leave them: exported graphs view them so."""
+    return result if result.ndim < 4 else result.transpose(-3, -2).contiguous().transpose(-3, -2)
 
 
 def _is_unscaled(scale: object) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,12 +20,13 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
+from plena.checking.bf16_arithmetic import GRIDS, MORE_GRIDS, Bf16Arithmetic
 from plena.checking.choices import Choices, follow
 from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
-from plena.checking.rounding_sites import rounding_sites, staged_biases, staged_operands
+from plena.checking.rounding_sites import rounding_sites, staged_operands
+from plena.checking.staged_biases import StagedTwice, staged_biases
 from plena.checking.staged_values import (
     FORMATS,
     choose,
@@ -107,7 +109,11 @@ def check_program(
         alone = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds)
         if alone.is_unusual or any(bool(result.isnan().any()) for result in results):
             of_formats, choices, ties = source.following(results, *inputs)
-    runs = None if source is None else lambda: source.rounded(*inputs, choices=choices)
+    runs = ()
+    if source is not None:
+        runs = (
+            partial(source.rounded, *inputs, choices=choices, grids=grids) for grids in (GRIDS, MORE_GRIDS)
+        )
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
     grown = None if source is None or report.magnified is None else source.grown(*inputs, choices=choices)
     report = replace(report, choices=ties, growth=grown)
@@ -230,12 +236,12 @@ class ModuleReferences:
         )
 
     def rounded(
-        self, *inputs: torch.Tensor, choices: Choices | None = None
+        self, *inputs: torch.Tensor, choices: Choices | None = None, grids: Sequence[float] = GRIDS
     ) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids; with the same choices."""
         seen = self._chosen(inputs, choices)
         runs = list[tuple[torch.Tensor, ...]]()
-        for grid in GRIDS:
+        for grid in grids:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
@@ -268,14 +274,17 @@ class ModuleReferences:
         rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         replacement = self._replacement(target, data, rounded, "keys_values" in classes)
         rows = rounded_expressions(of_softmax, data) if symbols else {}
-        constants = self._by_node({name: tensor for name, tensor in rows.items() if name in symbols})
+        shared = {name: tensor for name, tensor in rows.items() if name in symbols}
+        as_rows, as_numbers = map(self._by_node, (shared, {n: rounded.get(n, data(n)) for n in shared}))
+        constants = {node: StagedTwice(as_rows[node], as_numbers[node]) for node in as_rows}
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
             if apart or constants:
                 as_they_are, shifted = (quantized_inputs(p, inputs) for p in (plain, of_softmax))
                 seen = [as_they_are[n] if n in apart else x for n, x in enumerate(seen)]
-                biases = {**constants, **{self.graph.input_names[n]: shifted[n] for n in apart}}
+                given = {self.graph.input_names[n]: StagedTwice(shifted[n], as_they_are[n]) for n in apart}
+                biases = {**constants, **given}
                 for node, staged in staged_biases(self.graph, biases).items():
                     operands[node] = {**operands.get(node, {}), **staged}
             if twice:

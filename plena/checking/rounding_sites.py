@@ -35,7 +35,7 @@ _SECOND = {"matmul": 1, "mm": 1, "bmm": 1, "mv": 1, "addmm": 2, "baddbmm": 2}
 _ROWS = {"index_put": 2, "index_copy": 3, "slice_scatter": 1, "select_scatter": 1}
 """Position of the rows that are written into a state."""
 
-_LAYOUT = frozenset(
+LAYOUT = frozenset(
     [
         "view",
         "reshape",
@@ -63,7 +63,7 @@ _LAYOUT = frozenset(
         "repeat_interleave",
     ]
 )
-_PARTS = frozenset(["slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem"])
+PARTS = frozenset(["slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem"])
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def rounding_sites(
     sites = _Sites(graph, tensor_level)
     found: dict[str, dict[int, Rounding]] = {}
     for node, position, axis, scaled in sites:
-        operand = _argument(node, position)
+        operand = argument(node, position)
         if operand is None:
             continue
         base, scale = _origin(operand, scaled)
@@ -132,51 +132,12 @@ def staged_operands(
     sites = _Sites(graph, tensor_level)
     found: dict[str, dict[int, Rounding]] = {}
     for node, position, _, scaled in sites:
-        operand = _argument(node, position)
-        leaf = None if operand is None else _origin(operand, scaled, _LAYOUT | _PARTS)[0]
+        operand = argument(node, position)
+        leaf = None if operand is None else _origin(operand, scaled, LAYOUT | PARTS)[0]
         if operand is not None and leaf is not None and leaf.name in inputs:
             seen = graph.view(operand, leaf, inputs[leaf.name])
             found.setdefault(node.name, {})[position] = lambda _, seen=seen: seen
     return found
-
-
-_SOFTMAX = ("softmax", "_softmax", "_safe_softmax")
-_FILLS = ("masked_fill", "where")
-
-
-def staged_biases(graph: ModuleGraph, seen: Mapping[str, torch.Tensor]) -> dict[str, dict[int, Rounding]]:
-    """What is added to scores before a softmax, of tensors that others read as they are.
-
-    Args:
-        seen: as the host stages them for a softmax, by the names of their nodes.
-    """
-    found: dict[str, dict[int, Rounding]] = {}
-    for node in graph.graph.nodes:
-        if node.op != "call_function":
-            continue
-        positions: tuple[int, ...] = ()
-        if packet(node) == "scaled_dot_product_attention":
-            positions = (3,)
-        elif packet(node) == "add" and _is_before_softmax(node):
-            positions = (0, 1)
-        for position in positions:
-            operand = _argument(node, position)
-            if operand is None:
-                continue
-            leaf, _ = _origin(operand, False, _LAYOUT | _PARTS)
-            if leaf.name in seen:
-                view = graph.view(operand, leaf, seen[leaf.name])
-                found.setdefault(node.name, {})[position] = lambda _, view=view: view
-    return found
-
-
-def _is_before_softmax(node: Node) -> bool:
-    """Whether sums reach nothing but a softmax, where some may be hidden before."""
-    users = list(node.users)
-    return bool(users) and all(
-        packet(user) in _SOFTMAX or (packet(user) in (*_FILLS, *_LAYOUT) and _is_before_softmax(user))
-        for user in users
-    )
 
 
 class _Sites:
@@ -218,7 +179,7 @@ class _Sites:
 
     def _products_before(self, node: Node) -> Iterator[Node]:
         """The products that the left operand of one is computed from: the scores."""
-        left = _argument(node, _SECOND[packet(node)] - 1)
+        left = argument(node, _SECOND[packet(node)] - 1)
         pending, seen = [left], set[Node]()
         while pending:
             current = pending.pop()
@@ -242,7 +203,7 @@ def _node_of(op: AttentionOp | LinearOp | MatmulOp | ParameterOp | WriteRowsOp) 
     return name.data if isinstance(name, StringAttr) else ""
 
 
-def _argument(node: Node, position: int) -> Node | None:
+def argument(node: Node, position: int) -> Node | None:
     schema = getattr(node.target, "_schema", None)
     if position < len(node.args):
         found = node.args[position]
@@ -267,11 +228,11 @@ def _computed(graph: ModuleGraph) -> Iterator[Node]:
             if any(source in computed for source in sources):
                 computed.add(node)
             elif any(source in staged for source in sources):
-                (staged if packet(node) in _LAYOUT | _PARTS else computed).add(node)
+                (staged if packet(node) in LAYOUT | PARTS else computed).add(node)
     yield from computed
 
 
-def _origin(node: Node, scaled: bool, moves: Set[str] = _LAYOUT) -> tuple[Node, float]:
+def _origin(node: Node, scaled: bool, moves: Set[str] = LAYOUT) -> tuple[Node, float]:
     """The node that an operand is a view of by some `moves`, times a number if `scaled`."""
     scale = 1.0
     while node.op == "call_function":

@@ -102,9 +102,7 @@ def rounded(
     """
     before = tensor.numpy()
     with np.errstate(invalid="ignore", over="ignore"):
-        after = quantized(placement, before, program.target)
-        if with_rest:
-            after = after + quantized(placement, before - after, program.target)
+        after = quantized(placement, before, program.target, with_rest=with_rest)
     kept = ~np.isfinite(before)
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 

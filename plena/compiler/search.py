@@ -305,7 +305,9 @@ def _less_shortened(lowering: Lowering, running: Sequence[Candidate], kernels: M
     shortening = max([0, *(mix.saved - room for mix in before)])
     if before == [cheapest_mix(choosable, shortening) for choosable in products]:
         return None
-    return Lowering.of(kernels, replace(schedule, shortening=shortening))
+    longer = Lowering.of(kernels, replace(schedule, shortening=shortening))
+    # Most loops are those of the other one: what may become of them is known.
+    return None if longer is None else replace(longer, known=lowering.known)
 
 
 def _sectioned(kernels: ModuleOp, found: list[Candidate], max_instructions: int | None) -> list[Candidate]:

@@ -2,13 +2,13 @@
 
 Passes and kernels say why and what to write instead; `refusal` adds the rest. What goes wrong unforeseen while an
 operation is imported, converted or lowered is a bug of the compiler, but the user still has to learn at which
-operation: `blamed_on` says so.
+operation: `BlamedOn` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from types import TracebackType
 
 from xdsl.dialects.builtin import StringAttr, TensorType
 from xdsl.ir import Operation, SSAValue
@@ -62,27 +62,36 @@ def bug(error: Exception, operator: str, where: str | None) -> CompilerBug:
     return CompilerBug(operator, f"the compiler failed ({text})", where, hint)
 
 
-@contextmanager
-def blamed_on(op: Operation) -> Generator[None]:
+class BlamedOn:
     """What is raised inside says at which operation.
 
     Raises:
         OperatorError: from a CompileError that does not name it.
         CompilerBug: from any exception that is no PlenaError.
     """
-    # Taken now: a rewrite that fails half-way may have erased the operation.
-    operands, results = tuple(op.operands), tuple(op.results)
-    try:
-        yield
-    except OperatorError:
-        raise
-    except CompileError as error:
-        operator, where = signature(name_of(op), operands, results), place_of(op)
-        raise OperatorError(operator, error.what, where or error.where, error.hint or UNSUPPORTED) from error
-    except PlenaError:
-        raise
-    except Exception as error:
-        raise bug(error, signature(name_of(op), operands, results), place_of(op)) from error
+
+    __slots__ = ("op", "operands", "results")
+
+    def __init__(self, op: Operation) -> None:
+        self.op = op
+        # Taken now: a rewrite that fails half-way may have erased the operation.
+        self.operands, self.results = tuple(op.operands), tuple(op.results)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, OperatorError):
+            return
+        if isinstance(error, PlenaError) and not isinstance(error, CompileError):
+            return
+        operator, where = signature(name_of(self.op), self.operands, self.results), place_of(self.op)
+        if isinstance(error, CompileError):
+            hint = error.hint or UNSUPPORTED
+            raise OperatorError(operator, error.what, where or error.where, hint) from error
+        raise bug(error, operator, where) from error
 
 
 def name_of(op: Operation) -> str:

@@ -147,6 +147,7 @@ class Machine:
         """
         program = decode_program(_assembled(words), self.target)
         self.state.traffic[:] = 0
+        self.state.hbm_touched[:] = 0
         run, before = ProgramRun(self.state, program, self.target), integers_of(self.state)
         run.until_end(progress)
         return run.result(before)

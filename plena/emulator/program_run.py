@@ -60,6 +60,7 @@ class ProgramRun:
         self._state = state
         self._target = target
         self._program = program
+        self._extended = False
         n = len(program.words)
         counters = [np.zeros(n, np.int64) for _ in range(5)]
         position = np.zeros(5, np.int64)
@@ -96,6 +97,9 @@ class ProgramRun:
         """Executes the instruction at the pc by its own kernel and goes on behind it."""
         word = int(self._program.words[self._position(PC)])
         spec = OPCODES[word & 63]
+        if not self._extended:  # Which may write anywhere.
+            self._state.hbm_touched[:] = 1
+            self._extended = True
         status = EXTENSIONS[spec.semantics](self._state, spec.fields_of(word))
         if status != aborts.OK:
             raise self._abort(status)
@@ -162,6 +166,7 @@ class ProgramRun:
             executed_at=p.executed,
             cycles_at=self._program.cycles,
             dma_cycles_at=p.dma_ps / _PS_PER_CYCLE,
+            hbm_written=np.flatnonzero(state.hbm_touched),
             vram_touched=touched,
             latency=Latencies(lambda: self._as_run(before)),
         )

@@ -38,6 +38,7 @@ class EmulationResult:
         executed_at: int64 ``[n]`` executions of each instruction.
         cycles_at: int64 ``[n]`` cycles of one execution of each instruction (0 for DMA).
         dma_cycles_at: float64 ``[n]`` DMA waits of each instruction over the run.
+        hbm_written: pages of HBM (`plena.host.mapped_image.PAGE` bytes) that the run may have written, ascending.
         vram_touched: indices of the vector rows ever written, preload included.
         latency: cycles of the run with waits for HBM by timing profile, computed when they are asked for.
     """
@@ -60,6 +61,7 @@ class EmulationResult:
     executed_at: NDArray[np.int64]
     cycles_at: NDArray[np.int64]
     dma_cycles_at: NDArray[np.float64]
+    hbm_written: NDArray[np.int64]
     vram_touched: NDArray[np.int64]
     latency: Mapping[str, int | None]
 

@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from plena.emulator.transfer_tables import TransferTables, transfer_tables
 from plena.errors import EmulatorError, SettingsError
+from plena.host.mapped_image import PAGE
+from plena.integers import ceil_div
 from plena.machine.scalar_codes import bf16_from_bits, bf16_round
 from plena.machine.target import Target
 
@@ -57,8 +59,8 @@ class State(NamedTuple):
 
     ``*_bits`` are views of the same memory as uint32. ``vram[rows, VLEN]``, ``mram[tiles, MLEN, MLEN]`` (unrounded
     float32), ``acc_bmm[BROADCAST, MLEN, MLEN]`` with ``acc_bmm_rows`` and its bits as ``[BROADCAST * MLEN, MLEN]``;
-    ``*_touched`` flags what was ever written. ``row`` and ``columns`` are scratch. ``facts`` takes the values that
-    an abort message names.
+    ``*_touched`` flags what was ever written, ``hbm_touched`` by pages, preloads apart. ``row`` and
+    ``columns`` are scratch. ``facts`` takes the values that an abort message names.
     """
 
     gp: U32
@@ -74,6 +76,7 @@ class State(NamedTuple):
     fp_sram: F32
     int_sram: U32
     hbm: U8
+    hbm_touched: U8
     acc_mm: F32
     acc_mm_bits: U32
     acc_v: F32
@@ -150,6 +153,7 @@ def reset_state(target: Target) -> State:
         fp_sram=np.zeros(target.fp_sram_size, np.float32),
         int_sram=np.zeros(target.int_sram_size, np.uint32),
         hbm=lazy_zeros((target.hbm_size,), np.uint8),
+        hbm_touched=lazy_zeros((ceil_div(target.hbm_size, PAGE),), np.uint8),
         acc_mm=acc_mm,
         acc_mm_bits=acc_mm.view(np.uint32),
         acc_v=acc_v,

@@ -35,6 +35,7 @@ from plena.emulator.transfer_tables import (
     V_ACT,
     TransferTables,
 )
+from plena.host.mapped_image import PAGE
 from plena.jit import Int, compiled
 from plena.machine.constants import HBM_WORD
 
@@ -266,6 +267,16 @@ def h_prefetch_v(
 
 
 @compiled
+def _touch(touched: U8, address: Int, length: Int) -> None:
+    """Flags the pages of ``length`` bytes that are written."""
+    if length == 0:
+        return
+    first = np.int64(address) // PAGE
+    for page in range(first, (np.int64(address) + length - 1) // PAGE + 1):
+        touched[page] = 1
+
+
+@compiled
 def _outside(address: Int, length: Int, size: Int, facts: I64) -> bool:
     """Whether a write of ``length`` bytes reaches past the end of HBM."""
     if address <= np.uint64(size) and np.uint64(length) <= np.uint64(size) - address:
@@ -279,6 +290,7 @@ def _outside(address: Int, length: Int, size: Int, facts: I64) -> bool:
 @compiled
 def h_store_v(
     hbm: U8,
+    touched: U8,
     vram: F32,
     vram_bits: U32,
     scratch: F32,
@@ -327,6 +339,8 @@ def h_store_v(
             scales_at,
             vlen,
         )
+        _touch(touched, at, length)
+        _touch(touched, scales_at, scale_length)
         words = _words(at, length) + _words(scales_at, scale_length)
         traffic[BYTES_READ] += words * HBM_WORD
         traffic[BYTES_WRITTEN] += words * HBM_WORD
@@ -377,6 +391,7 @@ def transfer(s: State, k: Int, rd: Int, rs1: Int, rs2: Int, rstride: Int, precis
         )
     return h_store_v(
         s.hbm,
+        s.hbm_touched,
         s.vram,
         s.vram_bits,
         s.row,

@@ -317,6 +317,21 @@ class GraphImporter(GraphBuilder):
 
     # Nodes.
 
+    def _refuse_empty_operands(self, node: Node) -> None:
+        """Nothing computes with them; what is put together may be empty in part."""
+        result = node.meta.get("val")
+        if (
+            not isinstance(result, torch.Tensor)
+            or 0 in result.shape
+            or node.target is torch.ops.aten.cat.default
+        ):
+            return
+        for source in node.all_input_nodes:
+            value = source.meta.get("val")
+            if isinstance(value, torch.Tensor) and 0 in value.shape:
+                hint = "Write what it is without them."
+                raise refusal_at(node, f"{source.name} of shape {list(value.shape)} has no elements", hint)
+
     def _import_node(self, node: Node) -> Value:
         self.node = node
         if node in self.plan.foldable:
@@ -326,6 +341,7 @@ class GraphImporter(GraphBuilder):
             self.origins[id(value)] = node
             return value
         self.location = location_attributes(node)
+        self._refuse_empty_operands(node)
         with blamed_on_node(node):
             return operators.import_node(self, node)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from plena.errors import PlenaError
@@ -14,8 +13,6 @@ from plena.program.state import KeptState
 
 WORTH = 4
 """Tokens from which on a prefill of a whole bucket is worth its time."""
-
-Array = np.typing.NDArray[np.float32]
 
 
 @dataclass
@@ -29,18 +26,15 @@ class CachedTexts:
 
     programs: LanguagePrograms
     tokens: list[list[int]] = field(init=False)
-    _states: dict[str, list[KeptState]] = field(init=False, repr=False)
-    _holders: list[str] = field(init=False)
-    """A program in whose states the cache of a slot is; others may have the same ones."""
+    _states: KeptState = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._states = self.programs.empty_caches()
+        self._states = self.programs.empty_cache()
         self.reset()
 
     def reset(self) -> None:
         """Empty caches."""
         self.tokens = [[] for _ in range(self.programs.batch)]
-        self._holders = [""] * self.programs.batch
 
     def logits(self, texts: Sequence[Sequence[int] | None]) -> list[torch.Tensor | None]:
         """The logits [vocabulary] of the token behind each text; what the caches hold of them is not computed again.
@@ -64,13 +58,13 @@ class CachedTexts:
             if not rest:
                 return found
             name, ids, positions = self.next_step(rest)
-            result = self.programs.run(name, ids, positions, self._place(name, 0)[0])
+            result = self.programs.run(name, ids, positions, self._states)
             for slot, whole in rest.items():
                 self.tokens[slot].append(whole[len(self.tokens[slot])])
                 found[slot] = result[slot]
 
     def next_step(self, texts: Mapping[int, Sequence[int]]) -> tuple[str, torch.Tensor, torch.Tensor]:
-        """The decode program for the next token of some texts, ids and positions [batch, 1]; it has the caches then.
+        """The decode program for the next token of some texts, ids and positions [batch, 1].
 
         A slot where nothing is asked gets a token behind its text, which overwrites nothing. A full one has no such
         row: the last token that the bucket sees whole is computed once more.
@@ -78,11 +72,9 @@ class CachedTexts:
         last = max(len(self.tokens[slot]) for slot in texts)
         bucket = next(b for b in self.programs.buckets if b > last)
         name = f"{DECODE}-{bucket}"
-        self._hand_over(name, texts)
         ids, positions = list[int](), list[int]()
         for slot, known in enumerate(self.tokens):
-            free = len(known) if len(known) < self.programs.length else bucket - 1
-            position = free if self._is_held(slot, name) else 0
+            position = len(known) if len(known) < self.programs.length else bucket - 1
             text = texts.get(slot, known)
             ids.append(text[position] if position < len(text) else 0)
             positions.append(position)
@@ -92,7 +84,7 @@ class CachedTexts:
         """A decode program gets the states, which its references then see, too."""
         kept = self.programs.programs[name].kept
         assert kept is not None
-        kept.hold(self._place(name, 0)[0])
+        kept.hold(self._states)
 
     def _require_fit(self, ids: Sequence[int]) -> None:
         if not ids:
@@ -114,13 +106,8 @@ class CachedTexts:
         other = max(shared, key=lambda n: shared[n], default=slot)
         if shared.get(other, 0) - len(self.tokens[slot]) < WORTH:
             return
-        name, count = self._holders[other], shared[other]
-        into = self._place(name, slot)[0]
-        states = {state: into.array(state) for state in into.ports}
-        for state, whole in states.items():
-            self._rows(whole, name, slot)[:count] = self._held(state, other)[:count]
-        into.assign(states)
-        self._holders[slot] = name
+        count, length = shared[other], self.programs.length
+        self._states.copy_rows(other * length, slot * length, count)
         self.tokens[slot][:] = ids[:count]
 
     def _prefill(self, slot: int, ids: Sequence[int]) -> None:
@@ -132,47 +119,8 @@ class CachedTexts:
             part = list(ids[first : min(first + chunk, last)])
             padded = torch.tensor([part + [part[-1]] * (chunk - len(part))])
             positions = torch.arange(first, first + chunk)[None]
-            name = f"{PREFILL}-{chunk}"
-            self._hand_over(name, [slot])
-            self.programs.run(name, padded, positions, self._place(name, slot)[0])
+            self.programs.run(f"{PREFILL}-{chunk}", padded, positions, self._states, slot)
             self.tokens[slot][:] = ids[: first + len(part)]
-
-    def _place(self, name: str, slot: int) -> tuple[KeptState, int]:
-        """The states of a program that have the rows of a slot, and which sequence it is there."""
-        group, sequence = divmod(slot, self.programs.sequences(name))
-        return self._states[name][group], sequence
-
-    def _is_held(self, slot: int, name: str) -> bool:
-        """Whether the cache of a slot is in the states of a program."""
-        return self._states.get(self._holders[slot]) is self._states[name]
-
-    def _hand_over(self, name: str, slots: Iterable[int]) -> None:
-        """Caches go to a program that has other states, as many rows as are in use."""
-        moving = [slot for slot in slots if not self._is_held(slot, name)]
-        full = [slot for slot in moving if self._holders[slot] and self.tokens[slot]]
-        if full:
-            into = self._place(name, full[0])[0]
-            into.assign({state: self._with_rows_of(full, name, state) for state in into.ports})
-        for slot in moving:
-            self._holders[slot] = name
-
-    def _with_rows_of(self, slots: Sequence[int], name: str, state: str) -> Array:
-        """A state of a program with the rows that some slots have elsewhere."""
-        whole = self._place(name, slots[0])[0].array(state)
-        for slot in slots:
-            count = len(self.tokens[slot])
-            self._rows(whole, name, slot)[:count] = self._held(state, slot)[:count]
-        return whole
-
-    def _held(self, state: str, slot: int) -> Array:
-        """The rows of a slot where they are."""
-        name = self._holders[slot]
-        return self._rows(self._place(name, slot)[0].array(state), name, slot)
-
-    def _rows(self, whole: Array, name: str, slot: int) -> Array:
-        """The part [positions, heads, size] of a state that is a slot's."""
-        sequence = self._place(name, slot)[1]
-        return whole.reshape(self.programs.sequences(name), -1, *whole.shape[1:])[sequence]
 
 
 def _alike(known: Sequence[int], ids: Sequence[int]) -> int:

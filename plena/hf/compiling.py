@@ -38,7 +38,7 @@ def compile_steps(
     sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
     longest = sizes[-1]
     check_step(model, longest)
-    last = CachedStep(model, longest, logits=False)
+    last = CachedStep(model, longest, batch, logits=False, alone=batch > 1)
     steps = {f"{PREFILL}-{n}": (last, n) for n in sorted(prefill)}
     steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes}
     made: dict[str, Program] = {}
@@ -52,8 +52,9 @@ def _compiled(
     step: CachedStep, count: int, target: Target | None, options: Mapping[str, Any], beside: list[Program]
 ) -> Program:
     """The program for so many tokens of each sequence, on the HBM image of others if that can be."""
-    positions = torch.arange(count).expand(step.batch, count).clone()
-    example = (torch.zeros_like(positions), positions)
+    positions = torch.arange(count).expand(step.taken, count).clone()
+    slot = (torch.zeros(1, dtype=torch.int64),) if step.alone else ()
+    example = (torch.zeros_like(positions), positions, *slot)
     if beside:
         try:
             return compile(step.eval(), example, target=target, beside=beside, **options)

@@ -80,8 +80,9 @@ def _source(programs: LanguagePrograms, name: str, module: Any) -> SourceReferen
             _WHERE,
             "Give the model: plena.evaluate(lm, prompts, module=model).",
         )
-    length = int(name.rpartition("-")[2])
-    return step_references(program, CachedStep(module, length, programs.batch).eval())
+    bucket = int(name.rpartition("-")[2])
+    step = CachedStep(module, programs.length, programs.batch, bucket=bucket)
+    return step_references(program, step.eval())
 
 
 def _ids(prompt: Any, tokenizer: Any, where: str, vocabulary: int, length: int) -> list[int]:

@@ -80,7 +80,8 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
     for name, program in programs.items():
         shapes = [port.shape for port in program.inputs]
         sequences = batch if name.startswith(DECODE) else 1
-        if program.kept is None or shapes != 2 * [(sequences, _tokens(name))]:
+        slot = [(1,)] if sequences < batch else []
+        if program.kept is None or shapes != [*2 * [(sequences, _tokens(name))], *slot]:
             raise PlenaError(
                 f"{name} is no step of a language model of {batch} sequences",
                 str(path),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from plena.assembly import decode
+from plena.errors import PlenaError
 from plena.program.state import KeptState
 from plena.statistics.payload import payload_bytes
 
@@ -25,7 +26,7 @@ class LanguagePrograms:
 
     Attributes:
         programs: "decode-128" takes one token of each sequence at positions below 128, "prefill-64" takes 64 tokens of
-            one sequence.
+            one sequence and, where there are several, which one that is. All have the same states.
         runs: how often each program ran since `forget_runs`.
         read, written: bytes of HBM that these runs moved, 64 for each word.
     """
@@ -35,6 +36,17 @@ class LanguagePrograms:
     read: int = 0
     written: int = 0
     _payload: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]], repr=False)
+
+    def __post_init__(self) -> None:
+        forms = {name: None if p.kept is None else p.kept.form for name, p in self.programs.items()}
+        first, *others = forms
+        other = next((name for name in others if forms[name] != forms[first]), None)
+        if other is not None or forms[first] is None:
+            raise PlenaError(
+                f"{first} and {other or 'the others'} have no cache in common",
+                "programs",
+                "Compile the model again, all programs with the same options.",
+            )
 
     @property
     def length(self) -> int:
@@ -54,33 +66,23 @@ class LanguagePrograms:
     @property
     def batch(self) -> int:
         """Sequences of which the decode programs take a token each."""
-        return self.sequences(f"{DECODE}-{self.length}")
+        return self.programs[f"{DECODE}-{self.length}"].inputs[0].shape[0]
 
-    def sequences(self, name: str) -> int:
-        """Sequences that a program takes."""
-        return self.programs[name].inputs[0].shape[0]
-
-    def empty_caches(self) -> dict[str, list[KeptState]]:
-        """States for `batch` texts by the names of programs, one behind the other for those of fewer sequences.
-
-        Programs whose caches have the same form have one and the same.
-        """
-        found: dict[str, list[KeptState]] = {}
-        known: list[tuple[tuple[object, ...], list[KeptState]]] = []
-        for name, program in self.programs.items():
-            assert program.kept is not None, "programs of language models have states"
-            form = program.kept.form
-            same = next((states for other, states in known if other == form), None)
-            if same is None:
-                same = [program.kept.copy() for _ in range(self.batch // self.sequences(name))]
-                for states in same:
-                    states.reset()
-                known.append((form, same))
-            found[name] = same
+    def empty_cache(self) -> KeptState:
+        """A state for `batch` texts, which all programs read and write; sequence b of it is slot b."""
+        kept = next(iter(self.programs.values())).kept
+        assert kept is not None
+        found = kept.copy()
+        found.reset()
         return found
 
-    def run(self, name: str, ids: torch.Tensor, positions: torch.Tensor, states: KeptState) -> torch.Tensor:
+    def run(
+        self, name: str, ids: torch.Tensor, positions: torch.Tensor, states: KeptState, slot: int = 0
+    ) -> torch.Tensor:
         """What a program gives for tokens at positions, both [sequences, n]; `states` are those after it.
+
+        Args:
+            slot: whose tokens those of one sequence are.
 
         Raises:
             PlenaError: ids out of range; the states are as they were.
@@ -88,7 +90,8 @@ class LanguagePrograms:
         program = self.programs[name]
         assert program.kept is not None
         program.kept.hold(states)
-        result = program.emulate(ids, positions, progress=False)
+        slots = (torch.tensor([slot]),) if name.startswith(PREFILL) and self.batch > 1 else ()
+        result = program.emulate(ids, positions, *slots, progress=False)
         states.hold(program.kept)
         self.runs[name] += 1
         self.read += result.hbm_bytes_read

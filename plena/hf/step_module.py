@@ -19,17 +19,28 @@ class CachedStep(nn.Module):
     own position, which are among the first `bucket` (all of them unless it is given). The result is what the last
     tokens give: logits [batch, vocabulary], or with `logits` False their features [batch, hidden].
 
+    With `alone` it takes one sequence, ids and positions [1, n], and behind them `slot` [1], which says whose rows it
+    reads and writes; the buffers are those of all `batch`.
+
     Raises:
         CompileError: a layer that keeps something else than keys and values, or capped logits.
     """
 
     def __init__(
-        self, model: nn.Module, length: int, batch: int = 1, *, bucket: int | None = None, logits: bool = True
+        self,
+        model: nn.Module,
+        length: int,
+        batch: int = 1,
+        *,
+        bucket: int | None = None,
+        logits: bool = True,
+        alone: bool = False,
     ) -> None:
         super().__init__()
         config: Any = model.config
         text = config.get_text_config() if hasattr(config, "get_text_config") else config
         self.model, self.length, self.batch, self.logits = model, length, batch, logits
+        self.alone = alone
         self.bucket = bucket or length
         self.mixed = bool(getattr(text, "layer_types", None))
         self.window = _windows(text)
@@ -44,7 +55,12 @@ class CachedStep(nn.Module):
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
 
-    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+    @property
+    def taken(self) -> int:
+        """Sequences that it takes."""
+        return 1 if self.alone else self.batch
+
+    def forward(self, ids: Tensor, positions: Tensor, slot: Tensor | None = None) -> Tensor:
         keys, queries = torch.arange(self.bucket), positions[:, None, :, None]
         full = keys <= queries
         sliding = full & (keys > queries - self.window) if self.window else full
@@ -57,7 +73,7 @@ class CachedStep(nn.Module):
             attention_mask=mask,
             position_ids=positions,
             use_cache=True,
-            **{self.cache_name: _Rows(self, positions)},
+            **{self.cache_name: _Rows(self, positions, slot)},
         )
         last = found.last_hidden_state[:, -1]
         if not self.logits:
@@ -98,9 +114,10 @@ class _Rows:
 
     is_compileable = True
 
-    def __init__(self, step: CachedStep, positions: Tensor) -> None:
-        self.step = step
-        self.rows = (positions + torch.arange(step.batch)[:, None] * step.length).flatten()
+    def __init__(self, step: CachedStep, positions: Tensor, slot: Tensor | None) -> None:
+        self.step, self.slot = step, slot
+        slots = torch.arange(step.batch) if slot is None else slot
+        self.rows = (positions + slots[:, None] * step.length).flatten()
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
@@ -108,6 +125,8 @@ class _Rows:
             buffer: Tensor = getattr(self.step, f"{name}_{layer}")
             buffer.index_copy_(0, self.rows, new.transpose(1, 2).flatten(0, 1))
             sequences = buffer.view(self.step.batch, self.step.length, *buffer.shape[1:])
+            if self.slot is not None:
+                sequences = sequences[self.slot]
             kept.append(sequences[:, : self.step.bucket].transpose(1, 2))
         return kept[0], kept[1]
 

@@ -42,13 +42,15 @@ class Preload:
     """What the memories hold when a program starts; everything behind the arrays is zero.
 
     ``hbm`` bytes, ``vector`` bf16 bits by element, ``fp`` fp16 values (the machine widens them and rounds to
-    bf16, section 2.6), ``integers`` u32.
+    bf16, section 2.6), ``integers`` u32. If it ``is_memory``, ``hbm`` is all of HBM, states included, and a run changes
+    it.
     """
 
     hbm: npt.NDArray[np.uint8]
     vector: npt.NDArray[np.uint16]
     fp: npt.NDArray[np.float16]
     integers: npt.NDArray[np.uint32]
+    is_memory: bool = False
 
     @staticmethod
     def empty(hbm: int = 0, vector: int = 0, fp: int = 0, integers: int = 0) -> Preload:
@@ -149,11 +151,11 @@ def unstage(placement: TensorPlacement, memories: Memories, target: Target) -> A
     return matrices_of(placement, values, target) / np.float32(placement.scale)
 
 
-def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float32:
+def quantized(placement: TensorPlacement, values: Any, target: Target, *, with_rest: bool = False) -> Float32:
     """What the machine sees of a tensor: the source tensor with the elements of the view after staging.
 
     Blocks of an MX format lie along the rows of the matrices, whatever the layout. The factor ``scale`` is
-    taken out again.
+    taken out again. With `with_rest` what the format loses is staged, too, and added.
     """
     array, is_bf16_bits = source_array(values)
     whole = bf16_from_bits(array) if is_bf16_bits else array.astype(np.float32)
@@ -163,7 +165,10 @@ def quantized(placement: TensorPlacement, values: Any, target: Target) -> Float3
         columns = matrices.shape[-1]
         block = number_format.block if isinstance(number_format, Mx) else 1
         padded = np.pad(matrices, [*[(0, 0)] * (matrices.ndim - 1), (0, -columns % block)])
-        seen = number_format.staged(padded, placement.staging)[..., :columns]
+        seen = number_format.staged(padded, placement.staging)
+        if with_rest:
+            seen = seen + number_format.staged(padded - seen, placement.staging)
+        seen = seen[..., :columns]
     elif placement.memory == "vector":
         seen = bf16_round(matrices)
     elif placement.memory == "fp":

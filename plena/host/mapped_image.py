@@ -16,8 +16,11 @@ import numpy.typing as npt
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-LARGE = 1 << 28
-"""Bytes from which a new image gets a file."""
+LARGE = 1 << 26
+"""Bytes from which a new image gets a file, so that the memories of runs have in common what they do not write."""
+
+PAGE = 1 << 12
+"""Bytes of a memory that are known to be the same or not: what a run changes is copied by pages."""
 
 COPIED = 1 << 20
 """Bytes that are looked at together when an image is copied."""

@@ -154,18 +154,24 @@ ABSORBED = -ABSORBING
 
 @dataclass(frozen=True)
 class Relative(Step):
-    """Numbers relative to the highest along axis ``dim``, or to `ABSORBED` where that is higher."""
+    """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``, or to `ABSORBED` where that
+    is higher."""
 
     reads_numbers: ClassVar[bool] = True
     dim: int
+    factor: float = 1.0
+    offset: float = 0.0
 
     @property
     def minds_infinity(self) -> bool:
         """They become none of its numbers."""
         return True
 
-    def _base(self, array: Array) -> Floats:
-        highest = array.astype(np.float32).max(axis=self.dim, keepdims=True)
+    def _line(self, array: Array) -> Floats:
+        return array.astype(np.float32) * np.float32(self.factor) + np.float32(self.offset)
+
+    def _base(self, line: Floats) -> Floats:
+        highest = line.max(axis=self.dim, keepdims=True)
         return np.where(np.isfinite(highest), np.maximum(highest, np.float32(ABSORBED)), np.float32(0))
 
     def apply(self, array: Array) -> Array:
@@ -176,12 +182,19 @@ class Relative(Step):
                 "Its row would be NaN, which the machine's formats do not hold: give numbers, or minus infinity.",
             )
         with np.errstate(over="ignore"):
-            return array.astype(np.float32) - self._base(array)
+            line = self._line(array)
+            return self._of(line) - self._base(line)
+
+    def _of(self, line: Floats) -> Floats | np.float32:
+        return line
 
     def scatter(self, array: Array, into: Array) -> Array:
         """Numbers that staging left as they are keep all their bits."""
         with np.errstate(over="ignore"):
-            return np.where(array != self.apply(into), array + self._base(into), into).astype(into.dtype)
+            before = (array + self._base(self._line(into)) - np.float32(self.offset)) / np.float32(
+                self.factor
+            )
+            return np.where(array != self.apply(into), before, into).astype(into.dtype)
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if not 0 <= self.dim < len(shape):
@@ -189,7 +202,34 @@ class Relative(Step):
         return shape
 
     def to_json(self) -> Json:
-        return ["relative", self.dim]
+        return ["relative", self.dim, self.factor, self.offset]
+
+
+@dataclass(frozen=True)
+class RelativeNumber(Relative):
+    """A number relative to what `Relative` subtracts from each row."""
+
+    number: float = 0.0
+
+    def _of(self, line: Floats) -> Floats | np.float32:
+        return np.float32(self.number)
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        """A number says nothing of the tensor."""
+        return into
+
+    def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        super().result_shape(shape)
+        return (*shape[: self.dim], 1, *shape[self.dim + 1 :])
+
+    def to_json(self) -> Json:
+        return ["relative_number", self.dim, self.factor, self.offset, self.number]
+
+
+def relative(dim: int, factor: float, offset: float, number: float | None) -> Relative:
+    """What is relative to the highest of each row: the numbers themselves, or one number."""
+    line = dim, factor, offset
+    return Relative(*line) if number is None else RelativeNumber(*line, number)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.host.mask_steps import Biases, Hidden, Relative, Sighted
+from plena.host.mask_steps import Biases, Hidden, Relative, RelativeNumber, Sighted
 from plena.host.step import Array, Json, Step
 
 
@@ -255,7 +255,11 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "hidden": Hidden,
     "sighted": Sighted,
     "relative": Relative,
+    "relative_number": RelativeNumber,
 }
+
+
+_WITH_NUMBERS = ("compare", "relative", "relative_number")
 
 
 def apply(view: Sequence[Step], array: Array) -> Array:
@@ -305,13 +309,21 @@ def from_json(steps: object, where: str) -> View:
     return tuple(_step_from_json(step, where) for step in steps)
 
 
+def _three_numbers(numbers: Sequence[object]) -> TypeGuard[Sequence[float]]:
+    return len(numbers) == 3 and all(isinstance(n, int | float) for n in numbers)
+
+
 def _step_from_json(step: object, where: str) -> Step:
     match step:
         case ["compare", str(predicate), int() | float() as number] if predicate in _COMPARISONS:
             return Compare(predicate, float(number))
+        case ["relative", int() as dim, int() | float() as factor, int() | float() as offset]:
+            return Relative(dim, float(factor), float(offset))
+        case ["relative_number", int() as dim, *numbers] if _three_numbers(numbers):
+            return RelativeNumber(dim, *map(float, numbers))
         case _:
             pass
-    if isinstance(step, list) and step and step[0] in _STEPS and step[0] != "compare":
+    if isinstance(step, list) and step and step[0] in _STEPS and step[0] not in _WITH_NUMBERS:
         arguments = [tuple(a) if isinstance(a, list) else a for a in step[1:]]
         flat = [n for a in arguments for n in (a if isinstance(a, tuple) else (a,))]
         if all(isinstance(n, int) for n in flat):

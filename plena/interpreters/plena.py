@@ -20,7 +20,7 @@ from xdsl.ir import Attribute
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.host.mask_steps import Relative
+from plena.host.mask_steps import relative
 from plena.host.staged_data import symbol_of
 from plena.interpreters.states import States
 
@@ -112,6 +112,13 @@ class PlenaFunctions(InterpreterFunctions):
         written = written.reshape(state.shape)
         self.states.replace(state, written)
         return (written,)
+
+    @impl(plena.PickSampleOp)
+    def pick_sample(
+        self, interpreter: Interpreter, op: plena.PickSampleOp, args: PythonValues
+    ) -> PythonValues:
+        state, number = args
+        return (state.reshape(op.batch.value.data, -1, state.shape[1])[int(number[0])],)
 
     @impl(plena.WriteStateOp)
     def write_state(
@@ -488,7 +495,7 @@ class PlenaFunctions(InterpreterFunctions):
     def relative(self, interpreter: Interpreter, op: plena.RelativeOp, args: PythonValues) -> PythonValues:
         import torch
 
-        staged = Relative(op.dim.value.data).apply(args[0].detach().float().numpy())
+        staged = relative(*op.numbers).apply(args[0].detach().float().numpy())
         return (torch.from_numpy(staged).to(args[0].dtype),)
 
     @impl(plena.EmbeddingOp)

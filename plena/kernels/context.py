@@ -16,7 +16,7 @@ from plena.dialects.loop import Linear
 from plena.dialects.plena import symbols_of
 from plena.dialects.plena_isa.transfer import ACTIVATIONS
 from plena.dialects.provenance import MODULE_ATTRIBUTE
-from plena.dialects.refusals import UNSUPPORTED, blamed_on, refusal
+from plena.dialects.refusals import UNSUPPORTED, BlamedOn, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import (
     LoadRowsOp,
@@ -152,14 +152,14 @@ class KernelContext:
         self.states[value] = state
         self.set(value, state)
 
-    def row_offsets(self, positions: HostTensor, row: int, rows: int) -> SSAValue:
+    def row_offsets(self, positions: HostTensor, row: int, rows: int, name: str = POSITIONS) -> SSAValue:
         """Byte offsets of rows in INT SRAM: `positions` below `rows` times `row` bytes."""
         key = (positions, row, rows)
         if key not in self.offsets:
             count = prod(positions.shape)
             flat = positions.through(Reshape((count,)))
             placement = TensorPlacement(
-                POSITIONS,
+                name,
                 "int",
                 0,
                 (count,),
@@ -170,7 +170,7 @@ class KernelContext:
                 scale=float(row),
                 limit=rows,
             )
-            self.offsets[key] = self.placed_buffer(POSITIONS, "int", count, [placement])
+            self.offsets[key] = self.placed_buffer(name, "int", count, [placement])
         return self.offsets[key]
 
     def spreads_nan(self, *values: SSAValue) -> bool:
@@ -591,7 +591,7 @@ def lower_operation(op: Operation, ctx: KernelContext) -> None:
         raise refusal(op, None, UNSUPPORTED)
     before = ctx.builder.provenance
     ctx.builder.provenance = {k: v for k, v in op.attributes.items() if k == MODULE_ATTRIBUTE}
-    with blamed_on(op):
+    with BlamedOn(op):
         kernel(op, ctx)
     ctx.builder.provenance = before
 

@@ -11,6 +11,7 @@ from plena.dialects.plena import (
     AttentionOp,
     GroupedRowsOp,
     MulScalarOp,
+    PickSampleOp,
     RearrangeOp,
     ReshapeOp,
     RotariesOp,
@@ -100,6 +101,7 @@ def wanted_layout(value: SSAValue, target: Target) -> HeadLayout | None:
             )
         passes_on = isinstance(op, RotaryOp | GroupedRowsOp | MulScalarOp) and use.index == 0
         passes_on = passes_on or (isinstance(op, RotariesOp) and use.index < len(op.outputs))
+        passes_on = passes_on or (isinstance(op, PickSampleOp) and use.index == 0)
         if passes_on or (isinstance(op, WriteRowsOp) and use.index < 2):
             found = wanted_layout(op.results[use.index if isinstance(op, RotariesOp) else 0], target)
             parts = op.groups.value.data if isinstance(op, GroupedRowsOp) else 0

@@ -18,7 +18,7 @@ from plena.dialects.plena import (
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.host.layout import Source
-from plena.host.mask_steps import Relative
+from plena.host.mask_steps import relative
 from plena.host.staged_data import symbol_of
 from plena.host.values.attributes import value_of
 from plena.host.view import Bits, Compare, Expand, Permute, Reshape, Step
@@ -89,7 +89,7 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
 def lower_relative(op: Operation, ctx: KernelContext) -> None:
     """Whatever else has read the tensor and had it loaded, the host stages it once more."""
     assert isinstance(op, RelativeOp)
-    ctx.set(op.result, _staged(ctx, op.input).through(Relative(op.dim.value.data)))
+    ctx.set(op.result, _staged(ctx, op.input).through(relative(*op.numbers)))
 
 
 def _staged(ctx: KernelContext, value: SSAValue) -> HostTensor:

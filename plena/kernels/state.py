@@ -13,6 +13,7 @@ from xdsl.ir import Attribute, Operation, SSAValue, Use
 
 from plena.dialects.plena import (
     AttentionOp,
+    PickSampleOp,
     RearrangeAttr,
     RearrangeOp,
     ReshapeAttr,
@@ -53,7 +54,7 @@ def place_states(ctx: KernelContext, value: SSAValue, states: Sequence[StateAttr
     blocks, amount = ceil_div(lanes, vlen), max(1, target.hbm_v_writeback_amount)
     key, bit = _stored_type(ctx, value, written)
     per_row = round_up(blocks, amount) if written else blocks
-    reach = _reach(ctx, value) if written else 0
+    reach = _reach(ctx, value)
     padded = (max(ctx.physical_rows(rows), reach), per_row * vlen)
     exact = not written and isinstance(target.precision[key], Mx)
     placements = [
@@ -93,10 +94,10 @@ def place_states(ctx: KernelContext, value: SSAValue, states: Sequence[StateAttr
 
 
 def _readers(value: SSAValue) -> Iterator[Operation]:
-    """What reads or writes a state, all its versions."""
+    """What reads or writes a state, all its versions and samples."""
     for use in value.uses:
         yield use.operation
-        if isinstance(use.operation, WriteRowsOp) and use.index == 0:
+        if isinstance(use.operation, WriteRowsOp | PickSampleOp) and use.index == 0:
             yield from _readers(use.operation.result)
 
 
@@ -124,15 +125,18 @@ def _stored_type(ctx: KernelContext, value: SSAValue, written: bool) -> tuple[st
 
 
 def _reach(ctx: KernelContext, value: SSAValue) -> int:
-    """Rows that attention reads: whole tiles from each sample's first row on, and what a prefetch moves besides."""
+    """Rows that are read from the last sample's first one on: whole tiles by attention and what a prefetch moves
+    besides, whole loads of a sample."""
     target, rows = ctx.target, shape_of(value)[0]
     surplus = (target.m_prefetch_tiles - 1) * target.mlen
     found = 0
     for op in _readers(value):
         if isinstance(op, AttentionOp):
-            batch = op.batch.value.data
-            length = rows // batch
-            found = max(found, (batch - 1) * length + round_up(length, target.mlen) + surplus)
+            length = op.key_rows
+            found = max(found, rows - length + round_up(length, target.mlen) + surplus)
+        elif isinstance(op, PickSampleOp):
+            length = shape_of(op.result)[0]
+            found = max(found, rows - length + ctx.physical_rows(length))
     return found
 
 
@@ -212,6 +216,26 @@ def _rows_panel(op: WriteRowsOp, ctx: KernelContext, state: StateRows) -> Panel:
     return panel
 
 
+@kernel_for(PickSampleOp)
+def lower_pick_sample(op: Operation, ctx: KernelContext) -> None:
+    """The state from the sample's first row on, whose byte offset the host gives."""
+    assert isinstance(op, PickSampleOp)
+    if isinstance(ctx.locations.get(op.result), Panel):
+        return  # What it was before the state was written, which has happened meanwhile.
+    state, rows = ctx.state(op.state), shape_of(op.result)[0]
+    number = ctx.host(op.number)
+    if number is None:
+        raise refusal(
+            op,
+            "the number of the sample is computed from real numbers",
+            "Pick a sample by a number that is an integer input, or computed from integers.",
+        )
+    with ctx.builder.step("find sample"):
+        offsets = ctx.row_offsets(number, rows * state.row, op.batch.value.data, "sample")
+        buffer = ctx.builder.view(state.buffer, ctx.builder.load_id(offsets))
+    ctx.set_state(op.result, replace(state, buffer=buffer, rows=rows))
+
+
 @kernel_for(WriteStateOp)
 def lower_write_state(op: Operation, ctx: KernelContext) -> None:
     """A whole state, to bf16 precision: what its type holds of it, and of what that loses."""
@@ -259,20 +283,30 @@ def _keep_old_value(op: WriteRowsOp | WriteStateOp, ctx: KernelContext) -> None:
     """A state is written in place: for whoever reads later what it was before, that is brought into vector SRAM."""
     block = op.parent_block()
     assert block is not None
-    for use in _uses(op.state, ctx):
+    for use in list(_uses(op.state, ctx)):
         reader = block.find_ancestor_op_in_block(use.operation)
         if isinstance(use.operation, WriteStateOp) and use.index == 0:
             continue
         if reader is not None and reader is not op and op.is_before_in_block(reader):
-            ctx.panel(op.state)
-            return
+            if isinstance(use.operation, PickSampleOp):
+                lower_pick_sample(use.operation, ctx)
+                ctx.panel(use.operation.result)
+            else:
+                ctx.panel(_in_memory(use.operation.operands[use.index]))
+
+
+def _in_memory(value: SSAValue) -> SSAValue:
+    """The state, or the sample of one, that a value is a view of."""
+    while isinstance(value.owner, ReshapeOp | RearrangeOp):
+        value = value.owner.input
+    return value
 
 
 def _uses(value: SSAValue, ctx: KernelContext) -> Iterator[Use]:
     """Uses of a value, and of its views that are not computed but read where they are used."""
     for use in value.uses:
         yield use
-        if isinstance(use.operation, ReshapeOp | RearrangeOp):
+        if isinstance(use.operation, ReshapeOp | RearrangeOp | PickSampleOp):
             view = use.operation.result
             if not isinstance(ctx.locations.get(view), Panel):
                 yield from _uses(view, ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from xdsl.dialects.builtin import ArrayAttr, IndexType, IntAttr
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
@@ -13,21 +13,8 @@ from plena.dialects.plena_isa.instruction import integer
 from plena.errors import CompileError
 
 _INDEX = IndexType()
-_ONE = IntAttr(1)
 
 Key = tuple[int, tuple[tuple[SSAValue, int], ...]]
-
-
-def affine_op(expression: Linear) -> AffineOp:
-    """A `loop.affine`; the same op as `AffineOp(expression)`, several times faster to make."""
-    return AffineOp.create(
-        operands=[v for v, _ in expression.terms],
-        properties={
-            "constant": IntAttr(expression.constant),
-            "coefficients": ArrayAttr([_ONE if c == 1 else IntAttr(c) for _, c in expression.terms]),
-        },
-        result_types=[_INDEX],
-    )
 
 
 def for_op(trips: int, block: Block, attributes: Mapping[str, Attribute] | None = None) -> ForOp:
@@ -61,7 +48,7 @@ class Scope:
             if found is not None:
                 return found
             scope = scope.outer
-        op = affine_op(expression)
+        op = AffineOp(expression)
         home = home or self
         home.operations.append(op)
         result = op.results[0]

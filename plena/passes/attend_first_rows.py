@@ -79,10 +79,10 @@ class _IntoAttention(RewritePattern):
 
 
 def _whole(value: SSAValue, batch: int) -> SSAValue | None:
-    """The state of which a value is the first rows of every sample."""
+    """The state, or a sample of one, of which a value is the first rows of every sample."""
     part = value.owner
     if not isinstance(part, plena.SliceOp) or not isinstance(
-        part.input.owner, plena.StateOp | plena.WriteRowsOp
+        part.input.owner, plena.StateOp | plena.WriteRowsOp | plena.PickSampleOp
     ):
         return None
     settings = (part.groups, part.offsets, part.sizes, part.strides)

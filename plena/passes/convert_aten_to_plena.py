@@ -36,7 +36,7 @@ from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.rewriting import rewrite_once
 from plena.tensor.shifted_biases import ShiftBiases
 from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
-from plena.tensor.states import emit_index_copy, emit_state, emit_write_state
+from plena.tensor.states import emit_index_copy, emit_index_select_of_state, emit_state, emit_write_state
 from plena.tensor.tracing import is_staged, trace
 from plena.tensor.turned_masks import TurnMasks
 from plena.tensor.zero_one_masks import emit_number, emit_zero_one
@@ -365,7 +365,9 @@ def _embedding(e: Emitter, op: aten.EmbeddingOp) -> None:
 
 
 def _index_select(e: Emitter, op: aten.IndexSelectOp) -> bool:
-    """Rows of a staged table by run-time numbers are an embedding."""
+    """Rows of a staged table by run-time numbers are an embedding; a sample of a state is read where it lies."""
+    if emit_index_select_of_state(e, op):
+        return True
     if op.dim.value.data != 0 or not is_staged(op.input):
         return False
     rows, *rest = shape_of(op.input)

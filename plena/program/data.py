@@ -27,6 +27,7 @@ from plena.program.comparison import CheckReport
 from plena.program.rationale import Rationale
 from plena.program.state import KeptState
 from plena.program.thresholds import Thresholds
+from plena.program.working_memory import WorkingMemory
 from plena.progress import instruction_progress, track
 from plena.timing.registry import DEFAULT_TIMING, profiles
 
@@ -80,8 +81,10 @@ class SourceReferences(Protocol):
         """The module on what the machine sees, with experts chosen as the results tell."""
         ...
 
-    def rounded(self, *inputs: torch.Tensor, choices: Any = None) -> Sequence[tuple[torch.Tensor, ...]]:
-        """The same in bf16 between operators, rounded in some ways."""
+    def rounded(
+        self, *inputs: torch.Tensor, choices: Any = None, grids: Sequence[float] = ...
+    ) -> Sequence[tuple[torch.Tensor, ...]]:
+        """The same in bf16 between operators, rounded on some grids."""
         ...
 
     def grown(self, *inputs: torch.Tensor, choices: Any = None) -> Growth | None:
@@ -268,17 +271,17 @@ class ProgramData:
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def execute(self, preload: Preload, progress: bool | None = None) -> EmulationResult:
-        """Run on memories as they are, which change.
+        """Run on memories as they are, and on the states. They stay so, unless HBM is the memory itself.
 
         Raises:
             EmulatorError: the program aborts.
         """
         from plena.emulator import emulate
 
-        if self.kept is not None:
-            self.kept.write(preload.hbm)
         total = self._dynamic
-        own = self._own_hbm(preload.hbm)
+        own = preload.hbm if preload.is_memory else self._own_hbm(preload.hbm)
+        if self.kept is not None and not preload.is_memory:
+            self.kept.write(preload.hbm if own is None else own)
         with instruction_progress(total, progress) as advance:
             return emulate(
                 self.executed,
@@ -298,7 +301,7 @@ class ProgramData:
             return None
         for placement in self._hbm_placements():
             # What calls write may be in the memory of this process alone.
-            if placement.source.is_staged and placement.source.kind != "data":
+            if placement.source.is_staged and placement.source.kind not in ("data", "state"):
                 for start, end in placement.hbm_ranges(self.target):
                     own[start:end] = image[start:end]
         return own
@@ -309,6 +312,11 @@ class ProgramData:
         preload = self.empty_image(new_image(self.image_bytes, self.hbm_bytes))
         self.stage_data(preload)
         return preload
+
+    @cached_property
+    def memory(self) -> WorkingMemory:
+        """What it runs in."""
+        return WorkingMemory(self.image.hbm, self.hbm_bytes)
 
     def empty_image(self, hbm: npt.NDArray[np.uint8]) -> Preload:
         """Memories with the constants, HBM as given."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Preload, stage, unstage
 from plena.host.layout import TensorPlacement
+from plena.host.mapped_image import Bytes
 from plena.host.ports import Port
 from plena.host.values.program import plain_array
 from plena.host.view import Array
 from plena.machine.target import Target
+from plena.program.pages import Numbers, Pages, pages_of
 
 if TYPE_CHECKING:
     import torch
-
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,18 @@ class KeptState:
         self._placements: dict[str, list[TensorPlacement]] = {name: [] for name in self.ports}
         for placement in placements:
             self._placements[placement.source.symbol].append(placement)
-        self._bytes: dict[str, tuple[Bytes, ...]] = {}
+        self._bytes: dict[str, tuple[Pages, ...]] = {}
+        self._first: dict[str, tuple[Pages, ...]] = {}
+        """What states hold after a reset, once it was asked for; copies have it in common."""
         self._numbers: dict[str, Array] = {}
+
+    @cached_property
+    def _ranges(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """The bytes of HBM that states have, elements and scales of one placement behind the other."""
+        return {
+            name: tuple(span for placement in placed for span in placement.hbm_ranges(self.target))
+            for name, placed in self._placements.items()
+        }
 
     @property
     def form(self) -> tuple[object, ...]:
@@ -86,12 +97,23 @@ class KeptState:
         """The same states, which change alone from now on."""
         placements = [p for placed in self._placements.values() for p in placed]
         other = KeptState(tuple(self.ports.values()), placements, self.initial, self.target)
+        other._first = self._first
         other.hold(self)
         return other
 
     def hold(self, other: KeptState) -> None:
         """What other states of the same form hold; each changes alone afterwards."""
         self._bytes, self._numbers = dict(other._bytes), dict(other._numbers)
+
+    def copy_rows(self, source: int, to: int, count: int) -> None:
+        """Rows of every state to another place in it; those that are read do not reach into those that are written."""
+        for name, placed in self._placements.items():
+            rows = [p.padded_matrix[0] for p in placed for _ in range(2)]
+            sizes = [pages.size // n for pages, n in zip(self._held(name), rows, strict=True)]
+            self._bytes[name] = tuple(
+                pages.moved(source * size, to * size, count * size)
+                for pages, size in zip(self._held(name), sizes, strict=True)
+            )
 
     def initial_arrays(self) -> dict[str, Array]:
         """What the states hold after a reset, in float32, counters in their integers."""
@@ -139,49 +161,57 @@ class KeptState:
         self._bytes.clear()
         self._numbers.clear()
 
+    def pages(self) -> Iterator[tuple[tuple[int, int], Pages]]:
+        """The bytes from one address of HBM to another one, and what belongs there."""
+        for name, ranges in self._ranges.items():
+            yield from zip(ranges, self._held(name), strict=True)
+
     def write(self, hbm: Bytes) -> None:
         """Into an HBM image."""
-        for name, placed in self._placements.items():
-            parts = iter(self._held(name))
-            for placement in placed:
-                for start, stop in placement.hbm_ranges(self.target):
-                    hbm[start:stop] = next(parts)
+        for (start, stop), pages in self.pages():
+            pages.write(hbm[start:stop])
 
-    def read(self, hbm: Bytes) -> None:
-        """What a run left in HBM; a memory of another size has zeros behind."""
-        self._bytes = {
-            name: tuple(
-                np.array(hbm[start:stop])
-                for placement in placed
-                for start, stop in placement.hbm_ranges(self.target)
+    def read(self, hbm: Bytes, written: Numbers | None = None) -> None:
+        """What a run left in HBM.
+
+        Args:
+            written: the pages of HBM that can be others than the states before it; all of them by default.
+        """
+        for name, ranges in self._ranges.items():
+            if written is None:
+                self._bytes[name] = tuple(Pages.of(np.array(hbm[start:stop])) for start, stop in ranges)
+                continue
+            self._bytes[name] = tuple(
+                pages.read(hbm[start:stop], pages_of(start, stop, written).tolist())
+                for (start, stop), pages in zip(ranges, self._held(name), strict=True)
             )
-            for name, placed in self._placements.items()
-        }
 
-    def _held(self, name: str) -> tuple[Bytes, ...]:
+    def _held(self, name: str) -> tuple[Pages, ...]:
         if name not in self._bytes:
-            self._bytes[name] = self._staged(name, self._first(name))
+            if name not in self._first:
+                self._first[name] = self._staged(name, self._initial(name))
+            self._bytes[name] = self._first[name]
         return self._bytes[name]
 
-    def _first(self, name: str) -> Any:
+    def _initial(self, name: str) -> Any:
         first = self.initial.get(name)
         return np.zeros(self.ports[name].shape, np.float32) if first is None else first
 
-    def _staged(self, name: str, values: Any) -> tuple[Bytes, ...]:
-        parts: list[Bytes] = []
+    def _staged(self, name: str, values: Any) -> tuple[Pages, ...]:
+        parts: list[Pages] = []
         for placement in self._placements[name]:
             alone = _alone(placement, self.target)
             (_, first), (second, end) = alone.hbm_ranges(self.target)
             preload = Preload.empty(max(first, end))
             stage(alone, values, preload, self.target)
-            parts += [preload.hbm[:first], preload.hbm[second:end]]
+            parts += [Pages.of(preload.hbm[:first]), Pages.of(preload.hbm[second:end])]
         return tuple(parts)
 
     def array(self, name: str) -> Array:
         """A state in the shape of the module."""
         port = self.ports[name]
         if port in self.counters:
-            held = self._numbers[name] if name in self._numbers else plain_array(self._first(name))
+            held = self._numbers[name] if name in self._numbers else plain_array(self._initial(name))
             return np.array(held).astype(port.dtype)
         parts = iter(self._held(name))
         total = np.zeros(port.shape, np.float32)
@@ -199,11 +229,11 @@ class KeptState:
         elements, scales = self._held(placement.source.symbol)[2 * number : 2 * number + 2]
         return self._matrices(placement, elements, scales)
 
-    def _matrices(self, placement: TensorPlacement, elements: Bytes, scales: Bytes) -> Array:
+    def _matrices(self, placement: TensorPlacement, elements: Pages, scales: Pages) -> Array:
         alone = _alone(placement, self.target)
         (_, first), (second, end) = alone.hbm_ranges(self.target)
         hbm = np.zeros(max(first, end), np.uint8)
-        hbm[:first], hbm[second:end] = elements, scales
+        hbm[:first], hbm[second:end] = elements.array(), scales.array()
         nothing = np.zeros(0, np.uint16)
         return unstage(alone, _Memory(hbm, nothing, nothing, np.zeros(0, np.uint32)), self.target)
 

@@ -114,6 +114,10 @@ class _Walk:
                 return self._sum(op, found, {})
             case plena.SubOp():
                 return self._sum(op, found, _FLIPPED)
+            case plena.RelativeOp() if op.number is not None:
+                return {}
+            case plena.RelativeOp() if op.factor.value.data < 0:
+                return _mapped(found[0], _FLIPPED)
             case plena.AddScalarOp() | plena.RelativeOp():
                 return found[0]
             case plena.MulScalarOp() if op.value.value.data:

@@ -14,7 +14,7 @@ from xdsl.pattern_rewriter import (
     RewritePattern,
 )
 
-from plena.dialects.refusals import blamed_on
+from plena.dialects.refusals import BlamedOn
 from plena.errors import PlenaError
 
 
@@ -35,7 +35,7 @@ class _Blaming(RewritePattern):
     pattern: RewritePattern
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        with blamed_on(op):
+        with BlamedOn(op):
             self.pattern.match_and_rewrite(op, rewriter)
 
 

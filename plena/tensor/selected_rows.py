@@ -32,6 +32,7 @@ from plena.host.values import build
 from plena.host.values.graph import HostValue
 from plena.tensor.emission import Emitter
 from plena.tensor.host_values import HostValues, host_op
+from plena.tensor.states import picks_sample
 
 MOST = 8
 """Rows of a sample that are selected one by one; each reads the whole tensor."""
@@ -66,6 +67,8 @@ def _selection(op: aten.OperatorOp | aten.IndexSelectOp) -> tuple[SSAValue, int,
     """(x, dim, index [samples or 1, n]) of what picks n slices along `dim` of x, the samples being its first axis."""
     values = HostValues()
     if isinstance(op, aten.IndexSelectOp):
+        if picks_sample(op):
+            return None
         index = values.of(op.index)
         if not _is_computed(values, op.input) or index is None or not index.inputs:
             return None

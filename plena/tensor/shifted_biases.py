@@ -1,139 +1,172 @@
 """What is added to scores before a softmax, relative to the largest of its row: bf16 keeps scores beside it then.
 
-A softmax is the same for all scores of a row plus a number. A row of nothing but -1e4 is a row without a bias in
-float32, where the scores are still there; in bf16 -1e4 plus a score is -1e4. Attention does the same when its biases
-are staged.
+A softmax is the same for all scores of a row plus a number, and so are scores less the largest of their row. A row of
+nothing but -1e4 is a row without a bias in float32, where the scores are still there; in bf16 -1e4 plus a score is
+-1e4. Attention does the same when its biases are staged.
 """
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import BoolAttr, DenseArrayBase, Float32Type, FloatAttr, TensorType, f64, i64
-from xdsl.ir import BlockArgument, Operation, SSAValue
+from dataclasses import dataclass
+from math import isfinite, prod
+
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 
-from plena.dialects import aten, plena
+from plena.dialects import aten
 from plena.dialects.aten import full_value
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.host.mask_steps import ABSORBED
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
+from plena.tensor.relative_biases import Base, is_bias, number_below, relative, scaled
 
 HIDING = 64 * ABSORBED
 """Lower numbers hide a score beside others, shifted or not."""
 
-MOST = 12
-"""Operators of a bias at most."""
 
-_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
-"""What the host does to all of a tensor while it stages it: parts are taken on the machine."""
+@dataclass(frozen=True)
+class _Shifted:
+    """Scores less a number for each row.
 
-_OF_BIASES = (*_LAYOUTS, aten.SliceOp, aten.NegOp, aten.AddOp, aten.SubOp, aten.MulOp, aten.FullOp)
-"""What biases are computed by."""
+    Attributes:
+        base: the number that was taken off each row, None if it is not known to the host.
+    """
+
+    value: SSAValue
+    base: Base | None
 
 
 class ShiftBiases(RewritePattern):
-    """softmax(x + b) becomes softmax(x + (b - max of b's row))."""
+    """softmax(x + b) becomes softmax(x + (b - max of b's row)); the same for z - amax(z) with z = x + b."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
-        if not isinstance(op, aten.SoftmaxOp):
+        match op:
+            case aten.SoftmaxOp():
+                axis = op.dim.value.data - len(shape_of(op.input))
+            case aten.SubOp(other=SSAValue(owner=aten.AmaxOp() as highest)) if highest.input == op.input:
+                dims = list(highest.dim.get_values())
+                if len(dims) > 1 or not highest.keepdim.value.data:
+                    return
+                axis = dims[0] - len(shape_of(op.input))
+            case _:
+                return
+        e = Emitter(rewriter, op)
+        shifted = _Shifter(e).scores(op.input, axis, 1.0)
+        if shifted is None:
             return
-        scores = _shifted_scores(Emitter(rewriter, op), op.input, op.dim.value.data - len(shape_of(op.input)))
-        if scores is not None:
-            _replace_input(rewriter, op, scores)
+        operands = [shifted.value]
+        if isinstance(op, aten.SubOp):
+            operands.append(e.add(_like(op.other.owner, operands)))
+        rewriter.replace(op, _like(op, operands))
 
 
-def _shifted_scores(e: Emitter, value: SSAValue, axis: int) -> SSAValue | None:
-    """What a softmax makes the same of, its biases shifted and numbers left out; None if there are none."""
-    op = value.owner
-    if not value.has_one_use():
-        return None
-    match op:
-        case aten.WhereOp():
-            return _shifted_sides(e, op, axis)
-        case aten.SubOp() if _vanishes(op.other) and shape_of(op.input) == shape_of(value):
-            return _shifted_scores(e, op.input, axis) or op.input
-        case aten.AddOp():
-            for scores, bias in ((op.input, op.other), (op.other, op.input)):
-                if _vanishes(bias) and shape_of(scores) == shape_of(value):
-                    return _shifted_scores(e, scores, axis) or scores
-                if is_bias(bias) and not may_overflow(bias):
-                    operands = [_shifted_scores(e, scores, axis) or scores, _shifted(e, bias, axis)]
-                    return e.add(aten.AddOp.build(operands=operands, result_types=[value.type]))
-            return None
-        case _:
-            return None
+def _like(op: Operation | Block, operands: list[SSAValue]) -> Operation:
+    """The operation of other operands of the same shapes."""
+    assert isinstance(op, Operation)
+    return type(op).create(
+        operands=operands, properties=dict(op.properties), result_types=[r.type for r in op.results]
+    )
 
 
-def _shifted_sides(e: Emitter, op: aten.WhereOp, axis: int) -> SSAValue | None:
-    """A choice between scores and a number that hides."""
-    sides = [op.input, op.other]
-    for n in (0, 1):
-        fill = full_value(sides[1 - n])
-        if fill is not None and fill < HIDING:
-            scores = _shifted_scores(e, sides[n], axis)
-            if scores is None or shape_of(scores) != shape_of(sides[n]):
+@dataclass(frozen=True)
+class _Shifter:
+    e: Emitter
+
+    def scores(self, value: SSAValue, axis: int, factor: float) -> _Shifted | None:
+        """`factor` times scores as a softmax along an axis (from the end) makes the same of, biases shifted and numbers
+        left out; None if there are none."""
+        op = value.owner
+        match op:
+            case aten.WhereOp():
+                return self._sides(op, axis, factor)
+            case aten.NegOp():
+                return self.scores(op.input, axis, -factor)
+            case aten.MulOp() | aten.DivOp():
+                return self._multiple(op, axis, factor)
+            case aten.PermuteOp() | aten.ViewOp():
+                return self._moved(op, axis, factor)
+            case aten.AddOp():
+                terms = ((op.input, op.other, factor, factor), (op.other, op.input, factor, factor))
+            case aten.SubOp():
+                terms = ((op.input, op.other, factor, -factor), (op.other, op.input, -factor, factor))
+            case _:
                 return None
-            sides[n] = scores
-            return e.add(aten.WhereOp.build(operands=[op.condition, *sides], result_types=[op.result.type]))
-    return None
+        found = (self._sum(shape_of(value), axis, *term) for term in terms)
+        return next((shifted for shifted in found if shifted is not None), None)
 
-
-def _vanishes(value: SSAValue) -> bool:
-    """Whether a value is one number, of a size beside which float32 keeps scores: a softmax does not see it."""
-    number = full_value(value)
-    return number is not None and abs(number) <= -ABSORBED
-
-
-def _replace_input(rewriter: PatternRewriter, op: aten.SoftmaxOp, value: SSAValue) -> None:
-    properties = dict(op.properties)
-    rewriter.replace(
-        op, aten.SoftmaxOp.build(operands=[value], properties=properties, result_types=[op.result.type])
-    )
-
-
-def is_bias(value: SSAValue) -> bool:
-    """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
-    return bool(_sources(value, MOST, _OF_BIASES))
-
-
-def _is_staged(value: SSAValue) -> bool:
-    """Whether the host stages all of a tensor: it subtracts before anything is rounded."""
-    return isinstance(element_type_of(value), Float32Type) and bool(_sources(value, MOST, _LAYOUTS))
-
-
-def _sources(value: SSAValue, most: int, through: tuple[type[Operation], ...]) -> list[SSAValue] | None:
-    """The inputs and constants that a value comes of through at most so many of some operators, None if of others."""
-    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
-        return [value]
-    if not isinstance(value.owner, through) or not most:
-        return None
-    found: list[SSAValue] = []
-    for operand in value.owner.operands:
-        sources = _sources(operand, most - 1, through)
-        if sources is None:
+    def _sum(
+        self,
+        shape: tuple[int, ...],
+        axis: int,
+        scores: SSAValue,
+        bias: SSAValue,
+        of_scores: float,
+        of_bias: float,
+    ) -> _Shifted | None:
+        """`of_scores` times scores and `of_bias` times a bias."""
+        if shape_of(scores) != shape:
             return None
-        found += sources
-    return found
+        number = full_value(bias)
+        if number is not None:
+            if abs(of_bias * number) > -ABSORBED:
+                return None
+            inner = self._inner(scores, axis, of_scores)
+            return _Shifted(inner.value, inner.base and inner.base.plus(of_bias * number))
+        if not is_bias(bias) or may_overflow(bias):
+            return None
+        inner = self._inner(scores, axis, of_scores)
+        below, base = relative(self.e, bias, axis, of_bias)
+        total = aten.AddOp.build(operands=[inner.value, below], result_types=[inner.value.type])
+        return _Shifted(self.e.add(total), inner.base and base and inner.base.joined(base))
+
+    def _inner(self, scores: SSAValue, axis: int, factor: float) -> _Shifted:
+        return self.scores(scores, axis, factor) or _Shifted(scaled(self.e, scores, factor), Base())
+
+    def _multiple(self, op: aten.MulOp | aten.DivOp, axis: int, factor: float) -> _Shifted | None:
+        number = full_value(op.other)
+        if not number or not isfinite(number) or shape_of(op.input) != shape_of(op.result):
+            return None
+        by = factor / number if isinstance(op, aten.DivOp) else factor * number
+        return self.scores(op.input, axis, by)
+
+    def _moved(self, op: aten.PermuteOp | aten.ViewOp, axis: int, factor: float) -> _Shifted | None:
+        """Scores under another order of axes, or others in one."""
+        before = _axis_before(op, axis)
+        shifted = None if before is None else self.scores(op.input, before, factor)
+        if shifted is None:
+            return None
+        base = shifted.base if shifted.base and shifted.base.staged is None else None
+        return _Shifted(self.e.add(_like(op, [shifted.value])), base)
+
+    def _sides(self, op: aten.WhereOp, axis: int, factor: float) -> _Shifted | None:
+        """A choice between scores and a number, which hides or is as far above what was taken off."""
+        sides = [op.input, op.other]
+        for n in (0, 1):
+            fill = full_value(sides[1 - n])
+            if fill is None or shape_of(sides[n]) != shape_of(op.result):
+                continue
+            shifted = self.scores(sides[n], axis, factor)
+            if shifted is None:
+                continue
+            sides[n] = shifted.value
+            if factor * fill < HIDING:
+                sides[1 - n] = scaled(self.e, sides[1 - n], factor)
+            elif shifted.base is not None and isfinite(fill):
+                sides[1 - n] = number_below(self.e, factor * fill, shifted.base, sides[1 - n])
+            else:
+                return None
+            operands = [op.condition, *sides]
+            chosen = self.e.add(aten.WhereOp.build(operands=operands, result_types=[op.result.type]))
+            return _Shifted(chosen, shifted.base)
+        return None
 
 
-def _shifted(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
-    shape = shape_of(bias)
-    dim = len(shape) + axis
-    if dim < 0:
-        return bias
-    if _is_staged(bias):
-        return e.add(plena.RelativeOp(bias, dim))
-    row = TensorType(element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape)])
-    highest = e.add(
-        aten.AmaxOp.build(
-            operands=[bias],
-            properties={"dim": DenseArrayBase.from_list(i64, [dim]), "keepdim": BoolAttr.from_bool(True)},
-            result_types=[row],
-        )
-    )
-    base = e.add(
-        aten.ClampOp.build(
-            operands=[highest], properties={"min": FloatAttr(ABSORBED, f64)}, result_types=[row]
-        )
-    )
-    return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))
+def _axis_before(op: aten.PermuteOp | aten.ViewOp, axis: int) -> int | None:
+    """The axis from the end that a layout makes `axis` of; None if it is not one."""
+    before, after = shape_of(op.input), shape_of(op.result)
+    if isinstance(op, aten.PermuteOp):
+        return op.dims.get_values()[axis] - len(before)
+    inner = prod(after[axis:][1:])
+    found = (n for n in range(len(before)) if before[n] == after[axis] and prod(before[n + 1 :]) == inner)
+    return next((n - len(before) for n in found), None)

@@ -13,7 +13,7 @@ from plena.dialects import aten, plena
 from plena.dialects.refusals import refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
-from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.layout_maps import Atom, LayoutMap
 from plena.tensor.tracing import apply_layout, trace
 
 
@@ -127,6 +127,54 @@ def emit_index_copy(e: Emitter, op: aten.IndexCopyOp) -> None:
     rows = e.view(op.source, form.layout(given), form.matrix(given))
     written = e.add(plena.WriteRowsOp(state.base, rows, op.index, form.groups(shape)))
     e.replace(e.view(written, form.undone(shape), shape))
+
+
+def picks_sample(op: aten.IndexSelectOp) -> bool:
+    """Whether one of the samples of a state is read, which are groups of its rows: their place is known at run time."""
+    if op.dim.value.data != 0 or shape_of(op.index) != (1,):
+        return False
+    traced = trace(op.input)
+    state, samples = traced.base, shape_of(op.input)[0]
+    if not isinstance(state.owner, aten.StateOp | aten.IndexCopyOp):
+        return False
+    copy, shape = state.owner, shape_of(state)
+    while isinstance(copy, aten.IndexCopyOp) and isinstance(copy.input.owner, aten.IndexCopyOp):
+        copy = copy.input.owner
+    if isinstance(copy, aten.IndexCopyOp):
+        if not isinstance(copy.input.owner, aten.StateOp):
+            return False
+        form = next(_forms(len(shape), copy.dim.value.data))
+        if form.batch > 0 and shape[0] % samples:
+            return False
+        if form.axes[0] != 0:
+            return False
+    return _of_sample(traced.layout) is not None
+
+
+def emit_index_select_of_state(e: Emitter, op: aten.IndexSelectOp) -> bool:
+    """A sample of a state, read where it lies."""
+    traced, samples = trace(op.input), shape_of(op.input)[0]
+    layout = _of_sample(traced.layout)
+    is_state = isinstance(traced.base.owner, plena.StateOp | plena.WriteRowsOp)
+    if not is_state or layout is None or op.dim.value.data != 0 or shape_of(op.index) != (1,):
+        return False
+    if shape_of(traced.base)[0] % samples:
+        return False
+    sample = e.add(plena.PickSampleOp(traced.base, op.index, samples))
+    e.replace(e.view(sample, layout, shape_of(op.result)))
+    return True
+
+
+def _of_sample(layout: LayoutMap) -> LayoutMap | None:
+    """The view that the first slice along axis 0 is of what axis 0 does not count; None if that is not one piece."""
+    first, *rest = layout.axes
+    if tuple(atom.source for atom in first) != tuple(range(len(first))):
+        return None
+    axes = (
+        tuple(Atom(a.size, a.source - len(first) if a.source >= 0 else a.source) for a in axis)
+        for axis in rest
+    )
+    return LayoutMap(layout.factors[len(first) :], ((), *axes))
 
 
 def emit_write_state(e: Emitter, op: aten.WriteStateOp) -> None:

@@ -13,7 +13,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.emission import Emitter
-from plena.tensor.shifted_biases import is_bias
+from plena.tensor.relative_biases import is_bias
 
 
 class TurnMasks(RewritePattern):

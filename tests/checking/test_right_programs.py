@@ -101,3 +101,33 @@ def test_queries_of_infinity_are_nan_in_the_references_too() -> None:
     program = compile(_Hidden(), (x, keep, y))
     report = program.check(x, keep, y, quiet=True)
     assert program.run(x, keep, y).isnan().all() and report.passed, report.failures
+
+
+class _Sharp(nn.Module):
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return functional.scaled_dot_product_attention(q, k, v)
+
+
+def test_attention_with_sharp_scores_is_judged_by_its_steps() -> None:
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(2, 2, 70, 64, generator=generator) for _ in range(3))
+    report = compile(_Sharp(), (q, 15 * k, v)).check(q, 15 * k, v, quiet=True)
+    assert report.passed, report.failures
+
+
+class _Unseen(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask = nn.Buffer(
+            torch.zeros(20, 20).masked_fill(~torch.ones(20, 20).tril(-1).bool(), float("-inf"))
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x @ x.transpose(-2, -1) + self.mask).softmax(-1)
+
+
+def test_a_constant_bias_of_a_row_without_keys() -> None:
+    """What its format loses of minus infinity is nothing."""
+    x = torch.randn(2, 20, 8, generator=torch.Generator().manual_seed(0))
+    report = compile(_Unseen(), (x,)).check(x, quiet=True)
+    assert report.passed, report.failures

@@ -165,6 +165,8 @@ def test_operands_of_two_dtypes() -> None:
 def test_empty_results() -> None:
     with pytest.raises(CompileError, match=r"a result of shape \[0, 4\] is empty"):
         plena.compile(M(lambda _, x: x[5:]), (X,))
+    with pytest.raises(CompileError, match=r"aten\.sum.* of shape \[2, 0\] has no elements"):
+        plena.compile(M(lambda _, x: x[:, :0].sum(1)), (X,))
 
 
 class _Shared(nn.Module):

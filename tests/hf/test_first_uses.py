@@ -33,25 +33,27 @@ def test_a_bucket_is_crossed_in_the_middle_of_an_answer(lm: PlenaForCausalLM) ->
         assert int(lm(found[:, :length]).logits[0, -1].argmax()) == int(found[0, length])
 
 
-def test_buckets_have_one_cache(lm: PlenaForCausalLM, model: Any) -> None:
-    """A prefill takes one sequence: of a batch it has a cache of its own."""
-    caches = lm._programs.empty_caches()
-    assert caches["decode-16"] is caches["decode-40"] is not caches["prefill-8"]
-    assert lm.programs["decode-16"].state["keys_0"].shape == lm.programs["decode-40"].state["keys_0"].shape
-    alone = PlenaForCausalLM.from_pretrained(
-        model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
-    )
-    caches = alone._programs.empty_caches()
-    assert caches["decode-16"] is caches["decode-40"] is caches["prefill-8"]
-    found = alone.generate(prompt(12), max_new_tokens=8, **GREEDY)
-    assert alone.report().runs == {"prefill-8": 1, "decode-16": 8, "decode-40": 3}
-    assert torch.equal(found, lm.generate(prompt(12), max_new_tokens=8, **GREEDY))
-    _require_one_image(alone, found)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_all_programs_have_one_cache(batch: int, lm: PlenaForCausalLM, model: Any) -> None:
+    """A prefill takes one sequence: with several it says whose rows it reads and writes."""
+    if batch == 1:
+        lm = PlenaForCausalLM.from_pretrained(
+            model, max_length=40, target=exact_machine(), prefill=(8,), buckets=(16, 40)
+        )
+    assert lm.batch == batch
+    shapes = {program.state["keys_0"].shape for program in lm.programs.values()}
+    assert shapes == {(batch * 40, *next(iter(shapes))[1:])}
+    found = lm.generate(prompt(12), max_new_tokens=8, **GREEDY)
+    assert lm.report().runs == {"prefill-8": 1, "decode-16": 8, "decode-40": 3}
+    _require_one_image(lm, found)
 
 
 def _require_one_image(lm: PlenaForCausalLM, text: Tensor) -> None:
-    """One memory that holds all weights and the cache runs all programs; between runs only their inputs are staged."""
-    programs = lm.programs
+    """One memory that holds all weights and the cache runs all programs; between runs only their inputs are staged.
+
+    The text is that of the last sequence; the others stand at their first token.
+    """
+    programs, last = lm.programs, lm.batch - 1
     hbm = torch.zeros(max(p.hbm_bytes for p in programs.values()), dtype=torch.uint8).numpy()
     memories = {name: program.empty_image(hbm) for name, program in programs.items()}
     for name, program in programs.items():
@@ -63,14 +65,20 @@ def _require_one_image(lm: PlenaForCausalLM, text: Tensor) -> None:
     ]
     for name, positions in steps:
         program, preload, at = programs[name], memories[name], torch.tensor([[*positions]])
-        program.stage_inputs((text[:, at[0]], at), preload)
+        given: tuple[Tensor, ...] = (text[:, at[0]], at)
+        if name.startswith("decode"):
+            others = torch.zeros(last, 1, dtype=torch.int64)
+            given = tuple(torch.cat([others, part]) for part in given)
+        elif last:
+            given = (*given, torch.tensor([last]))
+        program.stage_inputs(given, preload)
         result = plena.emulate(
             program.words, hbm=hbm, fp_sram=preload.fp, int_sram=preload.integers, target=program.target
         )
         hbm[:] = result.hbm[: hbm.size]
         if name.startswith("decode"):
             found = program.results(result)
-            assert torch.equal(found[0], lm(text[:, : int(at[0, -1]) + 1]).logits[0, -1])
+            assert torch.equal(found[last], lm(text[:, : int(at[0, -1]) + 1]).logits[0, -1])
 
 
 def test_a_batch_of_different_lengths(lm: PlenaForCausalLM) -> None:

@@ -39,6 +39,16 @@ def test_a_folder_opens_without_the_model(
     assert torch.equal(opened(prompt(10)).logits, lm(prompt(10)).logits)
 
 
+def test_a_folder_is_evaluated(saved: Path, model: object, lm: PlenaForCausalLM) -> None:
+    """The quantised reference of each bucket goes on from the cache that all of them have."""
+    prompt_ids = prompt(18)[0].tolist()
+    opened = PlenaForCausalLM.from_pretrained(saved)
+    report = plena.evaluate(opened, [prompt_ids], module=model)
+    wanted = plena.evaluate(lm, [prompt_ids])
+    assert report.judgements["quantized"].kl.value == pytest.approx(wanted.judgements["quantized"].kl.value)
+    assert report.kl.value == pytest.approx(wanted.kl.value)
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

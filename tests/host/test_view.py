@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plena.errors import PlenaError
 from plena.host import view as views
-from plena.host.mask_steps import Relative, Sighted
+from plena.host.mask_steps import Relative, RelativeNumber, Sighted
 from plena.host.view import Bits, Compare, Expand, Pad, Permute, Reshape, Slice
 
 HEADS = (Reshape((2, 3, 4, 5)), Permute((0, 2, 1, 3)))
@@ -66,6 +66,23 @@ def test_numbers_relative_to_the_highest_keep_the_bits_that_staging_leaves() -> 
     assert views.from_json(json.loads(json.dumps(views.to_json(view))), "here") == view
     with pytest.raises(ValueError, match="no axis 1"):
         views.result_shape(view, (3,))
+
+
+def test_multiples_relative_to_their_highest_and_a_number_relative_to_the_same() -> None:
+    biases = np.array([[2000.5, 2001.0, 1999.0], [-1.0, 4.0, 0.0]], np.float32)
+    line, number = Relative(1, -2.0, 3.0), RelativeNumber(1, -2.0, 3.0, -4000.0)
+    staged = views.apply((line,), biases)
+    np.testing.assert_array_equal(staged, [[-3, -4, 0], [0, -10, -2]])
+    np.testing.assert_array_equal(views.apply((number,), biases), [[-5], [-4005]])
+    np.testing.assert_array_equal(views.scatter((line,), staged, biases), biases)
+    staged[1, 0] = -2
+    assert views.scatter((line,), staged, biases)[1, 0] == 0
+    np.testing.assert_array_equal(views.scatter((number,), np.zeros((2, 1)), biases), biases)
+    assert views.result_shape((number,), (2, 3)) == (2, 1)
+    assert views.from_json(json.loads(json.dumps(views.to_json((line, number)))), "here") == (line, number)
+    for wrong in (["relative", 1], ["relative_number", 1, 2.0, "3", 4.0]):
+        with pytest.raises(PlenaError, match="unknown view step"):
+            views.from_json([wrong], "here")
 
 
 @given(chains())

@@ -291,3 +291,53 @@ def test_the_mean_of_a_norm_is_what_its_rounded_mean_leaves() -> None:
     init = "self.m = nn.LayerNorm(80, elementwise_affine=False)"
     settings = {**WIDE, "MLEN": 128, "VLEN": 128, "MATRIX_SRAM_SIZE": 1 << 14}
     assert examine(case("self.m(x0).mean(-1, keepdim=True)", (18, 80), init=init, **settings)) == "compiled"
+
+
+def test_divisions_are_judged_as_products_with_a_reciprocal() -> None:
+    """One divisor for all: what rounding its reciprocal costs does not average out."""
+    settings = {**WIDE, "MLEN": 64, "VLEN": 64, "BLEN": 16, "HLEN": 2, "BROADCAST_AMOUNT": 7}
+    text = """
+class Random(nn.Module):
+    def forward(self, x0, x1):
+        t0 = x0 / (x1.abs() + 0.5)
+        t1 = t0 - x0
+        return t0, x0 * 1.5, t1.mean()
+"""
+    inputs = (("x0", (5, 48), 0), ("x1", (), 0))
+    assert examine(Case(Source(text, inputs), settings, {})) == "compiled"
+
+
+def test_heads_lie_in_the_references_as_in_the_exported_graph() -> None:
+    """Its view of them side by side failed where queries are infinite, which torch's products compute."""
+    settings = {**WIDE, "MLEN": 128, "VLEN": 128, "BLEN": 2, "HLEN": 8, "MATRIX_SRAM_SIZE": 8192}
+    text = """
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(66, n, bias=False) for n in (64, 32, 32))
+
+    def forward(self, x0, x1):
+        x = torch.cat([x0, torch.full((3, 16, 2), float("-inf"))], -1)
+        q = self.q(x).unflatten(-1, (4, 16)).transpose(-3, -2)
+        k, v = (y.unflatten(-1, (2, 16)).transpose(-3, -2) for y in (self.k(x1), self.v(x1)))
+        x = F.scaled_dot_product_attention(q, k, v, enable_gqa=True).transpose(-3, -2).flatten(-2)
+        return F.pad(x, (0, 0), value=float("-inf"))
+"""
+    inputs = (("x0", (3, 16, 64), 0), ("x1", (3, 2, 66), 0))
+    assert examine(Case(Source(text, inputs), settings, {})) == "compiled"
+
+
+def test_a_row_in_a_hundred_has_what_one_rounding_in_ten_has() -> None:
+    settings = {**WIDE, "MLEN": 64, "VLEN": 64, "BLEN": 4, "HLEN": 2, "BROADCAST_AMOUNT": 32}
+    settings |= {"MATRIX_SRAM_SIZE": 4096, "VECTOR_SRAM_SIZE": 16384, "HBM_M_Prefetch_Amount": 64}
+    text = """
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.m0 = nn.RMSNorm(12, eps=1e-05, elementwise_affine=False)
+
+    def forward(self, x0):
+        t0 = self.m0(x0)
+        return (t0 @ t0.transpose(-2, -1) * 0.3).softmax(-1) @ t0
+"""
+    assert examine(Case(Source(text, (("x0", (2, 3, 17, 12), 0),)), settings, {})) == "compiled"

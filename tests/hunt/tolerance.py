@@ -103,6 +103,8 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
     Args:
         rounded: [roundings, *shape].
     """
+    while result.ndim > 1 and result.shape[-1] == 1:  # A row of one element has nothing beside it.
+        result, exact, rounded = (x.squeeze(-1) for x in (result, exact, rounded))
     stable = (rounded.isfinite() == exact.isfinite()).all(0) & (rounded.isnan() == exact.isnan()).all(0)
     for name, of in (("NaN", torch.isnan), ("infinity", torch.isposinf), ("-infinity", torch.isneginf)):
         wrong = (of(result) != of(exact)) & stable
@@ -138,7 +140,7 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
         _of_all(error),
         max(2.5 * _of_all(spread), 1.25 * run) + 2 * BF16 * _of_all(size) + NOTHING,
     )
-    if whole > whole_bound:
+    if result.numel() > 1 and whole > whole_bound:
         return f"off by {whole:.3g} altogether, explained {whole_bound:.3g}"
     return None
 

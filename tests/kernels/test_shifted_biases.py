@@ -123,7 +123,81 @@ WRITTEN: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "number and bias": lambda x, b, m: (x + b - 3000.0).softmax(-1),
     "mask of rows, then bias": lambda x, b, m: ((x + m) + b).softmax(-1),
     "hidden first": lambda x, b, m: torch.where(m < -1, -torch.inf, x + b).softmax(-1),
+    "softmin": lambda x, b, m: nn.functional.softmin(x + b, -1),
+    "subtracted": lambda x, b, m: (x - b).softmax(-1),
+    "negative": lambda x, b, m: (x + (-b)).softmax(-1),
+    "a bias first": lambda x, b, m: (b - x).softmax(-1),
+    "a multiple of biases": lambda x, b, m: (x + (b / 2 + 100)).softmax(-1),
+    "a multiple of scores": lambda x, b, m: ((x + b) * 0.5).softmax(-1),
+    "two biases": lambda x, b, m: (x + (b - m / 8)).softmax(-1),
+    "another view": lambda x, b, m: (x + b).reshape(18, 17).softmax(-1).reshape(2, 9, 17),
+    "axes exchanged": lambda x, b, m: (x + b).transpose(1, 2).softmax(1).transpose(1, 2),
+    "by hand": lambda x, b, m: _by_hand(x + b),
+    "log": lambda x, b, m: (x + b).log_softmax(-1).exp(),
+    "a number between": lambda x, b, m: torch.where(m < -1, -1203.0, x + b).softmax(-1),
 }
+
+
+def _by_hand(scores: Tensor) -> Tensor:
+    exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
+    return exponentials / exponentials.sum(-1, keepdim=True)
+
+
+READ_TWICE: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, ...]]] = {
+    "sums": lambda x, b: _twice(x + b),
+    "subtracted": lambda x, b: ((x - b).softmax(-1), b * 2),
+}
+
+
+def _twice(sums: Tensor) -> tuple[Tensor, Tensor]:
+    return sums.softmax(-1), sums
+
+
+@pytest.mark.parametrize("name", READ_TWICE)
+def test_sums_that_others_read_too(name: str) -> None:
+    torch.manual_seed(0)
+    function = READ_TWICE[name]
+    x, biases = torch.randn(2, 9, 9), -1200 + 3 * torch.rand(9, 9)
+
+    class Read(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor) -> tuple[Tensor, ...]:
+            return function(x, biases)
+
+    program = plena.compile(Read(), (x, biases))
+    for result, wanted in zip(program.run(x, biases, progress=False), function(x, biases), strict=True):
+        assert ((result - wanted).abs() <= 0.12 + 0.07 * wanted.abs()).all()
+    report = program.check(quiet=True)
+    assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
+
+
+class Across(nn.Module):
+    """Shares of the same sums along two axes."""
+
+    def __init__(self, biases: Tensor) -> None:
+        super().__init__()
+        self.biases = nn.Buffer(biases)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        sums = x + self.biases
+        return sums.softmax(-1), sums.softmax(-2)
+
+
+def test_biases_of_two_axes_are_taken_off_each() -> None:
+    torch.manual_seed(0)
+    module, x = Across(-1200 + 3 * torch.rand(9, 9)), torch.randn(2, 9, 9)
+    program = plena.compile(module, (x,))
+    for result, wanted in zip(program.run(x, progress=False), module(x), strict=True):
+        assert (result - wanted).abs().max() < 0.12
+    assert program.check(quiet=True).passed
+
+
+@pytest.mark.parametrize("level", [-3000.0, 3000.0])
+def test_a_number_of_no_axes(level: float) -> None:
+    """All of a row: a softmax does not see it."""
+    torch.manual_seed(0)
+    x, number = torch.randn(2, 9, 17), torch.tensor(level)
+    program = plena.compile(Scores(None), (x, number))
+    assert (program.run(x, number, progress=False) - x.softmax(-1)).abs().max() < 0.12
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -143,4 +217,12 @@ def test_forms_of_biases(name: str) -> None:
     program = plena.compile(Written(), (x, biases, mask))
     wanted = function(x, biases, mask)
     assert (program.run(x, biases, mask, progress=False) - wanted).abs().max() < 0.12
+    assert program.check(quiet=True).passed
+
+
+def test_integers_are_biases() -> None:
+    torch.manual_seed(0)
+    x, biases = torch.randn(2, 9, 17), (-3000 + 10 * torch.rand(9, 17)).long()
+    program = plena.compile(Scores(None), (x, biases))
+    assert (program.run(x, biases, progress=False) - (x + biases).softmax(-1)).abs().max() < 0.12
     assert program.check(quiet=True).passed

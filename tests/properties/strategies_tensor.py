@@ -368,6 +368,12 @@ def plena_write_rows(draw: Draw, scope: Scope) -> Operation:
     return plena.WriteRowsOp(state, rows, scope.value(tensor_type(i64, (count,))), batch)
 
 
+def plena_pick_sample(draw: Draw, scope: Scope) -> Operation:
+    batch, length, columns = (draw(sizes) for _ in range(3))
+    state = scope.tensor(batch * length, columns)
+    return plena.PickSampleOp(state, scope.value(tensor_type(i64, (1,))), batch)
+
+
 def plena_write_state(draw: Draw, scope: Scope) -> Operation:
     shape = draw(shapes(2, 2))
     return plena.WriteStateOp(scope.tensor(*shape), scope.tensor(*shape))
@@ -683,7 +689,9 @@ def plena_expand(draw: Draw, scope: Scope) -> Operation:
 
 def plena_relative(draw: Draw, scope: Scope) -> Operation:
     shape = draw(shapes(1, 3))
-    return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)))
+    numbers = st.floats(-8, 8).filter(bool)
+    of = draw(numbers), draw(numbers), draw(st.none() | numbers)
+    return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)), *of)
 
 
 def plena_embedding(draw: Draw, scope: Scope) -> Operation:
@@ -771,6 +779,7 @@ STRATEGIES: dict[type[IRDLOperation], Callable[[Draw, Scope], Operation]] = {
     plena.ParameterOp: plena_parameter,
     plena.StateOp: plena_state,
     plena.WriteRowsOp: plena_write_rows,
+    plena.PickSampleOp: plena_pick_sample,
     plena.WriteStateOp: plena_write_state,
     plena.LinearOp: plena_linear,
     plena.ProjectionsOp: plena_projections,

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from plena.dialects.loop.linear import Linear
-from plena.dialects.loop.ops import AffineOp, ForOp
+from plena.dialects.loop.ops import AffineOp, ForOp, YieldOp
 from plena.dialects.provenance import STEP_ATTRIBUTE
 
 Address = Linear | int
+
+_INDEX = IndexType()
 
 
 class LoopBuilder:
@@ -37,17 +39,19 @@ class LoopBuilder:
         if trips == 1:
             yield Linear(0)
             return
-        op = ForOp(trips, attributes={**self.provenance, **(attributes or {})})
+        block = Block(arg_types=(_INDEX,))
+        op = ForOp.create(
+            properties={"trip_count": IntegerAttr(trips, i64)},
+            attributes={**self.provenance, **(attributes or {})},
+            regions=[Region(block)],
+        )
         self.append(op)
         if self._outermost is None:
             self._outermost, self._outer_values = op, self._values
-        terminator = op.body.block.last_op
-        assert terminator is not None
-        terminator.detach()
         outer, outer_values, before = self._block, self._values, self._before
-        self._block, self._values, self._before = op.body.block, {}, None
+        self._block, self._values, self._before = block, {}, None
         yield Linear.index(op.index)
-        self._block.add_op(terminator)
+        self._block.add_op(YieldOp.create())
         self._block, self._values, self._before = outer, outer_values, before
         if self._outermost is op:
             self._outermost = None
@@ -89,7 +93,7 @@ class LoopBuilder:
         if known is None:
             op = AffineOp(expression)
             self.append(op)
-            known = self._values[expression] = op.result
+            known = self._values[expression] = op.results[0]
         return known
 
     def finish(self) -> ModuleOp:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import cast
 
 from xdsl.dialects.builtin import I64, ArrayAttr, IndexType, IntAttr, IntegerAttr, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -76,12 +78,12 @@ class ForOp(IRDLOperation):
     @property
     def index(self) -> SSAValue:
         """The induction variable."""
-        return self.body.block.args[0]
+        return self.regions[0].block.args[0]
 
     @property
     def operations(self) -> list[Operation]:
         """The body without its terminator."""
-        return list(self.body.block.ops)[:-1]
+        return list(self.regions[0].block.ops)[:-1]
 
     def verify_(self) -> None:
         if self.trips < 1:
@@ -124,6 +126,24 @@ class ForOp(IRDLOperation):
         return cls(trips, body, counter, dict(attributes.data) if attributes else None)
 
 
+_INDEX = IndexType()
+
+
+@lru_cache(maxsize=1 << 16)
+def _number(value: int) -> IntAttr:
+    """A number as an attribute: programs repeat few of them many times."""
+    return IntAttr(value)
+
+
+@lru_cache(maxsize=1 << 12)
+def _numbers(values: tuple[int, ...]) -> ArrayAttr[IntAttr]:
+    return ArrayAttr([_number(value) for value in values])
+
+
+LARGEST = 1 << 48
+"""Sums of the numbers of addresses stay within 64 bits."""
+
+
 @irdl_op_definition
 class AffineOp(IRDLOperation):
     """A linear function of index values, the only address arithmetic there is: `c + k0 * %v0 + k1 * %v1`.
@@ -140,13 +160,14 @@ class AffineOp(IRDLOperation):
     traits = traits_def(Pure())
 
     def __init__(self, expression: Linear) -> None:
-        super().__init__(
-            operands=[[v for v, _ in expression.terms]],
-            properties={
-                "constant": IntAttr(expression.constant),
-                "coefficients": ArrayAttr([IntAttr(c) for _, c in expression.terms]),
-            },
-            result_types=[IndexType()],
+        # As the constructor of IRDL would make it, several times faster: programs have tens of thousands.
+        terms = expression.terms
+        properties: dict[str, Attribute] = {
+            "constant": _number(expression.constant),
+            "coefficients": _numbers(tuple([c for _, c in terms])),
+        }
+        Operation.__init__(
+            self, operands=[v for v, _ in terms], properties=properties, result_types=(_INDEX,)
         )
 
     @property
@@ -160,6 +181,11 @@ class AffineOp(IRDLOperation):
     def verify_(self) -> None:
         if len(self.values) != len(self.coefficients):
             raise VerifyException("one coefficient per value")
+        for number in (self.constant.data, *(c.data for c in self.coefficients)):
+            if abs(number) >= LARGEST:
+                raise VerifyException(
+                    f"{number} is no address: numbers are below 2^{LARGEST.bit_length() - 1}"
+                )
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" {self.constant.data}")
@@ -194,11 +220,34 @@ def linear_of(value: SSAValue) -> Linear:
     """The linear expression that an index value denotes, nested `loop.affine` results resolved."""
     owner = value.owner
     if not isinstance(owner, AffineOp):
-        return Linear.index(value)
-    total = Linear(owner.constant.data)
-    for term, coefficient in zip(owner.values, owner.coefficients.data, strict=True):
-        total = total + linear_of(term) * coefficient.data
-    return total
+        return Linear(0, ((value, 1),))
+    constant, coefficients = _numbers_of(owner)
+    terms: dict[SSAValue, int] = {}
+    for operand, coefficient in zip(owner.operands, coefficients, strict=True):
+        if not isinstance(operand.owner, AffineOp):
+            _add(terms, operand, coefficient.data)
+            continue
+        inner = linear_of(operand)
+        constant += inner.constant * coefficient.data
+        for term, factor in inner.terms:
+            _add(terms, term, factor * coefficient.data)
+    return Linear(constant, tuple(terms.items()))
+
+
+def _numbers_of(op: AffineOp) -> tuple[int, tuple[IntAttr, ...]]:
+    """Its constant and coefficients, without the descriptors of IRDL, which take as long as the rest."""
+    constant, coefficients = op.properties["constant"], op.properties["coefficients"]
+    assert isinstance(constant, IntAttr) and isinstance(coefficients, ArrayAttr)
+    return constant.data, cast("tuple[IntAttr, ...]", coefficients.data)
+
+
+def _add(terms: dict[SSAValue, int], value: SSAValue, coefficient: int) -> None:
+    """Adds a term, which goes where it becomes zero."""
+    total = terms.get(value, 0) + coefficient
+    if total:
+        terms[value] = total
+    else:
+        terms.pop(value, None)
 
 
 __all__ = ["AffineOp", "ForOp", "YieldOp", "linear_of"]

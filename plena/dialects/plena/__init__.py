@@ -88,7 +88,7 @@ from plena.dialects.plena.staging import (
     SumAttr,
     symbols_of,
 )
-from plena.dialects.plena.state import StateAttr, StateOp, WriteRowsOp, WriteStateOp
+from plena.dialects.plena.state import PickSampleOp, StateAttr, StateOp, WriteRowsOp, WriteStateOp
 
 Plena = Dialect(
     "plena",
@@ -132,6 +132,7 @@ Plena = Dialect(
         ParameterOp,
         HostOp,
         StateOp,
+        PickSampleOp,
         WriteRowsOp,
         WriteStateOp,
         RepeatOp,
@@ -197,6 +198,7 @@ __all__ = [
     "MulScalarOp",
     "ParameterOp",
     "PatchEmbeddingOp",
+    "PickSampleOp",
     "Plena",
     "PlenaOp",
     "ProductAttr",

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import I64, DenseArrayBase, Float32Type, IntegerAttr, StringAttr, TensorType
-from xdsl.ir import SSAValue
-from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
+from xdsl.dialects.builtin import (
+    I64,
+    DenseArrayBase,
+    Float32Type,
+    FloatAttr,
+    IntegerAttr,
+    StringAttr,
+    TensorType,
+    f64,
+)
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import (
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    var_operand_def,
+)
 
 from plena.dialects.plena.base import PlenaOp, integer, integers, real
 from plena.dialects.plena.rows import ReductionAxis
@@ -170,24 +186,50 @@ class ExpandOp(PlenaOp):
 
 @irdl_op_definition
 class RelativeOp(PlenaOp):
-    """What the host stages, relative to the highest number along axis `dim`, which a softmax does not see.
+    """`factor` times what the host stages plus `offset`, relative to the highest along axis `dim`, which a softmax does
+    not see.
 
-    Rows below -2^20 throughout stay far below 0, as float32 loses what is added to them. Minus infinity stays.
+    Rows below -2^20 throughout stay far below 0, as float32 loses what is added to them. Minus infinity stays. With a
+    `number`: that number relative to the same highest of each row [.., 1, ..].
     """
 
     name = "plena.relative"
     input = operand_def(TensorType)
     dim = prop_def(IntegerAttr[I64])
+    factor = prop_def(FloatAttr, default_value=FloatAttr(1.0, f64))
+    offset = prop_def(FloatAttr, default_value=FloatAttr(0.0, f64))
+    number = opt_prop_def(FloatAttr)
     result = result_def(TensorType)
     assembly_format = "$input `,` $dim attr-dict `:` functional-type(operands, results)"
 
-    def __init__(self, input: SSAValue, dim: int) -> None:
-        super().__init__(
-            operands=[input], properties={"dim": integer(dim)}, result_types=[real(*shape_of(input))]
-        )
+    def __init__(
+        self,
+        input: SSAValue,
+        dim: int,
+        factor: float = 1.0,
+        offset: float = 0.0,
+        number: float | None = None,
+    ) -> None:
+        properties: dict[str, Attribute] = {
+            "dim": integer(dim),
+            "factor": FloatAttr(factor, f64),
+            "offset": FloatAttr(offset, f64),
+        }
+        if number is not None:
+            properties["number"] = FloatAttr(number, f64)
+        shape = [1 if number is not None and n == dim else size for n, size in enumerate(shape_of(input))]
+        super().__init__(operands=[input], properties=properties, result_types=[real(*shape)])
+
+    @property
+    def numbers(self) -> tuple[int, float, float, float | None]:
+        """dim, factor, offset and number."""
+        number = None if self.number is None else self.number.value.data
+        return self.dim.value.data, self.factor.value.data, self.offset.value.data, number
 
     def verify_(self) -> None:
         shape = shape_of(self.input)
+        if self.number is not None:
+            shape = tuple(1 if n == self.dim.value.data else size for n, size in enumerate(shape))
         self.require(isinstance(element_type_of(self.input), Float32Type), "the input must be real numbers")
         self.require(shape_of(self.result) == shape, "the result's shape is wrong")
         self.require(0 <= self.dim.value.data < len(shape), "there is no such axis")

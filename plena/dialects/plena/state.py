@@ -91,6 +91,38 @@ class WriteRowsOp(PlenaOp):
 
 
 @irdl_op_definition
+class PickSampleOp(PlenaOp):
+    """The rows of one of `batch` samples of a state: state [batch*T, C], number [1] below batch -> [T, C].
+
+    The number is known only at run time. `state` is a plena.state or the result of a plena.write_rows.
+    """
+
+    name = "plena.pick_sample"
+    state = operand_def(TensorType)
+    number = operand_def(TensorType)
+    batch = prop_def(IntegerAttr[I64])
+    result = result_def(TensorType)
+    traits = traits_def(MemoryReadEffect())
+    assembly_format = "$state `,` $number attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, state: SSAValue, number: SSAValue, batch: int) -> None:
+        rows, columns = shape_of(state)
+        super().__init__(
+            operands=[state, number],
+            properties={"batch": integer(batch)},
+            result_types=[real(rows // batch, columns)],
+        )
+
+    def verify_(self) -> None:
+        state, batch = shape_of(self.state), self.batch.value.data
+        self.require(len(state) == 2, "state must have two axes")
+        self.require(batch > 0 and state[0] % batch == 0, "rows must divide by batch")
+        self.require(shape_of(self.number) == (1,), "there must be one number")
+        self.require(not isinstance(element_type_of(self.number), Float32Type), "the number is an integer")
+        self.require(shape_of(self.result) == (state[0] // batch, state[1]), "the result's shape is wrong")
+
+
+@irdl_op_definition
 class WriteStateOp(PlenaOp):
     """Writes a whole state: what the next run finds is `value`."""
 

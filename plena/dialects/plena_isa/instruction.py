@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from xdsl.dialects.builtin import I64, IndexType, IntegerAttr, i64
+from xdsl.dialects.builtin import I64, DenseArrayBase, IndexType, IntegerAttr, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -118,7 +118,14 @@ class Instruction(IRDLOperation, ABC):
 
     def operand_named(self, name: str) -> SSAValue | None:
         """The operand in a slot, None when an optional one is absent."""
-        return getattr(self, name)
+        place = _places(self.SPEC.mnemonic, self._present)[name][1]
+        return None if place < 0 else self.operands[place]
+
+    @property
+    def _present(self) -> bytes:
+        """Which operands are there, as the property says that ops with optional ones have."""
+        sizes = self.properties.get("operandSegmentSizes")
+        return sizes.data.data if isinstance(sizes, DenseArrayBase) else b""
 
     def address(self, name: str) -> Linear:
         """The address in a slot as a linear expression (affine form), its immediate included."""
@@ -141,10 +148,10 @@ class Instruction(IRDLOperation, ABC):
 
     def named_operands(self) -> Iterator[tuple[Slot, SSAValue]]:
         """Every present operand with its slot."""
-        for slot in operand_slots(self.SPEC):
-            value = self.operand_named(slot.name)
-            if value is not None:
-                yield slot, value
+        operands = self.operands
+        for slot, place in _places(self.SPEC.mnemonic, self._present).values():
+            if place >= 0:
+                yield slot, operands[place]
 
     def flags(self) -> tuple[int, ...]:
         """The numbers in its flag slots, in order."""
@@ -338,6 +345,19 @@ def _operand_slots(mnemonic: str) -> tuple[Slot, ...]:
     )
 
 
+@derived
+def _places(mnemonic: str, present: bytes) -> dict[str, tuple[Slot, int]]:
+    """Where the operand of each slot stands, -1: nowhere; `present`: a size for each, in 32 bits."""
+    sizes = memoryview(present).cast("i").tolist() if present else None
+    places: dict[str, tuple[Slot, int]] = {}
+    count = 0
+    for number, slot in enumerate(_operand_slots(mnemonic)):
+        size = 1 if sizes is None else sizes[number]
+        places[slot.name] = slot, count if size else -1
+        count += size
+    return places
+
+
 def operand_slots(spec: InstructionSpec) -> tuple[Slot, ...]:
     """The slots that are SSA operands, then the sticky state of the affine form (optional index operands)."""
     return _operand_slots(spec.mnemonic)
@@ -345,7 +365,12 @@ def operand_slots(spec: InstructionSpec) -> tuple[Slot, ...]:
 
 def property_slots(spec: InstructionSpec) -> tuple[Slot, ...]:
     """The slots that are properties: immediates and flags."""
-    return tuple(s for s in spec.slots if s.kind in (Kind.IMMEDIATE, Kind.FLAG))
+    return _property_slots(spec.mnemonic)
+
+
+@derived
+def _property_slots(mnemonic: str) -> tuple[Slot, ...]:
+    return tuple(s for s in INSTRUCTIONS[mnemonic].slots if s.kind in (Kind.IMMEDIATE, Kind.FLAG))
 
 
 def has_segments(spec: InstructionSpec) -> bool:

@@ -41,7 +41,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "biases": ("list", "list", *("integer",) * 2),
     "hidden": ("list", "list", *("integer",) * 6),
     "sighted": ("list", "list", *("integer",) * 2),
-    "relative": ("integer",),
+    "relative": ("integer", "number", "number"),
+    "relative_number": ("integer", *("number",) * 3),
 }
 """Step of a view -> what its arguments are, in order: `to_json` of the steps of plena.host.view."""
 

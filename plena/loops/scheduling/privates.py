@@ -10,7 +10,6 @@ from plena.dialects.loop import AffineOp, ForOp, Linear
 from plena.dialects.plena_isa import FRegister
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Memory, Mode
-from plena.loops.cloning import affine_op
 from plena.loops.dependence import may_conflict
 from plena.loops.effects import Effect, EffectTable, Resource, resource_of_cell, touches_in_order
 
@@ -85,7 +84,7 @@ def spread_rows(instructions: Sequence[Instruction], row: Linear, pool: Sequence
         if turn % count:
             to = pool[turn % count - 1]
             if _row_slots(op, row):
-                _move(op, row, moved.setdefault(to, affine_op(Linear(to))))
+                _move(op, row, moved.setdefault(to, AffineOp(Linear(to))))
 
 
 def _row_slots(op: Instruction, row: Linear) -> list[tuple[int, Mode]]:

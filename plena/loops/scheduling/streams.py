@@ -14,7 +14,7 @@ from plena.dialects.loop.nests import largest_value
 from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.spec import Memory
 from plena.integers import ceil_div
-from plena.loops.cloning import Scope, affine_op
+from plena.loops.cloning import Scope
 from plena.machine.target import Target
 from plena.timing.dma_model import PICOSECONDS, transfer_picoseconds
 
@@ -189,7 +189,7 @@ def span(address: Linear) -> tuple[int, int]:
 def _shift(op: Instruction, slot: str, by: Linear) -> None:
     value = op.operand_named(slot)
     assert value is not None
-    moved = affine_op(linear_of(value) + by)
+    moved = AffineOp(linear_of(value) + by)
     block = op.parent_block()
     assert block is not None
     block.insert_op_before(moved, op)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from plena.loops.selection.tree import Step, Straight
-from plena.machine.constants import IMMEDIATE_LIMIT
+import numpy as np
+
+from plena.loops.selection.code import Code, Terms
+from plena.loops.selection.tree import Straight
+from plena.machine.constants import IMMEDIATE_LIMIT, INT_LIMIT
 from plena.registers.addressing.planner import Planner
 from plena.registers.addressing.program import Loop as PlannedLoop
-from plena.registers.addressing.program import Read, Use, make_block
-from plena.registers.addressing.values import ClassTable, Value, number
+from plena.registers.addressing.program import block_of, make_block
+from plena.registers.addressing.reads import Reads
+from plena.registers.addressing.values import CONSTANT, ClassTable, Value
 
 MEASURED = 160
 """Instructions of a body whose addresses are planned for an estimate."""
@@ -48,7 +52,7 @@ class AddressCost(Protocol):
     def nest(self, nest: Nest) -> AddressInstructions | None: ...
 
 
-Pointer = tuple[frozenset[tuple[Hashable, int]], int]
+Pointer = tuple[Terms, int]
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class CountedUpdates:
     def nest(self, nest: Nest) -> AddressInstructions | None:
         if nest.registers <= len(nest.loops):
             return None
-        pointers = _pointers(nest.code.steps)
+        pointers = _pointers(nest.code.code)
         if not nest.loops:
             return AddressInstructions(len(pointers), len(pointers), 0)
         index, trips = nest.loops[-1]
@@ -85,25 +89,24 @@ class CountedUpdates:
         return AddressInstructions(static, dynamic, entry)
 
 
-def _pointers(steps: Sequence[Step]) -> list[Pointer]:
+def _pointers(code: Code) -> list[Pointer]:
     """The distinct register values that the instructions need, plain zero and small immediates left out."""
-    exact: set[Pointer] = set()
-    offset: dict[frozenset[tuple[Hashable, int]], set[int]] = {}
-    for step in steps:
-        for address in step.addresses:
-            terms = frozenset(address.terms)
-            if address.has_immediate:
-                offset.setdefault(terms, set()).add(address.constant)
-            elif terms or address.constant:
-                exact.add((terms, address.constant))
-    pointers = dict.fromkeys(sorted(exact, key=lambda p: p[1]))
-    for terms, constants in offset.items():
-        bases = sorted({c for t, c in exact if t == terms} | (set() if terms else {0}))
+    exact: dict[int, set[int]] = {}
+    offset: dict[int, set[int]] = {}
+    columns = np.unique(np.stack([code.part, code.constant, code.has_immediate]), axis=1)
+    for part, constant, has_immediate in columns.T.tolist():
+        if has_immediate:
+            offset.setdefault(part, set()).add(constant)
+        elif code.parts[part] or constant:
+            exact.setdefault(part, set()).add(constant)
+    pointers = dict.fromkeys((part, constant) for part, constants in exact.items() for constant in constants)
+    for part, constants in offset.items():
+        bases = sorted(exact.get(part, set()) | (set() if code.parts[part] else {0}))
         for constant in sorted(constants):
             if not any(0 <= constant - base < IMMEDIATE_LIMIT for base in bases):
                 bases.append(constant)
-                pointers[terms, constant] = None
-    return list(pointers)
+                pointers[part, constant] = None
+    return [(code.parts[part], constant) for part, constant in pointers]
 
 
 def _coefficient(pointer: Pointer, index: Hashable) -> int:
@@ -137,10 +140,18 @@ class PlannedUpdates:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A nest with its indices numbered and its constants counted from the first of each class."""
+    """A nest with its indices numbered and its constants counted from the first of each variable part.
+
+    Bytes are the columns of a `Code`, `parts` its variable parts in the order of their first reads.
+    """
 
     trips: tuple[int, ...]
-    reads: tuple[tuple[tuple[frozenset[tuple[int, int]], int, bool], ...], ...]
+    length: int
+    place: bytes
+    part: bytes
+    constant: bytes
+    has_immediate: bytes
+    parts: tuple[frozenset[tuple[int, int]], ...]
     registers: int
     around: bool
 
@@ -149,16 +160,28 @@ def _canonical(nest: Nest) -> _Shape:
     keys: dict[Hashable, int] = {index: place for place, (index, _) in enumerate(nest.loops)}
     if nest.around is not None:
         keys[nest.around] = _AROUND
-    first: dict[frozenset[tuple[int, int]], int] = {}
-    steps: list[tuple[tuple[frozenset[tuple[int, int]], int, bool], ...]] = []
-    for step in nest.code.steps[:MEASURED]:
-        reads: list[tuple[frozenset[tuple[int, int]], int, bool]] = []
-        for a in step.addresses:
-            terms = frozenset((keys.setdefault(k, len(keys) + _AROUND + 1), c) for k, c in a.terms)
-            base = first.setdefault(terms, a.constant) if terms else 0
-            reads.append((terms, a.constant - base, a.has_immediate))
-        steps.append(tuple(reads))
-    return _Shape(tuple(t for _, t in nest.loops), tuple(steps), nest.registers, nest.around is not None)
+    code = nest.code.code.first(MEASURED)
+    met, where = np.unique(code.part, return_index=True)
+    order = np.argsort(where)
+    numbers = np.zeros(len(code.parts), np.int64)
+    numbers[met[order]] = np.arange(len(met))
+    bases = np.zeros(len(code.parts), np.int64)
+    parts: list[frozenset[tuple[int, int]]] = []
+    for part, row in zip(met[order].tolist(), where[order].tolist(), strict=True):
+        terms = code.parts[part]
+        parts.append(frozenset((keys.setdefault(k, len(keys) + _AROUND + 1), c) for k, c in terms))
+        bases[part] = code.constant[row] if terms else 0
+    return _Shape(
+        tuple(t for _, t in nest.loops),
+        code.length,
+        code.place.tobytes(),
+        numbers[code.part].tobytes(),
+        (code.constant - bases[code.part]).tobytes(),
+        code.has_immediate.tobytes(),
+        tuple(parts),
+        nest.registers,
+        nest.around is not None,
+    )
 
 
 _ESTIMATE = 100
@@ -172,11 +195,7 @@ _SHIFT = 1 << 20
 @lru_cache(maxsize=1 << 16)
 def _planned(shape: _Shape) -> AddressInstructions | None:
     classes = ClassTable()
-    uses = [
-        Use(tuple(_read(classes, place, r) for place, r in enumerate(reads)), key=n)
-        for n, reads in enumerate(shape.reads)
-    ]
-    block = make_block(uses, classes)
+    block = block_of(_reads(shape, classes))
     loop: PlannedLoop | None = None
     trips = shape.trips or (1,)
     for level in range(len(trips) - 1, -1, -1):
@@ -191,10 +210,19 @@ def _planned(shape: _Shape) -> AddressInstructions | None:
     return AddressInstructions(plan.body.static, plan.cost, entry)
 
 
-def _read(classes: ClassTable, place: int, read: tuple[frozenset[tuple[int, int]], int, bool]) -> Read:
-    terms, constant, has_immediate = read
-    value = number(constant) if not terms else (classes.of(terms), constant + _SHIFT)
-    return Read(str(place), value, has_immediate)
+def _reads(shape: _Shape, classes: ClassTable) -> Reads:
+    """What a nest's instructions read, as the planner has it."""
+    numbers = np.array([classes.of(terms) for terms in shape.parts], np.int64)
+    cls = numbers[np.frombuffer(shape.part, np.int64)]
+    constant = np.frombuffer(shape.constant, np.int64)
+    plain = np.where(constant == INT_LIMIT, constant, constant % INT_LIMIT)
+    return Reads(
+        shape.length,
+        np.frombuffer(shape.place, np.int64),
+        cls,
+        np.where(cls == CONSTANT, plain, constant + _SHIFT),
+        np.frombuffer(shape.has_immediate, bool),
+    )
 
 
 def _next(classes: ClassTable, value: Value) -> Value:

@@ -8,7 +8,8 @@ from math import prod
 from typing import Literal, TypeAlias
 
 from plena.loops.selection.address_costs import MEASURED, AddressCost, Nest
-from plena.loops.selection.tree import UNBOUNDED, Loop, Step, Straight, copies, flat_cycles, flat_steps
+from plena.loops.selection.code import Code
+from plena.loops.selection.tree import UNBOUNDED, Loop, Straight, flat, flat_cycles
 
 Kind: TypeAlias = Literal["keep", "unroll", "expand", "jam"]
 
@@ -115,7 +116,7 @@ def expanded(machine: Machine, loop: Loop, context: Context) -> Option | None:
     length = loop.trips * loop.expanded_length()
     if length > LONGEST_BODY or loop.unit:
         return None
-    code = Straight(tuple(flat_steps([loop], MEASURED)), length, flat_cycles([loop]))
+    code = Straight(flat([loop], MEASURED), length, flat_cycles([loop]))
     cost = straight_cost(machine, code, context)
     return None if cost is None else Option(*cost, Choice(loop, "expand", loop.trips, flat=True))
 
@@ -125,8 +126,8 @@ def unrolled(machine: Machine, loop: Loop, factor: int, context: Context) -> Opt
     length = loop.expanded_length()
     if not 1 <= factor < loop.trips or factor * length > LONGEST_BODY:
         return None
-    steps = copies(flat_steps(loop.parts, MEASURED), loop.index, factor, MEASURED, factor=factor)
-    code = Straight(tuple(steps), factor * length, factor * flat_cycles(loop.parts))
+    copies = flat(loop.parts, MEASURED).copies(loop.index, factor, MEASURED, factor=factor)
+    code = Straight(copies, factor * length, factor * flat_cycles(loop.parts))
     trips, rest = divmod(loop.trips, factor)
     found = _nest_option(machine, [(loop.index, trips)], code, context)
     if found is None:
@@ -181,7 +182,7 @@ def jammed(
     inner = outer.inner
     if inner is None or inner.expanded_length() >= UNBOUNDED:
         return []
-    body = flat_steps(inner.parts, LONGEST_BODY)
+    body, cycles = flat(inner.parts, LONGEST_BODY), flat_cycles(inner.parts)
     rough: list[tuple[int, int, _Jam, Straight]] = []
     for swap in (False, True) if permutable else (False,):
         first, second = (inner, outer) if swap else (outer, inner)
@@ -189,10 +190,11 @@ def jammed(
             if first.trips % factor or (not permutable and factor not in jammable):
                 continue
             for inner_factor in second.factors:
-                if second.trips % inner_factor or factor * inner_factor * len(body) > LONGEST_BODY:
+                if second.trips % inner_factor or factor * inner_factor * body.length > LONGEST_BODY:
                     continue
                 jam = _Jam(first, second, factor, inner_factor, swap)
-                code = Straight.of(jam.steps(body))
+                copies = factor * inner_factor
+                code = Straight(jam.copies(body), copies * body.length, copies * cycles)
                 found = _nest_option(machine, jam.loops, code, context, machine.rough)
                 if found is not None:
                     rough.append((found[0], found[1], jam, code))
@@ -220,12 +222,12 @@ class _Jam:
             (self.second.index, self.second.trips // self.inner_factor),
         ]
 
-    def steps(self, body: Sequence[Step]) -> list[Step]:
+    def copies(self, body: Code) -> Code:
         """The innermost body: the jammed iterations of the outer loop, once per unrolled iteration of the inner."""
         outer_step = self.factor if self.first.trips > self.factor else 0
         inner_step = self.inner_factor if self.second.trips > self.inner_factor else 0
-        together = copies(body, self.first.index, self.factor, LONGEST_BODY, factor=outer_step)
-        return copies(together, self.second.index, self.inner_factor, LONGEST_BODY, factor=inner_step)
+        together = body.copies(self.first.index, self.factor, LONGEST_BODY, factor=outer_step)
+        return together.copies(self.second.index, self.inner_factor, LONGEST_BODY, factor=inner_step)
 
 
 def _promising(rough: list[tuple[int, int, _Jam, Straight]]) -> list[tuple[int, int, _Jam, Straight]]:

@@ -20,7 +20,7 @@ from plena.loops.selection.choices import (
     unrolled,
 )
 from plena.loops.selection.frontier import Frontier, Ints
-from plena.loops.selection.tree import Loop, Part, Step, Straight
+from plena.loops.selection.tree import Loop, Part, Step
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Search:
         costs: list[tuple[int, int, int]] = []
         for part in parts:
             if not isinstance(part, Loop):
-                cost = straight_cost(machine, Straight.of(part.steps), context)
+                cost = straight_cost(machine, part.straight, context)
             elif part.loops or part.expanded_length() > LONGEST_BODY:
                 cost = self.kept(part.parts, context.inside(part))
                 cost = cost and _cost_around(machine, part, 1, cost)
@@ -164,7 +164,7 @@ class Search:
                     [flat] if flat is not None and not any(o.choice == flat.choice for o in options) else []
                 )
             else:
-                cost = straight_cost(self.machine, Straight.of(part.steps), context)
+                cost = straight_cost(self.machine, part.straight, context)
                 options = [] if cost is None else [Option(*cost, _NOTHING)]
             if not options:
                 return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
+import numpy as np
 from xdsl.dialects.builtin import IndexType, IntegerAttr, ModuleOp
 from xdsl.ir import Block, Operation
 
@@ -15,6 +17,7 @@ from plena.dialects.plena_isa.instruction import Instruction
 from plena.dialects.plena_isa.sizes import NO_FIELDS
 from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.loops.effects import is_free
+from plena.loops.selection.code import Code, Terms, joined
 from plena.machine.target import Target
 from plena.timing.dma_model import PICOSECONDS, transfer_picoseconds
 from plena.timing.profile import Profile
@@ -30,8 +33,6 @@ GROUPED = 16
 
 UNBOUNDED = 1 << 20
 """Instructions of a loop over a very long operand, expanded: more than anybody takes."""
-
-Terms: TypeAlias = tuple[tuple[Hashable, int], ...]
 
 
 class Address(Expression[Hashable]):
@@ -50,15 +51,6 @@ class Address(Expression[Hashable]):
 
     __hash__ = Expression[Hashable].__hash__
 
-    def at(self, index: Hashable, factor: int, offset: int) -> Address:
-        """The address with an index replaced by `factor * index + offset` (factor 0: by a number)."""
-        for place, (key, coefficient) in enumerate(self.terms):
-            if key == index:
-                changed = ((key, coefficient * factor),) if factor else ()
-                terms = (*self.terms[:place], *changed, *self.terms[place + 1 :])
-                return Address(self.constant + coefficient * offset, terms, self.has_immediate)
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -72,13 +64,29 @@ class Step:
 class Straight:
     """Straight code: its first instructions, how many there are, and the cycles of all without address updates."""
 
-    steps: tuple[Step, ...]
+    code: Code
     length: int
     cycles: int
 
     @staticmethod
     def of(steps: Sequence[Step]) -> Straight:
-        return Straight(tuple(steps), len(steps), sum(step.cycles for step in steps))
+        return Straight(code_of(steps), len(steps), sum(step.cycles for step in steps))
+
+
+def code_of(steps: Sequence[Step]) -> Code:
+    """Instructions in columns."""
+    numbers: dict[frozenset[tuple[Hashable, int]], int] = {}
+    parts: list[Terms] = []
+    rows: list[tuple[int, int, int, bool]] = []
+    for place, step in enumerate(steps):
+        for address in step.addresses:
+            number = numbers.setdefault(address.variable_part, len(parts))
+            if number == len(parts):
+                parts.append(address.terms)
+            rows.append((place, number, address.constant, address.has_immediate))
+    table = np.array(rows, np.int64).reshape(len(rows), 4)
+    place, part, constant, flag = (np.ascontiguousarray(column) for column in table.T)
+    return Code(len(steps), place, part, constant, flag != 0, tuple(parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +94,11 @@ class Stretch:
     """Instructions without loops between them."""
 
     steps: tuple[Step, ...]
+
+    @cached_property
+    def straight(self) -> Straight:
+        """The same in columns."""
+        return Straight.of(self.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,18 +154,20 @@ class Loop:
 Part: TypeAlias = Stretch | Loop
 
 
-def flat_steps(parts: Sequence[Part], most: int) -> list[Step]:
+def flat(parts: Sequence[Part], most: int) -> Code:
     """The first `most` instructions of a sequence with all loops expanded."""
-    steps: list[Step] = []
+    codes: list[Code] = []
+    left = most
     for part in parts:
-        if len(steps) >= most:
+        if left <= 0:
             break
         if isinstance(part, Stretch):
-            steps += part.steps
+            code = part.straight.code.first(left)
         else:
-            body = flat_steps(part.parts, most - len(steps))
-            steps += copies(body, part.index, part.trips, most - len(steps))
-    return steps[:most]
+            code = flat(part.parts, left).copies(part.index, part.trips, left)
+        codes.append(code)
+        left -= code.length
+    return joined(codes)
 
 
 def flat_cycles(parts: Sequence[Part]) -> int:
@@ -160,20 +175,10 @@ def flat_cycles(parts: Sequence[Part]) -> int:
     total = 0
     for part in parts:
         if isinstance(part, Stretch):
-            total += sum(step.cycles for step in part.steps)
+            total += part.straight.cycles
         else:
             total += part.trips * flat_cycles(part.parts)
     return total
-
-
-def copies(steps: Sequence[Step], index: Hashable, count: int, most: int, *, factor: int = 0) -> list[Step]:
-    """The first `most` instructions of `count` iterations: copy t has `factor * index + t` for the index."""
-    needed = min(count, -(-most // max(1, len(steps))))
-    return [
-        Step(step.cycles, tuple(address.at(index, factor, copy) for address in step.addresses))
-        for copy in range(needed)
-        for step in steps
-    ][:most]
 
 
 def tree_of(

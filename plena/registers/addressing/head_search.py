@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from plena.machine.constants import IMMEDIATE_LIMIT
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
-from plena.registers.addressing.program import Loop, Use
+from plena.registers.addressing.program import Block, Loop, Use
+from plena.registers.addressing.reads import Met
 from plena.registers.addressing.values import CONSTANT, ClassTable, Value
 
 Simulate = Callable[[Sequence[Value], Sequence[Value]], BlockPlan | None]
@@ -36,26 +37,10 @@ def candidates_of(loop: Loop, children: Sequence[LoopPlan], classes: ClassTable)
     Optional are pointers beyond the reach of an immediate from the lowest, then values that stay the same in the loop
     or become another value that is read, those first that wait shortest between their last and their first read.
     """
-    constants: dict[int, set[int]] = {}
-    count: dict[int, int] = {}
-    first: dict[Value, int] = {}
-    last: dict[Value, int] = {}
-    plans = iter(children)
-    for time, node in enumerate(loop.body.nodes):
-        if isinstance(node, Use):
-            reads = [(r.value, not r.has_immediate) for r in node.reads]
-        else:
-            plan = next(plans)
-            reads = [(e.value, not e.is_consumed) for e in plan.entries(classes)]
-            reads += [(v, False) for _, v in plan.memory_entries(classes)]
-        for value, pays in reads:
-            constants.setdefault(value[0], set()).add(value[1])
-            count[value[0]] = count.get(value[0], 0) + 1
-            if pays:
-                first.setdefault(value, time)
-                last[value] = time
+    met = _met(loop.body, children, classes)
+    first, last = met.first, met.last
     exposed = loop.body.exposed
-    anchors = {cls: _anchors(sorted(constants.get(cls, ()))) for cls in exposed}
+    anchors = {cls: _anchors(sorted(met.constants.get(cls, ()))) for cls in exposed}
     needed = [(cls, c) for cls, lowest in anchors.items() for c in lowest[:1]]
     distant = [(cls, c) for cls, lowest in anchors.items() for c in lowest[1:]]
     chosen = {*needed, *distant, (CONSTANT, 0)}
@@ -66,8 +51,30 @@ def candidates_of(loop: Loop, children: Sequence[LoopPlan], classes: ClassTable)
         is_known = cls == CONSTANT or cls in exposed
         if value not in chosen and is_known and (not step or (cls, constant + step) in first):
             pinned.append(value)
-    pinned.sort(key=lambda v: first[v] + len(loop.body.nodes) - last[v])
-    return Candidates(needed, distant + pinned, count)
+    pinned.sort(key=lambda v: first[v] + loop.body.length - last[v])
+    return Candidates(needed, distant + pinned, met.count)
+
+
+def _met(block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> Met:
+    """The values that a block reads whose loops are planned."""
+    return Met.of(_read(block, children, classes)) if block.reads is None else Met.in_columns(block.reads)
+
+
+def _read(
+    block: Block, children: Sequence[LoopPlan], classes: ClassTable
+) -> Iterator[tuple[int, Value, bool]]:
+    """(time, value, whether a register must hold it as it is) of each read."""
+    plans = iter(children)
+    for time, node in enumerate(block.nodes):
+        if isinstance(node, Use):
+            for r in node.reads:
+                yield time, r.value, not r.has_immediate
+        else:
+            plan = next(plans)
+            for e in plan.entries(classes):
+                yield time, e.value, not e.is_consumed
+            for _, value in plan.memory_entries(classes):
+                yield time, value, False
 
 
 def _anchors(constants: Sequence[int]) -> list[int]:

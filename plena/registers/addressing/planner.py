@@ -89,7 +89,7 @@ class Planner:
         best = self.with_children(block, children, registers, loop)
         if best is not None and not best.has_pressure:
             return best
-        attempts = _NARROWINGS * self.work // max(1, len(block.nodes))
+        attempts = _NARROWINGS * self.work // max(1, block.length)
         return _Narrowing(self, block, children, registers, loop, best, attempts).run()
 
     def with_children(
@@ -108,7 +108,7 @@ class Planner:
         if loop is None:
             return simulate(())
         candidates = candidates_of(loop, children, self.classes)
-        attempts = max(_FEWEST, min(_MOST, self.work // max(1, len(block.nodes))))
+        attempts = max(_FEWEST, min(_MOST, self.work // max(1, block.length)))
         return HeadSearch(simulate, loop, registers, attempts).run(candidates)
 
 

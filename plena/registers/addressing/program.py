@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
+from plena.registers.addressing.reads import Reads
 from plena.registers.addressing.values import CONSTANT, ClassTable, Value, number
 
 
@@ -47,11 +48,18 @@ Node = Use | Loop
 class Block:
     """A straight sequence of uses and loops.
 
-    `exposed` maps the classes that must exist when the block begins to the lowest constant read in them.
+    `exposed` maps the classes that must exist when the block begins to the lowest constant read in them. A block for
+    an estimate has `reads` in place of nodes.
     """
 
     nodes: tuple[Node, ...]
     exposed: dict[int, int]
+    reads: Reads | None = None
+
+    @property
+    def length(self) -> int:
+        """How many nodes it has."""
+        return len(self.nodes) if self.reads is None else self.reads.length
 
     def loops(self) -> Iterator[Loop]:
         """The loops directly in this block."""
@@ -66,6 +74,11 @@ class Program:
 
     block: Block
     classes: ClassTable
+
+
+def block_of(reads: Reads) -> Block:
+    """Instructions that define nothing as a block."""
+    return Block((), reads.exposed, reads)
 
 
 def make_block(nodes: Iterable[Node], classes: ClassTable) -> Block:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,13 +18,15 @@ from plena.registers.addressing.belady.tables import (
     MNEMONICS,
     VALUE,
     BlockTable,
+    Flags,
     OutOfRegistersError,
     Records,
     Times,
 )
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
 from plena.registers.addressing.program import Block, Loop, Use
-from plena.registers.addressing.values import ClassTable, Value
+from plena.registers.addressing.reads import Reads
+from plena.registers.addressing.values import CONSTANT, ClassTable, Value
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class Simulation:
     def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
         self.block = block
         self.children = tuple(children)
-        rows = _TableWriter(block, self.children, classes)
-        self._local = rows.local
-        self._table = rows.table()
-        self._first, self._time, self._constant, self._exact = rows.reads()
+        if block.reads is None:
+            rows = _TableWriter(block, self.children, classes)
+            self._local, self._table, times = rows.local, rows.table(), rows.reads()
+        else:
+            self._local, self._table, times = _in_columns(block.reads)
+        self._first, self._time, self._constant, self._exact = times
         self._lower = lower_reads(self._first, self._constant)
 
     def run(self, capacity: int, head: Head) -> BlockPlan | None:
@@ -65,7 +69,7 @@ class Simulation:
             self._lower,
             closing,
             len(head.registers),
-            len(self.block.nodes),
+            self.block.length,
         )
         best: BlockPlan | None = None
         for copies in range(2 if self.children else 1):
@@ -148,13 +152,32 @@ class _TableWriter:
             self.loops,
         )
 
-    def reads(self) -> tuple[I64, I64, I64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-        """Bounds of each class, then times, constants and whether exact, by class and time."""
+    def reads(self) -> _Bounded:
+        """What is read when."""
         table = np.array([(self.local[cls], *rest) for cls, *rest in self.times], np.int64)
-        table = table.reshape(len(self.times), 4)
-        table = table[np.argsort(table[:, 0], kind="stable")]
-        first = np.searchsorted(table[:, 0], np.arange(len(self.local) + 1)).astype(np.int64)
-        return first, table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0
+        return _bounded(table.reshape(len(self.times), 4), len(self.local))
+
+
+_Bounded: TypeAlias = tuple[I64, I64, I64, Flags]
+"""Bounds of each class, then times, constants and whether exact, by class and time."""
+
+
+def _bounded(table: I64, classes: int) -> _Bounded:
+    """Reads as rows of class, time, constant and whether exact, in program order, with bounds."""
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    first = np.searchsorted(table[:, 0], np.arange(classes + 1)).astype(np.int64)
+    return first, table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0
+
+
+def _in_columns(reads: Reads) -> tuple[dict[int, int], BlockTable, _Bounded]:
+    """The numbers of the classes, the table and the times of reads in columns."""
+    known = sorted({*reads.cls.tolist(), CONSTANT})
+    numbers = np.zeros(known[-1] + 1, np.int64)
+    numbers[known] = np.arange(len(known))
+    table = BlockTable(reads.nodes(), reads.values(numbers), np.zeros(0, LOOP_MEMORY), 0)
+    times = reads.times
+    times[:, 0] = numbers[times[:, 0]]
+    return {cls: place for place, cls in enumerate(known)}, table, _bounded(times, len(known))
 
 
 def next_value(value: Value, loop: Loop, classes: ClassTable) -> Value:

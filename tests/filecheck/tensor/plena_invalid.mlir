@@ -238,6 +238,24 @@ func.func @main(%x: tensor<2x6xf32>, %at: tensor<2xf32>) {
 
 // -----
 
+// CHECK: plena.pick_sample: there must be one number
+func.func @main(%x: tensor<2x6xf32>, %at: tensor<2xi64>) {
+  %0 = plena.state <@cache> : tensor<8x6xf32>
+  %1 = plena.pick_sample %0, %at {batch = 2} : (tensor<8x6xf32>, tensor<2xi64>) -> tensor<4x6xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.pick_sample: rows must divide by batch
+func.func @main(%x: tensor<2x6xf32>, %at: tensor<1xi64>) {
+  %0 = plena.state <@cache> : tensor<8x6xf32>
+  %1 = plena.pick_sample %0, %at {batch = 3} : (tensor<8x6xf32>, tensor<1xi64>) -> tensor<2x6xf32>
+  func.return
+}
+
+// -----
+
 // CHECK: plena.write_state: state and value differ in shape
 func.func @main(%x: tensor<2x6xf32>) {
   %0 = plena.state <@cache> : tensor<8x6xf32>

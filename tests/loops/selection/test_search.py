@@ -17,6 +17,7 @@ from plena.loops.selection.choices import (
     straight_cost,
     straight_options,
 )
+from plena.loops.selection.code import Code, Terms
 from plena.loops.selection.goal import Goal
 from plena.loops.selection.search import Nesting, Point, Search
 from plena.loops.selection.tree import (
@@ -24,11 +25,10 @@ from plena.loops.selection.tree import (
     Loop,
     Part,
     Step,
-    Straight,
     Stretch,
-    copies,
+    code_of,
     factors,
-    flat_steps,
+    flat,
 )
 from tests.calls import counted_calls
 
@@ -71,7 +71,7 @@ def enumerate_body(m: Machine, parts: tuple[Part, ...], context: Context) -> Ite
             if flat is not None:
                 mine.append((flat.static, flat.cycles, flat.dynamic))
         else:
-            cost = straight_cost(m, Straight.of(part.steps), context)
+            cost = straight_cost(m, part.straight, context)
             mine = [] if cost is None else [cost]
         choices.append(mine)
     for combination in product(*choices):
@@ -178,14 +178,51 @@ def test_a_long_straight_body_can_be_kept_or_expanded() -> None:
     assert (forced.static, forced.choices[0].kind) == (3000, "expand")
 
 
+def rows(code: Code) -> list[tuple[int, int, Terms, bool]]:
+    """What is read: which instruction does, the constant, the terms, whether with an immediate."""
+    columns = zip(code.place, code.constant, code.part, code.has_immediate, strict=True)
+    return [(int(place), int(c), code.parts[part], bool(flag)) for place, c, part, flag in columns]
+
+
 def test_copies_substitute_the_index() -> None:
     step = Step(1, (Address(8, (("i", 64), ("j", 4)), False),))
-    assert [s.addresses[0] for s in copies([step], "i", 2, 9, factor=2)] == [
-        Address(8, (("i", 128), ("j", 4)), False),
-        Address(72, (("i", 128), ("j", 4)), False),
+    assert rows(code_of([step]).copies("i", 2, 9, factor=2)) == [
+        (0, 8, (("i", 128), ("j", 4)), False),
+        (1, 72, (("i", 128), ("j", 4)), False),
     ]
     loop = Loop(0, 3, "i", (Stretch((step,)),))
-    assert [s.addresses[0].constant for s in flat_steps([loop], 9)] == [8, 72, 136]
+    assert [row[1] for row in rows(flat([loop], 9))] == [8, 72, 136]
+    assert [row[2] for row in rows(flat([loop], 9))] == [(("j", 4),)] * 3
+
+
+def test_addresses_that_copies_make_alike_have_one_variable_part() -> None:
+    reads = (Address(0, (("i", 64), ("j", 4)), False), Address(5, (("j", 4),), True), Address(7, (), True))
+    code = code_of([Step(1, reads), Step(1, ())]).copies("i", 3, 3)
+    assert code.length == 3 and code.parts == ((("j", 4),), ())
+    assert rows(code)[3:] == [(2, 64, (("j", 4),), False), (2, 5, (("j", 4),), True), (2, 7, (), True)]
+
+
+@given(trees(), st.integers(0, 40))
+def test_code_is_the_instructions_one_by_one(parts: tuple[Part, ...], most: int) -> None:
+    def steps(
+        parts: tuple[Part, ...], at: dict[str, int]
+    ) -> Iterator[list[tuple[int, frozenset[object], bool]]]:
+        for part in parts:
+            if isinstance(part, Loop):
+                for t in range(part.trips):
+                    yield from steps(part.parts, {**at, str(part.index): t})
+                continue
+            for step in part.steps:
+                yield [
+                    (a.constant + sum(c * at[str(k)] for k, c in a.terms), frozenset(), a.has_immediate)
+                    for a in step.addresses
+                ]
+
+    every = list(steps(parts, {}))[:most]
+    code = flat(parts, most)
+    assert code.length == len(every)
+    found = [(place, c, frozenset(terms), flag) for place, c, terms, flag in rows(code)]
+    assert found == [(place, *read) for place, reads in enumerate(every) for read in reads]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,224 @@
+"""Biases that the host subtracts the largest of each row from before it rounds them, and what it took off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from xdsl.dialects.builtin import (
+    BoolAttr,
+    DenseArrayBase,
+    Float32Type,
+    FloatAttr,
+    TensorType,
+    f32,
+    f64,
+    i64,
+)
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import BlockArgument, Operation, SSAValue
+
+from plena.dialects import aten, plena
+from plena.dialects.aten import full_value
+from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.host.mask_steps import ABSORBED
+from plena.host.values import build
+from plena.host.values.graph import HostValue
+from plena.tensor.emission import Emitter
+from plena.tensor.host_values import HostValues, host_op
+
+MOST = 12
+"""Operators of a bias at most."""
+
+_LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
+"""What the host does to all of a tensor while it stages it: parts are taken on the machine."""
+
+_ARITHMETIC = (aten.NegOp, aten.AddOp, aten.SubOp, aten.MulOp, aten.DivOp)
+
+_OF_BIASES = (*_LAYOUTS, *_ARITHMETIC, aten.SliceOp, aten.FullOp)
+"""What biases are computed by."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A tensor that the host stages whole, and of it `factor` times each number, and `offset`."""
+
+    tensor: SSAValue
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def times(self, factor: float) -> Staged:
+        return replace(self, factor=self.factor * factor, offset=self.offset * factor)
+
+    def plus(self, number: float) -> Staged:
+        return replace(self, offset=self.offset + number)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What was taken off each row: a number, and the highest of each row of a staged tensor along `dim`."""
+
+    number: float = 0.0
+    staged: Staged | None = None
+    dim: int = 0
+
+    def plus(self, number: float) -> Base:
+        return replace(self, number=self.number + number)
+
+    def joined(self, other: Base) -> Base | None:
+        """Both taken off; None where that takes two tensors."""
+        if self.staged is not None and other.staged is not None:
+            return None
+        of = self if other.staged is None else other
+        return replace(of, number=self.number + other.number)
+
+
+def is_bias(value: SSAValue) -> bool:
+    """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
+    return _comes_of_inputs(value, MOST) or _of_host(value) is not None
+
+
+def _comes_of_inputs(value: SSAValue, most: int) -> bool:
+    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
+        return True
+    if not isinstance(value.owner, _OF_BIASES) or not most:
+        return False
+    return all(_comes_of_inputs(x, most - 1) for x in value.owner.operands)
+
+
+def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAValue, Base | None]:
+    """`factor` times a bias less the largest of each row along `axis` (from the end), and what was taken off."""
+    rank = len(shape_of(bias))
+    if rank < -axis:
+        bias = e.add(_of_shape(aten.ViewOp, bias, (1,) * (-axis - rank) + shape_of(bias)))
+    dim = len(shape_of(bias)) + axis
+    staged = _staged(e, bias)
+    if staged is not None:
+        staged = staged.times(factor)
+        below = e.add(plena.RelativeOp(staged.tensor, dim, staged.factor, staged.offset))
+        return below, Base(staged=staged, dim=dim)
+    op = bias.owner
+    if isinstance(op, aten.AddOp | aten.SubOp):
+        second = -factor if isinstance(op, aten.SubOp) else factor
+        sides = [relative(e, x, axis, by)[0] for x, by in ((op.input, factor), (op.other, second))]
+        return e.add(aten.AddOp.build(operands=sides, result_types=[bias.type])), None
+    if isinstance(op, aten.SliceOp):
+        whole, _ = relative(e, op.input, axis, factor)
+        part = aten.SliceOp.create(operands=[whole], properties=dict(op.properties), result_types=[bias.type])
+        bias, factor = e.add(part), 1.0
+        if op.dim.value.data != dim:
+            return bias, None
+    return _below_highest(e, scaled(e, bias, factor), dim), None
+
+
+def number_below(e: Emitter, number: float, base: Base, like: SSAValue) -> SSAValue:
+    """A number less what was taken off each row."""
+    if base.staged is None:
+        value = FloatAttr(number - base.number, f64)
+        return e.add(aten.FullOp.build(properties={"value": value}, result_types=[like.type]))
+    of = base.staged
+    return e.add(plena.RelativeOp(of.tensor, base.dim, of.factor, of.offset, number - base.number))
+
+
+def scaled(e: Emitter, value: SSAValue, factor: float) -> SSAValue:
+    """`factor` times a value."""
+    if factor == 1:
+        return value
+    if factor == -1:
+        return e.add(aten.NegOp.build(operands=[value], result_types=[value.type]))
+    number = e.add(
+        aten.FullOp.build(properties={"value": FloatAttr(factor, f64)}, result_types=[TensorType(f32, [])])
+    )
+    return e.add(aten.MulOp.build(operands=[value, number], result_types=[value.type]))
+
+
+def _staged(e: Emitter, value: SSAValue, most: int = MOST) -> Staged | None:
+    """A bias as a line in a tensor of real numbers that the host stages whole; None if it is none."""
+    op = value.owner
+    if (isinstance(value, BlockArgument) or isinstance(op, aten.ConstantOp | plena.HostOp)) and _is_real(
+        value
+    ):
+        return Staged(value)
+    computed = _computed_by_host(e, value)
+    if computed is not None:
+        return Staged(computed)
+    if not most:
+        return None
+    match op:
+        case aten.ViewOp() | aten.PermuteOp() | aten.ExpandOp():
+            inner = _staged(e, op.input, most - 1)
+            if inner is None:
+                return None
+            layout = type(op).create(
+                operands=[inner.tensor],
+                properties=dict(op.properties),
+                result_types=[TensorType(f32, shape_of(value))],
+            )
+            return replace(inner, tensor=e.add(layout))
+        case aten.NegOp():
+            inner = _staged(e, op.input, most - 1)
+            return inner and inner.times(-1.0)
+        case aten.AddOp() | aten.SubOp() | aten.MulOp() | aten.DivOp():
+            return _line(e, op, most - 1)
+        case _:
+            return None
+
+
+def _line(e: Emitter, op: aten.AddOp | aten.SubOp | aten.MulOp | aten.DivOp, most: int) -> Staged | None:
+    """An operation of a line and a number."""
+    shape = shape_of(op.result)
+    for operand, other in ((op.input, op.other), (op.other, op.input)):
+        number = full_value(other)
+        if number is None or not isfinite(number) or shape_of(operand) != shape:
+            continue
+        inner = _staged(e, operand, most)
+        if inner is None:
+            return None
+        match op:
+            case aten.AddOp():
+                return inner.plus(number)
+            case aten.SubOp():
+                return inner.plus(-number) if operand is op.input else inner.times(-1.0).plus(number)
+            case aten.MulOp() if number:
+                return inner.times(number)
+            case aten.DivOp() if number and operand is op.input:
+                return inner.times(1.0 / number)
+            case _:
+                return None
+    return None
+
+
+def _is_real(value: SSAValue) -> bool:
+    return isinstance(element_type_of(value), Float32Type)
+
+
+def _of_host(value: SSAValue) -> HostValue | None:
+    """How the host computes a value of integer inputs; None if it does not."""
+    found = HostValues().of(value)
+    return found if found is not None and found.inputs else None
+
+
+def _computed_by_host(e: Emitter, value: SSAValue) -> SSAValue | None:
+    """What the host computes of integer inputs, as real numbers."""
+    found, function = _of_host(value), e.anchor
+    while function is not None and not isinstance(function, FuncOp):
+        function = function.parent_op()
+    if found is None or function is None:
+        return None
+    return e.insert(host_op(build.cast(found, "float32"), function.body.block.args)).result
+
+
+def _of_shape(kind: type[aten.AtenOp], value: SSAValue, shape: tuple[int, ...]) -> Operation:
+    return kind.build(operands=[value], result_types=[TensorType(element_type_of(value), shape)])
+
+
+def _below_highest(e: Emitter, bias: SSAValue, dim: int) -> SSAValue:
+    """A bias less the largest of each row, on the machine."""
+    row = TensorType(
+        element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape_of(bias))]
+    )
+    properties = {"dim": DenseArrayBase.from_list(i64, [dim]), "keepdim": BoolAttr.from_bool(True)}
+    highest = e.add(aten.AmaxOp.build(operands=[bias], properties=properties, result_types=[row]))
+    lowest = {"min": FloatAttr(ABSORBED, f64)}
+    base = e.add(aten.ClampOp.build(operands=[highest], properties=lowest, result_types=[row]))
+    return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))
