@@ -148,14 +148,19 @@ class Biases(_Within):
         return ["biases", list(self.lower), list(self.upper), self.shifted, self.rest]
 
 
+LARGEST = np.finfo(np.float32).max
+
+UNSEEN = 2.0**24
+"""Beside it float32 keeps nothing below 2."""
+
 ABSORBED = -ABSORBING
 """float32 loses what is added to lower numbers: a row of -1e9 is uniform, as in PyTorch."""
 
 
 @dataclass(frozen=True)
 class Relative(Step):
-    """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``, or to `ABSORBED` where that
-    is higher."""
+    """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``, of which at most `UNSEEN` is
+    taken off: beside larger numbers float32 has no scores either."""
 
     reads_numbers: ClassVar[bool] = True
     dim: int
@@ -172,7 +177,7 @@ class Relative(Step):
 
     def _base(self, line: Floats) -> Floats:
         highest = line.max(axis=self.dim, keepdims=True)
-        return np.where(np.isfinite(highest), np.maximum(highest, np.float32(ABSORBED)), np.float32(0))
+        return np.where(np.isfinite(highest), np.clip(highest, -UNSEEN, UNSEEN), np.float32(0))
 
     def apply(self, array: Array) -> Array:
         if np.isnan(array).any():
@@ -194,6 +199,7 @@ class Relative(Step):
             before = (array + self._base(self._line(into)) - np.float32(self.offset)) / np.float32(
                 self.factor
             )
+            before = np.where(np.isfinite(into), np.clip(before, -LARGEST, LARGEST), before)
             return np.where(array != self.apply(into), before, into).astype(into.dtype)
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -20,8 +20,8 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
-from plena.dialects.tensor_shapes import element_type_of, shape_of
-from plena.host.mask_steps import ABSORBED
+from plena.dialects.tensor_shapes import broadcast_shapes, element_type_of, shape_of
+from plena.host.mask_steps import UNSEEN
 from plena.host.values import build
 from plena.host.values.graph import HostValue
 from plena.tensor.emission import Emitter
@@ -83,6 +83,8 @@ def _comes_of_inputs(value: SSAValue, most: int) -> bool:
         return True
     if not isinstance(value.owner, _OF_BIASES) or not most:
         return False
+    if isinstance(value.owner, aten.DivOp) and full_value(value.owner.other) is None:
+        return False
     return all(_comes_of_inputs(x, most - 1) for x in value.owner.operands)
 
 
@@ -101,14 +103,14 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
     if isinstance(op, aten.AddOp | aten.SubOp):
         second = -factor if isinstance(op, aten.SubOp) else factor
         sides = [relative(e, x, axis, by)[0] for x, by in ((op.input, factor), (op.other, second))]
-        return e.add(aten.AddOp.build(operands=sides, result_types=[bias.type])), None
+        return below_highest(e, added(e, *sides), axis), None
     if isinstance(op, aten.SliceOp):
         whole, _ = relative(e, op.input, axis, factor)
         part = aten.SliceOp.create(operands=[whole], properties=dict(op.properties), result_types=[bias.type])
         bias, factor = e.add(part), 1.0
         if op.dim.value.data != dim:
             return bias, None
-    return _below_highest(e, scaled(e, bias, factor), dim), None
+    return below_highest(e, scaled(e, bias, factor), axis), None
 
 
 def number_below(e: Emitter, number: float, base: Base, like: SSAValue) -> SSAValue:
@@ -212,13 +214,22 @@ def _of_shape(kind: type[aten.AtenOp], value: SSAValue, shape: tuple[int, ...]) 
     return kind.build(operands=[value], result_types=[TensorType(element_type_of(value), shape)])
 
 
-def _below_highest(e: Emitter, bias: SSAValue, dim: int) -> SSAValue:
-    """A bias less the largest of each row, on the machine."""
+def added(e: Emitter, a: SSAValue, b: SSAValue) -> SSAValue:
+    """The sum of two tensors that broadcast."""
+    shape = broadcast_shapes([shape_of(a), shape_of(b)])
+    assert shape is not None
+    result = TensorType(f32, shape)
+    return e.add(aten.AddOp.build(operands=[a, b], result_types=[result]))
+
+
+def below_highest(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
+    """A bias less the largest of each row along `axis` (from the end), on the machine."""
+    dim = len(shape_of(bias)) + axis
     row = TensorType(
         element_type_of(bias), [1 if n == dim else size for n, size in enumerate(shape_of(bias))]
     )
     properties = {"dim": DenseArrayBase.from_list(i64, [dim]), "keepdim": BoolAttr.from_bool(True)}
     highest = e.add(aten.AmaxOp.build(operands=[bias], properties=properties, result_types=[row]))
-    lowest = {"min": FloatAttr(ABSORBED, f64)}
-    base = e.add(aten.ClampOp.build(operands=[highest], properties=lowest, result_types=[row]))
+    bounds = {"min": FloatAttr(-UNSEEN, f64), "max": FloatAttr(UNSEEN, f64)}
+    base = e.add(aten.ClampOp.build(operands=[highest], properties=bounds, result_types=[row]))
     return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))

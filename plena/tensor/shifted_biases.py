@@ -7,7 +7,7 @@ nothing but -1e4 is a row without a bias in float32, where the scores are still 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -16,10 +16,18 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.host.mask_steps import ABSORBED
+from plena.host.mask_steps import ABSORBED, UNSEEN
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
-from plena.tensor.relative_biases import Base, is_bias, number_below, relative, scaled
+from plena.tensor.relative_biases import (
+    Base,
+    added,
+    below_highest,
+    is_bias,
+    number_below,
+    relative,
+    scaled,
+)
 
 HIDING = 64 * ABSORBED
 """Lower numbers hide a score beside others, shifted or not."""
@@ -30,11 +38,15 @@ class _Shifted:
     """Scores less a number for each row.
 
     Attributes:
+        bias: what is still to be added, None for nothing.
+        several: whether that is a sum: its largest may be far below those of its terms.
         base: the number that was taken off each row, None if it is not known to the host.
     """
 
-    value: SSAValue
-    base: Base | None
+    scores: SSAValue
+    base: Base | None = field(default_factory=Base)
+    bias: SSAValue | None = None
+    several: bool = False
 
 
 class ShiftBiases(RewritePattern):
@@ -52,10 +64,11 @@ class ShiftBiases(RewritePattern):
             case _:
                 return
         e = Emitter(rewriter, op)
-        shifted = _Shifter(e).scores(op.input, axis, 1.0)
+        shifter = _Shifter(e)
+        shifted = shifter.scores(op.input, axis, 1.0)
         if shifted is None:
             return
-        operands = [shifted.value]
+        operands = [shifter.whole(shifted, axis)]
         if isinstance(op, aten.SubOp):
             operands.append(e.add(_like(op.other.owner, operands)))
         rewriter.replace(op, _like(op, operands))
@@ -109,19 +122,29 @@ class _Shifter:
             return None
         number = full_value(bias)
         if number is not None:
-            if abs(of_bias * number) > -ABSORBED:
+            if abs(of_bias * number) > UNSEEN:
                 return None
             inner = self._inner(scores, axis, of_scores)
-            return _Shifted(inner.value, inner.base and inner.base.plus(of_bias * number))
+            return replace(inner, base=inner.base and inner.base.plus(of_bias * number))
         if not is_bias(bias) or may_overflow(bias):
             return None
         inner = self._inner(scores, axis, of_scores)
         below, base = relative(self.e, bias, axis, of_bias)
-        total = aten.AddOp.build(operands=[inner.value, below], result_types=[inner.value.type])
-        return _Shifted(self.e.add(total), inner.base and base and inner.base.joined(base))
+        if inner.bias is None:
+            return replace(inner, bias=below, base=inner.base and base and inner.base.joined(base))
+        return _Shifted(inner.scores, None, added(self.e, inner.bias, below), several=True)
 
     def _inner(self, scores: SSAValue, axis: int, factor: float) -> _Shifted:
-        return self.scores(scores, axis, factor) or _Shifted(scaled(self.e, scores, factor), Base())
+        return self.scores(scores, axis, factor) or _Shifted(scaled(self.e, scores, factor))
+
+    def whole(self, shifted: _Shifted, axis: int) -> SSAValue:
+        """The scores with their biases."""
+        bias = shifted.bias
+        if bias is None:
+            return shifted.scores
+        if shifted.several:
+            bias = below_highest(self.e, bias, axis)
+        return added(self.e, shifted.scores, bias)
 
     def _multiple(self, op: aten.MulOp | aten.DivOp, axis: int, factor: float) -> _Shifted | None:
         number = full_value(op.other)
@@ -134,10 +157,10 @@ class _Shifter:
         """Scores under another order of axes, or others in one."""
         before = _axis_before(op, axis)
         shifted = None if before is None else self.scores(op.input, before, factor)
-        if shifted is None:
+        if before is None or shifted is None:
             return None
         base = shifted.base if shifted.base and shifted.base.staged is None else None
-        return _Shifted(self.e.add(_like(op, [shifted.value])), base)
+        return _Shifted(self.e.add(_like(op, [self.whole(shifted, before)])), base)
 
     def _sides(self, op: aten.WhereOp, axis: int, factor: float) -> _Shifted | None:
         """A choice between scores and a number, which hides or is as far above what was taken off."""
@@ -149,7 +172,7 @@ class _Shifter:
             shifted = self.scores(sides[n], axis, factor)
             if shifted is None:
                 continue
-            sides[n] = shifted.value
+            sides[n] = self.whole(shifted, axis)
             if factor * fill < HIDING:
                 sides[1 - n] = scaled(self.e, sides[1 - n], factor)
             elif shifted.base is not None and isfinite(fill):

@@ -220,6 +220,39 @@ def test_forms_of_biases(name: str) -> None:
     assert program.check(quiet=True).passed
 
 
+def _row_and_column(level: float) -> Tensor:
+    """A row of one number, and some of it in two others."""
+    biases = torch.zeros(5, 5)
+    biases[0], biases[1, 3:], biases[2, :2] = level, level, level
+    return biases
+
+
+ABSORBED: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float]] = {
+    "huge": (lambda x, b: (x + b).softmax(-1), 1e9),
+    "huge, subtracted": (lambda x, b: (x - b).softmax(-1), -1e9),
+    "the least float32, by softmin": (lambda x, b: nn.functional.softmin(x + b, -1), -3.4028e38),
+    "times a number": (lambda x, b: ((x + b) * -3).softmax(-1), -1e9),
+    "times a small number": (lambda x, b: ((x + b) * 0.1).softmax(-1), -3.4028e38),
+    "with its transpose": (lambda x, b: (x + (b + b.T)).softmax(-1), 1e4),
+    "its transpose behind": (lambda x, b: ((x + b) + b.T).softmax(-1), 1e4),
+}
+
+
+@pytest.mark.parametrize("name", ABSORBED)
+def test_what_float32_absorbs_and_what_not(name: str) -> None:
+    torch.manual_seed(0)
+    function, level = ABSORBED[name]
+    x, biases = torch.randn(2, 5, 5), _row_and_column(level)
+
+    class Sums(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor) -> Tensor:
+            return function(x, biases)
+
+    program = plena.compile(Sums(), (x, biases))
+    assert (program.run(x, biases, progress=False) - function(x, biases)).abs().max() < 0.12
+    assert program.check(quiet=True).passed
+
+
 def test_integers_are_biases() -> None:
     torch.manual_seed(0)
     x, biases = torch.randn(2, 9, 17), (-3000 + 10 * torch.rand(9, 17)).long()

@@ -189,7 +189,7 @@ class RelativeOp(PlenaOp):
     """`factor` times what the host stages plus `offset`, relative to the highest along axis `dim`, which a softmax does
     not see.
 
-    Rows below -2^20 throughout stay far below 0, as float32 loses what is added to them. Minus infinity stays. With a
+    Of rows beyond 2^24 that much is taken off: float32 loses what is added to them. Minus infinity stays. With a
     `number`: that number relative to the same highest of each row [.., 1, ..].
     """
 
