@@ -45,6 +45,13 @@ class Unsupported(torch.nn.Module):
 def unsupported():
     return Unsupported(), (torch.zeros(4, 16),)
 
+class Routed(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.zeros_like(x).scatter(1, x.topk(2)[1], x.topk(2)[0])
+
+def routed():
+    return Routed(), (torch.randn(4, 16),)
+
 def broken():
     return undefined_name
 
@@ -94,6 +101,16 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     torch.save({"x": X, "other": X}, "dict.pt")
     torch.save({"y": X}, "wrong.pt")
     return Shell(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-unsupported",)])
+@pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
+def test_no_profile_without_cycles_for_v_topk_chooses_a_routed_layer(
+    shell: Shell, timing: str, options: tuple[str, ...]
+) -> None:
+    error = shell.fails("compile", "model.py:routed", "-o", "out", "--timing", timing, *options)
+    assert error.count("no cycles are known for V_TOPK. Choose by another profile") == 1
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("command", [c.name for c in plena_cli.commands()])
