@@ -77,18 +77,18 @@ def attempt(
         with torch.no_grad():
             built.module(**built.inputs)
     except Exception as error:
-        return Outcome(family, size, "unbuilt", _first_line(error))
+        return Outcome(family, size, "unbuilt", _words(error))
     start = time.process_time()
     try:
         program = plena.compile(built.module, (), built.inputs)
     except plena.PlenaError as error:
         seconds = time.process_time() - start
         if not _exports(built):
-            return Outcome(family, size, "unexportable", _first_line(error))
-        operator, message = _operator(error), _first_line(error)
+            return Outcome(family, size, "unexportable", _words(error))
+        operator, message = _operator(error), _words(error)
         return Outcome(family, size, "refused", message, operator, seconds=seconds)
     except Exception as error:
-        return Outcome(family, size, "bug", f"{type(error).__name__}: {_first_line(error)}")
+        return Outcome(family, size, "bug", f"{type(error).__name__}: {_words(error)}")
     seconds = time.process_time() - start
     if not check:
         return Outcome(family, size, "works", seconds=seconds)
@@ -101,7 +101,7 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
     try:
         report = program.check(quiet=True)
     except plena.PlenaError as error:
-        return Outcome(family, size, "wrong", _first_line(error), "", static, cycles, seconds=seconds)
+        return Outcome(family, size, "wrong", _words(error), "", static, cycles, seconds=seconds)
     machine = 0.0 if report.machine is None else report.machine.relative_rms
     quantized = 0.0 if report.quantized is None else report.quantized.relative_rms
     status = "works" if report.passed else "wrong"
@@ -132,6 +132,8 @@ def _operator(error: plena.PlenaError) -> str:
     return f"{name}: {why}" if why else name
 
 
-def _first_line(error: BaseException) -> str:
+def _words(error: BaseException) -> str:
+    """What an error says: all of it if it is ours, of others' the first line."""
     text = str(error).strip()
-    return text.splitlines()[0][:600] if text else type(error).__name__
+    lines = text.splitlines() or [type(error).__name__]
+    return " ".join(lines) if isinstance(error, plena.PlenaError) else lines[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from plena.checking.bf16_arithmetic import GRIDS, Bf16Arithmetic
+from plena.checking.bf16_arithmetic import GRIDS, MORE_GRIDS, Bf16Arithmetic
 from plena.checking.choices import Choices, follow
 from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
@@ -108,7 +109,11 @@ def check_program(
         alone = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds)
         if alone.is_unusual or any(bool(result.isnan().any()) for result in results):
             of_formats, choices, ties = source.following(results, *inputs)
-    runs = None if source is None else lambda: source.rounded(*inputs, choices=choices)
+    runs = ()
+    if source is not None:
+        runs = (
+            partial(source.rounded, *inputs, choices=choices, grids=grids) for grids in (GRIDS, MORE_GRIDS)
+        )
     report = CheckReport.of(results, of_machine, of_formats, exact, program.thresholds, changed, runs)
     grown = None if source is None or report.magnified is None else source.grown(*inputs, choices=choices)
     report = replace(report, choices=ties, growth=grown)
@@ -231,12 +236,12 @@ class ModuleReferences:
         )
 
     def rounded(
-        self, *inputs: torch.Tensor, choices: Choices | None = None
+        self, *inputs: torch.Tensor, choices: Choices | None = None, grids: Sequence[float] = GRIDS
     ) -> list[tuple[torch.Tensor, ...]]:
         """The module on what the machine sees, in bf16 between operators, on some grids; with the same choices."""
         seen = self._chosen(inputs, choices)
         runs = list[tuple[torch.Tensor, ...]]()
-        for grid in GRIDS:
+        for grid in grids:
             with Bf16Arithmetic(grid):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs

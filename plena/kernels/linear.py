@@ -195,7 +195,8 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         return
     rows = result.physical_rows(target.vlen)
     most = rows_at_a_time(rows, stream.k_tiles, ctx)
-    products = BlockProducts(stream, most, ctx)
+    products = BlockProducts(stream, most, ctx, by_halves=True)
+    products.begin(builder.view(result.buffer, done * result.block), (stream.n_tiles - done) * rows)
 
     def chunk_of_rows(chunk: Linear, count: int) -> None:
         first = chunk * (most * target.vlen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
@@ -74,21 +74,28 @@ def _changes(value: SSAValue, distances: Distances) -> bool:
 
 
 def conflicting(
-    a: Effects, b: Effects, distances: Distances | None = None, ignored: frozenset[Resource] = frozenset()
+    a: Effects,
+    b: Effects,
+    distances: Distances | None = None,
+    ignored: Callable[[], frozenset[Resource]] = frozenset,
 ) -> bool:
-    """Whether any effect of `a` may conflict with any effect of `b`, resources in `ignored` left out.
+    """Whether any effect of `a` may conflict with any effect of `b`.
 
-    What touches everything conflicts with whatever touches anything.
+    What touches everything conflicts with whatever touches anything. `ignored` gives resources without addresses that
+    are left out; it is asked for last, and only if that can matter.
     """
     if (EVERYTHING in a and b) or (EVERYTHING in b and a):
         return True
     pairs = 0
-    for resource, mine in a.items():
+    left_out: frozenset[Resource] | None = None
+    for resource, mine in sorted(a.items(), key=lambda item: not _is_addressed(item[0])):
         theirs = b.get(resource)
-        if theirs is None or resource in ignored:
+        if theirs is None or not any(e.writes for e in (*mine, *theirs)):
             continue
-        if not any(e.writes for e in mine) and not any(e.writes for e in theirs):
-            continue
+        if not _is_addressed(resource):
+            left_out = ignored() if left_out is None else left_out
+            if resource in left_out:
+                continue
         pairs += len(mine) * len(theirs)
         if pairs > PAIR_LIMIT:
             return True
@@ -128,7 +135,7 @@ class Legality:
             return True
         body = self.effects.of_body(inner)
         distances = {outer.index: (1, furthest), inner.index: (1 - inner.trips, -1)}
-        return not conflicting(body, body, distances, self.private(inner))
+        return not conflicting(body, body, distances, lambda: self.private(inner))
 
     def can_fuse(self, first: ForOp, second: ForOp) -> bool:
         """Whether two loops of equal trip count, nothing but address arithmetic between them, may become one.
@@ -148,8 +155,12 @@ class Legality:
             for resource, group in self.effects.of_body(second).items()
         }
         theirs = _separated(theirs, second)
-        ignored = self.private(first) & self.private(second)
-        return not conflicting(mine, theirs, {first.index: (1 - first.trips, -1)}, ignored)
+        return not conflicting(
+            mine,
+            theirs,
+            {first.index: (1 - first.trips, -1)},
+            lambda: self.private(first) & self.private(second),
+        )
 
     def can_hoist(self, op: Operation, loop: ForOp) -> bool:
         """Whether an operation directly in a loop body does the same before the loop, once.
@@ -177,6 +188,8 @@ class Legality:
                 before = False
                 continue
             theirs = self.effects.of(other)
+            if EVERYTHING not in own and EVERYTHING not in theirs and theirs.keys().isdisjoint(own):
+                continue
             if conflicting(_only(theirs, Mode.WRITE), own, distances):
                 return False
             if before and conflicting(theirs, writes, distances):
@@ -199,17 +212,17 @@ class Legality:
             if mode is Mode.WRITE and not _is_addressed(resource)
         }
         for accumulator in ACCUMULATORS:
-            if accumulator not in touched or not self._leaves_clear(operations, accumulator):
+            if accumulator not in touched or not self._leaves_clear(reversed(operations), accumulator):
                 continue
             if self.is_clear_before(loop, accumulator):
                 result.add(accumulator)
         return frozenset(result)
 
-    def _leaves_clear(self, operations: Sequence[Operation], accumulator: Resource) -> bool | None:
+    def _leaves_clear(self, backwards: Iterable[Operation], accumulator: Resource) -> bool | None:
         """Whether the last touch of an accumulator clears it; None when nothing touches it."""
-        for op in reversed(operations):
+        for op in backwards:
             if isinstance(op, ForOp):
-                inside = self._leaves_clear(op.operations, accumulator)
+                inside = self._leaves_clear(reversed(op.operations), accumulator)
                 if inside is not None:
                     return inside
             elif isinstance(op, Instruction) and accumulator in self.effects.of(op):
@@ -220,20 +233,22 @@ class Legality:
 
     def is_clear_before(self, op: Operation, accumulator: Resource) -> bool:
         """Whether an accumulator is certainly zero whenever `op` begins."""
-        earlier: list[Operation] = []
-        previous = op.prev_op
-        while previous is not None:
-            earlier.append(previous)
-            previous = previous.prev_op
-        before = self._leaves_clear(earlier[::-1], accumulator)
+        before = self._leaves_clear(_earlier(op), accumulator)
         if before is not None:
             return before
         around = op.parent_op()
         if isinstance(around, ForOp):
-            return self._leaves_clear(around.operations, accumulator) is not False and self.is_clear_before(
-                around, accumulator
-            )
+            again = self._leaves_clear(reversed(around.operations), accumulator)
+            return again is not False and self.is_clear_before(around, accumulator)
         return isinstance(around, ModuleOp)
+
+
+def _earlier(op: Operation) -> Iterator[Operation]:
+    """What stands before an operation in its block, the last one first."""
+    previous = op.prev_op
+    while previous is not None:
+        yield previous
+        previous = previous.prev_op
 
 
 def _is_addressed(resource: Resource) -> bool:

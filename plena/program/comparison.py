@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -50,12 +50,13 @@ class CheckReport:
         float32: Sequence[Any] | None,
         thresholds: Thresholds,
         changed: tuple[str, ...] = (),
-        rounded: Callable[[], Sequence[Sequence[Any]]] | None = None,
+        rounded: Iterable[Callable[[], Sequence[Sequence[Any]]]] = (),
     ) -> CheckReport:
         """Compare results with the references that there are.
 
         Args:
-            rounded: runs of the quantised reference with the results of operators rounded to bf16, if they are needed.
+            rounded: runs of the quantised reference with the results of operators rounded to bf16: some, and more of
+                them where those do not explain the results.
 
         Raises:
             PlenaError: different numbers of outputs or different shapes.
@@ -74,9 +75,16 @@ class CheckReport:
             added=added,
             changed=changed,
         )
-        if rounded is None or quantized is None or not report.is_unusual:
+        if quantized is None or not report.is_unusual:
             return report
-        return replace(report, magnified=Magnified.of(results, quantized, float32, rounded(), thresholds))
+        runs: list[Sequence[Any]] = []
+        for more in rounded:
+            runs += more()
+            magnified = Magnified.of(results, quantized, float32, runs, thresholds)
+            report = replace(report, magnified=magnified)
+            if magnified.explains:
+                break
+        return report
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -81,8 +81,10 @@ class SourceReferences(Protocol):
         """The module on what the machine sees, with experts chosen as the results tell."""
         ...
 
-    def rounded(self, *inputs: torch.Tensor, choices: Any = None) -> Sequence[tuple[torch.Tensor, ...]]:
-        """The same in bf16 between operators, rounded in some ways."""
+    def rounded(
+        self, *inputs: torch.Tensor, choices: Any = None, grids: Sequence[float] = ...
+    ) -> Sequence[tuple[torch.Tensor, ...]]:
+        """The same in bf16 between operators, rounded on some grids."""
         ...
 
     def grown(self, *inputs: torch.Tensor, choices: Any = None) -> Growth | None:

@@ -50,7 +50,7 @@ def judged(program: plena.Program, result: Tensor) -> CheckReport:
     assert source is not None and inputs is not None
     references = source.quantized(*inputs), source.float32(*inputs)
     return CheckReport.of(
-        [result], None, *references, program.thresholds, rounded=lambda: source.rounded(*inputs)
+        [result], None, *references, program.thresholds, rounded=[lambda: source.rounded(*inputs)]
     )
 
 
@@ -83,11 +83,11 @@ def test_the_output_that_roundings_excuse_is_named() -> None:
     """Not one that is nearer to its bound and meets what is usual."""
     exact = np.linspace(1, 2, 16).reshape(4, 4)
     noisy, results = [exact * 1.001, exact * 1.2], [exact * 1.002, exact * 1.2]
-    found = CheckReport.of(results, None, [exact, exact], None, Thresholds(), rounded=lambda: [noisy])
+    found = CheckReport.of(results, None, [exact, exact], None, Thresholds(), rounded=[lambda: [noisy]])
     assert found.passed and found.magnified is not None and found.magnified.output == 1
     single = CheckReport.of(
         [exact, exact[0, 0] * 1.2], None, [exact, exact[0, 0]], None, Thresholds(),
-        rounded=lambda: [[exact, exact[0, 0] * 1.2]],
+        rounded=[lambda: [[exact, exact[0, 0] * 1.2]]],
     )  # fmt: skip
     assert [failure.split(":")[0] for failure in single.failures] == ["nothing was judged"]
 
@@ -110,11 +110,11 @@ def test_modules_that_magnify_nothing_are_judged_as_usual() -> None:
 def test_one_output_does_not_excuse_another() -> None:
     exact = np.linspace(1, 2, 16).reshape(4, 4)
     noisy = [exact * 1.2, exact]
-    found = CheckReport.of(noisy, None, [exact, exact], None, Thresholds(), rounded=lambda: [noisy])
+    found = CheckReport.of(noisy, None, [exact, exact], None, Thresholds(), rounded=[lambda: [noisy]])
     assert found.passed
     for wrong in ([exact, exact * 1.2], [exact * 1.2, exact * 1.02]):
         assert not CheckReport.of(
-            wrong, None, [exact, exact], None, Thresholds(), rounded=lambda: [noisy]
+            wrong, None, [exact, exact], None, Thresholds(), rounded=[lambda: [noisy]]
         ).passed
 
 
@@ -142,5 +142,5 @@ def test_scores_lost_beside_a_bias_are_no_rounding() -> None:
     lost = [torch.full((4, 16), 1 / 16)]
     source = program.source
     assert not CheckReport.of(
-        lost, None, q, f, program.thresholds, rounded=lambda: source.rounded(*inputs)
+        lost, None, q, f, program.thresholds, rounded=[lambda: source.rounded(*inputs)]
     ).passed

@@ -325,3 +325,19 @@ class Random(nn.Module):
 """
     inputs = (("x0", (3, 16, 64), 0), ("x1", (3, 2, 66), 0))
     assert examine(Case(Source(text, inputs), settings, {})) == "compiled"
+
+
+def test_a_row_in_a_hundred_has_what_one_rounding_in_ten_has() -> None:
+    settings = {**WIDE, "MLEN": 64, "VLEN": 64, "BLEN": 4, "HLEN": 2, "BROADCAST_AMOUNT": 32}
+    settings |= {"MATRIX_SRAM_SIZE": 4096, "VECTOR_SRAM_SIZE": 16384, "HBM_M_Prefetch_Amount": 64}
+    text = """
+class Random(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.m0 = nn.RMSNorm(12, eps=1e-05, elementwise_affine=False)
+
+    def forward(self, x0):
+        t0 = self.m0(x0)
+        return (t0 @ t0.transpose(-2, -1) * 0.3).softmax(-1) @ t0
+"""
+    assert examine(Case(Source(text, (("x0", (2, 3, 17, 12), 0),)), settings, {})) == "compiled"

@@ -140,7 +140,7 @@ def unexplained(result: Tensor, exact: Tensor, rounded: Tensor) -> str | None:
         _of_all(error),
         max(2.5 * _of_all(spread), 1.25 * run) + 2 * BF16 * _of_all(size) + NOTHING,
     )
-    if whole > whole_bound:
+    if result.numel() > 1 and whole > whole_bound:
         return f"off by {whole:.3g} altogether, explained {whole_bound:.3g}"
     return None
 

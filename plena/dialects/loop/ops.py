@@ -140,6 +140,10 @@ def _numbers(values: tuple[int, ...]) -> ArrayAttr[IntAttr]:
     return ArrayAttr([_number(value) for value in values])
 
 
+LARGEST = 1 << 48
+"""Sums of the numbers of addresses stay within 64 bits."""
+
+
 @irdl_op_definition
 class AffineOp(IRDLOperation):
     """A linear function of index values, the only address arithmetic there is: `c + k0 * %v0 + k1 * %v1`.
@@ -177,6 +181,11 @@ class AffineOp(IRDLOperation):
     def verify_(self) -> None:
         if len(self.values) != len(self.coefficients):
             raise VerifyException("one coefficient per value")
+        for number in (self.constant.data, *(c.data for c in self.coefficients)):
+            if abs(number) >= LARGEST:
+                raise VerifyException(
+                    f"{number} is no address: numbers are below 2^{LARGEST.bit_length() - 1}"
+                )
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" {self.constant.data}")

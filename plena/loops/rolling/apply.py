@@ -24,6 +24,8 @@ def roll_block(block: Block, *, by_origin: bool = False) -> bool:
     only what serves the same module and step of the model is folded.
     """
     read = read_block(block, by_origin=by_origin)
+    if read is None:
+        return False
     nodes = roll_stream(read.stream)
     if not any(isinstance(node, Repeat) for node in nodes):
         return False

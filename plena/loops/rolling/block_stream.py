@@ -170,12 +170,13 @@ class _BlockReader:
         return symbols
 
 
-def read_block(block: Block, *, by_origin: bool = False) -> BlockStream:
+def read_block(block: Block, *, by_origin: bool = False) -> BlockStream | None:
     """The instructions and loops of a block as tokens; declarations and address arithmetic are none.
 
-    An operation that is neither is a token unlike any other. `by_origin`: instructions for different modules or steps
-    of the model are different, so that what each of them costs can still be told.
+    None if no two of them are alike, as in most bodies of loops. An operation that is neither is a token unlike any
+    other. `by_origin`: instructions for different modules or steps of the model are different, so that what each of
+    them costs can still be told.
     """
     reader = _BlockReader(by_origin)
     reader.read(block)
-    return reader.finish()
+    return None if len(reader.ids) == len(reader.tokens) else reader.finish()
