@@ -318,13 +318,10 @@ class GraphImporter(GraphBuilder):
     # Nodes.
 
     def _refuse_empty_operands(self, node: Node) -> None:
-        """Nothing computes with them; what is put together may be empty in part."""
+        """Nothing is left to add up."""
+        packet = getattr(node.target, "overloadpacket", None)
         result = node.meta.get("val")
-        if (
-            not isinstance(result, torch.Tensor)
-            or 0 in result.shape
-            or node.target is torch.ops.aten.cat.default
-        ):
+        if packet not in _OVER_AXES or not isinstance(result, torch.Tensor) or 0 in result.shape:
             return
         for source in node.all_input_nodes:
             value = source.meta.get("val")
@@ -352,6 +349,16 @@ class GraphImporter(GraphBuilder):
         if isinstance(value, SSAValue) or (isinstance(value, list | tuple) and value):
             return evaluate_node(node, self._known_value)
         return value
+
+
+_ATEN = torch.ops.aten
+_OVER_AXES = frozenset(
+    [
+        *(_ATEN.sum, _ATEN.mean, _ATEN.prod, _ATEN.var, _ATEN.std, _ATEN.logsumexp, _ATEN.any, _ATEN.all),
+        *(_ATEN.matmul, _ATEN.mm, _ATEN.bmm, _ATEN.mv, _ATEN.addmm, _ATEN.linear, _ATEN.einsum),
+    ]
+)
+"""Operators whose result has elements where an operand has none."""
 
 
 def _names(specs: Sequence[TensorSpec]) -> Attribute:

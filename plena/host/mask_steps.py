@@ -159,8 +159,10 @@ ABSORBED = -ABSORBING
 
 @dataclass(frozen=True)
 class Relative(Step):
-    """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``, of which at most `UNSEEN` is
-    taken off: beside larger numbers float32 has no scores either."""
+    """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``.
+
+    At most `UNSEEN` is taken off: beside larger numbers float32 has no scores either.
+    """
 
     reads_numbers: ClassVar[bool] = True
     dim: int

@@ -39,6 +39,10 @@ class WorkingMemory:
         default_factory=dict[tuple[int, int], "Numbers"], init=False, repr=False
     )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of a program has a memory of its own."""
+        return WorkingMemory, (self.size,)
+
     def ready(self, image: Bytes, states: KeptState | None) -> Bytes:
         """The memory before a run: the image and the states. What else is staged may be what the last call had."""
         kept_elsewhere = self._lent is not None and self._lent() is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, prod
 
 from xdsl.dialects.builtin import (
     BoolAttr,
@@ -32,6 +32,8 @@ MOST = 12
 
 _LAYOUTS = (aten.ViewOp, aten.PermuteOp, aten.ExpandOp)
 """What the host does to all of a tensor while it stages it: parts are taken on the machine."""
+
+_SOURCES = (aten.ConstantOp, aten.ParameterOp, plena.HostOp)
 
 _ARITHMETIC = (aten.NegOp, aten.AddOp, aten.SubOp, aten.MulOp, aten.DivOp)
 
@@ -79,7 +81,7 @@ def is_bias(value: SSAValue) -> bool:
 
 
 def _comes_of_inputs(value: SSAValue, most: int) -> bool:
-    if isinstance(value, BlockArgument) or isinstance(value.owner, aten.ConstantOp | plena.HostOp):
+    if isinstance(value, BlockArgument) or isinstance(value.owner, _SOURCES):
         return True
     if not isinstance(value.owner, _OF_BIASES) or not most:
         return False
@@ -110,6 +112,12 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
         bias, factor = e.add(part), 1.0
         if op.dim.value.data != dim:
             return bias, None
+    if isinstance(op, aten.ViewOp | aten.PermuteOp) and (before := axis_before(op, axis)) is not None:
+        whole, _ = relative(e, op.input, before, factor)
+        layout = type(op).create(
+            operands=[whole], properties=dict(op.properties), result_types=[TensorType(f32, shape_of(bias))]
+        )
+        return e.add(layout), None
     return below_highest(e, scaled(e, bias, factor), axis), None
 
 
@@ -137,9 +145,7 @@ def scaled(e: Emitter, value: SSAValue, factor: float) -> SSAValue:
 def _staged(e: Emitter, value: SSAValue, most: int = MOST) -> Staged | None:
     """A bias as a line in a tensor of real numbers that the host stages whole; None if it is none."""
     op = value.owner
-    if (isinstance(value, BlockArgument) or isinstance(op, aten.ConstantOp | plena.HostOp)) and _is_real(
-        value
-    ):
+    if (isinstance(value, BlockArgument) or isinstance(op, _SOURCES)) and _is_real(value):
         return Staged(value)
     computed = _computed_by_host(e, value)
     if computed is not None:
@@ -233,3 +239,13 @@ def below_highest(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     bounds = {"min": FloatAttr(-UNSEEN, f64), "max": FloatAttr(UNSEEN, f64)}
     base = e.add(aten.ClampOp.build(operands=[highest], properties=bounds, result_types=[row]))
     return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))
+
+
+def axis_before(op: aten.PermuteOp | aten.ViewOp, axis: int) -> int | None:
+    """The axis from the end that a layout makes `axis` of; None if it is not one."""
+    before, after = shape_of(op.input), shape_of(op.result)
+    if isinstance(op, aten.PermuteOp):
+        return op.dims.get_values()[axis] - len(before)
+    inner = prod(after[axis:][1:])
+    found = (n for n in range(len(before)) if before[n] == after[axis] and prod(before[n + 1 :]) == inner)
+    return next((n - len(before) for n in found), None)

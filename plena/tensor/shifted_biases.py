@@ -8,7 +8,7 @@ nothing but -1e4 is a row without a bias in float32, where the scores are still 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import isfinite, prod
+from math import isfinite
 
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
@@ -22,6 +22,7 @@ from plena.tensor.infinities import may_overflow
 from plena.tensor.relative_biases import (
     Base,
     added,
+    axis_before,
     below_highest,
     is_bias,
     number_below,
@@ -155,7 +156,7 @@ class _Shifter:
 
     def _moved(self, op: aten.PermuteOp | aten.ViewOp, axis: int, factor: float) -> _Shifted | None:
         """Scores under another order of axes, or others in one."""
-        before = _axis_before(op, axis)
+        before = axis_before(op, axis)
         shifted = None if before is None else self.scores(op.input, before, factor)
         if before is None or shifted is None:
             return None
@@ -183,13 +184,3 @@ class _Shifter:
             chosen = self.e.add(aten.WhereOp.build(operands=operands, result_types=[op.result.type]))
             return _Shifted(chosen, shifted.base)
         return None
-
-
-def _axis_before(op: aten.PermuteOp | aten.ViewOp, axis: int) -> int | None:
-    """The axis from the end that a layout makes `axis` of; None if it is not one."""
-    before, after = shape_of(op.input), shape_of(op.result)
-    if isinstance(op, aten.PermuteOp):
-        return op.dims.get_values()[axis] - len(before)
-    inner = prod(after[axis:][1:])
-    found = (n for n in range(len(before)) if before[n] == after[axis] and prod(before[n + 1 :]) == inner)
-    return next((n - len(before) for n in found), None)

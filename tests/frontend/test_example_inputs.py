@@ -162,6 +162,15 @@ def test_operands_of_two_dtypes() -> None:
             plena.compile(nn.Linear(4, 4), (given,))
 
 
+def test_parts_without_elements() -> None:
+    for function in (
+        lambda _, x: torch.cat(x.split([0, 4], 1)[::-1], 1) + 1,
+        lambda _, x: x.slice_scatter(x[:, :0], 1, 0, 0) * 2,
+    ):
+        module = M(function)
+        torch.testing.assert_close(plena.compile(module, (X,)).run(X), module(X), atol=0.1, rtol=0.1)
+
+
 def test_empty_results() -> None:
     with pytest.raises(CompileError, match=r"a result of shape \[0, 4\] is empty"):
         plena.compile(M(lambda _, x: x[5:]), (X,))

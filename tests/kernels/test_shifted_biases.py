@@ -63,9 +63,10 @@ def test_scores_are_seen_beside_biases(kind: str) -> None:
 class Scores(nn.Module):
     """Softmax of scores plus large biases that differ by little, of one row for all or of each."""
 
-    def __init__(self, biases: Tensor | None, turned: bool = False) -> None:
+    def __init__(self, biases: Tensor | None, turned: bool = False, trained: bool = False) -> None:
         super().__init__()
-        self.biases = None if biases is None else nn.Buffer(biases)
+        kind = nn.Parameter if trained else nn.Buffer
+        self.biases = None if biases is None else kind(biases)
         self.turned = turned
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
@@ -86,6 +87,15 @@ def test_biases_are_taken_off_their_row_before_they_are_rounded(
     assert (program.run(x, biases, progress=False) - module(x, biases)).abs().max() < 0.12
     report = program.check(quiet=True)
     assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
+
+
+def test_biases_may_be_parameters() -> None:
+    torch.manual_seed(0)
+    x, biases = torch.randn(2, 17, 17), -3000 + 10 * torch.rand(17, 17)
+    module = Scores(biases, trained=True)
+    program = plena.compile(module, (x, biases))
+    assert (program.run(x, biases, progress=False) - module(x, biases)).abs().max() < 0.12
+    assert program.check(quiet=True).passed
 
 
 class Filled(Scores):
@@ -129,6 +139,7 @@ WRITTEN: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "a bias first": lambda x, b, m: (b - x).softmax(-1),
     "a multiple of biases": lambda x, b, m: (x + (b / 2 + 100)).softmax(-1),
     "a multiple of scores": lambda x, b, m: ((x + b) * 0.5).softmax(-1),
+    "a row of biases": lambda x, b, m: (x + b[1]).softmax(-1),
     "two biases": lambda x, b, m: (x + (b - m / 8)).softmax(-1),
     "another view": lambda x, b, m: (x + b).reshape(18, 17).softmax(-1).reshape(2, 9, 17),
     "axes exchanged": lambda x, b, m: (x + b).transpose(1, 2).softmax(1).transpose(1, 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,11 @@ def test_pages_that_blocks_reach_into(start: int, length: int, blocks: set[int])
     }
     found = pages_of(start, start + length, np.array(sorted(blocks), np.int64))
     assert found.tolist() == sorted(reached)
+
+
+def test_copies_of_programs_have_memories_of_their_own() -> None:
+    program = plena.compile(torch.nn.Linear(8, 8), (torch.ones(2, 8),))
+    first = program.run(torch.ones(2, 8), progress=False)
+    other = deepcopy(program)
+    assert other.memory is not program.memory
+    assert torch.equal(other.run(torch.ones(2, 8), progress=False), first)

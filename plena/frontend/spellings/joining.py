@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _cat(g: GraphBuilder, a: Arguments) -> SSAValue:
-    empty = [isinstance(tensor, torch.Tensor) and tensor.numel() == 0 for tensor in a["tensors"]]
+    empty = [0 in (x.shape if isinstance(x, torch.Tensor) else shape_of(g.ssa(x))) for x in a["tensors"]]
     tensors = [g.ssa(tensor) for tensor, skip in zip(a["tensors"], empty, strict=True) if not skip]
     if len(tensors) == 1:
         return tensors[0]
