@@ -92,7 +92,7 @@ SHARE_OF_ROOM = 0.8
 """How much of what the watchdog leaves in an iteration more products by M_BTMV may take: their size is estimated with
 loops expanded, and loops that stay take a tenth more."""
 
-SHARES_FOR_LOADS = (1.0, 0.5, 0.25)
+SHARES_FOR_LOADS = (1.0, 0.4, 0.25)
 """How much of what a program may grow loads beside products may take: addresses come on top, up to as much again."""
 
 SHARE_OF_GROWTH = 0.97
