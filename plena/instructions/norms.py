@@ -144,10 +144,12 @@ def _take_turns(op: NormalizeRowsOp, ctx: Lowering, constants: _Constants) -> No
         )
 
     whole, rest = divmod(op.rows, together)
-    with ctx.builder.loop(whole) as group:
-        rows(group * together, together)
-    with ctx.builder.loop(rest) as row:
-        rows(row + whole * together, 1)
+    if whole:
+        with ctx.builder.loop(whole) as group:
+            rows(group * together, together)
+    if rest:
+        with ctx.builder.loop(rest) as row:
+            rows(row + whole * together, 1)
 
 
 def _normalize_together(
@@ -157,11 +159,12 @@ def _normalize_together(
     builder, each = rows[0].builder, list(zip(rows, totals, strict=True))
     for row, total in each:
         row.square(Linear(0), total, None)
-    with builder.loop(blocks - 1) as b:
-        for row, total in each:
-            row.square(b + 1, total + vlen, None)
-        for _, total in each:
-            builder.emit("V_ADD_VV", dst=total, a=total, b=total + vlen)
+    if blocks > 1:
+        with builder.loop(blocks - 1) as b:
+            for row, total in each:
+                row.square(b + 1, total + vlen, None)
+            for _, total in each:
+                builder.emit("V_ADD_VV", dst=total, a=total, b=total + vlen)
     for own in constants:
         builder.emit("S_LD_FP", dst=own.total, base=own.eps)
     for own, total in zip(constants, totals, strict=True):

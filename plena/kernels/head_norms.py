@@ -31,7 +31,7 @@ STEPS = 25
 LEAST = 2.0**-24
 """The least number that is added to mean squares for which that is enough."""
 
-SIDE_BY_SIDE = 8
+SIDE_BY_SIDE = 4
 """Rows whose roots take turns: an instruction of the vector pipe waits for one of another kind before it."""
 
 
