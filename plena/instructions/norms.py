@@ -134,7 +134,15 @@ def _take_turns(op: NormalizeRowsOp, ctx: Lowering, constants: _Constants) -> No
     def rows(first: Linear, count: int) -> None:
         _normalize_together(
             [
-                _Row(ctx.builder, x + (first + n) * vlen, op.x_block, out + (first + n) * vlen, op.out_block, None, None)
+                _Row(
+                    ctx.builder,
+                    x + (first + n) * vlen,
+                    op.x_block,
+                    out + (first + n) * vlen,
+                    op.out_block,
+                    None,
+                    None,
+                )
                 for n in range(count)
             ],
             [constants, *others][:count],

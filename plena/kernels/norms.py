@@ -86,7 +86,9 @@ def _normalize(
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
         chunk = chunk_of_many(parts.blocks)
-        turns = kind == "rms" and mask is None and not chunk and parts.blocks > 1 and source.rows >= TAKING_TURNS
+        turns = (
+            kind == "rms" and mask is None and not chunk and parts.blocks > 1 and source.rows >= TAKING_TURNS
+        )
         waits = ctx.schedule.objective == "cycles" and profile_named(ctx.schedule.timing).work is not None
         together = TAKING_TURNS if turns and waits else 1
         scratch = builder.buffer("row", "vector", (3 if chunk else 2 * together) * vlen)

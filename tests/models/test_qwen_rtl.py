@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.slow
 
+
 def test_a_narrow_layer_is_accurate() -> None:
     """Eight query heads of 128 on four of keys, loads beside products, sums of exponentials by the matrix unit."""
     narrow = public("qwen3-32b", 1) | {"hidden": 1024, "intermediate": 2048, "heads": 8, "kv_heads": 4}
