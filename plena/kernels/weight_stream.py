@@ -13,7 +13,7 @@ from plena.integers import ceil_div
 from plena.kernels.column_products import broadcast_column, matmul_column
 from plena.kernels.context import KernelContext
 from plena.kernels.product_cost import load_cycles
-from plena.kernels.tensors import Panel
+from plena.kernels.tensors import Panel, PanelShape
 from plena.timing.registry import profile_named
 
 
@@ -33,7 +33,7 @@ class WeightStream:
     transposed: int = 1
 
     @staticmethod
-    def of(weight: SSAValue, x: Panel, result: Panel, ctx: KernelContext) -> WeightStream:
+    def of(weight: SSAValue, x: PanelShape, result: Panel, ctx: KernelContext) -> WeightStream:
         """The tiles of a linear layer: those of one column block of the output lie one behind the other."""
         target = ctx.target
         tile_bytes = target.tile * ctx.element_bytes("HBM_M_WEIGHT_TYPE")
