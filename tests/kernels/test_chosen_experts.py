@@ -261,3 +261,18 @@ def test_one_choice_for_many_rows(slots: int, budget: int | None, static: int, c
     assert torch.equal(as_tensors(result)[0], as_tensors(program.machine_reference(x, scores))[0])
     exact = model(x, scores)
     assert (as_tensors(result)[0] - exact).norm() <= 0.13 * exact.norm()
+
+
+@pytest.mark.parametrize("allow_unsupported", [False, True])
+@pytest.mark.parametrize("count", [1, 40], ids=["chosen", "all"])
+@pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
+def test_profiles_without_cycles_for_v_topk(timing: str, count: int, allow_unsupported: bool) -> None:
+    """They choose no program of such a layer; among the figures of one that another profile chose theirs is None."""
+    with pytest.raises(plena.PlenaError, match="no cycles are known for V_TOPK"):
+        plena.compile(
+            *(experts(8, 2), (tokens(count),)),
+            target=MACHINES[64],
+            timing=timing,
+            allow_unsupported=allow_unsupported,
+        )
+    assert one_token().stats().cycles[timing] is None
