@@ -45,8 +45,8 @@ def page() -> str:
 
 
 def counts_of(row: Row) -> Mapping[str, int]:
-    """The guarded counts of a row; empty for what is not supported."""
-    return recorded(row.group)[row.case] if row.case else {}
+    """The guarded counts of a row."""
+    return recorded(row.group)[row.case]
 
 
 def missed(row: Row) -> list[str]:

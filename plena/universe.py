@@ -30,6 +30,7 @@ PASSES: dict[str, str] = {
     "share-rotations": "ShareRotations",
     "attend-first-rows": "AttendFirstRows",
     "fold-norm-gain": "FoldNormGain",
+    "scale-before-products": "ScaleBeforeProducts",
     "fold-staging": "FoldStaging",
     "split-layers": "SplitLayers",
     "split-projections": "SplitProjections",

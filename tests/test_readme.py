@@ -47,6 +47,11 @@ def test_links_lead_somewhere() -> None:
         assert (ROOT / link).is_file(), link
 
 
+def test_every_page_is_linked() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#]+)[^)]*\)", README))
+
+
 def test_the_commands_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     commands = set(re.findall(r"make ([\w-]+)", README))

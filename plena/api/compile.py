@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -277,16 +278,30 @@ _OWN = (
 """Options of `compile` alone, which no table describes."""
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def _meant(name: str, arguments: Collection[str]) -> str:
+    """What there is, and what comes close to a name that there is not."""
+    options = (*_OWN, *OPTIONS)
+    close = get_close_matches(name, (*arguments, *options), 1)
+    found = f"Did you mean {close[0]}? " if close else ""
+    if arguments:
+        found += f"The arguments are {', '.join(arguments)}; beside them options of plena.compile: "
+    else:
+        found += "The options are "
+    return f"{found}{', '.join(options)}."
+
+
+def check_options(options: Mapping[str, Any], arguments: Collection[str] = ()) -> None:
     """Whether `compile` has these options with these values.
+
+    Args:
+        arguments: those of the function that was given the options, for the message.
 
     Raises:
         CompileError: which one it has not, and which there are.
     """
     for name in options:
         if name not in (*_OWN, *OPTIONS):
-            hint = f"The options are {', '.join((*_OWN, *OPTIONS))}."
-            raise CompileError(f"there is no option {name!r}", "options", hint)
+            raise CompileError(f"there is no option {name!r}", "options", _meant(name, arguments))
     target = options.get("target")
     if target is not None and not isinstance(target, Target):
         raise CompileError(

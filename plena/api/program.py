@@ -123,7 +123,7 @@ class Program(ProgramData):
     def _emulate(self, inputs: Sequence[Any], progress: bool | None) -> EmulationResult:
         """Run on the tensors of a call, in the order of ``self.inputs``."""
         self.has_saved_inputs = False
-        preload = replace(self.image, hbm=self.memory.ready(self.kept), is_memory=True)
+        preload = replace(self.image, hbm=self.memory.ready(self.image.hbm, self.kept), is_memory=True)
         self.stage_inputs(inputs, preload)
         result = self.execute(preload, progress)
         self.memory.ran(result.hbm_written)

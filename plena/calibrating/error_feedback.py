@@ -45,6 +45,9 @@ class Moments:
         d = exact - x
         return Moments(*((a.T @ b).double().numpy() for a, b in ((x, x), (d, x), (d, d))))
 
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.inputs + other.inputs, self.drift + other.drift, self.lost + other.lost)
+
     def error(self, weight: F32, change: F32) -> float:
         """Squared error of the outputs of a changed weight [N, K] over those of the weight for exact inputs."""
         inputs, drift, lost = (m.astype(np.float32) for m in (self.inputs, self.drift, self.lost))
@@ -54,6 +57,10 @@ class Moments:
     def size(self, weight: F32) -> float:
         """Sum of the squares of the outputs."""
         return float(((weight @ self.inputs.astype(np.float32)) * weight).sum(dtype=np.float64))
+
+    def wanted(self, weight: F32, damping: float | None) -> F32:
+        """What is to be rounded: the weight, or with a damping the adapted one."""
+        return weight if damping is None else self.adapted(weight, damping)
 
     def adapted(self, weight: F32, damping: float) -> F32:
         """The weight that makes of the inputs what it should have been."""

@@ -80,25 +80,41 @@ class Solver:
         seen = self._inputs
         scale = seen.held_back.size(values) or 1.0
         nearest = seen.held_back.error(values, plain - values) / scale
-        best = _Best(nearest, None, DAMPINGS[0])
+        best = _Best(nearest, None, DAMPINGS[0], None)
 
-        def attempt(wanted: F32, damping: float) -> bool:
+        def attempt(damping: float, adapting: float | None) -> bool:
             """Whether this is better than what is known."""
             nonlocal best
-            rounded = round_with_feedback(wanted, seen.feedback(damping), self.grid)
+            rounded = round_with_feedback(
+                seen.used.wanted(values, adapting), seen.feedback(damping), self.grid
+            )
             bits, error = exact_bits(rounded), seen.held_back.error(values, rounded - values) / scale
             if bits is None or not error < best.error:
                 return False
-            best = _Best(error, bits, damping)
+            best = _Best(error, bits, damping, adapting)
             return True
 
         for damping in DAMPINGS:
-            if not attempt(values, damping) and best.bits is not None:
+            if not attempt(damping, None) and best.bits is not None:
                 break
-        for damping in DAMPINGS[1:]:
-            if seen.used.lost.any() and not attempt(seen.used.adapted(values, damping), best.damping):
+        for adapting in DAMPINGS[1:]:
+            if seen.used.lost.any() and not attempt(best.damping, adapting):
                 break
-        return replace(layer, rank=seen.rank, nearest=nearest, calibrated=best.error), best.bits
+        return replace(layer, rank=seen.rank, nearest=nearest, calibrated=best.error), self._of_all(
+            values, seen, best
+        )
+
+    def _of_all(self, values: F32, seen: _Inputs, best: _Best) -> NDArray[np.uint16] | None:
+        """The bits of what was best, made of all inputs: those that were held back have judged by now."""
+        if best.bits is None or seen.every is seen.held_back:
+            return best.bits
+        feedback = seen.feedback(best.damping, every=True)
+        rounded = round_with_feedback(seen.every.wanted(values, best.adapting), feedback, self.grid)
+        bits = exact_bits(rounded)
+        worse = seen.held_back.error(values, rounded - values) > seen.held_back.error(
+            values, bf16_from_bits(best.bits) - values
+        )
+        return best.bits if bits is None or worse else bits
 
     def warn(self) -> None:
         """Says whether layers saw inputs of a lower rank than they have features."""
@@ -115,11 +131,12 @@ class Solver:
 
 @dataclass(frozen=True)
 class _Best:
-    """The best rounded weight so far: its error, its bits, the damping it was found with."""
+    """The best rounded weight so far: its error, its bits, the dampings of the feedback and of what was wanted."""
 
     error: float
     bits: NDArray[np.uint16] | None
     damping: float
+    adapting: float | None
 
 
 @dataclass
@@ -128,15 +145,16 @@ class _Inputs:
 
     Attributes:
         inputs: of every sample.
-        used, held_back: their moments.
+        used, held_back, every: moments of the ones that weights are made of, of those that judge, of both.
         rank: of the used ones, at most.
     """
 
     inputs: Sequence[Seen]
     used: Moments
     held_back: Moments
+    every: Moments
     rank: int
-    _feedback: dict[float, Feedback] = field(default_factory=dict[float, Feedback])
+    _feedback: dict[tuple[float, bool], Feedback] = field(default_factory=dict[tuple[float, bool], Feedback])
 
     @staticmethod
     def of(inputs: Sequence[Seen]) -> _Inputs:
@@ -157,9 +175,10 @@ class _Inputs:
         size = x.square().sum(1)
         size = (size + size.mean()).sqrt().clamp(min=torch.finfo(x.dtype).tiny)[:, None]
         x, exact = x / size, exact / size
-        seen = Moments.of(x[used], exact[used])
+        seen, judges = Moments.of(x[used], exact[used]), Moments.of(x[held], exact[held])
+        every = judges if used is held else seen + judges
         rank = min(int(used.sum()), int(np.count_nonzero(np.diagonal(seen.inputs))))
-        return _Inputs(inputs, seen, Moments.of(x[held], exact[held]), rank)
+        return _Inputs(inputs, seen, judges, every, rank)
 
     def are(self, inputs: Sequence[Seen]) -> bool:
         """Whether these are the same tensors."""
@@ -167,11 +186,12 @@ class _Inputs:
             a.rounded is b.rounded for a, b in zip(inputs, self.inputs, strict=True)
         )
 
-    def feedback(self, damping: float) -> Feedback:
-        """Of the used ones; computed once."""
-        if damping not in self._feedback:
-            self._feedback[damping] = Feedback.of(self.used.inputs, damping)
-        return self._feedback[damping]
+    def feedback(self, damping: float, *, every: bool = False) -> Feedback:
+        """Of the used ones, or of all; computed once."""
+        key = damping, every
+        if key not in self._feedback:
+            self._feedback[key] = Feedback.of((self.every if every else self.used).inputs, damping)
+        return self._feedback[key]
 
 
 def _first_occurrences(x: torch.Tensor) -> NDArray[np.intp]:

@@ -52,11 +52,16 @@ _COMPOSITE = frozenset(["_scaled_dot_product_attention_math"])
 
 
 class Bf16Arithmetic(TorchDispatchMode):
-    """Rounds the floating results of operators to bf16, on a grid of its own for each `grid`."""
+    """Rounds the floating results of operators to bf16, on a grid of its own for each `grid`.
 
-    def __init__(self, grid: float) -> None:
+    Args:
+        lanes: numbers of a row that are added at once.
+    """
+
+    def __init__(self, grid: float, lanes: int) -> None:
         super().__init__()
         self._grid = grid
+        self._lanes = lanes
 
     def __torch_dispatch__(
         self,
@@ -88,7 +93,7 @@ class Bf16Arithmetic(TorchDispatchMode):
         mean: bool = False,
         dtype: torch.dtype | None = None,
     ) -> torch.Tensor:
-        """The numbers of a row at once, as the machine adds them, then rows to rows: each sum is rounded."""
+        """`lanes` numbers of a row at once, as the machine adds them, then rows to rows: each sum is rounded."""
         dims = [dim] if isinstance(dim, int) else list(dim or range(x.ndim))
         reduced = {d % x.ndim for d in dims} if x.ndim else set[int]()
         count = 1
@@ -96,8 +101,8 @@ class Bf16Arithmetic(TorchDispatchMode):
         for d in sorted(reduced, reverse=True):
             count *= x.shape[d]
             if d == x.ndim - 1:
-                total = self._rounded(total.sum(d, keepdim=True))
-                continue
+                padded = torch.nn.functional.pad(total, (0, -total.shape[d] % self._lanes))
+                total = self._rounded(padded.unflatten(d, (-1, self._lanes)).sum(-1))
             while (size := total.shape[d]) > 1:
                 halves = total.narrow(d, 0, size // 2) + total.narrow(d, size - size // 2, size // 2)
                 middle = total.narrow(d, size // 2, size % 2)

@@ -24,8 +24,9 @@ class SideBySide(GraphRun):
         growth: where they part most, as far as the run has come.
     """
 
-    def __init__(self, graph: ModuleGraph, replacement: Replacement) -> None:
+    def __init__(self, graph: ModuleGraph, replacement: Replacement, lanes: int) -> None:
         super().__init__(graph, replacement)
+        self._lanes = lanes
         self.growth: Growth | None = None
         self._rounded = GraphRun(graph, replacement)
         self._errors: dict[Node, float] = {}
@@ -36,7 +37,7 @@ class SideBySide(GraphRun):
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
-        with Bf16Arithmetic(GRIDS[0]):
+        with Bf16Arithmetic(GRIDS[0], self._lanes):
             rounded = self._rounded.env[n] = self._rounded.run_node(n)
         for done in self.user_to_last_uses.get(n, ()):
             del self._rounded.env[done]

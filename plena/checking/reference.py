@@ -242,14 +242,14 @@ class ModuleReferences:
         seen = self._chosen(inputs, choices)
         runs = list[tuple[torch.Tensor, ...]]()
         for grid in grids:
-            with Bf16Arithmetic(grid):
+            with Bf16Arithmetic(grid, self.program.target.vlen):
                 runs.append(self.graph.outputs(*seen, self.states))
         return runs
 
     def grown(self, *inputs: torch.Tensor, choices: Choices | None = None) -> Growth | None:
         """Where the first of the runs of `rounded` parts most from one that rounds nothing."""
         seen, replacement = self._chosen(inputs, choices)
-        run = SideBySide(self.graph, replacement)
+        run = SideBySide(self.graph, replacement, self.program.target.vlen)
         self.graph.results(run, seen, self.states)
         return run.growth
 

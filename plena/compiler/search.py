@@ -20,7 +20,7 @@ from plena.dialects.tile import ChoicesAttr
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.integers import ceil_div
-from plena.kernels.product_mix import cheapest_mix, choosable_products
+from plena.kernels.product_mix import cheapest_mix, choosable_products, grouped_products
 from plena.kernels.schedule import Schedule
 from plena.loops.selection.changes import changes_of
 from plena.loops.selection.choices import Choice, Option
@@ -101,6 +101,12 @@ SHARE_OF_GROWTH = 0.97
 CERTAIN = 0.9
 """A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
 
+TRIES = 6
+"""How many points of a prediction are lowered to find one that fits a budget."""
+
+LEAST_GAIN = 0.01
+"""How much faster a program must be for its addresses to take some lines more without a budget."""
+
 LARGEST_BLOCK = 256
 """Query rows at a time beyond which attention gains nothing."""
 
@@ -122,6 +128,7 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         found.extend(_sectioned(variant, found, max_instructions))
         found.extend(_paired(variant, found, max_instructions))
         found.extend(_without_row_groups(variant, found, max_instructions))
+        found.extend(_of_both_units(variant, found, max_instructions))
         if any(c.program.runs(target) for c in found):
             break
     else:
@@ -145,6 +152,10 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
             running.extend(side_by_side)
             best = goal.best([best, *ahead, *side_by_side])
+        shared = _with_shared_bases(best, target)
+        running.extend(shared)
+        enough = best.cycles if max_instructions else (1 - LEAST_GAIN) * best.cycles
+        best = goal.best([best, *(c for c in shared if goal.fits(c.static) and c.cycles <= enough)])
         stuck = [c for c in found if not c.program.runs(target)]
         return replace(best, rationale=_rationale(best, [*running, *stuck]))
     if running:
@@ -400,6 +411,31 @@ def _without_row_groups(
         return []
 
 
+def _of_both_units(
+    kernels: ModuleOp, found: list[Candidate], max_instructions: int | None
+) -> list[Candidate]:
+    """Where a budget leaves no room for expanding the loops of all products by M_BTMV: some of them by M_BTMM.
+
+    First those that it makes for the fewest cycles more, twice as many each time until the rest has room.
+    """
+    grouped = [c for c in found if c.choices.is_free("row_groups")]
+    if not grouped or max_instructions is None or max_instructions >= 2 * min(c.static for c in grouped):
+        return []
+    target, schedule = Target.from_module(kernels), replace(grouped[0].schedule, shortening=0)
+    count, tried = 1, list[Candidate]()
+    while count < len(grouped_products(kernels, target, schedule)):
+        try:
+            mixed = lower(kernels, replace(schedule, by_matrices=count), max_instructions)
+        except CompileError:
+            # Packing tiles take room in matrix SRAM; what was found does without.
+            break
+        tried.extend(mixed)
+        if any(c.static <= max_instructions and c.point is not None for c in mixed):
+            break
+        count *= 2
+    return tried
+
+
 def _grown(best: Candidate, target: Target) -> list[Candidate]:
     """The best schedule of a search for cycles with more of its loops expanded, where address updates count."""
     schedule = best.schedule
@@ -409,6 +445,20 @@ def _grown(best: Candidate, target: Target) -> list[Candidate]:
         return []
     tried = _expanded(best.lowering, EXPANDABLE)
     return [c for c in tried if c.static <= EXPANDABLE and c.program.runs(target)]
+
+
+def _with_shared_bases(best: Candidate, target: Target) -> list[Candidate]:
+    """The best program with one address for two neighbouring tiles where an instruction adds an offset to it."""
+    lowering = best.lowering
+    if lowering is None or profile_named(best.schedule.timing).overlaps or best.schedule.machine == "rtl":
+        return []
+    instructions = {type(op) for op in lowering.affine.walk() if isinstance(op, Instruction)}
+    if not any(slot.adds_to for kind in instructions for slot in kind.SPEC.slots):
+        return []
+    choices = () if best.point is None else best.point.choices
+    sharing = replace(lowering, share_bases=True).candidate(choices)
+    found = replace(sharing, lowering=lowering, points=best.points, point=best.point)
+    return [found] if found.program.runs(target) else []
 
 
 def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
@@ -511,12 +561,19 @@ class Lowering:
     affine: ModuleOp
     passes: tuple[Pass, ...]
     known: dict[object, list[Option]] = field(default_factory=dict[object, list[Option]], repr=False)
+    share_bases: bool = False
 
     @property
     def emission(self) -> tuple[Pass, ...]:
         """The passes from the affine form to allocated registers."""
-        passes = EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
-        return (*map(_for_rtl, passes), "guard-hazards") if self.schedule.machine == "rtl" else passes
+        passes: tuple[Pass, ...] = (
+            EMISSION if profile_named(self.schedule.timing).overlaps else REGISTER_PIPELINE
+        )
+        rtl = self.schedule.machine == "rtl"
+        if rtl or self.share_bases:
+            planned = MaterializeAddresses(machine=self.schedule.machine, share_bases=self.share_bases)
+            passes = tuple(planned if named == planned.name else named for named in passes)
+        return (*passes, "guard-hazards") if rtl else passes
 
     @cached_property
     def plain(self) -> Candidate:
@@ -591,11 +648,6 @@ class Lowering:
         )
 
 
-def _for_rtl(named: str) -> Pass:
-    """A pass with the options that programs for the RTL need."""
-    return MaterializeAddresses(machine="rtl") if named == MaterializeAddresses.name else named
-
-
 def _surplus_of(candidate: Candidate) -> int:
     """How much longer a program with choices has become than was predicted."""
     assert candidate.point is not None
@@ -621,7 +673,7 @@ def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0
     room = budget
     if budget is not None and any(p.static <= budget - surplus for p in points):
         room = budget - surplus
-    for _ in range(4 if budget is not None else 1):
+    for _ in range(TRIES if budget is not None else 1):
         fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:
             return

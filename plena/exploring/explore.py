@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +108,11 @@ def explore(
     goals = Objectives.of(objectives, (*wanted.constraints, *constraints))
     if pruning:
         require_prunable(goals, samples)
+    _require_known(options)
     base = _base(target, cache, options)
     fixed = _fixed(options, wanted, goals)
-    _check_numbers(trials, timeout, workers, wanted)
+    _check_numbers(trials, timeout, workers, seed, wanted)
+    _check_texts(storage, scheduler)
     if "tuning" in fixed:
         fixed["tuning"] = str(TuningDatabase(fixed["tuning"], make=True).path.absolute())
     source = source_of(model_factory, samples)
@@ -224,6 +227,18 @@ def _digest(client: Client, source: Source) -> str:
         ) from error
 
 
+def _require_known(options: Mapping[str, Any]) -> None:
+    """Raises PlenaError for a keyword that neither `explore` nor `plena.compile` has."""
+    own = [name for name in signature(explore).parameters if name != "options"]
+    check_options({n: value for n, value in options.items() if n != "objective"}, own)
+    if isinstance(options.get("objective"), list | tuple):
+        raise PlenaError(
+            "objective is an option of plena.compile, cycles or size",
+            "explore",
+            'The figures to make small are `objectives=["latency:transactional", "area"]`.',
+        )
+
+
 def _base(target: Target | None, cache: Any, options: dict[str, Any]) -> Target:
     """The machine that settings change; takes `formats` out of the options."""
     check_options({"target": target, "cache": cache, **options})
@@ -250,8 +265,23 @@ def _fixed(options: Mapping[str, Any], space: Space, objectives: Objectives) -> 
     return {**timing, **{name: value for name, value in options.items() if value is not None}}
 
 
-def _check_numbers(trials: Any, timeout: Any, workers: Any, space: Space) -> None:
-    for name, value, least in (("trials", trials, 1), ("workers", workers, 0)):
+def _check_texts(storage: Any, scheduler: Any) -> None:
+    if storage is not None and not isinstance(storage, str | Path):
+        raise PlenaError(
+            f"storage must be a file or a URL, not {storage!r}", "explore", 'For example storage="study.db".'
+        )
+    if scheduler is not None and not isinstance(scheduler, str):
+        raise PlenaError(
+            f"scheduler must be an address, not {scheduler!r}",
+            "explore",
+            'For example scheduler="tcp://10.0.0.1:8786".',
+        )
+
+
+def _check_numbers(trials: Any, timeout: Any, workers: Any, seed: Any, space: Space) -> None:
+    if seed is None:
+        raise PlenaError("seed must be a whole number of at least 0, not None", "explore")
+    for name, value, least in (("trials", trials, 1), ("workers", workers, 0), ("seed", seed, 0)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise PlenaError(f"{name} must be a whole number of at least {least}, not {value!r}", "explore")
     if timeout is not None and (not isinstance(timeout, int | float) or not timeout > 0):

@@ -95,9 +95,10 @@ class Found:
 
     @property
     def front(self) -> pd.DataFrame:
-        """The rows of the table that no other one equals or beats in all objectives, by the first one.
+        """The rows of the table that no other one beats, by the first objective.
 
-        Those that break a constraint are not among them.
+        One beats another that is nowhere worse and somewhere better: equal points are all there. Those that break a
+        constraint are not.
         """
         names = list(self.objectives.names)
         good = [number for number, result in self.results().items() if result.meets(self.objectives)]
@@ -106,7 +107,7 @@ class Found:
         values = found[names].to_numpy(dtype=float)
         best: list[Any] = []
         for place, row in enumerate(values):
-            if not any((other <= row).all() for other in best):
+            if not any((other <= row).all() and (other < row).any() for other in best):
                 best.append(row)
                 kept.append(place)
         return found.iloc[kept]
@@ -118,18 +119,30 @@ class Found:
         point with the shipped formats moves.
 
         Raises:
-            PlenaError: no point has the shipped formats, or an error, or none moves so little.
+            PlenaError: `traffic` is no number above 0, no point has the shipped formats, or an error, or none moves so
+                little.
         """
+        if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PlenaError(
+                f"traffic must be a number above 0, not {traffic!r}", "study", "For example 1.1."
+            )
         good = {n: r for n, r in self.results().items() if r.problem is None}
         shipped = Formats()
         bytes_of = {n: float(str(r.figures["bytes"])) for n, r in good.items()}
         base = [bytes_of[n] for n, r in good.items() if self.formats_of(r.point) == shipped]
         errors = {n: r.figures.get("error") for n, r in good.items()}
-        if not base or None in errors.values():
+        if None in errors.values():
             raise PlenaError(
-                "formats are chosen among points with an error, and with the shipped formats among them",
+                "formats are chosen among points with an error, which was not measured",
                 "study",
-                'Make "error" an objective, and leave the shipped formats in the space.',
+                'Make "error" an objective.',
+            )
+        if not base:
+            raise PlenaError(
+                f"formats are chosen by their bytes over those of the shipped ones, which none of the {len(good)} "
+                "points with figures has",
+                "study",
+                'Put "shipped" among the FORMATS of the space, or try more points.',
             )
         kept = [n for n, r in good.items() if r.meets(self.objectives)]
         within = [n for n in kept if bytes_of[n] <= traffic * min(base) * (1 + 1e-9)]

@@ -11,6 +11,7 @@ from typing import Any
 from plena.exploring.found import Found
 from plena.exploring.pictures import sections
 from plena.exploring.points import Result
+from plena.exploring.storage import told
 from plena.report.page import rendered
 
 MOST_ROWS = 500
@@ -70,6 +71,7 @@ def page_of(study: Found, traffic: float, links: Mapping[int, str]) -> str:
     return rendered(
         "study.html",
         study=study,
+        storage=told(study.storage),
         objectives=names,
         options=study.options,
         counts={

@@ -39,6 +39,15 @@ def url_of(storage: str | Path) -> str:
     return text if "://" in text else f"sqlite:///{Path(text).expanduser().absolute()}"
 
 
+def told(url: str) -> str:
+    """What a page says of a storage that others get: the name of a file, a database without its password."""
+    if url.startswith("sqlite:///"):
+        return Path(url.removeprefix("sqlite:///")).name
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
 @contextmanager
 def only_client(url: str) -> Generator[None]:
     """Holds an SQLite file for this process; other databases are the user's to share out.

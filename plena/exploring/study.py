@@ -31,6 +31,10 @@ class Study(Found):
         """
         if isinstance(programs, bool) or not isinstance(programs, int) or programs < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PlenaError(f"programs must be a whole number of at least 0, not {programs!r}", "report")
+        if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PlenaError(
+                f"traffic must be a number above 0, not {traffic!r}", "report", "For example 1.1."
+            )
         path = Path(path)
         links = dict(self._program_reports(path, programs))
         write_text(path, page_of(self, traffic, links))

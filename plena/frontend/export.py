@@ -26,6 +26,7 @@ from plena.frontend.mutations import (
     refuse_shared_states,
     watched_attributes,
 )
+from plena.frontend.row_sums import chooses, einsum
 
 _KEPT = (
     "linear.default",
@@ -110,7 +111,7 @@ def _functional(
     refuse_changes_in_place(program)
     try:
         with torch.no_grad(), _quiet():
-            return program.run_decompositions(_decompositions())
+            return program.run_decompositions(_decompositions(routed=chooses(program)))
     except Exception as error:
         raise CompileError(
             f"torch cannot decompose the graph of {_name_of(module)}: {_told_by(error)}",
@@ -189,11 +190,13 @@ def _distinct(inputs: Any) -> Any:
     return pytree.tree_map(copy_if_repeated, inputs)
 
 
-def _decompositions() -> Any:
+def _decompositions(*, routed: bool) -> Any:
     table = torch.export.default_decompositions()
     for name in _KEPT:
         packet, overload = name.split(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
     table.update(FAST_PATHS)
     table.update(FOURIER)
+    if routed:
+        table[torch.ops.aten.einsum.default] = einsum
     return table

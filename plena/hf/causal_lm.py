@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from plena.api.compile import check_options
 from plena.api.program import Program
 from plena.errors import PlenaError
 from plena.hf.cached_texts import CachedTexts
@@ -102,6 +104,8 @@ class PlenaForCausalLM(GenerationMixin):
                     f"Compile the model with batch={batch}.",
                 )
             return PlenaForCausalLM(config, generation, programs, batch or saved)
+        own = signature(PlenaForCausalLM.from_pretrained).parameters
+        check_options({"target": target, **options}, [name for name in own if name != "options"])
         length = 256 if max_length is None else max_length
         check_batch(batch)
         check_sizes(length, prefill, buckets)

@@ -74,11 +74,13 @@ def check_sizes(length: int, prefill: Sequence[int], buckets: Sequence[int] | No
     named: tuple[tuple[str, Sequence[Any]], ...] = (
         ("max_length", [length]),
         ("prefill", prefill),
-        ("buckets", buckets or ()),
+        ("buckets", () if buckets is None else buckets),
     )
     for name, sizes in named:
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-            raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained")
+        listed = isinstance(sizes, Sequence) and not isinstance(sizes, str)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not listed or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
+            hint = None if name == "max_length" else f"Give a list, as {name}=(64,)."
+            raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained", hint)
     longest = max(buckets) if buckets else length
     if any(n > longest for n in prefill):
         raise PlenaError(

@@ -176,13 +176,14 @@ class TileFunctions(InterpreterFunctions):
     def run_matmul(self, interpreter: Interpreter, op: MatmulOp, args: PythonValues) -> PythonValues:
         out, x, w = args
         mlen = self.target.mlen
-        inside = w.offset % self.target.tile
-        first = inside // mlen
         for block in range(ceil_div(op.columns, mlen)):
             width = min(mlen, op.columns - block * mlen)
             total = np.zeros((op.rows, width), np.float32)
             for k in range(op.k_tiles):
-                tile = w.rows(mlen, mlen, mlen, k * op.w_k + block * op.w_n - inside)
+                at = k * op.w_k + block * op.w_n
+                inside = (w.offset + at) % self.target.tile
+                first = inside // mlen
+                tile = w.rows(mlen, mlen, mlen, at - inside)
                 left = x.rows(op.rows, mlen, mlen, k * op.x_block)
                 right = tile.T if op.transposed else tile
                 total = total + left @ right[:, first : first + width]

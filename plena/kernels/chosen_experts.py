@@ -39,7 +39,7 @@ class _Experts:
         self.op, self.ctx = op, ctx
         self.tokens, self.experts = shape_of(op.mask)
         self.chosen: ChosenIds = ctx.chosen_ids[op.mask]
-        self.rows = [packed_panel(ctx, op, ctx.panel(value)) for value in op.rows]
+        self.rows = [self._rows_of(value) for value in op.rows]
         self.columns = [packed_panel(ctx, op, ctx.panel(value)) for value in op.columns]
         route = op.mask.owner
         assert op.scores is None or (isinstance(route, RouteOp) and route.input is op.scores)
@@ -63,7 +63,7 @@ class _Experts:
         ctx.iterations *= self.tokens * slots
         with builder.loop(self.tokens) as token:
             for argument, panel in zip(arguments, self.rows, strict=False):
-                ctx.set(argument, self._row(panel, token))
+                ctx.set(argument, self._row(panel, token) if isinstance(panel, Panel) else panel)
             if not self._is_alone:
                 self._clear(token)
             with builder.loop(slots) as slot:
@@ -139,6 +139,13 @@ class _Experts:
                 self.ctx.data[symbols[-1]] = expression
         sources = tuple(Source("data", symbol=symbol) for symbol in symbols)
         return HostTensor(sources[0], shape_of(op.result), stack=sources)
+
+    def _rows_of(self, value: SSAValue) -> Panel | HostTensor:
+        """Rows in vector SRAM; those of one choice that the host stages come in the form that their readers like."""
+        tensor = self.ctx.host(value)
+        if tensor is not None and self.tokens == 1 and len(tensor.shape) == 2:
+            return tensor
+        return packed_panel(self.ctx, self.op, self.ctx.panel(value))
 
     def _row(self, panel: Panel, token: Linear) -> Panel:
         """A token's row as a matrix of its own, which nothing overwrites."""

@@ -463,6 +463,14 @@ class KernelContext:
         """
         return self.load(name, tensor, exact=True)
 
+    def load_staged(self, tensor: HostTensor, form: str = "", *, scale: float = 1.0) -> Panel:
+        """A matrix of the model's, under its own name and that of its `form`, times a power of two: all but real inputs
+        to bf16 precision."""
+        source = tensor.source
+        name = "_".join(filter(None, (source.symbol or f"input{source.index}", form)))
+        exact = source.kind == "data" or tensor.counts
+        return self.load(_identifier(name), tensor, scale=scale, exact=exact)
+
     def panel(self, value: SSAValue) -> Panel:
         """The matrix in vector SRAM, loaded on first use if the host stages it: all but real inputs to bf16 precision.
 
@@ -471,14 +479,11 @@ class KernelContext:
         location = self.locations[value]
         if isinstance(location, HostTensor):
             self.loaded[value] = location
-            name = location.source.symbol or f"input{location.source.index}"
             if len(location.shape) != 2:
                 columns = location.shape[-1] if location.shape else 1
                 location = location.through(Reshape((prod(location.shape) // columns, columns)))
             once = not location.stack and self.iteration is not None
-            exact = location.source.kind == "data" or location.counts
-            load = self.load_exact if exact else self.load
-            location = self.locations[value] = load(_identifier(name), location)
+            location = self.locations[value] = self.load_staged(location)
             if once:
                 self.shared.add(location.buffer)
         elif isinstance(location, StateRows):

@@ -16,10 +16,10 @@ from plena.host.view import Pad, Permute, Reshape
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
-from plena.kernels.packing import pack_value
+from plena.kernels.packing import is_packed_by_host, pack_value, pack_vectors, shape_in_lanes
 from plena.kernels.paired_products import is_pairable, multiply_pairs
 from plena.kernels.product_cost import ProductShape, Unit, preferred_unit
-from plena.kernels.tensors import HostTensor, Panel
+from plena.kernels.tensors import HostTensor, Panel, PanelShape
 from plena.kernels.vector_products import multiply_vectors
 from plena.kernels.vectors import load_vectors
 from plena.kernels.weight_stream import (
@@ -69,7 +69,7 @@ def lower_layers(
 
     With `spreads_nan` the broadcast unit is not used, which would.
     """
-    x = ctx.panel(value)
+    x = shape_in_lanes(ctx, value)
     target = ctx.target
     layers = [layer.with_gaps(target) for layer in layers]
     k_tiles = x.blocks(target.vlen)
@@ -79,7 +79,7 @@ def lower_layers(
         k_tiles,
         n_tiles,
         pack_tiles=0 if value in ctx.packed else k_tiles,
-        pack_vector_tiles=0 if value in ctx.packed_vectors else k_tiles,
+        pack_vector_tiles=0 if value in ctx.packed_vectors or is_packed_by_host(ctx, value) else k_tiles,
         slices=ceil_div(x.lanes, target.hlen),
         held=resident_tiles(ctx) - target.m_prefetch_tiles,
     )
@@ -89,6 +89,10 @@ def lower_layers(
         unit = "broadcast"
     ctx.grouped |= unit == "vector" and x.rows > target.broadcast_amount and ctx.schedule.matmul == "auto"
     ctx.decide(op, shape, unit)
+    if unit == "vector" and is_packed_by_host(ctx, value):
+        pack_vectors(ctx, value)
+    else:
+        ctx.panel(value)
     for group in _groups(layers, ctx):
         _lower_group(value, x, group, unit, ctx)
 
@@ -107,7 +111,7 @@ def _is_returned(value: SSAValue) -> bool:
     return any(isinstance(use.operation, ReturnOp | ReshapeOp | RearrangeOp) for use in value.uses)
 
 
-def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], unit: Unit, ctx: KernelContext) -> None:
+def _lower_group(value: SSAValue, x: PanelShape, layers: list[Layer], unit: Unit, ctx: KernelContext) -> None:
     """Layers as one product: their weights, biases and results lie one behind the other."""
     vlen = ctx.target.vlen
     for layer in layers:
@@ -124,7 +128,7 @@ def _lower_group(value: SSAValue, x: Panel, layers: list[Layer], unit: Unit, ctx
     elif unit == "broadcast":
         _broadcast(value, weight, whole, ctx)
     else:
-        _mm(value, x, weight, whole, ctx)
+        _mm(value, weight, whole, ctx)
     biases = [layer.bias for layer in layers if layer.bias is not None]
     if biases:
         _add_biases(biases, whole, ctx)
@@ -160,7 +164,7 @@ def _layers(op: Operation, ctx: KernelContext) -> list[Layer]:
 WEIGHTS = "HBM_M_WEIGHT_TYPE"
 
 
-def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor, tuple[int, int]]:
+def _tiles(weight: HostTensor, x: PanelShape, ctx: KernelContext) -> tuple[HostTensor, tuple[int, int]]:
     """[N, K] as PyTorch has it, a row of tiles contiguous; gaps between the input's column groups become zeros.
 
     For the RTL [K, N]: M_MM takes columns of the output from columns of a tile, where M_TMM takes them from rows.
@@ -179,14 +183,14 @@ def _tiles(weight: HostTensor, x: Panel, ctx: KernelContext) -> tuple[HostTensor
     return weight, (rows, columns)
 
 
-def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
+def _mm(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelContext) -> None:
     """For each column block of the output: its tiles to matrix SRAM, then all row blocks.
 
     Rows are cut where an iteration over column blocks would run too many instructions for the watchdog. If the
     schedule asks for it, column blocks are made in pairs as far as that is possible.
     """
-    target, builder = ctx.target, ctx.builder
-    stream = WeightStream.of(weight, x, result, ctx)
+    target, builder, x = ctx.target, ctx.builder, ctx.panel(value)
+    stream = WeightStream.of(weight, x.shape, result, ctx)
     done = 0
     if is_pairable(x, result, stream, ctx):
         ctx.pairable = True
@@ -195,7 +199,8 @@ def _mm(value: SSAValue, x: Panel, weight: SSAValue, result: Panel, ctx: KernelC
         return
     rows = result.physical_rows(target.vlen)
     most = rows_at_a_time(rows, stream.k_tiles, ctx)
-    products = BlockProducts(stream, most, ctx)
+    products = BlockProducts(stream, most, ctx, by_halves=True)
+    products.begin(builder.view(result.buffer, done * result.block), (stream.n_tiles - done) * rows)
 
     def chunk_of_rows(chunk: Linear, count: int) -> None:
         first = chunk * (most * target.vlen)
@@ -210,7 +215,7 @@ def _broadcast(value: SSAValue, weight: SSAValue, result: Panel, ctx: KernelCont
     """For each column block of the output: its tiles to matrix SRAM, then all groups of row blocks."""
     builder = ctx.builder
     packed = pack_value(ctx, value)
-    stream = WeightStream.of(weight, ctx.panel(value), result, ctx)
+    stream = WeightStream.of(weight, ctx.panel(value).shape, result, ctx)
     products = GroupProducts(stream, packed.block, ctx)
     with builder.loop(stream.n_tiles) as n:
         products.load(n * stream.row_bytes)

@@ -19,6 +19,7 @@ from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import lane_hiding, number
+from plena.kernels.head_norms import HeadNorms
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, chunk_of_many, first_lanes, parts_of
@@ -67,11 +68,17 @@ def _normalize(
     given = ctx.panel(op.operands[0])
     source, parts = parts_of(ctx, op, given, groups)
     size = parts.size
-    eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
     result = source if source.buffer != given.buffer else destination(ctx, op, f"{kind}_norm", op.operands[0])
     vlen, builder = ctx.target.vlen, ctx.builder
     vectors = [(kind, value) for kind, value in (("mul", gain), ("add", bias)) if value is not None]
     rows = _vector_rows(op, [value for _, value in vectors], parts, ctx) if vectors else []
+    norms = HeadNorms(source, parts, ctx)
+    if kind == "rms" and not parts.is_alone and norms.is_possible(op.operands[0], eps) and norms.pays():
+        require_finite(ctx, op, "the norm of parts of rows")
+        norms.normalize(result, eps, rows[0] if rows else None)
+        ctx.set(op.results[0], result)
+        return
+    eps_number, inverse = number(ctx, size * eps), number(ctx, 1.0 / size)
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
         chunk = chunk_of_many(parts.blocks)

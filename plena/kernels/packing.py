@@ -6,14 +6,20 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from plena.dialects.loop import Linear
+from plena.dialects.plena import LinearOp, ProjectionsOp
+from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import LoadTilesOp, PackOp, PackVectorsOp, ZeroOp
-from plena.host.view import Array
+from plena.host.view import Array, Pad, Permute, Reshape
 from plena.integers import ceil_div
 from plena.kernels.context import KernelContext
-from plena.kernels.tensors import PackedPanel, Panel
+from plena.kernels.tensors import HostTensor, PackedPanel, Panel, PanelShape
+from plena.machine.number_formats import Mx
 
 PACKING_FACTOR = 16.0
 """Entries of the packing tiles: with the unit's two factors of 0.25 a packed product has no factor left."""
+
+PACKED_SCALE = 0.25 * PACKING_FACTOR
+"""What packed rows are times the rows they are made of: the product with a packing tile has one of the two factors."""
 
 
 def packing_tile(ctx: KernelContext, *, transposed: bool, factor: float = PACKING_FACTOR) -> SSAValue:
@@ -125,6 +131,9 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
     known = ctx.packed_vectors.get(value)
     if known is not None:
         return known
+    if is_packed_by_host(ctx, value):
+        packed = ctx.packed_vectors[value] = _load_packed_vectors(ctx, value)
+        return packed
     panel, target, builder = ctx.panel(value), ctx.target, ctx.builder
     slots, vlen = target.broadcast_amount, target.vlen
     groups, blocks = ceil_div(panel.rows, slots), panel.blocks(vlen)
@@ -150,3 +159,42 @@ def pack_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
         builder.by_groups(panel.rows, slots, pack)
     ctx.packed_vectors[value] = packed
     return packed
+
+
+def shape_in_lanes(ctx: KernelContext, value: SSAValue) -> PanelShape:
+    """The columns of a matrix in lanes, as `ctx.panel` has them or, if the host packs it, would have them."""
+    if is_packed_by_host(ctx, value):
+        rows, columns = shape_of(value)
+        return PanelShape(rows, 1, columns, columns)
+    return ctx.panel(value).shape
+
+
+def is_packed_by_host(ctx: KernelContext, value: SSAValue) -> bool:
+    """Whether the host stages a matrix in the form that products with vectors read: it has not been loaded, nothing but
+    products reads it, and slices are whole blocks of its number format."""
+    tensor, target = ctx.host(value), ctx.target
+    number_format = target.precision["HBM_V_ACT_TYPE"]
+    block = number_format.block if isinstance(number_format, Mx) else 1
+    return (
+        tensor is not None
+        and len(tensor.shape) == 2
+        and target.hlen % block == 0
+        and all(isinstance(use.operation, LinearOp | ProjectionsOp) and use.index == 0 for use in value.uses)
+    )
+
+
+def _load_packed_vectors(ctx: KernelContext, value: SSAValue) -> PackedPanel:
+    """The packed rows of a tensor that the host has packed: one row of vector SRAM behind the other."""
+    tensor, target = ctx.locations[value], ctx.target
+    assert isinstance(tensor, HostTensor)
+    (rows, columns), slots, vlen = tensor.shape, target.broadcast_amount, target.vlen
+    groups, blocks = ceil_div(rows, slots), ceil_div(columns, vlen)
+    tensor = tensor.through(
+        Pad(0, 0, groups * slots - rows),
+        Pad(1, 0, blocks * vlen - columns),
+        Reshape((groups, slots, blocks * slots, target.hlen)),
+        Permute((0, 2, 1, 3)),
+        Reshape((groups * blocks * slots, vlen)),
+    )
+    rows_of_slices = ctx.load_staged(tensor, "packed", scale=PACKED_SCALE)
+    return PackedPanel(rows_of_slices.buffer, groups, blocks, vlen, slots)

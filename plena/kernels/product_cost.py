@@ -78,7 +78,7 @@ def broadcast_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     write_out = cost(INSTRUCTIONS["M_BMM_WO"], target)
     products = groups * shape.n_tiles * (shape.k_tiles * slots * product + write_out)
     packing = shape.pack_tiles * (row_blocks * product + groups * write_out)
-    return products + packing + shape.loads(groups) * _load_cycles(target, timing)
+    return products + packing + shape.loads(groups) * load_cycles(target, timing)
 
 
 def vector_cycles(shape: ProductShape, target: Target, timing: str) -> int:
@@ -98,7 +98,7 @@ def vector_cycles(shape: ProductShape, target: Target, timing: str) -> int:
     matrix = cost(INSTRUCTIONS["M_BMM"], target) + 2 * update
     products += groups * shape.matrix_tiles * shape.k_tiles * slots * matrix
     packing = (shape.pack_vector_tiles or 0) * (rows * product + groups * write_out)
-    return products + packing + shape.loads(groups) * _load_cycles(target, timing)
+    return products + packing + shape.loads(groups) * load_cycles(target, timing)
 
 
 def broadcast_instructions(shape: ProductShape, target: Target) -> int:
@@ -113,7 +113,7 @@ def vector_instructions(shape: ProductShape, target: Target) -> int:
     return ceil_div(shape.rows, target.broadcast_amount) * shape.n_tiles * (2 * slices + shape.k_tiles + 3)
 
 
-def _load_cycles(target: Target, timing: str) -> int:
+def load_cycles(target: Target, timing: str) -> int:
     """One more tile: its address updates, the instruction, and the wait for it."""
     cost = profile_named(timing).cycles
     wait = transfer_picoseconds("H_PREFETCH_M", 0, 0, None, target) // 1000

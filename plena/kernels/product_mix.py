@@ -1,5 +1,5 @@
-"""Which products of a repetition M_BTMM makes although M_BTMV is faster: it takes fewer instructions, and the watchdog
-counts those of an iteration."""
+"""Which products M_BTMM makes although M_BTMV is faster: it takes fewer instructions, which the watchdog counts in an
+iteration of a repetition, and less text, which a budget does."""
 
 from __future__ import annotations
 
@@ -63,6 +63,24 @@ def cheapest_mix(products: list[Mix], shortening: int) -> Mix:
             if not fronts or mix.saved > fronts[-1].saved:
                 fronts.append(mix)
     return next((mix for mix in fronts if mix.saved >= shortening), fronts[-1])
+
+
+def grouped_products(module: Operation, target: Target, schedule: Schedule) -> list[Operation]:
+    """The products that `schedule` makes by M_BTMV group by group of rows, first those that M_BTMM makes for the fewest
+    cycles more."""
+    if schedule.matmul != "auto":
+        return []
+    lost: dict[Operation, int] = {}
+    for op in module.walk():
+        if not isinstance(op, LinearOp | ProjectionsOp):
+            continue
+        shape = _shape(op, target)
+        if shape.rows > target.broadcast_amount and preferred_unit(shape, target, schedule) == "vector":
+            broadcast, vector = (
+                CYCLES[unit](shape, target, schedule.timing) for unit in ("broadcast", "vector")
+            )
+            lost[op] = broadcast - vector
+    return sorted(lost, key=lost.__getitem__)
 
 
 def _shape(op: LinearOp | ProjectionsOp, target: Target) -> ProductShape:

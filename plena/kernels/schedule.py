@@ -24,7 +24,8 @@ class Schedule:
     that a register serves both memories (docs/matmul_schedules.md). Products of
     repeated layers that M_BTMV would make are made by M_BTMM instead where `shortening` asks for so many fewer
     instructions in an iteration (the watchdog). Without `row_groups` M_BTMV makes
-    only products whose rows it takes at once. `staging` is how the host rounds what it puts into HBM. Unless
+    only products whose rows it takes at once; with `by_matrices` M_BTMM makes so many of the others, which takes less
+    text. `staging` is how the host rounds what it puts into HBM. Unless
     `allow_unsupported`, what "auto" compares leaves out instructions that the machine behind the timing profile
     does not execute right. With `machine` "rtl" products are made by M_MM alone, and what the public RTL does not do as
     the emulator is refused.
@@ -41,6 +42,7 @@ class Schedule:
     pairing: bool = False
     shortening: int = 0
     row_groups: bool = True
+    by_matrices: int = 0
     staging: Staging = "public"
     machine: Machine = "emulator"
     allow_unsupported: bool = False

@@ -43,6 +43,38 @@ class HostTensor:
 
 
 @dataclass(frozen=True)
+class PanelShape:
+    """The columns of a matrix [rows, groups * group_columns] in lanes.
+
+    Each of the `groups` of columns (the heads) starts at a multiple of `group_pitch` lanes.
+    """
+
+    rows: int
+    groups: int
+    group_columns: int
+    group_pitch: int
+
+    @property
+    def columns(self) -> int:
+        """Columns that mean something."""
+        return self.groups * self.group_columns
+
+    @property
+    def lanes(self) -> int:
+        """Lanes from the first column to the end of the last group's."""
+        return self.groups * self.group_pitch
+
+    def blocks(self, vlen: int) -> int:
+        """Column blocks."""
+        return ceil_div(self.lanes, vlen)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether its lanes are its columns without gaps."""
+        return self.group_pitch == self.group_columns
+
+
+@dataclass(frozen=True)
 class Panel:
     """A matrix [rows, groups * group_columns] in vector SRAM, column-block major (plena_isa.md section 9.2).
 
@@ -59,18 +91,23 @@ class Panel:
     block: int
 
     @property
+    def shape(self) -> PanelShape:
+        """Its columns in lanes."""
+        return PanelShape(self.rows, self.groups, self.group_columns, self.group_pitch)
+
+    @property
     def columns(self) -> int:
         """Columns that mean something."""
-        return self.groups * self.group_columns
+        return self.shape.columns
 
     @property
     def lanes(self) -> int:
         """Lanes from the first column to the end of the last group's."""
-        return self.groups * self.group_pitch
+        return self.shape.lanes
 
     def blocks(self, vlen: int) -> int:
         """Column blocks."""
-        return ceil_div(self.lanes, vlen)
+        return self.shape.blocks(vlen)
 
     def physical_rows(self, vlen: int) -> int:
         """Rows of a column block, padding included."""
@@ -79,7 +116,7 @@ class Panel:
     @property
     def is_packed(self) -> bool:
         """Whether its lanes are its columns without gaps."""
-        return self.group_pitch == self.group_columns
+        return self.shape.is_packed
 
 
 @dataclass(frozen=True)

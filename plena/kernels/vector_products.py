@@ -9,7 +9,7 @@ from plena.dialects.tile import PanelRows
 from plena.integers import ceil_div
 from plena.kernels.column_products import vector_product
 from plena.kernels.context import KernelContext
-from plena.kernels.packing import pack_vectors
+from plena.kernels.packing import pack_vectors, shape_in_lanes
 from plena.kernels.tensors import PackedPanel, Panel
 from plena.kernels.weight_stream import WeightStream, resident_tiles
 
@@ -27,7 +27,7 @@ def multiply_vectors(
     come `once`, such a reduction is split: each part is rounded to bf16 and added, the report says so.
     """
     target, builder = ctx.target, ctx.builder
-    x = ctx.panel(value)
+    x = shape_in_lanes(ctx, value)
     packed = pack_vectors(ctx, value)
     stream = WeightStream.of(weight, x, result, ctx)
     whole, rest = divmod(x.lanes, target.mlen)

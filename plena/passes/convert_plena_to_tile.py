@@ -51,6 +51,7 @@ from plena.kernels.context import KernelContext, input_tensor, lower_operation
 from plena.kernels.elementwise import copy_panel
 from plena.kernels.interleaved_heads import interleave_heads
 from plena.kernels.product_cost import PRODUCT_OF, is_wrong
+from plena.kernels.product_mix import grouped_products
 from plena.kernels.schedule import LoopOrder, Schedule
 from plena.kernels.tensors import Panel
 from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
@@ -126,6 +127,7 @@ class ConvertPlenaToTile(ModulePass):
     pairing: bool = False
     shortening: int = 0
     row_groups: bool = True
+    by_matrices: int = 0
     staging: Staging = "public"
     machine: Machine = "emulator"
     allow_unsupported: bool = False
@@ -181,6 +183,8 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     kernels = KernelContext(TileBuilder(Target.from_module(module), schedule.machine), schedule)
     kernels.may_hold_nan = any(makes_undefined_rows(op) for op in function.walk())
     kernels.undefined = undefined_values(function)
+    products = grouped_products(function, kernels.target, schedule) if schedule.by_matrices else []
+    kernels.matrix_products.update(products[: schedule.by_matrices])
     interleave_heads(function, kernels)
     infinite = inputs_that_may_be_infinite(function)
     routed = module.attributes.get(EXPERT_TENSORS)

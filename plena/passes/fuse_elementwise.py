@@ -121,7 +121,10 @@ class _Chain:
             if made.get(_root(panel.buffer), panel) != panel:
                 return False
         for panel in self.outs:
-            if any(_root(panel.buffer) == _root(read.buffer) and panel != read for read in first.inputs):
+            # What the first one writes overlaps none of its inputs, unless it is one.
+            written = panel in first.outs
+            others = (read for read in first.inputs if read != panel and not written)
+            if any(_root(panel.buffer) == _root(read.buffer) for read in others):
                 return False
             if made.get(_root(panel.buffer), panel) != panel:
                 return False

@@ -39,7 +39,8 @@ class MaterializeAddresses(ModulePass):
     register holds a smaller one with the same variable part. Which values stay is decided by Belady's rule within
     a block and by search over what a loop carries from one iteration to the next (plena/registers/addressing).
     Uses at most `registers` cells at a time, loop counters included; for the `machine` rtl not the immediate of M_MM_WO,
-    which is ignored there.
+    which is ignored there. To `share_bases` two neighbouring tiles have one address and offsets that reach over both
+    where an instruction adds two registers (M_BTMV).
 
     Before::
 
@@ -77,13 +78,14 @@ class MaterializeAddresses(ModulePass):
     name = "materialize-addresses"
     registers: int = GP_REGISTERS - 1
     machine: Machine = "emulator"
+    share_bases: bool = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if is_materialized(op):
             return
         if not 1 <= self.registers < GP_REGISTERS:
             raise CompileError(f"registers must be 1 to {GP_REGISTERS - 1}, got {self.registers}", self.name)
-        program = program_of(op, self.machine)
+        program = program_of(op, self.machine, share_bases=self.share_bases)
         plan = plan_program(program, self.registers)
         place_regions(op, self.machine)
         _Emitter(op, self.registers, plan).run(program)

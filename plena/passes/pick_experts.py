@@ -84,8 +84,11 @@ class PickExperts(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = Target.from_module(op)
         _name_tensors(op)
-        for experts in [found for found in op.walk() if isinstance(found, ExpertsOp)]:
-            if self.experts == "all" or not _can_be_picked(experts):
+        if self.experts == "all":
+            return
+        for found in [inner for inner in op.walk() if isinstance(inner, ExpertsOp)]:
+            experts = _with_rows_of_one_token(found)
+            if not _can_be_picked(experts):
                 continue
             body = picked_body(experts)
             block = None if body is None else _lowered(body, op)
@@ -121,6 +124,28 @@ def _name_tensors(module: ModuleOp) -> None:
                     behind.extend(owner.operands)
     if names:
         module.attributes[EXPERT_TENSORS] = ArrayAttr([StringAttr(name) for name in sorted(names)])
+
+
+def _with_rows_of_one_token(op: ExpertsOp) -> ExpertsOp:
+    """The operation with what its body reads of a single token as rows: with one slot nothing told it from numbers that
+    all tokens share."""
+    block = op.body.block
+    used = [operand for inner in block.ops for operand in inner.operands if not op.is_inside(operand)]
+    outer = [value for value in dict.fromkeys(used) if expression_of(value) is None]
+    if shape_of(op.mask)[0] > 1 or not outer or any(shape_of(value)[:1] != (1,) for value in outer):
+        return op
+    for n, value in enumerate(outer):
+        argument = block.insert_arg(value.type, len(op.rows) + n)
+        value.replace_uses_with_if(argument, lambda use: use.operation.parent is block)
+    new = ExpertsOp(op.mask, [*op.rows, *outer], op.columns, op.stacked, op.detach_region(op.body))
+    new.attributes.update(op.attributes)
+    parent = op.parent_block()
+    assert parent is not None
+    parent.insert_op_before(new, op)
+    op.result.replace_all_uses_with(new.result)
+    op.detach()
+    op.erase()
+    return new
 
 
 def _chosen(op: ExpertsOp) -> int:

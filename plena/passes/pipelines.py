@@ -22,6 +22,7 @@ BODY_PIPELINE: tuple[str, ...] = (
     "split-projections",
     "fold-staging",
     "fold-norm-gain",
+    "scale-before-products",
     "merge-duplicates",
     "share-projections",
     "share-rotations",

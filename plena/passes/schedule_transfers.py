@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -106,20 +106,29 @@ class _Scheduler:
     profile: Profile
     spare: Room
     allowance: Allowance
+    buffered: set[ForOp] = field(default_factory=set[ForOp])
+    """Loops whose loads are those of the next iteration already."""
 
     def block(self, block: Block) -> None:
         """Schedules a block, those of its loops first."""
+        beside_products = self.profile.beside_products
+        if beside_products:
+            self._double_buffer(block, halves=True)
         for op in list(block.ops):
             if isinstance(op, ForOp):
                 self.block(op.body.block)
-        if self.profile.beside_products:
-            double_buffer(block, self.target, self.profile, self.spare, self.allowance)
+        if beside_products:
+            self._double_buffer(block, halves=False)
         fuse_with_work(block, self.target, self.spare, self.allowance)
         for op in list(block.ops):
-            if isinstance(op, ForOp):
+            if isinstance(op, ForOp) and op not in self.buffered:
                 pipeline(op, self.target, self.profile, self.allowance)
         split_for_preloading(block, self.target, self.spare, self.allowance)
         move_up(block, self.target, self.profile, self.allowance)
+
+    def _double_buffer(self, block: Block, *, halves: bool) -> None:
+        found = double_buffer(block, self.target, self.profile, self.spare, self.allowance, halves=halves)
+        self.buffered.update(found)
 
 
 __all__ = ["GROWTH_OF_TRANSFERS", "ScheduleTransfers"]

@@ -308,7 +308,10 @@ class ProgramData:
 
     @cached_property
     def image(self) -> Preload:
-        """The memories before the first instruction, without inputs and states; staged when first needed."""
+        """The memories before the first instruction, without inputs and states; staged when first needed.
+
+        Runs do not copy its HBM again: another one takes another image, `dataclasses.replace(program.image, hbm=...)`.
+        """
         preload = self.empty_image(new_image(self.image_bytes, self.hbm_bytes))
         self.stage_data(preload)
         return preload
@@ -316,7 +319,7 @@ class ProgramData:
     @cached_property
     def memory(self) -> WorkingMemory:
         """What it runs in."""
-        return WorkingMemory(self.image.hbm, self.hbm_bytes)
+        return WorkingMemory(self.hbm_bytes)
 
     def empty_image(self, hbm: npt.NDArray[np.uint8]) -> Preload:
         """Memories with the constants, HBM as given."""

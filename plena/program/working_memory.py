@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 class WorkingMemory:
     """`size` bytes that begin as the image of a program does.
 
-    A result of the emulator has the memory, too. Where somebody keeps one the next run gets another memory.
+    A result of the emulator has the memory, too. Where somebody keeps one the next run gets another memory, and where
+    the program has got another image.
     """
 
-    image: Bytes
     size: int
+    _image: Bytes | None = field(default=None, init=False, repr=False)
     _bytes: Any = field(default=None, init=False, repr=False)
     _lent: Any = field(default=None, init=False, repr=False)
     _written: Numbers | None = field(default=None, init=False, repr=False)
@@ -38,16 +39,16 @@ class WorkingMemory:
         default_factory=dict[tuple[int, int], "Numbers"], init=False, repr=False
     )
 
-    def ready(self, states: KeptState | None) -> Bytes:
+    def ready(self, image: Bytes, states: KeptState | None) -> Bytes:
         """The memory before a run: the image and the states. What else is staged may be what the last call had."""
         kept_elsewhere = self._lent is not None and self._lent() is not None
-        if self._written is None or kept_elsewhere:
-            self._bytes = memory_like(self.image, self.size)
+        if self._written is None or kept_elsewhere or image is not self._image:
+            self._image, self._bytes = image, memory_like(image, self.size)
             self._written = np.zeros(0, np.int64)
             self._held.clear()
         hbm: Bytes = np.ndarray((self.size,), np.uint8, self._bytes)
         self._lent = weakref.ref(hbm)
-        self._restore(hbm, self._written)
+        self._restore(hbm, image, self._written)
         if states is not None:
             self._take(hbm, states)
         self._written = None
@@ -57,11 +58,11 @@ class WorkingMemory:
         """Says which blocks a run wrote that came to its end."""
         self._written = written
 
-    def _restore(self, hbm: Bytes, blocks: Numbers) -> None:
+    def _restore(self, hbm: Bytes, image: Bytes, blocks: Numbers) -> None:
         """The image where the last run wrote."""
         for block in blocks.tolist():
             start, stop = block * PAGE, min((block + 1) * PAGE, self.size)
-            part = self.image[start:stop]
+            part = image[start:stop]
             hbm[start : start + part.size] = part
             hbm[start + part.size : stop] = 0
         for (start, stop), held in self._held.items():

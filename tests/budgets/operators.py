@@ -56,6 +56,19 @@ class RoutedExperts(nn.Module):
         return found.view(len(x), 4, -1).sum(1)
 
 
+class Expert(nn.Module):
+    """One expert as gpt-oss has it, of tokens [n, hidden] with their weights [n, 1]."""
+
+    def __init__(self, hidden: int, intermediate: int) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(hidden, intermediate), nn.Linear(hidden, intermediate)
+        self.down = nn.Linear(intermediate, hidden)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        gate, up = self.gate(x).clamp(max=7.0), self.up(x).clamp(-7.0, 7.0)
+        return self.down((up + 1) * gate * torch.sigmoid(1.702 * gate)) * weights
+
+
 def chosen(logits: Tensor) -> Tensor:
     """Weights of 8 experts of a token, 0 for the others."""
     weights, ids = logits.softmax(-1).topk(8)
@@ -134,6 +147,7 @@ CASES: dict[str, Case] = {
     ),
     "transposed 64x64 between layers": Case(of_module(Transposed, (64, 64))),
     "SwiGLU 64x384x1408": Case(of_module(partial(GatedMlp, 384, 1408), (64, 384))),
+    "expert 64x128x128": Case(of_module(partial(Expert, 128, 128), (64, 128), (64, 1))),
     "4 of 32 experts 1x128x128": Case(of_module(partial(RoutedExperts, 128, 128), (1, 128))),
     "8 of 128 experts chosen for 64 tokens": Case(of_function(chosen, (64, 128))),
     "RMSNorm 64x384": Case(of_module(partial(nn.RMSNorm, 384, eps=1e-5), (64, 384))),

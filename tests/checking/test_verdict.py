@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,9 @@ def break_weight(program: Program) -> None:
         if p.format == "HBM_M_WEIGHT_TYPE" and p.source.symbol in known
     )
     start, stop = placement.hbm_range(program.target)
-    program.image.hbm[start : start + (stop - start) // 2] ^= 0x80
+    hbm = program.image.hbm.copy()
+    hbm[start : start + (stop - start) // 2] ^= 0x80
+    program.image = replace(program.image, hbm=hbm)
 
 
 @pytest.mark.parametrize("kind", MODULES)

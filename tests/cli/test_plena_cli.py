@@ -45,6 +45,13 @@ class Unsupported(torch.nn.Module):
 def unsupported():
     return Unsupported(), (torch.zeros(4, 16),)
 
+class Routed(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.zeros_like(x).scatter(1, x.topk(2)[1], x.topk(2)[0])
+
+def routed():
+    return Routed(), (torch.randn(4, 16),)
+
 def broken():
     return undefined_name
 
@@ -94,6 +101,16 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     torch.save({"x": X, "other": X}, "dict.pt")
     torch.save({"y": X}, "wrong.pt")
     return Shell(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("options", [(), ("--allow-unsupported",)])
+@pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
+def test_no_profile_without_cycles_for_v_topk_chooses_a_routed_layer(
+    shell: Shell, timing: str, options: tuple[str, ...]
+) -> None:
+    error = shell.fails("compile", "model.py:routed", "-o", "out", "--timing", timing, *options)
+    assert error.count("no cycles are known for V_TOPK. Choose by another profile") == 1
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize("command", [c.name for c in plena_cli.commands()])
@@ -378,9 +395,17 @@ def test_explore(shell: Shell) -> None:
     files = ["--storage", "study.db", "--csv", "points.csv", "--parquet", "points.parquet"]
     result = shell(*search, *points, *files)
     assert result.code == 0, result.err + result.out
-    assert "4 points of 4: 1 on the front" in result.out and "study.db" in result.out
+    assert "4 points of 4: 2 on the front" in result.out and "study.db" in result.out
     lines = Path("points.csv").read_text().splitlines()
     assert lines[0].startswith("number,BLEN,max_instructions,static,") and len(lines) == 5
     assert Path("points.parquet").read_bytes().startswith(b"PAR1")
+    chosen = shell(
+        *search, *points[:2], "--objective", "error", "--traffic", "1.1", "--storage", "formats.db"
+    )
+    assert chosen.code == 0 and "chosen at 1.1 times the shipped bytes: point " in chosen.out
+    other = shell(
+        *search, "--vary", "FORMATS=e3m4", "--objective", "error", "--traffic", "1.1", "--storage", "other.db"
+    )
+    assert other.code == 1 and "which none of the 1 points with figures has" in other.err
     nothing = shell(*search, "--vary", "max_instructions=2", "--storage", "none.db")
     assert nothing.code == 1 and "1 without a program" in nothing.out and "The smallest has" in nothing.out

@@ -124,11 +124,11 @@ def test_a_point_without_a_program_has_none(study: Study) -> None:
 def test_the_front_is_what_nothing_beats(study: Study) -> None:
     good = study.table[study.table["problem"].isna()]
     values = {n: tuple(float(row[name]) for name in OBJECTIVES) for n, row in good.iterrows()}
-    front = [values[n] for n in study.front.index]
-    assert len(set(front)) == len(front) > 1
-    for own in values.values():
+    front = set(study.front.index)
+    assert len(front) == len(study.front) > len({values[n] for n in front}) > 1, "equal points are all there"
+    for number, own in values.items():
         beats = [other for other in values.values() if other != own and all(map(float.__le__, other, own))]
-        assert (own in front) == (not beats)
+        assert (number in front) == (not beats)
 
 
 def test_points_that_differ_in_timing_have_one_program(tmp_path: Path, compiled: list[Any]) -> None:
@@ -266,3 +266,27 @@ def test_without_its_libraries_it_says_what_to_install(monkeypatch: pytest.Monke
     )
     with pytest.raises(PlenaError, match=r"needs optuna, not installed here.*plena\[explore\]"):
         plena.explore(factory, SPACE)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"trails": 3},
+            r"there is no option 'trails'.*Did you mean trials\? The arguments are model_factory, space, ",
+        ),
+        (
+            {"max_instruction": 3},
+            r"Did you mean max_instructions\? .*beside them options of plena.compile: target",
+        ),
+        ({"objective": ["static"]}, r"objective is an option of plena.compile.* `objectives="),
+        ({"seed": "x"}, "seed must be a whole number of at least 0, not 'x'"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"storage": 3}, "storage must be a file or a URL, not 3"),
+        ({"scheduler": 3}, "scheduler must be an address, not 3"),
+    ],
+)
+def test_arguments_that_there_are_not(given: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"workers": 0, **given}
+    with pytest.raises(PlenaError, match=message):
+        plena.explore(factory, {"BLEN": [4]}, ("static",), **arguments)

@@ -84,6 +84,18 @@ def split(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
     return (out * weights.unsqueeze(-1)).sum(-2)
 
 
+def einsums(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    hidden = F.relu(torch.einsum("th,tkih->tki", x, m.up[ids]))
+    out = torch.einsum("tki,tkhi->tkh", hidden, m.down[ids]) + m.bias[ids]
+    return torch.einsum("tkh,tk->th", out, weights)
+
+
+def row_of_weights(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+    hidden = F.relu(x[:, None, None] @ m.up[ids].transpose(-1, -2))
+    out = (hidden @ m.down[ids].transpose(-1, -2)).squeeze(2)
+    return torch.bmm(weights.unsqueeze(1), out).squeeze(1)
+
+
 def by_sorting(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
     """Pairs sorted by expert, weighted there, added to their tokens."""
     order = torch.argsort(ids.flatten(), stable=True)
@@ -119,6 +131,8 @@ def loops(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
 LAYERS: dict[str, tuple[Layer, int]] = {
     "bmm of picked matrices": (batched, 1),
     "matmul of picked matrices": (split, 1),
+    "einsum": (einsums, 1),
+    "a row of weights": (row_of_weights, 1),
     "sorted, index_add": (by_sorting, 1),
     "sorted, scatter_add": (by_scatter_add, 1),
     "loops": (loops, 0),
@@ -310,7 +324,10 @@ def apart(logits: Tensor) -> Tensor:
 REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     "ids": (lambda x: x.topk(2)[1].float(), (5, 4), "in the order of the slots"),
     "values": (lambda x: x.topk(2)[0], (5, 4), "in the order of the slots"),
-    "a slot": (lambda x: x.topk(2)[0][:, 0], (5, 4), "in the order of the slots"),
+    "a slot": (lambda x: x.topk(2)[0][:, 0], (5, 4), "Write a loop over `ids\\[:, j\\]` for all slots at once"),
+    "a part": (lambda x: x.topk(2)[0][:, :1] * x, (5, 4), "Write a loop over `ids\\[:, j\\]` for all slots at once"),
+    "of all": (lambda x: (x[..., None] * x[:, None]).gather(1, x.topk(2)[1][..., None].expand(5, 2, 4)), (5, 4),
+               "Weight what all experts compute by"),
     "by slot": (lambda x: (x.topk(2)[0] * torch.tensor([1.0, 2.0])).sum(-1), (5, 4), "other numbers for each slot"),
     "numbers": (lambda x: (x.topk(2)[1] * x.topk(2)[0]).sum(-1), (5, 4), "in the order of the slots"),
     "the smallest": (lambda x: x.topk(2, largest=False)[0].sum(-1), (5, 4), "the smallest"),

@@ -263,6 +263,11 @@ def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
         ({"max_length": 0}, "max_length must be whole numbers above 0"),
         ({"prefill": (64,), "max_length": 32}, "a prefill of 64 tokens does not fit a cache of 32"),
         ({"buckets": (0,)}, "buckets must be"),
+        ({"prefill": 0}, r"prefill must be whole numbers above 0, not 0. Give a list, as prefill=\(64,\)"),
+        ({"prefill": None}, "prefill must be whole numbers above 0, not None"),
+        ({"buckets": 64}, r"buckets must be whole numbers above 0, not 64. Give a list"),
+        ({"max_lenght": 64}, r"no option 'max_lenght'. Did you mean max_length\? The arguments are model, "),
+        ({"stagging": "nearest"}, r"Did you mean staging\?"),
     ],
 )
 def test_sizes_that_make_no_sense(model: Any, arguments: dict[str, Any], message: str) -> None:

@@ -61,6 +61,18 @@ def test_linear_layers(rows: int, k: int, n: int, target: Target) -> None:
     check_reads_what_is_defined(program, x)
 
 
+@pytest.mark.parametrize(("rows", "k"), [(1, 40), (5, 100), (64, 64)])
+def test_an_input_that_products_alone_read_comes_packed(rows: int, k: int) -> None:
+    """It takes no packing tile and no instruction; the packed rows are those that the unit would make."""
+    x = torch.randn(rows, k)
+    layer = nn.Linear(k, 70, bias=False)
+    program = check(layer, x, matmul="vector")
+    assert "pack" not in program.asm and program.asm.count("load constant tile") == 0
+    check_reads_what_is_defined(program, x)
+    read_twice = check(lambda x: (layer(x), x * 2), x, matmul="vector")
+    assert "pack" in read_twice.asm
+
+
 @on_machines
 def test_layers_that_follow_each_other(target: Target) -> None:
     """The second finds zeros or finite numbers in the rows that the first writes beyond its own."""

@@ -6,8 +6,8 @@ import pytest
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.dialects.loop import Linear
-from plena.dialects.plena_isa import instructions_in
+from plena.dialects.loop import ForOp, Linear
+from plena.dialects.plena_isa import Instruction, instructions_in
 from plena.errors import CompileError
 from plena.instructions.instruction_builder import InstructionBuilder
 from plena.machine.target import Target
@@ -141,3 +141,45 @@ def test_spilled_registers_keep_away_from_the_words_of_the_program() -> None:
         "plena.int_spill_base": 0,
         "plena.int_spill_end": 1000,
     }
+
+
+def vector_products(tiles: int, trips: int) -> ModuleOp:
+    """Products of packed rows with `tiles` tiles a turn, whose address moves."""
+    builder = InstructionBuilder(Target())
+    with builder.loop(trips) as k:
+        for tile in range(tiles):
+            for c in range(4):
+                base = k * (tiles * 4096) + tile * 4096
+                builder.emit("M_BTMV", off=c * 16, mat=base, vec=k * (tiles * 256) + tile * 256 + c * 64)
+    return builder.finish()
+
+
+def products_of(module: ModuleOp) -> list[tuple[int, int]]:
+    """The matrix and vector addresses of products, the two registers of the former added up."""
+    found: list[tuple[int, int]] = []
+    for _, _, numbers, _ in trace(module):
+        assert isinstance(numbers, tuple)
+        (_, mat), (_, off), (_, vec) = numbers
+        found.append((mat + off, vec))
+    return found
+
+
+@pytest.mark.parametrize(("tiles", "saved"), [(1, 0), (2, 1), (3, 1), (4, 2)])
+def test_two_tiles_share_an_address_that_moves(tiles: int, saved: int) -> None:
+    trips = 8
+    counts: list[int] = []
+    for share_bases in (False, True):
+        module = vector_products(tiles, trips)
+        MaterializeAddresses(share_bases=share_bases).apply(Context(), module)
+        module.verify()
+        assert products_of(module) == products_of(vector_products(tiles, trips))
+        loop = next(op for op in module.body.block.ops if isinstance(op, ForOp))
+        inside = (op for op in loop.body.block.ops if isinstance(op, Instruction))
+        counts.append(sum(op.SPEC.mnemonic.startswith("S_") for op in inside))
+    assert counts[0] - counts[1] == saved
+
+
+def test_few_registers_leave_no_room_for_more_offsets() -> None:
+    module = vector_products(4, 8)
+    MaterializeAddresses(registers=6, share_bases=True).apply(Context(), module)
+    assert products_of(module) == products_of(vector_products(4, 8))

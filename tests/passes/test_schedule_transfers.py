@@ -289,6 +289,60 @@ def test_loads_wait_for_nothing_beside_products(trips: int) -> None:
     assert str(serialized) == str(module)
 
 
+HALVES = """
+  %a = plena_isa.register : !plena_isa.a<a0>
+  %zero = plena_isa.register : !plena_isa.gp<gp0>
+  loop.for %i = 0 to {trips} {{
+    loop.for %h = 0 to 2 {{
+      loop.for %k = 0 to {tiles} {{
+        %tile = loop.affine 0 + {tile} * %k
+        %off = loop.affine 0 + {next} * %i + {weights} * %h + {tile} * %k
+        %scale = loop.affine 131072
+        plena_isa.h_prefetch_m dst(%tile) off(%off) base(%a : !plena_isa.a<a0>) scale(%scale)
+      }}
+      loop.for %r = 0 to 2 {{
+        loop.for %c = 0 to 4 {{
+          loop.for %k = 0 to {tiles} {{
+            %tile = loop.affine 0 + {tile} * %k
+            %x = loop.affine 512 + {row} * %k + 64 * %r + 256 * %h
+            plena_isa.m_mm mat(%tile) vec(%x)
+          }}
+          %y = loop.affine 1024 + 32 * %r + 4 * %c
+          plena_isa.m_mm_wo dst(%y) stride(%zero : !plena_isa.gp<gp0>)
+        }}
+      }}
+      loop.for %r = 0 to 4 {{
+        %y = loop.affine 0 + 32 * %i + 8 * %r
+        %part = loop.affine 1024 + 8 * %r
+        plena_isa.v_add_vv dst(%y) a(%y) b(%part)
+      }}
+    }}
+  }}
+"""
+
+
+@pytest.mark.parametrize("trips", [3, 4, 5])
+@pytest.mark.parametrize("tiles", [1, 2, 3])
+@pytest.mark.parametrize("apart", [False, True])
+def test_halves_fill_two_runs_of_tiles_in_turn(trips: int, tiles: int, apart: bool) -> None:
+    """Halves of a reduction are one stream of loads, unless they are few or their tiles lie `apart`."""
+    size = tiles * TINY.tile
+    text = HALVES.format(
+        trips=trips, tiles=tiles, tile=TINY.tile, weights=size, next=(3 if apart else 2) * size, row=TINY.vlen
+    )
+    module, terms = parse(text), dict[object, int]()
+    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
+    TINY.attach(module)
+    ScheduleTransfers("rtl-v1").apply(Context(), module)
+    module.verify()
+    after = final_state(module, TINY, terms)
+    for address in range(spare.start, spare.stop):
+        after.pop((Memory.MATRIX, address), None)
+    assert after == before
+    uses_other_tiles = untouched(module, EffectTable(TINY)).start != spare.start
+    assert uses_other_tiles or trips < 4 or apart
+
+
 def test_foreign_programs_are_scheduled_too() -> None:
     module = parse(PRODUCTS.format(tile=0) + WORK)
     TARGET.attach(module)

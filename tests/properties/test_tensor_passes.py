@@ -27,6 +27,7 @@ PASSES = (
     "widen-rotary",
     "split-projections",
     "fold-norm-gain",
+    "scale-before-products",
     "share-projections",
     "share-rotations",
 )

@@ -97,10 +97,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--traffic",
         type=float,
-        default=1.0,
         metavar="TIMES",
-        help="of the formats that the page marks: bytes that transfers may move, over those of the shipped formats "
-        "(default 1.0)",
+        help="say which point has the least error with so many bytes moved, over those of the shipped formats; the "
+        "page marks it (without this option that at 1.0)",
     )
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write the table of points")
     parser.add_argument("--parquet", metavar="FILE", type=Path, help="write the table of points")
@@ -109,7 +108,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Search, print the front, write; exit code 1 if there is no program at all."""
+    """Search, print the front, write, choose; exit code 1 if there is no program at all.
+
+    Raises:
+        PlenaError: as of `plena.explore`; with everything written, if --traffic asks for a point that there is not.
+    """
     from plena.exploring.explore import explore
     from plena.exploring.needs import require_libraries
     from plena.frontend.model_files import is_model
@@ -149,7 +152,13 @@ def run(args: Namespace) -> int:
     if args.parquet is not None:
         _written(args.parquet, study.table.to_parquet)
     if args.report is not None:
-        study.report(args.report, traffic=args.traffic, programs=args.programs)
+        traffic = 1.0 if args.traffic is None else args.traffic
+        study.report(args.report, traffic=traffic, programs=args.programs)
+    if args.traffic is not None:
+        chosen = study.chosen(args.traffic)
+        print(
+            f"chosen at {args.traffic:g} times the shipped bytes: point {chosen}, {study.target(chosen).formats}"
+        )
     return 0 if len(front) else 1
 
 

@@ -51,6 +51,7 @@ SETTINGS: Mapping[str, Callable[[Any], bool]] = {
     "pairing": _truth,
     "shortening": _number(0, _MOST * 10),
     "row_groups": _truth,
+    "by_matrices": _number(0, _MOST),
     "matmul": _one_of(*get_args(MatmulChoice)),
     "attention": _one_of(*get_args(AttentionChoice)),
 }

@@ -13,6 +13,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
+from plena.frontend.routing.contractions import weighted_sum
 from plena.frontend.routing.elements import Ordinary, import_elements, slots_of_expert
 from plena.frontend.routing.experts import summed_up
 from plena.frontend.routing.marks import import_marks
@@ -40,6 +41,12 @@ from plena.tensor.element_types import is_real
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
 
+_NO_SLOTS = "Use them to weight and to sum up what the chosen experts compute: programs have no slots."
+_ALL_AT_ONCE = (
+    " Write a loop over `ids[:, j]` for all slots at once: `h = x[:, None, None] @ up[ids]` and so on, then "
+    "`(y * weights[..., None]).sum(1)`."
+)
+
 _SORTS = ("aten.sort.default", "aten.sort.stable")
 _PRODUCTS = ("aten.bmm.default", "aten.matmul.default", "aten.mm.default", "aten.linear.default")
 _REDUCTIONS = ("aten.sum.dim_IntList", "aten.mean.dim", "aten.amax.default", "aten.max.dim", "aten.any.dim")
@@ -64,7 +71,7 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
         raise CompileError(
             "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
             None,
-            "Use them to weight and to sum up what the chosen experts compute: programs have no slots.",
+            _NO_SLOTS + _INSTEAD.get(name, ""),
         )
     return result
 
@@ -127,6 +134,14 @@ def _is_cut(g: GraphBuilder) -> bool:
     return all(name_of(reader) == "aten.slice.Tensor" for reader in readers)
 
 
+_INSTEAD = {
+    "aten.select.int": _ALL_AT_ONCE,
+    "aten.slice.Tensor": _ALL_AT_ONCE,
+    "aten.gather.default": " Weight what all experts compute by "
+    "`w = torch.zeros_like(scores).scatter(1, ids, weights)`: `(y * w[..., None]).sum(1)`.",
+}
+"""What to write instead of an operator on slots."""
+
 _LAST = "Choose the largest along the last axis: scores.transpose(...).topk(k), or (-scores).topk(k)."
 
 
@@ -142,7 +157,10 @@ def _on_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Ordin
     if name == "aten.cat.default":
         return _joined(g, a)
     if name in _PRODUCTS:
-        found = pairs.batched_product(g, a.get("self", value), a.get("mat2", a.get("other")))
+        operands = a.get("self", value), a.get("mat2", a.get("other"))
+        found = pairs.batched_product(g, *operands)
+        if found is NotImplemented:
+            found = weighted_sum(g, *operands)
         if found is NotImplemented and isinstance(value, Rows):
             found = pairs.shared_product(g, a, value, ordinary)
         return found

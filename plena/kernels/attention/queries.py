@@ -15,9 +15,11 @@ from plena.kernels.attention.heads import HeadPlace
 from plena.kernels.attention.shape import AttentionShape, Tiling
 from plena.kernels.context import KernelContext, lane_masks
 from plena.kernels.finite_operands import require_finite
+from plena.kernels.fp_sram import number
 from plena.kernels.head_layout import heads_per_block
 from plena.kernels.packing import define_rows, define_tail
 from plena.kernels.tensors import HostTensor, Panel
+from plena.timing.registry import profile_named
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class ComputedQueries:
         if self.shared > 1:
             require_finite(ctx, op, "attention whose heads share rows")
             self.masks = lane_masks(ctx, self.shared, shape.head_dim)
+        # Where instructions wait for each other, one less a row counts more than those that make the masks.
+        self.scale = shape.scale
+        if self.shared > 1 and self.scale != 1.0 and profile_named(ctx.schedule.timing).work is not None:
+            self.masks, self.scale = self._scaled_masks(), 1.0
 
     def block(self, place: HeadPlace, row: Linear) -> LeftOperand:
         """The block of one head, copied only if it changes on the way."""
@@ -124,10 +130,25 @@ class ComputedQueries:
             if self.shared > 1:
                 self._select(source, place.lane)
                 source = self.rows
-            if self.shape.scale != 1.0:
+            if self.scale != 1.0:
                 pitch = panel.block if self.shared == 1 else block
-                _multiply(self.ctx, self.rows, source, pitch, tiling, self.shape.scale)
+                _multiply(self.ctx, self.rows, source, pitch, tiling, self.scale)
         return LeftOperand(self.rows, block)
+
+    def _scaled_masks(self) -> SSAValue:
+        """The masks with the scale instead of 1, made once."""
+        ctx, count = self.ctx, self.shared
+        name = f"lane_masks_{count}_{self.shape.head_dim}_times_{self.scale}"
+        known = ctx.constant_panels.get(name)
+        if known is None:
+            known = ctx.constant_panels[name] = ctx.builder.buffer(
+                "scaled_masks", "vector", count * self.vlen
+            )
+            factor = number(ctx, self.scale)
+            scaled, masks = (PanelRows(buffer, self.vlen, 0) for buffer in (known, self.masks))
+            with ctx.builder.prologue(), ctx.builder.step("scaled masks"):
+                ctx.builder.map("mul", scaled, masks, factor, size=(count, 1))
+        return known
 
     def _select(self, source: SSAValue, lane: Linear) -> None:
         """The rows with the lanes of all heads but one zeroed."""

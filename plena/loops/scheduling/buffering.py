@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -20,87 +20,133 @@ from plena.machine.target import Target
 from plena.timing.profile import Profile
 
 MANY = 8
-"""From so many iterations on one may wait for its loads if that saves code: of an even number the first one does."""
+"""From so many iterations on one may wait for its loads if that saves code: of an even number the last one does."""
 
 
-def double_buffer(block: Block, target: Target, profile: Profile, spare: Room, allowance: Allowance) -> None:
+def double_buffer(
+    block: Block, target: Target, profile: Profile, spare: Room, allowance: Allowance, *, halves: bool = False
+) -> list[ForOp]:
     """Has the loops of a block that load tiles and multiply with them fill two runs of tiles in turn.
+
+    With `halves` only those whose iterations are halves of others', before anything else is done with them. Returns
+    the loops whose iterations load the tiles of the next.
 
     The second run are tiles that nothing else uses. The last iteration uses the first run, so that it holds in the
     end what it did. Loops that wait longest for their loads come first.
     """
-    found = [b for op in block.ops if isinstance(op, ForOp) and (b := _Buffering.of(op, target, spare))]
-    for buffering in sorted(found, key=lambda b: -b.waits):
-        buffering.run(profile, allowance)
+    loops = [op for op in block.ops if isinstance(op, ForOp)]
+    found = [b for op in loops if (b := _Buffering.of(op, target, profile, spare))]
+    found = [b for b in found if b.around is not None or not halves]
+    made = [buffering.run(profile, allowance) for buffering in sorted(found, key=lambda b: -b.waits)]
+    return [loop for loop in made if loop is not None]
+
+
+Position = dict[SSAValue, Linear]
+"""Indices of loops, and where they are."""
 
 
 class _Buffering:
-    """A loop whose loads may run beside its products, one iteration ahead."""
+    """A loop whose loads may run beside its products, one iteration ahead.
+
+    Or a loop `around` one of two iterations, its loads one behind the other over all of both.
+    """
 
     def __init__(
-        self, loop: ForOp, loading: Sequence[Operation], host: ForOp, rooms: tuple[Room, int], target: Target
+        self,
+        loop: ForOp,
+        around: ForOp | None,
+        loading: Sequence[Operation],
+        host: ForOp,
+        rooms: tuple[Room, int],
+        target: Target,
     ) -> None:
-        self.loop, self.loading, self.host, self.target = loop, loading, host, target
+        self.loop, self.around, self.loading, self.host, self.target = loop, around, loading, host, target
         self.room, self.distance = rooms
+        self.trips = loop.trips * (1 if around is None else around.trips)
         loads = streams_in(loading)
-        self.waits = loop.trips * sum(s.trips * cycles_of(s, target) for s in loads)
+        self.waits = self.trips * sum(s.trips * cycles_of(s, target) for s in loads)
 
     @staticmethod
-    def of(loop: ForOp, target: Target, spare: Room) -> _Buffering | None:
+    def of(loop: ForOp, target: Target, profile: Profile, spare: Room) -> _Buffering | None:
         """None if the loop loads nothing, there are not enough tiles, or results could change."""
-        body = [op for op in loop.operations if not isinstance(op, AffineOp)]
+        body, around = _body(loop), None
+        if len(body) == 1 and isinstance(body[0], ForOp) and body[0].trips == 2 and loop.trips * 2 >= MANY:
+            loop, around = body[0], loop
+            body = _body(loop)
         loading = [op for op in body if load_in(op) is not None]
         hosts = [op for op in body if isinstance(op, ForOp) and op not in loading]
-        if loop.trips < 3 or not loading or not hosts:
+        if (loop.trips < 3 and around is None) or not loading or not hosts:
             return None
         if any(op.results for op in body if isinstance(op, Instruction)):
             return None
         table = EffectTable(target)
         streams = streams_in(loading)
+        if around is not None and not all(_follow(s, around, loop) for s in streams):
+            return None
         room = filled(loop, streams, table)
         if room is None:
             return None
         place = _place(room, spare, target)
-        if place is None or not _may_run_ahead(loop, body, loading, place, table):
+        ahead = {loop.index: (1, 1)} if around is None else {around.index: (0, 1), loop.index: (-1, 1)}
+        if place is None or not _may_run_ahead(ahead, body, loading, place, table):
             return None
-        host = max(hosts, key=lambda op: op.trips * size(op.operations))
-        return _Buffering(loop, loading, host, (room, place.start - room.start), target)
+        host = max(hosts, key=lambda op: op.trips * iteration_cycles(op, target, profile))
+        return _Buffering(loop, around, loading, host, (room, place.start - room.start), target)
 
-    def run(self, profile: Profile, allowance: Allowance) -> None:
-        """Rewrites the loop if so many instructions may be added."""
-        loop, body = self.loop, size((self.loop,))
-        even = loop.trips % 2 == 0
-        if iteration_cycles(self.host, self.target, profile) * self.host.trips * loop.trips < self.waits // 4:
-            return
-        alone = even and loop.trips >= MANY
-        if not allowance.take(body * (3 if even else 2)):
-            return
+    def run(self, profile: Profile, allowance: Allowance) -> ForOp | None:
+        """Rewrites the loop if so many instructions may be added; returns the steady one, of two iterations."""
+        loop, trips = self.around or self.loop, self.trips
+        body = size((loop,))
+        if iteration_cycles(self.host, self.target, profile) * self.host.trips * trips < self.waits // 4:
+            return None
+        even = trips % 2 == 0
+        alone = even and trips >= MANY
+        if not allowance.take(body * (3 if even and not alone else 2)):
+            return None
         other = self._in_either()
         scope = Scope()
         streams = [s.flat() for s in streams_in(self.loading)]
-        first = int(even)
-        for stream in streams:
-            stream.at({loop.index: Linear(0), other: Linear(first)}).emit_all(scope)
-        if alone:
-            self._rest(scope, Linear(0), Linear(1), other)
-            for stream in streams:
-                stream.at({loop.index: Linear(1), other: Linear(0)}).emit_all(scope)
-        elif even:
-            self._iteration(scope, streams, Linear(0), Linear(1), other, profile)
-        pairs = scope.loop((loop.trips - 1) // 2, loop.attributes)
+        first = int(even and not alone)
+        self._load(scope, streams, self._at(Linear(0), Linear(0), 0), int(even), other)
+        if first:
+            self._iteration(scope, streams, self._at(Linear(0), Linear(0), 0), Linear(1), other, profile)
+        pairs = scope.loop((trips - 1) // 2, loop.attributes)
         both = pairs.loop(2, loop.attributes)
-        pairs.index.name_hint = loop.index.name_hint
-        position = Linear.of(first, [(pairs.index, 2), (both.index, 1)])
-        self._iteration(both, streams, position, Linear.index(both.index), other, profile)
-        both.close()
+        pairs.index.name_hint = self.loop.index.name_hint
+        own = Linear.index(both.index)
+        position = self._at(Linear.index(pairs.index), own, first)
+        self._iteration(both, streams, position, -own + 1 if alone else own, other, profile)
+        steady = both.close()
         pairs.close()
-        self._rest(scope, Linear(loop.trips - 1), Linear(0), other)
+        if alone:
+            pair = Linear(trips // 2 - 1)
+            self._load(scope, streams, self._at(pair, Linear(1), 0), 0, other)
+            both = scope.loop(2, loop.attributes)
+            own = Linear.index(both.index)
+            self._rest(both, self._at(pair, own, 0), -own + 1, other)
+            both.close()
+        else:
+            self._rest(scope, self._at(Linear((trips - 1) // 2), Linear(0), first), Linear(0), other)
         replace(loop, scope.operations)
+        return steady
 
-    def _rest(self, scope: Scope, position: Linear, own: Linear, other: SSAValue) -> None:
+    def _at(self, pair: Linear, number: Linear, first: int) -> Position:
+        """The indices of iteration `number` of a pair of them, behind `first` others."""
+        if self.around is not None:
+            return {self.around.index: pair, self.loop.index: number}
+        return {self.loop.index: pair * 2 + number + first}
+
+    def _load(
+        self, scope: Scope, streams: Sequence[Stream], position: Position, own: int, other: SSAValue
+    ) -> None:
+        """Appends the loads of one iteration."""
+        for stream in streams:
+            stream.at({**position, other: Linear(own)}).emit_all(scope)
+
+    def _rest(self, scope: Scope, position: Position, own: Linear, other: SSAValue) -> None:
         """Appends what one iteration does beside loading."""
         rest = [op for op in self.loop.operations if op not in self.loading]
-        clone(rest, scope, Substitution({self.loop.index: position, other: own}))
+        clone(rest, scope, Substitution({**position, other: own}))
 
     def _in_either(self) -> SSAValue:
         """Makes all accesses of the tiles hang on a number, which it returns: whether they are the other ones."""
@@ -114,14 +160,15 @@ class _Buffering:
         self,
         scope: Scope,
         streams: Sequence[Stream],
-        position: Linear,
+        position: Position,
         own: Linear,
         other: SSAValue,
         profile: Profile,
     ) -> None:
         """Appends one iteration with the loads of the next one in its host; `own`: which tiles it reads itself."""
-        ahead = [s.at({self.loop.index: position + 1, other: -own + 1}) for s in streams]
-        around = Substitution({self.loop.index: position, other: own})
+        index = self.loop.index
+        ahead = [s.at({**position, index: position[index] + 1, other: -own + 1}) for s in streams]
+        around = Substitution({**position, other: own})
         for op in self.loop.operations:
             if op is self.host:
                 spread_in_nest(ahead, self.host, scope, around, self.target, profile)
@@ -138,10 +185,27 @@ def _place(room: Room, spare: Room, target: Target) -> Room | None:
     return Room(start, start + room.size) if start + room.size <= spare.stop else None
 
 
+def _body(loop: ForOp) -> list[Operation]:
+    return [op for op in loop.operations if not isinstance(op, AffineOp)]
+
+
+def _follow(stream: Stream, around: ForOp, loop: ForOp) -> bool:
+    """Whether the last iteration of a loop is as far from the first of the next as two of its iterations are."""
+    addresses = [v for v in stream.operands if isinstance(v, Linear)]
+    return all(a.coefficient(around.index) == loop.trips * a.coefficient(loop.index) for a in addresses)
+
+
 def _may_run_ahead(
-    loop: ForOp, body: Sequence[Operation], loading: Sequence[Operation], place: Room, table: EffectTable
+    ahead: Mapping[SSAValue, tuple[int, int]],
+    body: Sequence[Operation],
+    loading: Sequence[Operation],
+    place: Room,
+    table: EffectTable,
 ) -> bool:
-    """Whether loads may come an iteration earlier, matrix SRAM apart, and nothing else uses `place`."""
+    """Whether loads may come an iteration earlier, matrix SRAM apart, and nothing else uses `place`.
+
+    `ahead`: by how much the indices then differ.
+    """
     for op in body:
         for effect in table.of(op).get(Memory.MATRIX, ()):
             low, high = interval(effect)
@@ -151,7 +215,7 @@ def _may_run_ahead(
         if op not in loading:
             continue
         own = _without_tiles(table.of(op))
-        if any(conflicting(table.of(o), own, {loop.index: (1, 1)}) for o in body if o not in loading):
+        if any(conflicting(table.of(o), own, ahead) for o in body if o not in loading):
             return False
         if any(conflicting(table.of(o), own) for o in body[:at] if o not in loading):
             return False

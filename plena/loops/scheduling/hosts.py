@@ -50,6 +50,8 @@ def spread(
     around: Substitution,
     target: Target,
     profile: Profile,
+    *,
+    behind_load: bool = False,
 ) -> None:
     """Appends a host loop with the loads of streams in it, one every few iterations, the first ones first.
 
@@ -57,16 +59,22 @@ def spread(
 
     Args:
         around: what values around the host become; addresses of the streams are in terms of the new ones.
+        behind_load: whether one is under way before the loop; iterations without loads then come first.
     """
     cycles = max(1, iteration_cycles(host, target, profile))
     total = sum(s.trips for s in streams)
     done = 0
+    if behind_load:
+        most = max(cycles_of(s, target) for s in streams)
+        done = host.trips - total * max(1, min(ceil_div(most, cycles), host.trips // total))
+        _iterations(host, scope, around, Linear(0), done)
+    room = host.trips - done
     late: list[Stream] = []
     for stream in streams:
         if stream is streams[-1] and stream.trips == 1 and done < host.trips:
             stream.emit_all(scope)
             continue
-        step = max(1, min(ceil_div(cycles_of(stream, target), cycles), host.trips // total))
+        step = max(1, min(ceil_div(cycles_of(stream, target), cycles), room // total))
         now, left = _fitting(stream, (host.trips - done) // step)
         if now is not None:
             _among_iterations(now, host, scope, around, step, done)
@@ -85,16 +93,26 @@ def spread_in_nest(
     around: Substitution,
     target: Target,
     profile: Profile,
+    *,
+    behind_load: bool = False,
 ) -> None:
     """As `spread`, for any host; loads that outnumber its iterations are spread over the longest loop in each."""
     inner = max((op for op in host.operations if isinstance(op, ForOp)), key=lambda o: o.trips, default=None)
     (stream, *others) = streams
     if others or inner is None or len(stream.indices) != 1 or stream.trips <= host.trips:
-        spread(streams, host, scope, around, target, profile)
+        spread(streams, host, scope, around, target, profile, behind_load=behind_load)
+        return
+    ((index, _),) = stream.indices
+    each, more = divmod(stream.trips, host.trips)
+    if more == 1 and 2 * each < inner.trips:
+        # One load more than equal shares stands before all of them.
+        stream.emit(scope, {index: Linear(0)})
+        left = stream.first(1)[1]
+        assert left is not None
+        spread_in_nest([left], host, scope, around, target, profile, behind_load=True)
         return
     each = ceil_div(stream.trips, host.trips)
     each = next((n for n in range(each, inner.trips + 1) if stream.trips % n == 0), each)
-    ((index, _),) = stream.indices
     whole, rest = divmod(stream.trips, each)
 
     def iteration(inside: Scope, position: Linear, loads: int) -> None:
@@ -103,7 +121,7 @@ def spread_in_nest(
         own = replace(own, indices=((index, loads),))
         for op in host.operations:
             if op is inner:
-                spread_in_nest([own], inner, inside, known, target, profile)
+                spread_in_nest([own], inner, inside, known, target, profile, behind_load=behind_load)
             else:
                 clone((op,), inside, known)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -58,18 +58,18 @@ class Interleaver:
         return Occupancy(self.module)
 
     def run(self) -> None:
-        """The loops with most to gain first, as far as the allowance reaches."""
+        """The loops that gain most for what they add, as far as the allowance reaches."""
         spare = self._spare()
         loops = list(self._loops(self.module.body.block.ops, 1))
         found = [gain for loop, times in loops for gain in self._gains(loop, times)]
         done: set[ForOp] = set()
-        # The most that is gained for a loop first, where there is room for it.
-        for gain in sorted(found, key=lambda g: -g.cycles):
-            if gain.loop in done or not self.allowance.would_take(gain.added):
-                continue
-            if self._apply(gain, spare):
-                done.add(gain.loop)
-                self.allowance.take(gain.added)
+        while chosen := _best_of(found, self.allowance):
+            for gain in sorted(chosen, key=lambda g: -g.cycles):
+                if self._apply(gain, spare):
+                    done.add(gain.loop)
+                    self.allowance.take(gain.added)
+            # What was chosen in vain is left out, and what that leaves room for is looked for.
+            found = [g for g in found if g.loop not in done and g not in chosen]
         for loop, _ in loops:
             # Loops that were expanded have several iterations in their body.
             straight = not any(isinstance(op, ForOp) for op in loop.operations)
@@ -179,6 +179,29 @@ class _Gain:
     factor: int
     cycles: int
     added: int
+
+
+def _best_of(gains: Sequence[_Gain], allowance: Allowance) -> list[_Gain]:
+    """At most one for every loop: always the next that adds least for what it gains over the one before it."""
+    chosen: dict[ForOp, _Gain] = {}
+    added = 0
+
+    def more(gain: _Gain) -> tuple[int, int]:
+        """What it gains, and adds, beyond what is chosen for its loop."""
+        known = chosen.get(gain.loop)
+        return (
+            (gain.cycles, gain.added)
+            if known is None
+            else (gain.cycles - known.cycles, gain.added - known.added)
+        )
+
+    while True:
+        better = [g for g in gains if more(g)[0] > 0 and allowance.would_take(added + more(g)[1])]
+        if not better:
+            return list(chosen.values())
+        best = max(better, key=lambda g: more(g)[0] / max(1, more(g)[1]))
+        added += more(best)[1]
+        chosen[best.loop] = best
 
 
 def _rounds(body: Body, length: int, factor: int, index: SSAValue) -> int:

@@ -11,20 +11,21 @@ from plena.errors import CompileError
 from plena.machine.choices import Machine
 from plena.machine.constants import INT_LIMIT
 from plena.registers.addressing.program import Block, Loop, Node, Program, Read, Use, make_block
+from plena.registers.addressing.shared_bases import with_shared_bases
 from plena.registers.addressing.values import CONSTANT, ClassTable, Value, number
 
 
-def program_of(module: ModuleOp, machine: Machine = "emulator") -> Program:
+def program_of(module: ModuleOp, machine: Machine = "emulator", *, share_bases: bool = False) -> Program:
     """Reads the address operands of a module in the affine form, sticky state already set by instructions.
 
-    Immediates that the machine ignores are none.
+    Immediates that the machine ignores are none. To `share_bases`: see plena.registers.addressing.shared_bases.
 
     Raises:
         CompileError: an operand that is neither a register cell nor an address slot (run set-state first), or an
             operation of a higher level.
     """
     classes = ClassTable()
-    return Program(_block(module.body.block, classes, machine), classes)
+    return Program(_block(module.body.block, classes, machine, share_bases), classes)
 
 
 def value_of(address: Linear, classes: ClassTable) -> Value:
@@ -34,18 +35,18 @@ def value_of(address: Linear, classes: ClassTable) -> Value:
     return classes.of(address.terms), address.constant
 
 
-def _block(block: IRBlock, classes: ClassTable, machine: Machine) -> Block:
+def _block(block: IRBlock, classes: ClassTable, machine: Machine, share_bases: bool) -> Block:
     nodes: list[Node] = []
     for op in block.ops:
         if isinstance(op, Instruction):
             nodes.append(_use(op, classes, machine))
         elif isinstance(op, ForOp):
-            nodes.append(Loop(op.index, op.trips, _block(op.body.block, classes, machine), op))
+            nodes.append(Loop(op.index, op.trips, _block(op.body.block, classes, machine, share_bases), op))
         elif not isinstance(op, AffineOp | RegisterOp | YieldOp):
             raise CompileError(
                 f"`{op.name}` is not an instruction", "materialize-addresses", "lower it to plena_isa first"
             )
-    return make_block(nodes, classes)
+    return make_block(with_shared_bases(nodes) if share_bases else nodes, classes)
 
 
 def _use(op: Instruction, classes: ClassTable, machine: Machine) -> Use:
@@ -64,7 +65,8 @@ def _use(op: Instruction, classes: ClassTable, machine: Machine) -> Use:
         address = value_of(op.address(slot.name), classes)
         if declared.gp0_means is not None:
             address = _with_gp0(address, declared.gp0_means)
-        reads.append(Read(slot.name, address, adds and op.SPEC.immediate_for(slot.name) is not None))
+        has_immediate = adds and op.SPEC.immediate_for(slot.name) is not None
+        reads.append(Read(slot.name, address, has_immediate, declared.adds_to))
     defines = None
     if op.HAS_VALUE and op.results:
         defines = (classes.of([(op.results[0], 1)]), 0)

@@ -11,11 +11,15 @@ from plena.registers.addressing.values import CONSTANT, ClassTable, Value, numbe
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An address slot: a register must hold `value`, or at most REACH - 1 less when the slot has an immediate."""
+    """An address slot: a register must hold `value`, or at most REACH - 1 less when the slot has an immediate.
+
+    `adds_to`: the slot of the same instruction whose register is added to this one's.
+    """
 
     slot: str
     value: Value
     has_immediate: bool = False
+    adds_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,52 @@ builtin.module {
     tile.yield %0
   }
 }
+
+// -----
+
+// The output of the second is that of the first, which another part of the same buffer is an input of: one pass.
+
+// CHECK-LABEL: builtin.module
+// CHECK:       tile.elementwise rows = 16 blocks = 1 out(%x[64, 1024]) in(%x[64, 1024]) in(%{{.*}}[64, 1024]) {
+// CHECK:         tile.lanewise "mul"
+// CHECK-NEXT:    tile.lanewise "exp"
+// CHECK-NOT:   tile.elementwise
+builtin.module {
+  %x = tile.buffer @x [2048] : !tile.buffer<vector>
+  %at = loop.affine 1024
+  %y = tile.view %x[%at] : !tile.buffer<vector>
+  tile.elementwise rows = 16 blocks = 1 out(%x[64, 1024]) in(%x[64, 1024]) in(%y[64, 1024]) {
+  ^bb0(%a : !tile.lanes, %b : !tile.lanes):
+    %0 = tile.lanewise "mul" %a, %b : !tile.lanes
+    tile.yield %0
+  }
+  tile.elementwise rows = 16 blocks = 1 out(%x[64, 1024]) in(%x[64, 1024]) {
+  ^bb0(%a : !tile.lanes):
+    %0 = tile.lanewise "exp" %a
+    tile.yield %0
+  }
+}
+
+// -----
+
+// Refused: the second writes over the other part, which the first reads.
+
+// CHECK-LABEL: builtin.module
+// CHECK:       tile.elementwise
+// CHECK:       tile.elementwise
+builtin.module {
+  %x = tile.buffer @x [2048] : !tile.buffer<vector>
+  %z = tile.buffer @z [1024] : !tile.buffer<vector>
+  %at = loop.affine 512
+  %y = tile.view %x[%at] : !tile.buffer<vector>
+  tile.elementwise rows = 8 blocks = 1 out(%z[64, 512]) in(%y[64, 512]) {
+  ^bb0(%a : !tile.lanes):
+    %0 = tile.lanewise "exp" %a
+    tile.yield %0
+  }
+  tile.elementwise rows = 8 blocks = 1 out(%x[64, 512]) in(%z[64, 512]) {
+  ^bb0(%a : !tile.lanes):
+    %0 = tile.lanewise "reciprocal" %a
+    tile.yield %0
+  }
+}
