@@ -92,8 +92,12 @@ SHARE_OF_ROOM = 0.8
 """How much of what the watchdog leaves in an iteration more products by M_BTMV may take: their size is estimated with
 loops expanded, and loops that stay take a tenth more."""
 
-SHARES_FOR_LOADS = (1.0, 0.5, 0.25)
+SHARES_FOR_LOADS = (1.0, 0.4, 0.25)
 """How much of what a program may grow loads beside products may take: addresses come on top, up to as much again."""
+
+SHARES_FOR_TURNS = (0.9, 0.8, 0.72, 0.6, 0.45)
+"""How much of what is left then rows side by side may take, the first that fits: addresses come on top of what is
+added, about one for every two instructions."""
 
 SHARE_OF_GROWTH = 0.97
 """How much of what a program may grow a prediction may fill."""
@@ -474,8 +478,7 @@ def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]
         return []
     if best.schedule.objective != "cycles":
         return []
-    # Addresses come on top of what is added, about one for every two instructions.
-    for share in (0.7, 0.45):
+    for share in SHARES_FOR_TURNS:
         interleave = InterleaveIterations(best.schedule.timing, room=int(room * share))
         choices = () if best.point is None else best.point.choices
         found = replace(lowering.candidate(choices, (interleave,)), points=best.points, point=best.point)

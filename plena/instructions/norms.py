@@ -125,6 +125,69 @@ def _normalize_by_blocks(
     row.scale(blocks, squares)
 
 
+def _take_turns(op: NormalizeRowsOp, ctx: Lowering, constants: _Constants) -> None:
+    """Several rows at a time, an instruction of all of them and then the next one; the last rows alone."""
+    vlen, together = ctx.target.vlen, op.together
+    x, out, scratch = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
+    others = [replace(constants, total=ctx.builder.f_cell()) for _ in range(together - 1)]
+
+    def rows(first: Linear, count: int) -> None:
+        _normalize_together(
+            [
+                _Row(
+                    ctx.builder,
+                    x + (first + n) * vlen,
+                    op.x_block,
+                    out + (first + n) * vlen,
+                    op.out_block,
+                    None,
+                    None,
+                )
+                for n in range(count)
+            ],
+            [constants, *others][:count],
+            [scratch + 2 * n * vlen for n in range(count)],
+            op.blocks,
+            vlen,
+        )
+
+    whole, rest = divmod(op.rows, together)
+    if whole:
+        with ctx.builder.loop(whole) as group:
+            rows(group * together, together)
+    if rest:
+        with ctx.builder.loop(rest) as row:
+            rows(row + whole * together, 1)
+
+
+def _normalize_together(
+    rows: list[_Row], constants: list[_Constants], totals: list[Linear], blocks: int, vlen: int
+) -> None:
+    """The rms norm of rows; `totals` are the first of two rows of scratch of each."""
+    builder, each = rows[0].builder, list(zip(rows, totals, strict=True))
+    for row, total in each:
+        row.square(Linear(0), total, None)
+    if blocks > 1:
+        with builder.loop(blocks - 1) as b:
+            for row, total in each:
+                row.square(b + 1, total + vlen, None)
+            for _, total in each:
+                builder.emit("V_ADD_VV", dst=total, a=total, b=total + vlen)
+    for own in constants:
+        builder.emit("S_LD_FP", dst=own.total, base=own.eps)
+    for own, total in zip(constants, totals, strict=True):
+        builder.emit("V_RED_SUM", acc=own.total, a=total)
+    for own in constants:
+        builder.emit("S_MUL_FP", dst=own.total, a=own.total, b=own.inverse)
+    for own in constants:
+        builder.emit("S_SQRT_FP", dst=own.total, a=own.total)
+    for own in constants:
+        builder.emit("S_RECI_FP", dst=own.total, a=own.total)
+    with builder.loop(blocks) as b:
+        for row, own in zip(rows, constants, strict=True):
+            builder.emit("V_MUL_VF", dst=row.out + b * row.out_block, a=row.x + b * row.x_block, b=own.total)
+
+
 @lowers(NormalizeRowsOp)
 def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     """Two passes: deviations are written to the output as soon as the mean is known, squares are made of them."""
@@ -133,6 +196,9 @@ def lower_normalize_rows(op: NormalizeRowsOp, ctx: Lowering) -> None:
     x, out, scratch = ctx.at(op.x), ctx.at(op.out), ctx.at(op.scratch)
     mask = None if op.mask is None else ctx.at(op.mask)
     constants = _Constants.of(op, ctx)
+    if op.together > 1:
+        _take_turns(op, ctx, constants)
+        return
     mean = constants.total if layer else None
     squares = builder.f_cell() if op.summing else constants.total
     with builder.loop(op.rows) as r:

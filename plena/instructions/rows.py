@@ -48,20 +48,39 @@ def _nothing_or_undefined(ctx: Lowering, total: SSAValue, maximum: SSAValue, flo
     builder.emit("S_MUL_FP", dst=total, a=total, b=builder.f0)
 
 
+def _undivided_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
+    """x = exp(x - max), `together` rows taking turns: an instruction of all of them, then the next one."""
+    builder, blocks, block = ctx.builder, op.blocks, op.block
+    x, floor = ctx.at(op.x), ctx.at(op.floor)
+    maxima = [builder.f_cell() for _ in range(op.together)]
+    with builder.loop(op.rows // op.together) as group:
+        rows = [x + (group * op.together + n) * ctx.target.vlen for n in range(op.together)]
+        for maximum in maxima:
+            builder.emit("S_LD_FP", dst=maximum, base=floor)
+        with builder.loop(blocks) as b:
+            for row, maximum in zip(rows, maxima, strict=True):
+                builder.emit("V_RED_MAX", acc=maximum, a=row + b * block)
+        with builder.loop(blocks) as b:
+            for row, maximum in zip(rows, maxima, strict=True):
+                builder.emit("V_SUB_VF", dst=row + b * block, a=row + b * block, b=maximum)
+            for row in rows:
+                builder.emit("V_EXP_V", dst=row + b * block, a=row + b * block)
+
+
 @lowers(SoftmaxRowsOp)
 def lower_softmax_rows(op: SoftmaxRowsOp, ctx: Lowering) -> None:
     builder = ctx.builder
     x, floor = ctx.at(op.x), ctx.at(op.floor)
     blocks, block = op.blocks, op.block
+    if op.undivided:
+        _undivided_rows(op, ctx)
+        return
     maximum, total = builder.f_cell(), builder.f_cell()
     with builder.loop(op.rows) as row:
         start = x + row * ctx.target.vlen
         builder.emit("S_LD_FP", dst=maximum, base=floor)
         with builder.loop(blocks) as b:
             builder.emit("V_RED_MAX", acc=maximum, a=start + b * block)
-        if op.undivided:
-            _exponentials(ctx, start, blocks, block, maximum)
-            return
         if op.sink:
             builder.emit("S_LD_FP", dst=total, base=floor)
             builder.emit("S_SUB_FP", dst=total, a=total, b=maximum)

@@ -25,6 +25,10 @@ from plena.kernels.operands import destination
 from plena.kernels.parts import Parts, chunk_of_many, first_lanes, parts_of
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
+from plena.timing.registry import profile_named
+
+TAKING_TURNS = 4
+"""Rows whose instructions take turns under a profile in which each waits for the one before it of its row."""
 
 MOST_SUMMED = 8
 """Column blocks whose sums may be added as numbers: the sum is rounded after each, which with 16 blocks takes the error
@@ -82,7 +86,12 @@ def _normalize(
     if parts.is_alone:
         mask = first_lanes(ctx, parts.rest) if parts.rest else None
         chunk = chunk_of_many(parts.blocks)
-        scratch = builder.buffer("row", "vector", (3 if chunk else 2) * vlen)
+        turns = (
+            kind == "rms" and mask is None and not chunk and parts.blocks > 1 and source.rows >= TAKING_TURNS
+        )
+        waits = ctx.schedule.objective == "cycles" and profile_named(ctx.schedule.timing).work is not None
+        together = TAKING_TURNS if turns and waits else 1
+        scratch = builder.buffer("row", "vector", (3 if chunk else 2 * together) * vlen)
         with builder.loop(groups) as g:
             builder.insert(
                 NormalizeRowsOp(
@@ -98,6 +107,7 @@ def _normalize(
                     x_block=source.block,
                     out_block=result.block,
                     chunk=chunk,
+                    together=together,
                     summing=int(
                         ctx.schedule.objective == "size" and mask is None and 1 < parts.blocks <= MOST_SUMMED
                     ),

@@ -191,7 +191,10 @@ def describe_choice(
     wanted = {min(by_unit, key=by_unit.__getitem__) for by_unit in figures.values()}
     why = "as asked" if schedule.matmul == unit else f"by {schedule.timing}"
     differ = "" if len(wanted) == 1 else "; the profiles disagree"
-    wrong = [u for u in available if is_wrong(u, target, schedule)] if schedule.matmul == "auto" else []
+    compared = schedule.matmul == "auto" and schedule.machine != "rtl"
+    wrong = [u for u in available if is_wrong(u, target, schedule)] if compared else []
+    if schedule.machine == "rtl":
+        why = "for the RTL, which multiplies matrices by M_MM alone"
     if wrong:
         products = " and ".join(PRODUCT_OF[u] for u in wrong)
         why += f", without {' and '.join(wrong)}: its machine does not execute {products} right"

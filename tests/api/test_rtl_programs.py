@@ -153,3 +153,11 @@ def test_schedules_that_the_rtl_has_not() -> None:
         plena.compile(
             torch.nn.Linear(8, 8), (torch.randn(4, 8),), target=target, machine="rtl", matmul="broadcast"
         )
+
+
+def test_the_report_says_why_the_rtl_has_no_broadcast() -> None:
+    """Not that a profile wanted it so: transactional cycles would have had the broadcast unit."""
+    target = machine(16, HLEN=4, BROADCAST_AMOUNT=4)
+    program = plena.compile(torch.nn.Linear(16, 16), (torch.randn(4, 16),), target=target, machine="rtl")
+    (line,) = (line for line in program.decisions if "mm" in line)
+    assert "for the RTL" in line and "by transactional" not in line

@@ -35,6 +35,22 @@ def machine(mlen: int, blen: int, hlen: int | None = None) -> Target:
     return Target().with_settings(settings | ({"HLEN": hlen} if hlen else {}))
 
 
+QWEN_32B_MACHINE = Target().with_settings(
+    {
+        "MLEN": 512,
+        "VLEN": 512,
+        "BLEN": 64,
+        "HLEN": 128,
+        "BROADCAST_AMOUNT": 4,
+        "MATRIX_SRAM_SIZE": 64 * 512,
+        "HBM_M_Prefetch_Amount": 512,
+        "HBM_CHANNELS": 8,
+    }
+)
+"""What the public compiler's figure for a layer of Qwen3-32B was measured on."""
+
+QWEN_32B: dict[str, Any] = {"timing": "rtl-v1", "matmul": "mm", "target": QWEN_32B_MACHINE}
+
 CLM = partial(layers, "clm-60m")
 PIPELINED = {"timing": "pipelined"}
 
@@ -72,6 +88,9 @@ CASES: dict[str, Case] = {
     "CLM-60M layer, sequence 256, pipelined": Case(partial(CLM, 1, 256), PIPELINED, slow=True),
     "SmolLM2-135M layer, sequence 64": Case(partial(layers, "smollm2-135m", 1, 64), slow=True),
     "LLaDA-8B layer, sequence 64": Case(partial(layers, "llada-8b", 1, 64), slow=True),
+    "Qwen3-32B layer, sequence 482, rtl-v1": Case(
+        lambda: layer(public("qwen3-32b", 1), 482), QWEN_32B, slow=True
+    ),
     "CLM-60M layer, MLEN 16 BLEN 4": Case(partial(CLM, 1, 64), {"target": machine(16, 4, 4)}, slow=True),
     "CLM-60M layer, MLEN 32 BLEN 4": Case(partial(CLM, 1, 64), {"target": machine(32, 4, 8)}, slow=True),
     "CLM-60M layer, MLEN 64 BLEN 16": Case(partial(CLM, 1, 64), {"target": machine(64, 16, 16)}, slow=True),

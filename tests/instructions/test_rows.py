@@ -48,13 +48,14 @@ def test_softmax_over_whole_rows(blocks: int, sink: int, scratch: str, target: T
 
 @targets
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_exponentials_that_nobody_divides(blocks: int, target: Target) -> None:
-    vlen, rows = target.vlen, 3
+@pytest.mark.parametrize("together", [1, 2])
+def test_exponentials_that_nobody_divides(blocks: int, together: int, target: Target) -> None:
+    vlen, rows = target.vlen, 4
     text = f"""
     %floor = tile.constant [-1.0]
     %x = tile.buffer @x [{blocks * rows * vlen}] : !tile.buffer<vector>
     tile.softmax_rows x(%x : vector) floor(%floor : fp) rows = {rows} blocks = {blocks}
-        block = {rows * vlen} undivided = 1"""
+        block = {rows * vlen} undivided = 1 together = {together}"""
     both = run_both(text, target)
     both.assert_equal({"x": 2})
     assert both.emulated["x"].max() <= 1
@@ -117,6 +118,24 @@ def test_norms_of_rows(blocks: int, chunk: int, mask: str, summing: int, kind: s
     ones = np.arange(vlen) < vlen // 2
     both = run_both(text, target, {"mask": ones})
     both.assert_equal({"out": 1 if kind == "layer" else 0}, skip=["scratch"])
+
+
+@targets
+@pytest.mark.parametrize("rows", [1, 3, 6])
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_rms_norms_of_rows_in_turns(blocks: int, rows: int, target: Target) -> None:
+    """Whole groups of rows and those that are left, to the bit as rows alone."""
+    vlen, features = target.vlen, blocks * target.vlen
+    text = f"""
+    %eps = tile.constant [{features * 1e-3}]
+    %inverse = tile.constant [{1 / features}]
+    %x = tile.buffer @x [{blocks * rows * vlen}] : !tile.buffer<vector>
+    %out = tile.buffer @out [{blocks * rows * vlen}] : !tile.buffer<vector>
+    %scratch = tile.buffer @scratch [{6 * vlen}] : !tile.buffer<vector>
+    tile.normalize_rows kind = "rms" out(%out : vector) scratch(%scratch : vector) x(%x : vector)
+        eps(%eps : fp) inverse(%inverse : fp) rows = {rows} blocks = {blocks}
+        x_block = {rows * vlen} out_block = {rows * vlen} together = 3"""
+    run_both(text, target).assert_equal({"out": 0}, skip=["scratch"])
 
 
 @targets

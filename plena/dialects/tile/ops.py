@@ -222,7 +222,8 @@ class SoftmaxRowsOp(DeclaredOp):
     `blocks`) that many are added at a time, then their sums, in two rows of scratch: sums of bf16 numbers lose less so.
     `floor` is the word that the running maximum starts from; with `sink` it is a score of its own that takes part in
     the sum and has no value. The sum starts from the word `start`, 0 without it. With `undefined` a row of nothing
-    above the floor is NaN. With `undivided` there is no sum: x = exp(x - max).
+    above the floor is NaN. With `undivided` there is no sum: x = exp(x - max); then `together` rows, which divides
+    `rows`, take turns.
     """
 
     x: SSAValue = written("vector")
@@ -236,6 +237,7 @@ class SoftmaxRowsOp(DeclaredOp):
     chunk: int = number(default=0)
     undefined: int = number(default=0)
     undivided: int = number(default=0)
+    together: int = number(default=1)
 
 
 @tile_op("reset_state")

@@ -20,7 +20,8 @@ class NormalizeRowsOp(DeclaredOp):
     and are scaled like the rest in an "rms" norm. `scratch` has 2 rows. `out` may be `x`. With `summing` 1, which takes
     no mask, every block is summed to a number and the numbers are added, each time rounded: shorter code than adding
     blocks lane by lane first, slower and a little less exact. With `chunk` so many blocks are added at a time, then
-    their sums, and `scratch` has 3 rows: a sum of bf16 numbers of one size stalls at 256 of them.
+    their sums, and `scratch` has 3 rows: a sum of bf16 numbers of one size stalls at 256 of them. Of an "rms" norm with
+    none of these `together` rows take turns, each with 2 rows of scratch.
     """
 
     out: SSAValue = written("vector")
@@ -35,6 +36,7 @@ class NormalizeRowsOp(DeclaredOp):
     out_block: int = number()
     summing: int = number(default=0)
     chunk: int = number(default=0)
+    together: int = number(default=1)
     kind: str = keyword("rms", "layer")
 
 
