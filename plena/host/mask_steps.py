@@ -150,7 +150,7 @@ class Biases(_Within):
 
 LARGEST = np.finfo(np.float32).max
 
-UNSEEN = 2.0**24
+SWALLOWING = 2.0**24
 """Beside it float32 keeps nothing below 2."""
 
 ABSORBED = -ABSORBING
@@ -161,7 +161,7 @@ ABSORBED = -ABSORBING
 class Relative(Step):
     """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``.
 
-    At most `UNSEEN` is taken off: beside larger numbers float32 has no scores either.
+    At most `SWALLOWING` is taken off: beside larger numbers float32 has no scores either.
     """
 
     reads_numbers: ClassVar[bool] = True
@@ -179,7 +179,7 @@ class Relative(Step):
 
     def _base(self, line: Floats) -> Floats:
         highest = line.max(axis=self.dim, keepdims=True)
-        return np.where(np.isfinite(highest), np.clip(highest, -UNSEEN, UNSEEN), np.float32(0))
+        return np.where(np.isfinite(highest), np.clip(highest, -SWALLOWING, SWALLOWING), np.float32(0))
 
     def apply(self, array: Array) -> Array:
         if np.isnan(array).any():

@@ -21,7 +21,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import broadcast_shapes, element_type_of, shape_of
-from plena.host.mask_steps import UNSEEN
+from plena.host.mask_steps import SWALLOWING
 from plena.host.values import build
 from plena.host.values.graph import HostValue
 from plena.tensor.emission import Emitter
@@ -236,7 +236,7 @@ def below_highest(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     )
     properties = {"dim": DenseArrayBase.from_list(i64, [dim]), "keepdim": BoolAttr.from_bool(True)}
     highest = e.add(aten.AmaxOp.build(operands=[bias], properties=properties, result_types=[row]))
-    bounds = {"min": FloatAttr(-UNSEEN, f64), "max": FloatAttr(UNSEEN, f64)}
+    bounds = {"min": FloatAttr(-SWALLOWING, f64), "max": FloatAttr(SWALLOWING, f64)}
     base = e.add(aten.ClampOp.build(operands=[highest], properties=bounds, result_types=[row]))
     return e.add(aten.SubOp.build(operands=[bias, base], result_types=[bias.type]))
 

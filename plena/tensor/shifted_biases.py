@@ -16,7 +16,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.host.mask_steps import ABSORBED, UNSEEN
+from plena.host.mask_steps import ABSORBED, SWALLOWING
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
 from plena.tensor.relative_biases import (
@@ -123,7 +123,7 @@ class _Shifter:
             return None
         number = full_value(bias)
         if number is not None:
-            if abs(of_bias * number) > UNSEEN:
+            if abs(of_bias * number) > SWALLOWING:
                 return None
             inner = self._inner(scores, axis, of_scores)
             return replace(inner, base=inner.base and inner.base.plus(of_bias * number))
