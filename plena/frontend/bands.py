@@ -14,7 +14,7 @@ _MASKED = -1e4
 
 
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
-    """What `aten.constant` says of a tensor: of integers `counts`, else `band`, `fill`, `blind`, `wide`, `infinite`."""
+    """What `aten.constant` says of a tensor: of integers `counts`, else what it says of masks and numbers."""
     if tensor.ndim == 0 or tensor.numel() == 0:
         return {}
     if tensor.dtype != torch.bool and not tensor.is_floating_point():
@@ -33,6 +33,7 @@ def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
         "blind": None if bool((highest > -ABSORBING).all()) else UnitAttr(),
         "wide": None if moderate else UnitAttr(),
         "infinite": None if bool(tensor.isfinite().all()) else UnitAttr(),
+        "nonnegative": UnitAttr() if bool((tensor >= 0).all()) else None,
     }
 
 

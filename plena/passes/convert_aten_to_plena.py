@@ -51,10 +51,11 @@ Conversion = Callable[[Emitter, Any], bool | None]
 def _parameter(e: Emitter, op: aten.ParameterOp | aten.ConstantOp) -> None:
     symbol: SymbolRefAttr = op.symbol
     extremes: Extremes | None = None
+    nonnegative = isinstance(op, aten.ConstantOp) and op.nonnegative is not None
     if isinstance(op, aten.ConstantOp):
         extremes = "infinite" if op.infinite is not None else "finite" if op.wide is not None else None
     shape, element = shape_of(op.result), element_type_of(op.result)
-    e.replace(e.add(plena.ParameterOp(symbol, shape, element, extremes=extremes)))
+    e.replace(e.add(plena.ParameterOp(symbol, shape, element, extremes=extremes, nonnegative=nonnegative)))
 
 
 def _full(e: Emitter, op: aten.FullOp) -> bool:

@@ -1,4 +1,5 @@
-"""`keep-operands-finite`: what products store is finite where it is divided by a norm, and NaN is added behind them."""
+"""`keep-operands-finite`: what products store is finite where it is divided by a norm, and NaN is added behind them;
+what is finite is not made so."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
-from plena.tensor.infinities import makes_infinity
+from plena.tensor.infinities import LARGEST, is_finite, makes_infinity
 from plena.tensor.ranges import MARGIN
 from plena.tensor.rewriting import rewrite_once
 from plena.tensor.same_values import same_value
@@ -44,6 +45,16 @@ class DivideByNorms(RewritePattern):
         e.replace(e.add(plena.AddOp(product, e.reshape(undefined, (shape_of(norm)[0],)))))
 
 
+class LeaveFinite(RewritePattern):
+    """A clamp to all finite numbers, as of the maximum that a logsumexp takes off, does nothing to finite ones."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: plena.ClampOp, rewriter: PatternRewriter) -> None:
+        bounds = [bound and bound.value.data for bound in (op.min, op.max)]
+        if bounds == [-LARGEST, LARGEST] and is_finite(op.input):
+            Emitter(rewriter, op).replace(op.input)
+
+
 def _column(divisor: SSAValue) -> SSAValue:
     """The norms [N, 1]; the one of a single row may have been repeated for it."""
     while isinstance(divisor.owner, plena.ExpandOp | plena.ReshapeOp):
@@ -71,7 +82,8 @@ class KeepOperandsFinite(ModulePass):
     """Keeps NaN out of right operands that are divided by their norms, which have none in the format they are stored in.
 
     Similarities are such products, of texts with images each of length 1. A row of zeros makes NaN of its column of
-    the result, as in PyTorch.
+    the result, as in PyTorch. Clamps to all finite numbers of what is finite go: what is computed from it is known to
+    be finite more often then.
 
     Before::
 
@@ -108,5 +120,6 @@ class KeepOperandsFinite(ModulePass):
     name = "keep-operands-finite"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        rewrite_once(op, LeaveFinite())
         rewrite_once(op, DivideByNorms())
         dce(op)

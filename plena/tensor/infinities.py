@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import copysign, isfinite, isinf, prod
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
@@ -22,6 +22,9 @@ from plena.tensor.shares import is_share_of_sigmoids
 BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
 
+
+LARGEST = (2.0 - 2.0**-7) * 2.0**127
+"""Of the machine's finite numbers."""
 
 NEAR_MINUS_ONE = -0.99
 """1 plus a number above this is positive, however it is rounded."""
@@ -155,6 +158,20 @@ def keeps_huge(op: Operation) -> bool:
 def may_overflow(value: SSAValue) -> bool:
     """Whether a tensor may hold infinities or NaN though all its sources are finite numbers of moderate size."""
     return _extent_of(value).overflows
+
+
+def is_finite(value: SSAValue) -> bool:
+    """Whether a tensor holds numbers alone, whatever infinities the inputs of the program may hold."""
+    moved = [op for op in _behind(value, _moves) if _moves(op)]
+    return not may_overflow(value) and not any(
+        isinstance(x, BlockArgument) for op in moved for x in op.operands
+    )
+
+
+def _moves(op: Operation) -> bool:
+    """Whether an element of the result may be an element of an operand, infinite if that is: no other operation
+    computes with infinite inputs (`plena.tensor.infinite_inputs`)."""
+    return not isinstance(op, plena.MatmulOp | plena.LinearOp | plena.ProjectionsOp | plena.EmbeddingOp)
 
 
 def holds_only(value: SSAValue, sign: int) -> bool:

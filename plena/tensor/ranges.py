@@ -128,6 +128,8 @@ class _Ranges:
                 return Range(min(r.low for r in ranges), max(r.high for r in ranges))
             case plena.ParameterOp(value=plena.FullAttr() as full):
                 return Range.of(full.value.value.data)
+            case plena.ParameterOp() if op.nonnegative is not None:
+                return Range(0.0)
             case _:
                 return Range()
 
@@ -238,7 +240,9 @@ def _kind(kind: str, a: Range, slope: float | None) -> Range:
         case "tanh":
             return Range(-1.0, 1.0).wider()
         case "exp":
-            return Range(_exponential(min(a.low, _FAR)), _exponential(a.high)).wider()
+            bounds = Range(_exponential(min(a.low, _FAR)), _exponential(a.high)).wider()
+            # One instruction that keeps the order, and e^0 is 1.
+            return Range(bounds.low, min(1.0, bounds.high)) if a.high <= 0 else bounds
         case "silu" | "gelu_erf" | "gelu_tanh" | "gelu_quick":
             return Range(_LEAST[kind] if a.low < 0 else 0.0, high).wider()
         case "leaky_relu" if slope is not None and slope >= 0:

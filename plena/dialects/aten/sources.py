@@ -45,7 +45,8 @@ class ConstantOp(AtenOp):
     all leading axes: true (boolean) or 0 (additive) inside, false or the number `fill` (at most -1e4) outside.
     `blind` says that some row (of the last axis) hides everything, by false or by a number that float32 absorbs
     scores into; `wide` that it is real and the numbers of some row are more than 512 apart; `infinite` that it is real
-    and holds infinity or NaN. `counts` says that integers are 0, 1, 2, ... along their one long axis.
+    and holds infinity or NaN; `nonnegative` that it is real and no number is below 0. `counts` says that integers are
+    0, 1, 2, ... along their one long axis.
     """
 
     name = "aten.constant"
@@ -55,6 +56,7 @@ class ConstantOp(AtenOp):
     blind = opt_prop_def(UnitAttr)
     wide = opt_prop_def(UnitAttr)
     infinite = opt_prop_def(UnitAttr)
+    nonnegative = opt_prop_def(UnitAttr)
     counts = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     assembly_format = "$symbol attr-dict `:` type($result)"

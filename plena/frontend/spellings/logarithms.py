@@ -14,6 +14,7 @@ from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.handlers import Arguments, Handler
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import view
+from plena.tensor.infinities import LARGEST
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -30,10 +31,6 @@ def _log_to(base: float) -> Handler:
 
 ROUNDING = 2.0**-9
 """Of a bf16 number: what is smaller beside it is lost."""
-
-
-LARGEST = (2.0 - 2.0**-7) * 2.0**127
-"""Of the machine's finite numbers."""
 
 
 def _softplus(g: GraphBuilder, a: Arguments) -> Any:
