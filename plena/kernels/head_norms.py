@@ -25,13 +25,17 @@ from plena.timing.registry import profile_named
 STARTS = (2.0**7, 2.0**45)
 """About so large roots may be: (a + x / a) / 2 comes within 2^19 of the root of any x that there is for one of them."""
 
-STEPS = 25
-"""Iterations of the square roots: each halves what is far too large, the last few double the digits."""
+FAR = 5
+"""Iterations r / 16 + x / r of the square roots: each takes four bits off what is far too large, and what is near, or
+becomes it, stays within a factor of 2.1."""
+
+NEAR = 3
+"""Iterations (r + x / r) / 2, which double the digits: from a factor of 2.1 to less than bf16 holds."""
 
 LEAST = 2.0**-24
 """The least number that is added to mean squares for which that is enough."""
 
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 2
 """Rows whose roots take turns: an instruction of the vector pipe waits for one of another kind before it."""
 
 
@@ -136,7 +140,7 @@ class HeadNorms:
         columns = self.row_blocks * self.blocks * self.together
         products = columns * cycles("M_TMM", "M_MM_WO") + self.row_blocks * self.blocks * cycles("M_TMM")
         # Rows side by side wait for each other.
-        roots = self.rows_of_sums * STEPS * ready("V_RECI_V", "V_MUL_VV", "V_ADD_VV", "V_MUL_VF") // 3
+        roots = self.rows_of_sums * (FAR + NEAR) * ready("V_RECI_V", "V_MUL_VV", "V_ADD_VV", "V_MUL_VF") // 3
         return products + roots < numbers
 
     def normalize(self, result: Panel, eps: float, gain: PanelRows | None) -> None:
@@ -282,20 +286,28 @@ class HeadNorms:
             )
             return [mean, lanes.apply("reciprocal", lanes.apply("add", first, second))]
 
-        def closer(lanes: Lanes) -> list[SSAValue]:
-            current, means = lanes.inputs[:at_once], lanes.inputs[at_once:]
-            found = [lanes.apply("reciprocal", root) for root in current]
-            found = [lanes.apply("mul", q, mean) for q, mean in zip(found, means, strict=True)]
-            found = [lanes.apply("add", root, q) for root, q in zip(current, found, strict=True)]
-            return [lanes.apply("mul", root, 0.5) for root in found]
+        def quotients(lanes: Lanes) -> list[SSAValue]:
+            found = [lanes.apply("reciprocal", root) for root in lanes.inputs[:at_once]]
+            return [lanes.apply("mul", q, mean) for q, mean in zip(found, lanes.inputs[at_once:], strict=True)]
+
+        def far(lanes: Lanes) -> list[SSAValue]:
+            found = quotients(lanes)
+            parts = [lanes.apply("mul", root, 1 / 16) for root in lanes.inputs[:at_once]]
+            return [lanes.apply("add", root, q) for root, q in zip(parts, found, strict=True)]
+
+        def near(lanes: Lanes) -> list[SSAValue]:
+            found = zip(lanes.inputs[:at_once], quotients(lanes), strict=True)
+            sums = [lanes.apply("add", root, q) for root, q in found]
+            return [lanes.apply("mul", total, 0.5) for total in sums]
 
         with builder.step("roots"):
             (x,), (root,) = ([PanelRows(buffer, vlen, 0)] for buffer in (factors, roots))
             emit_elementwise(self.ctx, [x, root], [x], (count, 1), start)
-            with builder.loop(STEPS):
-                outs = rows(roots)
-                inputs = [*outs, *rows(factors)]
-                emit_elementwise(self.ctx, outs, inputs, (count // at_once, 1), closer)
+            for steps, closer in ((FAR, far), (NEAR, near)):
+                with builder.loop(steps):
+                    outs = rows(roots)
+                    inputs = [*outs, *rows(factors)]
+                    emit_elementwise(self.ctx, outs, inputs, (count // at_once, 1), closer)
             builder.map("reciprocal", x, root, size=(count, 1))
 
     def _panel_rows(self, panel: Panel, first: Linear) -> PanelRows:
