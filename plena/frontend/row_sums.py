@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._C import DispatchKey
 from torch.export import ExportedProgram
 
 _CHOOSE = (
@@ -21,12 +22,24 @@ _CHOOSE = (
 )
 
 
+_EINSUM = torch.ops.aten.einsum.default
+
+
 def chooses(program: ExportedProgram) -> bool:
     """Whether a graph has an operator that may choose experts."""
     return any(str(node.target) in _CHOOSE for node in program.graph.nodes if node.op == "call_function")
 
 
 def einsum(equation: str, tensors: Sequence[Tensor], path: Sequence[int] | None = None) -> Tensor:
+    """aten.einsum, of rows as `row_sum` has it, of others by torch's own steps."""
+    found = row_sum(equation, tensors)
+    if found is not NotImplemented:
+        return found
+    # `decompose` would come back here: while a graph is decomposed this function is the operator's kernel.
+    return _EINSUM._op_dk(DispatchKey.CompositeImplicitAutograd, equation, tensors, path=path)
+
+
+def row_sum(equation: str, tensors: Sequence[Tensor]) -> Tensor:
     """aten.einsum of a matrix or a vector for each row and a vector or a number for it; NotImplemented of others.
 
     `tkh,tk->th` is a product by element and its sum; `tki,tkih->tkh` a product of a row and a matrix for each (t, k),
