@@ -106,7 +106,7 @@ def test_worse_counts_are_noticed_and_better_ones_recorded(
 
 def test_recorded_counts_are_whole() -> None:
     for group in GROUPS:
-        assert all(set(counts) == set(COUNTS) for counts in recorded(group).values())
+        assert all(set(counts) >= set(COUNTS) for counts in recorded(group).values())
 
 
 def test_rows_name_their_work_once() -> None:

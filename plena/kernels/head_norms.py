@@ -288,7 +288,9 @@ class HeadNorms:
 
         def quotients(lanes: Lanes) -> list[SSAValue]:
             found = [lanes.apply("reciprocal", root) for root in lanes.inputs[:at_once]]
-            return [lanes.apply("mul", q, mean) for q, mean in zip(found, lanes.inputs[at_once:], strict=True)]
+            return [
+                lanes.apply("mul", q, mean) for q, mean in zip(found, lanes.inputs[at_once:], strict=True)
+            ]
 
         def far(lanes: Lanes) -> list[SSAValue]:
             found = quotients(lanes)

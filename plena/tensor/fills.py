@@ -81,6 +81,9 @@ def _signs_of(op: Operation) -> Signs:
         case plena.MulScalarOp() if abs(op.value.value.data) > FAR and _is_mask(op.input):
             sign = 1 if op.value.value.data > 0 else -1
             return frozenset({sign}) if range_of(op.input).is_nonnegative else _BOTH
+        case plena.RelativeOp() if op.number is not None:
+            number = op.number.value.data
+            return frozenset({1 if number > 0 else -1}) if abs(number) > FAR else frozenset()
         case plena.HostOp():
             return _BOTH if _host_names_far(op) else frozenset()
         case _:
@@ -156,9 +159,10 @@ def _behind(op: Operation, signs: Signs) -> list[tuple[SSAValue, Signs]]:
         case (
             plena.AddOp() | plena.MaximumOp() | plena.MinimumOp() | plena.AddScalarOp() | plena.ReduceOp()
             | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp() | plena.ConcatOp()
-            | plena.RelativeOp()
         ):  # fmt: skip
             return [(operand, signs) for operand in op.operands]
+        case plena.RelativeOp():
+            return [(op.input, signs if op.factor.value.data > 0 else flipped)]
         case _:
             return []
 
