@@ -36,7 +36,9 @@ def einsum(equation: str, tensors: Sequence[Tensor], path: Sequence[int] | None 
     if found is not NotImplemented:
         return found
     # `decompose` would come back here: while a graph is decomposed this function is the operator's kernel.
-    return _EINSUM._op_dk(DispatchKey.CompositeImplicitAutograd, equation, tensors, path=path)
+    return _EINSUM._op_dk(  # pyright: ignore[reportPrivateUsage]
+        DispatchKey.CompositeImplicitAutograd, equation, tensors, path=path
+    )
 
 
 def row_sum(equation: str, tensors: Sequence[Tensor]) -> Tensor:
