@@ -72,7 +72,12 @@ def _weighted(many: str, large: Tensor, few: str, small: Tensor, result: str) ->
     if len(summed) > 1 or kept != result or not ordered or any(many[axis] not in few for axis in summed):
         return NotImplemented
     inner = few[-1]
-    if summed == [many.index(inner)] and many.index(inner) >= len(many) - 2:
+    # Of three axes they are rows of each token and numbers for them, of all experts or of the chosen ones.
+    if (
+        (len(many) > 3 or many[-1] == inner)
+        and summed == [many.index(inner)]
+        and many.index(inner) >= len(many) - 2
+    ):
         return _of_matrices(many, large, few, small)
     for axis, label in enumerate(many):
         if label not in few:

@@ -195,6 +195,13 @@ class ProgramData:
             **parts,
         )
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        """A program with states and memories of its own; what does not change is shared."""
+        other = replace(self, kept=None if self.kept is None else self.kept.copy())
+        if "image" in self.__dict__:
+            other.__dict__["image"] = self.image
+        return other
+
     def with_words(self, words: npt.NDArray[np.uint32]) -> Self:
         """The same tensors and memory image with other code that has the same effect."""
         other = replace(

@@ -173,3 +173,14 @@ def test_copies_of_programs_have_memories_of_their_own() -> None:
     other = deepcopy(program)
     assert other.memory is not program.memory
     assert torch.equal(other.run(torch.ones(2, 8), progress=False), first)
+
+
+def test_copies_of_programs_with_states_go_on_apart() -> None:
+    program = plena.compile(CachedAttention(length=LENGTH).eval(), _args(0), target=machine(32))
+    program.run(*_args(0), progress=False)
+    other = deepcopy(program)
+    args = _args(1)
+    first = program.run(*args, progress=False)
+    assert torch.equal(other.run(*args, progress=False), first)
+    program.reset()
+    assert any(state.any() for state in other.state.values())
