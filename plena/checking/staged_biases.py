@@ -14,7 +14,7 @@ from plena.checking.rounding_sites import LAYOUT, PARTS, argument, packet
 if TYPE_CHECKING:
     from plena.checking.module_graph import ModuleGraph, Rounding
 
-_SOFTMAX = ("softmax", "_softmax", "_safe_softmax", "softmin", "log_softmax", "_log_softmax")
+_SOFTMAX = ("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
 _FILLS = ("masked_fill", "where")
 _LINES = ("add", "sub", "neg", "mul", "div")
 """What scores and biases go through; products and quotients by numbers."""

@@ -149,6 +149,7 @@ class Biases(_Within):
 
 
 LARGEST = np.finfo(np.float32).max
+"""Of finite numbers."""
 
 SWALLOWING = 2.0**24
 """Beside it float32 keeps nothing below 2."""

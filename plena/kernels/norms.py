@@ -15,7 +15,7 @@ from plena.dialects.tile import (
     SoftmaxRowsOp,
 )
 from plena.host.view import Expand, Reshape
-from plena.kernels.attention.rows import SOFTMAX_FLOOR, row_sum_scratch
+from plena.kernels.attention.rows import SOFTMAX_FLOOR, TAKING_TURNS, row_sum_scratch
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.fp_sram import lane_hiding, number
@@ -26,9 +26,6 @@ from plena.kernels.parts import Parts, chunk_of_many, first_lanes, parts_of
 from plena.kernels.tensors import HostTensor, Panel
 from plena.kernels.vectors import load_vectors
 from plena.timing.registry import profile_named
-
-TAKING_TURNS = 4
-"""Rows whose instructions take turns under a profile in which each waits for the one before it of its row."""
 
 MOST_SUMMED = 8
 """Column blocks whose sums may be added as numbers: the sum is rounded after each, which with 16 blocks takes the error

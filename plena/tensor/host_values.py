@@ -71,12 +71,14 @@ class HostValues:
         waiting = [value]
         while waiting:
             owner = waiting[-1].owner
-            operands = owner.operands if isinstance(owner, Operation) else ()
-            unknown = [operand for operand in operands if operand not in self.known]
+            is_said = isinstance(owner, plena.HostOp)  # By the operation itself.
+            operands = owner.operands if isinstance(owner, Operation) and not is_said else ()
             if waiting[-1] in self.known:
                 waiting.pop()
-            elif unknown:
-                waiting.extend(unknown)
+            elif any(operand in self.known and self.known[operand] is None for operand in operands):
+                self.known[waiting[-1]] = None  # Whatever the other operands are: they may be a whole model.
+            elif (unknown := next((o for o in operands if o not in self.known), None)) is not None:
+                waiting.append(unknown)
             else:
                 self.known[waiting[-1]] = self._found(waiting[-1])
         return self.known[value]

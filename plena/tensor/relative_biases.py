@@ -92,9 +92,7 @@ def _comes_of_inputs(value: SSAValue, most: int) -> bool:
 
 def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAValue, Base | None]:
     """`factor` times a bias less the largest of each row along `axis` (from the end), and what was taken off."""
-    rank = len(shape_of(bias))
-    if rank < -axis:
-        bias = e.add(_of_shape(aten.ViewOp, bias, (1,) * (-axis - rank) + shape_of(bias)))
+    bias = of_rank(e, bias, -axis)
     dim = len(shape_of(bias)) + axis
     staged = _staged(e, bias)
     if staged is not None:
@@ -108,16 +106,12 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
         return below_highest(e, added(e, *sides), axis), None
     if isinstance(op, aten.SliceOp):
         whole, _ = relative(e, op.input, axis, factor)
-        part = aten.SliceOp.create(operands=[whole], properties=dict(op.properties), result_types=[bias.type])
-        bias, factor = e.add(part), 1.0
+        bias, factor = e.add(of_operands(op, [whole])), 1.0
         if op.dim.value.data != dim:
             return bias, None
     if isinstance(op, aten.ViewOp | aten.PermuteOp) and (before := axis_before(op, axis)) is not None:
         whole, _ = relative(e, op.input, before, factor)
-        layout = type(op).create(
-            operands=[whole], properties=dict(op.properties), result_types=[TensorType(f32, shape_of(bias))]
-        )
-        return e.add(layout), None
+        return e.add(of_operands(op, [whole])), None
     return below_highest(e, scaled(e, bias, factor), axis), None
 
 
@@ -155,14 +149,7 @@ def _staged(e: Emitter, value: SSAValue, most: int = MOST) -> Staged | None:
     match op:
         case aten.ViewOp() | aten.PermuteOp() | aten.ExpandOp():
             inner = _staged(e, op.input, most - 1)
-            if inner is None:
-                return None
-            layout = type(op).create(
-                operands=[inner.tensor],
-                properties=dict(op.properties),
-                result_types=[TensorType(f32, shape_of(value))],
-            )
-            return replace(inner, tensor=e.add(layout))
+            return inner and replace(inner, tensor=e.add(of_operands(op, [inner.tensor])))
         case aten.NegOp():
             inner = _staged(e, op.input, most - 1)
             return inner and inner.times(-1.0)
@@ -216,8 +203,26 @@ def _computed_by_host(e: Emitter, value: SSAValue) -> SSAValue | None:
     return e.insert(host_op(build.cast(found, "float32"), function.body.block.args)).result
 
 
-def _of_shape(kind: type[aten.AtenOp], value: SSAValue, shape: tuple[int, ...]) -> Operation:
+def of_operands(op: Operation, operands: list[SSAValue]) -> Operation:
+    """The operation of other operands of the same shapes."""
+    return type(op).create(
+        operands=operands, properties=dict(op.properties), result_types=[r.type for r in op.results]
+    )
+
+
+def of_shape(kind: type[aten.AtenOp], value: SSAValue, shape: tuple[int, ...]) -> Operation:
+    """A layout of a value, with another shape."""
     return kind.build(operands=[value], result_types=[TensorType(element_type_of(value), shape)])
+
+
+def of_rank(e: Emitter, value: SSAValue, rank: int) -> SSAValue:
+    """A value with at least so many axes, those in front of size 1."""
+    shape = shape_of(value)
+    return (
+        value
+        if len(shape) >= rank
+        else e.add(of_shape(aten.ViewOp, value, (1,) * (rank - len(shape)) + shape))
+    )
 
 
 def added(e: Emitter, a: SSAValue, b: SSAValue) -> SSAValue:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import isfinite
 
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 
 from plena.dialects import aten
@@ -26,6 +26,7 @@ from plena.tensor.relative_biases import (
     below_highest,
     is_bias,
     number_below,
+    of_operands,
     relative,
     scaled,
 )
@@ -54,6 +55,7 @@ class ShiftBiases(RewritePattern):
     """softmax(x + b) becomes softmax(x + (b - max of b's row)); the same for z - amax(z) with z = x + b."""
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        highest: aten.AmaxOp | None = None
         match op:
             case aten.SoftmaxOp():
                 axis = op.dim.value.data - len(shape_of(op.input))
@@ -70,17 +72,9 @@ class ShiftBiases(RewritePattern):
         if shifted is None:
             return
         operands = [shifter.whole(shifted, axis)]
-        if isinstance(op, aten.SubOp):
-            operands.append(e.add(_like(op.other.owner, operands)))
-        rewriter.replace(op, _like(op, operands))
-
-
-def _like(op: Operation | Block, operands: list[SSAValue]) -> Operation:
-    """The operation of other operands of the same shapes."""
-    assert isinstance(op, Operation)
-    return type(op).create(
-        operands=operands, properties=dict(op.properties), result_types=[r.type for r in op.results]
-    )
+        if highest is not None:
+            operands.append(e.add(of_operands(highest, operands)))
+        rewriter.replace(op, of_operands(op, operands))
 
 
 @dataclass(frozen=True)
@@ -161,7 +155,7 @@ class _Shifter:
         if before is None or shifted is None:
             return None
         base = shifted.base if shifted.base and shifted.base.staged is None else None
-        return _Shifted(self.e.add(_like(op, [self.whole(shifted, before)])), base)
+        return _Shifted(self.e.add(of_operands(op, [self.whole(shifted, before)])), base)
 
     def _sides(self, op: aten.WhereOp, axis: int, factor: float) -> _Shifted | None:
         """A choice between scores and a number, which hides or is as far above what was taken off."""

@@ -6,14 +6,14 @@ infinities altogether. So what is added to scores does not go through it.
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import DenseArrayBase, TensorType, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import DenseArrayBase, i64
+from xdsl.ir import SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewrite_pattern
 
 from plena.dialects import aten
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
-from plena.tensor.relative_biases import is_bias
+from plena.tensor.relative_biases import is_bias, of_rank, of_shape
 
 
 class TurnMasks(RewritePattern):
@@ -51,22 +51,16 @@ def _turned(e: Emitter, value: SSAValue, dims: list[int]) -> SSAValue:
     if parts is None:
         return _permuted(e, value, dims)
     scores, mask = parts
-    shape = (1,) * (len(dims) - len(shape_of(mask))) + shape_of(mask)
-    if shape != shape_of(mask):
-        mask = e.add(_built(aten.ViewOp, mask, shape))
+    mask = of_rank(e, mask, len(dims))
     turned = _turned(e, scores, dims)
     sides = [turned, _permuted(e, mask, dims)]
     return e.add(aten.AddOp.build(operands=sides, result_types=[turned.type]))
 
 
 def _permuted(e: Emitter, value: SSAValue, dims: list[int]) -> SSAValue:
-    op = _built(aten.PermuteOp, value, tuple(shape_of(value)[d] for d in dims))
+    op = of_shape(aten.PermuteOp, value, tuple(shape_of(value)[d] for d in dims))
     op.properties["dims"] = DenseArrayBase.from_list(i64, dims)
     return e.add(op)
-
-
-def _built(kind: type[aten.AtenOp], value: SSAValue, shape: tuple[int, ...]) -> Operation:
-    return kind.build(operands=[value], result_types=[TensorType(element_type_of(value), shape)])
 
 
 __all__ = ["TurnMasks"]

@@ -25,7 +25,8 @@ from plena.kernels.parts import chunk_of
 from plena.timing.registry import profile_named
 
 TAKING_TURNS = 4
-"""Rows of a softmax without a sum whose instructions take turns: each waits for the one before it of its row."""
+"""Rows of a norm or of a softmax without a sum whose instructions take turns: each waits for the one before it of its
+row."""
 
 SOFTMAX_FLOOR = float("-inf")
 """What a running maximum starts from."""
