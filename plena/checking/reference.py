@@ -26,7 +26,7 @@ from plena.checking.growing import SideBySide
 from plena.checking.module_graph import ModuleGraph, Replacement
 from plena.checking.plain_torch import plain_torch
 from plena.checking.rounding_sites import rounding_sites, staged_operands
-from plena.checking.staged_biases import StagedTwice, staged_biases
+from plena.checking.staged_biases import StagedApart, staged_biases
 from plena.checking.staged_values import (
     FORMATS,
     choose,
@@ -42,6 +42,7 @@ from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.call_inputs import CallSignature
 from plena.host.image import ImageMemory, unstage
+from plena.host.layout import Source
 from plena.host.staged_data import StagedData, data_of_module, is_weight
 from plena.machine.formats import CLASS_OF, CLASSES
 from plena.machine.target import Target
@@ -267,24 +268,32 @@ class ModuleReferences:
         placements = tuple(p for p in self.program.placements if CLASS_OF.get(p.format, "") in classes)
         program = replace(self.program, target=target, placements=placements)
         data = self.staged()
-        apart, symbols = staged_apart(program, data.expressions)
-        plain, of_softmax = (only(program, biases=biases) for biases in (False, True))
+        apart = staged_apart(program, data.expressions, self._shapes(data))
+        plain = only(program, biases=False)
         twice = staged_for_products(plain)
-        others = [p for p in program.placements if not (is_bias(p) and p.source.symbol in symbols)]
+        others = [p for p in program.placements if not (is_bias(p) and p.source in apart)]
         rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         replacement = self._replacement(target, data, rounded, "keys_values" in classes)
-        rows = rounded_expressions(of_softmax, data) if symbols else {}
-        shared = {name: tensor for name, tensor in rows.items() if name in symbols}
-        as_rows, as_numbers = map(self._by_node, (shared, {n: rounded.get(n, data(n)) for n in shared}))
-        constants = {node: StagedTwice(as_rows[node], as_numbers[node]) for node in as_rows}
+        constants: dict[str, StagedApart] = {}
+        given_apart: dict[int, dict[int, ProgramData]] = {}
+        for source, axes in apart.items():
+            if source.kind == "input":
+                given_apart[source.index] = axes
+                continue
+            name = source.symbol
+            rows = {axis: rounded_expressions(of_axis, data)[name] for axis, of_axis in axes.items()}
+            for node, as_numbers in self._by_node({name: rounded.get(name, data(name))}).items():
+                as_rows = {axis: self._by_node({name: row})[node] for axis, row in rows.items()}
+                constants[node] = StagedApart(as_rows, as_numbers)
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
-            if apart or constants:
-                as_they_are, shifted = (quantized_inputs(p, inputs) for p in (plain, of_softmax))
-                seen = [as_they_are[n] if n in apart else x for n, x in enumerate(seen)]
-                given = {self.graph.input_names[n]: StagedTwice(shifted[n], as_they_are[n]) for n in apart}
-                biases = {**constants, **given}
+            if apart:
+                as_they_are, biases = quantized_inputs(plain, inputs), dict(constants)
+                seen = [as_they_are[n] if n in given_apart else x for n, x in enumerate(seen)]
+                for n, axes in given_apart.items():
+                    rows = {axis: quantized_inputs(of_axis, inputs)[n] for axis, of_axis in axes.items()}
+                    biases[self.graph.input_names[n]] = StagedApart(rows, as_they_are[n])
                 for node, staged in staged_biases(self.graph, biases).items():
                     operands[node] = {**operands.get(node, {}), **staged}
             if twice:
@@ -296,6 +305,12 @@ class ModuleReferences:
             return seen, replace(replacement, operands=operands)
 
         return seeing
+
+    def _shapes(self, data: StagedData) -> dict[Source, tuple[int, ...]]:
+        """Those of the inputs, and of what the host stages of parameters and constants."""
+        inputs = {Source("input", n): tuple(x.shape) for n, x in enumerate(self.imported.inputs)}
+        names = {p.source.symbol for p in self.program.placements_of("data") if is_bias(p)}
+        return {**inputs, **{Source("data", symbol=name): tuple(data(name).shape) for name in names}}
 
     @property
     def states(self) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Biases of a softmax that others read as well: staged twice, and references read each as it is staged."""
+"""Biases of a softmax that others read as well: staged for each, and references read each as it is staged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch.fx import Node
 
 from plena.checking.rounding_sites import LAYOUT, PARTS, argument, packet
+from plena.checking.staged_values import axis_along
 
 if TYPE_CHECKING:
     from plena.checking.module_graph import ModuleGraph, Rounding
@@ -21,14 +22,14 @@ _LINES = ("add", "sub", "neg", "mul", "div")
 
 
 @dataclass(frozen=True)
-class StagedTwice:
-    """A tensor as the host stages it for a softmax, and for other readers."""
+class StagedApart:
+    """A tensor as the host stages it for a softmax along each of some axes, and for other readers."""
 
-    shifted: torch.Tensor
+    shifted: Mapping[int, torch.Tensor]
     plain: torch.Tensor
 
 
-def staged_biases(graph: ModuleGraph, seen: Mapping[str, StagedTwice]) -> dict[str, dict[int, Rounding]]:
+def staged_biases(graph: ModuleGraph, seen: Mapping[str, StagedApart]) -> dict[str, dict[int, Rounding]]:
     """What the readers of such biases read instead, by their names and the positions of their arguments.
 
     Args:
@@ -38,19 +39,77 @@ def staged_biases(graph: ModuleGraph, seen: Mapping[str, StagedTwice]) -> dict[s
     for node, position, leaf in _biases(graph, seen):
         operand = argument(node, position)
         assert operand is not None
-        shifted, plain = (
-            graph.view(operand, leaf, x) for x in (seen[leaf.name].shifted, seen[leaf.name].plain)
-        )
+        staged = _Read(graph, node, operand, leaf, seen[leaf.name])
         readers = [user for user in node.users if _reaches_softmax_alone(user, node)]
-        if packet(node) not in ("add", "sub") or len(readers) == len(node.users):
+        axes = {reader: staged.axis(reader) for reader in readers} if packet(node) in ("add", "sub") else {}
+        if not axes or (len(readers) == len(node.users) and len(set(axes.values())) == 1):
+            axis = next(iter(axes.values()), staged.last_axis)
+            shifted = staged.shifted(axis)
             found.setdefault(node.name, {})[position] = lambda _, shifted=shifted: shifted
             continue
         sign = -1 if packet(node) == "sub" and position else 1
-        for reader in readers:
+        for reader, axis in axes.items():
             for place, read in enumerate(reader.args):
                 if read is node:
                     at = found.setdefault(reader.name, {})
-                    at[place] = _Moved(sign * (shifted - plain), at.get(place))
+                    at[place] = _Moved(sign * (staged.shifted(axis) - staged.plain), at.get(place))
+    return found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A tensor that a node adds to something, in some view."""
+
+    graph: ModuleGraph
+    node: Node
+    operand: Node
+    leaf: Node
+    seen: StagedApart
+
+    def shifted(self, axis: int) -> torch.Tensor:
+        """As it is staged for a softmax along an axis of it; along one where it repeats any will do."""
+        of_axis = self.seen.shifted.get(axis)
+        found = next(iter(self.seen.shifted.values())) if of_axis is None else of_axis
+        return self.graph.view(self.operand, self.leaf, found)
+
+    @property
+    def plain(self) -> torch.Tensor:
+        return self.graph.view(self.operand, self.leaf, self.seen.plain)
+
+    @property
+    def last_axis(self) -> int:
+        """That of the tensor which is the last of its view."""
+        return self._axis(self._numbers(), -1)
+
+    def axis(self, reader: Node) -> int:
+        """That of the tensor along which a softmax behind a reader of the node runs."""
+        numbers = self._numbers().expand(self.node.meta["val"].shape)
+        node, read = reader, self.node
+        while (dim := _softmax_dim(node)) is None:
+            if packet(node) in LAYOUT:
+                numbers = self.graph.view(node, read, numbers)
+            else:
+                numbers = numbers.expand(node.meta["val"].shape)
+            node, read = next(iter(node.users)), node
+        return self._axis(numbers, dim)
+
+    def _numbers(self) -> torch.Tensor:
+        shape = self.seen.plain.shape
+        return self.graph.view(self.operand, self.leaf, torch.arange(shape.numel()).reshape(shape))
+
+    def _axis(self, numbers: torch.Tensor, dim: int) -> int:
+        return axis_along(numbers.numpy(), dim, tuple(self.seen.plain.shape))
+
+
+def _softmax_dim(node: Node) -> int | None:
+    """Of a softmax, or of the highest numbers of rows; None of others."""
+    if packet(node) == "sub" and isinstance(highest := node.args[1], Node) and packet(highest) == "amax":
+        node = highest
+    if packet(node) not in (*_SOFTMAX, "amax"):
+        return None
+    dim = node.args[1] if len(node.args) > 1 else node.kwargs["dim"]
+    (found,) = dim if isinstance(dim, list | tuple) else (dim,)
+    assert isinstance(found, int)
     return found
 
 
@@ -67,7 +126,7 @@ class _Moved:
         return torch.where(self.by.isfinite(), sums + self.by, sums)
 
 
-def _biases(graph: ModuleGraph, seen: Mapping[str, StagedTwice]) -> Iterator[tuple[Node, int, Node]]:
+def _biases(graph: ModuleGraph, seen: Mapping[str, StagedApart]) -> Iterator[tuple[Node, int, Node]]:
     """Readers, the positions of what they add, and the tensor that it comes of."""
     for node in graph.graph.nodes:
         if node.op != "call_function":

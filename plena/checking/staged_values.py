@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from plena.dialects.plena.staging import symbols_of
 from plena.dialects.plena_isa.transfer import ACTIVATIONS, WEIGHTS
 from plena.host.image import quantized
-from plena.host.mask_steps import Biases, Hidden, Relative
+from plena.host.mask_steps import SWALLOWING, Biases, Hidden, Relative
 from plena.host.staged_data import StagedData, staged_tensor
 
 if TYPE_CHECKING:
     from xdsl.ir import Attribute
 
     from plena.dialects.plena import staging
-    from plena.host.layout import TensorPlacement
+    from plena.host.layout import Source, TensorPlacement
     from plena.program.data import ProgramData
 
 FORMATS = WEIGHTS, ACTIVATIONS
@@ -40,23 +41,55 @@ def only(program: ProgramData, *, biases: bool) -> ProgramData:
     return replace(program, placements=tuple(p for p in program.placements if is_bias(p) == biases))
 
 
-def staged_apart(program: ProgramData, expressions: Mapping[str, Attribute]) -> tuple[set[int], set[str]]:
-    """The inputs, and the symbols of tensors, that are staged as biases of a softmax and otherwise, too.
+def _axis(placement: TensorPlacement, shape: tuple[int, ...]) -> int:
+    """The axis of a tensor along which a placement is relative to the highest."""
+    numbers = np.arange(prod(shape)).reshape(shape)
+    for step in placement.view:
+        if isinstance(step, Relative | Biases | Hidden):
+            return axis_along(numbers, step.dim if isinstance(step, Relative) else -1, shape)
+        numbers = step.apply(numbers)
+    raise ValueError("it is no bias")
+
+
+def axis_along(numbers: npt.NDArray[Any], dim: int, shape: tuple[int, ...]) -> int:
+    """The axis of a tensor along which neighbours along `dim` of a view of it lie; -1 if it repeats along it.
+
+    Args:
+        numbers: those of the elements in row-major order, in that view.
+        shape: of the tensor.
+    """
+    first = np.moveaxis(numbers, dim, 0).reshape(numbers.shape[dim], -1)[:2, 0]
+    places = np.unravel_index(first.astype(int), shape)
+    return next((n for n, along in enumerate(places) if along[0] != along[-1]), -1)
+
+
+def staged_apart(
+    program: ProgramData, expressions: Mapping[str, Attribute], shapes: Mapping[Source, tuple[int, ...]]
+) -> dict[Source, dict[int, ProgramData]]:
+    """The tensors that are staged as biases of a softmax and otherwise, too, or as biases along several axes.
 
     Args:
         expressions: of staging, by their symbols.
+        shapes: of the tensors that count.
+
+    Returns:
+        By tensor and axis, the program with those placements alone that are biases along it.
     """
-    found: list[tuple[set[int], set[str]]] = []
-    for biases in (True, False):
-        placed = [p for p in only(program, biases=biases).placements if p.memory == "hbm"]
-        inputs = {p.source.index for p in placed if p.source.kind == "input"}
-        symbols = {p.source.symbol for p in placed if p.source.kind == "data"}
-        if not biases:
-            read = (symbols_of(expressions[name]) for name in symbols if name in expressions)
-            symbols = symbols.union(*read)
-        found.append((inputs, symbols))
-    (inputs, symbols), (others, other_symbols) = found
-    return inputs & others, symbols & other_symbols
+    biases: dict[Source, dict[int, list[TensorPlacement]]] = {}
+    for placement in only(program, biases=True).placements:
+        source = placement.source
+        if placement.memory == "hbm" and source in shapes:
+            axis = _axis(placement, shapes[source])
+            biases.setdefault(source, {}).setdefault(axis, []).append(placement)
+    others = {p.source for p in only(program, biases=False).placements if p.memory == "hbm"}
+    read = {
+        s for other in others if other.symbol in expressions for s in symbols_of(expressions[other.symbol])
+    }
+    return {
+        source: {axis: replace(program, placements=tuple(found)) for axis, found in axes.items()}
+        for source, axes in biases.items()
+        if len(axes) > 1 or source in others or source.symbol in read
+    }
 
 
 def quantized_inputs(
@@ -97,13 +130,16 @@ def rounded(
 ) -> torch.Tensor:
     """What the machine sees of a float32 tensor through one placement; the rest of the tensor is left alone.
 
-    Infinities keep their value: the program means the original. With `with_rest` what the format loses is staged, too,
-    in the same format: two parts of four bits hold a bf16 number, two of three bits do not.
+    Infinities keep their value: the program means the original. So do biases beside which float32 has no scores.
+    With `with_rest` what the format loses is staged, too, in the same format: two parts of four bits hold a bf16
+    number, two of three bits do not.
     """
     before = tensor.numpy()
     with np.errstate(invalid="ignore", over="ignore"):
         after = quantized(placement, before, program.target, with_rest=with_rest)
     kept = ~np.isfinite(before)
+    if is_bias(placement):
+        kept |= np.abs(before) > SWALLOWING
     return torch.from_numpy(np.where(kept, before, after).astype(np.float32))
 
 

@@ -154,9 +154,6 @@ LARGEST = np.finfo(np.float32).max
 SWALLOWING = 2.0**24
 """Beside it float32 keeps nothing below 2."""
 
-ABSORBED = -ABSORBING
-"""float32 loses what is added to lower numbers: a row of -1e9 is uniform, as in PyTorch."""
-
 
 @dataclass(frozen=True)
 class Relative(Step):

@@ -64,9 +64,6 @@ class Base:
     staged: Staged | None = None
     dim: int = 0
 
-    def plus(self, number: float) -> Base:
-        return replace(self, number=self.number + number)
-
     def joined(self, other: Base) -> Base | None:
         """Both taken off; None where that takes two tensors."""
         if self.staged is not None and other.staged is not None:
@@ -88,6 +85,16 @@ def _comes_of_inputs(value: SSAValue, most: int) -> bool:
     if isinstance(value.owner, aten.DivOp) and full_value(value.owner.other) is None:
         return False
     return all(_comes_of_inputs(x, most - 1) for x in value.owner.operands)
+
+
+def is_staged(value: SSAValue) -> bool:
+    """Whether a value is an input or a constant, in any view of all of it, or a multiple of one plus a number."""
+    while isinstance(value.owner, (*_LAYOUTS, *_ARITHMETIC)):
+        first, *others = value.owner.operands
+        if any(full_value(other) is None for other in others):
+            return False
+        value = first
+    return (isinstance(value, BlockArgument) or isinstance(value.owner, _SOURCES)) and _is_real(value)
 
 
 def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAValue, Base | None]:
@@ -115,13 +122,18 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
     return below_highest(e, scaled(e, bias, factor), axis), None
 
 
-def number_below(e: Emitter, number: float, base: Base, like: SSAValue) -> SSAValue:
+def number_below(e: Emitter, number: float, base: Base) -> SSAValue:
     """A number less what was taken off each row."""
     if base.staged is None:
-        value = FloatAttr(number - base.number, f64)
-        return e.add(aten.FullOp.build(properties={"value": value}, result_types=[like.type]))
+        return full(e, number - base.number)
     of = base.staged
     return e.add(plena.RelativeOp(of.tensor, base.dim, of.factor, of.offset, number - base.number))
+
+
+def full(e: Emitter, number: float) -> SSAValue:
+    """A number as a tensor without axes."""
+    properties = {"value": FloatAttr(number, f64)}
+    return e.add(aten.FullOp.build(properties=properties, result_types=[TensorType(f32, [])]))
 
 
 def scaled(e: Emitter, value: SSAValue, factor: float) -> SSAValue:
@@ -130,10 +142,7 @@ def scaled(e: Emitter, value: SSAValue, factor: float) -> SSAValue:
         return value
     if factor == -1:
         return e.add(aten.NegOp.build(operands=[value], result_types=[value.type]))
-    number = e.add(
-        aten.FullOp.build(properties={"value": FloatAttr(factor, f64)}, result_types=[TensorType(f32, [])])
-    )
-    return e.add(aten.MulOp.build(operands=[value, number], result_types=[value.type]))
+    return e.add(aten.MulOp.build(operands=[value, full(e, factor)], result_types=[value.type]))
 
 
 def _staged(e: Emitter, value: SSAValue, most: int = MOST) -> Staged | None:

@@ -8,7 +8,7 @@ nothing but -1e4 is a row without a bias in float32, where the scores are still 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 
 from xdsl.ir import Operation, SSAValue
 from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
@@ -16,7 +16,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern
 from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import shape_of
-from plena.host.mask_steps import ABSORBED, SWALLOWING
+from plena.host.mask_steps import SWALLOWING
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
 from plena.tensor.relative_biases import (
@@ -25,14 +25,18 @@ from plena.tensor.relative_biases import (
     axis_before,
     below_highest,
     is_bias,
+    is_staged,
     number_below,
     of_operands,
     relative,
     scaled,
 )
 
-HIDING = 64 * ABSORBED
+HIDING = -(2.0**26)
 """Lower numbers hide a score beside others, shifted or not."""
+
+DEEPEST = -(2.0**100)
+"""Lower numbers do so beside any rows of biases but those of such numbers, whatever is taken off."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,15 @@ class ShiftBiases(RewritePattern):
 
 @dataclass(frozen=True)
 class _Shifter:
+    """Shifts biases.
+
+    Attributes:
+        either: whether of two inputs both are: a number that is filled in has to be as far above what was taken off
+            as before it is rounded, and only one tensor can be taken off it then.
+    """
+
     e: Emitter
+    either: bool = True
 
     def scores(self, value: SSAValue, axis: int, factor: float) -> _Shifted | None:
         """`factor` times scores as a softmax along an axis (from the end) makes the same of, biases shifted and numbers
@@ -119,18 +131,21 @@ class _Shifter:
         if number is not None:
             if abs(of_bias * number) > SWALLOWING:
                 return None
-            inner = self._inner(scores, axis, of_scores)
-            return replace(inner, base=inner.base and inner.base.plus(of_bias * number))
+            inner = self.scores(scores, axis, of_scores) or _Shifted(scaled(self.e, scores, of_scores))
+            return replace(inner, base=inner.base and inner.base.joined(Base(of_bias * number)))
         if not is_bias(bias) or may_overflow(bias):
             return None
-        inner = self._inner(scores, axis, of_scores)
+        inner = self.scores(scores, axis, of_scores) or self._other(scores, axis, of_scores)
         below, base = relative(self.e, bias, axis, of_bias)
         if inner.bias is None:
             return replace(inner, bias=below, base=inner.base and base and inner.base.joined(base))
         return _Shifted(inner.scores, None, added(self.e, inner.bias, below), several=True)
 
-    def _inner(self, scores: SSAValue, axis: int, factor: float) -> _Shifted:
-        return self.scores(scores, axis, factor) or _Shifted(scaled(self.e, scores, factor))
+    def _other(self, scores: SSAValue, axis: int, factor: float) -> _Shifted:
+        """What a bias is added to. Of two inputs either may be the bias."""
+        if self.either and is_staged(scores) and not may_overflow(scores):
+            return _Shifted(*relative(self.e, scores, axis, factor))
+        return _Shifted(scaled(self.e, scores, factor))
 
     def whole(self, shifted: _Shifted, axis: int) -> SSAValue:
         """The scores with their biases."""
@@ -164,14 +179,16 @@ class _Shifter:
             fill = full_value(sides[1 - n])
             if fill is None or shape_of(sides[n]) != shape_of(op.result):
                 continue
-            shifted = self.scores(sides[n], axis, factor)
+            is_relative = DEEPEST < factor * fill < inf
+            shifter = replace(self, either=False) if is_relative else self
+            shifted = shifter.scores(sides[n], axis, factor)
             if shifted is None:
                 continue
             sides[n] = self.whole(shifted, axis)
-            if factor * fill < HIDING:
+            if shifted.base is not None and is_relative:
+                sides[1 - n] = number_below(self.e, factor * fill, shifted.base)
+            elif factor * fill < HIDING:
                 sides[1 - n] = scaled(self.e, sides[1 - n], factor)
-            elif shifted.base is not None and isfinite(fill):
-                sides[1 - n] = number_below(self.e, factor * fill, shifted.base, sides[1 - n])
             else:
                 return None
             operands = [op.condition, *sides]

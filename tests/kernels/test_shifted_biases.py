@@ -113,6 +113,44 @@ def test_biases_are_shifted_before_keys_are_hidden() -> None:
     assert (program.run(x, flags, progress=False) - module(x, flags)).abs().max() < 0.12
 
 
+@pytest.mark.parametrize("fill", [-1e9, -1e4])
+def test_numbers_are_filled_in_beside_rows_of_nothing_else(fill: float) -> None:
+    """A row of a billion less and -1e9 in it are equal, and so is all of another."""
+    torch.manual_seed(0)
+    x, biases, flags = torch.randn(2, 9, 17), -1200 + 10 * torch.rand(9, 17), torch.zeros(9, 17)
+    biases[2], flags[:, 3], flags[4] = fill, 1.0, 1.0
+
+    class Filled(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor, flags: Tensor) -> Tensor:
+            return (x + biases).masked_fill(flags > 0, fill).softmax(-1)
+
+    program, wanted = plena.compile(Filled(), (x, biases, flags)), Filled()(x, biases, flags)
+    assert (program.run(x, biases, flags, progress=False) - wanted).abs().max() < 0.12
+    assert program.check(quiet=True).passed
+
+
+EITHER: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "second": lambda x, b: x + b,
+    "first": lambda x, b: b + x,
+    "a multiple first": lambda x, b: b * 2 + x * 0.5,
+    "less": lambda x, b: b - x,
+}
+
+
+@pytest.mark.parametrize("name", EITHER)
+def test_either_of_two_inputs_may_be_the_bias(name: str) -> None:
+    torch.manual_seed(0)
+    x, biases, function = torch.randn(9, 17), -1200 + 10 * torch.rand(9, 17), EITHER[name]
+
+    class Sum(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor) -> Tensor:
+            return function(x, biases).softmax(-1)
+
+    program, wanted = plena.compile(Sum(), (x, biases)), function(x, biases).softmax(-1)
+    assert (program.run(x, biases, progress=False) - wanted).abs().max() < 0.12
+    assert program.check(quiet=True).passed
+
+
 def test_infinity_among_biases_hides_and_nan_is_refused() -> None:
     torch.manual_seed(0)
     x, biases = torch.randn(2, 9, 16), torch.zeros(9, 16)
@@ -270,3 +308,18 @@ def test_integers_are_biases() -> None:
     program = plena.compile(Scores(None), (x, biases))
     assert (program.run(x, biases, progress=False) - (x + biases).softmax(-1)).abs().max() < 0.12
     assert program.check(quiet=True).passed
+
+
+def test_an_input_may_be_a_bias_along_two_axes() -> None:
+    torch.manual_seed(0)
+    x, biases = torch.randn(9, 9), -1200 + 3 * torch.rand(9, 9)
+
+    class Both(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return (x + biases).softmax(-1), (x * 2 + biases.T).softmax(1), (x + biases).softmax(0)
+
+    program = plena.compile(Both(), (x, biases))
+    for result, wanted in zip(program.run(x, biases, progress=False), Both()(x, biases), strict=True):
+        assert (result - wanted).abs().max() < 0.12
+    report = program.check(quiet=True)
+    assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
