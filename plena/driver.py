@@ -10,10 +10,12 @@ from contextvars import ContextVar
 from xdsl.context import Context
 from xdsl.dialects import get_all_dialects
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.derived import derived
+from plena.dialects.remembered_checks import remembered_checks
 from plena.errors import CompileError
 from plena.universe import PLENA_UNIVERSE, load_pass
 
@@ -95,21 +97,32 @@ class _Verifier:
 def _contents(module: ModuleOp) -> list[object]:
     """All that an operation's validity can hang on: where it is, its operands, types and attributes."""
     contents: list[object] = []
-    for op in module.walk():
-        contents += (op, op.parent, *op.operands, *op.successors)
-        contents += [result.type for result in op.results]
-        for named in (op.attributes, op.properties):
-            contents += named.keys()
-            contents += named.values()
-        for region in op.regions:
-            for block in region.blocks:
-                contents += (block, *(argument.type for argument in block.args))
+    _add_contents(module, contents)
     return contents
+
+
+def _add_contents(op: Operation, contents: list[object]) -> None:
+    """Adds those of an operation and of all in it: what `walk` goes through, several times faster."""
+    contents += (op, op.parent, *op.operands, *op.successors)
+    contents += [result.type for result in op.results]
+    for named in (op.attributes, op.properties):
+        contents += named
+        contents += named.values()
+    for region in op.regions:
+        block = region.first_block
+        while block is not None:
+            contents += (block, *block.arg_types)
+            inner = block.first_op
+            while inner is not None:
+                _add_contents(inner, contents)
+                inner = inner.next_op
+            block = block.next_block
 
 
 def _require_valid(before: ModulePass | None, module: ModuleOp) -> None:
     try:
-        module.verify()
+        with remembered_checks():
+            module.verify()
     except VerifyException as error:
         if before is None:
             raise CompileError(f"the module is not valid: {error}") from error
