@@ -63,6 +63,13 @@ _capturing = threading.RLock()
 """torch traces with modes and patches of the whole process, and silence is the whole process's too: one thread at a
 time. It can be taken again by a thread that has it, since a module's forward may compile another one."""
 
+_LOST = "We found a fake tensor in the exported program constant's list"
+
+LOSSES = 3
+"""How often torch may lose sight of what it traces. torch 2.13 takes the first `arange` of a forward for a constant
+of the module in one of twelve first exports of a process whose main thread is busy, as Dask's workers are; what it
+says then cannot be told from an operator that it cannot trace, of which it says so each time."""
+
 _FOREIGN_OUTPUT = re.compile(r"Found <class '(?P<kind>[^']+)'> in output, which is not a known type")
 
 
@@ -130,6 +137,17 @@ def _told_by(error: Exception) -> str:
     return line if len(line) < 300 else f"{line[:300]} ..."
 
 
+def _exported(module: torch.nn.Module, args: Any, kwargs: Any) -> ExportedProgram:
+    """torch.export, again where it has lost sight of a tensor."""
+    for _ in range(LOSSES):
+        try:
+            return torch.export.export(module, args, kwargs, strict=False)
+        except RuntimeError as error:
+            if _LOST not in str(error):
+                raise
+    return torch.export.export(module, args, kwargs, strict=False)
+
+
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
     require_values(module)
     arguments, keywords = _distinct((tuple(args), dict(kwargs)))
@@ -138,7 +156,7 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
     try:
         with torch.no_grad(), _quiet():
             with watched_attributes(module) as watched:
-                program = torch.export.export(module, arguments, keywords, strict=False)
+                program = _exported(module, arguments, keywords)
             if watched.changed:
                 refuse_counters(module, arguments, keywords)
             return program

@@ -121,3 +121,23 @@ def test_random_numbers(draw: Any) -> None:
     with pytest.raises(PlenaError, match=r"aten\.\w+.*draws no random numbers") as caught:
         lower(Noisy(), torch.rand(2, 8))
     assert "as an input" in str(caught.value) and "test_import_errors.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("losses", [1, 9])
+def test_what_torch_loses_sight_of_is_traced_again(losses: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then it does so in a thread; what it never traces is an error."""
+    export, left = torch.export.export, [losses]
+
+    def losing(*args: Any, **kwargs: Any) -> torch.export.ExportedProgram:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RuntimeError("We found a fake tensor in the exported program constant's list. This ...")
+        return export(*args, **kwargs)
+
+    monkeypatch.setattr(torch.export, "export", losing)
+    module, x = torch.nn.ReLU(), torch.randn(4, 8)
+    if losses == 1:
+        assert import_module(module, (x,)).exported is not None
+    else:
+        with pytest.raises(CompileError, match=r"ReLU: torch.export cannot capture .*fake tensor"):
+            import_module(module, (x,))
