@@ -95,9 +95,15 @@ loops expanded, and loops that stay take a tenth more."""
 SHARES_FOR_LOADS = (1.0, 0.4, 0.25)
 """How much of what a program may grow loads beside products may take: addresses come on top, up to as much again."""
 
+TRIES_OF_ROOM = 3
+"""How often it is tried with less until it fits."""
+
 SHARES_FOR_TURNS = (0.9, 0.8, 0.72, 0.6, 0.45)
 """How much of what is left then rows side by side may take, the first that fits: addresses come on top of what is
 added, about one for every two instructions."""
+
+SURELY_TOO_LONG = 1.15
+"""A share is not tried from which so many times the room is expected, by what a larger one took."""
 
 SHARE_OF_GROWTH = 0.97
 """How much of what a program may grow a prediction may fill."""
@@ -150,12 +156,9 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
             running.extend(grown)
             best = Goal(schedule.objective, growth=GROWTH_OF_UPDATES).best([best, *grown])
         if profile_named(schedule.timing).overlaps:
-            most = _most_of_schedule(best, max_instructions)
-            ahead = _loading_ahead(best, target, most)
-            running.extend(ahead)
-            side_by_side = [c for a in [best, *ahead] for c in _side_by_side(a, target, most)]
-            running.extend(side_by_side)
-            best = goal.best([best, *ahead, *side_by_side])
+            scheduled = _scheduled(best, target, _most_of_schedule(best, max_instructions), goal)
+            running.extend(scheduled)
+            best = goal.best([best, *scheduled])
         shared = _with_shared_bases(best, target)
         running.extend(shared)
         enough = best.cycles if max_instructions else (1 - LEAST_GAIN) * best.cycles
@@ -471,6 +474,23 @@ def _most_of_schedule(best: Candidate, max_instructions: int | None) -> int:
     return most if max_instructions is None else min(most, max_instructions)
 
 
+def _scheduled(best: Candidate, target: Target, most: int, goal: Goal) -> list[Candidate]:
+    """The best schedule with transfers beside other work and iterations of vector work side by side, in at most so many
+    instructions.
+
+    Every one of them takes a simulation of the program, so with less of the first only as long as that has paid.
+    """
+    found: list[Candidate] = []
+    for ahead in _loading_ahead(best, target, most):
+        found.extend(_side_by_side(ahead, target, most) or [ahead])
+        costs = [goal.cost(c.static, c.cycles) for c in found[-2:]]
+        if costs[-1] > costs[0]:
+            break
+    if all(c.cycles > CERTAIN * best.cycles for c in found):
+        found.extend(_side_by_side(best, target, most))
+    return found
+
+
 def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]:
     """A candidate with iterations of vector work side by side, if that fits and the profile knows latencies."""
     lowering, room = best.lowering, most - best.static
@@ -478,40 +498,71 @@ def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]
         return []
     if best.schedule.objective != "cycles":
         return []
+    likely = 1.0
     for share in SHARES_FOR_TURNS:
+        if share > likely:
+            continue
         interleave = InterleaveIterations(best.schedule.timing, room=int(room * share))
         choices = () if best.point is None else best.point.choices
         found = replace(lowering.candidate(choices, (interleave,)), points=best.points, point=best.point)
         if found.static <= most and found.program.runs(target):
             return [found]
+        likely = share * SURELY_TOO_LONG * room / max(1, found.static - best.static)
     return []
 
 
-def _loading_ahead(best: Candidate, target: Target, most: int) -> list[Candidate]:
+def _loading_ahead(best: Candidate, target: Target, most: int) -> Iterator[Candidate]:
     """The best schedule with transfers beside other work, in at most so many instructions.
 
     Where products hide loads as well there may be much of that: then with less of it too, so that there is room for
     rows side by side.
     """
     if best.lowering is None or best.schedule.objective != "cycles":
-        return []
-    found: list[Candidate] = []
+        return
     hides_much = profile_named(best.schedule.timing).beside_products
+    known = [best.lowering]
     for share in SHARES_FOR_LOADS if hides_much else (1.0,):
-        lowering = best.lowering.loading_ahead(int(share * max(0, most - best.static)))
-        known = [best.lowering, *(c.lowering for c in found if c.lowering is not None)]
+        ahead = _ahead_within(best, share, target, most, known)
+        if ahead is not None:
+            yield ahead
+
+
+def _ahead_within(
+    best: Candidate, share: float, target: Target, most: int, known: list[Lowering]
+) -> Candidate | None:
+    """With as many loads ahead as fill a share of what the best schedule may grow; None if nothing new fits.
+
+    Addresses come on top of what loads ahead are counted by: if they take too much, there are fewer of those.
+
+    Args:
+        known: what was tried before, to which this adds.
+    """
+    assert best.lowering is not None
+    left = max(0, most - best.static)
+    room = int(share * left)
+    for _ in range(TRIES_OF_ROOM):
+        lowering = best.lowering.loading_ahead(room)
         if any(lowering.affine.body.is_structurally_equivalent(other.affine.body) for other in known):
-            continue
-        points = candidates(
-            lowering.affine, timing=best.schedule.timing, max_instructions=most, known=lowering.known
-        )
-        fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
-        if fitting:
-            point = Goal().best(fitting)
-            ahead = replace(lowering.candidate(point.choices), points=tuple(points), point=point)
-            if ahead.static <= most and ahead.program.runs(target):
-                found.append(ahead)
-    return found
+            return None
+        known.append(lowering)
+        smallest: Candidate | None = None
+        for smallest in _within(lowering, most):
+            if smallest.static <= most and smallest.program.runs(target):
+                return smallest
+        added = 2 * left if smallest is None else smallest.static - best.static
+        room = min(room - 1, room * left // max(1, added))
+    return None
+
+
+def _within(lowering: Lowering, most: int) -> Iterator[Candidate]:
+    """The lowering with loops as is predicted to be best in at most so many instructions, then in as few as can be."""
+    points = candidates(
+        lowering.affine, timing=lowering.schedule.timing, max_instructions=most, known=lowering.known
+    )
+    fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
+    if fitting:
+        for point in dict.fromkeys((Goal().best(fitting), fitting[0])):
+            yield replace(lowering.candidate(point.choices), points=tuple(points), point=point)
 
 
 def updates_count(timing: str, target: Target) -> bool:

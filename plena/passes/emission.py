@@ -9,13 +9,15 @@ from functools import cached_property
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
-from plena.assembly import AsmInstruction
+from plena.assembly import AsmInstruction, columns
+from plena.assembly.loop_tree import static_loops
 from plena.assembly.stream import stream_from_module
 from plena.driver import run_pipeline
 from plena.machine.target import Target
 from plena.passes.pipelines import REGISTER_PIPELINE
 from plena.statistics.statistics import Statistics, statistics_of
 from plena.timing.registry import profile_named
+from plena.timing.run import Run
 
 EMISSION: tuple[str, ...] = ("set-state", *REGISTER_PIPELINE)
 """Affine form to allocated registers. A module of AFFINE_PIPELINE needs REGISTER_PIPELINE alone: its state is set."""
@@ -62,17 +64,25 @@ class Counted:
 
     @property
     def cycles(self) -> int:
-        """Cycles by the profile; DMA waits are in them if transfers run beside other work and no address hangs on
-        data, else apart.
+        """Cycles by the profile; DMA waits are in them if transfers run beside other work and the program can be
+        simulated, else apart. Addresses that hang on data are those of zeros.
 
         Raises:
             CompileError: it has none for an instruction of the program.
         """
         if profile_named(self.timing).overlaps:
             latency = self.statistics.latency[self.timing]
+            latency = self._latency_of_zeros if latency is None else latency
             if latency is not None:
                 return latency
         return self.without_waits.cycles_by(self.timing)
+
+    @cached_property
+    def _latency_of_zeros(self) -> int | None:
+        """The latency of a run on zeros in INT SRAM; None if there is none either."""
+        run = Run.of(columns(self.instructions), static_loops(self.instructions), self.target)
+        lines = profile_named(self.timing).line_latency(run.with_zeros())
+        return None if lines is None else int(lines.sum())
 
     @cached_property
     def without_waits(self) -> Statistics:

@@ -12,7 +12,7 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp
 from plena.gc_pause import without_collection
 from plena.loops.effects import EffectTable
-from plena.loops.scheduling.buffering import double_buffer
+from plena.loops.scheduling.buffering import double_buffer, left_out
 from plena.loops.scheduling.growth import Allowance
 from plena.loops.scheduling.pipelining import fuse_with_work, pipeline
 from plena.loops.scheduling.preloading import move_up, split_for_preloading
@@ -94,7 +94,11 @@ class ScheduleTransfers(ModulePass):
         target = Target.from_module(op)
         with without_collection():
             spare = untouched(op, EffectTable(target)) if self.spare_tiles else Room(0, 0)
-            _Scheduler(target, profile, spare, Allowance(self.room)).block(op.body.block)
+            allowance = Allowance(self.room)
+            but = set[ForOp]()
+            if profile.beside_products:
+                but = left_out(op.body.block.ops, target, profile, spare, allowance)
+            _Scheduler(target, profile, spare, allowance, but).block(op.body.block)
             for affine in [o for o in op.walk(reverse=True) if isinstance(o, AffineOp) and not o.result.uses]:
                 affine.detach()
                 affine.erase()
@@ -106,6 +110,8 @@ class _Scheduler:
     profile: Profile
     spare: Room
     allowance: Allowance
+    single: set[ForOp]
+    """Loops that fill one run of tiles, for want of instructions."""
     buffered: set[ForOp] = field(default_factory=set[ForOp])
     """Loops whose loads are those of the next iteration already."""
 
@@ -127,7 +133,9 @@ class _Scheduler:
         move_up(block, self.target, self.profile, self.allowance)
 
     def _double_buffer(self, block: Block, *, halves: bool) -> None:
-        found = double_buffer(block, self.target, self.profile, self.spare, self.allowance, halves=halves)
+        found = double_buffer(
+            block, self.target, self.profile, self.spare, self.allowance, halves=halves, but=self.single
+        )
         self.buffered.update(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +90,12 @@ class Run:
         if magnitude.sum() > MOST_EXECUTIONS:
             raise PlenaError(f"the loops run {magnitude.sum():.1e} instructions, too many to count")
         return Run(table.opcodes, table.values, executions, loops, target)
+
+    def with_zeros(self) -> Run:
+        """The same with zeros in INT SRAM, where the host puts what addresses hang on: as good as any numbers for
+        comparing programs that move the same data."""
+        zeros = np.zeros(self.target.int_sram_size, np.int64)
+        return replace(self, registers=replace(self.registers, int_sram=zeros))
 
     def unsimulated(self) -> str | None:
         """Why no simulation follows it, None if one can: it would take too long, or not end."""

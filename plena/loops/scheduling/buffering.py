@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -23,18 +23,58 @@ MANY = 8
 """From so many iterations on one may wait for its loads if that saves code: of an even number the last one does."""
 
 
+def left_out(
+    operations: Iterable[Operation],
+    target: Target,
+    profile: Profile,
+    spare: Room,
+    allowance: Allowance,
+) -> set[ForOp]:
+    """The loops of a program that are not worth their instructions: others hide more for each that is added."""
+    if allowance.left is None:
+        return set()
+    found = sorted(_everywhere(operations, 1, target, profile, spare), key=lambda entry: -entry[1])
+    left, out = allowance.left, set[ForOp]()
+    for loop, _, added in found:
+        if added <= left:
+            left -= added
+        else:
+            out.add(loop)
+    return out
+
+
+def _everywhere(
+    operations: Iterable[Operation], times: int, target: Target, profile: Profile, spare: Room
+) -> Iterator[tuple[ForOp, float, int]]:
+    """The loops that may fill two runs of tiles, what they then hide for each instruction that is added, and how many
+    these are; operations run so many `times`."""
+    for op in operations:
+        if isinstance(op, ForOp):
+            buffering = _Buffering.of(op, target, profile, spare)
+            if buffering is not None:
+                yield op, buffering.waits * times / buffering.added, buffering.added
+            yield from _everywhere(op.operations, times * op.trips, target, profile, spare)
+
+
 def double_buffer(
-    block: Block, target: Target, profile: Profile, spare: Room, allowance: Allowance, *, halves: bool = False
+    block: Block,
+    target: Target,
+    profile: Profile,
+    spare: Room,
+    allowance: Allowance,
+    *,
+    halves: bool = False,
+    but: Container[Operation] = (),
 ) -> list[ForOp]:
     """Has the loops of a block that load tiles and multiply with them fill two runs of tiles in turn.
 
-    With `halves` only those whose iterations are halves of others', before anything else is done with them. Returns
-    the loops whose iterations load the tiles of the next.
+    With `halves` only those whose iterations are halves of others', before anything else is done with them; none of
+    `but`. Returns the loops whose iterations load the tiles of the next.
 
     The second run are tiles that nothing else uses. The last iteration uses the first run, so that it holds in the
     end what it did. Loops that wait longest for their loads come first.
     """
-    loops = [op for op in block.ops if isinstance(op, ForOp)]
+    loops = [op for op in block.ops if isinstance(op, ForOp) and op not in but]
     found = [b for op in loops if (b := _Buffering.of(op, target, profile, spare))]
     found = [b for b in found if b.around is not None or not halves]
     made = [buffering.run(profile, allowance) for buffering in sorted(found, key=lambda b: -b.waits)]
@@ -93,16 +133,29 @@ class _Buffering:
         host = max(hosts, key=lambda op: op.trips * iteration_cycles(op, target, profile))
         return _Buffering(loop, around, loading, host, (room, place.start - room.start), target)
 
+    @property
+    def even(self) -> bool:
+        """Whether the last iteration would not use the first run of tiles."""
+        return self.trips % 2 == 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether one iteration waits for its loads, to make up for that."""
+        return self.even and self.trips >= MANY
+
+    @property
+    def added(self) -> int:
+        """Instructions that it adds, about."""
+        return size((self.around or self.loop,)) * (3 if self.even and not self.alone else 2)
+
     def run(self, profile: Profile, allowance: Allowance) -> ForOp | None:
         """Rewrites the loop if so many instructions may be added; returns the steady one, of two iterations."""
         loop, trips = self.around or self.loop, self.trips
-        body = size((loop,))
         if iteration_cycles(self.host, self.target, profile) * self.host.trips * trips < self.waits // 4:
             return None
-        even = trips % 2 == 0
-        alone = even and trips >= MANY
-        if not allowance.take(body * (3 if even and not alone else 2)):
+        if not allowance.take(self.added):
             return None
+        even, alone = self.even, self.alone
         other = self._in_either()
         scope = Scope()
         streams = [s.flat() for s in streams_in(self.loading)]
