@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ SLACK_ROWS = 1 << 16
 
 HBM_FILL = {"nan": 0xFF, "large": 0x77}
 """Bytes: as elements of MX E4M3 NaN or 240, as scales infinity or 2^-8, as bf16 NaN or 5.0e33."""
+
+
+LARGE = np.float32(2.0**100)
 
 
 def run_on_garbage(program: Program, inputs: Sequence[torch.Tensor], fill: str) -> tuple[torch.Tensor, ...]:
@@ -36,29 +40,25 @@ def run_on_garbage(program: Program, inputs: Sequence[torch.Tensor], fill: str) 
     machine = Machine(target, preload.hbm, preload.fp, preload.integers, preload.vector)
     rows = max([0, *(r.address + r.size for r in program.memory_map if r.memory == "vector")]) // target.vlen
     vector = machine.vram[: rows + SLACK_ROWS].reshape(-1)
-    vector_garbage = _garbage(vector.size, fill)
-    _fill(vector, vector_garbage, spans["vector"])
-    _fill(machine.fp_sram, _garbage(machine.fp_sram.size, fill), spans["fp"])
-    _fill(machine.int_sram, np.full(machine.int_sram.size, 0xDEADBEEF, np.uint32), spans["int"])
-    _fill(machine.hbm, np.full(machine.hbm.size, HBM_FILL[fill], np.uint8), spans["hbm"])
-    tiles = machine.mram.reshape(-1)
-    _fill(tiles, _garbage(tiles.size, fill), [])
+    for memory, name in ((vector, "vector"), (machine.fp_sram, "fp"), (machine.mram.reshape(-1), "matrix")):
+        with _kept(memory, spans.get(name, ())):
+            memory.fill(np.nan if fill == "nan" else LARGE)
+            if fill == "large":
+                memory[::3] = -LARGE
+    with _kept(machine.int_sram, spans["int"]):
+        machine.int_sram.fill(0xDEADBEEF)
+    with _kept(machine.hbm, spans["hbm"]):
+        machine.hbm.fill(HBM_FILL[fill])
     return as_tensors(program.results(machine.run(program.executed)))
 
 
-def _garbage(count: int, fill: str) -> NDArray[np.float32]:
-    if fill == "nan":
-        return np.full(count, np.nan, np.float32)
-    numbers = np.full(count, np.float32(2.0**100))
-    numbers[::3] *= -1
-    return numbers
-
-
-def _fill(memory: NDArray[Any], garbage: NDArray[Any], defined: Sequence[Sequence[int]]) -> None:
-    undefined = np.ones(memory.size, bool)
-    for start, stop, *_ in defined:
-        undefined[start:stop] = False
-    memory[undefined] = garbage[undefined]
+@contextmanager
+def _kept(memory: NDArray[Any], defined: Sequence[Sequence[int]]) -> Generator[None]:
+    """What is defined in a memory is afterwards as before."""
+    contents = [(start, stop, memory[start:stop].copy()) for start, stop, *_ in defined]
+    yield
+    for start, stop, values in contents:
+        memory[start:stop] = values
 
 
 def check_reads_what_is_defined(program: Program, *inputs: torch.Tensor) -> None:
