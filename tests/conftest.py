@@ -1,20 +1,31 @@
 """Every run of the tests tries the same cases; what is skipped for want of a program is said before they start.
 
+Tests run side by side, one process a core: each computes in one thread, and modules are compiled for all of them once.
+
 Hypothesis profiles: `ci`, the default, repeats its cases exactly, `dev` looks for new failures, `mutants` shrinks
 nothing. Random search is `make hunt`'s. Modules are verified between passes, unless PLENA_VERIFY_PASSES=0.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.fixed_draws import forget_own_constants
+
+gc.disable()  # until all tests are collected: modules stay, and each collection would walk all of them
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when torch is imported, here and in processes that tests start
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 try:
     import torch
@@ -40,6 +51,12 @@ def pytest_runtest_setup() -> None:
     np.random.seed(0)
     if torch is not None:
         torch.manual_seed(0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def missing_programs() -> list[str]:
