@@ -6,8 +6,9 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from plena.errors import SettingsError
 from plena.machine.constants import INT_LIMIT
@@ -49,7 +50,7 @@ class FrozenMap(Mapping[str, V]):
     """An immutable, hashable, picklable mapping with string keys."""
 
     def __init__(self, items: Mapping[str, V]) -> None:
-        self._items = dict(items)
+        self._items: dict[str, V] = items._items if isinstance(items, FrozenMap) else dict(items)
 
     def __getitem__(self, key: str) -> V:
         return self._items[key]
@@ -60,8 +61,20 @@ class FrozenMap(Mapping[str, V]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, FrozenMap):
+            return self is other or self._items == cast("FrozenMap[Any]", other)._items
+        return super().__eq__(other)
+
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(frozenset(self._items.items()))
+
+    def __reduce__(self) -> tuple[type[FrozenMap[V]], tuple[dict[str, V]]]:
+        return FrozenMap, (self._items,)  # without the hash, which another process has otherwise
 
     def __repr__(self) -> str:
         return repr(self._items)
@@ -281,10 +294,7 @@ class Target:
         attribute = module.attributes.get(TARGET_ATTRIBUTE)
         if attribute is None:
             return Target()
-        overrides = _from_attribute(attribute, TARGET_ATTRIBUTE)
-        if not isinstance(overrides, dict):
-            raise SettingsError("must be a dictionary of settings", TARGET_ATTRIBUTE)
-        return Target().with_settings(overrides)
+        return _of_attribute(attribute)
 
     def validate(self) -> None:
         """Check that a compiler can use this machine.
@@ -484,6 +494,15 @@ def _to_attribute(value: Mapping[str, Any]) -> DictionaryAttr:
         else:
             entries[key] = _to_attribute(entry)
     return DictionaryAttr(entries)
+
+
+@lru_cache(maxsize=32)
+def _of_attribute(attribute: Attribute) -> Target:
+    """The target that a module's attribute describes: every pass asks for it."""
+    overrides = _from_attribute(attribute, TARGET_ATTRIBUTE)
+    if not isinstance(overrides, dict):
+        raise SettingsError("must be a dictionary of settings", TARGET_ATTRIBUTE)
+    return Target().with_settings(overrides)
 
 
 def _from_attribute(attribute: Attribute, where: str) -> int | str | dict[str, object]:

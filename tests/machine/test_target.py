@@ -54,6 +54,7 @@ def test_settings_describe_the_target(settings: dict[str, object]) -> None:
     target = Target().with_settings(settings)
     assert Target().with_settings(target.settings()) == target
     assert pickle.loads(pickle.dumps(target)) == target
+    assert hash(target) and b"_hash" not in pickle.dumps(target), "another process has other hashes"
     assert hash(Target().with_settings(settings)) == hash(target)
 
 
