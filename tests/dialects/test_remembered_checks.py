@@ -103,9 +103,13 @@ def test_what_xdsl_refuses_is_refused_after_a_good_one(break_it: Callable[[Modul
 
 def test_equal_operations_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
+    own: list[Operation] = []
 
     def check(definition: OpDef, op: Operation) -> None:
         checked.append(op.name)
+
+    def verify_slots(op: Operation) -> None:
+        own.append(op)
 
     def verified() -> None:
         with checks.remembered_checks():
@@ -113,13 +117,17 @@ def test_equal_operations_are_checked_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(OpDef, "verify", OpDef.verify)  # as it is, again afterwards
     monkeypatch.setattr(checks, "_check", check)
+    monkeypatch.setattr(M_MM, "_verify_slots", verify_slots)
     monkeypatch.setattr(checks, "_remembered", checks._Remembered())
     verified()
     verified()
+    assert len(own) == 1
     assert sorted(checked) == sorted({*checked}) and "plena_isa.m_mm" in checked
     monkeypatch.setattr(checks, "MOST_ATTRIBUTES", 0)
     verified()
-    assert checked.count("plena_isa.m_mm") == 3
+    assert checked.count("plena_isa.m_mm") == 3 and len(own) == 3
+    parsed(context()).verify()
+    assert len(own) == 5, "outside each time"
 
 
 def test_xdsl_is_left_as_it_was() -> None:

@@ -25,6 +25,7 @@ from xdsl.traits import IsTerminator, Pure, SingleBlockImplicitTerminator, ensur
 from xdsl.utils.exceptions import VerifyException
 
 from plena.dialects.loop.linear import Linear
+from plena.dialects.remembered_checks import checked_once
 
 
 @irdl_op_definition
@@ -179,6 +180,9 @@ class AffineOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
+        checked_once(self, self._verify_numbers)
+
+    def _verify_numbers(self) -> None:
         if len(self.values) != len(self.coefficients):
             raise VerifyException("one coefficient per value")
         for number in (self.constant.data, *(c.data for c in self.coefficients)):

@@ -30,6 +30,7 @@ from plena.dialects.plena_isa.registers import ARegister, FRegister, GPRegister,
 from plena.dialects.plena_isa.sizes import Fields, Size
 from plena.dialects.plena_isa.spec import Cost, Field, InstructionSpec, Integer, Kind, Memory, Mode, Slot
 from plena.dialects.plena_isa.touches import Touch, Transfer
+from plena.dialects.remembered_checks import checked_once
 
 if TYPE_CHECKING:
     from plena.machine.target import Target
@@ -201,6 +202,9 @@ class Instruction(IRDLOperation, ABC):
         return not any(isinstance(v.type, GPRegister) for v in self.operands)
 
     def verify_(self) -> None:
+        checked_once(self, self._verify_slots)
+
+    def _verify_slots(self) -> None:
         for slot in property_slots(self.SPEC):
             value = self.number(slot.name)
             if not 0 <= value < slot.field.limit:
