@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST_NAME = 60
+"""Characters of a name that are compared with names that there are."""
+
+
+def did_you_mean(name: object, known: Iterable[str], count: int = 1) -> str:
+    """`Did you mean X? ` with a space behind it, of what comes close to a name that there is not; else nothing.
+
+    Args:
+        known: the names that there are.
+        count: how many of them at most.
+    """
+    by_case = {text.upper(): text for text in known}
+    close = [by_case[k] for k in get_close_matches(str(name).upper()[:LONGEST_NAME], by_case, n=count)]
+    return f"Did you mean {' or '.join(close)}? " if close else ""
+
 
 class PlenaError(Exception):
     """An error with a user's cause: what went wrong, where, and what to do about it.
@@ -64,6 +82,10 @@ class AssemblyError(PlenaError):
 
 class AssemblyWarning(UserWarning):
     """Assembly text has operands without effect, which the public assembler accepts and drops."""
+
+
+class PositionsWarning(UserWarning):
+    """The cache of a language model has more positions than the model was made for."""
 
 
 class EmulatorError(PlenaError):

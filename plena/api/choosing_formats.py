@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = {
 
 TOGETHER = 4
 """Of the formats that look best class by class so many are simulated together."""
+
+ROUNDING = 1e-9
+"""Relative, of sums of bytes."""
 
 _WHERE = "formats"
 
@@ -120,6 +123,9 @@ def choose_formats(
     program = compiled(shipped)
     moved = program.stats().hbm_bytes
     names = _candidates(shipped, moved)
+    require_within(
+        (Formats(**dict(zip(names, t, strict=True))) for t in product(*names.values())), moved, traffic
+    )
     errors = SampleErrors(program, inputs_of(program, calls))
     error_of = errors.error
     source = program.source
@@ -132,14 +138,7 @@ def choose_formats(
         for name, texts in names.items()
     }
     ranked = sorted(_sums(alone, moved), key=lambda t: (t.expected, t.traffic))
-    within = [tried for tried in ranked if tried.traffic <= traffic * (1 + 1e-9)]
-    if not within:
-        least = min(ranked, key=lambda t: t.traffic)
-        raise CompileError(
-            f"no formats move {traffic:g} times the bytes of the shipped ones",
-            _WHERE,
-            f"The least is {least.traffic:.3f}, with {least.formats}.",
-        )
+    within = [tried for tried in ranked if tried.traffic <= traffic * (1 + ROUNDING)]
     whole = [
         Tried(t.formats, t.traffic, t.expected, error_of(source.simulated(shipped.with_formats(t.formats))))
         for t in within[:TOGETHER]
@@ -164,6 +163,34 @@ def choose_formats(
         return FormatChoice(found, errors.measure, alone, tuple(whole), chosen)
     assert refused is not None
     raise refused
+
+
+def require_within(candidates: Iterable[Formats], moved: Mapping[str, int], traffic: float) -> None:
+    """Whether any of these formats moves so little.
+
+    Args:
+        moved: bytes by class of tensors with the shipped formats.
+        traffic: that may be moved, over those.
+
+    Raises:
+        CompileError: none does; it says the least.
+    """
+    least, formats = min(((_traffic(f, moved), f) for f in candidates), key=lambda found: found[0])
+    if least > traffic * (1 + ROUNDING):
+        raise CompileError(
+            f"no formats move {traffic:g} times the bytes of the shipped ones",
+            _WHERE,
+            f"The least is {least:.3f}, with {formats}.",
+        )
+
+
+def _traffic(formats: Formats, moved: Mapping[str, int]) -> float:
+    """Bytes over those of the shipped formats: they go with those of an element."""
+    size = sum(
+        moved.get(name, 0) * bytes_per_element(own) / bytes_per_element(before)
+        for (name, own), (_, before) in zip(formats.items(), Formats().items(), strict=True)
+    )
+    return size / (sum(moved.values()) or 1)
 
 
 def calls_of(samples: Any) -> list[tuple[Any, ...]]:
@@ -194,18 +221,11 @@ def _candidates(target: Target, moved: Mapping[str, int]) -> dict[str, list[str]
 
 
 def _sums(alone: Mapping[str, Mapping[str, float]], moved: Mapping[str, int]) -> Iterator[Tried]:
-    """All combinations; bytes go with those of an element."""
-    shipped = Formats()
-    total = sum(moved.values()) or 1
+    """All combinations."""
     for texts in product(*alone.values()):
         formats = Formats(**dict(zip(alone, texts, strict=True)))
-        size = sum(
-            moved.get(name, 0) * bytes_per_element(own) / bytes_per_element(before)
-            for (name, own), (_, before) in zip(formats.items(), shipped.items(), strict=True)
-        )
-        yield Tried(
-            formats, size / total, sum(alone[name][text] for name, text in zip(alone, texts, strict=True))
-        )
+        error = sum(alone[name][text] for name, text in zip(alone, texts, strict=True))
+        yield Tried(formats, _traffic(formats, moved), error)
 
 
 def inputs_of(program: Program, calls: Sequence[tuple[Any, ...]]) -> list[tuple[torch.Tensor, ...]]:

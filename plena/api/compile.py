@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,7 +20,7 @@ from plena.compiler.search import Candidate
 from plena.compiler.tuning.database import TuningDatabase
 from plena.compiler.tuning.reuse import Reuse, reused
 from plena.driver import run_pipeline, verified_passes
-from plena.errors import CompileError, VerificationError
+from plena.errors import CompileError, VerificationError, did_you_mean
 from plena.gc_pause import without_collection
 from plena.host.calibration import Calibration
 from plena.kernels.schedule import Schedule
@@ -281,8 +280,7 @@ _OWN = (
 def _meant(name: str, arguments: Collection[str]) -> str:
     """What there is, and what comes close to a name that there is not."""
     options = (*_OWN, *OPTIONS)
-    close = get_close_matches(name, (*arguments, *options), 1)
-    found = f"Did you mean {close[0]}? " if close else ""
+    found = did_you_mean(name, (*arguments, *options))
     if arguments:
         found += f"The arguments are {', '.join(arguments)}; beside them options of plena.compile: "
     else:

@@ -167,17 +167,16 @@ class Program(ProgramData):
         """Engines over time, what waits for what, by module; printed it is a table, `trace()` of it for Perfetto.
 
         Args:
-            timing: a profile in which transfers run beside other instructions; the program's own if it is one.
+            timing: a profile in which transfers run beside other instructions; by default the program's own if it is
+                one, else the first that counts the program.
 
         Raises:
             PlenaError: no such profile, or it has no latency for the program.
         """
         from plena.assembly import decode
-        from plena.statistics.timeline import default_timing, timeline_of
+        from plena.statistics.timeline import timeline_of
 
-        return timeline_of(
-            decode(self.words), self.target, timing or default_timing(self.timing), self.provenance or None
-        )
+        return timeline_of(decode(self.words), self.target, timing, self.provenance or None, own=self.timing)
 
     def check(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ from plena.assembly.instruction import AsmInstruction, is_omissible
 from plena.assembly.lines import source_lines, statement_of
 from plena.dialects.plena_isa import INSTRUCTIONS
 from plena.dialects.plena_isa.spec import InstructionSpec, Kind, Slot
-from plena.errors import AssemblyError
+from plena.errors import AssemblyError, did_you_mean
 
 UPSTREAM_OPERANDS = 6
 """The public assembler reads up to six operands and ignores those that the instruction has no field for."""
@@ -242,8 +241,7 @@ def _other(mnemonic: str, operands: str, statement: str) -> AsmInstruction:
     """A literal word, or the error for an unknown mnemonic."""
     column = len(statement) - len(statement.lstrip()) + 1
     if mnemonic != ".word":
-        close = difflib.get_close_matches(mnemonic.upper()[:40], INSTRUCTIONS, n=1, cutoff=0.7)
-        hint = f"Did you mean {close[0]}?" if close else None
+        hint = did_you_mean(mnemonic, INSTRUCTIONS).rstrip() or None
         raise _Fault(f"unknown mnemonic {_shown(mnemonic)}", column, hint)
     token = operands.strip()
     literal = _LITERAL.match(token)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from plena.cli.commands import (
     assemble,
@@ -69,13 +70,31 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, parser=sub)
     top.epilog = "`plena COMMAND --help` shows examples. plena-opt runs passes on IR."
     return top
 
 
 class _Parser(argparse.ArgumentParser):
     """Wrong usage is an error like any other: one message, exit code 1."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
+        """As of argparse; of an option that a command has not, what comes close."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command: _Parser = getattr(found, "parser", self)
+            command.refuse(unknown)
+        return found
+
+    def refuse(self, unknown: Sequence[str]) -> None:
+        """Raises PlenaError for arguments that there are not."""
+        from plena.errors import PlenaError, did_you_mean
+
+        option = unknown[0].partition("=")[0]
+        close = did_you_mean(option, self._option_string_actions) if option.startswith("-") else ""
+        raise PlenaError(
+            f"unrecognized arguments: {' '.join(unknown)}", self.prog, f"{close}See `{self.prog} --help`."
+        )
 
     def error(self, message: str) -> None:  # type: ignore[override]
         from plena.errors import PlenaError

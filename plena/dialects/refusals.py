@@ -19,6 +19,12 @@ from plena.errors import CompileError, PlenaError
 UNSUPPORTED = "Replace it in the model by supported operators (docs/tensor_level.md), or compute it outside."
 """What to do about an operator of which no form is supported."""
 
+ONES_OF_CHOSEN = (
+    "1 for every chosen expert is `torch.zeros_like(scores).scatter(-1, ids, 1.0)`; other numbers are chosen by "
+    "`torch.where(x > c, a, b)`, whose sides must agree at c."
+)
+"""What to write instead of comparing computed numbers, as the weights of experts with 0."""
+
 
 class OperatorError(CompileError):
     """An operator of the model, or a form of it, that cannot be compiled.

@@ -30,6 +30,7 @@ from plena.exploring.search import Search, search
 from plena.exploring.space import Space
 from plena.exploring.storage import claim, only_client, opened, refusals, url_of, user_cache
 from plena.exploring.study import Study
+from plena.exploring.traffic import require_choice, require_judged
 from plena.exploring.worker import Source, digest_of
 from plena.machine.target import Target
 from plena.timing.registry import registered
@@ -59,6 +60,7 @@ def explore(
     constraints: Sequence[str] = (),
     samples: Sequence[Any] | None = None,
     pruning: bool = False,
+    traffic: float | None = None,
     **options: Any,
 ) -> Study:
     """Searches machines and options of the compiler for what makes a model fast, small or precise (docs/explore.md).
@@ -93,12 +95,14 @@ def explore(
         samples: inputs of calls that the error is measured on, as for `plena.calibrate`; by default the example inputs.
         pruning: whether points whose error on the first samples is above the median (Optuna's MedianPruner), or that
             break a constraint, are given up; with the error as the only objective.
+        traffic: what `chosen` will be asked for: an error before the search if no formats of the space move so little,
+            by the bytes of the shipped ones, or if there is no such choice at all.
         options: of `plena.compile`, the same for all points; `timing` is the profile of the first objective that has
             one. A `tuning` database is made if there is none, so that `tune_study` can fill it meanwhile.
 
     Raises:
         PlenaError: a library is missing, a key or objective does not exist, the model cannot be loaded, the storage is
-            locked or of something else, or the scheduler does not answer.
+            locked or of something else, the scheduler does not answer, or nothing meets `traffic`.
     """
     require_libraries()
     wanted = Space.of(space)
@@ -108,6 +112,8 @@ def explore(
     goals = Objectives.of(objectives, (*wanted.constraints, *constraints))
     if pruning:
         require_prunable(goals, samples)
+    if traffic is not None:
+        require_judged(goals, traffic)
     _require_known(options)
     base = _base(target, cache, options)
     fixed = _fixed(options, wanted, goals)
@@ -137,6 +143,8 @@ def explore(
         claim(kept.study, kept.url, facts)
         study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study, source, str(folder))
         total = len(wanted) if trials is None else min(trials, len(wanted))
+        if traffic is not None:
+            require_choice(study, traffic, client)
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
             count = len(samples) if pruning and samples is not None else None
             search(Search(client, study, deadline, news, count), trials, seed)
@@ -243,7 +251,7 @@ def _base(target: Target | None, cache: Any, options: dict[str, Any]) -> Target:
     """The machine that settings change; takes `formats` out of the options."""
     check_options({"target": target, "cache": cache, **options})
     require_no_rotation(options, "explore")
-    if options.pop("traffic", None) is not None or options.get("formats") == "auto":
+    if options.get("formats") == "auto":
         raise PlenaError(
             "formats are searched by the space, not chosen inside of a point",
             "explore",

@@ -122,28 +122,16 @@ class Found:
             PlenaError: `traffic` is no number above 0, no point has the shipped formats, or an error, or none moves so
                 little.
         """
-        if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlenaError(
-                f"traffic must be a number above 0, not {traffic!r}", "study", "For example 1.1."
-            )
+        require_number(traffic)
         good = {n: r for n, r in self.results().items() if r.problem is None}
         shipped = Formats()
         bytes_of = {n: float(str(r.figures["bytes"])) for n, r in good.items()}
         base = [bytes_of[n] for n, r in good.items() if self.formats_of(r.point) == shipped]
         errors = {n: r.figures.get("error") for n, r in good.items()}
         if None in errors.values():
-            raise PlenaError(
-                "formats are chosen among points with an error, which was not measured",
-                "study",
-                'Make "error" an objective.',
-            )
+            raise no_errors()
         if not base:
-            raise PlenaError(
-                f"formats are chosen by their bytes over those of the shipped ones, which none of the {len(good)} "
-                "points with figures has",
-                "study",
-                'Put "shipped" among the FORMATS of the space, or try more points.',
-            )
+            raise no_shipped_formats(f"the {len(good)} points with figures")
         kept = [n for n, r in good.items() if r.meets(self.objectives)]
         within = [n for n in kept if bytes_of[n] <= traffic * min(base) * (1 + 1e-9)]
         if not within:
@@ -232,6 +220,30 @@ class Found:
             f"{len(results)} points of {len(self.space)}: {len(self.front)} on the front, {failed} without a program, "
             f"{skipped} skipped{more}"
         )
+
+
+def require_number(traffic: Any) -> None:
+    """Raises PlenaError for a budget of bytes that is none."""
+    if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not traffic > 0:
+        raise PlenaError(f"traffic must be a number above 0, not {traffic!r}", "study", "For example 1.1.")
+
+
+def no_errors() -> PlenaError:
+    """Of a choice among points whose error is not measured."""
+    return PlenaError(
+        "formats are chosen among points with an error, which is not measured",
+        "study",
+        'Make "error" an objective.',
+    )
+
+
+def no_shipped_formats(points: str) -> PlenaError:
+    """Of a choice among points of which none has the formats that bytes are compared with."""
+    return PlenaError(
+        f"formats are chosen by their bytes over those of the shipped ones, which none of {points} has",
+        "study",
+        'Put "shipped" among the FORMATS of the space, or try more points.',
+    )
 
 
 def _meets(result: Result, objectives: Objectives) -> bool | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plena.errors import PlenaError
+from plena.errors import PlenaError, did_you_mean
 from plena.exploring.constraints import EXAMPLE, Constraint
-from plena.timing.registry import DEFAULT_TIMING, profile_named
+from plena.timing.registry import DEFAULT_TIMING, profile_named, timings
 
 BY_PROFILE: tuple[str, ...] = ("latency", "cycles")
 """Figures that a timing profile counts: with waits for HBM, and without."""
@@ -56,7 +56,9 @@ class Objectives:
             raise PlenaError(f"objectives must be a list of names, not {given!r}", "objectives", hint)
         for name in given:
             if not _is_known(name, "objectives"):
-                raise PlenaError(f"there is no objective {name!r}", "objectives", hint)
+                raise PlenaError(
+                    f"there is no objective {name!r}", "objectives", did_you_mean(name, _every_name()) + hint
+                )
         if len(set(given)) < len(given):
             raise PlenaError("an objective is given twice", "objectives")
         return Objectives(
@@ -83,6 +85,11 @@ class Objectives:
         return tuple(dict.fromkeys(profile for kind, _, profile in parts if kind in kinds))
 
 
+def _every_name() -> list[str]:
+    """All objectives that there are."""
+    return [*(f"{kind}:{profile}" for kind in BY_PROFILE for profile in timings()), *PLAIN]
+
+
 def _is_known(name: Any, where: str) -> bool:
     """Whether there is such an objective."""
     kind, colon, profile = str(name).partition(":")
@@ -103,7 +110,10 @@ def _bounds(given: Any, hint: str) -> tuple[Constraint, ...]:
     found = tuple(dict.fromkeys(Constraint.of(text) for text in given))
     for constraint in found:
         if not _is_known(constraint.figure, "constraints") and constraint.figure not in BOUNDED:
-            raise PlenaError(f"there is no figure {constraint.figure!r}", f"constraint {constraint}", hint)
+            close = did_you_mean(constraint.figure, (*_every_name(), *BOUNDED))
+            raise PlenaError(
+                f"there is no figure {constraint.figure!r}", f"constraint {constraint}", close + hint
+            )
         for other in found:
             same = other.figure == constraint.figure and other.is_upper and not constraint.is_upper
             if same and other.bound < constraint.bound:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from plena.api.choosing_formats import CANDIDATES
 from plena.api.compile import check_options
-from plena.errors import PlenaError, SettingsError
+from plena.errors import PlenaError, SettingsError, did_you_mean
 from plena.exploring.constraints import EXAMPLE
 from plena.machine.target import FORMATS, Target
 from plena.passes.options import OPTIONS
@@ -181,7 +181,8 @@ def _require_possible(key: str, value: Scalar, where: str) -> None:
     except SettingsError as error:
         if not error.what.startswith("unknown setting"):
             raise
-        hint = f"{error.hint} The options are {', '.join(OPTION_KEYS)}."
+        close = did_you_mean(key, OPTION_KEYS) or f"{error.hint} "
+        hint = f"{close}The options are {', '.join(OPTION_KEYS)}; all other keys are settings."
         raise PlenaError(f"`{key}` is neither a setting nor an option", where, hint) from None
 
 

@@ -196,6 +196,17 @@ def program_of(source: Source, task: Task) -> Program:
         return _compiled(_load(source).call, task, _cache(task.cache) if task.cache is not None else None)
 
 
+def moved_by(source: Source, task: Task) -> Mapping[str, int]:
+    """The bytes that the program of a task moves, by class of tensors; nothing if there is no such program.
+
+    Raises:
+        PlenaError: the model cannot be loaded.
+    """
+    with _working:
+        found = _measured(_load(source), task, _cache(task.cache) if task.cache is not None else None)
+        return {} if isinstance(found, PlenaError) else found.program.stats().hbm_bytes
+
+
 def _address() -> str | None:
     """Of this worker; None beside Dask."""
     from distributed import get_worker

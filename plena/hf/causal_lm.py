@@ -16,7 +16,7 @@ from plena.api.compile import check_options
 from plena.api.program import Program
 from plena.errors import PlenaError
 from plena.hf.cached_texts import CachedTexts
-from plena.hf.compiling import check_batch, check_sizes, compile_steps
+from plena.hf.compiling import StepSizes, check_batch, compile_steps
 from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
 from plena.hf.generation import NOWHERE, Ends, check_generation
@@ -70,7 +70,7 @@ class PlenaForCausalLM(GenerationMixin):
         max_length: int | None = None,
         batch: int | None = None,
         target: Target | None = None,
-        prefill: Sequence[int] = (64,),
+        prefill: Sequence[int] | None = None,
         buckets: Sequence[int] | None = None,
         **options: Any,
     ) -> PlenaForCausalLM:
@@ -78,12 +78,14 @@ class PlenaForCausalLM(GenerationMixin):
 
         Args:
             model: a causal model of transformers, its folder, a GGUF file, or a folder of programs.
-            max_length: positions that the cache has, 256 by default; fixed in a folder of programs.
+            max_length: positions that the cache has, by default 256 or the largest of `buckets`; fixed in a folder of
+                programs.
             batch: sequences at a time, each with a cache of its own, 1 by default; a folder has its own, which is the
                 most then.
             target: the machine, shipped settings by default.
-            prefill: how many tokens the prefill programs take.
-            buckets: how many keys the decode programs attend to; by default 64, 128, 256, 512 ... up to `max_length`.
+            prefill: how many tokens the prefill programs take, (64,) by default; fixed in a folder of programs.
+            buckets: how many keys the decode programs attend to; by default 128, 256, 512 ... up to `max_length`, which
+                is always one of them.
             options: as of ``plena.compile``.
 
         Raises:
@@ -91,9 +93,13 @@ class PlenaForCausalLM(GenerationMixin):
                 whose logits `CachedStep` does not give (both run in PyTorch before anything is compiled).
         """
         if isinstance(model, str | Path) and (Path(model) / MANIFEST).exists():
-            if max_length is not None or target is not None or buckets is not None or options:
+            given = {"max_length": max_length, "target": target, "prefill": prefill, "buckets": buckets}
+            fixed = [*(name for name, value in given.items() if value is not None), *options]
+            if fixed:
                 raise PlenaError(
-                    "a folder of programs is compiled already", str(model), "Open it without other arguments."
+                    f"a folder of programs is compiled already, {', '.join(fixed)} would change nothing",
+                    str(model),
+                    "Open it with batch alone, or compile the model again.",
                 )
             check_batch(batch)
             config, generation, programs, saved = load_folder(Path(model))
@@ -106,9 +112,8 @@ class PlenaForCausalLM(GenerationMixin):
             return PlenaForCausalLM(config, generation, programs, batch or saved)
         own = signature(PlenaForCausalLM.from_pretrained).parameters
         check_options({"target": target, **options}, [name for name in own if name != "options"])
-        length = 256 if max_length is None else max_length
         check_batch(batch)
-        check_sizes(length, prefill, buckets)
+        sizes = StepSizes.of(max_length, prefill, buckets)
         if isinstance(model, str | Path):
             model = load_model(Path(model))
         if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_decoder"):
@@ -117,7 +122,7 @@ class PlenaForCausalLM(GenerationMixin):
                 "from_pretrained",
                 "Give an AutoModelForCausalLM, its folder, a GGUF file, or a folder of save_pretrained.",
             )
-        programs = compile_steps(model, length, batch or 1, prefill, buckets, target, options)
+        programs = compile_steps(model, sizes, batch or 1, target, options)
         generation = getattr(model, "generation_config", None) or GenerationConfig()
         return PlenaForCausalLM(model.config, generation, programs, batch or 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,16 +16,96 @@ from plena.hf.step_check import check_step
 from plena.hf.step_module import CachedStep
 from plena.machine.target import Target
 
-BUCKETS = (64, 128, 256, 512, 1024, 2048, 4096)
+LENGTH = 256
+"""Positions of the cache unless the user says how many."""
+
+PREFILL_SIZE = 64
+"""Tokens that a prefill program takes unless the user says how many."""
+
+BUCKETS = (128, 256, 512, 1024, 2048, 4096)
 """Keys that decode programs attend to unless the user says which."""
+
+
+@dataclass(frozen=True)
+class StepSizes:
+    """Which programs a language model has.
+
+    Attributes:
+        prefill: tokens that prefill programs take, ascending.
+        buckets: keys that decode programs attend to, ascending; the last one is the length of the cache.
+    """
+
+    prefill: tuple[int, ...]
+    buckets: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Positions of the cache."""
+        return self.buckets[-1]
+
+    @staticmethod
+    def of(max_length: Any, prefill: Any, buckets: Any) -> StepSizes:
+        """Sizes as of `PlenaForCausalLM.from_pretrained`, None where the user says nothing.
+
+        Raises:
+            PlenaError: sizes that are none, or that make no sense together.
+        """
+        if max_length is not None and not _is_size(max_length):
+            raise PlenaError(
+                f"max_length must be a whole number above 0, not {max_length!r}",
+                "from_pretrained",
+                f"Write max_length={LENGTH}.",
+            )
+        own = _listed("prefill", (PREFILL_SIZE,) if prefill is None else prefill, (PREFILL_SIZE,))
+        wanted = None if buckets is None else _listed("buckets", buckets, BUCKETS[:2])
+        if wanted == ():
+            raise PlenaError(
+                "buckets are empty, so that nothing could be decoded",
+                "from_pretrained",
+                "Leave them out, or write buckets=(128, 256).",
+            )
+        length = max_length or (max(wanted) if wanted else LENGTH)
+        if wanted and max(wanted) > length:
+            raise PlenaError(
+                f"a bucket of {max(wanted)} keys in a cache of max_length={length} positions",
+                "from_pretrained",
+                f"Leave max_length out or make it {max(wanted)}, or use smaller buckets.",
+            )
+        if own and max(own) > length:
+            raise PlenaError(
+                f"a prefill of {max(own)} tokens does not fit a cache of {length} positions",
+                "from_pretrained",
+                "Use a larger max_length, or a smaller prefill.",
+            )
+        below = BUCKETS if wanted is None else wanted
+        return StepSizes(tuple(sorted(set(own))), tuple(sorted({*(b for b in below if b < length), length})))
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _listed(name: str, sizes: Any, example: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes that were given as a list.
+
+    Raises:
+        PlenaError: no list of sizes.
+    """
+    listed = isinstance(sizes, Sequence) and not isinstance(sizes, str)
+    found: tuple[Any, ...] = tuple(sizes) if listed else ()  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if not listed or not all(map(_is_size, found)):
+        raise PlenaError(
+            f"{name} must be whole numbers above 0, not {sizes!r}",
+            "from_pretrained",
+            f"Give a list, as {name}={(sizes,) if _is_size(sizes) else example}.",
+        )
+    return found
 
 
 def compile_steps(
     model: torch.nn.Module,
-    length: int,
+    sizes: StepSizes,
     batch: int,
-    prefill: Sequence[int],
-    buckets: Sequence[int] | None,
     target: Target | None,
     options: Mapping[str, Any],
 ) -> dict[str, Program]:
@@ -35,12 +116,11 @@ def compile_steps(
     Raises:
         PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
     """
-    sizes = sorted(set(buckets or [*(b for b in BUCKETS[1:] if b < length), length]))
-    longest = sizes[-1]
+    longest = sizes.length
     check_step(model, longest)
     last = CachedStep(model, longest, batch, logits=False, alone=batch > 1)
-    steps = {f"{PREFILL}-{n}": (last, n) for n in sorted(prefill)}
-    steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes}
+    steps = {f"{PREFILL}-{n}": (last, n) for n in sizes.prefill}
+    steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes.buckets}
     made: dict[str, Program] = {}
     # The one with most in HBM comes first: logits, which a prefill does not give, and the longest bucket.
     for name in reversed(steps):
@@ -67,24 +147,3 @@ def check_batch(batch: int | None) -> None:
     """Raises PlenaError for a number of sequences that is none."""
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PlenaError(f"batch must be a whole number above 0, not {batch!r}", "from_pretrained")
-
-
-def check_sizes(length: int, prefill: Sequence[int], buckets: Sequence[int] | None) -> None:
-    """Raises PlenaError for sizes that make no sense together."""
-    named: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("max_length", [length]),
-        ("prefill", prefill),
-        ("buckets", () if buckets is None else buckets),
-    )
-    for name, sizes in named:
-        listed = isinstance(sizes, Sequence) and not isinstance(sizes, str)  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not listed or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-            hint = None if name == "max_length" else f"Give a list, as {name}=(64,)."
-            raise PlenaError(f"{name} must be whole numbers above 0, not {sizes!r}", "from_pretrained", hint)
-    longest = max(buckets) if buckets else length
-    if any(n > longest for n in prefill):
-        raise PlenaError(
-            f"a prefill of {max(prefill)} tokens does not fit a cache of {longest} positions",
-            "from_pretrained",
-            "Use a larger max_length, or a smaller prefill.",
-        )

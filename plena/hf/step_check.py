@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from plena.errors import CompileError
+from plena.errors import CompileError, PositionsWarning
 from plena.hf.step_module import CachedStep
 
 TOLERANCE = 1e-3
@@ -34,8 +35,12 @@ def check_step(model: nn.Module, length: int) -> None:
         length: positions that the cache has.
 
     Raises:
-        CompileError: the logits are not the model's, depend on what follows, or one of both does not run.
+        CompileError: the logits are not the model's, depend on what follows, one of both does not run, or the model has
+            a table of fewer positions.
     """
+    config: Any = model.config
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    known: int | None = getattr(text, "max_position_embeddings", None)
     step = CachedStep(model, length).eval()
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     ids = torch.randint(0, len(embeddings.weight), (1, length), generator=torch.Generator().manual_seed(0))
@@ -52,6 +57,13 @@ def check_step(model: nn.Module, length: int) -> None:
         KeyError,
         NotImplementedError,
     ) as error:
+        if isinstance(error, IndexError) and known is not None and length > known:
+            raise CompileError(
+                f"a cache of {length} positions, and the model's table of positions ends after {known} "
+                "(max_position_embeddings)",
+                "from_pretrained",
+                f"Use a max_length of at most {known}.",
+            ) from None
         reason = (str(error).strip().splitlines() or [""])[0]
         raise CompileError(
             f"the cached step of this model does not run in PyTorch on a text of {length} tokens: "
@@ -76,6 +88,13 @@ def check_step(model: nn.Module, length: int) -> None:
             f"{float(difference[first] / size[first]):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
             "from_pretrained",
             HINT,
+        )
+    if known is not None and length > known:
+        warnings.warn(
+            f"a cache of {length} positions, and the model was made for {known} (max_position_embeddings): what it "
+            f"says behind position {known} may be nonsense, in PyTorch too",
+            PositionsWarning,
+            stacklevel=4,
         )
 
 

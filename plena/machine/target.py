@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -10,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from plena.errors import SettingsError
+from plena.errors import SettingsError, did_you_mean
 from plena.machine.constants import INT_LIMIT
 from plena.machine.formats import Formats, FormatsLike, class_types
 from plena.machine.number_formats import (
@@ -406,10 +405,8 @@ def _override(target: Target, key: str, value: object) -> Target:
 
 def _unknown(key: str, name: str) -> SettingsError:
     known = [FORMATS, *CONFIG_FIELDS, *SHIPPED_LATENCY, *SHIPPED_PRECISION]
-    by_case = {k.upper(): k for k in known}
-    close = [by_case[k] for k in difflib.get_close_matches(name.upper(), by_case, n=3)]
-    hint = f"Did you mean {' or '.join(close)}?" if close else "See the keys of plena_settings.toml."
-    return SettingsError(f"unknown setting `{key}`", "settings", hint)
+    hint = did_you_mean(name, known, 3) or "See the keys of plena_settings.toml."
+    return SettingsError(f"unknown setting `{key}`", "settings", hint.rstrip())
 
 
 def _text(key: str, value: object) -> str:

@@ -18,7 +18,7 @@ from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
 from plena.dialects.plena.sources import Extremes
-from plena.dialects.refusals import UNSUPPORTED, refusal
+from plena.dialects.refusals import ONES_OF_CHOSEN, UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.divisors import divides
@@ -441,6 +441,9 @@ class ConvertOperators(RewritePattern):
             return
         conversion = CONVERSIONS.get(type(op))
         if conversion is None or conversion(Emitter(rewriter, op), op) is False:
+            if isinstance(op, aten.ToOp) and isinstance(op.input.owner, aten.CompareOp):
+                why = "it makes numbers of a comparison of computed ones, which jump where the machine rounds"
+                raise refusal(op, why, ONES_OF_CHOSEN)
             raise refusal(op, None, UNSUPPORTED)
 
 

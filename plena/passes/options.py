@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from plena.errors import CompileError
+from plena.errors import CompileError, did_you_mean
 from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.timing.registry import timings
 
@@ -82,7 +82,8 @@ def check_values(values: Mapping[str, Any], where: str, *, hyphenated: bool = Fa
         if option.choices:
             known = isinstance(value, str) and value in option.choices
             problem = None if known else f"must be one of {', '.join(option.choices)}, not {_shown(value)}"
-            hint = f"Leave it out for {option.default!r}, or see docs/index.md for what each does."
+            hint = did_you_mean(value, option.choices) if isinstance(value, str) else ""
+            hint += f"Leave it out for {option.default!r}, or see docs/index.md for what each does."
         if problem is not None:
             raise CompileError(f"{option.hyphenated if hyphenated else name} {problem}", where, hint)
 

@@ -30,7 +30,7 @@ class Missing:
     @staticmethod
     def because(part: str, error: PlenaError) -> Missing:
         """The part that an error took away."""
-        why = error.what if error.where is None else f"{error.where}: {error.what}"
+        why = error.what if error.where in (None, part) else f"{error.where}: {error.what}"
         return Missing(part, why, error.hint or "")
 
 

@@ -22,7 +22,7 @@ from plena.report.memory_pictures import memory_pictures
 from plena.report.timeline_picture import TimelinePicture, timeline_picture
 from plena.statistics.counts import Count
 from plena.statistics.statistics import Statistics
-from plena.statistics.timeline import default_timing, timeline_of
+from plena.statistics.timeline import timeline_of
 from plena.text_files import write_text
 
 BINS = 240
@@ -120,10 +120,10 @@ def _curve(contents: Contents, statistics: Statistics | None, timing: str) -> Cu
 
 def _timeline(contents: Contents) -> TimelinePicture | None:
     """Engines over time by the profile that chose, or by the first one in which transfers run beside other work."""
-    timing = default_timing(contents.timing)
+    origins = contents.provenance or None
     try:
         return timeline_picture(
-            timeline_of(contents.instructions, contents.target, timing, contents.provenance or None, BINS)
+            timeline_of(contents.instructions, contents.target, None, origins, BINS, own=contents.timing)
         )
     except PlenaError as error:
         contents.missing.append(Missing.because("timeline", error))

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from plena.errors import CompileError
 from plena.statistics.by_profile import ByProfile, Figures
+from plena.timing.registry import profiles
 
 
 @dataclass(slots=True)
@@ -81,16 +82,22 @@ class ProgramCount(Count):
             CompileError: it has none for an instruction of the program.
         """
         if timing in self.unavailable:
+            others = ", ".join(p.name for p in profiles() if not self.opcodes.keys() & set(p.missing))
             raise CompileError(
                 f"timing profile {timing} cannot choose this program: {self.unavailable[timing]}",
                 "options",
-                "Choose by another profile; its own figures are None, all others are reported.",
+                f"{without(self.unavailable[timing])}Choose by another profile, which counts it: {others}.",
             )
         return self.cycles[timing]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a manifest or a JSON file; without latencies and traffic, which take time."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+def without(missing: str) -> str:
+    """How a model does without an instruction that a profile has no cycles for, with a space behind; else nothing."""
+    return 'Compiled with machine="rtl" a ReLU does without V_MAX_VF. ' if "V_MAX_VF" in missing else ""
 
 
 def _plain(value: object) -> Any:

@@ -62,6 +62,11 @@ class TableProfile:
                 "Start from LATENCIES of plena.timing.latencies, or from the table of another profile.",
             )
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Mnemonics that it has no cycles for: none."""
+        return ()
+
     def missing_in(self, run: Run) -> tuple[str, ...]:
         """No instruction is without a formula."""
         return ()

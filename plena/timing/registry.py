@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from plena.errors import CompileError, PlenaError
+from plena.errors import CompileError, PlenaError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,8 @@ def profile_named(name: str, where: str = "options") -> Profile:
         PlenaError: an installed package names one that cannot be loaded.
     """
     if name not in timings():  # a caller's value, which may not even be text
-        raise CompileError(f"timing must be one of {', '.join(timings())}, not {name!r}", where)
+        hint = did_you_mean(name, timings()).rstrip() or None
+        raise CompileError(f"timing must be one of {', '.join(timings())}, not {name!r}", where, hint)
     return _registered[name] if name in _registered else _loaded(name)
 
 

@@ -161,7 +161,12 @@ def test_instructions_that_a_machine_does_not_execute_right_are_left_out() -> No
 @pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
 def test_a_profile_without_cycles_for_an_instruction_cannot_choose(timing: str) -> None:
     x = torch.randn(4, 64)
-    with pytest.raises(CompileError, match=rf"{timing} cannot choose this program: no cycles .* V_MAX_VF"):
+    with pytest.raises(
+        CompileError, match=rf"{timing} cannot choose this program: no cycles .* V_MAX_VF"
+    ) as found:
         plena.compile(nn.ReLU(), (x,), timing=timing)
+    assert "a ReLU does without V_MAX_VF. Choose by another profile, which counts it: tran" in str(
+        found.value.hint
+    )
     assert plena.compile(nn.ReLU(), (x,)).stats().cycles[timing] is None
     assert plena.compile(nn.GELU(), (x,), timing=timing).check(x).passed

@@ -80,6 +80,7 @@ def test_a_constraint_is_read_and_written(text: str, meant: Constraint) -> None:
         ([3], "a figure, <= or >=, and a number, not 3"),
         (["beauty <= 2"], "constraint beauty <= 2: there is no figure 'beauty'.*area.*sram_bytes"),
         (["latency <= 2"], "there is no figure 'latency'"),
+        (["utilisation >= 0.5"], r"no figure 'utilisation'. Did you mean utilization\?"),
         (["latency:none <= 2"], "timing must be one of"),
         (["static <= 5", "static >= 7"], "nothing keeps both static <= 5 and static >= 7"),
         ("static <= 5", "constraints must be a list of texts"),

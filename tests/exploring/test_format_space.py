@@ -102,6 +102,34 @@ def test_the_chosen_point_loses_least_under_a_budget(study: Study) -> None:
         study.chosen(0.5)
 
 
+@pytest.mark.parametrize(
+    ("change", "objectives", "traffic", "message"),
+    [
+        (
+            {},
+            ["error"],
+            0.9,
+            r"no formats move 0.9 times the bytes of the shipped ones. The least is 1.000, with",
+        ),
+        ({"FORMATS.weights": ["e3m4/32"]}, ["error"], 1.1, r"which none of the points has. Put \"shipped\""),
+        ({}, ["bytes"], 1.1, "chosen among points with an error"),
+        ({}, ["error"], 0, "traffic must be a number above 0, not 0"),
+    ],
+)
+def test_a_budget_that_nothing_can_meet_is_said_before_the_search(
+    change: dict[str, Any],
+    objectives: list[str],
+    traffic: float,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("plena.exploring.explore.search", None)
+    given: dict[str, Any] = {"target": SMALL, "workers": 0, "storage": tmp_path / "s.db", "cache": tmp_path}
+    with pytest.raises(PlenaError, match=message):
+        plena.explore(factory, {**SPACE, **change}, objectives, traffic=traffic, **given)
+
+
 def test_points_without_an_error_have_no_choice(tmp_path: Path) -> None:
     given: dict[str, Any] = {"target": SMALL, "workers": 0, "storage": tmp_path / "s.db", "cache": tmp_path}
     found = plena.explore(factory, {"FORMATS.weights": ["e3m4", "bf16"]}, ["bytes"], **given)

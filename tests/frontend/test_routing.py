@@ -184,6 +184,12 @@ def topk_of_one(p: Tensor) -> Tensor:
     return F.one_hot(ids.squeeze(-1), EXPERTS) * weights.squeeze(-1).unsqueeze(-1)
 
 
+def topk_of_one_by_its_only_slot(p: Tensor) -> Tensor:
+    weights, ids = p.topk(1)
+    marks = F.one_hot(ids[..., 0], EXPERTS)
+    return marks * weights[..., -1, None] * (ids[..., :1] == ids.new_tensor(range(EXPERTS)))
+
+
 def by_column(p: Tensor) -> Tensor:
     """As in Switch Transformers: columns of the integers of one_hot."""
     marks, best = F.one_hot(p.argmax(-1), EXPERTS), p.max(-1).values.unsqueeze(-1)
@@ -200,8 +206,8 @@ def overwritten(p: Tensor) -> Tensor:
 
 
 ROUTERS: list[Router] = [
-    one_hot_of_argmax, gathered, gathered_without_an_axis, maximum, compared, multiplied, topk_of_one, by_column,
-    overwritten,
+    one_hot_of_argmax, gathered, gathered_without_an_axis, maximum, compared, multiplied, topk_of_one,
+    topk_of_one_by_its_only_slot, by_column, overwritten,
 ]  # fmt: skip
 
 
@@ -337,8 +343,23 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     "of two experts": (
         lambda x: torch.where(x.topk(2)[1] == 1, x.topk(2)[0] * (x.topk(2)[1] == 2), 0.0).sum(-1), (5, 4), "slots"
     ),
+    "compared": (lambda x: (x.topk(2)[0] > 0).float().sum(-1), (5, 4), "compares numbers .*scatter\\(-1, ids, 1.0"),
     "twice": (apart, (5, 4), "in the order of the slots"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("equation", ["tki,tkhi,tk->th", "tkhi,tki->kth"])
+def test_einsums_that_are_no_product_of_a_row_and_its_matrix_say_what_to_write(equation: str) -> None:
+    def layer(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+        hidden, down = F.relu(torch.einsum("th,tkih->tki", x, m.up[ids])), m.down[ids]
+        operands = [hidden, down, weights] if equation.count(",") == 2 else [down, hidden]
+        return torch.einsum(equation, *operands)
+
+    with pytest.raises(
+        CompileError, match=r"a step of an einsum that needs .*`h = einsum\('td,tkid->tki'"
+    ) as found:
+        import_module(Experts(layer), (torch.randn(TOKENS, HIDDEN),))
+    assert "test_routing.py:" in str(found.value)
 
 
 @pytest.mark.parametrize("name", REFUSED)

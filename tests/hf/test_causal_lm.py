@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from plena import PlenaError, evaluate
+from plena.errors import PositionsWarning
 from plena.hf import PlenaForCausalLM
+from plena.hf.compiling import StepSizes
 from plena.hf.folder import MANIFEST
 from plena.hf.step_check import check_step
 from tests.hf.small_models import exact_machine, prompt, small
@@ -260,12 +263,19 @@ def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
     [
         ({"batch": 0}, "batch must be a whole number above 0, not 0"),
         ({"batch": 1.0}, "batch must be a whole number"),
-        ({"max_length": 0}, "max_length must be whole numbers above 0"),
+        ({"max_length": 0}, "max_length must be a whole number above 0, not 0. Write max_length=256"),
+        ({"max_length": 64.0}, "max_length must be a whole number above 0, not 64.0"),
         ({"prefill": (64,), "max_length": 32}, "a prefill of 64 tokens does not fit a cache of 32"),
-        ({"buckets": (0,)}, "buckets must be"),
         ({"prefill": 0}, r"prefill must be whole numbers above 0, not 0. Give a list, as prefill=\(64,\)"),
-        ({"prefill": None}, "prefill must be whole numbers above 0, not None"),
-        ({"buckets": 64}, r"buckets must be whole numbers above 0, not 64. Give a list"),
+        ({"prefill": (-4,)}, r"prefill must be .*, not \(-4,\). Give a list, as prefill=\(64,\)"),
+        ({"buckets": (0,)}, "buckets must be"),
+        ({"buckets": ()}, "buckets are empty"),
+        ({"buckets": 64}, r"buckets must be whole numbers above 0, not 64. Give a list, as buckets=\(64,\)"),
+        ({"buckets": "64"}, r"buckets must be .* not '64'. Give a list, as buckets=\(128, 256\)"),
+        (
+            {"buckets": [128], "max_length": 64},
+            "a bucket of 128 keys in a cache of max_length=64 positions. Leave max_length out or make it 128",
+        ),
         ({"max_lenght": 64}, r"no option 'max_lenght'. Did you mean max_length\? The arguments are model, "),
         ({"stagging": "nearest"}, r"Did you mean staging\?"),
     ],
@@ -273,6 +283,37 @@ def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
 def test_sizes_that_make_no_sense(model: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(PlenaError, match=message):
         PlenaForCausalLM.from_pretrained(model, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "prefill", "buckets"),
+    [
+        ((None, None, None), (64,), (128, 256)),
+        ((600, None, None), (64,), (128, 256, 512, 600)),
+        ((100, None, None), (64,), (100,)),
+        ((None, (), [64, 16]), (), (16, 64)),
+        ((64, [8, 4], [16]), (4, 8), (16, 64)),
+    ],
+)
+def test_sizes(sizes: tuple[Any, Any, Any], prefill: tuple[int, ...], buckets: tuple[int, ...]) -> None:
+    assert StepSizes.of(*sizes) == StepSizes(prefill, buckets)
+
+
+def test_a_cache_beyond_a_table_of_positions() -> None:
+    config = transformers.GPT2Config(vocab_size=97, n_embd=64, n_layer=1, n_head=4, n_positions=32)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    check_step(model, 32)
+    with pytest.raises(PlenaError, match=r"33 positions.* ends after 32 .*Use a max_length of at most 32"):
+        check_step(model, 33)
+
+
+def test_a_cache_beyond_what_a_model_was_made_for() -> None:
+    model = small(num_hidden_layers=1, max_position_embeddings=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_step(model, 32)
+    with pytest.warns(PositionsWarning, match="33 positions, and the model was made for 32"):
+        check_step(model, 33)
 
 
 def test_what_is_no_language_model(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,6 +104,12 @@ def test_parts_that_disagree(
 def test_batches_that_make_no_sense(batch: object, saved: Path) -> None:
     with pytest.raises(PlenaError, match="batch must be a whole number above 0"):
         PlenaForCausalLM.from_pretrained(saved, batch=batch)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{"prefill": (8,)}, {"buckets": (16,)}, {"staging": "nearest"}])
+def test_a_folder_is_compiled_already(given: dict[str, Any], saved: Path) -> None:
+    with pytest.raises(PlenaError, match=f"compiled already, {next(iter(given))} would change nothing"):
+        PlenaForCausalLM.from_pretrained(saved, **given)
 
 
 def test_a_batch_larger_than_compiled_for(saved: Path) -> None:

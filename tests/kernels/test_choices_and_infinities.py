@@ -322,6 +322,13 @@ def test_the_maximum_of_opposite_infinities(how: str) -> None:
     against_torch(forward, (torch.randn(9, 33),))
 
 
+def test_numbers_of_a_comparison_say_what_to_write() -> None:
+    with pytest.raises(
+        CompileError, match=r"\.py:\d+: no kernel .* makes numbers of a comparison .*torch.where\(x > c"
+    ):
+        compile(Function(lambda x, y: y * (x @ y > 0.5).float()), (exact(16, 16), exact(16, 16)))
+
+
 @pytest.mark.parametrize(
     "forward",
     [

@@ -99,7 +99,8 @@ def arguments(parser: ArgumentParser) -> None:
         type=float,
         metavar="TIMES",
         help="say which point has the least error with so many bytes moved, over those of the shipped formats; the "
-        "page marks it (without this option that at 1.0)",
+        "page marks it (without this option that at 1.0); what no formats of the space can meet is an error before "
+        "the search",
     )
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write the table of points")
     parser.add_argument("--parquet", metavar="FILE", type=Path, help="write the table of points")
@@ -137,6 +138,7 @@ def run(args: Namespace) -> int:
         constraints=args.constraints,
         samples=None if args.samples is None else read_samples(args.samples),
         pruning=args.pruning,
+        traffic=args.traffic,
         **_options(args),
     )
     front = study.front

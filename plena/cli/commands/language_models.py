@@ -18,7 +18,10 @@ def _compile_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder of a causal model of transformers, or a GGUF file")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--max-length", type=int, default=256, metavar="N", help="positions of the cache (default: 256)"
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="positions of the cache (default: 256, or the largest --bucket)",
     )
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="sequences at a time, one cache each (default: 1)"
@@ -35,7 +38,8 @@ def _compile_arguments(parser: ArgumentParser) -> None:
         type=int,
         action="append",
         metavar="N",
-        help="keys that a decode program attends to; may be repeated (default: 128, 256, ... up to --max-length)",
+        help="keys that a decode program attends to; may be repeated (default: 128, 256, ...); --max-length is always "
+        "one",
     )
     add_compile_options(parser)
 
@@ -50,7 +54,7 @@ def _compile(args: Namespace) -> int:
         max_length=args.max_length,
         batch=args.batch,
         target=target_of(args),
-        prefill=tuple(args.prefill or (64,)),
+        prefill=args.prefill,
         buckets=args.bucket,
         **compile_options(args),
     )

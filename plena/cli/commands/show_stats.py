@@ -30,7 +30,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--timing",
         metavar="PROFILE",
-        help="of --timeline and --trace; the program's own if it has a timeline",
+        help="of --timeline and --trace; the program's own if it has a timeline, else the first that has one of it",
     )
 
 
@@ -75,15 +75,15 @@ def _timeline(args: Namespace, code: LoadedProgram) -> int:
     """Print the timeline, write the trace."""
     from rich.console import Console
 
-    from plena.statistics.timeline import BINS, default_timing, timeline_of
+    from plena.statistics.timeline import BINS, timeline_of
     from plena.statistics.timeline.text import BESIDE, timeline_tables
 
     program = code.program
-    timing = args.timing or default_timing(program.timing if program else None)
     console = Console(highlight=False, width=None if Console().is_terminal else BESIDE + BINS)
     bins = max(20, min(BINS, console.width - BESIDE))
     provenance = program.provenance or None if program else None
-    timeline = timeline_of(code.instructions, target_for(args, code), timing, provenance, bins)
+    own = program.timing if program else None
+    timeline = timeline_of(code.instructions, target_for(args, code), args.timing, provenance, bins, own=own)
     if args.trace is not None:
         write_text(args.trace, json.dumps(timeline.trace()))
     if args.timeline:

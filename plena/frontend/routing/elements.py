@@ -74,8 +74,10 @@ def import_elements(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: 
     """The node's value; NotImplemented if it does not treat pairs alone."""
     routed = [value for value in a.values() if isinstance(value, Routed)]
     first = routed[0]
-    if name in _SAME and len(routed) == 1:
+    if (name in _SAME or (name == "aten.slice.Tensor" and g.shape == first.shape)) and len(routed) == 1:
         return first
+    if name == "aten.select.int" and first.shape[a["dim"]] == 1:
+        return _viewed(g, first)
     if name in _VIEWS:
         return _viewed(g, first)
     if name == "aten.expand.default":

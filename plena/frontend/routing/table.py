@@ -9,6 +9,7 @@ import torch
 from xdsl.ir import SSAValue
 
 from plena.dialects.plena.routing import MOST_EXPERTS
+from plena.dialects.refusals import ONES_OF_CHOSEN
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
@@ -47,6 +48,12 @@ _ALL_AT_ONCE = (
     "`(y * weights[..., None]).sum(1)`."
 )
 
+_BY_EINSUM = (
+    "Write one einsum for each product, of a row and its expert's matrix, slots before features: "
+    "`h = einsum('td,tkid->tki', x, up[ids])`, `y = einsum('tki,tkhi->tkh', h, down[ids])`, then "
+    "`einsum('tkh,tk->th', y, weights)`."
+)
+
 _SORTS = ("aten.sort.default", "aten.sort.stable")
 _PRODUCTS = ("aten.bmm.default", "aten.matmul.default", "aten.mm.default", "aten.linear.default")
 _REDUCTIONS = ("aten.sum.dim_IntList", "aten.mean.dim", "aten.amax.default", "aten.max.dim", "aten.any.dim")
@@ -68,12 +75,18 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
     if result is NotImplemented and all(_is_single(value) for value in given if isinstance(value, OfRouting)):
         result = import_marks(g, name, {key: _single(g, value) for key, value in a.items()}, ordinary)
     if result is NotImplemented:
-        raise CompileError(
-            "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
-            None,
-            _NO_SLOTS + _INSTEAD.get(name, ""),
-        )
+        raise _refusal(g, name, any(isinstance(value, Slots) for value in given))
     return result
+
+
+def _refusal(g: GraphBuilder, name: str, weighs: bool) -> CompileError:
+    """Why there is no sum over experts for the current node, and what to write instead."""
+    needs = "the numbers of the chosen experts, or what is theirs, in the order of the slots"
+    if str(g.node.meta.get("torch_fn")).endswith("einsum')"):
+        return CompileError(f"it is a step of an einsum that needs {needs}", None, _BY_EINSUM)
+    if weighs and name.split(".")[1] in ("gt", "ge", "lt", "le", "eq", "ne"):
+        return CompileError("it compares numbers that belong to the chosen experts", None, ONES_OF_CHOSEN)
+    return CompileError(f"it needs {needs}", None, _NO_SLOTS + _INSTEAD.get(name, ""))
 
 
 def left(g: GraphBuilder, value: Any) -> Any:

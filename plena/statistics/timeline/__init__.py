@@ -1,5 +1,5 @@
 """Engines over time: what works and what waits for what, as data, as text and as a trace."""
 
-from plena.statistics.timeline.recording import BINS, Timeline, default_timing, timeline_of
+from plena.statistics.timeline.recording import BINS, Timeline, timeline_of
 
-__all__ = ["BINS", "Timeline", "default_timing", "timeline_of"]
+__all__ = ["BINS", "Timeline", "timeline_of"]
