@@ -85,7 +85,8 @@ def compile(
         traffic: of "auto", 1.0 by default.
         samples: for "auto": a list of inputs, tensors or tuples of positional arguments.
         rotation: "values" turns the values of attentions by Hadamard matrices, "residual" what layers hand on, "all"
-            both, in the weights around them (`plena.rotate`); "auto" takes what loses least on `samples`, or else the
+            both, in the weights around them (`plena.rotate`), "online" values, and at run time what else linear layers
+            read of activations, products and attentions; "auto" takes what loses least on `samples`, or else the
             example inputs.
         calibration: of ``plena.calibrate`` for this module and these formats.
         allow_unsupported: whether products may be made by instructions that have cycles under `timing`, but that the
@@ -136,8 +137,8 @@ def compile(
             return compile(other, example_inputs, kwargs, **given)
 
         if rotation == "auto":
-            return compile_best_rotated(compiled, module, example_inputs, kwargs, samples)
-        return compile_rotated(compiled, module, example_inputs, kwargs, rotation)
+            return compile_best_rotated(compiled, module, example_inputs, kwargs, samples, target)
+        return compile_rotated(compiled, module, example_inputs, kwargs, rotation, target)
     target = target or Target()
     if formats == "auto":
         for name in ("target", "formats", "traffic", "samples"):

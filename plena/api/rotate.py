@@ -1,4 +1,4 @@
-"""`plena.rotate`: a module with turned values or a turned residual stream, which number formats may lose less of."""
+"""`plena.rotate`: a module with turned values, residual stream or inputs, which number formats may lose less of."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from plena.calibrating.rotation import Rotation, rotated
 from plena.checking.plain_torch import plain_torch
 from plena.errors import CompileError
 from plena.machine.choices import Turned
+from plena.machine.target import Target
 
 
 def rotate(
@@ -26,16 +27,21 @@ def rotate(
     kwargs: Mapping[str, Any] | None = None,
     *,
     parts: Turned = "values",
+    target: Target | None = None,
 ) -> Rotation:
     """Turns the values of every attention, or the residual stream, in the weights around them (docs/formats.md).
 
-    The module that comes out computes the same, with no instruction more; it can be compiled, calibrated and judged as
-    any other. What has no linear layers and RMS norms around it stays as it is; the result says why.
+    The module that comes out computes the same; it can be compiled, calibrated and judged as any other. It has no
+    instruction more but with "online", which multiplies inputs of linear layers by Hadamard matrices that no weight
+    before them can take. What has no linear layers and RMS norms around it stays as it is; the result says why.
 
     Args:
         module: torch.nn.Module; it stays as it is.
         example_inputs, kwargs: as of `plena.compile`.
-        parts: "values", "residual" or "all".
+        parts: "values", "residual" or "all"; "online": values, and at run time what activations, products and other
+            attentions give to linear layers.
+        target: the machine, for "online": as many features are turned together as a tile has; shipped settings by
+            default.
 
     Raises:
         PlenaError: it cannot be captured, or there are no such parts.
@@ -43,7 +49,7 @@ def rotate(
     _require_module(module)
     if parts not in get_args(Turned):
         raise CompileError(f"parts must be one of {', '.join(get_args(Turned))}, not {parts!r}", "rotation")
-    return _rotations(module, example_inputs, kwargs)(parts)
+    return _rotations(module, example_inputs, kwargs, target)(parts)
 
 
 def _require_module(module: Any) -> None:
@@ -56,7 +62,7 @@ def _require_module(module: Any) -> None:
 
 
 def _rotations(
-    module: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None
+    module: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None, target: Target | None
 ) -> Callable[[Turned], Rotation]:
     """The turned copies of a module, which is captured once.
 
@@ -68,7 +74,8 @@ def _rotations(
     def difference(turned: nn.Module) -> float:
         return _difference(module, turned, call.args, call.kwargs)
 
-    return lambda parts: rotated(module, call.imported.exported, difference, parts)
+    width = (target or Target()).mlen
+    return lambda parts: rotated(module, call.imported.exported, difference, parts, width)
 
 
 def _difference(
@@ -94,6 +101,7 @@ def compile_rotated(
     example_inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
     parts: Turned,
+    target: Target | None,
 ) -> Program:
     """What `plena.compile` gives with rotation.
 
@@ -103,15 +111,23 @@ def compile_rotated(
     Raises:
         PlenaError: as of `rotate` and `plena.compile`; nothing can be turned.
     """
-    found = rotate(module, example_inputs, kwargs, parts=parts)
+    found = rotate(module, example_inputs, kwargs, parts=parts, target=target)
     if not found.turns:
-        what = {"values": "are no values", "residual": "is no residual stream", "all": "is nothing"}[parts]
+        what = {"values": "are no values", "residual": "is no residual stream"}.get(parts, "is nothing")
         raise CompileError(
             f"there {what} to turn" + "".join(f"; {reason}" for reason in found.skipped),
             "rotation",
             "Compile it without rotation.",
         )
-    return _noted(compiled(found.module), found, parts)
+    program = compiled(found.module)
+    return _noted(program, found, parts, *(_cost(program, compiled(module)) if found.inputs else ()))
+
+
+def _cost(program: Program, plain: Program) -> list[str]:
+    """What turning at run time takes of a program, which would be another one without."""
+    taken, before = (p.stats().cycles[p.timing] for p in (program, plain))
+    share = (taken - before) / max(before, 1)
+    return [f"rotation: {taken:,} cycles, {before:,} without ({share:+.1%})"]
 
 
 def compile_best_rotated(
@@ -120,6 +136,7 @@ def compile_best_rotated(
     example_inputs: Sequence[Any],
     kwargs: Mapping[str, Any] | None,
     samples: Sequence[Any] | None,
+    target: Target | None,
 ) -> Program:
     """Of the programs of the module and of its turned copies the one that loses least.
 
@@ -131,10 +148,13 @@ def compile_best_rotated(
         PlenaError: as of `rotate` and `plena.compile`.
     """
     _require_module(module)
-    turned = _rotations(module, example_inputs, kwargs)
+    turned = _rotations(module, example_inputs, kwargs, target)
     found: dict[Turned, Rotation] = {parts: turned(parts) for parts in ("values", "residual")}
     if all(rotation.turns for rotation in found.values()):
         found["all"] = turned("all")
+    online = turned("online")
+    if online.inputs or not online.turns:
+        found["online"] = online
     plain = compiled(module)
     skipped = tuple(reason for rotation in found.values() for reason in rotation.skipped)
     found = {parts: rotation for parts, rotation in found.items() if rotation.turns}
@@ -159,6 +179,7 @@ _CALLED: Mapping[Turned, str] = {
     "values": "values",
     "residual": "residual stream",
     "all": "values and residual stream",
+    "online": "inputs of linear layers",
 }
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import torch
 
 
-def hadamard(size: int) -> torch.Tensor:
-    """The orthogonal Hadamard matrix of a power of two, float64 [size, size]; it is its own inverse."""
+def signs(size: int) -> torch.Tensor:
+    """The Hadamard matrix of a power of two, ones of both signs, float64 [size, size]."""
     matrix = torch.ones(1, 1, dtype=torch.float64)
     while len(matrix) < size:
         matrix = torch.cat((torch.cat((matrix, matrix), 1), torch.cat((matrix, -matrix), 1)))
-    return matrix / size**0.5
+    return matrix
+
+
+def hadamard(size: int) -> torch.Tensor:
+    """The orthogonal Hadamard matrix of a power of two, float64 [size, size]; it is its own inverse."""
+    return signs(size) / size**0.5
 
 
 def matrix_of(features: int) -> torch.Tensor:

@@ -16,9 +16,11 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from plena.calibrating.graph import LINEAR, name_of, owner_of
+
 _ATEN = torch.ops.aten
 
-_EMBEDDING, _LINEAR, _RMS_NORM = _ATEN.embedding.default, _ATEN.linear.default, _ATEN.rms_norm.default
+_EMBEDDING, _RMS_NORM = _ATEN.embedding.default, _ATEN.rms_norm.default
 
 _KEEPING = frozenset(
     [
@@ -120,7 +122,7 @@ class _Search:
             for user in node.users:
                 self._read(node, user)
         for parameter, readers in self._readers.items():
-            others = [u for u in parameter.users if u not in readers and _name(u) not in _IGNORED]
+            others = [u for u in parameter.users if u not in readers and name_of(u) not in _IGNORED]
             if others:
                 raise NotTurnable(f"{others[0].name} reads {self._parameters[parameter.name]} too")
 
@@ -134,10 +136,10 @@ class _Search:
 
     def _written(self, node: Node) -> None:
         """Where a node of the stream comes from."""
-        name = _name(node)
+        name = name_of(node)
         if node.target == _EMBEDDING:
             self._use(node, node.args[0], "rows")
-        elif node.target == _LINEAR:
+        elif node.target == LINEAR:
             for argument in node.args[1:]:
                 if argument is not None:
                     self._use(node, argument, "outputs")
@@ -160,7 +162,7 @@ class _Search:
 
     def _read(self, node: Node, user: Node) -> None:
         """What a reader makes of the stream."""
-        name = _name(user)
+        name = name_of(user)
         if user in self.stream.nodes or name in _IGNORED or self._is_square(user):
             return
         if user.target == _RMS_NORM:
@@ -179,7 +181,7 @@ class _Search:
                 self._gain(user, other)
             else:
                 raise NotTurnable(f"{user.name} multiplies it by features of another tensor")
-        elif user.target == _LINEAR and user.args[0] is node:
+        elif user.target == LINEAR and user.args[0] is node:
             self._use(user, user.args[1], "inputs")
         else:
             raise NotTurnable(f"{user.name} ({name or user.op}) reads it")
@@ -196,15 +198,15 @@ class _Search:
         while pending:
             read = pending.pop()
             for user in read.users:
-                if _name(user) in _IGNORED:
+                if name_of(user) in _IGNORED:
                     continue
-                if user.target == _LINEAR and user.args[0] is read and user.args[1] is not read:
+                if user.target == LINEAR and user.args[0] is read and user.args[1] is not read:
                     self._use(user, user.args[1], "inputs", gains)
                 elif _keeps(user) and _last(user) == self.stream.features:
                     pending.append(user)
                 else:
                     raise NotTurnable(
-                        f"{user.name} ({_name(user) or user.op}) reads what {node.name} has normed"
+                        f"{user.name} ({name_of(user) or user.op}) reads what {node.name} has normed"
                     )
 
     def _is_gain(self, node: Node) -> bool:
@@ -220,7 +222,7 @@ class _Search:
             return isinstance(value.meta.get("val"), torch.Tensor) and value.meta["val"].numel() == 1
         if value in self._scalars:
             return True
-        name = _name(value)
+        name = name_of(value)
         if name in _SUMS:
             square: Any = value.all_input_nodes[0] if value.all_input_nodes else None
             found = _adds_features(value) and self._is_square(square) and _last(value) == 1
@@ -237,28 +239,28 @@ class _Search:
     def _is_square(self, node: Node) -> bool:
         """Whether it is the squares of the stream, all of whose readers add them up."""
         arguments: tuple[Any, ...] = node.args
-        squares = (_name(node) == "pow" and arguments[1:2] == (2,)) or (
-            _name(node) == "mul" and arguments[0] is arguments[1]
+        squares = (name_of(node) == "pow" and arguments[1:2] == (2,)) or (
+            name_of(node) == "mul" and arguments[0] is arguments[1]
         )
-        return squares and all(_name(u) in _IGNORED or _adds_features(u) for u in node.users)
+        return squares and all(name_of(u) in _IGNORED or _adds_features(u) for u in node.users)
 
     def _use(self, node: Node, parameter: Any, kind: str, gains: tuple[str, ...] = ()) -> None:
         if not isinstance(parameter, Node) or parameter.name not in self._parameters:
             raise NotTurnable(f"a weight of {node.name} is computed")
         self._readers.setdefault(parameter, set()).add(node)
-        self.stream.uses.append(Use(self._parameters[parameter.name], _owner(node), kind, gains))
+        self.stream.uses.append(Use(self._parameters[parameter.name], owner_of(node), kind, gains))
 
 
 def _adds_features(node: Node) -> bool:
     """Whether it is a sum or a mean over the last axis alone."""
     arguments: tuple[Any, ...] = node.args
-    if _name(node) not in _SUMS or len(arguments) < 2 or not isinstance(arguments[0], Node):
+    if name_of(node) not in _SUMS or len(arguments) < 2 or not isinstance(arguments[0], Node):
         return False
     return list(arguments[1] or ()) in ([-1], [arguments[0].meta["val"].dim() - 1])
 
 
 def _is_start(node: Node) -> bool:
-    starts: tuple[Any, ...] = (_EMBEDDING, _LINEAR)
+    starts: tuple[Any, ...] = (_EMBEDDING, LINEAR)
     return node.op == "call_function" and node.target in starts and (_last(node) or 0) > 1
 
 
@@ -268,14 +270,9 @@ def _last(node: Node) -> int | None:
     return value.shape[-1] if isinstance(value, torch.Tensor) and value.dim() else None
 
 
-def _name(node: Node) -> str:
-    packet = getattr(node.target, "overloadpacket", None)
-    return getattr(packet, "__name__", "") if node.op == "call_function" else ""
-
-
 def _keeps(node: Node) -> bool:
     """Whether it moves rows and leaves them whole."""
-    name = _name(node)
+    name = name_of(node)
     arguments: tuple[Any, ...] = node.args
     if name not in _KEEPING or not isinstance(arguments[0], Node) or _last(node) != _last(arguments[0]):
         return False
@@ -288,9 +285,3 @@ def _keeps(node: Node) -> bool:
     if name in ("transpose", "slice", "select"):
         return all(axis % rank != rank - 1 for axis in (axes or (0,)))
     return not (name == "unsqueeze" and axes[0] % (rank + 1) == rank)
-
-
-def _owner(node: Node) -> str:
-    """The path of the module that an operator stands in."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return list(stack.values())[-1][0] if stack else ""

@@ -1,9 +1,9 @@
-"""Rotation: orthogonal matrices on what passes between linear layers, and their inverses behind, in the weights.
+"""Rotation: orthogonal matrices on what passes between linear layers, and their inverses behind.
 
 Attention adds values of keys up; what turns every value turns the result. So a Hadamard matrix moves into the weights
 that make values and its inverse into those that read the result: the function is the same, no instruction is added, and
 outliers of a few features, which cost all that share a block's scale their precision, are spread over all of them. What
-layers hand on can be turned as well (`residual`).
+layers hand on can be turned as well (`residual`), and what no weight can turn is turned by the machine (`online`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from plena.calibrating.graph import LINEAR, moves, source_of
 from plena.calibrating.hadamard import hadamard
+from plena.calibrating.online import TurnedInput, inputs_to_turn, turn_inputs
 from plena.calibrating.residual import NotTurnable, streams_of
 from plena.calibrating.turned_stream import TurnedStream, turn_stream
 from plena.machine.choices import Turned
@@ -30,28 +32,6 @@ EXACT = 1e-4
 """Relative error of the turned module against the module, both in float32, up to which it computes the same."""
 
 _ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
-_LINEAR = torch.ops.aten.linear.default
-
-_LAYOUT = frozenset(
-    [
-        "view",
-        "reshape",
-        "_unsafe_view",
-        "transpose",
-        "permute",
-        "contiguous",
-        "clone",
-        "flatten",
-        "unflatten",
-        "expand",
-        "unsqueeze",
-        "squeeze",
-        "repeat_interleave",
-        "alias",
-        "detach",
-    ]
-)
-"""Operators that only move values."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +64,7 @@ class Rotation:
         skipped: why others, or the stream, are not.
         error: relative error of the turned module against the module in float32 on the example inputs.
         streams: the residual streams that are turned.
+        inputs: the linear layers whose inputs the machine turns.
     """
 
     module: nn.Module = field(repr=False)
@@ -91,11 +72,12 @@ class Rotation:
     skipped: tuple[str, ...] = ()
     error: float = 0.0
     streams: tuple[TurnedStream, ...] = ()
+    inputs: tuple[TurnedInput, ...] = ()
 
     @property
     def turns(self) -> bool:
         """Whether anything is turned."""
-        return bool(self.sites or self.streams)
+        return bool(self.sites or self.streams or self.inputs)
 
     def __str__(self) -> str:
         sizes = sorted({site.size for site in self.sites})
@@ -104,6 +86,12 @@ class Rotation:
             self.sites
         )
         heads += [f"rotation: {stream} is turned; 0 cycles" for stream in self.streams]
+        if self.inputs:
+            by = ", ".join(map(str, sorted({site.size for site in self.inputs})))
+            count = len(self.inputs)
+            heads.append(
+                f"rotation: inputs of {count} linear layers are turned at run time by Hadamard matrices of {by}"
+            )
         return "\n".join(
             [*(heads or ["rotation: nothing is turned"]), *(f"rotation: {reason}" for reason in self.skipped)]
         )
@@ -113,9 +101,10 @@ def rotated(
     module: nn.Module,
     program: ExportedProgram,
     difference: Callable[[nn.Module], float],
-    parts: Turned = "values",
+    parts: Turned,
+    width: int,
 ) -> Rotation:
-    """A copy of a module that is turned where weights alone can do it.
+    """A copy of a module that is turned where weights alone can do it, or with "online" where they cannot.
 
     Args:
         module: the user's; it stays as it is.
@@ -123,12 +112,15 @@ def rotated(
         difference: the relative error of a copy against the module, both in float32; a copy is given up if it
             gives something else.
         parts: what is turned.
+        width: features that the machine turns together, at most: those of a tile.
     """
     found = Rotation(module)
-    if parts in ("values", "all"):
+    if parts in ("values", "all", "online"):
         found = _with_values(found, program, difference)
     if parts in ("residual", "all"):
         found = _with_streams(found, program, difference)
+    if parts == "online":
+        found = _with_inputs(replace(found, skipped=()), program, difference, width)
     return found
 
 
@@ -158,6 +150,26 @@ def _with_values(
         skipped.append(f"none is turned, that gives other results (relative error {error:.2g}): {why}")
         return replace(found, skipped=(*found.skipped, *skipped))
     return replace(found, module=turned, sites=tuple(sites), skipped=(*found.skipped, *skipped), error=error)
+
+
+def _with_inputs(
+    found: Rotation, program: ExportedProgram, difference: Callable[[nn.Module], float], width: int
+) -> Rotation:
+    """What the machine turns where weights do not."""
+    done = frozenset(site.result for site in found.sites)
+    seen = inputs_to_turn(program, found.module, done, width, SMALLEST)
+    sites, skipped = [s for s in seen if isinstance(s, TurnedInput)], [s for s in seen if isinstance(s, str)]
+    if not seen and not done:
+        skipped.append("no linear layer reads what an activation, a product or an attention gives")
+    if sites:
+        turned = copy.deepcopy(found.module)
+        turn_inputs(turned, sites, width)
+        error = difference(turned)
+        if error <= EXACT:
+            found = replace(found, module=turned, inputs=tuple(sites), error=error)
+        else:
+            skipped.append(f"no input is turned, that gives other results (relative error {error:.2g})")
+    return replace(found, skipped=(*found.skipped, *skipped))
 
 
 def _with_streams(
@@ -198,16 +210,13 @@ def _turn(module: nn.Module, site: RotatedValues) -> None:
 
 def _site(attention: Node, program: ExportedProgram) -> RotatedValues | str:
     """What is to be turned around an attention, or why it cannot be."""
-    values = attention.args[2]
-    assert isinstance(values, Node)
-    while _moves(values) and isinstance(values.args[0], Node):
-        values = values.args[0]
-    if values.op != "call_function" or values.target != _LINEAR:
+    values: Node = source_of(attention.args[2])
+    if values.op != "call_function" or values.target != LINEAR:
         return "its values are no result of a linear layer alone"
     readers = [attention]
-    while len(readers) == 1 and (readers[0] is attention or _moves(readers[0])):
+    while len(readers) == 1 and (readers[0] is attention or moves(readers[0])):
         readers = list(readers[0].users)
-    if len(readers) != 1 or readers[0].op != "call_function" or readers[0].target != _LINEAR:
+    if len(readers) != 1 or readers[0].op != "call_function" or readers[0].target != LINEAR:
         return "its result is read by something else than one linear layer"
     made = [_parameter(argument, program) for argument in values.args[1:] if argument is not None]
     result = _parameter(readers[0].args[1], program)
@@ -222,11 +231,6 @@ def _site(attention: Node, program: ExportedProgram) -> RotatedValues | str:
     return RotatedValues(tuple(name for name in made if name is not None), result, features, size)
 
 
-def _moves(node: Node) -> bool:
-    name = getattr(node.target, "overloadpacket", None)
-    return node.op == "call_function" and getattr(name, "__name__", "") in _LAYOUT
-
-
 def _alone(values: Node, attention: Node) -> bool:
     """Whether all that reads some values is one attention, as its values."""
     left: list[tuple[Node, Node]] = [(values, user) for user in values.users]
@@ -235,7 +239,7 @@ def _alone(values: Node, attention: Node) -> bool:
         if reader is attention:
             if [place for place, argument in enumerate(reader.args) if argument is read] != [2]:
                 return False
-        elif _moves(reader):
+        elif moves(reader):
             left += [(reader, user) for user in reader.users]
         else:
             return False

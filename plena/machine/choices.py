@@ -12,10 +12,11 @@ Staging: TypeAlias = Literal["public", "nearest", "calibrated"]
 first, no carry into the exponent), or to the nearest code, ties to even; calibrated weights are rounded beforehand,
 everything else to the nearest code with the scale of each block that loses least."""
 
-Turned: TypeAlias = Literal["values", "residual", "all"]
-"""What orthogonal matrices turn, in weights alone: the values of attentions, what layers hand on, or both."""
+Turned: TypeAlias = Literal["values", "residual", "all", "online"]
+"""What orthogonal matrices turn, in weights alone: the values of attentions, what layers hand on, or both; online also
+what the machine must turn: other inputs of linear layers."""
 
-Rotation: TypeAlias = Literal["none", "values", "residual", "all", "auto"]
+Rotation: TypeAlias = Literal["none", "values", "residual", "all", "online", "auto"]
 """What is turned, or whatever loses least."""
 
 Machine: TypeAlias = Literal["emulator", "rtl"]

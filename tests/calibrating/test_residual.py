@@ -179,7 +179,7 @@ def test_what_cannot_be_turned_is_left_with_the_reason(module: nn.Module, why: s
 def test_a_module_without_a_stream_says_so() -> None:
     found = plena.rotate(nn.Linear(8, 8), (torch.ones(2, 8),), parts="residual")
     assert "no residual stream between embeddings or linear layers and RMS norms" in str(found)
-    with pytest.raises(CompileError, match="parts must be one of values, residual, all, not 'keys'"):
+    with pytest.raises(CompileError, match="parts must be one of values, residual, all, online, not 'keys'"):
         plena.rotate(nn.Linear(8, 8), (torch.ones(2, 8),), parts="keys")  # type: ignore[arg-type]
 
 

@@ -61,8 +61,8 @@ def add_compile_options(parser: ArgumentParser, without: str = "") -> None:
         "--rotation",
         choices=get_args(Rotation),
         default="none",
-        help="turn the values of attentions, or the residual stream, by orthogonal matrices in the weights; auto: "
-        "what loses least",
+        help="turn the values of attentions, or the residual stream, by orthogonal matrices in the weights; online: "
+        "also other inputs of linear layers, at run time; auto: what loses least",
     )
     parser.add_argument(
         "--allow-unsupported",
