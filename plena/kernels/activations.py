@@ -94,9 +94,9 @@ def leaky_relu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
 
 
 def elu(lanes: Lanes, x: SSAValue, slope: float) -> SSAValue:
-    """slope * (e^min(x, 0) - 1) + max(x, 0)."""
+    """slope * (e^min(x, 0) - 1) + max(x, 0); small numbers keep their digits, as in `expm1`."""
     positive, negative = split_at_zero(lanes, x)
-    curve = lanes.apply("add", lanes.apply("exp", negative), -1.0)
+    curve = expm1(lanes, negative)
     if slope != 1.0:
         curve = lanes.apply("mul", curve, slope)
     return lanes.apply("add", curve, positive)

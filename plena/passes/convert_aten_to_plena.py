@@ -210,7 +210,8 @@ def _refuse_infinities(op: Operation) -> NoReturn:
     raise refusal(
         op,
         "it leaves out elements that may be infinite or NaN",
-        "Choose the operands of what overflows before, as in y / torch.where(mask, x, 1.0).",
+        "Choose the operands of what overflows before, as in y / torch.where(mask, x, 1.0); queries of attention that see "
+        "no key are NaN: hide keys by a finite number such as -1e9.",
     )
 
 

@@ -57,7 +57,8 @@ from plena.kernels.tensors import Panel
 from plena.machine.choices import AttentionChoice, Machine, MatmulChoice, Objective, Staging
 from plena.machine.target import Target
 from plena.tensor.infinite_inputs import inputs_that_may_be_infinite
-from plena.tensor.undefined_values import makes_undefined_rows, undefined_values
+from plena.tensor.infinities import makes_undefined_rows
+from plena.tensor.undefined_values import undefined_values
 from plena.timing.registry import DEFAULT_TIMING, profile_named
 
 USEFUL_MACS = "plena.useful_macs"

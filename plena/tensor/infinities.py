@@ -96,8 +96,15 @@ def makes_infinity(op: Operation) -> bool:
             return not nonzero and not is_share_of_sigmoids(op)
         case plena.AddScalarOp() | plena.MulScalarOp():
             return not isfinite(op.value.value.data)
+        case plena.AttentionOp():
+            return makes_undefined_rows(op)
         case _:
             return False
+
+
+def makes_undefined_rows(op: Operation) -> bool:
+    """Whether a query without any key gets NaN."""
+    return isinstance(op, plena.AttentionOp) and op.empty is not None and op.empty.data == "nan"
 
 
 def vanishes(op: Operation) -> bool:

@@ -16,7 +16,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
-from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, vanishes
+from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, makes_undefined_rows, vanishes
 from plena.tensor.shares import is_share
 
 Sources = frozenset[Operation]
@@ -103,11 +103,6 @@ def _is_stored(reader: Operation, index: int) -> bool:
             return False
 
 
-def makes_undefined_rows(op: Operation) -> bool:
-    """Whether a query without any key gets NaN."""
-    return isinstance(op, plena.AttentionOp) and op.empty is not None and op.empty.data == "nan"
-
-
 def undefined_values(function: FuncOp) -> Undefined:
     """Follows NaN and infinity through a function, and through repetitions until nothing is new."""
     walk = _Walk()
@@ -137,9 +132,9 @@ class _Walk:
             if vanishes(op):
                 continue
             own: Sources = frozenset({op}) if makes_infinity(op) else frozenset()
-            uneven = own | _of_operands(op, self.uneven)
-            if makes_undefined_rows(op):
-                own = frozenset({op})
+            uneven = _of_operands(op, self.uneven)
+            if not makes_undefined_rows(op):
+                uneven |= own
             found = own | _of_operands(op, self.sources)
             for result in op.results:
                 self._set(self.sources, result, found)

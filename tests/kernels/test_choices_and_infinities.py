@@ -389,3 +389,20 @@ def test_what_exponentials_make_of_minus_infinity_can_be_left_out() -> None:
         return x
 
     against_torch(decays, (exact(8, 8),), target=MACHINES[16], error=0.02)
+
+
+class FilledBehindAttention(torch.nn.Module):
+    """Attention whose first query sees no key, and a choice among what it gives."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, keep: Tensor, chosen: Tensor) -> Tensor:
+        seen = keep[:, None, None, :] & torch.ones(5, 5, dtype=torch.bool).tril(-1)
+        weights = (q @ k.transpose(-2, -1)).masked_fill(~seen, -torch.inf).softmax(-1)
+        return (weights @ v).masked_fill(~chosen, 0.0)
+
+
+def test_queries_without_keys_are_not_left_out() -> None:
+    """Their NaN times 0 would be NaN."""
+    q, k, v = (torch.randn(1, 2, 5, 16) for _ in range(3))
+    keep, chosen = torch.ones(1, 5, dtype=torch.bool), torch.ones(5, 16, dtype=torch.bool)
+    with pytest.raises(PlenaError, match="queries of attention that see no key are NaN"):
+        compile(FilledBehindAttention(), (q, k, v, keep, chosen))
