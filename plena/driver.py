@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import is_
 
 from xdsl.context import Context
 from xdsl.dialects import get_all_dialects
@@ -83,15 +84,13 @@ class _Verifier:
 
     def __init__(self) -> None:
         self._valid: list[object] = []
-        self._identities: list[int] = []
 
     def __call__(self, before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
         contents = _contents(module)
-        identities = [id(x) for x in contents]
-        if identities == self._identities:
+        if len(contents) == len(self._valid) and all(map(is_, contents, self._valid)):
             return
         _require_valid(before, module)
-        self._valid, self._identities = contents, identities
+        self._valid = contents
 
 
 def _contents(module: ModuleOp) -> list[object]:
