@@ -18,7 +18,7 @@ from plena.errors import CompileError
 from plena.frontend.example_inputs import require_distinct, require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.fourier import FOURIER
-from plena.frontend.functional import functional, without_dropout
+from plena.frontend.functional import functional, with_plain_names, without_dropout
 from plena.frontend.locations import line_of
 from plena.frontend.mutations import (
     refuse_changes_in_place,
@@ -112,6 +112,9 @@ def _functional(
         return program
     if isinstance(module, torch.nn.Module):
         without_dropout(program)
+        with_plain_names(program)
+        if importable(program):
+            return program
     written = functional(program)
     if written is not None and importable(written):
         return written

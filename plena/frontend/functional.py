@@ -1,13 +1,14 @@
-"""Writes into buffers as functions of them: what torch's own decomposition does for every graph, for simple ones.
+"""Writes into tensors as functions of them: what torch's own decomposition does for every graph, for simple ones.
 
-Decomposing traces the whole graph twice more, which takes longer than exporting it. A model with a cache mostly writes
-into its buffers directly, and never looks at an old view of one: then each write is replaced where it stands.
+Decomposing traces the whole graph twice more, which takes longer than exporting it. A model mostly writes into its
+buffers, or into parts of what it computes, directly, and never looks at an old view of it: then each write is replaced
+where it stands.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import torch
@@ -32,11 +33,18 @@ _MOVES = frozenset(["copy_", "index_copy_", "index_put_", "fill_", "zero_"])
 _DROPOUT = ("aten.dropout.default", "aten.feature_dropout.default", "aten.alpha_dropout.default")
 
 
+_SCATTERS = {
+    "aten.select.int": torch.ops.aten.select_scatter.default,
+    "aten.slice.Tensor": torch.ops.aten.slice_scatter.default,
+}
+"""What puts a part of a tensor in the place that a view shows."""
+
+
 def functional(program: ExportedProgram) -> ExportedProgram | None:
     """The program with the values that its buffers get as outputs; None unless every write is a simple one.
 
-    Simple is a write into a whole buffer by an operator that has a twin which is none, gives the same type, and behind
-    which no view of the buffer from before is read.
+    Simple is a write into a whole buffer, or into what the model computes or a slice of it, by an operator that has a
+    twin which is none, gives the same type, and behind which no view of the tensor from before is read.
     """
     signature = program.graph_signature
     is_plain = not any(spec.kind == OutputKind.BUFFER_MUTATION for spec in signature.output_specs)
@@ -55,25 +63,62 @@ def functional(program: ExportedProgram) -> ExportedProgram | None:
     holders = {node: buffers[node.name] for node in graph.nodes if node.name in buffers}
     changed: dict[str, Node] = {}
     places = {node: place for place, node in enumerate(graph.nodes)}
+    parts = _Parts()
     for node in list(places):
         if not changes_in_place(node):
             continue
-        before, twin = node.args[0], _twin(node)
-        if not isinstance(before, Node) or before not in holders or twin is None:
+        twin, (before, views) = _twin(node), _origin(node.args[0])
+        is_buffer = before in holders
+        if twin is None or before is None or not (is_buffer or _is_new(before)):
+            return None
+        if views and is_buffer:
             return None
         behind = {user for user, place in places.items() if place > places[node]}
-        if _is_seen_later(before, node, behind):
+        if _is_seen_later(before, node, behind, views) or parts.overlap(before, behind):
             return None
+        place = places.pop(node)
         with graph.inserting_before(node):
             after = graph.call_function(twin, node.args, node.kwargs)
-        after.meta = dict(node.meta)
-        places[after] = places.pop(node)
-        node.replace_all_uses_with(after)
-        before.replace_all_uses_with(after, delete_user_cb=behind.__contains__)
+            after.meta = dict(node.meta)
+            wholes = [after]
+            for view in reversed(views):
+                whole = view.args[0]
+                assert isinstance(whole, Node)
+                after = graph.call_function(
+                    _SCATTERS[name_of(view)], (whole, after, *view.args[1:]), view.kwargs
+                )
+                after.meta = {**node.meta, "val": whole.meta["val"]}
+                wholes.insert(0, after)
+        places.update(dict.fromkeys(wholes, place))
+        node.replace_all_uses_with(wholes[-1])
+        for old, new in zip((before, *views), wholes, strict=True):
+            old.replace_all_uses_with(new, delete_user_cb=behind.__contains__)
+        parts.replaced(before, wholes)
         graph.erase_node(node)
-        holders[after] = holders.pop(before)
-        changed[holders[after]] = after
+        if is_buffer:
+            holders[after] = holders.pop(before)
+            changed[holders[after]] = after
     return _with_outputs(program, graph, {n: changed[n] for n in buffers.values() if n in changed})
+
+
+def with_plain_names(program: ExportedProgram) -> None:
+    """Gives operators that are others under another name their names."""
+    for node in program.graph_module.graph.nodes:
+        name = name_of(node) if node.op == "call_function" else ""
+        if name in _PLAIN:
+            node.target = _PLAIN[name]
+        elif name == "aten.pad.default" and (node.args[2:3] or ["constant"])[0] == "constant":
+            fill = node.args[3] if len(node.args) > 3 else node.kwargs.get("value")
+            node.target = torch.ops.aten.constant_pad_nd.default
+            node.args, node.kwargs = (*node.args[:2], fill or 0), {}
+    program.graph_module.recompile()
+
+
+_PLAIN = {
+    "aten.max.other": torch.ops.aten.maximum.default,
+    "aten.min.other": torch.ops.aten.minimum.default,
+    "aten.concatenate.default": torch.ops.aten.cat.default,
+}
 
 
 def without_dropout(program: ExportedProgram) -> None:
@@ -121,15 +166,53 @@ def _twin(node: Node) -> Any:
     return twin if keeps_type else None
 
 
-def _is_seen_later(value: Node, write: Node, behind: Set[Node]) -> bool:
-    """Whether a view of a value is read behind a write, or the write itself reads one."""
-    views = [user for user in value.users if user is not write and _is_view(user)]
+def _origin(node: Any) -> tuple[Node | None, list[Node]]:
+    """The tensor of which a node is a part, and the views from the whole to the part."""
+    views: list[Node] = []
+    while isinstance(node, Node) and name_of(node) in _SCATTERS:
+        views.insert(0, node)
+        node = node.args[0]
+    return (node if isinstance(node, Node) else None), views
+
+
+def _is_new(node: Node) -> bool:
+    """Whether a node has memory of its own."""
+    return (
+        node.op == "call_function"
+        and getattr(node.target, "_schema", None) is not None
+        and not _is_view(node)
+    )
+
+
+def _is_seen_later(value: Node, write: Node, behind: Set[Node], through: Sequence[Node]) -> bool:
+    """Whether a view of a value from before a write is read behind it, other than those `through` which it writes."""
+    views = [user for user in value.users if user is not write and user not in behind and _is_view(user)]
     while views:
         view = views.pop()
-        if any(user is write or user in behind for user in view.users):
+        if view not in through and not behind.isdisjoint(view.users):
             return True
-        views += [user for user in view.users if _is_view(user)]
+        views += [user for user in view.users if user is not write and user not in behind and _is_view(user)]
     return False
+
+
+class _Parts:
+    """Values of parts of tensors that have a name of their own: a write into one is none into the other any more."""
+
+    def __init__(self) -> None:
+        self.wholes: dict[Node, list[Node]] = {}
+
+    def overlap(self, written: Node, behind: Set[Node]) -> bool:
+        """Whether something is read behind a write into a tensor that it would change too."""
+        pairs = ((part, whole) for part, wholes in self.wholes.items() for whole in wholes)
+        others = (a if b is written else b for a, b in pairs if written in (a, b))
+        return any(not behind.isdisjoint(other.users) for other in others)
+
+    def replaced(self, before: Node, values: Sequence[Node]) -> None:
+        """A tensor has become the first of some values, the next is a part of it, and so on."""
+        around = self.wholes.pop(before, [])
+        for place, value in enumerate(values):
+            if around or place:
+                self.wholes[value] = [*around, *values[:place]]
 
 
 def _is_view(node: Node) -> bool:

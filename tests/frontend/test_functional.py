@@ -132,5 +132,57 @@ def test_what_only_torch_can_tell(step: Callable[[Buffers, Tensor], Tensor], sha
     assert functional(torch.export.export(Buffers(step, shared), (x,))) is None
 
 
+def by_rows(m: Buffers, x: Tensor) -> Tensor:
+    """Each row of what is computed is a function of those before; a write into all of it, read by two names."""
+    y = 2 * x
+    for row in range(1, 4):
+        before = y[:row, :row].clone()
+        y[row, :row] = y[row, :row] + before.sum(0)
+        y[..., row:][row].fill_(3.0)
+    z = y.mul_(0.5)
+    part = z[1]
+    part[2:5] = z[3, 3:6]
+    part[5] = 7.0
+    y = torch.stack([part, part, 2 * part, x[0]])
+    return torch.concatenate([y, y.max(m.other).tril(1)]) + nn.functional.pad(y, (0, 0, 1, 3), value=2.0)
+
+
+def old_slice(m: Buffers, x: Tensor) -> Tensor:
+    y = 2 * x
+    first = y[0]
+    y[0] = x[1]
+    return first + y
+
+
+def of_a_slice(m: Buffers, x: Tensor) -> Tensor:
+    """A part by its own name, and the whole."""
+    y = 2 * x
+    return y[1:].copy_(x[:3]).add_(1.0) + y[1:]
+
+
+def of_a_whole(m: Buffers, x: Tensor) -> Tensor:
+    y = 2 * x
+    part = y[1:]
+    part[0] = x[0]
+    y.add_(1.0)
+    return part + y[1:]
+
+
+def test_writes_into_parts_of_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not decomposed by torch, whose tracing takes longer than all else of an import."""
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", None)
+    (found,) = import_module(Buffers(by_rows), (x,)).evaluate(x)
+    assert torch.allclose(found, Buffers(by_rows)(x))
+
+
+@pytest.mark.parametrize("step", [old_slice, of_a_slice, of_a_whole])
+def test_parts_that_are_seen_again(step: Callable[[Buffers, Tensor], Tensor]) -> None:
+    x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    assert functional(torch.export.export(Buffers(step), (x,))) is None
+    (found,) = import_module(Buffers(step), (x,)).evaluate(x)
+    assert torch.allclose(found, Buffers(step)(x))
+
+
 def _operators(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
     return [node for node in program.graph.nodes if node.op == "call_function"]

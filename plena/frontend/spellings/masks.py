@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,6 +81,19 @@ def _masked_fill(g: GraphBuilder, a: Arguments) -> SSAValue:
     return g.build(aten.WhereOp, [allowed, a["self"], number])
 
 
+def _triangle(part: Callable[[torch.Tensor, int], torch.Tensor]) -> Handler:
+    """What a real tensor has on one side of a diagonal of its last two axes, 0 elsewhere."""
+
+    def handler(g: GraphBuilder, a: Arguments) -> Any:
+        if not is_real(g.ssa(a["self"]).type):
+            return NotImplemented
+        kept = part(torch.ones(g.shape[-2:], dtype=torch.bool), a["diagonal"])
+        g.name_constant(kept)
+        return g.build(aten.WhereOp, [kept, a["self"], 0.0])
+
+    return handler
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
 
@@ -98,6 +112,8 @@ SPELLINGS: dict[str, Handler] = {
     "aten.__or__.Tensor": _or,
     "aten.logical_not.default": _boolean(aten.LogicalNotOp),
     "aten.bitwise_not.default": _boolean(aten.LogicalNotOp),
+    "aten.tril.default": _triangle(torch.tril),
+    "aten.triu.default": _triangle(torch.triu),
     "aten.where.self": _where,
     "aten.where.ScalarOther": _where,
     "aten.where.ScalarSelf": _where,
