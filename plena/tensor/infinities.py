@@ -16,8 +16,9 @@ from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.emission import Emitter
 from plena.tensor.ranges import MARGIN, range_of
+from plena.tensor.remembering import remembered
 from plena.tensor.same_values import same_value
-from plena.tensor.shares import is_share_of_sigmoids
+from plena.tensor.shares import hangs_on_readers, is_share_of_sigmoids
 
 BOUNDED = ("relu", "sigmoid", "exp", "tanh", "elu", "expm1", "softplus")
 """Activations that make a finite number of minus infinity, as their kernels compute them."""
@@ -202,22 +203,28 @@ _FINITE = _Extent()
 
 def _extent_of(value: SSAValue) -> _Extent:
     """Operands first, each operation once: chains are longer than calls nest."""
+    kept = remembered(_Extent)
     known: dict[SSAValue, _Extent] = {}
+    passing = set[SSAValue]()
     waiting = [value]
     while waiting:
         current = waiting[-1]
         op = current.owner
-        if current in known or not isinstance(op, plena.PlenaOp):
-            known.setdefault(current, _FINITE)
+        if current in kept or current in known or not isinstance(op, plena.PlenaOp):
             waiting.pop()
             continue
-        missing = [operand for operand in op.operands if operand not in known]
+        missing = [operand for operand in op.operands if operand not in kept and operand not in known]
+        missing = [operand for operand in missing if isinstance(operand.owner, plena.PlenaOp)]
         if missing:
             waiting.extend(missing)
             continue
-        extent = _extent(op, [known[operand] for operand in op.operands])
-        known.update(dict.fromkeys(op.results, extent))
-    return known[value]
+        operands = [kept.get(operand) or known.get(operand, _FINITE) for operand in op.operands]
+        known.update(dict.fromkeys(op.results, _extent(op, operands)))
+        if hangs_on_readers(op) or not passing.isdisjoint(op.operands):
+            passing.update(op.results)
+    found = kept.get(value) or known.get(value, _FINITE)
+    kept.update((each, extent) for each, extent in known.items() if each not in passing)
+    return found
 
 
 def _extent(op: Operation, operands: list[_Extent]) -> _Extent:

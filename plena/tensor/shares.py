@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
@@ -28,6 +28,11 @@ def is_share_of_sigmoids(op: plena.DivOp) -> bool:
     return mask is op.lhs or all(
         isinstance(use.operation, plena.MulOp) and mask in use.operation.operands for use in op.result.uses
     )
+
+
+def hangs_on_readers(op: Operation) -> bool:
+    """Whether it is what reads the result that says if it may be infinite (`is_share_of_sigmoids`)."""
+    return isinstance(op, plena.DivOp) and _mask(op) is not None and _is_sigmoid(op.lhs)
 
 
 def _mask(op: plena.DivOp) -> SSAValue | None:

@@ -17,6 +17,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.tensor.infinities import keeps_huge, makes_huge, makes_infinity, makes_undefined_rows, vanishes
+from plena.tensor.remembering import remembering
 from plena.tensor.shares import is_share
 
 Sources = frozenset[Operation]
@@ -106,7 +107,8 @@ def _is_stored(reader: Operation, index: int) -> bool:
 def undefined_values(function: FuncOp) -> Undefined:
     """Follows NaN and infinity through a function, and through repetitions until nothing is new."""
     walk = _Walk()
-    walk.block(function.body.block)
+    with remembering():
+        walk.block(function.body.block)
     return Undefined(walk.sources, walk.uneven, walk.beyond, walk.huge)
 
 
