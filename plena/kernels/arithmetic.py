@@ -28,7 +28,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows, PositiveLanesOp
 from plena.kernels import scalars
 from plena.kernels.activations import ACTIVATIONS, SLOPED
-from plena.kernels.choosing import chosen, exceeds
+from plena.kernels.choosing import largest
 from plena.kernels.context import KernelContext, kernel_for, lane_masks
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.lanes import Lanes, emit_elementwise, rows_of
@@ -75,17 +75,17 @@ def lower_binary(op: Operation, ctx: KernelContext) -> None:
     elif shape == shape_of(op.lhs):
         rhs = whole_operand(ctx, op, op.rhs, lhs)
         result = _over(ctx, op, kind, (op.lhs, op.rhs), rhs)
-        _combine(ctx, kind, result, lhs, rows_of(ctx, rhs))
+        _combine(ctx, op, kind, result, lhs, rows_of(ctx, rhs))
     elif len(shape) == 1:
         right = row_operand(ctx, op, op.rhs, lhs)
         result = destination(ctx, op, kind, op.lhs)
-        _combine(ctx, kind, result, lhs, right)
+        _combine(ctx, op, kind, result, lhs, right)
     else:
         if shape[1] > 1:
             lhs, _ = parts_of(ctx, op, lhs, shape[1])
         right = parts_operand(ctx, op, op.rhs, lhs)
         result = lhs if lhs.buffer != ctx.panel(op.lhs).buffer else destination(ctx, op, kind, op.lhs)
-        _combine_parts(ctx, kind, result, lhs, right, shape[1])
+        _combine_parts(ctx, op, kind, result, lhs, right, shape[1])
     ctx.set(op.result, result)
 
 
@@ -123,7 +123,9 @@ def _over(
     return right if right is not ctx.panel(operands[1]) else destination(ctx, op, name, *operands)
 
 
-def _combine(ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows) -> None:
+def _combine(
+    ctx: KernelContext, op: BinaryOp, kind: str, result: Panel, lhs: Panel, right: PanelRows
+) -> None:
     """result = lhs kind right; division multiplies by the reciprocal, infinities come from the one of 0."""
     size = (lhs.rows, lhs.blocks(ctx.target.vlen))
     guards = guarded(ctx, lhs) if kind in ("div", *_FILLS.values()) else []
@@ -133,7 +135,12 @@ def _combine(ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: Pa
         [rows_of(ctx, lhs), right, *guards],
         size,
         lambda lanes: _binary(lanes, kind),
+        infinite=_may_be_infinite(ctx, op),
     )
+
+
+def _may_be_infinite(ctx: KernelContext, op: BinaryOp) -> bool:
+    return any(ctx.undefined.of(operand) for operand in op.operands)
 
 
 def _binary(lanes: Lanes, kind: str) -> SSAValue:
@@ -147,18 +154,18 @@ def _binary(lanes: Lanes, kind: str) -> SSAValue:
         )
         return lanes.apply("add", lhs, excess)
     if kind in ("max", "min"):
-        return chosen(lanes, exceeds(lanes, *(lhs, rhs) if kind == "max" else (rhs, lhs)), lhs, rhs)
+        return largest(lanes, lhs, rhs, 1 if kind == "max" else -1)
     return lanes.apply(kind, lhs, rhs)
 
 
 def _combine_parts(
-    ctx: KernelContext, kind: str, result: Panel, lhs: Panel, right: PanelRows, groups: int
+    ctx: KernelContext, op: BinaryOp, kind: str, result: Panel, lhs: Panel, right: PanelRows, groups: int
 ) -> None:
     """As `_combine`; where parts are longer than a block, part by part."""
     vlen = ctx.target.vlen
     width = lhs.columns // groups if lhs.is_packed else lhs.group_pitch
     if groups == 1 or width <= vlen:
-        _combine(ctx, kind, result, lhs, right)
+        _combine(ctx, op, kind, result, lhs, right)
         return
     blocks = width // vlen
     with ctx.builder.loop(groups) as g:
@@ -171,7 +178,8 @@ def _combine_parts(
             PanelRows(ctx.builder.view(right.buffer, g * right.block), vlen, 0),
         ]
         outs = [PanelRows(out, vlen, result.block)]
-        emit_elementwise(ctx, outs, inputs, (lhs.rows, blocks), lambda lanes: _binary(lanes, kind))
+        infinite, size = _may_be_infinite(ctx, op), (lhs.rows, blocks)
+        emit_elementwise(ctx, outs, inputs, size, lambda lanes: _binary(lanes, kind), infinite=infinite)
 
 
 def unary(

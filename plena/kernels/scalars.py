@@ -83,6 +83,15 @@ def lower_binary(op: BinaryOp, kind: str, ctx: KernelContext) -> None:
     """Both operands [M, G] in FP SRAM, the right one possibly [M, 1]."""
     lhs = _operand(ctx, op.lhs)
     rhs = _right(ctx, op, lhs)
+    if kind in ("max", "min") and ctx.undefined.may_be_nan(op.rhs):
+        # The scalar unit's maximum gives NaN of its first operand alone.
+        if ctx.undefined.may_be_nan(op.lhs) or lhs.groups != rhs.groups:
+            raise refusal(
+                op,
+                "both operands are single numbers for each row that may be NaN",
+                "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
+            )
+        lhs, rhs = rhs, lhs
     result = new_scalars(ctx, lhs.rows, lhs.groups)
     if kind == "min":
         minus = number(ctx, -1.0)

@@ -33,6 +33,7 @@ from plena.tensor.infinities import (
 )
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.remembering import remembering
 from plena.tensor.rewriting import rewrite_once
 from plena.tensor.shifted_biases import ShiftBiases
 from plena.tensor.staged_tests import comparison_of, emit_test, is_argument, is_only_tested
@@ -107,29 +108,22 @@ def _binary(e: Emitter, op: aten.BinaryOp) -> bool:
 
 
 def _maximum(e: Emitter, op: aten.MaximumOp | aten.MinimumOp) -> bool:
-    """A kernel for finite numbers. Where y may be infinite at run time max(x, y) = x + relu(y - x), which keeps it."""
+    """A kernel. Where one side may be infinite at run time max(x, y) = x + relu(y - x) keeps it for less."""
     if not isinstance(element_type_of(op.result), Float32Type):
         return False
     largest, shape = isinstance(op, aten.MaximumOp), shape_of(op.result)
     if full_value(op.other) == (-inf if largest else inf):
         e.replace(e.flat(emit_expand(e, op.input, shape)))
         return True
-    if not any(may_overflow(operand) or holds_infinity(operand) for operand in (op.input, op.other)):
+    infinite = [may_overflow(operand) or holds_infinity(operand) for operand in (op.input, op.other)]
+    if infinite[0] == infinite[1] or any(map(holds_infinity, (op.input, op.other))):
         kernel = plena.MaximumOp if largest else plena.MinimumOp
         x, y = (op.input, op.other) if shape_of(op.input) == shape else (op.other, op.input)
         e.replace(e.add(kernel(e.flat(emit_expand(e, x, shape)), right_operand(e, y, shape))))
         return True
     x, y = (e.flat(emit_expand(e, operand, shape)) for operand in (op.input, op.other))
-    if holds_infinity(x) or holds_infinity(y):
-        return False
-    if may_overflow(x):
+    if infinite[0]:
         x, y = y, x
-    if may_overflow(x):
-        raise refusal(
-            op,
-            "both operands may be infinite or NaN",
-            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6).",
-        )
     difference = e.add(plena.SubOp(y, x) if largest else plena.SubOp(x, y))
     step = e.add(plena.ActivationOp("relu", difference))
     e.replace(e.add(plena.AddOp(x, step) if largest else plena.SubOp(x, step)))
@@ -149,7 +143,13 @@ def _boolean(e: Emitter, op: aten.AtenOp) -> bool:
 
 def _cast(e: Emitter, op: aten.ToOp) -> bool:
     if not isinstance(element_type_of(op.result), Float32Type):
-        return _boolean(e, op)
+        if not _boolean(e, op):
+            raise refusal(
+                op,
+                "truths of what the machine computes are needed where only numbers have a kernel",
+                "Multiply by them as 0 and 1, or add (mask - 1) * 1e4 to scores instead of hiding keys by them.",
+            )
+        return True
     number = emit_number(e, op.input)
     if number is not None:
         e.replace(number)
@@ -491,6 +491,7 @@ class ConvertAtenToPlena(ModulePass):
         dce(op)
         rewrite_once(op, TurnMasks())
         rewrite_once(op, ShiftBiases())
-        rewrite_once(op, ConvertOperators())
-        dce(op)
-        rewrite_once(op, ConvertOperators())
+        for _ in range(2):
+            with remembering():
+                rewrite_once(op, ConvertOperators())
+            dce(op)

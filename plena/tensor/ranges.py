@@ -14,6 +14,7 @@ from xdsl.ir import Operation, SSAValue
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
 from plena.machine.scalar_codes import bf16_round
+from plena.tensor.remembering import remembered
 from plena.tensor.same_values import same_value
 from plena.tensor.staged_tests import is_boolean
 
@@ -22,6 +23,9 @@ MARGIN = 2.0**-100
 
 _ROOM = 0.03
 """Relative error that an approximated function is allowed."""
+
+_ULP = 2.0**-8
+"""Twice what a rounding to bf16 changes of a number, relative to it."""
 
 _DEPTH = 200
 """So many operations behind a value are looked at."""
@@ -62,23 +66,42 @@ def _rounded(bound: float) -> float:
 
 def range_of(value: SSAValue) -> Range:
     """The range of a tensor's elements."""
-    return _Ranges().of(value)
+    kept = remembered(Range)
+    ranges = _Ranges(kept)
+    found = ranges.of(value)
+    if not ranges.is_cut:
+        kept.update(ranges.found)
+    return found
 
 
 @dataclass
 class _Ranges:
-    known: dict[SSAValue, Range] = field(default_factory=dict[SSAValue, Range])
+    """A question.
+
+    Attributes:
+        kept: what earlier ones have found.
+        is_cut: whether it has come to operations too far behind the value to be looked at.
+    """
+
+    kept: dict[SSAValue, Range]
+    found: dict[SSAValue, Range] = field(default_factory=dict[SSAValue, Range])
     depth: int = 0
+    is_cut: bool = False
 
     def of(self, value: SSAValue) -> Range:
         op = value.owner
-        if not isinstance(op, plena.PlenaOp) or self.depth >= _DEPTH:
+        if not isinstance(op, plena.PlenaOp):
             return Range()
-        if value not in self.known:
-            self.depth += 1
-            self.known[value] = self._result(op)
-            self.depth -= 1
-        return self.known[value]
+        known = self.kept.get(value) or self.found.get(value)
+        if known is not None:
+            return known
+        if self.depth >= _DEPTH:
+            self.is_cut = True
+            return Range()
+        self.depth += 1
+        known = self.found[value] = self._result(op)
+        self.depth -= 1
+        return known
 
     def _result(self, op: Operation) -> Range:
         match op:
@@ -86,7 +109,7 @@ class _Ranges:
                 return _activated(op, self.of(op.input))
             case plena.AddOp():
                 a, b = self.of(op.lhs), self.of(op.rhs)
-                return Range(_sum(a.low, b.low), _sum(a.high, b.high))
+                return self._put_back(op) or Range(_sum(a.low, b.low), _sum(a.high, b.high))
             case plena.SubOp():
                 a, b = self.of(op.lhs), self.of(op.rhs)
                 return Range(_sum(a.low, -b.high), _sum(a.high, -b.low))
@@ -132,6 +155,15 @@ class _Ranges:
                 return Range(0.0)
             case _:
                 return Range()
+
+    def _put_back(self, op: plena.AddOp) -> Range | None:
+        """(a - b) + b is a but for two roundings, as where a choice has the gradient of a softmax; None of others."""
+        first = op.lhs.owner
+        if not isinstance(first, plena.SubOp) or not same_value(first.rhs, op.rhs):
+            return None
+        a, difference = self.of(first.lhs), self.of(op.lhs)
+        off = _ULP * (max(abs(difference.low), abs(difference.high)) + max(abs(a.low), abs(a.high)))
+        return Range(a.low - off, a.high + off) if off < inf else None
 
 
 def _sum(a: float, b: float) -> float:

@@ -190,7 +190,6 @@ def test_infinities_that_no_kernel_moves_are_refused() -> None:
         lambda x, m: torch.cat([x[..., :5], x.masked_fill(m, -INF)], -1),
         lambda x, m: x.masked_fill(m, -INF).amax(1),
         lambda x, m: x.masked_fill(m, -INF).view(2, 6, 4, 16).softmax(-1),
-        lambda x, m: torch.maximum(x, x.masked_fill(m, -INF)),
         lambda x, m: x.masked_fill(m, float("nan")),
         lambda x, m: (x / x.sum(-1, keepdim=True))[..., ::2],
         lambda x, m: torch.cat([x[..., :5], x / x], -1),
@@ -202,6 +201,26 @@ def test_infinities_that_no_kernel_moves_are_refused() -> None:
     ):
         with pytest.raises(CompileError, match=r"infinit|no kernel"):
             compile(Function(function), (x, mask))
+
+
+@pytest.mark.parametrize("function", [torch.maximum, torch.minimum])
+def test_the_larger_of_two_that_may_be_infinite(function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Every pair of finite numbers, the largest ones included, infinities and NaN; also a column beside a matrix."""
+    most = torch.finfo(torch.bfloat16).max
+    top = torch.tensor([1.0, -1.0, 0.0, 1.0, -1.0, 0.5, -0.5])
+    bottom = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])
+    pairs = torch.cartesian_prod(torch.arange(7), torch.arange(7)).T
+    x, y = top[pairs][:, None], bottom[pairs][:, None]
+    for scale in (1.0, most):
+
+        def forward(x: Tensor, y: Tensor, scale: float = scale) -> tuple[Tensor, Tensor]:
+            first, second = x[0] / y[0] * scale, x[1] / y[1]
+            return function(first, second), function(first, second[:, :1])
+
+        found = compile(Function(forward), (x, y)).run(x, y, progress=False)
+        torch.testing.assert_close(found, forward(x, y), rtol=0, atol=0, equal_nan=True)
+    mask = bits(7, 40)
+    against_torch(lambda x, m: function(x.masked_fill(m, -INF), x * 0.5), (exact(7, 40), mask), error=0.0)
 
 
 def normalised(x: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ class DivOp(BinaryOp):
 
 @irdl_op_definition
 class MaximumOp(BinaryOp):
-    """The larger one of lhs and rhs, both of them finite."""
+    """The larger one of lhs and rhs; NaN where one of them is NaN."""
 
     name = "plena.maximum"
     assembly_format = _BINARY
@@ -157,7 +157,7 @@ class MaximumOp(BinaryOp):
 
 @irdl_op_definition
 class MinimumOp(BinaryOp):
-    """The smaller one of lhs and rhs, both of them finite."""
+    """The smaller one of lhs and rhs; NaN where one of them is NaN."""
 
     name = "plena.minimum"
     assembly_format = _BINARY
