@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import Float32Type, IntegerType, ModuleOp
@@ -16,6 +17,7 @@ from xdsl.transforms.dead_code_elimination import dce
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.host.values.graph import HostValue
+from plena.machine.target import Target
 from plena.tensor.emission import location_of
 from plena.tensor.host_divisors import MultiplyByReciprocal
 from plena.tensor.host_values import HostValues, host_op
@@ -61,9 +63,10 @@ class StageHostValues(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         rewrite(op, [SelectRows(), MultiplyByReciprocal()])
+        words = Target.from_module(op).int_sram_size
         for function in op.ops:
             if isinstance(function, FuncOp):
-                _Staging(function.body.block).run()
+                _Staging(function.body.block, words).run()
         dce(op)
 
 
@@ -72,18 +75,22 @@ class _Staging:
     """One function.
 
     Attributes:
+        words: of INT SRAM, where the ids of a lookup have to be for the machine to make it.
         values: what the host computes.
         staged: the operations made so far, by what they compute.
         machine: values that the host could compute and the machine had better.
     """
 
     block: Block
+    words: int
     values: HostValues = field(default_factory=HostValues)
     staged: dict[HostValue, plena.HostOp] = field(default_factory=dict[HostValue, plena.HostOp])
     machine: set[SSAValue] = field(default_factory=set[SSAValue])
 
     def run(self) -> None:
         """Replace what operations of the machine read."""
+        for op in list(self.block.ops):
+            self._take_table(op)
         for op in reversed(list(self.block.ops)):
             if self._is_lookup_of_machine(op) or self._is_infinite_for_machine(op):
                 self.machine.update(op.results)
@@ -95,6 +102,25 @@ class _Staging:
                 value = self.values.of(operand)
                 if value is not None and value.inputs and not _is_direct(operand):
                     op.operands[number] = self._staged(operand, value)
+
+    def _take_table(self, op: Operation) -> None:
+        """Has the host look up rows of a parameter where their ids are more than the machine has words for."""
+        lookup = _Lookup.of(op)
+        if (
+            lookup is None
+            or lookup.count <= self.words
+            or not isinstance(lookup.table.owner, aten.ParameterOp)
+        ):
+            return
+        ids = self.values.of(lookup.ids)
+        if ids is None or not ids.inputs:
+            return
+        parameter = lookup.table.owner
+        constant = aten.ConstantOp.build(
+            properties={"symbol": parameter.symbol}, result_types=[parameter.result.type]
+        )
+        Rewriter.insert_op(constant, InsertPoint.after(parameter))
+        op.operands[lookup.table_index] = constant.result
 
     def _is_of_host(self, op: Operation) -> bool:
         return bool(op.results) and all(self._computed(result) for result in op.results)
@@ -132,21 +158,39 @@ class _Staging:
 
     def _is_lookup_of_machine(self, op: Operation) -> bool:
         """Whether rows of a constant table reach the machine as they are: it gathers them itself."""
-        match op:
-            case aten.EmbeddingOp():
-                table, result = op.weight, op.result
-            case aten.IndexSelectOp() if op.dim.value.data == 0 and len(shape_of(op.input)) >= 2:
-                table, result = op.input, op.result
-            case _:
-                return False
-        if not isinstance(table.owner, aten.ConstantOp) or not isinstance(
-            element_type_of(result), Float32Type
-        ):
+        lookup = _Lookup.of(op)
+        if lookup is None or lookup.count > self.words or not isinstance(lookup.table.owner, aten.ConstantOp):
             return False
-        readers = list(_readers(result))
+        readers = list(_readers(op.results[0]))
         return not any(
             isinstance(r, plena.RotaryOp | plena.AttentionOp) or self._is_of_host(r) for r in readers
         )
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """Rows of a table of real numbers by ids."""
+
+    table: SSAValue
+    table_index: int
+    ids: SSAValue
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        return prod(shape_of(self.ids))
+
+    @staticmethod
+    def of(op: Operation) -> _Lookup | None:
+        """None if the operation is none."""
+        match op:
+            case aten.EmbeddingOp():
+                found = _Lookup(op.weight, op.operands.index(op.weight), op.indices)
+            case aten.IndexSelectOp() if op.dim.value.data == 0 and len(shape_of(op.input)) >= 2:
+                found = _Lookup(op.input, op.operands.index(op.input), op.index)
+            case _:
+                return None
+        return found if isinstance(element_type_of(found.table), Float32Type) else None
 
 
 def _readers(value: SSAValue) -> Iterator[Operation]:

@@ -35,11 +35,15 @@ from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.states import picks_sample
 
 MOST = 8
-"""Rows of a sample that are selected one by one; each reads the whole tensor."""
+"""Rows of a sample, or numbers of a row, that are selected one by one; each reads the whole tensor."""
+
+_COLUMNS = -1
+"""The last axis of a tensor, of which every row has its own numbers."""
 
 
 class SelectRows(RewritePattern):
-    """x[arange(B), i], x[arange(B)[:, None], i], x.index_select(d, i), x.gather(d, i) with i the same along a row."""
+    """x[arange(B), i], x[arange(B)[:, None], i], x.index_select(d, i), x.gather(d, i) with i the same along a row,
+    x.gather(-1, i)."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: aten.OperatorOp | aten.IndexSelectOp, rewriter: PatternRewriter) -> None:
@@ -50,10 +54,15 @@ class SelectRows(RewritePattern):
         if index.shape[-1] > MOST:
             raise refusal(
                 op,
-                f"{index.shape[-1]} rows of a computed tensor are picked by integers, at most {MOST} have a kernel",
+                f"{index.shape[-1]} rows of a computed tensor, or numbers of its rows, are picked by integers, at most "
+                f"{MOST} have a kernel",
                 "Pick rows of the inputs or of a table instead, before the tensor is computed.",
             )
-        e, shape = Emitter(rewriter, op), shape_of(value)
+        e = Emitter(rewriter, op)
+        if dim == _COLUMNS:
+            columns = shape_of(value)[-1]
+            value, dim = _added(e, aten.ViewOp, [value], (prod(shape_of(value)) // columns, columns)), 1
+        shape = shape_of(value)
         rows = [_row(e, value, dim, build.sliced(index, 1, n, n + 1)) for n in range(index.shape[-1])]
         kept = (*shape[:dim], len(rows), *shape[dim + 1 :])
         joined = rows[0]
@@ -64,7 +73,8 @@ class SelectRows(RewritePattern):
 
 
 def _selection(op: aten.OperatorOp | aten.IndexSelectOp) -> tuple[SSAValue, int, HostValue] | None:
-    """(x, dim, index [samples or 1, n]) of what picks n slices along `dim` of x, the samples being its first axis."""
+    """(x, dim, index [samples or 1, n]) of what picks n slices along `dim` of x, the samples being its first axis, or
+    all axes but the last where that is picked along."""
     values = HostValues()
     if isinstance(op, aten.IndexSelectOp):
         if picks_sample(op):
@@ -121,9 +131,15 @@ def _counts(value: SSAValue, samples: int, rank: int) -> bool:
 
 
 def _of_gather(op: aten.OperatorOp, values: HostValues) -> tuple[SSAValue, int, HostValue] | None:
-    """x.gather(dim, index) of x [samples, n, features] with an index that is the same for all features."""
+    """x.gather(dim, index) of x [samples, n, features] with an index that is the same for all features, or along the
+    last axis."""
     x, dim, index = op.inputs[0], op.arguments.data[1], values.of(op.inputs[1])
     shape = shape_of(x)
+    if isinstance(dim, IntegerAttr) and dim.value.data % len(shape) == len(shape) - 1:
+        if index is None or not index.inputs or index.shape[:-1] != shape[:-1]:
+            return None
+        chosen = index.shape[-1]
+        return x, _COLUMNS, build.reshape(index, (prod(index.shape) // chosen, chosen))
     if not isinstance(dim, IntegerAttr) or dim.value.data % len(shape) != 1 or len(shape) != 3:
         return None
     if index is None or not index.inputs or index.shape[0] != shape[0] or index.shape[2] != shape[2]:

@@ -145,6 +145,33 @@ def test_layers_become_a_choice_and_a_sum_over_experts(name: str) -> None:
     assert counts(imported(Experts(layer), torch.randn(TOKENS, HIDDEN))) == (1, sums)
 
 
+class Given(Experts):
+    """Experts that a table names for each token: an input of integers, not the router, says which, and one twice."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(layer)
+        self.register_buffer("table", torch.tensor([[0, 1], [3, 2], [2, 2], [1, 3], [0, 0]]))
+
+    def forward(self, x: Tensor, tokens: Tensor) -> Tensor:  # type: ignore[override]
+        ids = self.table[tokens.view(-1)]
+        weights = self.router(x).sigmoid().gather(1, ids)
+        return self.layer(self, x, weights / weights.sum(-1, keepdim=True), ids)
+
+
+@pytest.mark.parametrize("layer", [batched, by_sorting], ids=lambda layer: layer.__name__)
+def test_experts_by_given_ids(layer: Layer) -> None:
+    x, tokens = torch.randn(TOKENS, HIDDEN), torch.tensor([[4, 2, 0, 1, 3]])
+    assert counts(imported(Given(layer), x, tokens)) == (0, 1)
+
+
+def test_the_largest_of_given_ids_is_refused() -> None:
+    def largest(m: Experts, x: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
+        return batched(m, x, weights.softmax(-1), ids)
+
+    with pytest.raises(CompileError, match="may name an expert twice for a token"):
+        import_module(Given(largest), (torch.randn(TOKENS, HIDDEN), torch.arange(TOKENS)))
+
+
 Router = Callable[[Tensor], Tensor]
 """Weights [*tokens, E] of the probabilities [*tokens, E], those of the best expert alone."""
 
@@ -321,6 +348,37 @@ def test_weights_are_arithmetic_on_all_experts(name: str) -> None:
     assert counts(imported(Weights(function), torch.randn(*shape))) == (routes, 0)
 
 
+def hidden(logits: Tensor) -> Tensor:
+    """Attention on the keys that are chosen, of those that are not hidden anyway."""
+    unseen = torch.ones(4, 4, dtype=torch.bool).scatter(-1, logits.topk(2)[1], False)
+    seen = ~unseen & torch.ones(4, 4, dtype=torch.bool).tril()
+    values = torch.arange(8.0).view(1, 1, 4, 2)
+    return F.scaled_dot_product_attention(
+        values, values, values, attn_mask=seen[None, None] | torch.eye(4).bool()
+    )
+
+
+def hard(logits: Tensor) -> Tensor:
+    """1 at the largest of each column, with the gradient of a softmax."""
+    soft = logits.softmax(0)
+    return torch.zeros_like(logits).scatter(0, soft.max(0, keepdim=True)[1], 1.0) - soft + soft
+
+
+MARKS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
+    "truths": (hidden, (4, 4)),
+    "along rows": (hard, (5, 4)),
+    "columns": (lambda x: F.one_hot(x.argmax(0), 5) * x.sum(0)[:, None], (5, 4)),
+    "integers": (lambda x: torch.zeros(5, 4, dtype=torch.long).scatter(-1, x.topk(2)[1], 1) * x, (5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_zeros_and_ones_of_a_choice(name: str) -> None:
+    function, shape = MARKS[name]
+    torch.manual_seed(0)
+    assert counts(imported(Weights(function), torch.randn(*shape))) == (1, 0)
+
+
 def apart(logits: Tensor) -> Tensor:
     one, at = logits.max(-1, keepdim=True)
     other, there = (logits + 1).max(-1, keepdim=True)
@@ -345,6 +403,9 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     ),
     "compared": (lambda x: (x.topk(2)[0] > 0).float().sum(-1), (5, 4), "compares numbers .*scatter\\(-1, ids, 1.0"),
     "twice": (apart, (5, 4), "in the order of the slots"),
+    "truths among others": (
+        lambda x: (x > 0).scatter(-1, x.topk(2)[1], True).float(), (5, 4), "Start with zeros and put ones"
+    ),
 }  # fmt: skip
 
 

@@ -64,6 +64,7 @@ USES: dict[str, Callable[[Tensor, Tensor], Tensor | tuple[Tensor, ...]]] = {
     "mask of pairs": lambda x, v: sdpa(*[heads(x)] * 3, attn_mask=v[:, None, :, None] >= v[:, None, None, :]),
     "bias and a mask": biased_and_filled,
     "picked row": lambda x, v: x[torch.arange(len(x)), (v.abs() % v.shape[1]).argmax(-1)],
+    "picked numbers": lambda x, v: x.gather(-1, v.abs()[..., None].expand(-1, -1, 3) % 32),
     "results": lambda x, v: (x * 2, v.clamp(-1000, 1000), v > 0),
 }
 
@@ -91,3 +92,21 @@ def test_random_steps(use: str) -> None:
         mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
         calls = [(torch.randint(-3, 9, (2, 6), generator=generator), mask, x) for _ in range(2)]
         against_torch(Steps(seed, use), *calls, error=ATTENTION_ERROR)
+
+
+class Biased(nn.Module):
+    """Scores with a bias for each pair of tokens by what kinds they are: more ids than INT SRAM has words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.biases = nn.Embedding(9, 2)
+
+    def forward(self, x: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
+        bias = self.biases(kinds[:, :, None] * 3 + kinds[:, None, :]).permute(0, 3, 1, 2)
+        return sdpa(*[heads(x)] * 3, attn_mask=bias), self.biases(kinds)
+
+
+def test_the_host_looks_up_what_int_sram_has_no_words_for() -> None:
+    torch.manual_seed(0)
+    x, kinds = torch.randn(1, 34, 32), torch.randint(0, 3, (2, 1, 34))
+    against_torch(Biased(), (x, kinds[0]), (x, kinds[1]), error=ATTENTION_ERROR)

@@ -50,7 +50,7 @@ _SAME = frozenset(
 )
 """Operators that change nothing, or the element type."""
 
-_VIEWS = frozenset(
+VIEWS = frozenset(
     f"aten.{name}"
     for name in (
         *("view.default", "reshape.default", "_unsafe_view.default", "unsqueeze.default", "squeeze.default"),
@@ -78,7 +78,7 @@ def import_elements(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: 
         return first
     if name == "aten.select.int" and first.shape[a["dim"]] == 1:
         return _viewed(g, first)
-    if name in _VIEWS:
+    if name in VIEWS:
         return _viewed(g, first)
     if name == "aten.expand.default":
         return _expanded(g, first, ordinary)

@@ -126,6 +126,9 @@ def summed_up(g: GraphBuilder, rows: Rows) -> SSAValue:
     routing = rows.routing
     with g.standing_for((), routing.builder):
         value = view(g, rows.value, (routing.tokens, prod(rows.rest)))
+        if routing.counts is not None:
+            often = argument(routing, "columns", routing.counts)
+            value = g.build(aten.MulOp, [value, often], shape=shape_of(value))
     needed = list(_needed(value, routing.block))
     used = {operand for op in needed for operand in op.operands} | {value}
     given = sorted(

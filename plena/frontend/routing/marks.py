@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
+from plena.frontend.routing.thresholds import FAR_BELOW
 from plena.frontend.routing.values import Marks, number_of
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
@@ -26,12 +27,15 @@ _KEEPING = frozenset(
         *("_unsafe_view.default", "unsqueeze.default", "squeeze.default", "squeeze.dim", "squeeze.dims"),
         *("flatten.using_ints", "unflatten.int", "permute.default", "transpose.int", "t.default"),
         *("expand.default", "slice.Tensor", "select.int", "narrow.default", "split.Tensor", "chunk.default"),
-        *("split_with_sizes.default", "unbind.int", "mul.Tensor", "logical_and.default"),
+        *("split_with_sizes.default", "unbind.int", "mul.Tensor"),
     )
 )
 """Operators that make zeros and ones of zeros and ones."""
 
 _REAL = Float32Type()
+
+_AND = ("logical_and", "bitwise_and", "__and__")
+_OR = ("logical_or", "bitwise_or", "__or__")
 
 _TRUE = {"eq": 1, "ne": 0, "gt": 0, "ge": 1}
 _FALSE = {"eq": 0, "ne": 1, "lt": 1, "le": 0}
@@ -51,6 +55,10 @@ def import_marks(
     kind = name.split(".")[1]
     if kind in ("where", "masked_fill"):
         return _choice(g, a)
+    if kind in _AND + _OR and g.element == BOOLEAN:
+        return _both(g, a, kind in _OR)
+    if kind == "scaled_dot_product_attention" and isinstance(a["attn_mask"], Marks):
+        return import_marks(g, name, {**a, "attn_mask": _allowed(g, a["attn_mask"])}, ordinary)
     if (same := _comparison(g, kind, a)) is not None:
         return same
     plain = {key: value.value if isinstance(value, Marks) else value for key, value in a.items()}
@@ -59,7 +67,7 @@ def import_marks(
     if name not in _KEEPING or any(isinstance(value, SSAValue) for value in a.values()):
         return NotImplemented
     with g.standing_for(g.shape, element=_REAL):
-        found = g.build(aten.MulOp, [*plain.values()]) if kind == "logical_and" else ordinary(plain)
+        found = ordinary(plain)
     return [Marks(value) for value in found] if isinstance(found, list | tuple) else Marks(found)
 
 
@@ -72,6 +80,30 @@ def _choice(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
     if "mask" in a:
         mask = g.build(aten.LogicalNotOp, [mask], shape=shape_of(mask), element=BOOLEAN)
     return g.build(aten.WhereOp, [mask, a["self"], a["value"] if "mask" in a else a["other"]])
+
+
+def _both(g: GraphBuilder, a: Mapping[str, Any], either: bool) -> Any:
+    """Marks and other truths: 1 where both are, or one of them is."""
+    one, other = (_number(g, a[name]) for name in ("self", "other"))
+    with g.standing_for(g.shape, element=_REAL):
+        product = g.build(aten.MulOp, [one, other])
+        if not either:
+            return Marks(product)
+        return Marks(g.build(aten.SubOp, [g.build(aten.AddOp, [one, other]), product]))
+
+
+def _number(g: GraphBuilder, value: Any) -> SSAValue:
+    """A truth as 0 or 1."""
+    if isinstance(value, Marks):
+        return value.value
+    return convert(g, convert(g, g.ssa(value), BOOLEAN), _REAL)
+
+
+def _allowed(g: GraphBuilder, marks: Marks) -> SSAValue:
+    """What is added to scores: 0 where a mark is 1, far below any where it is 0."""
+    size = shape_of(marks.value)
+    far = g.build(aten.MulOp, [marks.value, FAR_BELOW], shape=size, element=_REAL)
+    return g.build(aten.SubOp, [far, FAR_BELOW], shape=size, element=_REAL)
 
 
 def _comparison(g: GraphBuilder, kind: str, a: Mapping[str, Any]) -> Marks | None:

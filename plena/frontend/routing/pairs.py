@@ -152,4 +152,4 @@ def shared_product(g: GraphBuilder, a: Mapping[str, Any], rows: Rows, ordinary: 
 
 def one_hot_summed(value: OneHot) -> SSAValue:
     """The sum over a token's slots, [T, E]."""
-    return value.routing.mask if value.dense is None else value.dense
+    return value.routing.total if value.dense is None else value.dense

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from xdsl.dialects.builtin import IntegerAttr, i64
+from xdsl.dialects.builtin import ArrayAttr, Float32Type, IntegerAttr, StringAttr, TensorType, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -16,7 +16,7 @@ from plena.dialects.plena import RouteOp
 from plena.dialects.tensor_shapes import shape_of
 from plena.errors import CompileError
 from plena.frontend.routing.thresholds import FAR_BELOW, allow_thresholds
-from plena.frontend.routing.values import Ids, OneHot, Ranked, Routed, Routing, Slots, number_of
+from plena.frontend.routing.values import Ids, Marks, OneHot, Ranked, Routed, Routing, Slots, number_of
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
 from plena.frontend.spellings.reductions import reduce
@@ -25,6 +25,8 @@ from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
+
+_REAL, _LONG = Float32Type(), i64
 
 
 def chosen(g: GraphBuilder, scores: SSAValue, k: int) -> tuple[Slots, Ids]:
@@ -42,6 +44,33 @@ def chosen(g: GraphBuilder, scores: SSAValue, k: int) -> tuple[Slots, Ids]:
         routing = g.routings[scores, k] = Routing(prod(lead), experts, k, _mask(g, dense, k), dense)
     place = (routing, "split", tuple(lead), ())
     return Slots(*place, dense=routing.scores), Ids(*place)
+
+
+def given(g: GraphBuilder, ids: SSAValue, experts: int) -> Ids:
+    """Ids [*tokens, k] that the host computes as a choice of experts."""
+    *lead, chosen = shape_of(ids)
+    tokens = prod(lead)
+    key = (ids, chosen)
+    if key not in g.routings:
+        wide = (tokens, chosen, experts)
+        long = convert(g, view(g, ids, wide[:2]), _LONG)
+        hot = aten.OperatorOp.build(
+            operands=[[long]],
+            properties={
+                "operator": StringAttr("aten.one_hot.default"),
+                "arguments": ArrayAttr([StringAttr("%0"), IntegerAttr(experts, i64)]),
+            },
+            result_types=[[TensorType(_LONG, wide)]],
+            attributes=g.location,
+        )
+        counts = reduce(g, aten.SumOp, g.insert(hot), [1], keepdim=False)
+        size = (tokens, experts)
+        once = convert(
+            g, g.build(aten.CompareOp, [counts, 0], {"predicate": StringAttr("gt")}, size, BOOLEAN), _REAL
+        )
+        often = convert(g, counts, _REAL) if chosen > 1 else None
+        g.routings[key] = Routing(tokens, experts, chosen, once, counts=often)
+    return Ids(g.routings[key], "split", tuple(lead), ())
 
 
 def _mask(g: GraphBuilder, scores: SSAValue, k: int) -> SSAValue:
@@ -73,16 +102,23 @@ def gathered(g: GraphBuilder, table: SSAValue, ids: Routed) -> Slots:
     return Slots(routing, ids.lie, ids.lead, ids.rest, dense=dense)
 
 
-def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool) -> SSAValue:
+def scattered(
+    g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool
+) -> SSAValue | Marks:
     """`table` [*tokens, E] with numbers put, or added, where experts are chosen, in its shape."""
     shape, size = g.shape, (routing.tokens, routing.experts)
     number, uniform = number_of(value), number_of(table)
+    if g.element != _REAL:
+        return _marked(g, uniform, number, routing)
     if number == float("-inf") and not added:
         number = -FAR_BELOW
     if number is not None:
-        put = routing.mask if number == 1 else g.build(aten.MulOp, [routing.mask, number], shape=size)
+        where = routing.total if added else routing.mask
+        put = where if number == 1 else g.build(aten.MulOp, [where, number], shape=size)
     else:
         assert isinstance(value, Slots)
+        if not added:
+            routing.require_distinct()
         put = masked(g, value)
     if uniform == float("-inf") and not added:
         return view(g, g.build(aten.AddOp, [put, hidden(g, routing)], shape=size), shape)
@@ -98,15 +134,29 @@ def scattered(g: GraphBuilder, table: Any, value: Slots | float, routing: Routin
     return view(g, result, shape)
 
 
+def _marked(g: GraphBuilder, before: float | None, put: float | None, routing: Routing) -> Marks:
+    """Truths, or integers 0 and 1, that are `put` where experts are chosen and `before` elsewhere."""
+    if (before, put) not in ((0, 1), (1, 0)):
+        raise CompileError(
+            "it puts integers or truths by the numbers of the chosen experts into a tensor of neither zeros nor ones",
+            None,
+            "Start with zeros and put ones, or with ones and put zeros; or scatter real numbers.",
+        )
+    mask = routing.mask
+    if not put:
+        mask = g.build(aten.SubOp, [1.0, mask], shape=shape_of(mask), element=_REAL)
+    return Marks(view(g, mask, g.shape))
+
+
 def masked(g: GraphBuilder, slots: Slots) -> SSAValue:
     """The numbers [T, E] of chosen experts, 0 for the others."""
     routing, dense = slots.routing, slots.dense
     if dense is None:
-        return routing.mask
-    if routing.chosen == routing.experts:
+        return routing.total
+    if routing.is_of_all:
         return dense
     if dense not in routing.alone:
-        routing.alone[dense] = g.build(aten.MulOp, [dense, routing.mask], shape=shape_of(dense))
+        routing.alone[dense] = g.build(aten.MulOp, [dense, routing.total], shape=shape_of(dense))
     return routing.alone[dense]
 
 
@@ -121,7 +171,7 @@ def alone(g: GraphBuilder, slots: Slots) -> SSAValue:
     """The numbers [T, E] of chosen experts, far below any for the others."""
     routing, dense = slots.routing, slots.dense
     assert dense is not None
-    if routing.chosen == routing.experts:
+    if routing.is_of_all:
         return dense
     return g.build(aten.AddOp, [dense, hidden(g, routing)], shape=shape_of(dense))
 
@@ -141,6 +191,7 @@ def largest(g: GraphBuilder, slots: Slots) -> SSAValue:
 
 def softmax(g: GraphBuilder, slots: Slots) -> Slots:
     """The softmax over a token's slots."""
+    slots.routing.require_distinct()
     numbers = alone(g, slots)
     weights = g.build(aten.SoftmaxOp, [numbers], {"dim": IntegerAttr(1, i64)}, shape=shape_of(numbers))
     slots.routing.alone.setdefault(weights, weights)
@@ -149,6 +200,7 @@ def softmax(g: GraphBuilder, slots: Slots) -> Slots:
 
 def is_any(g: GraphBuilder, slots: Slots) -> SSAValue:
     """Whether one of a token's slots has the expert that is asked for, [T, 1]."""
+    slots.routing.require_distinct()
     return convert(g, summed(g, slots), BOOLEAN)
 
 

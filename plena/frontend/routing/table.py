@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from xdsl.ir import SSAValue
 
+from plena.dialects import aten
 from plena.dialects.plena.routing import MOST_EXPERTS
 from plena.dialects.refusals import ONES_OF_CHOSEN
 from plena.dialects.tensor_shapes import shape_of
@@ -15,10 +16,11 @@ from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
 from plena.frontend.routing.contractions import weighted_sum
-from plena.frontend.routing.elements import Ordinary, import_elements, slots_of_expert
+from plena.frontend.routing.elements import VIEWS, Ordinary, import_elements, slots_of_expert
 from plena.frontend.routing.experts import summed_up
 from plena.frontend.routing.marks import import_marks
 from plena.frontend.routing.values import (
+    Across,
     Counts,
     Ids,
     Inverse,
@@ -36,7 +38,8 @@ from plena.frontend.routing.values import (
 from plena.frontend.spellings.arithmetic import scaled
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN, reads_first_alone
-from plena.frontend.spellings.shapes import view
+from plena.frontend.spellings.reductions import reduce
+from plena.frontend.spellings.shapes import permute, view
 from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
@@ -55,6 +58,13 @@ _BY_EINSUM = (
 )
 
 _SORTS = ("aten.sort.default", "aten.sort.stable")
+_BY_EXPERT = (
+    *_SORTS,
+    "aten.argsort.default",
+    "aten.argsort.stable",
+    "aten.histc.default",
+    "aten.one_hot.default",
+)
 _PRODUCTS = ("aten.bmm.default", "aten.matmul.default", "aten.mm.default", "aten.linear.default")
 _REDUCTIONS = ("aten.sum.dim_IntList", "aten.mean.dim", "aten.amax.default", "aten.max.dim", "aten.any.dim")
 _NORM = "aten.linalg_vector_norm.default"
@@ -131,14 +141,62 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         return slots.chosen(g, value, a["k"])
     if name in _SORTS and a["descending"] and last and _is_cut(g):
         return slots.ranked(g, value)
-    if name in ("aten.max.dim", "aten.argmax.default") and last and (a["keepdim"] or rank > 1):
-        if (name == "aten.max.dim" and reads_first_alone(g)) or shape_of(value)[-1] > MOST_EXPERTS:
+    if name == "aten.gather.default" and last and _ids_choose_experts(g, a["index"], shape_of(value)):
+        ids = slots.given(g, a["index"], shape_of(value)[-1])
+        g.values[g.node.args[2]] = ids
+        return slots.gathered(g, value, ids)
+    if (
+        name in ("aten.max.dim", "aten.argmax.default")
+        and a["dim"] is not None
+        and (a["keepdim"] or rank > 1)
+    ):
+        dim = a["dim"] % rank
+        if (name == "aten.max.dim" and reads_first_alone(g)) or shape_of(value)[dim] > MOST_EXPERTS:
             return NotImplemented
-        best = slots.chosen(g, value, 1)
-        if not a["keepdim"]:
-            best = [found.viewed(shape_of(value)[:-1]) for found in best]
+        best = _best(g, value, dim, a["keepdim"])
         return best if name == "aten.max.dim" else best[1]
     return NotImplemented
+
+
+def _best(g: GraphBuilder, value: SSAValue, dim: int, keepdim: bool) -> Sequence[Any]:
+    """The largest numbers along an axis, and where they are."""
+    rank = len(shape_of(value))
+    turned = permute(g, value, _to_the_end(rank, dim))
+    best = slots.chosen(g, turned, 1)
+    if not keepdim:
+        return [found.viewed(shape_of(turned)[:-1]) for found in best]
+    if dim == rank - 1:
+        return best
+    return reduce(g, aten.AmaxOp, value, dim, keepdim=True), Across(best[1], dim)
+
+
+def _to_the_end(rank: int, dim: int) -> list[int]:
+    """An order of axes with one of them last."""
+    return [*(d for d in range(rank) if d != dim), dim]
+
+
+def _ids_choose_experts(g: GraphBuilder, index: Any, table: tuple[int, ...]) -> bool:
+    """Whether numbers of columns are integers of the host [*tokens, k] that something else reads as ids of experts:
+    it sorts or counts by them, or picks matrices of the model."""
+    if not isinstance(index, SSAValue) or is_real(index.type) or shape_of(index)[:-1] != table[:-1]:
+        return False
+    waiting = [g.node.args[2]]
+    while waiting:
+        for reader in waiting.pop().users:
+            name = name_of(reader)
+            if name in VIEWS:
+                waiting.append(reader)
+            elif reader not in g.plan.needed:
+                continue
+            elif name in _BY_EXPERT or (name == "aten.index.Tensor" and _is_stack(g, reader.args[0])):
+                return True
+    return False
+
+
+def _is_stack(g: GraphBuilder, source: Any) -> bool:
+    """Whether a node is a parameter with a matrix for each expert."""
+    tensor = getattr(g.values.get(source), "tensor", None)
+    return isinstance(tensor, torch.Tensor) and tensor.ndim >= 3
 
 
 def _is_cut(g: GraphBuilder) -> bool:
@@ -280,6 +338,8 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
     put = a.get("value", a.get("src"))
     if isinstance(value, Routed):
         return NotImplemented
+    if isinstance(index, Across):
+        return _scattered_across(g, name, a, index)
     if isinstance(index, Tokens) and added and a["dim"] == 0:
         return pairs.added(g, value, index, put)
     index, put = (v.split() if isinstance(v, Ids | Slots) else v for v in (index, put))
@@ -299,6 +359,27 @@ def _scattered(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ind
             return NotImplemented
         return slots.scattered(g, value, put, index.routing, added)
     return slots.scattered(g, value, number, index.routing, added)
+
+
+def _scattered_across(g: GraphBuilder, name: str, a: Mapping[str, Any], index: Across) -> Any:
+    """The same along another axis than the last."""
+    shape = g.shape
+    rank, table = len(shape), a["self"]
+    if a["dim"] % rank != index.dim:
+        return NotImplemented
+    order = _to_the_end(rank, index.dim)
+    back = [order.index(d) for d in range(rank)]
+    with g.standing_for(tuple(shape[d] for d in order)):
+        if number_of(table) is None:
+            table = permute(g, g.ssa(table), order)
+        found = _scattered(g, name, {**a, "self": table, "dim": rank - 1}, table, index.ids)
+        match found:
+            case Marks():
+                return Marks(permute(g, found.value, back))
+            case SSAValue():
+                return permute(g, found, back)
+            case _:
+                return NotImplemented
 
 
 def _over_slots(g: GraphBuilder, name: str, a: Mapping[str, Any], value: Any, ordinary: Ordinary) -> Any:

@@ -20,6 +20,8 @@ from xdsl.builder import Builder
 from xdsl.ir import Block, BlockArgument, SSAValue
 from xdsl.rewriter import InsertPoint
 
+from plena.errors import CompileError
+
 Lie = Literal["split", "flat", "sorted"]
 
 
@@ -29,11 +31,12 @@ class Routing:
 
     Attributes:
         mask: [T, E], 1 where an expert is chosen for a token, else 0.
-        scores: [T, E] of which the largest are chosen; None of a choice that is made of several.
+        scores: [T, E] of which the largest are chosen; None of a choice that is made of several, or by the host.
         block: what experts compute, on one expert; arguments are those of the plena.experts to come.
         arguments: the block's arguments by role (rows, columns, stacked) and the value that they are made of.
         alone: masked values by the value.
         without: tensors [T, E] that are far below all others where an expert is chosen.
+        counts: [T, E], how often an expert is chosen for a token; None if at most once.
     """
 
     tokens: int
@@ -47,9 +50,29 @@ class Routing:
     )
     alone: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
     without: set[SSAValue] = field(default_factory=set[SSAValue])
+    counts: SSAValue | None = None
 
     def __post_init__(self) -> None:
         self.builder = Builder(InsertPoint.at_end(self.block))
+
+    @property
+    def total(self) -> SSAValue:
+        """What a number of an expert is multiplied by where it is summed up over slots."""
+        return self.mask if self.counts is None else self.counts
+
+    def require_distinct(self) -> None:
+        """Raises CompileError if an expert may be chosen more than once for a token."""
+        if self.counts is not None:
+            raise CompileError(
+                "ids that the host computes may name an expert twice for a token, and it is no sum over slots",
+                None,
+                "Weight what the chosen experts compute by their scores, and sum it up.",
+            )
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether every expert is chosen once for every token."""
+        return self.chosen == self.experts and self.counts is None
 
     def discard(self) -> None:
         """Drop the block, and with it its uses of other values."""
@@ -153,6 +176,14 @@ class Ids(Routed):
 
 
 @dataclass(frozen=True, eq=False)
+class Across:
+    """The number of the largest of each row along axis `dim`, which keeps size 1; as `ids` along the last axis."""
+
+    ids: Ids
+    dim: int
+
+
+@dataclass(frozen=True, eq=False)
 class OneHot(Routed):
     """Along the last axis of `rest`, E: `dense` of the pair where its expert is, 1 without, and 0 elsewhere."""
 
@@ -233,7 +264,7 @@ class Ranked:
     ids: bool
 
 
-OfRouting = Routed | Counts | Ranked | Marks
+OfRouting = Routed | Counts | Ranked | Marks | Across
 """Every kind of them."""
 
 
