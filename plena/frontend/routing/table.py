@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.fx import Node
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -143,7 +144,7 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         return slots.ranked(g, value)
     if name == "aten.gather.default" and last and _ids_choose_experts(g, a["index"], shape_of(value)):
         ids = slots.given(g, a["index"], shape_of(value)[-1])
-        g.values[g.node.args[2]] = ids
+        g.values[_index_node(g)] = ids
         return slots.gathered(g, value, ids)
     if (
         name in ("aten.max.dim", "aten.argmax.default")
@@ -175,12 +176,19 @@ def _to_the_end(rank: int, dim: int) -> list[int]:
     return [*(d for d in range(rank) if d != dim), dim]
 
 
+def _index_node(g: GraphBuilder) -> Node:
+    """What gives the ids of a gather, the current node."""
+    node = g.node.args[2] if len(g.node.args) > 2 else g.node.kwargs["index"]
+    assert isinstance(node, Node)
+    return node
+
+
 def _ids_choose_experts(g: GraphBuilder, index: Any, table: tuple[int, ...]) -> bool:
     """Whether numbers of columns are integers of the host [*tokens, k] that something else reads as ids of experts:
     it sorts or counts by them, or picks matrices of the model."""
     if not isinstance(index, SSAValue) or is_real(index.type) or shape_of(index)[:-1] != table[:-1]:
         return False
-    waiting = [g.node.args[2]]
+    waiting = [_index_node(g)]
     while waiting:
         for reader in waiting.pop().users:
             name = name_of(reader)
