@@ -47,7 +47,8 @@ def _axis(placement: TensorPlacement, shape: tuple[int, ...]) -> int:
     for step in placement.view:
         if isinstance(step, Relative | Biases | Hidden):
             return axis_along(numbers, step.dim if isinstance(step, Relative) else -1, shape)
-        numbers = step.apply(numbers)
+        if not step.reads_numbers:  # others change the elements, not where they lie
+            numbers = step.apply(numbers)
     raise ValueError("it is no bias")
 
 

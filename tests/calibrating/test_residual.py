@@ -220,7 +220,12 @@ def test_compiling_takes_what_loses_least() -> None:
         for line in auto.decisions
         if line.startswith("rotation: KL")
     }
-    assert set(errors) == {"without", "with turned residual stream"}
+    names = {
+        "without": "none",
+        "with turned residual stream": "residual",
+        "with turned inputs of linear layers": "online",
+    }
+    assert set(errors) == set(names)
     least = min(errors, key=lambda what: errors[what])
     assert auto.rationale is not None
-    assert auto.rationale.options["rotation"] == {"without": "none"}.get(least, "residual")
+    assert auto.rationale.options["rotation"] == names[least]
