@@ -138,7 +138,7 @@ def by_rows(m: Buffers, x: Tensor) -> Tensor:
     for row in range(1, 4):
         before = y[:row, :row].clone()
         y[row, :row] = y[row, :row] + before.sum(0)
-        y[..., row:][row].fill_(3.0)
+        y[..., row:][row].fill_(3)
     z = y.mul_(0.5)
     part = z[1]
     part[2:5] = z[3, 3:6]

@@ -425,3 +425,24 @@ def test_queries_without_keys_are_not_left_out() -> None:
     keep, chosen = torch.ones(1, 5, dtype=torch.bool), torch.ones(5, 16, dtype=torch.bool)
     with pytest.raises(PlenaError, match="queries of attention that see no key are NaN"):
         compile(FilledBehindAttention(), (q, k, v, keep, chosen))
+
+
+def _largest(x: Tensor) -> Tensor:
+    """Whether a number is among the three largest of its row."""
+    return torch.zeros_like(x, dtype=torch.bool).scatter(-1, x.topk(3, -1)[1], True)
+
+
+OF_LARGEST: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "the others": lambda x, m: (x * 1).masked_fill(~_largest(x), -INF).softmax(-1),
+    "both": lambda x, m: torch.where(_largest(x) & m, x * 2, 0.0),
+    "either": lambda x, m: torch.where(_largest(x) | m, x, -1.0),
+}
+
+
+@pytest.mark.parametrize("name", OF_LARGEST)
+def test_choices_by_the_largest_numbers_of_rows(name: str) -> None:
+    torch.manual_seed(0)
+    x, mask = torch.stack([torch.randperm(15) for _ in range(9)]).float() - 7, torch.rand(9, 15) > 0.5
+    function = OF_LARGEST[name]
+    found = compile(Function(function), (x, mask)).run(x, mask, progress=False)
+    torch.testing.assert_close(found, function(x, mask), rtol=0.01, atol=0.01)

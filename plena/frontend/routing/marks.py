@@ -76,27 +76,43 @@ def _choice(g: GraphBuilder, a: Mapping[str, Any]) -> Any:
     decides = a.get("condition", a.get("mask"))
     if not isinstance(decides, Marks) or sum(isinstance(value, Marks) for value in a.values()) > 1:
         return NotImplemented
-    mask = convert(g, decides.value, BOOLEAN)
+    mask = _truth(g, decides)
     if "mask" in a:
-        mask = g.build(aten.LogicalNotOp, [mask], shape=shape_of(mask), element=BOOLEAN)
+        mask = _negated(g, mask)
     return g.build(aten.WhereOp, [mask, a["self"], a["value"] if "mask" in a else a["other"]])
 
 
 def _both(g: GraphBuilder, a: Mapping[str, Any], either: bool) -> Any:
     """Marks and other truths: 1 where both are, or one of them is."""
     one, other = (_number(g, a[name]) for name in ("self", "other"))
+    truths = [_truth(g, a[name]) for name in ("self", "other")]
+    if either:
+        truths = [_negated(g, truth) for truth in truths]
+    both = g.build(aten.LogicalAndOp, truths, element=BOOLEAN)
     with g.standing_for(g.shape, element=_REAL):
         product = g.build(aten.MulOp, [one, other])
         if not either:
-            return Marks(product)
-        return Marks(g.build(aten.SubOp, [g.build(aten.AddOp, [one, other]), product]))
+            return Marks(product, both)
+        total = g.build(aten.SubOp, [g.build(aten.AddOp, [one, other]), product])
+    return Marks(total, _negated(g, both))
+
+
+def _truth(g: GraphBuilder, value: Any) -> SSAValue:
+    """A mark or a truth as booleans."""
+    if isinstance(value, Marks):
+        return convert(g, value.value, BOOLEAN) if value.truth is None else value.truth
+    return convert(g, g.ssa(value), BOOLEAN)
+
+
+def _negated(g: GraphBuilder, truth: SSAValue) -> SSAValue:
+    return g.build(aten.LogicalNotOp, [truth], shape=shape_of(truth), element=BOOLEAN)
 
 
 def _number(g: GraphBuilder, value: Any) -> SSAValue:
     """A truth as 0 or 1."""
     if isinstance(value, Marks):
         return value.value
-    return convert(g, convert(g, g.ssa(value), BOOLEAN), _REAL)
+    return convert(g, _truth(g, value), _REAL)
 
 
 def _allowed(g: GraphBuilder, marks: Marks) -> SSAValue:
@@ -115,5 +131,6 @@ def _comparison(g: GraphBuilder, kind: str, a: Mapping[str, Any]) -> Marks | Non
         return marks
     if kind in ("logical_not", "bitwise_not") or (number is not None and _FALSE.get(kind) == number):
         size = shape_of(marks.value)
-        return Marks(g.build(aten.SubOp, [1.0, marks.value], shape=size, element=_REAL))
+        rest = g.build(aten.SubOp, [1.0, marks.value], shape=size, element=_REAL)
+        return Marks(rest, _negated(g, _truth(g, marks)))
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from xdsl.dialects.builtin import Float32Type
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -77,7 +78,10 @@ def _with_parts(g: GraphBuilder, value: SSAValue, part: SSAValue, dim: int, plac
 
 
 def _fill(g: GraphBuilder, a: Arguments) -> SSAValue:
-    return expand(g, convert(g, g.ssa(a["value"]), g.element), g.shape)
+    value = a["value"]
+    if isinstance(value, int) and isinstance(g.element, Float32Type):
+        value = float(value)
+    return expand(g, convert(g, g.ssa(value), g.element), g.shape)
 
 
 SPELLINGS: dict[str, Handler] = {

@@ -58,11 +58,18 @@ def area(
         matrix_rows, vector_rows: count the memories as if they had so many rows, as a program's memory map reaches.
 
     Raises:
-        CompileError: there is no such model.
+        CompileError: there is no such model, the target is none, or a number of rows is negative.
         SettingsError: a format that the models have no row for.
     """
     if model not in get_args(AreaModel):
         raise CompileError(f"the area model must be A or B, not {model!r}", "area")
+    if target is not None and not isinstance(target, Target):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CompileError(
+            f"the target must be a plena.Target, not {type(target).__name__}", "area", "Give program.target."
+        )
+    for name, rows in (("matrix_rows", matrix_rows), ("vector_rows", vector_rows)):
+        if rows is not None and rows < 0:
+            raise CompileError(f"{name} must not be negative, it is {rows}", "area")
     target = target or Target()
     return area_of(Shape.of(target, matrix_rows, vector_rows), Precision.of(target), model)
 

@@ -110,3 +110,10 @@ def test_what_the_models_do_not_know() -> None:
         Precision(Element(4, 3), Element(4, 3), Element(3, 4))
     with pytest.raises(SettingsError, match="mix integers and floating point"):
         Precision(Element(0, 4), Element(4, 3), Element(4, 3))
+
+
+def test_what_is_no_machine_is_refused() -> None:
+    with pytest.raises(CompileError, match=r"must be a plena\.Target, not str.*program\.target"):
+        plena.area("shipped")  # type: ignore[arg-type]
+    with pytest.raises(CompileError, match="vector_rows must not be negative, it is -1"):
+        plena.area(vector_rows=-1)
