@@ -274,17 +274,17 @@ class ModuleReferences:
         others = [p for p in program.placements if not (is_bias(p) and p.source in apart)]
         rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         replacement = self._replacement(target, data, rounded, "keys_values" in classes)
+        given_apart = {source.index: axes for source, axes in apart.items() if source.kind == "input"}
         constants: dict[str, StagedApart] = {}
-        given_apart: dict[int, dict[int, ProgramData]] = {}
         for source, axes in apart.items():
-            if source.kind == "input":
-                given_apart[source.index] = axes
-                continue
-            name = source.symbol
-            rows = {axis: rounded_expressions(of_axis, data)[name] for axis, of_axis in axes.items()}
-            for node, as_numbers in self._by_node({name: rounded.get(name, data(name))}).items():
-                as_rows = {axis: self._by_node({name: row})[node] for axis, row in rows.items()}
-                constants[node] = StagedApart(as_rows, as_numbers)
+            if source.kind != "input":
+                name = source.symbol
+                of_axes = {
+                    a: self._by_node({name: rounded_expressions(p, data)[name]}) for a, p in axes.items()
+                }
+                for node, as_numbers in self._by_node({name: rounded.get(name, data(name))}).items():
+                    as_rows = {axis: of_axis[node] for axis, of_axis in of_axes.items()}
+                    constants[node] = StagedApart(as_rows, as_numbers)
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)

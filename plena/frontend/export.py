@@ -142,13 +142,14 @@ def _told_by(error: Exception) -> str:
 
 def _exported(module: torch.nn.Module, args: Any, kwargs: Any) -> ExportedProgram:
     """torch.export, again where it has lost sight of a tensor."""
-    for _ in range(LOSSES):
+    losses = 0
+    while True:
         try:
             return torch.export.export(module, args, kwargs, strict=False)
         except RuntimeError as error:
-            if _LOST not in str(error):
+            losses += 1
+            if losses > LOSSES or _LOST not in str(error):
                 raise
-    return torch.export.export(module, args, kwargs, strict=False)
 
 
 def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
