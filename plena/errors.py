@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 LONGEST_NAME = 60
 """Characters of a name that are compared with names that there are."""
@@ -84,8 +85,25 @@ class AssemblyWarning(UserWarning):
     """Assembly text has operands without effect, which the public assembler accepts and drops."""
 
 
+class FullCacheWarning(UserWarning):
+    """A text was cut off where its cache is full."""
+
+
 class PositionsWarning(UserWarning):
     """The cache of a language model has more positions than the model was made for."""
+
+
+class FullCacheError(PlenaError):
+    """A text does not fit the cache of a language model.
+
+    Args:
+        what, where, hint: as of `PlenaError`.
+        sequences: the tokens [batch, n] until then, prompts included.
+    """
+
+    def __init__(self, what: str, where: str, hint: str, sequences: Any) -> None:
+        super().__init__(what, where, hint)
+        self.sequences = sequences
 
 
 class EmulatorError(PlenaError):

@@ -239,7 +239,8 @@ class Program(ProgramData):
 
         Args:
             directory: made if absent; files of an older program in it are replaced.
-            inputs: tensors to put into the memory image; None means the example inputs.
+            inputs: tensors to put into the memory image; None means the example inputs, or none where a state is
+                full, so that it takes no more.
             share: another program folder whose image holds the same weights: they are not stored again.
 
         Raises:

@@ -16,11 +16,11 @@ def show_warnings() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: object) -> None:
-    from plena.errors import AssemblyWarning, PositionsWarning
+    from plena.errors import AssemblyWarning, FullCacheWarning, PositionsWarning
     from plena.host.image import StagingWarning
 
     if (
-        issubclass(category, StagingWarning | AssemblyWarning | PositionsWarning)
+        issubclass(category, StagingWarning | AssemblyWarning | PositionsWarning | FullCacheWarning)
         or DEBUG_VARIABLE in os.environ
     ):
         print(f"warning: {message}", file=sys.stderr)

@@ -9,17 +9,17 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin
+from transformers import GenerationConfig, GenerationMixin, StoppingCriteriaList
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from plena.api.compile import check_options
 from plena.api.program import Program
-from plena.errors import PlenaError
+from plena.errors import FullCacheError, PlenaError
 from plena.hf.cached_texts import CachedTexts
 from plena.hf.compiling import StepSizes, check_batch, compile_steps
 from plena.hf.evaluation import judged_prompts
 from plena.hf.folder import MANIFEST, load_folder, load_model, save_folder
-from plena.hf.generation import NOWHERE, Ends, check_generation
+from plena.hf.generation import NOWHERE, Ends, check_generation, full_cache
 from plena.hf.language_programs import LanguagePrograms
 from plena.hf.report import LanguageReport
 from plena.hf.teacher_forced import LanguageCheck, check_texts
@@ -53,6 +53,7 @@ class PlenaForCausalLM(GenerationMixin):
         self._texts = CachedTexts(self._programs)
         self._new_tokens = 0
         self._ends = NOWHERE
+        self._asked = False
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -83,7 +84,8 @@ class PlenaForCausalLM(GenerationMixin):
             batch: sequences at a time, each with a cache of its own, 1 by default; a folder has its own, which is the
                 most then.
             target: the machine, shipped settings by default.
-            prefill: how many tokens the prefill programs take, (64,) by default; fixed in a folder of programs.
+            prefill: how many tokens the prefill programs take, by default (64,) or `max_length` where that is less;
+                none, (), reads a prompt token by token. Fixed in a folder of programs.
             buckets: how many keys the decode programs attend to; by default 128, 256, 512 ... up to `max_length`, which
                 is always one of them.
             options: as of ``plena.compile``.
@@ -92,6 +94,8 @@ class PlenaForCausalLM(GenerationMixin):
             PlenaError: wrong arguments, a model or a folder that is none, a layer that cannot be compiled, a model
                 whose logits `CachedStep` does not give (both run in PyTorch before anything is compiled).
         """
+        own = signature(PlenaForCausalLM.from_pretrained).parameters
+        check_options({"target": target, **options}, [name for name in own if name != "options"])
         if isinstance(model, str | Path) and (Path(model) / MANIFEST).exists():
             given = {"max_length": max_length, "target": target, "prefill": prefill, "buckets": buckets}
             fixed = [*(name for name, value in given.items() if value is not None), *options]
@@ -110,8 +114,6 @@ class PlenaForCausalLM(GenerationMixin):
                     f"Compile the model with batch={batch}.",
                 )
             return PlenaForCausalLM(config, generation, programs, batch or saved)
-        own = signature(PlenaForCausalLM.from_pretrained).parameters
-        check_options({"target": target, **options}, [name for name in own if name != "options"])
         check_batch(batch)
         sizes = StepSizes.of(max_length, prefill, buckets)
         if isinstance(model, str | Path):
@@ -137,18 +139,29 @@ class PlenaForCausalLM(GenerationMixin):
         sizes = self._programs.batch
         save_folder(Path(directory), self.config, self.generation_config, self.programs, sizes, tokenizer)
 
-    def generate(self, inputs: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def generate(self, inputs: Any = None, generation_config: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As transformers' `generate`: greedy, sampling, stopping, streamers.
 
         Raises:
             PlenaError: beams, assisted decoding and what else needs another cache; more sequences than there are
-                caches, more tokens than a cache has positions.
+                caches; a `max_new_tokens` or `max_length` for which a cache has no room, where nothing else ends a
+                text. Nothing was computed then.
+            FullCacheError: a text that was to go on fills its cache; the error has its tokens.
+
+        Warns:
+            FullCacheWarning: the same where the length was not given here but by a generation configuration. All
+                texts end there.
         """
-        check_generation(kwargs, kwargs.get("generation_config") or self.generation_config, self.batch)
+        check_generation(kwargs, generation_config or self.generation_config, self.batch)
         self._programs.forget_runs()
         self._new_tokens = 0
+        self._asked = "max_new_tokens" in kwargs or "max_length" in kwargs
         try:
-            return super().generate(inputs, **{**kwargs, "use_cache": False})  # type: ignore[misc]
+            return super().generate(inputs, generation_config, **{**kwargs, "use_cache": False})  # type: ignore[misc]
+        except FullCacheError:
+            if kwargs.get("streamer") is not None:
+                kwargs["streamer"].end()
+            raise
         finally:
             self._ends = NOWHERE
 
@@ -157,6 +170,9 @@ class PlenaForCausalLM(GenerationMixin):
         criteria: Sequence[Any] = kwargs.get("stopping_criteria") or ()
         stops = {int(n) for c in criteria if hasattr(c, "eos_token_id") for n in c.eos_token_id.flatten()}
         self._ends = Ends(input_ids.shape[1], frozenset(stops))
+        mask = kwargs.get("attention_mask")
+        full = full_cache(criteria, self._ends, input_ids, mask, self.max_length, self._asked)
+        kwargs["stopping_criteria"] = StoppingCriteriaList([*criteria, full])
         return super()._sample(input_ids, *args, **kwargs)  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> CausalLMOutputWithPast:

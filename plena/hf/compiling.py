@@ -56,7 +56,6 @@ class StepSizes:
                 "from_pretrained",
                 f"Write max_length={LENGTH}.",
             )
-        own = _listed("prefill", (PREFILL_SIZE,) if prefill is None else prefill, (PREFILL_SIZE,))
         wanted = None if buckets is None else _listed("buckets", buckets, BUCKETS[:2])
         if wanted == ():
             raise PlenaError(
@@ -71,6 +70,8 @@ class StepSizes:
                 "from_pretrained",
                 f"Leave max_length out or make it {max(wanted)}, or use smaller buckets.",
             )
+        size = min(PREFILL_SIZE, length)
+        own = _listed("prefill", (size,) if prefill is None else prefill, (size,))
         if own and max(own) > length:
             raise PlenaError(
                 f"a prefill of {max(own)} tokens does not fit a cache of {length} positions",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+from transformers import StoppingCriteria
 
-from plena.errors import PlenaError
+from plena.errors import FullCacheError, FullCacheWarning, PlenaError
 
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "num_beams": (None, 1),
@@ -88,3 +91,73 @@ class Ends:
 
 NOWHERE = Ends(0, frozenset())
 """Of calls that no `generate` makes."""
+
+
+class FullCache(StoppingCriteria):
+    """Where a text that goes on would not fit its cache.
+
+    Args:
+        ends: where texts end by themselves.
+        gaps: padding before each text [batch].
+        positions: that a cache has.
+        wanted: tokens, padding included, at which all texts end.
+        asked: whether that was given to `generate` itself.
+    """
+
+    def __init__(self, ends: Ends, gaps: Tensor, positions: int, wanted: int, asked: bool) -> None:
+        self.ends, self.gaps, self.positions = ends, gaps, positions
+        self.wanted, self.asked = wanted, asked
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Any:
+        """Whether texts end here, all at once.
+
+        Raises:
+            FullCacheError: more tokens were asked for.
+
+        Warns:
+            FullCacheWarning: a configuration lets texts be longer.
+        """
+        held = (input_ids.shape[1] - self.gaps).tolist()
+        # The last token of a text need not be in the cache.
+        full = any(
+            n > self.positions and not self.ends.before(row) for n, row in zip(held, input_ids, strict=True)
+        )
+        if full and input_ids.shape[1] < self.wanted:
+            what = f"the cache of {self.positions} positions is full"
+            if self.asked:
+                raise FullCacheError(
+                    what, "generate", _ROOM + " The error has the text: sequences.", input_ids
+                )
+            warnings.warn(f"{what}, so that the text ends. {_ROOM}", FullCacheWarning, stacklevel=2)
+        return torch.full((input_ids.shape[0],), full)
+
+
+_ROOM = "Ask for fewer new tokens, or compile with a larger max_length."
+
+
+def full_cache(
+    criteria: Sequence[Any], ends: Ends, ids: Tensor, mask: Tensor | None, positions: int, asked: bool
+) -> FullCache:
+    """The criterion beside those of transformers.
+
+    Args:
+        criteria: of transformers.
+        ends: where texts end by themselves.
+        ids, mask: the prompts [batch, n], and where they are no padding.
+        positions: that a cache has.
+        asked: whether the length was given to `generate` itself.
+
+    Raises:
+        PlenaError: a length was asked for that a text without end does not fit in.
+    """
+    count = ids.shape[1]
+    gaps = torch.zeros(ids.shape[0], dtype=torch.int64) if mask is None else count - mask.sum(1)
+    wanted = min(int(c.max_length) for c in criteria if getattr(c, "max_length", None) is not None)
+    room = positions + 1 - (longest := count - int(gaps.min()))
+    if asked and not ends.stops and 0 < room < wanted - count:
+        raise PlenaError(
+            f"{longest} tokens and {wanted - count} new ones do not fit the cache of {positions} positions",
+            "generate",
+            f"Use max_new_tokens={room} at most, or compile with a larger max_length.",
+        )
+    return FullCache(ends, gaps, positions, wanted, asked)

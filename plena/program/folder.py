@@ -101,8 +101,6 @@ def save_program(
     Raises:
         PlenaError: the folder cannot be written.
     """
-    if inputs is None:
-        inputs = program.example_inputs
     if inputs is not None:
         program.require_inputs(inputs)
     if share is not None and share.resolve() == directory.resolve():
@@ -186,8 +184,7 @@ def _write_files(
     (work / ASM).write_text(program.asm, encoding="utf-8")
     (work / WORDS).write_text(print_mem(program.words), encoding="utf-8")
     preload = _staged(program, work / HBM)
-    if inputs is not None:
-        program.stage_inputs(inputs, preload)
+    inputs = _stage_call(program, inputs, preload)
     if program.kept is not None:
         program.kept.write(preload.hbm)
         arrays = program.kept.initial_arrays()
@@ -241,6 +238,27 @@ def _staged(program: ProgramData, path: Path) -> Preload:
     if not program.has_saved_inputs:
         _clear_inputs(program, preload)
     return preload
+
+
+def _stage_call(program: ProgramData, inputs: Sequence[Any] | None, preload: Preload) -> Sequence[Any] | None:
+    """Stages the inputs that are given, else the example inputs, and returns them.
+
+    Where states leave no room for the example inputs, as a cache that is full, the image has none.
+
+    Raises:
+        PlenaError: inputs that were given do not fit.
+    """
+    if inputs is not None or program.example_inputs is None or program.kept is None:
+        inputs = program.example_inputs if inputs is None else inputs
+        if inputs is not None:
+            program.stage_inputs(inputs, preload)
+        return inputs
+    try:
+        program.stage_inputs(program.example_inputs, preload)
+    except PlenaError:
+        _clear_inputs(program, preload)
+        return None
+    return program.example_inputs
 
 
 def _clear_inputs(program: ProgramData, preload: Preload) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plena import PlenaError, evaluate
-from plena.errors import PositionsWarning
+from plena.errors import FullCacheError, FullCacheWarning, PositionsWarning
 from plena.hf import PlenaForCausalLM
 from plena.hf.compiling import StepSizes
 from plena.hf.folder import MANIFEST
@@ -252,6 +252,29 @@ def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
         lm(torch.zeros(1, 0, dtype=torch.int64))
 
 
+def test_an_answer_that_fills_the_cache(lm: PlenaForCausalLM) -> None:
+    """What was asked for and does not fit is an error before anything is computed, what a configuration says is not."""
+    settings = {"do_sample": False, "eos_token_id": None}
+    with pytest.raises(PlenaError, match=r"30 tokens and 12 new ones .* 40 positions. .*max_new_tokens=11"):
+        lm.generate(prompt(30), max_new_tokens=12, **settings)
+    assert not lm._texts.tokens[0]
+    longest = lm.generate(prompt(30), max_new_tokens=11, **settings)
+    never = next(n for n in range(97) if n not in longest)
+    with pytest.raises(FullCacheError, match=r"cache of 40 positions is full\. Ask for fewer") as caught:
+        lm.generate(prompt(30), max_new_tokens=12, do_sample=False, eos_token_id=never)
+    assert torch.equal(caught.value.sequences, longest)
+    with pytest.warns(FullCacheWarning, match="40 positions is full"):
+        found = lm.generate(prompt(30), transformers.GenerationConfig(max_new_tokens=256, **settings))
+    assert torch.equal(found, longest) and found.shape == (1, 41)
+    left = torch.nn.functional.pad(prompt(30), (5, 0))
+    mask = (torch.arange(35) >= 5).long()[None]
+    with pytest.warns(FullCacheWarning):
+        padded = lm.generate(
+            left, transformers.GenerationConfig(max_length=99, **settings), attention_mask=mask
+        )
+    assert torch.equal(padded[:, 5:], longest)
+
+
 def test_ids_out_of_range(lm: PlenaForCausalLM) -> None:
     with pytest.raises(PlenaError, match=r"97 .*out of range"):
         lm(torch.tensor([[5, 97]]))
@@ -291,6 +314,7 @@ def test_sizes_that_make_no_sense(model: Any, arguments: dict[str, Any], message
         ((None, None, None), (64,), (128, 256)),
         ((600, None, None), (64,), (128, 256, 512, 600)),
         ((100, None, None), (64,), (100,)),
+        ((32, None, None), (32,), (32,)),
         ((None, (), [64, 16]), (), (16, 64)),
         ((64, [8, 4], [16]), (4, 8), (16, 64)),
     ],

@@ -213,3 +213,21 @@ def test_the_static_cache_export_of_transformers() -> None:
         assert (found - expected).norm() < 0.15 * expected.norm()
         assert program.state["cumulative_length_0"] == at + 1
     assert program.check(**step(3, 2), quiet=True).passed
+
+
+def test_a_full_state_is_saved(tmp_path: Path) -> None:
+    """The example inputs find no room then: the folder has none, and reads what the program reads."""
+    program = plena.compile(Rows().eval(), (torch.randn(1, 32),), target=machine(32))
+    for _ in range(8):
+        program.run(torch.randn(1, 32))
+    program.save(tmp_path / "full")
+    loaded = Program.load(tmp_path / "full")
+    assert loaded.state["at"] == 8 and torch.equal(loaded.state["rows"], program.state["rows"])
+    assert not loaded.has_saved_inputs
+    with pytest.raises(PlenaError, match=r"8 at \[0\] is out of range.*The state is full"):
+        program.save(tmp_path / "asked", inputs=(torch.randn(1, 32),))
+    assert not (tmp_path / "asked").exists()
+    loaded.reset()
+    program.reset()
+    x = torch.randn(1, 32)
+    assert torch.equal(loaded.run(x), program.run(x))

@@ -31,7 +31,7 @@ def _compile_arguments(parser: ArgumentParser) -> None:
         type=int,
         action="append",
         metavar="N",
-        help="tokens that a prefill program takes; may be repeated (default: 64)",
+        help="tokens that a prefill program takes; may be repeated (default: 64, or --max-length if that is less)",
     )
     parser.add_argument(
         "--bucket",
@@ -175,7 +175,7 @@ def check_language(folder: Path, model: str | None, prompts: Path | None) -> int
         PlenaError: no model, no tokenizer, no prompts, or one that is too long.
     """
     hf = _hf()
-    from plena.hf.folder import load_model
+    from plena.hf.folder import load_model, load_tokenizer
 
     if model is None:
         raise PlenaError(
@@ -192,7 +192,7 @@ def check_language(folder: Path, model: str | None, prompts: Path | None) -> int
         raise PlenaError(f"the prompts cannot be read: {error}", str(source), "Save them as UTF-8.") from None
     if not lines:
         raise PlenaError("there is no text in it", str(source), "Write one a line.")
-    tokenizer = _tokenizer(folder)
+    tokenizer = load_tokenizer(folder) or _tokenizer(Path(model))
     texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
     lm = hf.PlenaForCausalLM.from_pretrained(folder)
     report = lm.check(texts, load_model(Path(model)))
