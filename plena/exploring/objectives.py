@@ -56,8 +56,11 @@ class Objectives:
             raise PlenaError(f"objectives must be a list of names, not {given!r}", "objectives", hint)
         for name in given:
             if not _is_known(name, "objectives"):
+                bare = f"Did you mean {name}:{DEFAULT_TIMING}? " if name in BY_PROFILE else ""
                 raise PlenaError(
-                    f"there is no objective {name!r}", "objectives", did_you_mean(name, _every_name()) + hint
+                    f"there is no objective {name!r}",
+                    "objectives",
+                    (bare or did_you_mean(name, _every_name())) + hint,
                 )
         if len(set(given)) < len(given):
             raise PlenaError("an objective is given twice", "objectives")

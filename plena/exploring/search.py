@@ -49,6 +49,7 @@ class Search:
         deadline: of `time.monotonic`, None for no end.
         news: called with every result.
         samples: where points may be pruned, how many there are; else None.
+        first: a point that others are measured by, which a sampler may not miss.
     """
 
     client: Client
@@ -56,6 +57,7 @@ class Search:
     deadline: float | None
     news: Callable[[Result], None]
     samples: int | None = None
+    first: Point | None = None
     tried: set[str] = field(default_factory=set[str])
 
     def machine(self, point: Point) -> Target:
@@ -248,7 +250,8 @@ class _Sampled(_Plan):
         if about.samples is not None:
             study.trials.pruner = pruner()
         self._distributions = {key: distribution(v) for key, v in study.space.values.items()}
-        for point in lost:
+        first = [] if about.first is None or identity(about.first) in about.tried else [about.first]
+        for point in (*first, *lost):
             if set(point) == set(study.space.values):
                 study.trials.enqueue_trial(point)
 

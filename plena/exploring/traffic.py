@@ -40,7 +40,7 @@ def require_choice(study: Found, traffic: float, client: Client) -> None:
         PlenaError: no point has the shipped formats, or no formats move so little.
     """
     values = study.space.values
-    varied = [key for key in values if key.partition(".")[0] != FORMATS and len(values[key]) > 1]
+    varied = [key for key in values if not _is_of_formats(key) and len(values[key]) > 1]
     if varied or len(study.results()) == len(study.space):
         return
     machines = dict(_machines(study))
@@ -54,13 +54,24 @@ def require_choice(study: Found, traffic: float, client: Client) -> None:
         require_within(machines, moved, traffic)
 
 
+def shipped_point(study: Found) -> Point | None:
+    """A point with the shipped formats, whose bytes others are measured by; None if there is none."""
+    return next((point for formats, (point, _) in _machines(study) if formats == Formats()), None)
+
+
 def _machines(study: Found) -> Iterator[tuple[Formats, tuple[Point, Target]]]:
-    """The points whose machines can be, by their formats."""
-    for values in product(*study.space.values.values()):
-        point = dict(zip(study.space.values, values, strict=True))
+    """The points whose machines can be, by their formats: all formats of one machine, then those of the next."""
+    keys = sorted(study.space.values, key=_is_of_formats)
+    for values in product(*(study.space.values[key] for key in keys)):
+        found = dict(zip(keys, values, strict=True))
+        point = {key: found[key] for key in study.space.values}
         try:
             target = study.machine_of(point)
             target.validate()
             yield target.formats, (point, target)
         except SettingsError:
             continue
+
+
+def _is_of_formats(key: str) -> bool:
+    return key.partition(".")[0] == FORMATS

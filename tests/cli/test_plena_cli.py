@@ -395,11 +395,12 @@ def test_curve_of_a_folder_and_of_assembly(shell: Shell) -> None:
 def test_explore(shell: Shell) -> None:
     machine = [*SETTINGS, "--set", "VECTOR_SRAM_SIZE=4096"]
     search = ["explore", "model.py:linear", *machine, "--workers", "0", "--matmul", "mm"]
-    points = ["--vary", "BLEN=4,8", "--vary", "max_instructions=200,none", "--objective", "static"]
+    points = ["--vary", "BLEN=4,8", "--vary", "max_instructions=2,none", "--objective", "static"]
     files = ["--storage", "study.db", "--csv", "points.csv", "--parquet", "points.parquet"]
     result = shell(*search, *points, *files)
     assert result.code == 0, result.err + result.out
-    assert "4 points of 4: 2 on the front" in result.out and "study.db" in result.out
+    assert "4 points of 4: 1 on the front, 2 without a program" in result.out and "study.db" in result.out
+    assert "2 x options: no program of at most 2 instructions" in result.out, "also where others have one"
     lines = Path("points.csv").read_text().splitlines()
     assert lines[0].startswith("number,BLEN,max_instructions,static,") and len(lines) == 5
     assert Path("points.parquet").read_bytes().startswith(b"PAR1")

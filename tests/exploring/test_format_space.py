@@ -102,6 +102,16 @@ def test_the_chosen_point_loses_least_under_a_budget(study: Study) -> None:
         study.chosen(0.5)
 
 
+def test_a_search_for_a_budget_tries_the_shipped_formats(tmp_path: Path) -> None:
+    """Of any seed and however few points, since the bytes of all others are measured by theirs."""
+    space = {**SPACE, "FORMATS.weights": ["bf16", "e3m4", "e4m3"], "BLEN": [3, 2, 4]}
+    for seed in (0, 3):
+        given: dict[str, Any] = {"target": SMALL, "workers": 0, "cache": tmp_path / "c", "seed": seed}
+        few = {"storage": tmp_path / f"{seed}.db", "trials": 1, "traffic": 1.3}
+        found = plena.explore(factory, space, ["error", "bytes"], **given, **few)
+        assert found.formats_of(found.results()[found.chosen(1.3)].point) == plena.Formats()
+
+
 @pytest.mark.parametrize(
     ("change", "objectives", "traffic", "message"),
     [

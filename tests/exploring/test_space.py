@@ -86,7 +86,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         ([], "must be a list of names"),
         ("area", "must be a list of names"),
         (["beauty"], "no objective 'beauty'.*latency:<profile>"),
-        (["latency"], "no objective 'latency'"),
+        (["latency"], r"no objective 'latency'. Did you mean latency:transactional\?"),
         (["latencyy:transactional"], r"no objective '.*Did you mean latency:transactional\?"),
         (["latency:pipelind"], r"timing must be one of .*Did you mean pipelined\?"),
         (["cycles:none"], "timing must be one of"),

@@ -144,9 +144,9 @@ def run(args: Namespace) -> int:
     front = study.front
     print_table(_front_table(study, front))
     print(f"{study}; in {study.storage}")
+    for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
+        print(f"{count} x {problem}")
     if not len(front):
-        for problem, count in study.table["problem"].value_counts().head(PROBLEMS).items():
-            print(f"{count} x {problem}")
         for constraint in study.objectives.constraints:
             print(f"{constraint}: {_nearest(study, constraint)}")
     if args.csv is not None:
