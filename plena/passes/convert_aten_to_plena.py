@@ -491,6 +491,7 @@ class ConvertAtenToPlena(ModulePass):
         dce(op)
         rewrite_once(op, TurnMasks())
         rewrite_once(op, ShiftBiases())
+        dce(op)
         for _ in range(2):
             with remembering():
                 rewrite_once(op, ConvertOperators())
