@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plena.assembly import decode
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, check
 
-tiles = pytest.mark.parametrize("mlen", MACHINES)
 OPERATORS = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
@@ -25,17 +25,16 @@ def positive(*shape: int) -> torch.Tensor:
     return torch.rand(shape) + 0.5
 
 
-@tiles
-@pytest.mark.parametrize("kind", OPERATORS)
-@pytest.mark.parametrize("shape", [(7, 75), (75,), (7, 1)], ids=["matrix", "row", "column"])
-def test_operands_from_outside(shape: tuple[int, ...], kind: str, mlen: int) -> None:
+OPERANDS = {"matrix": (7, 75), "row": (75,), "column": (7, 1)}
+
+
+@pytest.mark.parametrize(("operand", "kind", "mlen"), pairwise(OPERANDS, OPERATORS, MACHINES))
+def test_operands_from_outside(operand: str, kind: str, mlen: int) -> None:
     torch.manual_seed(0)
-    check(OPERATORS[kind], torch.randn(7, 75), positive(*shape), target=MACHINES[mlen])
+    check(OPERATORS[kind], torch.randn(7, 75), positive(*OPERANDS[operand]), target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize("kind", ["mul", "div"])
-@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize(("size", "kind", "mlen"), pairwise([32, 64, 128], ["mul", "div"], MACHINES))
 def test_one_number_per_head(size: int, kind: str, mlen: int) -> None:
     """Computed and staged, in parts of rows narrower and wider than a row of lanes."""
     torch.manual_seed(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.nn.functional import pad, sigmoid
 
 from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
+from tests.covering import in_turn
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function
 
@@ -39,8 +41,7 @@ def inputs(columns: int, *, zeros: bool = False) -> tuple[Tensor, Tensor, Tensor
     return x * bits(2, 5, columns, share=0.7, seed=9) if zeros else x, exact(2, 5, columns, seed=3), mask
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(("choice", "mlen"), in_turn(CHOICES, MACHINES))
 def test_choices_read_one_side(choice: str, mlen: int) -> None:
     """Divisions by zero where it counts give infinity."""
     columns = mlen + 5
@@ -87,6 +88,9 @@ FILLED: dict[str, Callable[[Tensor], Tensor]] = {
     "shifted": lambda x: x - 2.0,
     "without the largest": lambda x: (x - x.amax(-1, keepdim=True)).exp(),
 }
+BEHIND = (0, 5)
+"""Columns behind those of whole row blocks: sizes are those of the machine's rows, so machines take turns."""
+
 EXACT = {"returned", "largest", "largest of dim", "relu", "negated", "shifted"}
 
 
@@ -98,43 +102,44 @@ def hidden(rows: int, columns: int, empty: bool) -> Tensor:
     return mask
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("use", FILLED)
-def test_infinities_filled_in(use: str, mlen: int) -> None:
+@pytest.mark.parametrize(("case", "mlen"), in_turn(product(FILLED, BEHIND), MACHINES))
+def test_infinities_filled_in(case: tuple[str, int], mlen: int) -> None:
     """By an argument and by constants, also rows of nothing else: PyTorch's NaN there, and in no other row."""
-    for columns in (mlen, mlen + 5):
-        x, masks = exact(2, 6, columns), [hidden(6, columns, empty) for empty in (False, True)]
-        if use == "without the largest":
-            masks = masks[:1]
-        error = 0.0 if use in EXACT else SOFTMAX_ERROR
+    use, columns = case[0], mlen + case[1]
+    x, masks = exact(2, 6, columns), [hidden(6, columns, empty) for empty in (False, True)]
+    if use == "without the largest":
+        masks = masks[:1]
+    error = 0.0 if use in EXACT else SOFTMAX_ERROR
+    against_torch(
+        lambda x, m: FILLED[use](x.masked_fill(m, -INF)),
+        *((x, m) for m in masks),
+        target=MACHINES[mlen],
+        error=error,
+    )
+    for mask in masks:
         against_torch(
-            lambda x, m: FILLED[use](x.masked_fill(m, -INF)),
-            *((x, m) for m in masks),
+            lambda x, mask=mask: FILLED[use](torch.where(mask, -INF, x)),
+            (x,),
             target=MACHINES[mlen],
             error=error,
         )
-        for mask in masks:
-            against_torch(
-                lambda x, mask=mask: FILLED[use](torch.where(mask, -INF, x)),
-                (x,),
-                target=MACHINES[mlen],
-                error=error,
-            )
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("number", [-1e9, torch.finfo(torch.float32).min])
-def test_very_low_numbers_filled_in(number: float, mlen: int) -> None:
+LOW = [-1e9, torch.finfo(torch.float32).min]
+
+
+@pytest.mark.parametrize(("case", "mlen"), in_turn(product(LOW, BEHIND), MACHINES))
+def test_very_low_numbers_filled_in(case: tuple[float, int], mlen: int) -> None:
     """A row of nothing else has a uniform softmax, and its largest number is this one."""
-    for columns in (mlen, mlen + 5):
-        x, mask = exact(2, 6, columns), hidden(6, columns, empty=True)
-        for use in ("softmax", "largest"):
-            against_torch(
-                lambda x, m, use=use: FILLED[use](x.masked_fill(m, number)),
-                (x, mask),
-                target=MACHINES[mlen],
-                error=SOFTMAX_ERROR,
-            )
+    number, columns = case[0], mlen + case[1]
+    x, mask = exact(2, 6, columns), hidden(6, columns, empty=True)
+    for use in ("softmax", "largest"):
+        against_torch(
+            lambda x, m, use=use: FILLED[use](x.masked_fill(m, number)),
+            (x, mask),
+            target=MACHINES[mlen],
+            error=SOFTMAX_ERROR,
+        )
 
 
 def test_weights_of_hidden_rows_chosen_away() -> None:
@@ -158,8 +163,7 @@ JOINED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("join", JOINED)
+@pytest.mark.parametrize(("join", "mlen"), in_turn(JOINED, MACHINES))
 def test_infinities_joined(join: str, mlen: int) -> None:
     x = exact(2, 6, mlen - 3)
     against_torch(JOINED[join], (x,), target=MACHINES[mlen], error=0.0)
@@ -282,24 +286,29 @@ def test_division_by_zeros_that_the_host_knows_is_refused_when_they_are_staged()
         program.run(EITHER, SIGNED_ZEROS)
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-def test_the_largest_numbers_of_float32(mlen: int) -> None:
+LARGEST: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
+    "columns": lambda x, m, n, rows: torch.cat([x * 2, torch.full((4, 2), n)], -1),
+    "rows": lambda x, m, n, rows: torch.cat([x * 2, torch.full((1, x.shape[1]), n)], 0),
+    "padded": lambda x, m, n, rows: pad(x * 2, (1, 2), value=n),
+    "everywhere": lambda x, m, n, rows: x * 0 + n,
+    "chosen": lambda x, m, n, rows: torch.where(m, x * 2, n),
+    "cut": lambda x, m, n, rows: (x * 0 + rows)[:, 1:5],
+    "joined": lambda x, m, n, rows: torch.cat([x * 2, rows], -1),
+}
+
+
+@pytest.mark.parametrize(("case", "mlen"), in_turn(product(LARGEST, (1, -1)), MACHINES))
+def test_the_largest_numbers_of_float32(case: tuple[str, int], mlen: int) -> None:
     """bf16 has none as large: they are its largest, and move as others do."""
-    largest = torch.finfo(torch.float32).max
-    x, mask = exact(4, mlen - 3), bits(4, mlen - 3)
-    for number in (largest, -largest):
-        rows = torch.zeros(4, mlen - 3)
-        rows[:, ::2] = number
-        for function in (
-            lambda x, m, n=number: torch.cat([x * 2, torch.full((4, 2), n)], -1),
-            lambda x, m, n=number: torch.cat([x * 2, torch.full((1, mlen - 3), n)], 0),
-            lambda x, m, n=number: pad(x * 2, (1, 2), value=n),
-            lambda x, m, n=number: x * 0 + n,
-            lambda x, m, n=number: torch.where(m, x * 2, n),
-            lambda x, m, r=rows: (x * 0 + r)[:, 1:5],
-            lambda x, m, r=rows: torch.cat([x * 2, r], -1),
-        ):
-            against_torch(function, (x, mask), target=MACHINES[mlen], error=0.005)
+    number = case[1] * torch.finfo(torch.float32).max
+    rows = torch.zeros(4, mlen - 3)
+    rows[:, ::2] = number
+    against_torch(
+        lambda x, m: LARGEST[case[0]](x, m, number, rows),
+        (exact(4, mlen - 3), bits(4, mlen - 3)),
+        target=MACHINES[mlen],
+        error=0.005,
+    )
 
 
 def test_the_largest_number_of_a_row_with_nan() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plena.api.compile import compile
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, check
 from tests.poison import check_reads_what_is_defined
 
@@ -45,9 +46,10 @@ class Attention(nn.Module):
         return found.transpose(-2, -3).flatten(-2)
 
 
-@tiles
-@pytest.mark.parametrize("size", [8, 24])
-@pytest.mark.parametrize("what", ["norm of all heads", "sum", "read twice", "softmax of heads"])
+BEFORE = ["norm of all heads", "sum", "read twice", "softmax of heads"]
+
+
+@pytest.mark.parametrize(("what", "size", "mlen"), pairwise(BEFORE, [8, 24], [16, 64]))
 def test_before_attention(what: str, size: int, mlen: int) -> None:
     """Heads that no linear layer has padded, and heads whose padding something has written to."""
     torch.manual_seed(0)
@@ -86,9 +88,10 @@ class AfterAttention(nn.Module):
                 return found[..., 3 : 2 * self.size]
 
 
-@tiles
-@pytest.mark.parametrize("size", [12, 24])
-@pytest.mark.parametrize("what", ["sum", "gate", "norm", "parts", "softmax", "maximum", "slice"])
+AFTER = ["sum", "gate", "norm", "parts", "softmax", "maximum", "slice"]
+
+
+@pytest.mark.parametrize(("what", "size", "mlen"), pairwise(AFTER, [12, 24], [16, 64]))
 def test_after_attention(what: str, size: int, mlen: int) -> None:
     torch.manual_seed(1)
     x = torch.randn(1, 7, 32)

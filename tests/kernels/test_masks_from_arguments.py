@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
 from plena.host.image import StagingWarning
+from tests.covering import in_turn, pairwise
 from tests.kernels.against_torch import against_torch, bits, exact
 from tests.kernels.checking import MACHINES, Function
 
@@ -51,12 +53,12 @@ USES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("use", USES)
-def test_uses(use: str, mlen: int) -> None:
-    for test in ("ne 1", "eq 0", "bool", "either"):
-        function = Function(lambda i, x, test=test: USES[use](x, TESTS[test](i)))
-        against_torch(function, *((ids, ROWS) for ids in IDS), target=MACHINES[mlen])
+@pytest.mark.parametrize(
+    ("use", "test", "mlen"), pairwise(USES, ["ne 1", "eq 0", "bool", "either"], MACHINES)
+)
+def test_uses(use: str, test: str, mlen: int) -> None:
+    function = Function(lambda i, x: USES[use](x, TESTS[test](i)))
+    against_torch(function, *((ids, ROWS) for ids in IDS), target=MACHINES[mlen])
 
 
 @pytest.mark.parametrize("test", TESTS)
@@ -84,16 +86,23 @@ KEYS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize("keys", KEYS)
-def test_keys_of_attention(keys: str, mlen: int) -> None:
+ATTENTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "of the operator": lambda x, m: sdpa(x, x, x, attn_mask=m),
+    "written out": lambda x, m: (x @ x.mT / 4).masked_fill(~m, -torch.inf).softmax(-1) @ x,
+}
+
+
+@pytest.mark.parametrize(("case", "mlen"), in_turn(product(KEYS, ATTENTIONS), MACHINES))
+def test_keys_of_attention(case: tuple[str, str], mlen: int) -> None:
+    """Heads are as wide as a part of the machine's rows, so machines take turns."""
+    keys, attention = KEYS[case[0]], ATTENTIONS[case[1]]
     x = exact(1, 4, 8, mlen // 4)
-    for function in (
-        lambda i, x: sdpa(x, x, x, attn_mask=KEYS[keys](i)[:, None, None, :]),
-        lambda i, x: (x @ x.mT / 4).masked_fill(~KEYS[keys](i)[:, None, None, :], -torch.inf).softmax(-1) @ x,
-    ):
-        values = [(ids, x) for ids in IDS]
-        against_torch(function, *values, target=MACHINES[mlen], error=ATTENTION_ERROR)
+    against_torch(
+        lambda i, x: attention(x, keys(i)[:, None, None, :]),
+        *((ids, x) for ids in IDS),
+        target=MACHINES[mlen],
+        error=ATTENTION_ERROR,
+    )
 
 
 @pytest.mark.parametrize("pad", [0, 1])

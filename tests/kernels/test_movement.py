@@ -10,6 +10,7 @@ from torch import nn
 
 from plena.errors import PlenaError
 from plena.machine.target import Target
+from tests.covering import in_turn
 from tests.kernels.checking import MACHINES, check
 
 tiles = pytest.mark.parametrize("mlen", MACHINES)
@@ -53,8 +54,7 @@ class AfterLinear(nn.Module):
         return self.function(self.linear(x))
 
 
-@tiles
-@pytest.mark.parametrize("name", MOVEMENTS)
+@pytest.mark.parametrize(("name", "mlen"), in_turn(MOVEMENTS, MACHINES, each=2))
 def test_movements(name: str, mlen: int) -> None:
     torch.manual_seed(0)
     check(AfterLinear(MOVEMENTS[name]), torch.randn(2, 10, 64), target=MACHINES[mlen], error=0.008)

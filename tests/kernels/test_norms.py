@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import layer_norm, rms_norm
 
 from plena.machine.number_formats import bf16_round
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, check
 
 Floats = npt.NDArray[np.float32]
@@ -29,18 +30,18 @@ def randomised(module: nn.Module) -> nn.Module:
     return module
 
 
-@tiles
-@pytest.mark.parametrize("columns", [96, 100])
-@pytest.mark.parametrize("make", [nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize(
+    ("make", "columns", "mlen"), pairwise([nn.LayerNorm, nn.RMSNorm], [96, 100], MACHINES)
+)
 def test_norms_with_gain(make: Callable[[int], nn.Module], columns: int, mlen: int) -> None:
     torch.manual_seed(0)
     x = torch.randn(9, columns) + 0.25
     check(randomised(make(columns)), x, target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize("blocks", [1, 4, 8, 9])
-@pytest.mark.parametrize("make", [nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize(
+    ("make", "blocks", "mlen"), pairwise([nn.LayerNorm, nn.RMSNorm], [1, 4, 8, 9], MACHINES)
+)
 def test_norms_made_small(make: Callable[..., nn.Module], blocks: int, mlen: int) -> None:
     """Sums of up to 8 column blocks are added as numbers; longer rows are added lane by lane."""
     torch.manual_seed(4)

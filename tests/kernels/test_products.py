@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from plena import PlenaError
 from plena.api.compile import compile
 from plena.machine.target import Target
+from tests.covering import in_turn, pairwise
 from tests.kernels.checking import MACHINES, Function, check, machine
 from tests.poison import check_reads_what_is_defined
 
@@ -25,22 +28,23 @@ def computed(x: Tensor) -> Tensor:
     return x.clamp(min=0.25)
 
 
-@schedules
+SHAPES = [
+    (16, (20, 40, 35)),
+    (16, (1, 50, 3)),
+    (32, (5, 7, 9)),
+    (64, (64, 64, 64)),
+    (64, (70, 40, 90)),
+    (128, (17, 1, 1)),
+]
+"""MLEN, and the rows, terms and columns of a product."""
+
+
 @pytest.mark.parametrize(
-    ("mlen", "shape"),
-    [
-        (16, (20, 40, 35)),
-        (16, (1, 50, 3)),
-        (32, (5, 7, 9)),
-        (64, (64, 64, 64)),
-        (64, (70, 40, 90)),
-        (128, (17, 1, 1)),
-    ],
+    ("transposed", "case", "matmul"), pairwise([False, True], SHAPES, ["mm", "broadcast"])
 )
-@pytest.mark.parametrize("transposed", [False, True])
-def test_two_computed_matrices(transposed: bool, shape: tuple[int, int, int], mlen: int, matmul: str) -> None:
+def test_two_computed_matrices(transposed: bool, case: tuple[int, tuple[int, int, int]], matmul: Any) -> None:
     torch.manual_seed(0)
-    m, k, n = shape
+    mlen, (m, k, n) = case
     x, y = torch.randn(m, k), torch.randn(n, k) if transposed else torch.randn(k, n)
 
     def product(x: Tensor, y: Tensor) -> Tensor:
@@ -102,10 +106,16 @@ class Scores(nn.Module):
                 return (q @ (k.mT @ k)).transpose(1, 2).flatten(2)
 
 
-@pytest.mark.parametrize(("kv_heads", "size", "mlen"), [(4, 8, 16), (2, 20, 16), (2, 16, 64), (4, 20, 64)])
-@pytest.mark.parametrize("kind", ["scores", "weights", "without softmax", "linear"])
-def test_heads(kv_heads: int, kind: str, size: int, mlen: int) -> None:
+HEADS = [(4, 8, 16), (2, 20, 16), (2, 16, 64), (4, 20, 64)]
+"""Key heads, their size, MLEN."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"), in_turn(["scores", "weights", "without softmax", "linear"], HEADS, each=2)
+)
+def test_heads(kind: str, case: tuple[int, int, int]) -> None:
     """Heads are read and written where they lie."""
+    kv_heads, size, mlen = case
     torch.manual_seed(2)
     x = torch.randn(2, 9, 24)
     program = check(Scores(4, kv_heads, size, kind), x, target=MACHINES[mlen], error=2 * FLIPS)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from plena.api.compile import compile
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, Function, check
 from tests.poison import check_reads_what_is_defined
 
@@ -22,26 +23,20 @@ REDUCTIONS: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {
 }
 
 
-@tiles
-@pytest.mark.parametrize("kind", REDUCTIONS)
-@pytest.mark.parametrize("columns", [40, 128, 150])
+@pytest.mark.parametrize(("columns", "kind", "mlen"), pairwise([40, 128, 150], REDUCTIONS, MACHINES))
 def test_along_rows(columns: int, kind: str, mlen: int) -> None:
     torch.manual_seed(0)
     check(lambda x: REDUCTIONS[kind](x, -1), torch.randn(9, columns) + 0.2, target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize("kind", REDUCTIONS)
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize(("size", "kind", "mlen"), pairwise([32, 64], REDUCTIONS, MACHINES))
 def test_along_heads(size: int, kind: str, mlen: int) -> None:
     torch.manual_seed(1)
     x = torch.randn(5, 4 * size) + 0.2
     check(lambda x: REDUCTIONS[kind](x.view(5, 4, size), -1), x, target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize("kind", REDUCTIONS)
-@pytest.mark.parametrize("rows", [1, 2, 5, 33])
+@pytest.mark.parametrize(("rows", "kind", "mlen"), pairwise([1, 2, 5, 33], REDUCTIONS, MACHINES))
 def test_over_rows(rows: int, kind: str, mlen: int) -> None:
     torch.manual_seed(2)
     x = torch.randn(2, rows, 70) + 0.2
@@ -56,9 +51,10 @@ def test_maxima_over_rows_are_rows_own_numbers() -> None:
     assert program.quantized_reference is not None
 
 
-@tiles
-@pytest.mark.parametrize("fill", [-1e4, -1e6, -1e9, torch.finfo(torch.float32).min])
-@pytest.mark.parametrize("number", [0.5, -0.0078125])
+@pytest.mark.parametrize(
+    ("number", "fill", "mlen"),
+    pairwise([0.5, -0.0078125], [-1e4, -1e6, -1e9, torch.finfo(torch.float32).min], MACHINES),
+)
 def test_maxima_over_rows_beside_a_fill(number: float, fill: float, mlen: int) -> None:
     """The usual maximum over the tokens that count."""
     mask = torch.tensor([[0, 1, 0, 1, 1]])

@@ -15,6 +15,7 @@ import plena
 from plena.api.compile import compile
 from plena.api.program import Program
 from plena.errors import CompileError, PlenaError
+from tests.covering import in_turn
 from tests.kernels.against_torch import against_torch, exact
 from tests.kernels.checking import MACHINES, Function, check
 
@@ -22,23 +23,22 @@ X = exact(2, 3, 20)
 IDS = torch.tensor([[0, 1, 49_151], [-100, 257, 2**31 - 1]])
 
 
-@pytest.mark.parametrize("mlen", MACHINES)
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x, i: x.mean(),
-        lambda x, i: (x.sum(), x * 2),
-        lambda x, i: x.amax(),
-        lambda x, i: torch.dot(x[0, 0], x[0, 1]),
-        lambda x, i: (x * 2, None),
-        lambda x, i: (None, x * 2, 3, x.shape[0], 2.5, None, x + 1),
-        lambda x, i: (x * 2, i),
-        lambda x, i: (i.t().unsqueeze(-1), x[0, 0, 0] * 2),
-        lambda x, i: (x * 2, i != 1, i.bool(), i.flatten() == 0),
-        lambda x, i: (x * 2, torch.arange(257, 300), torch.tensor(7)),
-        lambda x, i: (x * (i != 0)[..., None], i != 0),
-    ],
-)
+RESULTS: list[Callable[..., Any]] = [
+    lambda x, i: x.mean(),
+    lambda x, i: (x.sum(), x * 2),
+    lambda x, i: x.amax(),
+    lambda x, i: torch.dot(x[0, 0], x[0, 1]),
+    lambda x, i: (x * 2, None),
+    lambda x, i: (None, x * 2, 3, x.shape[0], 2.5, None, x + 1),
+    lambda x, i: (x * 2, i),
+    lambda x, i: (i.t().unsqueeze(-1), x[0, 0, 0] * 2),
+    lambda x, i: (x * 2, i != 1, i.bool(), i.flatten() == 0),
+    lambda x, i: (x * 2, torch.arange(257, 300), torch.tensor(7)),
+    lambda x, i: (x * (i != 0)[..., None], i != 0),
+]
+
+
+@pytest.mark.parametrize(("function", "mlen"), in_turn(RESULTS, MACHINES, each=2))
 def test_results(function: Callable[..., Any], mlen: int) -> None:
     against_torch(function, (X, IDS), (X * 2, IDS // 2), target=MACHINES[mlen])
 

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plena.assembly import decode
+from tests.covering import in_turn, pairwise
 from tests.kernels.checking import FUNCTION_ERROR, MACHINES, check, machine
 from tests.poison import check_reads_what_is_defined
-
-tiles = pytest.mark.parametrize("mlen", MACHINES)
 
 
 class Rotary(nn.Module):
@@ -42,29 +41,27 @@ class Rotary(nn.Module):
         return turned.transpose(1, 2).reshape(batch, length, -1)
 
 
-@tiles
-@pytest.mark.parametrize("interleaved", [False, True])
-@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize(("size", "interleaved", "mlen"), pairwise([32, 64, 128], [False, True], MACHINES))
 def test_whole_heads(size: int, interleaved: bool, mlen: int) -> None:
     torch.manual_seed(0)
     check(Rotary(17, 2, size, interleaved=interleaved), torch.randn(2, 17, 2 * size), target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize(("size", "width"), [(64, 32), (128, 64), (64, 16)])
-def test_parts_of_heads(size: int, width: int, mlen: int) -> None:
+@pytest.mark.parametrize(("case", "mlen"), in_turn([(64, 32), (128, 64), (64, 16)], MACHINES, each=2))
+def test_parts_of_heads(case: tuple[int, int], mlen: int) -> None:
     """The rest passes: cosines of 1 and sines of 0."""
+    size, width = case
     torch.manual_seed(1)
     check(Rotary(9, 4, size, width), torch.randn(1, 9, 4 * size), target=MACHINES[mlen])
 
 
-@tiles
-@pytest.mark.parametrize(
-    ("size", "width"),
-    [(72, 72), (80, 80), (96, 96), (100, 100), (112, 112), (160, 160), (192, 192), (128, 96)],
-)
-def test_halves_that_are_no_whole_rows(size: int, width: int, mlen: int) -> None:
+TURNED = [(72, 72), (80, 80), (96, 96), (100, 100), (112, 112), (160, 160), (192, 192), (128, 96)]
+
+
+@pytest.mark.parametrize(("case", "mlen"), in_turn(TURNED, MACHINES, each=2))
+def test_halves_that_are_no_whole_rows(case: tuple[int, int], mlen: int) -> None:
     """Heads of Phi-3-mini (96), Phi-4-mini (96 of 128), OpenLLaMA (100) and others: lanes of several blocks turn."""
+    size, width = case
     torch.manual_seed(4)
     check(Rotary(9, 3, size, width), torch.randn(1, 9, 3 * size), target=MACHINES[mlen])
 
@@ -147,11 +144,12 @@ class QueriesAndKeys(nn.Module):
         return y.transpose(1, 2).reshape(batch, length, -1)
 
 
-@tiles
-@pytest.mark.parametrize("norms", [False, True])
-@pytest.mark.parametrize(("heads", "size"), [((6, 2), 64), ((4, 2), 16), ((3, 3), 24)])
-def test_queries_and_keys_turn_together(heads: tuple[int, int], size: int, norms: bool, mlen: int) -> None:
+@pytest.mark.parametrize(
+    ("case", "norms", "mlen"), pairwise([((6, 2), 64), ((4, 2), 16), ((3, 3), 24)], [False, True], MACHINES)
+)
+def test_queries_and_keys_turn_together(case: tuple[tuple[int, int], int], norms: bool, mlen: int) -> None:
     """Four kernels behind each other."""
+    heads, size = case
     torch.manual_seed(2)
     module = QueriesAndKeys(10, heads, size, interleaved=size == 16, norms=norms)
     check(module, torch.randn(2, 10, 32), target=MACHINES[mlen], error=4 * FUNCTION_ERROR)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import plena
 from plena import PlenaError, Target
+from tests.covering import pairwise
 from tests.kernels.checking import machine
 
 TARGETS = {
@@ -50,15 +51,17 @@ class Slots(nn.Module):
         return found.transpose(1, 2).reshape(len(x), -1)
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@pytest.mark.parametrize("heads", [(4, 2, 16), (4, 4, 8), (2, 2, 24)], ids=str)
-@pytest.mark.parametrize(("samples", "length", "bucket"), [(3, 40, 16), (4, 24, 24)])
-def test_one_sample(
-    target: Target, heads: tuple[int, int, int], samples: int, length: int, bucket: int
-) -> None:
+HEADS = [(4, 2, 16), (4, 4, 8), (2, 2, 24)]
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "sizes"), pairwise(TARGETS, HEADS, [(3, 40, 16), (4, 24, 24)]), ids=str
+)
+def test_one_sample(name: str, heads: tuple[int, int, int], sizes: tuple[int, int, int]) -> None:
+    samples, length, bucket = sizes
     module = Slots(samples, length, bucket, heads, flat=True).eval()
     x, positions = torch.randn(3, 32), torch.tensor([bucket - 1, 3, 0])
-    program = plena.compile(module, (x, positions, torch.tensor([0])), target=target)
+    program = plena.compile(module, (x, positions, torch.tensor([0])), target=TARGETS[name])
     for slot in (samples - 1, 0, 1):
         before = program.state["keys"].clone()
         report = program.check(x, positions, torch.tensor([slot]), quiet=True)

@@ -14,9 +14,10 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 import plena
 from plena.checking.reference import as_tensors
 from plena.machine.target import Target
+from tests.covering import pairwise
 from tests.kernels.checking import check
 from tests.kernels.stateful_modules import CachedAttention, seen_up_to
-from tests.kernels.test_vector_products import MACHINES, NO_UNIT, machine, on_machines
+from tests.kernels.test_vector_products import MACHINES, NO_UNIT, machine
 from tests.poison import check_reads_what_is_defined
 
 ROUNDING = 0.02
@@ -47,18 +48,15 @@ def is_vector(program: plena.Program) -> bool:
     return any("attention: vector" in decision for decision in program.decisions)
 
 
-@on_machines
-@pytest.mark.parametrize("computed", [False, True])
-@pytest.mark.parametrize(
-    ("heads", "kv_heads", "keys", "size", "batch"),
-    [(9, 3, 70, 16, 1), (5, 1, 40, 24, 2), (2, 2, 16, 40, 1), (11, 1, 5, 8, 1)],
-)
-def test_any_heads(
-    heads: int, kv_heads: int, keys: int, size: int, batch: int, computed: bool, target: Target
-) -> None:
-    inputs = operands(heads, kv_heads, keys, size, batch)
+HEADS = [(9, 3, 70, 16, 1), (5, 1, 40, 24, 2), (2, 2, 16, 40, 1), (11, 1, 5, 8, 1)]
+
+
+@pytest.mark.parametrize(("sizes", "computed", "name"), pairwise(HEADS, [False, True], MACHINES), ids=str)
+def test_any_heads(sizes: tuple[int, int, int, int, int], computed: bool, name: str) -> None:
+    """Sizes are those of `operands`."""
+    inputs = operands(*sizes)
     error = PROJECTED if computed else ROUNDING
-    program = check(Attending(computed), *inputs, target=target, error=error, matmul="vector")
+    program = check(Attending(computed), *inputs, target=MACHINES[name], error=error, matmul="vector")
     check_reads_what_is_defined(program, *inputs)
 
 

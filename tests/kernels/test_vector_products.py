@@ -13,6 +13,7 @@ from plena.errors import PlenaError
 from plena.kernels.product_cost import CYCLES, ProductShape, preferred_unit
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
+from tests.covering import in_turn
 from tests.kernels import checking
 from tests.kernels.checking import FUNCTION_ERROR, check
 from tests.poison import check_reads_what_is_defined
@@ -51,12 +52,15 @@ class Chain(nn.Module):
         return self.c(nn.functional.silu(self.a(x))) + self.b(x)
 
 
-@on_machines
-@pytest.mark.parametrize(("rows", "k", "n"), [(1, 40, 50), (3, 16, 16), (5, 100, 33), (9, 130, 70)])
-def test_linear_layers(rows: int, k: int, n: int, target: Target) -> None:
+SIZES = [(1, 40, 50), (3, 16, 16), (5, 100, 33), (9, 130, 70)]
+
+
+@pytest.mark.parametrize(("name", "sizes"), in_turn(MACHINES, SIZES, each=2))
+def test_linear_layers(name: str, sizes: tuple[int, int, int]) -> None:
+    rows, k, n = sizes
     torch.manual_seed(rows)
     x = torch.randn(rows, k)
-    program = check(nn.Linear(k, n, bias=rows % 3 == 0), x, target=target, matmul="vector")
+    program = check(nn.Linear(k, n, bias=rows % 3 == 0), x, target=MACHINES[name], matmul="vector")
     assert "vector as asked" in program.decisions[0]
     check_reads_what_is_defined(program, x)
 
