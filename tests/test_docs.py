@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import importlib.util
+import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import plena
+from plena.cli import plena_cli
+from tests.forked import forked
 
 DOCS = Path(__file__).parents[1] / "docs"
 WRITTEN = ("levels.md", "errors.md", "cli.md", "curve.md", "../README.md", "loop_choice.md", "benchmark.md")
@@ -25,18 +33,26 @@ COMMANDS = {
 }
 """Commands of a page, run after its files were written, and what they refuse to do (with exit code 1)."""
 
+FRESH = "index.md"
+"""The page that is typed into a new process, as a reader does it; the others into a copy of this one."""
+
 DRIVER = """
-import contextlib, io, runpy, sys
-sys.path.insert(0, "")
-from plena.cli import plena_cli
-for number, command in enumerate(sys.argv[1:]):
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = plena_cli.main(command.split())
-    open(f"{number}.txt", "w").write(f"{code}\\n{said.getvalue()}")
-runpy.run_path("run.py")
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.test_docs import type_in
+type_in(sys.argv[2:])
 """
-"""Runs the commands and what a page says to run, in one process: a new one takes seconds."""
+
+
+def type_in(commands: list[str]) -> None:
+    """Runs the commands of a page and what it says to run, in one process, in the folder of its files."""
+    sys.path.insert(0, "")
+    for number, command in enumerate(commands):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            code = plena_cli.main(command.split())
+        Path(f"{number}.txt").write_text(f"{code}\n{said.getvalue()}", encoding="utf-8")
+    runpy.run_path("run.py")
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +101,34 @@ def test_typing_in_a_page_works(page: Path, tmp_path: Path) -> None:
     for name, text in pieces.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     commands = COMMANDS.get(page.name, {})
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *commands], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    if page.name == FRESH:
+        driver = [sys.executable, "-c", DRIVER, str(DOCS.parent), *commands]
+        done = subprocess.run(driver, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    else:
+        code, said = forked(lambda: type_in(list(commands)), tmp_path)
+        assert code == 0, said
     text = page.read_text(encoding="utf-8")
     for number, (command, refusal) in enumerate(commands.items()):
         code, _, message = (tmp_path / f"{number}.txt").read_text(encoding="utf-8").partition("\n")
         assert int(code) == (1 if refusal else 0), message
         assert refusal in message and refusal in text and f"plena {command}" in text
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda p: p.name)
+def test_pages_use_public_names_of_plena_or_import_what_they_use(page: Path) -> None:
+    """Where other modules have been imported already, `plena.timing.registry` works without an import."""
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        nodes = list(ast.walk(ast.parse(block["code"])))
+        if not any(isinstance(node, ast.Import) and node.names[0].name == "plena" for node in nodes):
+            continue
+        for node in nodes:
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "plena"
+            ):
+                assert node.attr in plena.__all__, f"plena.{node.attr}"
 
 
 def test_every_error_class_is_listed() -> None:
