@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import cache
 from typing import Any
 
 import torch
@@ -121,7 +122,7 @@ def _functional(
     refuse_changes_in_place(program)
     try:
         with torch.no_grad(), _quiet():
-            return program.run_decompositions(_decompositions(routed=chooses(program)))
+            return program.run_decompositions(_decompositions(program))
     except Exception as error:
         raise CompileError(
             f"torch cannot decompose the graph of {_name_of(module)}: {_told_by(error)}",
@@ -212,8 +213,15 @@ def _distinct(inputs: Any) -> Any:
     return pytree.tree_map(copy_if_repeated, inputs)
 
 
-def _decompositions(*, routed: bool) -> Any:
-    table = torch.export.default_decompositions()
+def _decompositions(program: ExportedProgram) -> dict[Any, Any]:
+    """What operators are taken apart, and into what. Making the table anew takes torch 0.1 seconds, most of them for
+    looking through all operators that libraries have registered: it is kept for programs that have none of those."""
+    own = all(getattr(node.target, "namespace", "aten") == "aten" for node in program.graph.nodes)
+    return (_kept_table if own else _table)(chooses(program))
+
+
+def _table(routed: bool) -> dict[Any, Any]:
+    table: Any = torch.export.default_decompositions()
     for name in _KEPT:
         packet, overload = name.split(".")
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
@@ -221,4 +229,7 @@ def _decompositions(*, routed: bool) -> Any:
     table.update(FOURIER)
     if routed:
         table[torch.ops.aten.einsum.default] = einsum
-    return table
+    return dict(table)
+
+
+_kept_table = cache(_table)

@@ -184,5 +184,29 @@ def test_parts_that_are_seen_again(step: Callable[[Buffers, Tensor], Tensor]) ->
     assert torch.allclose(found, Buffers(step)(x))
 
 
+def test_operators_that_a_library_adds_later_are_taken_apart() -> None:
+    """The table of torch's own operators is kept from one import to the next."""
+
+    class Cubed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ops.plena_late.cubed(x.diff())
+
+    x = torch.arange(4.0) + 1
+    import_module(Differences(), (x,))
+    with torch.library._scoped_library("plena_late", "DEF") as library:
+        library.define("cubed(Tensor x) -> Tensor")
+        library.impl("cubed", lambda x: x * x * x, "CompositeImplicitAutograd")
+        program = import_module(Cubed(), (x.square(),))
+    assert "cubed" not in str(program.module)
+    assert torch.equal(program.evaluate(x.square())[0], x.square().diff() ** 3)
+
+
+class Differences(nn.Module):
+    """What torch takes apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.diff()
+
+
 def _operators(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
     return [node for node in program.graph.nodes if node.op == "call_function"]
