@@ -6,13 +6,15 @@ are the rounded results of the bounds. Where a kernel approximates a function th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp, inf, isnan, log, prod, sqrt
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import shape_of
+from plena.host.values.attributes import value_of
+from plena.host.values.bounds import bounds_of
 from plena.machine.scalar_codes import bf16_round
 from plena.tensor.remembering import remembered
 from plena.tensor.same_values import same_value
@@ -27,8 +29,26 @@ _ROOM = 0.03
 _ULP = 2.0**-8
 """Twice what a rounding to bf16 changes of a number, relative to it."""
 
-_DEPTH = 200
-"""So many operations behind a value are looked at."""
+_OF_OPERANDS = (
+    plena.ActivationOp,
+    plena.AddOp,
+    plena.SubOp,
+    plena.MulOp,
+    plena.DivOp,
+    plena.MaximumOp,
+    plena.MinimumOp,
+    plena.GateOp,
+    plena.AddScalarOp,
+    plena.MulScalarOp,
+    plena.ClampOp,
+    plena.ReduceOp,
+    plena.ReshapeOp,
+    plena.RearrangeOp,
+    plena.ExpandOp,
+    plena.SliceOp,
+    plena.ConcatOp,
+)
+"""Operations whose range hangs on those of their operands."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,14 @@ class Range:
         if any(map(isnan, bounds)):
             return Range()
         return Range(_rounded(min(bounds)), _rounded(max(bounds)))
+
+    def widened(self, other: Range) -> Range:
+        """A range that has both; bounds that move go to 0 or as far as there are numbers, so that repetitions end."""
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Range(
+            self.low if low == self.low else 0.0 if low >= 0 else -inf,
+            self.high if high == self.high else 0.0 if high <= 0 else inf,
+        )
 
     def wider(self) -> Range:
         """With room for the error of an approximation."""
@@ -66,42 +94,53 @@ def _rounded(bound: float) -> float:
 
 def range_of(value: SSAValue) -> Range:
     """The range of a tensor's elements."""
-    kept = remembered(Range)
-    ranges = _Ranges(kept)
-    found = ranges.of(value)
-    if not ranges.is_cut:
-        kept.update(ranges.found)
-    return found
+    return _Ranges(remembered(Range)).of(value)
 
 
 @dataclass
 class _Ranges:
-    """A question.
+    """What is known of values; `found` is added to."""
 
-    Attributes:
-        kept: what earlier ones have found.
-        is_cut: whether it has come to operations too far behind the value to be looked at.
-    """
-
-    kept: dict[SSAValue, Range]
-    found: dict[SSAValue, Range] = field(default_factory=dict[SSAValue, Range])
-    depth: int = 0
-    is_cut: bool = False
+    found: dict[SSAValue, Range]
 
     def of(self, value: SSAValue) -> Range:
+        """Operands first, each operation once: chains are longer than calls nest."""
+        waiting = [value]
+        while waiting:
+            current = waiting[-1]
+            if not self._is_open(current):
+                waiting.pop()
+                continue
+            op = current.owner
+            repeat = _repeat_around(op)
+            if repeat is not None:
+                self._repeated(repeat)
+                continue
+            assert isinstance(op, plena.PlenaOp)
+            looks = isinstance(op, _OF_OPERANDS)
+            missing = [operand for operand in op.operands if looks and self._is_open(operand)]
+            waiting.extend(missing)
+            if not missing:
+                self.found[current] = self._result(op)
+        return self.found.get(value, Range())
+
+    def _is_open(self, value: SSAValue) -> bool:
         op = value.owner
-        if not isinstance(op, plena.PlenaOp):
-            return Range()
-        known = self.kept.get(value) or self.found.get(value)
-        if known is not None:
-            return known
-        if self.depth >= _DEPTH:
-            self.is_cut = True
-            return Range()
-        self.depth += 1
-        known = self.found[value] = self._result(op)
-        self.depth -= 1
-        return known
+        return value not in self.found and (isinstance(op, plena.PlenaOp) or _repeat_around(op) is not None)
+
+    def _repeated(self, op: plena.RepeatOp) -> None:
+        """What a repetition carries: what it begins with, and what an iteration makes of what it may carry."""
+        carried = [self.of(value) for value in op.initial]
+        while True:
+            given = dict(zip(op.body.block.args, carried, strict=False))
+            iteration = _Ranges({**self.found, **dict.fromkeys(op.body.block.args, Range()), **given})
+            made = [iteration.of(value) for value in op.yielded]
+            wider = [old.widened(new) for old, new in zip(carried, made, strict=True)]
+            if wider == carried:
+                self.found.update(iteration.found)
+                self.found.update(zip(op.outputs, made, strict=True))
+                return
+            carried = wider
 
     def _result(self, op: Operation) -> Range:
         match op:
@@ -149,6 +188,9 @@ class _Ranges:
             ):
                 ranges = [self.of(operand) for operand in op.operands]
                 return Range(min(r.low for r in ranges), max(r.high for r in ranges))
+            case plena.HostOp() if bounds_of(value_of(op.value))[0] >= 0:
+                # The sign alone: where it is staged it may be rounded to few bits.
+                return Range(0.0)
             case plena.ParameterOp(value=plena.FullAttr() as full):
                 return Range.of(full.value.value.data)
             case plena.ParameterOp() if op.nonnegative is not None:
@@ -164,6 +206,12 @@ class _Ranges:
         a, difference = self.of(first.lhs), self.of(op.lhs)
         off = _ULP * (max(abs(difference.low), abs(difference.high)) + max(abs(a.low), abs(a.high)))
         return Range(a.low - off, a.high + off) if off < inf else None
+
+
+def _repeat_around(owner: Operation | Block) -> plena.RepeatOp | None:
+    """The repetition whose result or whose body's argument a value is, by its owner."""
+    op = owner.parent_op() if isinstance(owner, Block) else owner
+    return op if isinstance(op, plena.RepeatOp) else None
 
 
 def _sum(a: float, b: float) -> float:

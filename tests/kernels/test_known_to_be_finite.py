@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -74,6 +75,8 @@ class OfScores(nn.Module):
 
 
 class OfHidden(nn.Module):
+    mask: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mask", torch.full((16, 16), -torch.inf).triu())
@@ -87,3 +90,55 @@ def test_a_maximum_is_made_finite_where_it_may_be_infinite() -> None:
     assert clamps(OfScores(), x) == 0
     assert clamps(OfHidden(), x) == 1
     assert clamps(OfMasked(), x, torch.zeros(16, 16)) == 1, "an input may hold minus infinity in whole rows"
+
+
+class Balanced(nn.Module):
+    """Numbers divided by the sums of their rows and columns in turn, then a product that stores them.
+
+    Rows and columns alternate so often that the repetition is a loop.
+    """
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        shares = x.softmax(-1) + self.eps
+        for _ in range(6):
+            shares = shares / (shares.sum(-1, keepdim=True) + self.eps)
+            shares = shares / (shares.sum(-2, keepdim=True) + self.eps)
+        return shares.transpose(-1, -2) @ x
+
+
+def test_what_a_loop_divides_by_is_positive_in_every_iteration() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 4)
+    assert plena.compile(Balanced(1e-6), (x,)).check(x).passed
+
+
+def test_a_loop_that_carries_numbers_of_both_signs_may_divide_by_zero() -> None:
+    with pytest.raises(plena.PlenaError, match="may hold infinity or NaN"):
+        plena.compile(Balanced(-1e-6), (torch.randn(3, 4, 4),))
+
+
+class ByToken(nn.Module):
+    """Shares of the experts that a table gives each token."""
+
+    table: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.tensor([[0, 1], [2, 1], [3, 3], [1, 0]]))
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        scores = x.exp()
+        numbers = self.table[ids]
+        chosen = nn.functional.one_hot(numbers, 4).sum(1).to(x.dtype)
+        weighed = scores * chosen
+        return (weighed / (weighed.sum(-1, keepdim=True) + 1e-20)).T @ x
+
+
+def test_counts_of_the_host_are_not_negative() -> None:
+    torch.manual_seed(0)
+    x, ids = torch.randn(4, 4), torch.tensor([0, 3, 2, 1])
+    assert plena.compile(ByToken(), (x, ids)).check(x, ids).passed

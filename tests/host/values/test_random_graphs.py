@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plena.host.values import build, codec
+from plena.host.values.bounds import bounds_of
 from plena.host.values.evaluation import evaluate
 from plena.host.values.graph import HostValue
 from plena.host.values.operations import OPERATIONS
@@ -235,6 +236,8 @@ def test_random_graphs_compute_what_torch_computes(drawn: tuple[Pair, list[torch
         )
     else:
         assert np.array_equal(found, expected.numpy())
+    low, high = bounds_of(value)
+    assert not found.size or low - 1e-6 <= found.min() <= found.max() <= high + 1e-6 or low == -np.inf
     repeated: Any = evaluate(again, arrays, _no_constants)
     assert np.array_equal(repeated, found, equal_nan=found.dtype.kind == "f")
 
