@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from xdsl.dialects.builtin import IntAttr
 
-from plena.buffers.groups import Taken
+from plena.buffers.groups import Taken, take
 from plena.buffers.intervals import Interval
 from plena.dialects.provenance import LENGTH_ATTRIBUTE
 from plena.integers import round_up
@@ -20,7 +20,7 @@ def first_fit(intervals: Sequence[Interval], alignment: int, base: int, placed: 
         address = lowest_free(interval, alignment, base, placed)
         end = address + interval.buffer.size.data
         interval.buffer.address = IntAttr(address)
-        placed.append((address, end, interval))
+        take(placed, address, end, interval)
         top = max(top, end)
     return top
 
@@ -40,10 +40,13 @@ def largest_first(intervals: Iterable[Interval], alignment: int) -> list[Interva
 
 
 def lowest_free(interval: Interval, alignment: int, base: int, placed: Iterable[Taken]) -> int:
-    """The lowest aligned address from `base` on at which a buffer meets nothing that lives when it does."""
+    """The lowest aligned address from `base` on at which a buffer meets nothing that lives when it does.
+
+    What is `placed` stands in the order of its addresses.
+    """
     size = interval.buffer.size.data
     address = round_up(base, alignment)
-    for low, high, other in sorted(placed, key=lambda p: p[0]):
+    for low, high, other in placed:
         if high > address and interval.overlaps(other):
             if low >= address + size:
                 break

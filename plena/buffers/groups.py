@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import lcm
+from operator import itemgetter
 
 from xdsl.dialects.builtin import IntAttr
 
@@ -16,8 +18,14 @@ from plena.integers import round_up
 Taken = tuple[int, int, Interval]
 """What is placed already: first address, end, life."""
 
+
+def take(placed: list[Taken], start: int, end: int, interval: Interval) -> None:
+    """Enters what is placed behind all that begins no later."""
+    insort(placed, (start, end, interval), key=itemgetter(0))
+
+
 Occupied = dict[str, list[Taken]]
-"""What is placed already, by memory."""
+"""What is placed already, by memory, lowest addresses first."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def place_group(group: Group, alignments: Mapping[str, int], occupied: Occupied)
     for member in group:
         start, end = member.span(address)
         member.life.buffer.address = IntAttr(start)
-        occupied[member.space].append((start, end, member.life))
+        take(occupied[member.space], start, end, member.life)
 
 
 def _next(group: Group, address: int, occupied: Occupied) -> int:

@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import IntAttr
 
 from plena.buffers.common_image import CommonImage
 from plena.buffers.first_fit import largest_first, lowest_free
-from plena.buffers.groups import Taken
+from plena.buffers.groups import Taken, take
 from plena.buffers.intervals import Interval
 from plena.errors import CompileError
 from plena.host.layout import hbm_alignment, scale_plane
@@ -176,7 +176,7 @@ def _filled(parts: Sequence[Sequence[Interval]], base: int, limit: int, target: 
                     raise BeyondReach(interval.buffer.symbol.data, size, limit - start)
                 segments.append(segment)
             end = address + size
-            segment.placed.append((address, end, interval))
+            take(segment.placed, address, end, interval)
             segment.top = max(segment.top, end)
             segment.scales = max(segment.scales, _scales_to(end, interval, target))
     return segments

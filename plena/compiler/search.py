@@ -13,6 +13,7 @@ from xdsl.passes import ModulePass
 from plena.buffers.segments import BeyondReach
 from plena.compiler.loop_origins import source_loops
 from plena.compiler.lowered import choices_of
+from plena.compiler.tile_lengths import least_run_and_text
 from plena.dialects.loop.nests import longest_iteration
 from plena.dialects.plena import AttentionOp, RepeatOp
 from plena.dialects.plena_isa import INSTRUCTIONS, Instruction
@@ -38,6 +39,7 @@ from plena.passes.schedule_transfers import GROWTH_OF_TRANSFERS, ScheduleTransfe
 from plena.passes.select_loops import candidates, predicted
 from plena.passes.split_layers import SplitLayers
 from plena.program.rationale import Attempt, Rationale, SizePoint, best_by_size
+from plena.registers.addressing.extract import has_bases_to_share
 from plena.timing.registry import profile_named
 
 Pass: TypeAlias = str | ModulePass
@@ -459,10 +461,16 @@ def _with_shared_bases(best: Candidate, target: Target) -> list[Candidate]:
     lowering = best.lowering
     if lowering is None or profile_named(best.schedule.timing).overlaps or best.schedule.machine == "rtl":
         return []
-    instructions = {type(op) for op in lowering.affine.walk() if isinstance(op, Instruction)}
+    choices = () if best.point is None else best.point.choices
+    affine = lowering.affine
+    instructions = {type(op) for op in affine.walk() if isinstance(op, Instruction)}
     if not any(slot.adds_to for kind in instructions for slot in kind.SPEC.slots):
         return []
-    choices = () if best.point is None else best.point.choices
+    if choices:
+        affine = affine.clone()
+        run_pipeline(affine, (ApplyLoopChoices(tuple(str(change) for change in changes_of(choices))),))
+    if not has_bases_to_share(affine):
+        return []
     sharing = replace(lowering, share_bases=True).candidate(choices)
     found = replace(sharing, lowering=lowering, points=best.points, point=best.point)
     return [found] if found.program.runs(target) else []
@@ -596,6 +604,11 @@ class _TooLongIteration(Exception):
     """What an iteration over layers computes takes more instructions than the watchdog allows, whatever is chosen."""
 
 
+def _is_too_long(iteration: int, text: int, target: Target) -> bool:
+    """Whether a loop over layers is too long for the watchdog, and too much text to be expanded."""
+    return CERTAIN * iteration > target.max_loop_instructions and CERTAIN * text > EXPANDABLE
+
+
 def _length(affine: ModuleOp) -> int:
     """Instructions in the text, without those for addresses."""
     return sum(isinstance(op, Instruction) for op in affine.walk())
@@ -654,6 +667,15 @@ class Lowering:
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
         run_pipeline(tiles, (conversion,))
+        repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
+        target = Target.from_module(kernels)
+        left = 0
+        if repeats:
+            left = max(0, max(_most_saved(op, target, schedule) for op in repeats) - schedule.shortening)
+            least, text = least_run_and_text(tiles)
+            # Before anything is placed and lowered: that takes a third of the time of a module that is too long.
+            if give_up and _is_too_long(least - left, text, target):
+                raise _TooLongIteration
         if seen is not None:
             if any(tiles.body.is_structurally_equivalent(other.body) for other in seen):
                 return None
@@ -663,12 +685,9 @@ class Lowering:
         affine = tiles.clone()
         passes = SCHEDULED_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
         run_pipeline(affine, passes[:1])
-        repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
         if repeats:
-            target, useful = Target.from_module(kernels), longest_iteration(affine)
-            left = max(_most_saved(op, target, schedule) for op in repeats) - schedule.shortening
-            too_long = CERTAIN * (useful - max(0, left)) > target.max_loop_instructions
-            if give_up and too_long and CERTAIN * _length(affine) > EXPANDABLE:
+            useful = longest_iteration(affine)
+            if give_up and _is_too_long(useful - left, _length(affine), target):
                 raise _TooLongIteration
             excess = int(INSTRUCTIONS_PER_USEFUL * useful) - target.max_loop_instructions
             if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):

@@ -11,7 +11,7 @@ from plena.errors import CompileError
 from plena.machine.choices import Machine
 from plena.machine.constants import INT_LIMIT
 from plena.registers.addressing.program import Block, Loop, Node, Program, Read, Use, make_block
-from plena.registers.addressing.shared_bases import with_shared_bases
+from plena.registers.addressing.shared_bases import bases_to_share, with_shared_bases
 from plena.registers.addressing.values import CONSTANT, ClassTable, Value, number
 
 
@@ -26,6 +26,21 @@ def program_of(module: ModuleOp, machine: Machine = "emulator", *, share_bases: 
     """
     classes = ClassTable()
     return Program(_block(module.body.block, classes, machine, share_bases), classes)
+
+
+def has_bases_to_share(module: ModuleOp, machine: Machine = "emulator") -> bool:
+    """Whether sharing bases makes another program of a module in the affine form."""
+    return _has_bases_to_share(module.body.block, ClassTable(), machine)
+
+
+def _has_bases_to_share(block: IRBlock, classes: ClassTable, machine: Machine) -> bool:
+    adding = [
+        _use(op, classes, machine)
+        for op in block.ops
+        if isinstance(op, Instruction) and any(slot.adds_to for slot in op.SPEC.slots)
+    ]
+    loops = (op.body.block for op in block.ops if isinstance(op, ForOp))
+    return bool(bases_to_share(adding)) or any(_has_bases_to_share(b, classes, machine) for b in loops)
 
 
 def value_of(address: Linear, classes: ClassTable) -> Value:

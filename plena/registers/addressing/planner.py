@@ -10,7 +10,7 @@ from plena.registers.addressing.head_search import HeadSearch, candidates_of, wo
 from plena.registers.addressing.plan import BlockPlan, LoopPlan
 from plena.registers.addressing.program import Block, Loop, Program
 from plena.registers.addressing.remembered import Place
-from plena.registers.addressing.simulation import Head, Simulation, next_value
+from plena.registers.addressing.simulation import Head, RowsOfNodes, Simulation, next_value
 from plena.registers.addressing.values import ClassTable, Value
 
 _EVICTION_COST = 2
@@ -65,6 +65,7 @@ class Planner:
         self.classes = classes
         self.work = work
         self._loops: dict[tuple[Loop, int], LoopPlan | None] = {}
+        self._rows = RowsOfNodes(classes)
 
     def loop(self, loop: Loop, registers: int) -> LoopPlan | None:
         """The best plan of a loop in at most `registers` registers, its counter included; None if it cannot be."""
@@ -96,7 +97,7 @@ class Planner:
         self, block: Block, children: Sequence[LoopPlan], registers: int, loop: Loop | None
     ) -> BlockPlan | None:
         """The best plan of a block whose loops are planned; None when it does not fit."""
-        simulation = Simulation(block, children, self.classes)
+        simulation = Simulation(block, children, self._rows)
 
         def simulate(head: Sequence[Value], memory: Sequence[Value] = ()) -> BlockPlan | None:
             state = Head()

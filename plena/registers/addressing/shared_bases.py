@@ -15,6 +15,12 @@ def with_shared_bases(nodes: Sequence[Node]) -> list[Node]:
     A pointer that steps over the tiles of a product (M_BTMV) is updated for every second tile then; the offsets into
     two tiles are twice as many numbers, which stay the same and need registers. Whether that pays, only a plan shows.
     """
+    shared = bases_to_share(nodes)
+    return [_on_shared(node, shared) if isinstance(node, Use) else node for node in nodes]
+
+
+def bases_to_share(nodes: Sequence[Node]) -> dict[Value, int]:
+    """The bases of a block for which another one can stand, and how far before it is."""
     constants: dict[int, set[int]] = {}
     for node in nodes:
         for base in _moving_bases(node):
@@ -22,7 +28,7 @@ def with_shared_bases(nodes: Sequence[Node]) -> list[Node]:
     shared: dict[Value, int] = {}
     for cls, found in constants.items():
         shared.update(((cls, constant), distance) for constant, distance in _pairs(sorted(found)))
-    return [_on_shared(node, shared) if isinstance(node, Use) else node for node in nodes]
+    return shared
 
 
 def _moving_bases(node: Node) -> list[Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from plena.registers.addressing.belady.tables import (
     MNEMONICS,
     VALUE,
     BlockTable,
-    Flags,
     OutOfRegistersError,
     Records,
     Times,
@@ -43,16 +42,15 @@ class Head:
 class Simulation:
     """Plans one block; `children` are the plans of its loops in order."""
 
-    def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
+    def __init__(self, block: Block, children: Sequence[LoopPlan], rows: RowsOfNodes) -> None:
         self.block = block
         self.children = tuple(children)
         if block.reads is None:
-            rows = _TableWriter(block, self.children, classes)
-            self._local, self._table, times = rows.local, rows.table(), rows.reads()
+            self._local, self._table, times = _joined(rows.of(block, children), len(self.children))
         else:
             self._local, self._table, times = _in_columns(block.reads)
-        self._first, self._time, self._constant, self._exact = times
-        self._lower = lower_reads(self._first, self._constant)
+        self._times = times
+        self._lower = lower_reads(times.first, times.constant)
 
     def run(self, capacity: int, head: Head) -> BlockPlan | None:
         """The cheapest plan in `capacity` registers, None if the block does not fit.
@@ -61,12 +59,15 @@ class Simulation:
         """
         begin = self._values(head.registers + head.memory)
         closing = self._values(head.next_registers + head.next_memory)
+        reads = self._times
         times = Times(
-            self._first,
-            self._time,
-            self._constant,
-            self._exact,
+            reads.first,
+            reads.time,
+            reads.constant,
             self._lower,
+            reads.exact_first,
+            reads.exact_constant,
+            reads.exact_time,
             closing,
             len(head.registers),
             self.block.length,
@@ -86,87 +87,134 @@ class Simulation:
         return np.array([(self._local[cls], constant) for cls, constant in values], HELD)
 
 
-class _Node(NamedTuple):
-    """A row of INSTRUCTION_OR_LOOP."""
+class _Rows(NamedTuple):
+    """What a node adds to the table of its block, classes with the numbers of the program.
 
-    is_loop: bool
-    first: int
-    last: int
-    cls: int = -1
-    constant: int = 0
-    mnemonic: int = -1
-    first_memory: int = 0
-    last_memory: int = 0
-    width: int = 0
-    tracks: int = 0
+    Attributes:
+        node: is_loop, class, constant, mnemonic, width and tracks of its row of INSTRUCTION_OR_LOOP.
+        values: `[v, 5]`, columns of VALUE; memory: `[m, 3]`, those of LOOP_MEMORY.
+        reads: `[v + m, 3]` class, constant, whether exact.
+    """
+
+    node: tuple[int, int, int, int, int, int]
+    values: I64
+    memory: I64
+    reads: I64
 
 
-class _TableWriter:
-    """Writes a block as a table, its classes numbered in their order from 0 = plain number."""
+class RowsOfNodes:
+    """The rows of instructions and of planned loops, which many tables of a planner share."""
 
-    def __init__(self, block: Block, children: Sequence[LoopPlan], classes: ClassTable) -> None:
-        self.nodes: list[_Node] = []
-        self.values: list[tuple[int, int, bool, bool, int]] = []
-        self.memory: list[tuple[int, int, int]] = []
-        self.times: list[tuple[int, int, int, bool]] = []
-        self.loops = len(children)
+    def __init__(self, classes: ClassTable) -> None:
+        self._classes = classes
+        self._uses: dict[Block, tuple[_Rows | None, ...]] = {}
+        self._loops: dict[LoopPlan, _Rows] = {}
+
+    def of(self, block: Block, children: Sequence[LoopPlan]) -> list[_Rows]:
+        """Of the nodes of a block whose loops have these plans, in order."""
+        uses = self._uses.get(block)
+        if uses is None:
+            uses = self._uses[block] = tuple(
+                _rows_of_use(node) if isinstance(node, Use) else None for node in block.nodes
+            )
         plans = iter(children)
-        for time, node in enumerate(block.nodes):
-            if isinstance(node, Use):
-                self._use(node, time)
-            else:
-                self._loop(next(plans), time, classes)
-        known = {cls for cls, *_ in self.times} | {node.cls for node in self.nodes if node.cls >= 0} | {0}
-        self.local = {cls: place for place, cls in enumerate(sorted(known))}
+        return [self._of_loop(next(plans)) if rows is None else rows for rows in uses]
 
-    def _use(self, node: Use, time: int) -> None:
-        first = len(self.values)
-        for read in node.reads:
-            cls, constant = read.value
-            self.values.append((cls, constant, read.has_immediate, False, 0))
-            self.times.append((cls, time, constant, not read.has_immediate))
-        cls, constant = node.defines or (-1, 0)
-        mnemonic = -1 if node.arithmetic is None else MNEMONICS.index(node.arithmetic)
-        self.nodes.append(_Node(False, first, len(self.values), cls, constant, mnemonic))
+    def _of_loop(self, plan: LoopPlan) -> _Rows:
+        rows = self._loops.get(plan)
+        if rows is None:
+            rows = self._loops[plan] = _rows_of_loop(plan, self._classes)
+        return rows
 
-    def _loop(self, plan: LoopPlan, time: int, classes: ClassTable) -> None:
-        first, slot = len(self.values), len(self.memory)
-        for entry in plan.entries(classes):
-            cls, constant = entry.value
-            self.values.append((cls, constant, False, entry.is_consumed, entry.after[1]))
-            self.times.append((cls, time, constant, True))
-        for place, (cls, constant) in plan.memory_entries(classes):
-            self.memory.append((cls, constant, place))
-            self.times.append((cls, time, constant, True))
-        tracks = sum(1 << track for track in plan.body.tracks)
-        memory = {"first_memory": slot, "last_memory": len(self.memory)}
-        self.nodes.append(_Node(True, first, len(self.values), **memory, width=plan.width, tracks=tracks))
 
-    def table(self) -> BlockTable:
-        local = self.local
-        nodes = [node._replace(cls=local[node.cls]) if node.cls >= 0 else node for node in self.nodes]
-        return BlockTable(
-            np.array(nodes, INSTRUCTION_OR_LOOP),
-            np.array([(local[cls], *rest) for cls, *rest in self.values], VALUE),
-            np.array([(local[cls], *rest) for cls, *rest in self.memory], LOOP_MEMORY),
-            self.loops,
+def _columns(rows: Sequence[tuple[int, ...]], width: int) -> I64:
+    return np.array(rows, np.int64).reshape(len(rows), width)
+
+
+def _rows_of_use(node: Use) -> _Rows:
+    values = [(*read.value, read.has_immediate, 0, 0) for read in node.reads]
+    reads = [(*read.value, not read.has_immediate) for read in node.reads]
+    cls, constant = node.defines or (-1, 0)
+    mnemonic = -1 if node.arithmetic is None else MNEMONICS.index(node.arithmetic)
+    row = (0, cls, constant, mnemonic, 0, 0)
+    return _Rows(row, _columns(values, 5), _columns([], 3), _columns(reads, 3))
+
+
+def _rows_of_loop(plan: LoopPlan, classes: ClassTable) -> _Rows:
+    entries, kept = plan.entries(classes), plan.memory_entries(classes)
+    values = [(*entry.value, 0, entry.is_consumed, entry.after[1]) for entry in entries]
+    memory = [(*value, slot) for slot, value in kept]
+    reads = [(*value, 1) for value in (*(entry.value for entry in entries), *(value for _, value in kept))]
+    row = (1, -1, 0, -1, plan.width, sum(1 << track for track in plan.body.tracks))
+    return _Rows(row, _columns(values, 5), _columns(memory, 3), _columns(reads, 3))
+
+
+def _bounds(lengths: Sequence[int]) -> tuple[I64, I64]:
+    """Where parts of these lengths begin and end, one behind the other."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return ends - np.array(lengths, np.int64), ends
+
+
+_NODE_COLUMNS = ("is_loop", "cls", "constant", "mnemonic", "width", "tracks")
+
+
+def _joined(rows: Sequence[_Rows], loops: int) -> tuple[dict[int, int], BlockTable, _Bounded]:
+    """The numbers of the classes in their order, from 0 = plain number on, the table of a block and its reads."""
+    nodes = _columns([row.node for row in rows], 6)
+    values, memory, reads = (
+        np.concatenate([_columns([], width), *parts])
+        for width, parts in (
+            (5, [row.values for row in rows]),
+            (3, [row.memory for row in rows]),
+            (3, [row.reads for row in rows]),
         )
+    )
+    known = np.unique(np.concatenate([[CONSTANT], nodes[:, 1], reads[:, 0]]))
+    known = known[known >= 0]
+    for table in (values, memory, reads):
+        table[:, 0] = np.searchsorted(known, table[:, 0])
+    nodes[:, 1] = np.where(nodes[:, 1] < 0, -1, np.searchsorted(known, nodes[:, 1]))
+    table = np.zeros(len(rows), INSTRUCTION_OR_LOOP)
+    for name, column in zip(_NODE_COLUMNS, nodes.T, strict=True):
+        table[name] = column
+    table["first"], table["last"] = _bounds([len(row.values) for row in rows])
+    table["first_memory"], table["last_memory"] = _bounds([len(row.memory) for row in rows])
+    times = np.repeat(np.arange(len(rows)), [len(row.reads) for row in rows])
+    timed = np.stack([reads[:, 0], times, reads[:, 1], reads[:, 2]], axis=1)
+    block = BlockTable(
+        table,
+        np.ascontiguousarray(values).view(VALUE).reshape(-1),
+        np.ascontiguousarray(memory).view(LOOP_MEMORY).reshape(-1),
+        loops,
+    )
+    return {cls: place for place, cls in enumerate(known.tolist())}, block, _bounded(timed, len(known))
 
-    def reads(self) -> _Bounded:
-        """What is read when."""
-        table = np.array([(self.local[cls], *rest) for cls, *rest in self.times], np.int64)
-        return _bounded(table.reshape(len(self.times), 4), len(self.local))
 
+class _Bounded(NamedTuple):
+    """Reads by class, as `Times` has them."""
 
-_Bounded: TypeAlias = tuple[I64, I64, I64, Flags]
-"""Bounds of each class, then times, constants and whether exact, by class and time."""
+    first: I64
+    time: I64
+    constant: I64
+    exact_first: I64
+    exact_constant: I64
+    exact_time: I64
 
 
 def _bounded(table: I64, classes: int) -> _Bounded:
     """Reads as rows of class, time, constant and whether exact, in program order, with bounds."""
+    bounds = np.arange(classes + 1)
     table = table[np.argsort(table[:, 0], kind="stable")]
-    first = np.searchsorted(table[:, 0], np.arange(classes + 1)).astype(np.int64)
-    return first, table[:, 1].copy(), table[:, 2].copy(), table[:, 3] != 0
+    exact = table[table[:, 3] != 0]
+    exact = exact[np.lexsort((exact[:, 2], exact[:, 0]))]
+    return _Bounded(
+        np.searchsorted(table[:, 0], bounds).astype(np.int64),
+        table[:, 1].copy(),
+        table[:, 2].copy(),
+        np.searchsorted(exact[:, 0], bounds).astype(np.int64),
+        exact[:, 2].copy(),
+        exact[:, 1].copy(),
+    )
 
 
 def _in_columns(reads: Reads) -> tuple[dict[int, int], BlockTable, _Bounded]:

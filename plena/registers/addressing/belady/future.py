@@ -28,9 +28,17 @@ def position_after(t: Times, cls: Int, time: Int) -> Int:
 @compiled
 def next_exact(t: Times, cls: Int, constant: Int, time: Int) -> Int:
     """The first time after `time` at which exactly this value is read."""
-    for p in range(position_after(t, cls, time), t.first[cls + 1]):
-        if t.exact[p] and t.constant[p] == constant:
-            return t.time[p]
+    low, last = t.exact_first[cls], t.exact_first[cls + 1]
+    high = last
+    while low < high:
+        middle = (low + high) // 2
+        at = t.exact_constant[middle]
+        if at < constant or (at == constant and t.exact_time[middle] <= time):
+            low = middle + 1
+        else:
+            high = middle
+    if low < last and t.exact_constant[low] == constant:
+        return t.exact_time[low]
     for i in range(t.closing.shape[0]):
         if t.closing[i].cls == cls and t.closing[i].constant == constant:
             return t.end

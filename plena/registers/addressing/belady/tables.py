@@ -85,15 +85,18 @@ class Times(NamedTuple):
     """When each class is read; time is the position of the node in the block, `end` that of its end.
 
     Reads by class, ascending in time: those of class c are `first[c]` to `first[c + 1]`. `lower`: the next read of the
-    class with a smaller constant. `exact`: no immediate can make up for a difference. `closing`: `[heads + slots]` of
-    HELD, the values that must be in registers, then in memory, when the block ends.
+    class with a smaller constant. Exact reads, where no immediate can make up for a difference, are there once more by
+    class, constant and time: those of class c are `exact_first[c]` to `exact_first[c + 1]`. `closing`:
+    `[heads + slots]` of HELD, the values that must be in registers, then in memory, when the block ends.
     """
 
     first: I64
     time: I64
     constant: I64
-    exact: Flags
     lower: I64
+    exact_first: I64
+    exact_constant: I64
+    exact_time: I64
     closing: Records
     heads: int
     end: int
