@@ -107,9 +107,6 @@ added, about one for every two instructions."""
 SURELY_TOO_LONG = 1.15
 """A share is not tried from which so many times the room is expected, by what a larger one took."""
 
-SHARE_OF_GROWTH = 0.97
-"""How much of what a program may grow a prediction may fill."""
-
 CERTAIN = 0.9
 """A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
 
@@ -553,24 +550,35 @@ def _ahead_within(
         if any(lowering.affine.body.is_structurally_equivalent(other.affine.body) for other in known):
             return None
         known.append(lowering)
-        smallest: Candidate | None = None
-        for smallest in _within(lowering, most):
-            if smallest.static <= most and smallest.program.runs(target):
-                return smallest
+        smallest = _within(lowering, most)
+        if smallest is not None and smallest.static <= most and smallest.program.runs(target):
+            return smallest
         added = 2 * left if smallest is None else smallest.static - best.static
         room = min(room - 1, room * left // max(1, added))
     return None
 
 
-def _within(lowering: Lowering, most: int) -> Iterator[Candidate]:
-    """The lowering with loops as is predicted to be best in at most so many instructions, then in as few as can be."""
+def _within(lowering: Lowering, most: int) -> Candidate | None:
+    """The lowering with loops as is best in at most so many instructions; if that is too few, in as few as can be.
+
+    By how much the shortest exceeds what was predicted says what the others will take.
+    """
     points = candidates(
         lowering.affine, timing=lowering.schedule.timing, max_instructions=most, known=lowering.known
     )
-    fitting = [p for p in points if p.static <= SHARE_OF_GROWTH * most]
-    if fitting:
-        for point in dict.fromkeys((Goal().best(fitting), fitting[0])):
-            yield replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+    if not points:
+        return None
+
+    def lowered(point: Point) -> Candidate:
+        return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
+
+    shortest = lowered(points[0])
+    surplus = max(0, shortest.static - points[0].static)
+    best = Goal().best([p for p in points if p.static + surplus <= most] or points[:1])
+    if best is points[0]:
+        return shortest
+    longer = lowered(best)
+    return Goal().best([shortest, longer]) if longer.static <= most else shortest
 
 
 def updates_count(timing: str, target: Target) -> bool:

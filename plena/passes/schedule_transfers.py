@@ -12,10 +12,11 @@ from xdsl.passes import ModulePass
 from plena.dialects.loop import AffineOp, ForOp
 from plena.gc_pause import without_collection
 from plena.loops.effects import EffectTable
-from plena.loops.scheduling.buffering import double_buffer, left_out
+from plena.loops.scheduling.buffering import double_buffer, shared_out
 from plena.loops.scheduling.growth import Allowance
 from plena.loops.scheduling.pipelining import fuse_with_work, pipeline
 from plena.loops.scheduling.preloading import move_up, split_for_preloading
+from plena.loops.scheduling.reach import Reach
 from plena.loops.scheduling.tiles import Room, untouched
 from plena.machine.target import Target
 from plena.timing.profile import Profile
@@ -94,11 +95,12 @@ class ScheduleTransfers(ModulePass):
         target = Target.from_module(op)
         with without_collection():
             spare = untouched(op, EffectTable(target)) if self.spare_tiles else Room(0, 0)
-            allowance = Allowance(self.room)
-            but = set[ForOp]()
+            allowance, reach = Allowance(self.room), Reach.of(op, target)
+            single, buffering = set[ForOp](), allowance
             if profile.beside_products:
-                but = left_out(op.body.block.ops, target, profile, spare, allowance)
-            _Scheduler(target, profile, spare, allowance, but).block(op.body.block)
+                operations = op.body.block.ops
+                single, buffering = shared_out(operations, target, profile, spare, allowance, reach)
+            _Scheduler(target, profile, spare, allowance, buffering, single, reach).block(op.body.block)
             for affine in [o for o in op.walk(reverse=True) if isinstance(o, AffineOp) and not o.result.uses]:
                 affine.detach()
                 affine.erase()
@@ -110,8 +112,12 @@ class _Scheduler:
     profile: Profile
     spare: Room
     allowance: Allowance
+    buffering: Allowance
+    """For loops that fill two runs of tiles; `allowance` is for everything else."""
     single: set[ForOp]
     """Loops that fill one run of tiles, for want of instructions."""
+    reach: Reach
+    """How far into HBM the program loads."""
     buffered: set[ForOp] = field(default_factory=set[ForOp])
     """Loops whose loads are those of the next iteration already."""
 
@@ -134,7 +140,14 @@ class _Scheduler:
 
     def _double_buffer(self, block: Block, *, halves: bool) -> None:
         found = double_buffer(
-            block, self.target, self.profile, self.spare, self.allowance, halves=halves, but=self.single
+            block,
+            self.target,
+            self.profile,
+            self.spare,
+            self.buffering,
+            self.reach,
+            halves=halves,
+            but=self.single,
         )
         self.buffered.update(found)
 

@@ -289,6 +289,39 @@ def test_loads_wait_for_nothing_beside_products(trips: int) -> None:
     assert str(serialized) == str(module)
 
 
+BEHIND = """
+  loop.for %i = 0 to {tiles} {{
+    %tile = loop.affine 0
+    %off = loop.affine 0 + {tile} * %i
+    %scale = loop.affine {scale}
+    plena_isa.h_prefetch_m dst(%tile) off(%off) base(%a : !plena_isa.a<a0>) scale(%scale)
+  }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tiles", "scale", "loads_behind"), [(26, 131072, False), (27, 131072, True), (27, 0, False)]
+)
+def test_the_last_iteration_may_load_for_nobody(tiles: int, scale: int, loads_behind: bool) -> None:
+    """That saves copies of the body, where what lies behind the tensor is something that is loaded anyway."""
+    trips, loads = 8, 3
+    behind = BEHIND.format(tiles=tiles, tile=TINY.tile, scale=scale)
+    nest = NEST.format(
+        trips=trips, tiles=loads, rows=2, tile=TINY.tile, weights=loads * TINY.tile, row=TINY.vlen
+    )
+    module, terms = parse(nest + behind), dict[object, int]()
+    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
+    TINY.attach(module)
+    ScheduleTransfers("rtl-v1").apply(Context(), module)
+    module.verify()
+    after = final_state(module, TINY, terms)
+    for address in range(spare.start, spare.stop):
+        after.pop((Memory.MATRIX, address), None)
+    assert after == before
+    _, run = counted(module, "rtl-v1").statistics.opcodes["H_PREFETCH_M"]
+    assert run == trips * loads + tiles + (loads if loads_behind else 0)
+
+
 HALVES = """
   %a = plena_isa.register : !plena_isa.a<a0>
   %zero = plena_isa.register : !plena_isa.gp<gp0>
@@ -323,13 +356,17 @@ HALVES = """
 
 @pytest.mark.parametrize("trips", [3, 4, 5])
 @pytest.mark.parametrize("tiles", [1, 2, 3])
-@pytest.mark.parametrize("apart", [False, True])
-def test_halves_fill_two_runs_of_tiles_in_turn(trips: int, tiles: int, apart: bool) -> None:
-    """Halves of a reduction are one stream of loads, unless they are few or their tiles lie `apart`."""
+@pytest.mark.parametrize(("apart", "more"), [(False, 0), (True, 0), (False, 64)])
+def test_halves_fill_two_runs_of_tiles_in_turn(trips: int, tiles: int, apart: bool, more: int) -> None:
+    """Halves of a reduction are one stream of loads, unless they are few or their tiles lie `apart`.
+
+    Where `more` tiles are loaded, those behind the tensor are as well.
+    """
     size = tiles * TINY.tile
     text = HALVES.format(
         trips=trips, tiles=tiles, tile=TINY.tile, weights=size, next=(3 if apart else 2) * size, row=TINY.vlen
     )
+    text += BEHIND.format(tiles=more, tile=TINY.tile, scale=131072) if more else ""
     module, terms = parse(text), dict[object, int]()
     spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
     TINY.attach(module)

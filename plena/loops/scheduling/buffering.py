@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from xdsl.ir import Block, Operation, SSAValue
 
@@ -14,46 +15,54 @@ from plena.loops.dependence import conflicting
 from plena.loops.effects import Effects, EffectTable
 from plena.loops.scheduling.growth import Allowance, size
 from plena.loops.scheduling.hosts import iteration_cycles, spread_in_nest
+from plena.loops.scheduling.reach import Reach
 from plena.loops.scheduling.streams import Stream, cycles_of, load_in, shift_tiles, streams_in
 from plena.loops.scheduling.tiles import Room, filled, interval
 from plena.machine.target import Target
 from plena.timing.profile import Profile
 
 MANY = 8
-"""From so many iterations on one may wait for its loads if that saves code: of an even number the last one does."""
+"""From so many iterations on one may wait for its loads, or load for nobody, if that saves code: of an even number."""
 
 
-def left_out(
+def shared_out(
     operations: Iterable[Operation],
     target: Target,
     profile: Profile,
     spare: Room,
     allowance: Allowance,
-) -> set[ForOp]:
-    """The loops of a program that are not worth their instructions: others hide more for each that is added."""
+    reach: Reach,
+) -> tuple[set[ForOp], Allowance]:
+    """The loops of a program that are not worth their instructions, and what the others may add.
+
+    The others hide most, together, of what fits the allowance; what they add is taken from it.
+    """
     if allowance.left is None:
-        return set()
-    found = sorted(_everywhere(operations, 1, target, profile, spare), key=lambda entry: -entry[1])
-    left, out = allowance.left, set[ForOp]()
-    for loop, _, added in found:
-        if added <= left:
-            left -= added
-        else:
-            out.add(loop)
-    return out
+        return set(), allowance
+    best: dict[int, tuple[int, tuple[ForOp, ...]]] = {0: (0, ())}
+    found = list(_everywhere(operations, 1, target, profile, spare, reach))
+    for loop, hidden, added in found:
+        for taken, (before, loops) in list(best.items()):
+            more = before + hidden, (*loops, loop)
+            if taken + added <= allowance.left and more[0] > best.get(taken + added, (0,))[0]:
+                best[taken + added] = more
+    _, chosen = max(best.values(), key=lambda entry: entry[0])
+    added = sum(added for loop, _, added in found if loop in chosen)
+    allowance.take(added)
+    return {loop for loop, _, _ in found if loop not in chosen}, Allowance(added)
 
 
 def _everywhere(
-    operations: Iterable[Operation], times: int, target: Target, profile: Profile, spare: Room
-) -> Iterator[tuple[ForOp, float, int]]:
-    """The loops that may fill two runs of tiles, what they then hide for each instruction that is added, and how many
-    these are; operations run so many `times`."""
+    operations: Iterable[Operation], times: int, target: Target, profile: Profile, spare: Room, reach: Reach
+) -> Iterator[tuple[ForOp, int, int]]:
+    """The loops that may fill two runs of tiles, the cycles that they then hide at most, and the instructions that this
+    adds; operations run so many `times`."""
     for op in operations:
         if isinstance(op, ForOp):
-            buffering = _Buffering.of(op, target, profile, spare)
+            buffering = _Buffering.of(op, target, profile, spare, reach)
             if buffering is not None:
-                yield op, buffering.waits * times / buffering.added, buffering.added
-            yield from _everywhere(op.operations, times * op.trips, target, profile, spare)
+                yield op, buffering.waits * times, buffering.added
+            yield from _everywhere(op.operations, times * op.trips, target, profile, spare, reach)
 
 
 def double_buffer(
@@ -62,6 +71,7 @@ def double_buffer(
     profile: Profile,
     spare: Room,
     allowance: Allowance,
+    reach: Reach,
     *,
     halves: bool = False,
     but: Container[Operation] = (),
@@ -69,13 +79,14 @@ def double_buffer(
     """Has the loops of a block that load tiles and multiply with them fill two runs of tiles in turn.
 
     With `halves` only those whose iterations are halves of others', before anything else is done with them; none of
-    `but`. Returns the loops whose iterations load the tiles of the next.
+    `but`. Returns the loops whose iterations load the tiles of the next. The last one may load what lies behind its
+    tensor, for nobody, as far as the program's `reach` in HBM.
 
     The second run are tiles that nothing else uses. The last iteration uses the first run, so that it holds in the
     end what it did. Loops that wait longest for their loads come first.
     """
     loops = [op for op in block.ops if isinstance(op, ForOp) and op not in but]
-    found = [b for op in loops if (b := _Buffering.of(op, target, profile, spare))]
+    found = [b for op in loops if (b := _Buffering.of(op, target, profile, spare, reach))]
     found = [b for b in found if b.around is not None or not halves]
     made = [buffering.run(profile, allowance) for buffering in sorted(found, key=lambda b: -b.waits)]
     return [loop for loop in made if loop is not None]
@@ -99,15 +110,17 @@ class _Buffering:
         host: ForOp,
         rooms: tuple[Room, int],
         target: Target,
+        reach: Reach,
     ) -> None:
         self.loop, self.around, self.loading, self.host, self.target = loop, around, loading, host, target
         self.room, self.distance = rooms
+        self.reach = reach
         self.trips = loop.trips * (1 if around is None else around.trips)
         loads = streams_in(loading)
         self.waits = self.trips * sum(s.trips * cycles_of(s, target) for s in loads)
 
     @staticmethod
-    def of(loop: ForOp, target: Target, profile: Profile, spare: Room) -> _Buffering | None:
+    def of(loop: ForOp, target: Target, profile: Profile, spare: Room, reach: Reach) -> _Buffering | None:
         """None if the loop loads nothing, there are not enough tiles, or results could change."""
         body, around = _body(loop), None
         if len(body) == 1 and isinstance(body[0], ForOp) and body[0].trips == 2 and loop.trips * 2 >= MANY:
@@ -131,22 +144,39 @@ class _Buffering:
         if place is None or not _may_run_ahead(ahead, body, loading, place, table):
             return None
         host = max(hosts, key=lambda op: op.trips * iteration_cycles(op, target, profile))
-        return _Buffering(loop, around, loading, host, (room, place.start - room.start), target)
+        return _Buffering(loop, around, loading, host, (room, place.start - room.start), target, reach)
 
     @property
     def even(self) -> bool:
         """Whether the last iteration would not use the first run of tiles."""
         return self.trips % 2 == 0
 
+    @cached_property
+    def beyond(self) -> bool:
+        """Whether, to make up for that, the last iteration loads what lies behind, for nobody."""
+        return self.even and self.trips >= MANY and self._may_load_behind()
+
     @property
     def alone(self) -> bool:
-        """Whether one iteration waits for its loads, to make up for that."""
-        return self.even and self.trips >= MANY
+        """Whether one iteration waits for its loads instead."""
+        return self.even and self.trips >= MANY and not self.beyond
 
     @property
     def added(self) -> int:
         """Instructions that it adds, about."""
-        return size((self.around or self.loop,)) * (3 if self.even and not self.alone else 2)
+        copies = 1 if self.beyond else 2 if self.alone or not self.even else 3
+        return size((self.around or self.loop,)) * copies
+
+    def _may_load_behind(self) -> bool:
+        """Whether the loads of one more iteration lie where the program loads from anyway."""
+        for op in self.loading:
+            found = load_in(op)
+            assert found is not None
+            load, _ = found
+            step = load.address("off").coefficient(self.loop.index)
+            if step < 0 or not self.reach.holds(load, step):
+                return False
+        return True
 
     def run(self, profile: Profile, allowance: Allowance) -> ForOp | None:
         """Rewrites the loop if so many instructions may be added; returns the steady one, of two iterations."""
@@ -155,23 +185,25 @@ class _Buffering:
             return None
         if not allowance.take(self.added):
             return None
-        even, alone = self.even, self.alone
+        even, alone, beyond = self.even, self.alone, self.beyond
         other = self._in_either()
         scope = Scope()
         streams = [s.flat() for s in streams_in(self.loading)]
-        first = int(even and not alone)
+        first = int(even and not alone and not beyond)
         self._load(scope, streams, self._at(Linear(0), Linear(0), 0), int(even), other)
         if first:
             self._iteration(scope, streams, self._at(Linear(0), Linear(0), 0), Linear(1), other, profile)
-        pairs = scope.loop((trips - 1) // 2, loop.attributes)
+        pairs = scope.loop((trips - 1) // 2 + beyond, loop.attributes)
         both = pairs.loop(2, loop.attributes)
         pairs.index.name_hint = self.loop.index.name_hint
         own = Linear.index(both.index)
         position = self._at(Linear.index(pairs.index), own, first)
-        self._iteration(both, streams, position, -own + 1 if alone else own, other, profile)
+        self._iteration(both, streams, position, -own + 1 if alone or beyond else own, other, profile)
         steady = both.close()
         pairs.close()
-        if alone:
+        if beyond:
+            pass
+        elif alone:
             pair = Linear(trips // 2 - 1)
             self._load(scope, streams, self._at(pair, Linear(1), 0), 0, other)
             both = scope.loop(2, loop.attributes)
