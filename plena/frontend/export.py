@@ -179,11 +179,21 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
         raise CompileError(
             f"torch.export cannot capture {type(module).__name__}: {_told_by(error)}",
             line_of(error) or type(module).__name__,
-            hint="The forward must run on the example inputs and must not branch on tensor values.",
+            hint="The forward must run on the example inputs and must not branch on tensor values."
+            + _about_experts(module),
         ) from error
     finally:
         for child, mode in training.items():
             child.training = mode
+
+
+def _about_experts(module: torch.nn.Module) -> str:
+    """Further advice where experts of transformers run in a loop over those that were chosen."""
+    configs = (getattr(child, "config", None) for child in module.modules())
+    unset: Any = object()
+    if any(getattr(config, "_experts_implementation", unset) in (None, "eager") for config in configs):
+        return ' Experts of transformers need config._experts_implementation = "grouped_mm" or "batched_mm".'
+    return ""
 
 
 @contextmanager

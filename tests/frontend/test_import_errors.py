@@ -141,3 +141,11 @@ def test_what_torch_loses_sight_of_is_traced_again(losses: int, monkeypatch: pyt
     else:
         with pytest.raises(CompileError, match=r"ReLU: torch.export cannot capture .*fake tensor"):
             import_module(module, (x,))
+
+
+def test_a_loop_over_chosen_experts_says_what_transformers_has() -> None:
+    mixtral = pytest.importorskip("transformers.models.mixtral.modeling_mixtral")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_local_experts": 4, "num_attention_heads": 1}
+    block = mixtral.MixtralSparseMoeBlock(mixtral.MixtralConfig(**sizes)).eval()
+    with pytest.raises(CompileError, match=r'config._experts_implementation = "grouped_mm"'):
+        import_module(block, (torch.randn(1, 2, 16),))
