@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from plena.errors import CompileError
+from plena.frontend.decompositions import DECOMPOSITIONS
 from plena.frontend.example_inputs import require_distinct, require_inputs, require_values
 from plena.frontend.fast_paths import FAST_PATHS
 from plena.frontend.fourier import FOURIER
@@ -237,6 +238,7 @@ def _table(routed: bool) -> dict[Any, Any]:
         table.pop(getattr(getattr(torch.ops.aten, packet), overload), None)
     table.update(FAST_PATHS)
     table.update(FOURIER)
+    table.update(DECOMPOSITIONS)
     if routed:
         table[torch.ops.aten.einsum.default] = einsum
     return dict(table)

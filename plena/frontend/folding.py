@@ -38,10 +38,18 @@ _REPEATS = frozenset(
 _SHAPE_ONLY = frozenset(
     {
         "aten.zeros_like", "aten.ones_like", "aten.full_like", "aten.new_zeros", "aten.new_ones", "aten.new_full",
-        "aten.sym_size", "aten.size",
+        "aten.empty_like", "aten.new_empty", "aten.new_empty_strided", "aten.sym_size", "aten.size",
     }
 )  # fmt: skip
 """Operators whose result depends on their tensor's shape only."""
+
+_UNWRITTEN = frozenset(
+    {
+        "aten.empty", "aten.empty_like", "aten.empty_permuted", "aten.empty_strided", "aten.new_empty",
+        "aten.new_empty_strided",
+    }
+)  # fmt: skip
+"""Operators that give whatever lies in memory: zeros here, so that a program is the same each time."""
 
 
 @dataclass
@@ -200,4 +208,5 @@ def evaluate_node(node: Node, value_of: Callable[[Node], Any]) -> Any:
     kwargs = map_arg(node.kwargs, resolve)
     assert callable(node.target)
     with torch.no_grad():
-        return node.target(*args, **kwargs)
+        value = node.target(*args, **kwargs)
+    return torch.zeros_like(value) if _packet(node) in _UNWRITTEN else value

@@ -85,23 +85,57 @@ def _rsub(g: GraphBuilder, a: Arguments) -> SSAValue:
     return g.build(aten.SubOp, [other, scaled(g, value, a.get("alpha", 1))])
 
 
+MOST_FACTORS = 16
+"""Of a power by products: each rounds."""
+
+
 def _power(g: GraphBuilder, a: Arguments) -> Any:
-    """Powers with a constant exponent that need no power function."""
-    value, exponent = a["self"], a["exponent"]
+    """Powers with a constant exponent, by products, roots and, for what is left, e^(rest log x).
+
+    The rest is small, so that the rounding of the logarithm, which the exponential magnifies, is. All exponents are
+    positive: 0 to the power of 1.7 is 0 as a product of powers, too.
+    """
+    exponent = a["exponent"]
     if not isinstance(exponent, int | float):
         return NotImplemented
-    x = g.ssa(value)
-    roots = {0.5: aten.SqrtOp, -0.5: aten.RsqrtOp, -1: aten.ReciprocalOp}
-    if exponent in roots:
-        return g.build(roots[exponent], [x])
-    if exponent == 1:
-        return x
-    if exponent in (2, 3, 4):
-        square = g.build(aten.MulOp, [x, x])
-        return {2: lambda: square}.get(
-            int(exponent), lambda: g.build(aten.MulOp, [square, x if exponent == 3 else square])
-        )()
-    return g.build(aten.PowOp, [x, float(exponent)])
+    x, size = g.ssa(a["self"]), abs(float(exponent))
+    if exponent == -0.5:
+        return g.build(aten.RsqrtOp, [x])
+    on_host = g.node in g.plan.host or not isinstance(g.element, Float32Type)
+    if not 0 < size <= MOST_FACTORS or (on_host and size not in (0.5, 1, 2, 3, 4)):
+        return g.build(aten.PowOp, [x, float(exponent)])
+    power = powered(g, x, size)
+    return power if exponent > 0 else g.build(aten.ReciprocalOp, [power])
+
+
+def powered(g: GraphBuilder, x: SSAValue, exponent: float) -> SSAValue:
+    """x to the power of a positive number."""
+    shape = shape_of(x)
+    factors: list[SSAValue] = []
+    square, left = x, int(exponent)
+    while left:
+        if left % 2:
+            factors.append(square)
+        left //= 2
+        if left:
+            square = g.build(aten.MulOp, [square, square], shape=shape)
+    rest, root, share = exponent - int(exponent), x, 1.0
+    while rest and share > LEAST_ROOT:
+        root, share = g.build(aten.SqrtOp, [root], shape=shape), share / 2
+        if rest >= share:
+            factors.append(root)
+            rest -= share
+    if rest:
+        scaled_log = scaled(g, g.build(aten.LogOp, [x], shape=shape), rest)
+        factors.append(g.build(aten.ExpOp, [scaled_log], shape=shape))
+    found = factors[-1]
+    for factor in reversed(factors[:-1]):
+        found = g.build(aten.MulOp, [found, factor], shape=shape)
+    return found
+
+
+LEAST_ROOT = 0.25
+"""Exponent of the last root before a logarithm."""
 
 
 def _power_of_tensors(g: GraphBuilder, a: Arguments) -> SSAValue:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 def _matmul(g: GraphBuilder, a: Arguments) -> SSAValue:
-    """matmul, mm, bmm; a vector is a matrix of one row or column."""
-    x, y = g.ssa(a["self"]), g.ssa(a.get("mat2", a.get("other")))
+    """matmul, mm, bmm, mv; a vector is a matrix of one row or column."""
+    second = next(name for name in ("mat2", "other", "vec") if name in a)
+    x, y = g.ssa(a["self"]), g.ssa(a[second])
     matrices = [
         view(g, x, (1, *shape_of(x))) if len(shape_of(x)) == 1 else x,
         view(g, y, (*shape_of(y), 1)) if len(shape_of(y)) == 1 else y,

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.refusals import refusal_at
-from plena.frontend.spellings.arithmetic import scaled
+from plena.frontend.spellings.arithmetic import MOST_FACTORS, powered, scaled
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import Arguments, Handler, ints, reads_first_alone
 
@@ -42,11 +42,29 @@ def reduce(
     return g.build(operation, [value], properties, shape=reduced, element=element_type_of(value))
 
 
+def _least(g: GraphBuilder, a: Arguments) -> Any:
+    """amin, min, and min along an axis whose indices nobody reads: -max(-x)."""
+    several = isinstance(g.node.meta["val"], tuple)
+    if several and not reads_first_alone(g):
+        return NotImplemented
+    x = g.ssa(a["self"])
+    negated = g.build(aten.NegOp, [x], shape=shape_of(x), element=element_type_of(x))
+    largest = reduce(g, aten.AmaxOp, negated, a.get("dim"), a.get("keepdim", False))
+    least = g.build(aten.NegOp, [largest], shape=shape_of(largest), element=element_type_of(largest))
+    return [least, None] if several else least
+
+
 def _max_dim(g: GraphBuilder, a: Arguments) -> Any:
     """max along an axis whose indices nobody reads."""
     if not reads_first_alone(g):
         return NotImplemented
     return [reduce(g, aten.AmaxOp, g.ssa(a["self"]), a["dim"], a["keepdim"]), None]
+
+
+def _variance_and_mean(g: GraphBuilder, a: Arguments, root: bool = False) -> list[SSAValue]:
+    """Both results of var_mean and std_mean."""
+    x = g.ssa(a["self"])
+    return [_variance(g, a, root), reduce(g, aten.MeanOp, x, a.get("dim"), a.get("keepdim", False))]
 
 
 def _variance(g: GraphBuilder, a: Arguments, root: bool = False) -> SSAValue:
@@ -70,16 +88,20 @@ def _variance(g: GraphBuilder, a: Arguments, root: bool = False) -> SSAValue:
 
 
 def _vector_norm(g: GraphBuilder, a: Arguments) -> Any:
-    """The Euclidean norm sqrt(sum(x^2)), the sum of the magnitudes (1), or the largest of them (infinity)."""
+    """The Euclidean norm sqrt(sum(x^2)), the largest magnitude (infinity), or the root of the sum of their powers."""
     order = a.get("ord", a.get("p", 2))
-    if order not in (None, 2, 1, inf):
+    order = 2 if order is None else order
+    if order != inf and not 1 <= order <= MOST_FACTORS:
         return NotImplemented
     x, along = g.ssa(a["self"]), (a.get("dim"), a.get("keepdim", False))
     if order in (1, inf):
         magnitudes = g.build(aten.AbsOp, [x], shape=shape_of(x))
         return reduce(g, aten.SumOp if order == 1 else aten.AmaxOp, magnitudes, *along)
-    square = g.build(aten.MulOp, [x, x], shape=shape_of(x))
-    return g.build(aten.SqrtOp, [reduce(g, aten.SumOp, square, *along)])
+    if order == 2:
+        square = g.build(aten.MulOp, [x, x], shape=shape_of(x))
+        return g.build(aten.SqrtOp, [reduce(g, aten.SumOp, square, *along)])
+    powers = powered(g, g.build(aten.AbsOp, [x], shape=shape_of(x)), float(order))
+    return powered(g, reduce(g, aten.SumOp, powers, *along), 1 / order)
 
 
 def _softmax(g: GraphBuilder, a: Arguments) -> SSAValue:
@@ -111,11 +133,19 @@ SPELLINGS: dict[str, Handler] = {
     "aten.amax.default": _reduce(aten.AmaxOp),
     "aten.max.default": _reduce(aten.AmaxOp),
     "aten.max.dim": _max_dim,
+    "aten.amin.default": _least,
+    "aten.min.default": _least,
+    "aten.min.dim": _least,
     "aten.var.correction": _variance,
     "aten.var.dim": _variance,
     "aten.var.default": _variance,
     "aten.std.correction": lambda g, a: _variance(g, a, root=True),
     "aten.std.dim": lambda g, a: _variance(g, a, root=True),
+    **{f"aten.var_mean.{o}": _variance_and_mean for o in ("default", "dim", "correction")},
+    **{
+        f"aten.std_mean.{o}": lambda g, a: _variance_and_mean(g, a, root=True)
+        for o in ("default", "dim", "correction")
+    },
     "aten.linalg_vector_norm.default": _vector_norm,
     "aten.norm.ScalarOpt_dim": _vector_norm,
     "aten.softmax.int": _softmax,
