@@ -180,21 +180,30 @@ def _capture(module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, 
         raise CompileError(
             f"torch.export cannot capture {type(module).__name__}: {_told_by(error)}",
             line_of(error) or type(module).__name__,
-            hint="The forward must run on the example inputs and must not branch on tensor values."
-            + _about_experts(module),
+            hint=_advice(error, module),
         ) from error
     finally:
         for child, mode in training.items():
             child.training = mode
 
 
-def _about_experts(module: torch.nn.Module) -> str:
-    """Further advice where experts of transformers run in a loop over those that were chosen."""
+_NUMBER_OF_TENSOR = (
+    "A tensor is made a number of, as by int(n), n.item() or an index n of no axes: index with a tensor of one axis, "
+    "x[n.reshape(1)], or with index_select and index_copy_."
+)
+
+
+def _advice(error: Exception, module: torch.nn.Module) -> str:
+    """What to write where torch.export cannot capture a module."""
+    if "specialized integer" in str(error):
+        return _NUMBER_OF_TENSOR
+    advice = "The forward must run on the example inputs and must not branch on tensor values."
+    # Experts of transformers may run in a loop over those that were chosen.
     configs = (getattr(child, "config", None) for child in module.modules())
     unset: Any = object()
     if any(getattr(config, "_experts_implementation", unset) in (None, "eager") for config in configs):
-        return ' Experts of transformers need config._experts_implementation = "grouped_mm" or "batched_mm".'
-    return ""
+        return f'{advice} Experts need config._experts_implementation = "grouped_mm" or "batched_mm".'
+    return advice
 
 
 @contextmanager

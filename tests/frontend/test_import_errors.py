@@ -69,6 +69,21 @@ def test_control_flow_on_values() -> None:
         import_module(Apply(lambda x: x if x.sum() > 0 else -x), (torch.randn(3),))
 
 
+def test_a_number_made_of_a_tensor() -> None:
+    class Ring(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("rows", torch.zeros(4, 8))
+            self.register_buffer("at", torch.zeros((), dtype=torch.int64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.rows[self.at] = x
+            return self.rows * 2
+
+    with pytest.raises(CompileError, match=r"an index n of no axes: .*x\[n.reshape\(1\)\]"):
+        import_module(Ring(), (torch.randn(8),))
+
+
 def test_output_that_is_no_tensor() -> None:
     class Cache:
         pass
