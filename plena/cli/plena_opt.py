@@ -123,6 +123,14 @@ class PlenaOpt(xDSLOptMain):
             raise PlenaError(
                 f"xDSL cannot read it: {error}", self.get_input_name(), "Use i1 to i64, f32 or f64."
             ) from error
+        except KeyError as error:
+            # xDSL 0.75 takes a second definition for the first one where a branch has named the block before.
+            label = rf"\^{re.escape(str(error.args[0]))}\s*[(:]".encode()
+            if len(re.findall(label, text)) < 2:
+                raise
+            raise PlenaError(
+                f"block ^{error.args[0]} is defined twice", self.get_input_name(), "Give one another name."
+            ) from error
         if module is not None and file_extension == "mlir" and not self.args.disable_verify:
             require_dominance(module)
         if module is not None and (self.args.settings is not None or self.args.overrides):

@@ -46,6 +46,11 @@ def test_constants_that_are_no_list_of_numbers(tmp_path: Path, values: str) -> N
     assert "constants are a list of real numbers" in refused(tmp_path, "x.mlir", text, "lift")
 
 
+def test_blocks_that_are_named_and_then_defined_twice(tmp_path: Path) -> None:
+    text = "func.func @f() {\n  cf.br ^b\n^b:\n  func.return\n^b:\n  func.return\n}\n"
+    assert "block ^b is defined twice. Give one another name" in refused(tmp_path, "x.mlir", text, "lift")
+
+
 def test_a_loop_whose_counter_is_written_is_counted_at_once() -> None:
     statistics = plena.stats(LOOP.replace("S_ADDI_INT gp2, gp2", "S_ADDI_INT gp1, gp9"))
     assert statistics.unavailable["rtl-v1"] == "it writes the counter of a loop"
