@@ -31,6 +31,7 @@ from plena.tensor.infinities import (
     holds_only,
     may_overflow,
 )
+from plena.tensor.inverted_exponentials import InvertExponentials
 from plena.tensor.layout_conversion import emit_concat, emit_slice
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.remembering import remembering
@@ -491,6 +492,7 @@ class ConvertAtenToPlena(ModulePass):
         dce(op)
         rewrite_once(op, TurnMasks())
         rewrite_once(op, ShiftBiases())
+        rewrite_once(op, InvertExponentials())
         dce(op)
         for _ in range(2):
             with remembering():

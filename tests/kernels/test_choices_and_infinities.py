@@ -455,3 +455,23 @@ def test_choices_by_the_largest_numbers_of_rows(name: str) -> None:
     function = OF_LARGEST[name]
     found = compile(Function(function), (x, mask)).run(x, mask, progress=False)
     torch.testing.assert_close(found, function(x, mask), rtol=0.01, atol=0.01)
+
+
+INVERTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "reciprocal": lambda t, y: 1 / t,
+    "logarithm": lambda t, y: t.log(),
+    "divisor": lambda t, y: y / t,
+    "root": lambda t, y: torch.rsqrt(t),
+}
+
+
+@pytest.mark.parametrize(("use", "mlen"), in_turn(INVERTED, MACHINES))
+def test_inverted_exponentials_of_minus_infinity(use: str, mlen: int) -> None:
+    """The machine's e to the power of minus infinity is 6e-39; nothing inverts that."""
+    x, mask = exact(4, 16), hidden(4, 16, empty=True)
+    against_torch(
+        lambda x, y, m: INVERTED[use](x.masked_fill(m, -INF).exp(), y),
+        (x, exact(4, 16, seed=3), mask),
+        target=MACHINES[mlen],
+        error=0.01,
+    )
