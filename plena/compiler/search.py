@@ -188,7 +188,7 @@ def _variants(kernels: ModuleOp, problems: Sequence[CompileError]) -> Iterator[M
     address reaches, and that more of them help.
     """
     rolled = kernels.clone()
-    run_pipeline(rolled, ("roll-layers",))
+    run_pipeline(rolled, ("roll-layers",), verified=True)
     layers = max((op.iterations for op in rolled.walk() if isinstance(op, RepeatOp)), default=0)
     parts, pieces = 1, 0
     while layers:
@@ -199,7 +199,7 @@ def _variants(kernels: ModuleOp, problems: Sequence[CompileError]) -> Iterator[M
             break
         parts, pieces = min(parts * needed, layers), needed
         rolled = kernels.clone()
-        run_pipeline(rolled, ("roll-layers", SplitLayers(parts)))
+        run_pipeline(rolled, ("roll-layers", SplitLayers(parts)), verified=True)
     yield kernels
 
 
@@ -674,7 +674,7 @@ class Lowering:
         """
         conversion = ConvertPlenaToTile.of(schedule)
         tiles = kernels.clone()
-        run_pipeline(tiles, (conversion,))
+        run_pipeline(tiles, (conversion,), verified=True)
         repeats = [op for op in kernels.walk() if isinstance(op, RepeatOp)]
         target = Target.from_module(kernels)
         left = 0
@@ -689,10 +689,10 @@ class Lowering:
                 return None
             if choices_of(tiles).is_free("order"):
                 seen.append(tiles.clone())
-        run_pipeline(tiles, BUFFER_PIPELINE)
+        run_pipeline(tiles, BUFFER_PIPELINE, verified=True)
         affine = tiles.clone()
         passes = SCHEDULED_PIPELINE if profile_named(schedule.timing).overlaps else AFFINE_PIPELINE
-        run_pipeline(affine, passes[:1])
+        run_pipeline(affine, passes[:1], verified=True)
         if repeats:
             useful = longest_iteration(affine)
             if give_up and _is_too_long(useful - left, _length(affine), target):
@@ -700,7 +700,7 @@ class Lowering:
             excess = int(INSTRUCTIONS_PER_USEFUL * useful) - target.max_loop_instructions
             if shorten and excess > 0 and choices_of(tiles).is_free("shortening"):
                 return Lowering.of(kernels, replace(schedule, shortening=excess), give_up=give_up)
-        run_pipeline(affine, passes[1:])
+        run_pipeline(affine, passes[1:], verified=True)
         loops = len(repeats)
         before: tuple[Pass, ...] = ("roll-layers",) if loops else ()
         if loops > 1:
@@ -711,7 +711,7 @@ class Lowering:
         """The same with loads ahead of what needs them, for about so many instructions more."""
         schedule_transfers = ScheduleTransfers(self.schedule.timing, room=room)
         affine = self.affine.clone()
-        run_pipeline(affine, (schedule_transfers,))
+        run_pipeline(affine, (schedule_transfers,), verified=True)
         return replace(self, affine=affine, passes=(*self.passes, schedule_transfers))
 
     def candidate(self, choices: tuple[Choice, ...] = (), then: tuple[Pass, ...] = ()) -> Candidate:
@@ -722,7 +722,7 @@ class Lowering:
         return Candidate(
             self.schedule,
             self.tiles,
-            counted(self.affine.clone(), self.schedule.timing, passes),
+            counted(self.affine.clone(), self.schedule.timing, passes, verified=True),
             (*self.passes, *passes),
             (*choices_of(self.tiles).lines, *(f"loop of {c.loop.true_trips}: {c}" for c in choices)),
             lowering=self,

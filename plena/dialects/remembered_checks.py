@@ -35,8 +35,9 @@ class _Remembered:
         self.objects: list[Attribute] = []  # kept, so that none of their ids becomes another one's
 
     def key(self, op: Operation) -> Key:
-        attributes = [value.type for value in op.operands]
-        counts = [len(attributes), len(op.successors)]
+        # The views that xDSL makes of operands and successors take longer than all else here.
+        attributes = [value.type for value in op._operands]  # pyright: ignore[reportPrivateUsage]
+        counts = [len(attributes), len(op._successors)]  # pyright: ignore[reportPrivateUsage]
         attributes += [result.type for result in op.results]
         for region in op.regions:
             entry = region.first_block

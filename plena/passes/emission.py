@@ -106,18 +106,21 @@ class Counted:
         return self.longest_iteration <= target.max_loop_instructions
 
 
-def counted(module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = EMISSION) -> Counted:
+def counted(
+    module: ModuleOp, timing: str, passes: Sequence[str | ModulePass] = EMISSION, *, verified: bool = False
+) -> Counted:
     """Lowers a module in the affine form in place, and counts it.
 
     Args:
         timing: the profile whose cycles to count.
         passes: what makes allocated registers of it.
+        verified: as of `run_pipeline`.
 
     Raises:
         CompileError: registers or words to spill to do not suffice.
         PlenaError: a value that does not fit its field.
     """
-    run_pipeline(module, passes)
+    run_pipeline(module, passes, verified=verified)
     stream = stream_from_module(module)
     target = Target.from_module(module)
     statistics = _statistics(stream.instructions, target, timing)

@@ -148,6 +148,17 @@ def test_a_change_in_place_is_verified() -> None:
         run_pipeline(module, (Shrinks(), Shrinks()))
 
 
+def test_what_a_pipeline_made_is_verified_again_behind_passes_alone() -> None:
+    wrong = ModuleOp([BufferOp("x", "vector", 0)])
+    with verified_passes(True):
+        run_pipeline(wrong.clone(), ("fuse-elementwise",), verified=True)
+        with pytest.raises(CompileError, match=r"^the module is not valid.*size 0"):
+            run_pipeline(wrong.clone(), ("fuse-elementwise",))
+        for known in (ModuleOp([]), ModuleOp([BufferOp("x", "vector", 4)])):
+            with pytest.raises(CompileError, match=r"breaks: the module is not valid.*size 0"):
+                run_pipeline(known, (Breaks(), "fuse-elementwise"), verified=True)
+
+
 @pytest.mark.parametrize("name", ["guard_3", "plain"])
 def test_a_parameter_that_is_called_like_a_matrix_of_the_compiler(name: str) -> None:
     """The symbols of a program's data are one name space: the matrix would be staged for the parameter."""
