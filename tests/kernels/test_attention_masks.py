@@ -5,7 +5,8 @@ Operands hold quarters, which every number format of the machine keeps: PyTorch 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 import plena
 from plena.errors import PlenaError
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, Function, machine
 
 INF, LOWEST = float("inf"), torch.finfo(torch.float32).min
@@ -30,10 +32,21 @@ FORMS: dict[str, dict[str, Any]] = {
     "online": ONLINE,
     "broadcast": {"matmul": "broadcast"},
 }
+USUAL = ["auto", "online"]
 EVERY_FORM = pytest.mark.parametrize(
-    "form",
-    ["auto", "online", *(pytest.param(form, marks=pytest.mark.slow) for form in ("rows", "broadcast"))],
+    "form", [pytest.param(form, marks=() if form in USUAL else pytest.mark.slow) for form in FORMS]
 )
+
+
+def forms(*axes: Iterable[Any]) -> list[Any]:
+    """Cases, last of each its form, in which every two values meet; the whole product when slow tests run."""
+    values = [list(axis) for axis in axes]
+    usual = pairwise(*values, USUAL)
+    return [
+        pytest.param(*case, marks=() if case in usual else pytest.mark.slow)
+        for case in product(*values, FORMS)
+    ]
+
 
 ROUNDING = 0.04
 """Relative error of one query's result: bf16 scores of up to 8 are off by up to 1/32, and so are their exponentials."""
@@ -117,7 +130,8 @@ class Hiding:
         return scores(q, k).masked_fill(~seen, -1e4).softmax(-1) @ v
 
 
-WAYS = [getattr(Hiding, name) for name in vars(Hiding) if not name.startswith("_")]
+NAMES = [name for name in vars(Hiding) if not name.startswith("_")]
+WAYS = [getattr(Hiding, name) for name in NAMES]
 EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 
 
@@ -134,18 +148,15 @@ def test_queries_without_a_key_that_run_time_masks_leave(way: Callable[..., Tens
     agrees(attention, *operands(3, 1, T, T), seen, **FORMS[form])
 
 
-@EVERY_FORM
-@EVERY_WAY
-def test_queries_without_a_key_that_constant_masks_leave(way: Callable[..., Tensor], form: str) -> None:
+@pytest.mark.parametrize(("way", "empty", "form"), forms(NAMES, ["first", "last"]))
+def test_queries_without_a_key_that_constant_masks_leave(way: str, empty: str, form: str) -> None:
     """A window without the diagonal: the first query has nothing to look at; the opposite: the last one."""
     window = (lower(T, -1) & ~lower(T, -9))[None, None]
-    agrees(lambda q, k, v: way(q, k, v, window), *operands(1, 2, T, T), **FORMS[form])
-    agrees(lambda q, k, v: way(q, k, v, window.mT), *operands(1, 2, T, T), **FORMS[form])
+    seen = window if empty == "first" else window.mT
+    agrees(lambda q, k, v: getattr(Hiding, way)(q, k, v, seen), *operands(1, 2, T, T), **FORMS[form])
 
 
-@EVERY_FORM
-@pytest.mark.parametrize("number", [-1e4, -1e9, LOWEST])
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("causal", "number", "form"), forms([False, True], [-1e4, -1e9, LOWEST]))
 def test_numbers_added_to_masked_keys(number: float, causal: bool, form: str) -> None:
     """What float32 absorbs leaves a uniform row, a smaller number the softmax without the mask."""
     before = lower(T) if causal else ALL
@@ -208,13 +219,14 @@ def biases() -> dict[str, Tensor]:
     }
 
 
-@EVERY_FORM
-@pytest.mark.parametrize("name", biases())
-def test_biases(name: str, form: str) -> None:
+@pytest.mark.parametrize(("name", "given", "form"), forms(biases(), ["constant", "input"]))
+def test_biases(name: str, given: str, form: str) -> None:
     """As constants and as inputs, of the operator and written out."""
     bias = biases()[name]
     q, k, v = operands(1, 2, T, T)
-    agrees(lambda q, k, v: sdpa(q, k, v, attn_mask=bias), q, k, v, **FORMS[form])
+    if given == "constant":
+        agrees(lambda q, k, v: sdpa(q, k, v, attn_mask=bias), q, k, v, **FORMS[form])
+        return
     if name == "rows":
         bias[
             0, 0, 8
@@ -248,16 +260,17 @@ def test_slopes_over_more_keys_than_they_were_clamped_at() -> None:
     agrees(lambda q, k, v: sdpa(q, k, v, attn_mask=slopes), q, k, v, target=MACHINES[64])
 
 
-@EVERY_FORM
-@pytest.mark.parametrize("rows", [1, T])
-def test_hidden_keys_do_not_leak(rows: int, form: str) -> None:
+@pytest.mark.parametrize(("rows", "given", "form"), forms([1, T], ["constant", "input"]))
+def test_hidden_keys_do_not_leak(rows: int, given: str, form: str) -> None:
     """The hidden key's score is hundreds above the others."""
     q, k, v = operands(1, 2, T, T)
     q, k = q.abs() + 1, k.clone()
     k[:, :, 3] = 30.0
     mask = torch.zeros(1, 1, rows, T).index_fill(3, torch.tensor([3]), -INF)
-    agrees(lambda q, k, v: sdpa(q, k, v, attn_mask=mask), q, k, v, **FORMS[form])
-    agrees(lambda q, k, v, mask: sdpa(q, k, v, attn_mask=mask), q, k, v, mask, **FORMS[form])
+    if given == "constant":
+        agrees(lambda q, k, v: sdpa(q, k, v, attn_mask=mask), q, k, v, **FORMS[form])
+    else:
+        agrees(lambda q, k, v, mask: sdpa(q, k, v, attn_mask=mask), q, k, v, mask, **FORMS[form])
 
 
 def test_sinks_beside_hidden_keys() -> None:

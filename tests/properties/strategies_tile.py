@@ -107,9 +107,9 @@ def placements(draw: st.DrawFn) -> PlacementAttr:
 
 
 @st.composite
-def buffers(draw: st.DrawFn, name: str, space: str) -> BufferOp:
-    """A declaration, placed or not."""
-    placed = draw(st.lists(placements(), max_size=2))
+def buffers(draw: st.DrawFn, name: str, space: str, most: int = 2) -> BufferOp:
+    """A declaration with at most so many placements."""
+    placed = draw(st.lists(placements(), max_size=most)) if most else []
     least = max((p.offset.data + p.elements for p in placed), default=1)
     size, address = draw(st.integers(least, 1 << 40)), draw(st.none() | NUMBERS)
     anchor = None
@@ -241,13 +241,16 @@ def operations(op: type[Operation], scope: Scope) -> st.SearchStrategy[list[Oper
 
 @st.composite
 def tile_modules(draw: st.DrawFn, last: type[Operation] | None = None, most: int = 12) -> Text:
-    """Modules of the tile level; `last` is the class of the operation they end with."""
+    """Modules of the tile level; `last` is the class of the operation they end with.
+
+    With one the buffers that it may name have no placements, whose text takes most of the time.
+    """
     module = ModuleOp([])
     block = module.body.block
     scope = Scope()
     for space in SPACES:
         for number in range(draw(st.integers(1, 2))):
-            op = draw(buffers(f"{space}_{number}", space))
+            op = draw(buffers(f"{space}_{number}", space, 2 if last is None else 0))
             block.add_op(op)
             scope.buffers[space].append(op.buffer)
     constant = draw(constants())
