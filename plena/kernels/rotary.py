@@ -18,7 +18,7 @@ from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.finite_operands import require_finite
 from plena.kernels.head_layout import HeadLayout, wanted_layout
-from plena.kernels.lane_moves import relaid, times_band
+from plena.kernels.lane_moves import Band, relaid, times_band
 from plena.kernels.lanes import Lanes, emit_elementwise
 from plena.kernels.operands import destination, like
 from plena.kernels.tensors import Panel
@@ -151,7 +151,13 @@ def _by_lanes(rotation: Rotation, ctx: KernelContext) -> None:
     else:
         panel = like(ctx, "turned", source)
         times_band(
-            ctx, name, source, panel, _exchange(rotation, pitch), rotation.heads, of=rotation.op.operands
+            ctx,
+            name,
+            source,
+            panel,
+            Band.of(_exchange(rotation, pitch)),
+            rotation.heads,
+            of=rotation.op.operands,
         )
         other = Turned(panel.buffer, panel.block)
     cos = _table(rotation, ctx, rotation.op.cos, pitch, 1.0)

@@ -36,6 +36,14 @@ class Node:
     dtype: str
     shape: tuple[int, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Kept: a graph is looked through again for every operation on it."""
+        return hash((self.operation, self.operands, self.settings, self.dtype, self.shape))
+
     @property
     def named(self) -> dict[str, Setting]:
         """The settings by name."""
@@ -73,6 +81,11 @@ class HostValue:
 
     def _placed(self, places: dict[Node, int]) -> int:
         """Adds the nodes to numbered ones; the number of the last."""
+        if not places:
+            places.update((node, number) for number, node in enumerate(self.nodes))
+            if len(places) == len(self.nodes):
+                return len(self.nodes) - 1
+            places.clear()
         moved: list[int] = []
         for node in self.nodes:
             operands = tuple(moved[n] for n in node.operands)
