@@ -10,6 +10,7 @@ import torch
 
 from plena.api.compile import compile
 from plena.verification import verify
+from tests.covering import pairwise
 from tests.hunt.case import BlockCase, Case
 from tests.hunt.machines import FORMATS
 from tests.hunt.verdict import REFUSALS, examine
@@ -92,9 +93,11 @@ def test_ids_are_staged_as_multiples_of_a_row() -> None:
     ]
 
 
-@pytest.mark.parametrize("size", [2, 16])
-@pytest.mark.parametrize("amount", [1, 4])
-def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: int) -> None:
+FORMS: dict[str, dict[str, Any]] = {"auto": {}, "online": {"matmul": "mm", "attention": "online"}}
+
+
+@pytest.mark.parametrize(("size", "amount", "form"), pairwise([2, 16], [1, 4], FORMS))
+def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: int, form: str) -> None:
     """Norms leave them as they were; products carry them into queries, keys and values."""
     configuration = {
         **{"batch": 3, "length": 9, "width": 6, "kv_heads": 2, "heads": 4, "size": size, "mask": "none"},
@@ -102,8 +105,7 @@ def test_rows_behind_the_last_one_do_not_matter_to_attention(size: int, amount: 
         **{"rms": False, "gated": True, "norm_first": True},
     }
     settings = {**SMALL, "BLEN": 2, "HBM_V_Prefetch_Amount": amount, "HBM_V_Writeback_Amount": amount}
-    for options in ({}, {"matmul": "mm", "attention": "online"}):
-        assert examine(BlockCase(configuration, settings, options)) == "compiled"
+    assert examine(BlockCase(configuration, settings, FORMS[form])) == "compiled"
 
 
 @pytest.mark.parametrize(

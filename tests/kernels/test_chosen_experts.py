@@ -24,6 +24,7 @@ from plena.frontend import import_module
 from plena.kernels.schedule import Schedule
 from plena.machine.target import Target
 from plena.passes.pick_experts import ExpertSchedule, PickExperts
+from tests.covering import pairwise
 from tests.kernels.checking import MACHINES, Function, check
 from tests.passes.tensor_pipeline import close, references
 from tests.poison import check_reads_what_is_defined
@@ -263,9 +264,9 @@ def test_one_choice_for_many_rows(slots: int, budget: int | None, static: int, c
     assert (as_tensors(result)[0] - exact).norm() <= 0.13 * exact.norm()
 
 
-@pytest.mark.parametrize("allow_unsupported", [False, True])
-@pytest.mark.parametrize("count", [1, 40], ids=["chosen", "all"])
-@pytest.mark.parametrize("timing", ["serialized", "rtl-v1"])
+@pytest.mark.parametrize(
+    ("timing", "count", "allow_unsupported"), pairwise(["serialized", "rtl-v1"], [1, 40], [False, True])
+)
 def test_profiles_without_cycles_for_v_topk(timing: str, count: int, allow_unsupported: bool) -> None:
     """They choose no program of such a layer; among the figures of one that another profile chose theirs is None."""
     with pytest.raises(plena.PlenaError, match="no cycles are known for V_TOPK"):

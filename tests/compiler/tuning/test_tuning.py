@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,12 @@ def poisoned(tmp_path: Path, recipe: object, **options: Any) -> tuple[plena.Prog
     question = Question.of(kernels(Layer(), X), asked, budget)
     text = recipe if isinstance(recipe, str) else json.dumps(recipe)
     TuningDatabase(path, make=True).put(question.key, Entry(text, TIMING, 1, 1, ""), None)
-    return compiled(None, **options), compiled(path, **options)
+    return without_a_database(**options), compiled(path, **options)
+
+
+@cache
+def without_a_database(**options: Any) -> plena.Program:
+    return compiled(None, **options)
 
 
 GOOD = Recipe().to_json()
