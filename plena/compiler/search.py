@@ -465,7 +465,8 @@ def _with_shared_bases(best: Candidate, target: Target) -> list[Candidate]:
         return []
     if choices:
         affine = affine.clone()
-        run_pipeline(affine, (ApplyLoopChoices(tuple(str(change) for change in changes_of(choices))),))
+        changes = tuple(str(change) for change in changes_of(choices))
+        run_pipeline(affine, (ApplyLoopChoices(changes),), verified=True)
     if not has_bases_to_share(affine):
         return []
     sharing = replace(lowering, share_bases=True).candidate(choices)
