@@ -100,12 +100,16 @@ SHARES_FOR_LOADS = (1.0, 0.4, 0.25)
 TRIES_OF_ROOM = 3
 """How often it is tried with less until it fits."""
 
+SHARE_OF_WANTED = 0.8
+"""How much less is tried where a program did not need all of its room."""
+
 SHARES_FOR_TURNS = (0.9, 0.8, 0.72, 0.6, 0.45)
 """How much of what is left then rows side by side may take, the first that fits: addresses come on top of what is
 added, about one for every two instructions."""
 
 SURELY_TOO_LONG = 1.15
-"""A share is not tried from which so many times the room is expected, by what a larger one took."""
+"""A share is not tried from which so many times the room is expected, by what a larger one took; a program not from
+which so many times the instructions are."""
 
 CERTAIN = 0.9
 """A prediction at most this part of another one, or of a bound, is not wrong about which is less."""
@@ -545,36 +549,57 @@ def _ahead_within(
     """
     assert best.lowering is not None
     left = max(0, most - best.static)
-    room = int(share * left)
+    room, surplus, before = int(share * left), _surplus_share(best), len(known)
     for _ in range(TRIES_OF_ROOM):
         lowering = best.lowering.loading_ahead(room)
-        if any(lowering.affine.body.is_structurally_equivalent(other.affine.body) for other in known):
+        while _is_one_of(lowering, known[before:]) and room > 0:
+            # All of this room was not needed.
+            room = min(room - 1, int(SHARE_OF_WANTED * room))
+            lowering = best.lowering.loading_ahead(room)
+        if _is_one_of(lowering, known):
             return None
         known.append(lowering)
-        smallest = _within(lowering, most)
-        if smallest is not None and smallest.static <= most and smallest.program.runs(target):
-            return smallest
-        added = 2 * left if smallest is None else smallest.static - best.static
-        room = min(room - 1, room * left // max(1, added))
+        points = candidates(
+            lowering.affine, timing=best.schedule.timing, max_instructions=most, known=lowering.known
+        )
+        expected = int(points[0].static * surplus) if points else best.static + 2 * left
+        if points and expected <= SURELY_TOO_LONG * most:
+            found = _within(lowering, points, most)
+            if found.static <= most and found.program.runs(target):
+                return found
+            expected = found.static
+        room = min(room - 1, room * left // max(1, expected - best.static))
     return None
 
 
-def _within(lowering: Lowering, most: int) -> Candidate | None:
+def _is_one_of(lowering: Lowering, others: Sequence[Lowering]) -> bool:
+    """Whether the affine form is that of another lowering."""
+    return any(lowering.affine.body.is_structurally_equivalent(other.affine.body) for other in others)
+
+
+def _surplus_share(candidate: Candidate) -> float:
+    """How many times the predicted instructions a program has."""
+    assert candidate.lowering is not None
+    if candidate.point is not None:
+        return candidate.static / candidate.point.static
+    cost = predicted(candidate.lowering.affine, candidate.schedule.timing)
+    return 1.0 if cost is None else candidate.static / cost[0]
+
+
+def _within(lowering: Lowering, points: Sequence[Point], most: int) -> Candidate:
     """The lowering with loops as is best in at most so many instructions; if that is too few, in as few as can be.
 
     By how much the shortest exceeds what was predicted says what the others will take.
+
+    Args:
+        points: at least one, the shortest first.
     """
-    points = candidates(
-        lowering.affine, timing=lowering.schedule.timing, max_instructions=most, known=lowering.known
-    )
-    if not points:
-        return None
 
     def lowered(point: Point) -> Candidate:
         return replace(lowering.candidate(point.choices), points=tuple(points), point=point)
 
     shortest = lowered(points[0])
-    surplus = max(0, shortest.static - points[0].static)
+    surplus = _surplus_of(shortest)
     best = Goal().best([p for p in points if p.static + surplus <= most] or points[:1])
     if best is points[0]:
         return shortest

@@ -103,13 +103,13 @@ def number_attribute(module: ModuleOp, name: str) -> int | None:
     return attribute.value.data if isinstance(attribute, IntegerAttr) else None
 
 
-def reserve(module: ModuleOp, memory: SpillMemory, words: int) -> int:
-    """Takes `words` more words of the region, records that on the module and returns the first one.
+def check_touches(module: ModuleOp, memory: SpillMemory) -> None:
+    """Whether a program says of every instruction what it touches.
 
     Raises:
-        CompileError: the memory has no room for them, or an instruction may touch any of its words.
+        CompileError: an instruction may touch any word of the memory.
     """
-    for op in instructions_in(module) if words else ():
+    for op in instructions_in(module):
         if op.SPEC.touches is None:
             raise CompileError(
                 f"registers do not fit, and {op.SPEC.mnemonic} does not declare what it touches: it may use the words "
@@ -117,6 +117,19 @@ def reserve(module: ModuleOp, memory: SpillMemory, words: int) -> int:
                 "register allocation",
                 "Declare its `touches`.",
             )
+
+
+def reserve(module: ModuleOp, memory: SpillMemory, words: int, *, checked: bool = False) -> int:
+    """Takes `words` more words of the region, records that on the module and returns the first one.
+
+    Args:
+        checked: whether `check_touches` has passed, which looks at every instruction.
+
+    Raises:
+        CompileError: the memory has no room for them, or an instruction may touch any of its words.
+    """
+    if words and not checked:
+        check_touches(module, memory)
     size = memory.size(Target.from_module(module))
     base = number_attribute(module, memory.base_attribute)
     end = number_attribute(module, memory.end_attribute)

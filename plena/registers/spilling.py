@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Literal
 
 from xdsl.dialects.builtin import ModuleOp
@@ -22,7 +23,7 @@ from plena.dialects.plena_isa import (
 from plena.dialects.plena_isa.scalar import SAddFPOp, SAddiIntOp, SLdFPOp, SLuiIntOp
 from plena.dialects.plena_isa.sizes import ONE
 from plena.dialects.plena_isa.touches import Touch
-from plena.registers.spill_region import SpillMemory, reserve
+from plena.registers.spill_region import SpillMemory, check_touches, reserve
 
 
 class Spiller:
@@ -107,9 +108,15 @@ class Spiller:
 
     # -- memory
 
+    @cached_property
+    def _zero(self) -> SSAValue:
+        """The cell of gp0, once it is known what touches the memory: what is spilled adds nothing hidden."""
+        check_touches(self.module, self.memory)
+        return zero_register(self.module)
+
     def _to_memory(self, cell: SSAValue) -> None:
-        word = reserve(self.module, self.memory, 1)
-        zero = zero_register(self.module)
+        zero = self._zero
+        word = reserve(self.module, self.memory, 1, checked=True)
         for op in _users(cell):
             modes = [mode for value, mode in op.cells() if value is cell]
             temporary = self._cell(cell)
