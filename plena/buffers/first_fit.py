@@ -46,8 +46,9 @@ def lowest_free(interval: Interval, alignment: int, base: int, placed: Iterable[
     """
     size = interval.buffer.size.data
     address = round_up(base, alignment)
+    start, end = interval.start, interval.end
     for low, high, other in placed:
-        if high > address and interval.overlaps(other):
+        if high > address and other.start <= end and start <= other.end:
             if low >= address + size:
                 break
             address = round_up(high, alignment)
