@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xdsl.ir import Operation
 
@@ -13,7 +14,7 @@ from plena.integers import ceil_div
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.lane_moves import relaid
 from plena.kernels.lanes import rows_of
-from plena.kernels.selection import blocks_of, selected, spread_out
+from plena.kernels.selection import selected, spread_out
 from plena.kernels.tensors import Panel
 
 
@@ -54,10 +55,10 @@ def lower_slice(op: Operation, ctx: KernelContext) -> None:
         columns = [
             group * width + offsets[1] + strides[1] * n for group in range(column_groups) for n in range(part)
         ]
-        first = columns[0] // vlen
-        blocks = blocks_of(ctx, panel, first, columns[-1] // vlen + 1)
+        blocks = _blocks_with(ctx, panel, columns)
         rows_only = _slice_rows(ctx, blocks, row_groups, offsets[0], sizes[0], strides[0], 0, blocks.columns)
-        ctx.set(op.result, selected(ctx, op, rows_only, [column - first * vlen for column in columns]))
+        first = columns[0] // vlen * vlen
+        ctx.set(op.result, selected(ctx, op, rows_only, [column - first for column in columns]))
         return
     if whole or column_groups == 1:
         size = (offsets[1], panel.columns if whole else part)
@@ -70,6 +71,21 @@ def lower_slice(op: Operation, ctx: KernelContext) -> None:
             destination = rows * (sizes[0] * vlen) + group * (part // vlen) * result.block
             copy_rows(ctx, (panel, source, strides[0]), (result, destination, 1), sizes[0], part // vlen)
     ctx.set(op.result, result)
+
+
+def _blocks_with(ctx: KernelContext, panel: Panel, columns: Sequence[int]) -> Panel:
+    """The column blocks of a packed panel from the one with the first of ascending columns to that with the last."""
+    vlen = ctx.target.vlen
+    first, end = columns[0] // vlen, columns[-1] // vlen + 1
+    width = min(end * vlen, panel.columns) - first * vlen
+    if width == panel.columns:
+        return panel
+    return replace(
+        panel,
+        buffer=ctx.builder.view(panel.buffer, first * panel.block),
+        group_columns=width,
+        group_pitch=width,
+    )
 
 
 def _slice_rows(
