@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from xdsl.ir import Operation
 
@@ -52,13 +51,11 @@ def lower_slice(op: Operation, ctx: KernelContext) -> None:
     whole = part == width
     bounds = (offsets[1],) if column_groups == 1 else (offsets[1], width, part)
     if not whole and (strides[1] > 1 or any(n % vlen for n in bounds)):
+        rows_only = _slice_rows(ctx, panel, row_groups, offsets[0], sizes[0], strides[0], 0, panel.columns)
         columns = [
             group * width + offsets[1] + strides[1] * n for group in range(column_groups) for n in range(part)
         ]
-        blocks = _blocks_with(ctx, panel, columns)
-        rows_only = _slice_rows(ctx, blocks, row_groups, offsets[0], sizes[0], strides[0], 0, blocks.columns)
-        first = columns[0] // vlen * vlen
-        ctx.set(op.result, selected(ctx, op, rows_only, [column - first for column in columns]))
+        ctx.set(op.result, selected(ctx, op, rows_only, columns))
         return
     if whole or column_groups == 1:
         size = (offsets[1], panel.columns if whole else part)
@@ -71,21 +68,6 @@ def lower_slice(op: Operation, ctx: KernelContext) -> None:
             destination = rows * (sizes[0] * vlen) + group * (part // vlen) * result.block
             copy_rows(ctx, (panel, source, strides[0]), (result, destination, 1), sizes[0], part // vlen)
     ctx.set(op.result, result)
-
-
-def _blocks_with(ctx: KernelContext, panel: Panel, columns: Sequence[int]) -> Panel:
-    """The column blocks of a packed panel from the one with the first of ascending columns to that with the last."""
-    vlen = ctx.target.vlen
-    first, end = columns[0] // vlen, columns[-1] // vlen + 1
-    width = min(end * vlen, panel.columns) - first * vlen
-    if width == panel.columns:
-        return panel
-    return replace(
-        panel,
-        buffer=ctx.builder.view(panel.buffer, first * panel.block),
-        group_columns=width,
-        group_pitch=width,
-    )
 
 
 def _slice_rows(
@@ -158,9 +140,7 @@ def _concat_blocks(ctx: KernelContext, panels: Sequence[Panel], groups: int) -> 
 
 def _concat_lanes(ctx: KernelContext, op: Operation, panels: Sequence[Panel], groups: int) -> Panel:
     """Each tensor is put where it belongs by a product; the sum has all of them."""
-    total, vlen = sum(panel.columns for panel in panels), ctx.target.vlen
-    if groups == 1 and _is_better_apart(panels, vlen):
-        return _concat_next_to_each_other(ctx, op, panels)
+    total = sum(panel.columns for panel in panels)
     step, before = total // groups, 0
     result: Panel | None = None
     for panel in panels:
@@ -170,56 +150,9 @@ def _concat_lanes(ctx: KernelContext, op: Operation, panels: Sequence[Panel], gr
         if result is None:
             result = placed
         else:
-            size = (placed.rows, placed.blocks(vlen))
+            size = (placed.rows, placed.blocks(ctx.target.vlen))
             whole = rows_of(ctx, result)
             ctx.builder.map("add", whole, whole, rows_of(ctx, placed), size=size)
         before += width
     assert result is not None
-    return result
-
-
-def _is_better_apart(panels: Sequence[Panel], vlen: int) -> bool:
-    """Whether it takes less to place each tensor in its own column blocks than in all of them.
-
-    A product of a column block and a block of the result takes about half as long as adding or copying a block.
-    """
-    total = ceil_div(sum(panel.columns for panel in panels), vlen)
-    together, apart, first = -2 * total, 0, 0
-    for panel in panels:
-        end = first + panel.columns
-        own, given = ceil_div(end, vlen) - first // vlen, ceil_div(panel.columns, vlen)
-        together += total * (2 + given)
-        apart += own * (2 + given)
-        first = end
-    return apart <= together and total > 1
-
-
-def _concat_next_to_each_other(ctx: KernelContext, op: Operation, panels: Sequence[Panel]) -> Panel:
-    """A product puts a tensor in the column blocks that it has a part of; the first may have the one before it in it.
-
-    One that begins and ends with a block, or begins with one and is the last, is copied as it is.
-    """
-    vlen = ctx.target.vlen
-    total = sum(panel.columns for panel in panels)
-    result = ctx.new_panel("concat", panels[0].rows, total)
-    first = 0
-    for panel in panels:
-        end = first + panel.columns
-        block, offset = divmod(first, vlen)
-        blocks = ceil_div(end, vlen) - block
-        placed = panel
-        if offset or (end % vlen and end < total):
-            width = min(blocks * vlen, total - block * vlen)
-            placed = spread_out(ctx, op, panel, range(offset, offset + panel.columns), width)
-        shared = 1 if offset else 0
-        if shared:
-            into = PanelRows(
-                ctx.builder.view(result.buffer, Linear(block * result.block)), vlen, result.block
-            )
-            ctx.builder.map("add", into, into, rows_of(ctx, placed), size=(panel.rows, 1))
-        if blocks > shared:
-            source = (placed, Linear(shared * placed.block), 1)
-            destination = (result, Linear((block + shared) * result.block), 1)
-            copy_rows(ctx, source, destination, panel.rows, blocks - shared)
-        first = end
     return result
