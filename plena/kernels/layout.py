@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import (
@@ -89,14 +87,9 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
 
 @kernel_for(RelativeOp)
 def lower_relative(op: Operation, ctx: KernelContext) -> None:
-    """Whatever else has read the tensor and had it loaded, the host stages it once more.
-
-    What may lie far apart keeps bf16's precision: an error of a score is one of its exponential.
-    """
+    """Whatever else has read the tensor and had it loaded, the host stages it once more."""
     assert isinstance(op, RelativeOp)
-    tensor = _staged(ctx, op.input).through(relative(*op.step))
-    is_near = op.part is not None and op.part.data == "near"
-    ctx.set(op.result, replace(tensor, precise=is_near or tensor.precise))
+    ctx.set(op.result, _staged(ctx, op.input).through(relative(*op.numbers)))
 
 
 def _staged(ctx: KernelContext, value: SSAValue) -> HostTensor:

@@ -161,7 +161,7 @@ def _behind(op: Operation, signs: Signs) -> list[tuple[SSAValue, Signs]]:
             | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp() | plena.ConcatOp()
         ):  # fmt: skip
             return [(operand, signs) for operand in op.operands]
-        case plena.RelativeOp() if op.part is None or op.part.data == "hidden":
+        case plena.RelativeOp():
             return [(op.input, signs if op.factor.value.data > 0 else flipped)]
         case _:
             return []

@@ -103,8 +103,8 @@ class _Walk:
     def _result(self, op: Operation, found: list[Reach]) -> Reach | None:
         """What reaches the result; None if the operation must not be given infinity."""
         match op:
-            case ReturnOp() | plena.StagedTestOp() | plena.HostOp():
-                return {}  # The host looks at what it computes when it stages that.
+            case ReturnOp() | plena.StagedTestOp():
+                return {}
             case plena.ReshapeOp() | plena.RearrangeOp():
                 moved = _is_of_host(op.input) or _is_only_returned(op.result)
                 return found[0] if moved or (isinstance(op, plena.ReshapeOp) and _keeps_rows(op)) else None
@@ -114,7 +114,7 @@ class _Walk:
                 return self._sum(op, found, {})
             case plena.SubOp():
                 return self._sum(op, found, _FLIPPED)
-            case plena.RelativeOp() if op.number is not None or (op.part and op.part.data == "near"):
+            case plena.RelativeOp() if op.number is not None:
                 return {}
             case plena.RelativeOp() if op.factor.value.data < 0:
                 return _mapped(found[0], _FLIPPED)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, prod
+from math import isfinite, prod
 
-import numpy as np
 from xdsl.dialects.builtin import (
     BoolAttr,
     DenseArrayBase,
@@ -18,14 +16,13 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import broadcast_shapes, element_type_of, shape_of
-from plena.host.mask_steps import NEAR, SWALLOWING
+from plena.host.mask_steps import SWALLOWING
 from plena.host.values import build
-from plena.host.values.attributes import value_of
 from plena.host.values.graph import HostValue
 from plena.tensor.emission import Emitter
 from plena.tensor.host_values import HostValues, host_op
@@ -77,12 +74,7 @@ class Base:
 
 def is_bias(value: SSAValue) -> bool:
     """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
-    return _comes_of_inputs(value, MOST) or is_of_integers(value)
-
-
-def is_of_integers(value: SSAValue) -> bool:
-    """Whether the host computes a value of integer inputs."""
-    return _of_host(value) is not None
+    return _comes_of_inputs(value, MOST) or _of_host(value) is not None
 
 
 def _comes_of_inputs(value: SSAValue, most: int) -> bool:
@@ -111,8 +103,9 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
     dim = len(shape_of(bias)) + axis
     staged = _staged(e, bias)
     if staged is not None:
-        base = Base(staged=staged.times(factor), dim=dim)
-        return _below(e, base), base
+        staged = staged.times(factor)
+        below = e.add(plena.RelativeOp(staged.tensor, dim, staged.factor, staged.offset))
+        return below, Base(staged=staged, dim=dim)
     op = bias.owner
     if isinstance(op, aten.AddOp | aten.SubOp):
         second = -factor if isinstance(op, aten.SubOp) else factor
@@ -127,72 +120,6 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
         whole, _ = relative(e, op.input, before, factor)
         return e.add(of_operands(op, [whole])), None
     return below_highest(e, scaled(e, bias, factor), axis), None
-
-
-def line_of(bias: SSAValue, factor: float) -> HostValue | None:
-    """`factor` times a bias as the host computes it; None if it does not."""
-    found = HostValues(real=True).of(bias)
-    if found is None or not _is_real(bias):
-        return None
-    return found if factor == 1 else build.binary("mul", found, build.full(factor, "float32"))
-
-
-def seen(e: Emitter, line: HostValue, hidden: HostValue, axis: int) -> tuple[SSAValue, Base]:
-    """A bias less the largest of each row along `axis` (from the end) that is not hidden, and what was taken off.
-
-    Where it is hidden it is 0.
-    """
-    shape = np.broadcast_shapes(line.shape, hidden.shape)
-    hidden, dim = build.expand(hidden, shape), len(shape) + axis
-    some = build.reduce("any", build.unary("not", hidden), [dim], keepdim=True)
-    left = build.where(hidden, build.full(-inf, "float32"), line, "float32")
-    highest = build.where(some, build.reduce("max", left, [dim], keepdim=True), build.full(0.0, "float32"))
-    base = Base(staged=Staged(staged(e, build.where(hidden, highest, line, "float32"))), dim=dim)
-    return _below(e, base), base
-
-
-def staged(e: Emitter, value: HostValue) -> SSAValue:
-    """What the host computes."""
-    return e.insert(host_op(value, _arguments(e))).result
-
-
-def may_be_lowest(bias: SSAValue, inputs: bool) -> bool:
-    """Whether a bias may hold minus infinity: of constants and numbers, and of `inputs`."""
-    if isinstance(bias, BlockArgument):
-        return inputs and _is_real(bias)
-    number = full_value(bias)
-    if number is not None:
-        return number == -inf
-    if isinstance(bias.owner, aten.ConstantOp):
-        return bias.owner.infinite is not None
-    assert isinstance(bias.owner, Operation)
-    return any(may_be_lowest(operand, inputs) for operand in bias.owner.operands)
-
-
-def _below(e: Emitter, base: Base) -> SSAValue:
-    """What a base was taken off, in two parts where its numbers may be far apart: none hides the bits of another."""
-    of = base.staged
-    assert of is not None
-    parts = (None,) if _is_moderate(of, base.dim) else ("near", "hidden")
-    below = [e.add(plena.RelativeOp(of.tensor, base.dim, of.factor, of.offset, part=part)) for part in parts]
-    return below[0] if len(below) == 1 else added(e, *below)
-
-
-def _is_moderate(of: Staged, dim: int) -> bool:
-    """Whether the numbers of a row are known to be near each other, as those of parameters are taken to be."""
-    value, axis = of.tensor, dim - len(shape_of(of.tensor))
-    if isinstance(value.owner, plena.HostOp):
-        return value_of(value.owner.value).is_zero_one and abs(of.factor) <= NEAR
-    while isinstance(op := value.owner, _LAYOUTS):
-        if not isinstance(op, aten.ExpandOp):
-            before = axis_before(op, axis)
-            if before is None:
-                break
-            axis = before
-        value = op.input
-    if isinstance(op, aten.ConstantOp):
-        return axis == -1 and op.wide is None and op.infinite is None and abs(of.factor) <= 1
-    return isinstance(op, aten.ParameterOp)
 
 
 def number_below(e: Emitter, number: float, base: Base) -> SSAValue:
@@ -277,18 +204,12 @@ def _of_host(value: SSAValue) -> HostValue | None:
 
 def _computed_by_host(e: Emitter, value: SSAValue) -> SSAValue | None:
     """What the host computes of integer inputs, as real numbers."""
-    found = _of_host(value)
-    return None if found is None else e.insert(host_op(build.cast(found, "float32"), _arguments(e))).result
-
-
-def _arguments(e: Emitter) -> Sequence[SSAValue]:
-    """Those of the function that is rewritten."""
-    function = e.anchor
-    while not isinstance(function, FuncOp):
-        parent = function.parent_op()
-        assert parent is not None
-        function = parent
-    return function.body.block.args
+    found, function = _of_host(value), e.anchor
+    while function is not None and not isinstance(function, FuncOp):
+        function = function.parent_op()
+    if found is None or function is None:
+        return None
+    return e.insert(host_op(build.cast(found, "float32"), function.body.block.args)).result
 
 
 def of_operands(op: Operation, operands: list[SSAValue]) -> Operation:
@@ -321,11 +242,6 @@ def added(e: Emitter, a: SSAValue, b: SSAValue) -> SSAValue:
     return e.add(aten.AddOp.build(operands=[a, b], result_types=[result]))
 
 
-def chosen(e: Emitter, condition: SSAValue, a: SSAValue, b: SSAValue, type: Attribute) -> SSAValue:
-    """One of two tensors, or numbers, for each element."""
-    return e.add(aten.WhereOp.build(operands=[condition, a, b], result_types=[type]))
-
-
 def below_highest(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     """A bias less the largest of each row along `axis` (from the end), on the machine."""
     dim = len(shape_of(bias)) + axis
@@ -347,12 +263,3 @@ def axis_before(op: aten.PermuteOp | aten.ViewOp, axis: int) -> int | None:
     inner = prod(after[axis:][1:])
     found = (n for n in range(len(before)) if before[n] == after[axis] and prod(before[n + 1 :]) == inner)
     return next((n - len(before) for n in found), None)
-
-
-def moved_back(op: aten.PermuteOp | aten.ViewOp, value: HostValue) -> HostValue:
-    """What broadcasts to the result of a layout as it lies in the input."""
-    whole = build.expand(value, shape_of(op.result))
-    if isinstance(op, aten.ViewOp):
-        return build.reshape(whole, shape_of(op.input))
-    dims = op.dims.get_values()
-    return build.permute(whole, [dims.index(n) for n in range(len(dims))])
