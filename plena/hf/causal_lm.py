@@ -14,7 +14,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from plena.api.compile import check_options
 from plena.api.program import Program
-from plena.errors import FullCacheError, PlenaError
+from plena.errors import PlenaError
 from plena.hf.cached_texts import CachedTexts
 from plena.hf.compiling import StepSizes, check_batch, compile_steps
 from plena.hf.evaluation import judged_prompts
@@ -158,9 +158,9 @@ class PlenaForCausalLM(GenerationMixin):
         self._asked = "max_new_tokens" in kwargs or "max_length" in kwargs
         try:
             return super().generate(inputs, generation_config, **{**kwargs, "use_cache": False})  # type: ignore[misc]
-        except FullCacheError:
+        except PlenaError:
             if kwargs.get("streamer") is not None:
-                kwargs["streamer"].end()
+                kwargs["streamer"].end()  # Whoever reads it waits for that.
             raise
         finally:
             self._ends = NOWHERE

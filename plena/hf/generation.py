@@ -154,7 +154,8 @@ def full_cache(
     gaps = torch.zeros(ids.shape[0], dtype=torch.int64) if mask is None else count - mask.sum(1)
     wanted = min(int(c.max_length) for c in criteria if getattr(c, "max_length", None) is not None)
     room = positions + 1 - (longest := count - int(gaps.min()))
-    if asked and not ends.stops and 0 < room < wanted - count:
+    lengths_alone = all(getattr(c, "max_length", None) is not None for c in criteria)
+    if asked and lengths_alone and 0 < room < wanted - count:
         raise PlenaError(
             f"{longest} tokens and {wanted - count} new ones do not fit the cache of {positions} positions",
             "generate",

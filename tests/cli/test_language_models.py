@@ -85,7 +85,8 @@ def test_talking(
 ) -> None:
     """Lines that say nothing, a cache that gets full in the middle of an answer, Ctrl-C, the end of the input."""
     out = tmp_path / "lm"
-    assert main(["compile-lm", str(model), "-o", str(out), "--max-length", "16", *MACHINE]) == 1
+    large = ["--max-length", "16", "--prefill", "64"]
+    assert main(["compile-lm", str(model), "-o", str(out), *large, *MACHINE]) == 1
     assert "a prefill of 64 tokens does not fit a cache of 16" in capsys.readouterr().err
     sizes = ["--max-length", "16", "--prefill", "4", "--batch", "2"]
     assert main(["compile-lm", str(model), "-o", str(out), *sizes, *MACHINE]) == 0

@@ -156,3 +156,16 @@ def test_logarithms_of_integers_are_the_hosts() -> None:
         return x - target * (target + 1e-30).log() + torch.log1p(ids[:, None].float())
 
     check(crossed, torch.randn(4, 16), torch.tensor([1, 0, 15, 3]), target=machine(16))
+
+
+@pytest.mark.parametrize("least", [lambda m: m.amin(-1), lambda m: m.min(), lambda m: m.min(-1).values])
+def test_least_integers_are_the_hosts_or_refused(least: Callable[[Tensor], Tensor]) -> None:
+    """Their largest negative is none."""
+    mask = torch.tensor([[True, False], [True, True]])
+    for integers in (mask, mask.byte(), torch.tensor([[torch.iinfo(torch.int64).min, 1], [2, 3]])):
+        x = torch.randn(2, 4)
+        try:
+            program = plena.compile(Function(lambda x, m: x * least(m != 0)[..., None]), (x, integers))
+        except plena.PlenaError:
+            continue
+        assert torch.equal(program.run(x, integers) != 0, (least(integers != 0)[..., None] & (x != 0)))

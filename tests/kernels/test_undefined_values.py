@@ -213,10 +213,12 @@ def test_divisors_that_are_parameters_are_proven_by_their_numbers() -> None:
     for parameter in (module.far, module.far * 2, module.far[None, :32].repeat(1, 2)):
         module.divisor = lambda h, p=parameter: p
         compile(module.eval(), (x,))
+    module.divisor = lambda h: h.exp()  # A product with e^-h.
+    compile(module.eval(), (x,))
     for divisor in (
         lambda h: module.near,
         lambda h: 1 + torch.tanh(h),
-        lambda h: h.exp(),
+        lambda h: h.exp() - 1,
         lambda h: h - 0.999,
     ):
         module.divisor = divisor

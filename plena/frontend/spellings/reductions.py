@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf, prod
 from typing import TYPE_CHECKING, Any
 
-from xdsl.dialects.builtin import BoolAttr, FloatAttr, IntegerAttr, UnitAttr, f64, i64
+from xdsl.dialects.builtin import BoolAttr, Float32Type, FloatAttr, IntegerAttr, UnitAttr, f64, i64
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -43,7 +43,9 @@ def reduce(
 
 
 def _least(g: GraphBuilder, a: Arguments) -> Any:
-    """amin, min, and min along an axis whose indices nobody reads: -max(-x)."""
+    """amin, min, and min along an axis whose indices nobody reads, of real numbers: -max(-x)."""
+    if not isinstance(g.element, Float32Type):
+        return NotImplemented  # The least integer has no negative.
     several = isinstance(g.node.meta["val"], tuple)
     if several and not reads_first_alone(g):
         return NotImplemented
