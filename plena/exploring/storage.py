@@ -135,11 +135,10 @@ def claim(study: OptunaStudy, url: str, facts: Mapping[str, Any]) -> None:
 
 
 def _of_another(name: str, url: str) -> PlenaError:
-    return PlenaError(
-        f"it holds a study with another {name}",
-        url,
-        "Name another storage, or explore what it was made for.",
-    )
+    advice = "Name another storage, or explore what it was made for."
+    if name == "model":
+        advice += " Weights count: a factory of random ones needs torch.manual_seed."
+    return PlenaError(f"it holds a study with another {name}", url, advice)
 
 
 def _storage(url: str) -> RDBStorage:
