@@ -16,7 +16,7 @@ from plena.dialects.loop import AffineOp, ForOp, Linear, YieldOp
 from plena.dialects.plena_isa import OP_OF_MNEMONIC, GPRegister, Memory, RegisterOp
 from plena.dialects.plena_isa.registers import ARegister
 from plena.loops.effects import EffectTable
-from plena.loops.scheduling.tiles import untouched
+from plena.loops.scheduling.tiles import Room, untouched
 from plena.machine.target import Target
 from plena.passes.emission import Counted, counted
 from plena.passes.schedule_transfers import ScheduleTransfers
@@ -299,6 +299,20 @@ BEHIND = """
 """
 
 
+def _scheduled_alike(text: str) -> tuple[ModuleOp, Room]:
+    """A module with loads ahead, which leaves memories as it did, but for the tiles that nothing used; these, too."""
+    module, terms = parse(text), dict[object, int]()
+    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
+    TINY.attach(module)
+    ScheduleTransfers("rtl-v1").apply(Context(), module)
+    module.verify()
+    after = final_state(module, TINY, terms)
+    for address in range(spare.start, spare.stop):
+        after.pop((Memory.MATRIX, address), None)
+    assert after == before
+    return module, spare
+
+
 @pytest.mark.parametrize(
     ("tiles", "scale", "loads_behind"), [(26, 131072, False), (27, 131072, True), (27, 0, False)]
 )
@@ -309,15 +323,7 @@ def test_the_last_iteration_may_load_for_nobody(tiles: int, scale: int, loads_be
     nest = NEST.format(
         trips=trips, tiles=loads, rows=2, tile=TINY.tile, weights=loads * TINY.tile, row=TINY.vlen
     )
-    module, terms = parse(nest + behind), dict[object, int]()
-    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
-    TINY.attach(module)
-    ScheduleTransfers("rtl-v1").apply(Context(), module)
-    module.verify()
-    after = final_state(module, TINY, terms)
-    for address in range(spare.start, spare.stop):
-        after.pop((Memory.MATRIX, address), None)
-    assert after == before
+    module, _ = _scheduled_alike(nest + behind)
     _, run = counted(module, "rtl-v1").statistics.opcodes["H_PREFETCH_M"]
     assert run == trips * loads + tiles + (loads if loads_behind else 0)
 
@@ -367,15 +373,7 @@ def test_halves_fill_two_runs_of_tiles_in_turn(trips: int, tiles: int, apart: bo
         trips=trips, tiles=tiles, tile=TINY.tile, weights=size, next=(3 if apart else 2) * size, row=TINY.vlen
     )
     text += BEHIND.format(tiles=more, tile=TINY.tile, scale=131072) if more else ""
-    module, terms = parse(text), dict[object, int]()
-    spare, before = untouched(module, EffectTable(TINY)), final_state(module, TINY, terms)
-    TINY.attach(module)
-    ScheduleTransfers("rtl-v1").apply(Context(), module)
-    module.verify()
-    after = final_state(module, TINY, terms)
-    for address in range(spare.start, spare.stop):
-        after.pop((Memory.MATRIX, address), None)
-    assert after == before
+    module, spare = _scheduled_alike(text)
     uses_other_tiles = untouched(module, EffectTable(TINY)).start != spare.start
     assert uses_other_tiles or trips < 4 or apart
 
