@@ -30,7 +30,7 @@ from plena.exploring.search import Search, search
 from plena.exploring.space import Space
 from plena.exploring.storage import claim, only_client, opened, refusals, url_of, user_cache
 from plena.exploring.study import Study
-from plena.exploring.traffic import require_choice, require_judged, shipped_point
+from plena.exploring.traffic import require_choice, require_judged
 from plena.exploring.worker import Source, digest_of
 from plena.machine.target import Target
 from plena.timing.registry import registered
@@ -143,9 +143,7 @@ def explore(
         claim(kept.study, kept.url, facts)
         study = Study(source.name, wanted, goals, base, fixed, kept.url, kept.study, source, str(folder))
         total = len(wanted) if trials is None else min(trials, len(wanted))
-        if traffic is not None:
-            require_choice(study, traffic, client)
-        first = None if traffic is None else shipped_point(study)
+        first = None if traffic is None else require_choice(study, traffic, client)
         with showing(study, total, progress, client.dashboard_link) as news, refusals(kept.url):
             count = len(samples) if pruning and samples is not None else None
             search(Search(client, study, deadline, news, count, first), trials, seed)

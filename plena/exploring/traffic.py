@@ -30,8 +30,9 @@ def require_judged(objectives: Objectives, traffic: Any) -> None:
         raise no_errors()
 
 
-def require_choice(study: Found, traffic: float, client: Client) -> None:
-    """Whether `study.chosen(traffic)` can find a point, as far as that is known before the search.
+def require_choice(study: Found, traffic: float, client: Client) -> Point:
+    """Whether `study.chosen(traffic)` can find a point, as far as that is known before the search; a point with the
+    shipped formats, whose bytes all others are measured by.
 
     The bytes of the shipped formats, for which a program is compiled, say those of all others, as for
     `formats="auto"`; so they do only where nothing but formats is searched.
@@ -39,24 +40,19 @@ def require_choice(study: Found, traffic: float, client: Client) -> None:
     Raises:
         PlenaError: no point has the shipped formats, or no formats move so little.
     """
-    values = study.space.values
-    varied = [key for key in values if not _is_of_formats(key) and len(values[key]) > 1]
-    if varied or len(study.results()) == len(study.space):
-        return
-    machines = dict(_machines(study))
-    shipped = machines.get(Formats())
+    shipped = next((machine for formats, machine in _machines(study) if formats == Formats()), None)
     if shipped is None:
         raise no_shipped_formats("the points")
     point, target = shipped
+    values = study.space.values
+    varied = [key for key in values if not _is_of_formats(key) and len(values[key]) > 1]
+    if varied or len(study.results()) == len(study.space):
+        return point
     task = study.task_of(point, (target,))
     moved: Mapping[str, int] = client.submit(moved_by, study.source, task, pure=False).result()
     if moved:
-        require_within(machines, moved, traffic)
-
-
-def shipped_point(study: Found) -> Point | None:
-    """A point with the shipped formats, whose bytes others are measured by; None if there is none."""
-    return next((point for formats, (point, _) in _machines(study) if formats == Formats()), None)
+        require_within(dict(_machines(study)), moved, traffic)
+    return point
 
 
 def _machines(study: Found) -> Iterator[tuple[Formats, tuple[Point, Target]]]:

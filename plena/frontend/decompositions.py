@@ -40,8 +40,8 @@ def _diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     rows, columns = matrices.shape[-2:]
     count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
     start = offset if offset >= 0 else -offset * columns
-    stop = start + (max(count, 1) - 1) * (columns + 1) + 1
-    return matrices.flatten(-2)[..., start : stop if count > 0 else start : columns + 1]
+    stop = start + max(0, (count - 1) * (columns + 1) + 1)
+    return matrices.flatten(-2)[..., start : stop : columns + 1]
 
 
 def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -152,10 +152,10 @@ def full_cache(
     """
     count = ids.shape[1]
     gaps = torch.zeros(ids.shape[0], dtype=torch.int64) if mask is None else count - mask.sum(1)
-    wanted = min(int(c.max_length) for c in criteria if getattr(c, "max_length", None) is not None)
-    room = positions + 1 - (longest := count - int(gaps.min()))
-    lengths_alone = all(getattr(c, "max_length", None) is not None for c in criteria)
-    if asked and lengths_alone and 0 < room < wanted - count:
+    lengths = [int(c.max_length) for c in criteria if getattr(c, "max_length", None) is not None]
+    wanted, longest = min(lengths), count - int(gaps.min())
+    room = positions + 1 - longest
+    if asked and len(lengths) == len(criteria) and 0 < room < wanted - count:
         raise PlenaError(
             f"{longest} tokens and {wanted - count} new ones do not fit the cache of {positions} positions",
             "generate",

@@ -248,17 +248,17 @@ def _stage_call(program: ProgramData, inputs: Sequence[Any] | None, preload: Pre
     Raises:
         PlenaError: inputs that were given do not fit.
     """
-    if inputs is not None or program.example_inputs is None or program.kept is None:
-        inputs = program.example_inputs if inputs is None else inputs
-        if inputs is not None:
-            program.stage_inputs(inputs, preload)
-        return inputs
+    staged = program.example_inputs if inputs is None else inputs
+    if staged is None:
+        return None
     try:
-        program.stage_inputs(program.example_inputs, preload)
+        program.stage_inputs(staged, preload)
     except PlenaError:
+        if inputs is not None or program.kept is None:
+            raise
         _clear_inputs(program, preload)
         return None
-    return program.example_inputs
+    return staged
 
 
 def _clear_inputs(program: ProgramData, preload: Preload) -> None:

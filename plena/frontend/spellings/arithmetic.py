@@ -101,6 +101,7 @@ def _power(g: GraphBuilder, a: Arguments) -> Any:
     x, size = g.ssa(a["self"]), abs(float(exponent))
     if exponent == -0.5:
         return g.build(aten.RsqrtOp, [x])
+    # The host has powers, and is exact with them.
     on_host = g.node in g.plan.host or not isinstance(g.element, Float32Type)
     if not 0 < size <= MOST_FACTORS or (on_host and size not in (0.5, 1, 2, 3, 4)):
         return g.build(aten.PowOp, [x, float(exponent)])

@@ -96,14 +96,11 @@ def _vector_norm(g: GraphBuilder, a: Arguments) -> Any:
     if order != inf and not 1 <= order <= MOST_FACTORS:
         return NotImplemented
     x, along = g.ssa(a["self"]), (a.get("dim"), a.get("keepdim", False))
-    if order in (1, inf):
-        magnitudes = g.build(aten.AbsOp, [x], shape=shape_of(x))
-        return reduce(g, aten.SumOp if order == 1 else aten.AmaxOp, magnitudes, *along)
-    if order == 2:
-        square = g.build(aten.MulOp, [x, x], shape=shape_of(x))
-        return g.build(aten.SqrtOp, [reduce(g, aten.SumOp, square, *along)])
-    powers = powered(g, g.build(aten.AbsOp, [x], shape=shape_of(x)), float(order))
-    return powered(g, reduce(g, aten.SumOp, powers, *along), 1 / order)
+    if order % 2 != 0:  # Even powers have no sign.
+        x = g.build(aten.AbsOp, [x], shape=shape_of(x))
+    if order == inf:
+        return reduce(g, aten.AmaxOp, x, *along)
+    return powered(g, reduce(g, aten.SumOp, powered(g, x, float(order)), *along), 1 / order)
 
 
 def _softmax(g: GraphBuilder, a: Arguments) -> SSAValue:
