@@ -15,7 +15,7 @@ LOOPS_SHOWN = 12
 """Loops with the most cycles that the table lists."""
 
 
-def render_text(statistics: ProgramCount, width: int = 110) -> str:
+def render_text(statistics: ProgramCount, width: int = 140) -> str:
     """The tables of `statistics_tables` as plain text."""
     return plain_text(statistics_tables(statistics), width)
 
@@ -43,7 +43,7 @@ def statistics_tables(statistics: ProgramCount) -> Iterator[Table]:
 def _table(title: str, *names: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     for position, name in enumerate(names):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
     return table
 
 
@@ -89,12 +89,12 @@ def _loops(statistics: ProgramCount) -> Table:
 
 
 def _groups(title: str, groups: Mapping[str, Count], profiles: Sequence[str]) -> Table:
-    known = any(count.utilization for count in groups.values())
-    names = [f"utilization, {profile}" for profile in profiles] if known else []
+    used = [p for p in profiles if any(p in count.utilization for count in groups.values())]
+    names = [f"utilization, {profile}" for profile in used]
     table = _table(f"by {title}", title, "static", "dynamic", *profiles, "DMA", *names)
     for name, count in groups.items():
-        shares = [f"{count.utilization[p]:.3f}" if p in count.utilization else "" for p in profiles]
-        table.add_row(name or "(other)", *_cells(count, profiles), *(shares if known else []))
+        shares = [f"{count.utilization[p]:.3f}" if p in count.utilization else "" for p in used]
+        table.add_row(name or "(other)", *_cells(count, profiles), *shares)
     return table
 
 

@@ -41,6 +41,11 @@ class Finding:
     def is_error(self) -> bool:
         return self.severity is Severity.ERROR
 
+    @property
+    def is_unwritten_read(self) -> bool:
+        """Whether it is about a cell that is read and that neither the program nor the host is known to write."""
+        return self.code.startswith("unwritten-")
+
     def __str__(self) -> str:
         place = "program" if self.index is None else f"instruction {self.index}"
         if self.line is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import plena
 from plena.api.program import Program
 from plena.assembly import encode, parse_asm, print_mem
 from plena.cli import plena_cli
@@ -192,6 +193,8 @@ def test_stats_of_text_words_and_folders(shell: Shell) -> None:
     assert set(whole["steps"]) == {"load", "product"} and whole["utilization"]
     table = shell("stats", "program").out
     assert "by step" in table and "M_TMM" in table and "transactional" in table
+    assert "utilization, pipelined" in table
+    assert "utilization, rtl-v1" not in table  # M_TMM has no place there
     other = json.loads(
         shell("stats", "code.asm", *SETTINGS, "--set", "LATENCY.SCALAR_INT_BASIC_CYCLES=3", "--json").out
     )
@@ -342,6 +345,12 @@ def test_ab_compares_steps_and_results(shell: Shell) -> None:
 
 def test_verify(shell: Shell) -> None:
     assert shell("verify", "program").out == "clean\n"
+    plena.compile(torch.nn.Softmax(-1), (X,)).save("softmax")
+    assert shell("verify", "softmax").out == "clean\n"
+    alone = shell("verify", "softmax/generated_asm_code.asm")
+    assert alone.code == 0 and "plena verify softmax" in alone.out
+    told = shell("verify", "softmax/generated_asm_code.asm", "--preloaded", "fp:0-8")
+    assert "plena verify" not in told.out
     Path("bad.asm").write_text("S_ADDI_INT gp1, gp0, 3\nV_EXP_V gp1, gp1, 0\n")
     bad = shell("verify", "bad.asm")
     assert bad.code == 1 and "unaligned-vram" in bad.out and "2 errors" in bad.out

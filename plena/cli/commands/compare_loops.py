@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from plena.cli.commands.command import Command
+from plena.cli.commands.shown_tables import print_table
 from plena.cli.commands.sources import MODEL_HELP, add_compile_options, compile_model
 
 
@@ -18,7 +19,6 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Compile, expand, compare; exit code 1 if the results differ."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from plena.optimizing.expansion import compare, expanded
@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
         ]
         table.add_section() if row.name == "sum" else None
         table.add_row(row.name, *(f"{number:,}" for pair in pairs for number in pair))
-    Console(highlight=False, width=None if Console().is_terminal else 140).print(table)
+    print_table(table)
     if args.verify:
         return _verify(rolled, unrolled)
     return 0

@@ -206,9 +206,10 @@ def _options(args: Namespace) -> dict[str, Any]:
 
 def _front_table(study: Study, front: pd.DataFrame) -> Table:
     names = [*study.space.values, *study.objectives.figures]
-    table = table_of("point", *names, "")
+    notes = ["area_note"] if "area" in names else []
+    table = table_of("point", *names, *("" for _ in notes))
     for number, row in front.head(LONGEST).iterrows():
-        table.add_row(str(number), *(_shown(row[name]) for name in names), _shown(row["area_note"]))
+        table.add_row(str(number), *(_shown(row[name]) for name in (*names, *notes)))
     return table
 
 

@@ -58,10 +58,13 @@ def _compile(args: Namespace) -> int:
         buckets=args.bucket,
         **compile_options(args),
     )
-    lm.save_pretrained(args.output, load_tokenizer(args.model))
+    tokenizer = load_tokenizer(args.model)
+    lm.save_pretrained(args.output, tokenizer)
     for name, program in lm.programs.items():
         print(f"{name}: {program.stats().static:,} static instructions")
     print(f"compiled in {time.perf_counter() - started:.1f} s to {args.output}")
+    if tokenizer is None:
+        print(f"{args.model} has no tokenizer: plena chat needs one, lm.generate takes token ids")
     return 0
 
 

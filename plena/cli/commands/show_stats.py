@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from plena.cli.commands.command import Command
+from plena.cli.commands.shown_tables import print_table
 from plena.cli.commands.sources import LoadedProgram, load_code, target_for
 from plena.cli.settings import add_target_options
 from plena.errors import PlenaError
@@ -61,13 +62,10 @@ def run(args: Namespace) -> int:
         more = {"latency": dict(statistics.latency), "hbm_traffic": dict(statistics.hbm_traffic)}
         print(json.dumps({**statistics.as_dict(), **more}, indent=1))
         return 0
-    from rich.console import Console
-
     from plena.statistics.table import statistics_tables
 
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
     for table in statistics_tables(statistics):
-        console.print(table)
+        print_table(table)
     return 0
 
 

@@ -34,6 +34,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the findings; exit code 1 if one is an error."""
     from plena.lifting import Preloaded
+    from plena.program.manifest import MANIFEST
     from plena.verification import checker_of
 
     code = load_code(args.program, args.upstream_quirks)
@@ -46,6 +47,9 @@ def run(args: Namespace) -> int:
         print(finding)
     errors = sum(finding.is_error for finding in findings)
     print(f"{errors} errors, {len(findings) - errors} warnings" if findings else "clean")
+    folder = args.program.parent
+    if preloaded is None and (folder / MANIFEST).exists() and any(f.is_unwritten_read for f in findings):
+        print(f"{folder} says what the host loads before the run: plena verify {folder}")
     return 1 if errors else 0
 
 
