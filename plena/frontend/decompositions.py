@@ -11,6 +11,8 @@ from torch import Tensor
 from torch._C import DispatchKey
 from torch.nn import functional as F
 
+from plena.frontend.inverse_functions import INVERSE_FUNCTIONS
+
 _LEAST = 2.0**-126
 """The least normal number of float32 and bfloat16: nothing beside any other one."""
 
@@ -81,13 +83,16 @@ def _logaddexp(self: Tensor, other: Tensor) -> Tensor:
     return torch.maximum(self, other) + F.softplus(-(self - other).abs())
 
 
-def _pooled(pool: Callable[..., Tensor], x: Tensor, *sizes: Sequence[int]) -> Tensor:
-    """A pooling of three axes as one of the last two and one of the first one; sizes are kernel, stride, padding."""
+def _pooled(pool: Callable[..., Tensor], x: Tensor, *sizes: Sequence[int], **settings: bool) -> Tensor:
+    """A pooling of three axes as one of the last two and one of the first one.
+
+    Sizes are kernel, stride, padding and dilation of the axes, the last one where pooling has it.
+    """
     depth, (height, width) = x.shape[-3], x.shape[-2:]
-    flat = pool(x.reshape(-1, 1, height, width), *(size[1:] for size in sizes))
+    flat = pool(x.reshape(-1, 1, height, width), *(size[1:] for size in sizes), **settings)
     height, width = flat.shape[-2:]
-    first = [(size[0], own) for size, own in zip(sizes, (1, 1, 0), strict=True)]
-    stacked = pool(flat.reshape(-1, 1, depth, height * width), *first)
+    first = [(size[0], own) for size, own in zip(sizes, (1, 1, 0, 1), strict=False)]
+    stacked = pool(flat.reshape(-1, 1, depth, height * width), *first, **settings)
     return stacked.reshape(*x.shape[:-3], stacked.shape[-2], height, width)
 
 
@@ -106,10 +111,11 @@ def _avg_pool3d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Any:
-    """The mean over windows of three axes; NotImplemented where windows are cut off."""
-    if ceil_mode or divisor_override is not None or (any(padding) and not count_include_pad):
+    """The mean over windows of three axes: what counts in a window is a product of what counts along axes."""
+    if divisor_override is not None:
         return NotImplemented
-    return _pooled(F.avg_pool2d, self, _three(kernel_size), _three(stride, kernel_size), _three(padding))
+    sizes = _three(kernel_size), _three(stride, kernel_size), _three(padding)
+    return _pooled(F.avg_pool2d, self, *sizes, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
 
 
 def _max_pool3d(
@@ -121,11 +127,51 @@ def _max_pool3d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The maximum over windows of three axes."""
-    if ceil_mode or any(n != 1 for n in dilation):
-        return _own_steps(
-            torch.ops.aten.max_pool3d.default, self, kernel_size, stride, padding, dilation, ceil_mode
-        )
-    return _pooled(F.max_pool2d, self, _three(kernel_size), _three(stride, kernel_size), _three(padding))
+    sizes = _three(kernel_size), _three(stride, kernel_size), _three(padding), _three(dilation)
+    return _pooled(F.max_pool2d, self, *sizes, ceil_mode=ceil_mode)
+
+
+def _product(self: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Any:
+    """Halves of an axis times each other until one is left: few roundings for each factor."""
+    if self.ndim == 0 or not self.is_floating_point():
+        return NotImplemented
+    found, left = (self if dtype is None else self.to(dtype)).movedim(dim, 0), []
+    if found.shape[0] == 0:
+        return NotImplemented
+    while (count := found.shape[0]) > 1:
+        left.extend([found[-1:]] if count % 2 else [])
+        found = found[: count // 2] * found[count // 2 : count - count % 2]
+    for last in reversed(left):
+        found = found * last
+    return found.movedim(0, dim) if keepdim else found[0]
+
+
+def _product_of_all(self: Tensor, *, dtype: torch.dtype | None = None) -> Any:
+    return _product(self.reshape(-1), 0, dtype=dtype)
+
+
+def _running_product(self: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
+    """Each element times those a power of two before it, so that log2(n) products reach all."""
+    if self.ndim == 0 or not self.is_floating_point():
+        return NotImplemented
+    found, step = (self if dtype is None else self.to(dtype)).movedim(dim, 0), 1
+    while step < found.shape[0]:
+        found = torch.cat([found[:step], found[step:] * found[:-step]])
+        step *= 2
+    return found.movedim(0, dim)
+
+
+def _addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    product = mat @ vec * alpha
+    return product if beta == 0 else product + self * beta
+
+
+def _lerp(self: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    return self + weight * (end - self)
+
+
+def _dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    return torch.linalg.vector_norm(self - other, p)
 
 
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
@@ -140,5 +186,13 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.logaddexp.default: _logaddexp,
     torch.ops.aten.avg_pool3d.default: _avg_pool3d,
     torch.ops.aten.max_pool3d.default: _max_pool3d,
+    torch.ops.aten.prod.dim_int: _product,
+    torch.ops.aten.prod.default: _product_of_all,
+    torch.ops.aten.cumprod.default: _running_product,
+    torch.ops.aten.addmv.default: _addmv,
+    torch.ops.aten.lerp.Tensor: _lerp,
+    torch.ops.aten.dist.default: _dist,
+    torch.ops.aten.narrow_copy.default: torch.narrow,
+    **INVERSE_FUNCTIONS,
 }
 """Functions by overload."""

@@ -40,5 +40,5 @@ def require_finite(
                 op,
                 f"{doing} of a tensor with infinities or NaN, of {origin_of(source)}, has no kernel",
                 "Do it before what makes them, or keep that finite: fill in a number such as -1e9, divide by "
-                "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)).",
+                "x.abs().clamp(min=1e-6), take torch.sqrt(x.clamp(min=0)), torch.acos(x.clamp(-1, 1)).",
             )

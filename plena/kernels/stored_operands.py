@@ -60,7 +60,8 @@ def require_storable(op: Operation, ctx: KernelContext, *values: SSAValue) -> No
             op,
             f"{what} that may hold infinity or NaN, of {origin_of(source)}, have no "
             "kernel: they are stored in a number format without them",
-            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6) or torch.sqrt(x.clamp(min=0)).",
+            "Keep what overflows finite before, as in y / x.abs().clamp(min=1e-6), torch.sqrt(x.clamp(min=0)) or "
+            "torch.acos(x.clamp(-1, 1)).",
         )
 
 

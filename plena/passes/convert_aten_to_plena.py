@@ -22,6 +22,7 @@ from plena.dialects.refusals import ONES_OF_CHOSEN, UNSUPPORTED, refusal
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.divisors import divides
+from plena.tensor.element_types import is_real
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import (
     exact_number,
@@ -163,6 +164,7 @@ def _where(e: Emitter, op: aten.WhereOp) -> bool:
     """
     mask, rejecting = emit_zero_one(e, op.condition), emit_zero_one(e, op.condition, negated=True)
     if mask is None or rejecting is None:
+        _refuse_jumps(op)
         return False
     shape = shape_of(op.result)
     sides = ((op.input, mask), (op.other, rejecting))
@@ -205,6 +207,20 @@ def _filled(e: Emitter, value: SSAValue, kept: SSAValue, number: float, shape: t
         _refuse_infinities(e.anchor)
     e.replace(e.add(plena.FillInfinityOp(finite, keeping, sign)))
     return True
+
+
+def _refuse_jumps(op: aten.WhereOp) -> None:
+    decides = op.condition.owner
+    while isinstance(decides, aten.LogicalNotOp):
+        decides = decides.input.owner
+    if isinstance(decides, aten.CompareOp) and decides.continuous is None and is_real(decides.input.type):
+        raise refusal(
+            op,
+            "a computed number decides between sides that differ where it changes the choice, or that are no functions "
+            "of it alone, so that rounding could choose the other one",
+            "Choose by inputs that are integers or booleans, or between sides that agree there, as torch.where(x > c, "
+            "f(x), g(x)) with f(c) = g(c): clamp, relu and torch.maximum are such.",
+        )
 
 
 def _refuse_infinities(op: Operation) -> NoReturn:

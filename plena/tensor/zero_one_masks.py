@@ -78,7 +78,8 @@ def _tested(e: Emitter, op: aten.ToOp | aten.CompareOp, negated: bool) -> SSAVal
         return None
     value, test = comparison
     if not is_bits(value):
-        if isinstance(op, aten.CompareOp) and op.continuous is not None and not is_argument(value):
+        staged = is_argument(value) and is_only_tested(value)
+        if isinstance(op, aten.CompareOp) and op.continuous is not None and not staged:
             return _computed(e, value, test, negated, shape_of(op.result))
         return _compared(e, value, test, negated, shape_of(op.result))
     at_zero, at_one = (truth != negated for truth in on_bits(test))

@@ -47,7 +47,11 @@ def test_pooling_of_three_axes(
     padding = tuple(n // 2 if padded else 0 for n in kernel)
     overload = ATEN.max_pool3d.default if maximum else ATEN.avg_pool3d.default
     _same(overload, x, kernel, stride, padding)
-    _same(overload, x[0], kernel[:1])
+    _same(overload, x[0], kernel[:1], ceil_mode=True)
+    if maximum:
+        _same(overload, x, (*kernel[:2], 2), stride, (*padding[:2], 1), (1, 2, 1), True)
+    else:
+        _same(overload, x, kernel, stride, padding, True, False)
 
 
 def test_distances_and_divergences() -> None:
@@ -70,9 +74,59 @@ def test_what_is_left_to_torch() -> None:
     x = torch.randn(1, 1, 4, 5, 5)
     _same(ATEN.pad.default, x[0, 0], [1, 2], "reflect")
     _same(ATEN.pad.default, x, [2, -1, 0, 0, 0, 0], "circular")
-    _same(ATEN.max_pool3d.default, x, [2], [2], [0], [1], True)
-    assert DECOMPOSITIONS[ATEN.avg_pool3d.default](x, [2], [2], [0], True) is NotImplemented
+    assert DECOMPOSITIONS[ATEN.avg_pool3d.default](x, [2], divisor_override=3) is NotImplemented
+    assert DECOMPOSITIONS[ATEN.prod.dim_int](torch.ones(2, 0), 1) is NotImplemented
+    assert DECOMPOSITIONS[ATEN.cumprod.default](torch.ones(2, dtype=torch.int64), 0) is NotImplemented
     assert DECOMPOSITIONS[ATEN.pow.Scalar](-2.0, x) is NotImplemented
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
+def test_products_and_interpolation(size: int) -> None:
+    x, y = torch.rand(3, size, 4) + 0.5, torch.rand(3, size, 4)
+    for dim in (1, -2):
+        _same(ATEN.prod.dim_int, x, dim, True)
+        _same(ATEN.cumprod.default, x, dim)
+    _same(ATEN.prod.default, x)
+    _same(ATEN.lerp.Tensor, x, y, y)
+    _same(ATEN.dist.default, x, y, 3.0)
+    _same(ATEN.narrow_copy.default, x, -1, -2, 1)
+    for beta in (0, 0.5):
+        _same(ATEN.addmv.default, torch.rand(size), x[0], y[0, 0], beta=beta, alpha=2)
+
+
+INVERSES: dict[Any, tuple[float, float]] = {
+    ATEN.acos.default: (-1, 1),
+    ATEN.asin.default: (-1, 1),
+    ATEN.atan.default: (-50, 50),
+    ATEN.asinh.default: (-50, 50),
+    ATEN.acosh.default: (1, 9),
+    ATEN.atanh.default: (-1, 1),
+    ATEN.logit.default: (0, 1),
+}
+
+
+@pytest.mark.parametrize("overload", INVERSES, ids=str)
+def test_inverse_functions(overload: Any) -> None:
+    """The polynomials are closer than bf16, also beside zeros of the results, at the ends and beyond them."""
+    low, high = INVERSES[overload]
+    x = torch.linspace(low, high, 4001, dtype=torch.float64)
+    for numbers in (x, x * 1e-4, torch.tensor([low, high, 0.0, -3.0, 1e30], dtype=torch.float64)):
+        found, wanted = DECOMPOSITIONS[overload](numbers), overload(numbers)
+        torch.testing.assert_close(found, wanted, rtol=2e-4, atol=0, equal_nan=True)
+    torch.testing.assert_close(
+        DECOMPOSITIONS[ATEN.logit.default](x, 0.01), torch.logit(x, 0.01), rtol=1e-6, atol=1e-9
+    )
+
+
+def _inverses(x: Tensor) -> tuple[Tensor, ...]:
+    return x.acos(), x.asin(), (30 * x).atan(), (x - 2).prod(-1), (1 + x).cumprod(0)
+
+
+def test_programs_of_inverse_functions() -> None:
+    """Errors are those of bf16; of x.acos() of a clamped product no NaN is feared where it is stored as a matrix."""
+    x = torch.linspace(-1, 1, 48).view(3, 16)
+    check(_inverses, x, target=machine(16), error=0.012)
+    check(lambda q: (q @ q.T).clamp(-1, 1).acos() @ q, x / 2, target=machine(16), error=0.02)
 
 
 def _distances(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:

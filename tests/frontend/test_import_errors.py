@@ -28,14 +28,14 @@ def test_unsupported_operator() -> None:
     class Model(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x = x + 1
-            return torch.cumprod(x, dim=1)
+            return torch.logcumsumexp(x, dim=1)
 
     with pytest.raises(CompileError) as caught:
         lower(Model(), torch.randn(2, 3))
     text = str(caught.value)
-    assert "aten.cumprod.default" in text and "[2, 3] f32" in text
+    assert "aten.logcumsumexp.default" in text and "[2, 3] f32" in text
     found = re.search(r"test_import_errors\.py:(\d+)", text)
-    assert found is not None and "cumprod" in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
+    assert found is not None and "logcumsumexp" in Path(__file__).read_text().splitlines()[int(found[1]) - 1]
     assert "\n" not in text and not getattr(caught.value, "__notes__", [])
 
 
@@ -98,6 +98,19 @@ def test_empty_input_and_no_output() -> None:
         import_module(Apply(lambda x: x + 1), (torch.randn(0, 3),))
     with pytest.raises(CompileError, match="returns no tensor"):
         import_module(Apply(lambda x: None), (torch.randn(2, 3),))
+
+
+@pytest.mark.parametrize(
+    ("power", "message"),
+    [
+        (lambda x: x**17, r"aten\.pow\.Tensor_Scalar on .*exponent 17 is beyond 16"),
+        (lambda x: x**x, r"aten\.pow\.Tensor_Tensor on .*exponents are a tensor"),
+        (lambda x: x ** torch.arange(3), r"aten\.pow\.Tensor_Tensor on .*exponents are a tensor"),
+    ],
+)
+def test_powers_without_a_kernel(power: Any, message: str) -> None:
+    with pytest.raises(CompileError, match=message):
+        import_module(Apply(power), (torch.rand(2, 3),))
 
 
 def test_masks_that_do_not_fit() -> None:

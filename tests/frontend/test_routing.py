@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from xdsl.context import Context
 
 import plena
+from plena.dialects import aten
 from plena.dialects.plena import ExpertsOp, RouteOp
 from plena.errors import CompileError
 from plena.frontend import ImportedProgram, import_module
@@ -346,6 +347,19 @@ def test_weights_are_arithmetic_on_all_experts(name: str) -> None:
     function, shape, routes = CHOICES[name]
     torch.manual_seed(0)
     assert counts(imported(Weights(function), torch.randn(*shape))) == (routes, 0)
+
+
+def of_all(logits: Tensor) -> Tensor:
+    """A mask of the keys that are not chosen, and numbers for those that are, where all are."""
+    left = torch.ones(5, 4, dtype=torch.bool).scatter(-1, logits.topk(4)[1], False)
+    return logits.masked_fill(left, -1e9) + logits.scatter(-1, logits.topk(4)[1], 2.0)
+
+
+def test_what_is_put_at_all_places_is_constant() -> None:
+    torch.manual_seed(0)
+    program = imported(Weights(of_all), torch.randn(5, 4))
+    assert counts(program) == (0, 0)
+    assert not any(isinstance(op, aten.CompareOp | aten.LogicalNotOp) for op in program.module.walk())
 
 
 def hidden(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.functional import pad, sigmoid
+from torch.nn.functional import pad, relu, sigmoid
 
 from plena.api.compile import compile
 from plena.errors import CompileError, PlenaError
@@ -392,6 +392,26 @@ def test_choices_by_what_is_computed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: torch.where(x > 0, x, 0.25 * x),
+        lambda x: relu(x).masked_fill(relu(x) <= 0.5, 0.5),
+        lambda x: torch.where(~(relu(x) - 1 > 0), 0.0, (relu(x) - 1) * 2),
+    ],
+    ids=["an input", "computed", "an expression that is written twice"],
+)
+def test_choices_by_inputs_and_expressions(forward: Callable[[Tensor], Tensor]) -> None:
+    against_torch(forward, (exact(3, 40),), (-exact(3, 40, seed=5),))
+
+
+def test_choices_by_inputs_are_told_infinities() -> None:
+    x = exact(2, 8)
+    program = compile(Function(lambda x: torch.where(x > 0, x, 0.25 * x)), (x,))
+    with pytest.raises(PlenaError, match="-inf at"):
+        program.run(torch.full((2, 8), -torch.inf))
+
+
+@pytest.mark.parametrize(
     "function",
     [
         lambda z, y: torch.where(z > 0, z, 1.0),
@@ -402,7 +422,7 @@ def test_choices_by_what_is_computed(name: str) -> None:
     ids=["a jump", "another tensor", "a mean", "two tensors"],
 )
 def test_choices_that_rounding_could_change_are_refused(function: Callable[..., Tensor]) -> None:
-    with pytest.raises(CompileError, match=r"no kernel for aten\.where"):
+    with pytest.raises(CompileError, match=r"no kernel for aten\.where.* a computed number decides"):
         compile(Function(lambda x, y: function(x - y, y)), (exact(2, 8), exact(2, 8, seed=2)))
 
 

@@ -21,7 +21,7 @@ from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import slice_along, view
-from plena.tensor.element_types import is_real
+from plena.tensor.element_types import is_real, torch_dtype
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -104,10 +104,12 @@ def gathered(g: GraphBuilder, table: SSAValue, ids: Routed) -> Slots:
 
 def scattered(
     g: GraphBuilder, table: Any, value: Slots | float, routing: Routing, added: bool
-) -> SSAValue | Marks:
+) -> SSAValue | torch.Tensor | Marks:
     """`table` [*tokens, E] with numbers put, or added, where experts are chosen, in its shape."""
     shape, size = g.shape, (routing.tokens, routing.experts)
     number, uniform = number_of(value), number_of(table)
+    if routing.is_of_all and number is not None and not added:
+        return _everywhere(g, number)
     if g.element != _REAL:
         return _marked(g, uniform, number, routing)
     if number == float("-inf") and not added:
@@ -132,6 +134,13 @@ def scattered(
     if number is not None and number <= -FAR_BELOW:
         routing.without.add(result)
     return view(g, result, shape)
+
+
+def _everywhere(g: GraphBuilder, number: float) -> torch.Tensor:
+    """What is put at all places."""
+    whole = torch.full(g.shape, number).to(torch_dtype(g.element))
+    g.name_constant(whole)
+    return whole
 
 
 def _marked(g: GraphBuilder, before: float | None, put: float | None, routing: Routing) -> Marks:

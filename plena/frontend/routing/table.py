@@ -386,6 +386,8 @@ def _scattered_across(g: GraphBuilder, name: str, a: Mapping[str, Any], index: A
                 return Marks(permute(g, found.value, back))
             case SSAValue():
                 return permute(g, found, back)
+            case torch.Tensor():
+                return found.reshape(shape)  # one number throughout
             case _:
                 return NotImplemented
 

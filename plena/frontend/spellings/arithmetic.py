@@ -11,6 +11,8 @@ from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import shape_of
+from plena.errors import CompileError
+from plena.frontend.routing.values import number_of
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import Arguments, Handler
 
@@ -101,10 +103,19 @@ def _power(g: GraphBuilder, a: Arguments) -> Any:
     x, size = g.ssa(a["self"]), abs(float(exponent))
     if exponent == -0.5:
         return g.build(aten.RsqrtOp, [x])
-    # The host has powers, and is exact with them.
-    on_host = g.node in g.plan.host or not isinstance(g.element, Float32Type)
-    if not 0 < size <= MOST_FACTORS or (on_host and size not in (0.5, 1, 2, 3, 4)):
-        return g.build(aten.PowOp, [x, float(exponent)])
+    if _is_of_host(g):
+        if size not in (0.5, 1, 2, 3, 4):
+            return g.build(aten.PowOp, [x, float(exponent)])
+    elif not size <= MOST_FACTORS:
+        raise CompileError(
+            f"its exponent {exponent} is beyond {MOST_FACTORS}, and each of the products that it takes rounds",
+            None,
+            "Take a power of a power, (x ** 8) ** 3, or (24 * x.log()).exp() of positive numbers.",
+        )
+    if size == 0:
+        ones = torch.ones(g.shape)
+        g.name_constant(ones)
+        return ones
     power = powered(g, x, size)
     return power if exponent > 0 else g.build(aten.ReciprocalOp, [power])
 
@@ -139,8 +150,24 @@ LEAST_ROOT = 0.25
 """Exponent of the last root before a logarithm."""
 
 
-def _power_of_tensors(g: GraphBuilder, a: Arguments) -> SSAValue:
-    return g.build(aten.PowOp, [operand(g, a["self"]), operand(g, a["exponent"])])
+def _is_of_host(g: GraphBuilder) -> bool:
+    """Whether the host computes the current node: it has powers, and is exact with them."""
+    return g.node in g.plan.host or not isinstance(g.element, Float32Type)
+
+
+def _power_of_tensors(g: GraphBuilder, a: Arguments) -> Any:
+    """Of a constant exponent, or a parameter, that is the same for all elements as of that number."""
+    x, exponent = operand(g, a["self"]), a["exponent"]
+    if _is_of_host(g):
+        return g.build(aten.PowOp, [x, operand(g, exponent)])
+    number = number_of(getattr(exponent, "tensor", exponent))
+    if number is None or shape_of(x) != g.shape:
+        raise CompileError(
+            "its exponents are a tensor",
+            None,
+            "Write one number as the exponent of each part, or (y * x.log()).exp() of positive numbers.",
+        )
+    return _power(g, {"self": x, "exponent": number})
 
 
 def _square(g: GraphBuilder, a: Arguments) -> SSAValue:

@@ -16,6 +16,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.folding import evaluate_node
+from plena.frontend.spellings.handlers import BOOLEAN
 from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def continuous(g: GraphBuilder, condition: Any, one: Any, other: Any) -> Any:
     """The condition of a choice between two sides, nodes or numbers; marked if they agree where it changes."""
     value: Any = g.values[condition] if isinstance(condition, Node) else condition
     comparison = value.owner if isinstance(value, SSAValue) else None
+    if isinstance(comparison, aten.LogicalNotOp) and isinstance(condition, Node) and len(condition.args) == 1:
+        inner = continuous(g, condition.args[0], one, other)
+        if inner is g.values.get(condition.all_input_nodes[0]):
+            return value
+        return g.build(aten.LogicalNotOp, [inner], shape=shape_of(value), element=BOOLEAN)
     if not isinstance(comparison, aten.CompareOp) or not isinstance(condition, Node):
         return value
     shape, element = shape_of(comparison.result), element_type_of(comparison.result)
@@ -59,7 +65,7 @@ def _at(
     """A side, element by element, where what decides has a value."""
     if not isinstance(side, Node):
         return torch.as_tensor(side, dtype=torch.float32)
-    if side is decides:
+    if _are_same(side, decides):
         meta = side.meta["val"]
         return torch.full(tuple(meta.shape), number, dtype=meta.dtype)
     value = g.values.get(side)
@@ -74,3 +80,25 @@ def _at(
             raise _UnknownError
         known[side] = evaluate_node(side, lambda node: _at(g, node, decides, number, known))
     return known[side]
+
+
+_DEPTH = 5
+"""Of expressions that are compared."""
+
+
+def _are_same(one: Any, other: Any, depth: int = _DEPTH) -> bool:
+    """Whether two arguments are one value: one node, or pure operators of the same arguments, as a model that writes an
+    expression twice has them."""
+    if not isinstance(one, Node) or not isinstance(other, Node):
+        return type(one) is type(other) and bool(one == other)
+    if one is other or not depth:
+        return one is other
+    tags = getattr(one.target, "tags", ())
+    return (
+        one.op == other.op == "call_function"
+        and one.target == other.target
+        and torch.Tag.nondeterministic_seeded not in tags
+        and len(one.args) == len(other.args)
+        and one.kwargs == other.kwargs
+        and all(_are_same(a, b, depth - 1) for a, b in zip(one.args, other.args, strict=True))
+    )

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
-from plena.frontend.spellings.shapes import expand, slice_along, view
+from plena.frontend.spellings.shapes import expand, permute, slice_along, view
 from plena.tensor.element_types import torch_dtype
 
 if TYPE_CHECKING:
@@ -64,10 +64,14 @@ def _index(g: GraphBuilder, a: Arguments) -> Any:
         if placed is not None:
             return expand(g, view(g, value, placed), g.shape)
     if len(tensors) != 1:
-        return NotImplemented
+        return _picked_together(g, value, dict(tensors))
     axis, index = tensors[0]
-    if isinstance(index, torch.Tensor) and index.dtype != torch.bool and index.ndim == 1:
-        return pick(g, value, axis, index.tolist())
+    if isinstance(index, torch.Tensor) and index.dtype != torch.bool:
+        index = index % shape_of(value)[axis]
+        numbers = index.flatten().tolist()
+        if index.ndim == 1 or (g.node not in g.plan.host and len(_even_runs(numbers)) <= MOST_PIECES):
+            return view(g, pick(g, value, axis, numbers), g.shape)
+        g.name_constant(index)
     index = g.ssa(index)
     if element_type_of(index) == BOOLEAN:
         return NotImplemented
@@ -76,6 +80,56 @@ def _index(g: GraphBuilder, a: Arguments) -> Any:
     shape[axis] = shape_of(flat)[0]
     picked = g.build(aten.IndexSelectOp, [value, flat], {"dim": IntegerAttr(axis, i64)}, shape=shape)
     return view(g, picked, g.shape)
+
+
+MOST_PIECES = 64
+"""Slices that picking by constant numbers of several axes may take: more is a gather, not a rearrangement."""
+
+
+def _picked_together(g: GraphBuilder, value: SSAValue, indices: dict[int, Any]) -> Any:
+    """x[..., i, j, ...] with constant numbers i, j of several axes, which count from behind where they are negative."""
+    shape = shape_of(value)
+    if g.node in g.plan.host:
+        return NotImplemented
+    if not all(
+        isinstance(i, torch.Tensor) and i.dtype in (torch.int64, torch.int32) for i in indices.values()
+    ):
+        return NotImplemented
+    numbers = {axis: index % shape[axis] for axis, index in indices.items()}
+    axes, rank = list(numbers), max(index.ndim for index in numbers.values())
+    together = axes == list(range(axes[0], axes[-1] + 1))
+    wanted = g.shape
+    if together and _are_of_own_axes(list(numbers.values()), rank):
+        for axis, index in numbers.items():
+            value = pick(g, value, axis, index.flatten().tolist())
+        return view(g, value, wanted)
+    picked = torch.broadcast_tensors(*numbers.values())
+    places = picked[0]
+    for axis, index in zip(axes[1:], picked[1:], strict=True):
+        places = places * shape[axis] + index
+    runs = _even_runs(places.flatten().tolist())
+    if len(runs) > MOST_PIECES:
+        return NotImplemented
+    others = [axis for axis in range(len(shape)) if axis not in numbers]
+    front = permute(g, value, (*axes, *others))
+    flat = view(g, front, (prod(shape[axis] for axis in axes), *(shape[axis] for axis in others)))
+    found = pick(g, flat, 0, places.flatten().tolist())
+    found = view(g, found, (*places.shape, *(shape[axis] for axis in others)))
+    if not together:
+        return found
+    before = range(rank, rank + axes[0])
+    return permute(g, found, (*before, *range(rank), *range(rank + axes[0], rank + len(others))))
+
+
+def _are_of_own_axes(indices: Sequence[torch.Tensor], rank: int) -> bool:
+    """Whether each index counts along an axis of its own, in their order, as torch.meshgrid makes them."""
+    last = -1
+    for index in indices:
+        long_axes = [axis + rank - index.ndim for axis, n in enumerate(index.shape) if n > 1]
+        if len(long_axes) > 1 or (long_axes and long_axes[0] <= last):
+            return False
+        last = long_axes[0] if long_axes else last
+    return True
 
 
 def _index_select(g: GraphBuilder, a: Arguments) -> Any:
