@@ -21,8 +21,9 @@ SINGLE = 4
 SHORT = 16
 """Tokens of a text whose logits may not change when more follow: a prefill program is padded."""
 HINT = (
-    'Load it with attn_implementation="sdpa" if it was not; else compile a step of your own by plena.compile, '
-    "or use a model without what the cached step leaves out."
+    "Compile a step of your own by plena.compile. The cached step gives a model its positions and a mask of four "
+    "dimensions, and keeps what layers give a cache's `update`; a model that takes positions or masks from the length "
+    "of its cache, or keeps something else, needs one."
 )
 
 
@@ -41,13 +42,12 @@ def check_step(model: nn.Module, length: int) -> None:
     config: Any = model.config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     known: int | None = getattr(text, "max_position_embeddings", None)
-    step = CachedStep(model, length).eval()
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     ids = torch.randint(0, len(embeddings.weight), (1, length), generator=torch.Generator().manual_seed(0))
     try:
         wanted: Tensor = model(ids, use_cache=False).logits[0]
         alone: Tensor = model(ids[:, :SHORT], use_cache=False).logits[0]
-        ends, found = _by_step(step, ids)
+        ends, found = _by_step(CachedStep(model, length).eval(), ids)
     except (
         RuntimeError,
         TypeError,

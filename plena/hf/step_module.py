@@ -10,6 +10,15 @@ from torch import Tensor, nn
 
 from plena.errors import CompileError
 
+NAMES = ("keys", "values")
+"""What the buffers of a layer are called."""
+
+
+FULL = "full_attention"
+
+SPANS = {"sliding_attention": "sliding_window", "chunked_attention": "attention_chunk_size"}
+"""Layers that see a part of what was before, and the field of a configuration that says how much."""
+
 
 class CachedStep(nn.Module):
     """A causal language model of transformers that takes `ids` and `positions` [batch, n], the latter below `bucket`.
@@ -22,8 +31,11 @@ class CachedStep(nn.Module):
     With `alone` it takes one sequence, ids and positions [1, n], and behind them `slot` [1], which says whose rows it
     reads and writes; the buffers are those of all `batch`.
 
+    Layers keep what they give a cache for a token: heads and sizes are those that the model's own layers give, so one
+    head of latents and one of turned features are kept where attention is latent.
+
     Raises:
-        CompileError: a layer that keeps something else than keys and values, or capped logits.
+        CompileError: a layer that keeps something else than keys and values.
     """
 
     def __init__(
@@ -42,18 +54,14 @@ class CachedStep(nn.Module):
         self.model, self.length, self.batch, self.logits = model, length, batch, logits
         self.alone = alone
         self.bucket = bucket or length
-        self.mixed = bool(getattr(text, "layer_types", None))
-        self.window = _windows(text)
-        if not self.mixed and self.window >= self.bucket:
-            self.window = 0
-        self.layers = int(text.num_hidden_layers)
-        heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
-        size = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
-        for layer in range(self.layers):
-            for name in ("keys", "values"):
-                self.register_buffer(f"{name}_{layer}", torch.zeros(batch * length, heads, size))
+        self.spans = {kind: span for kind, span in _spans(text).items() if span < self.bucket}
+        self.mixed = bool(self.spans) and bool(getattr(text, "layer_types", None))
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
+        self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        for layer, shapes in self._kept().items():
+            for name, (heads, size) in zip(NAMES, shapes, strict=True):
+                self.register_buffer(f"{name}_{layer}", torch.zeros(batch * length, heads, size))
 
     @property
     def taken(self) -> int:
@@ -61,52 +69,88 @@ class CachedStep(nn.Module):
         return 1 if self.alone else self.batch
 
     def forward(self, ids: Tensor, positions: Tensor, slot: Tensor | None = None) -> Tensor:
-        keys, queries = torch.arange(self.bucket), positions[:, None, :, None]
+        rows = _Rows(self, positions, slot)
+        if self.logits:
+            return self._run(self.model, ids, positions, rows, **self.last_alone).logits[:, -1]
+        return self._run(_body(self.model), ids, positions, rows).last_hidden_state[:, -1]
+
+    def _run(self, module: Any, ids: Tensor, positions: Tensor, cache: Any, **more: Any) -> Any:
+        """What the model or its body gives; queries see the keys of `bucket` positions up to their own."""
+        keys, queries = torch.arange(cache.get_max_cache_shape()), positions[:, None, :, None]
         full = keys <= queries
-        sliding = full & (keys > queries - self.window) if self.window else full
+        masks = dict.fromkeys((FULL, *SPANS), self._mask(full))
+        masks |= {
+            kind: self._mask(full & _near(kind, span, keys, queries)) for kind, span in self.spans.items()
+        }
         # Models whose layers differ take a mask for each kind, all others one mask for all layers.
-        mixed = self.window and self.mixed
-        mask: Any = {"full_attention": full, "sliding_attention": sliding} if mixed else sliding
-        body: Any = self.model.get_decoder()  # type: ignore[operator]
-        found = body(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            **{self.cache_name: _Rows(self, positions, slot)},
-        )
-        last = found.last_hidden_state[:, -1]
-        if not self.logits:
-            return last
-        head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
-        return head(last)
+        mask: Any = masks if self.mixed else masks["sliding_attention"]
+        given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
+        return module(**given, **{self.cache_name: cache}, **more)
+
+    def _mask(self, seen: Tensor) -> Tensor:
+        """What attention takes for a mask of the keys that are seen: written out it adds it to the scores."""
+        if self.model.config._attn_implementation != "eager":  # type: ignore[union-attr]
+            return seen
+        return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
+
+    @torch.no_grad()
+    def _kept(self) -> dict[int, list[tuple[int, int]]]:
+        """Heads and sizes of what each layer keeps of a token, as one run shows."""
+        seen, first = _Shapes(), torch.zeros(1, 1, dtype=torch.int64)
+        self._run(_body(self.model), first, first, seen)
+        return seen.of
 
 
-def _windows(config: Any) -> int:
-    """The window of layers with sliding attention, 0 if there are none; without `layer_types` of all layers.
+def _body(model: Any) -> Any:
+    """The layers without the head. `get_decoder` takes what is called so, which in ModernBERT's decoder is the head
+    (findings/get_decoder_is_the_head.sh)."""
+    body = model.get_decoder()
+    return model.base_model if body is model.get_output_embeddings() else body
+
+
+def _spans(config: Any) -> dict[str, int]:
+    """How far layers of each kind see, those that see everything apart; without `layer_types` all layers are alike.
 
     Raises:
-        CompileError: layers of another kind, or logits that are capped.
+        CompileError: layers of another kind.
     """
-    if getattr(config, "final_logit_softcapping", None) is not None:
-        # Small logits are hardly changed by it, so that comparing them may not show that it is left out.
-        raise CompileError(
-            f"final_logit_softcapping={config.final_logit_softcapping}: capped logits are not supported",
-            "config.final_logit_softcapping",
-            "Set it to None if what the model then says will do.",
-        )
-    layers: list[str] = getattr(config, "layer_types", None) or []
-    if not layers:
-        return int(getattr(config, "sliding_window", None) or 0)
-    kinds = set(layers)
-    unknown = kinds - {"full_attention", "sliding_attention"}
+    kinds: set[str] = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+    unknown = kinds - {FULL, *SPANS}
     if unknown:
         raise CompileError(
             f"a cache for layers of type {', '.join(sorted(unknown))} is not supported",
             "config.layer_types",
-            "Models whose layers keep keys and values alone are: full_attention, sliding_attention.",
+            f"Models whose layers keep keys and values alone are: {', '.join((FULL, *SPANS))}.",
         )
-    return int(config.sliding_window or 0) if "sliding_attention" in kinds else 0
+    sizes = {kind: getattr(config, field, None) for kind, field in SPANS.items() if kind in kinds}
+    return {kind: int(size) for kind, size in sizes.items() if size}
+
+
+def _near(kind: str, span: int, keys: Tensor, queries: Tensor) -> Tensor:
+    """Keys that a layer sees, those behind the query among them: the last `span` ones, or those in its chunk."""
+    return keys > queries - span if kind == "sliding_attention" else keys // span == queries // span
+
+
+class _Shapes:
+    """What layers take for a cache: of one token, to see what they keep."""
+
+    is_compileable = True
+
+    def __init__(self) -> None:
+        self.of: dict[int, list[tuple[int, int]]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.of[layer] = [(new.shape[1], new.shape[3]) for new in (keys, values)]
+        return keys, values
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        return 0
+
+    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
+        return 1, 0
+
+    def get_max_cache_shape(self, layer: int = 0) -> int:
+        return 1
 
 
 class _Rows:
@@ -121,7 +165,7 @@ class _Rows:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
-        for name, new in (("keys", keys), ("values", values)):
+        for name, new in zip(NAMES, (keys, values), strict=True):
             buffer: Tensor = getattr(self.step, f"{name}_{layer}")
             buffer.index_copy_(0, self.rows, new.transpose(1, 2).flatten(0, 1))
             sequences = buffer.view(self.step.batch, self.step.length, *buffer.shape[1:])

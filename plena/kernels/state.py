@@ -54,7 +54,7 @@ def place_states(ctx: KernelContext, value: SSAValue, states: Sequence[StateAttr
     blocks, amount = ceil_div(lanes, vlen), max(1, target.hbm_v_writeback_amount)
     key, bit = _stored_type(ctx, value, written)
     per_row = round_up(blocks, amount) if written else blocks
-    reach = _reach(ctx, value)
+    reach = _reach(ctx, value, written)
     padded = (max(ctx.physical_rows(rows), reach), per_row * vlen)
     exact = not written and isinstance(target.precision[key], Mx)
     placements = [
@@ -124,12 +124,13 @@ def _stored_type(ctx: KernelContext, value: SSAValue, written: bool) -> tuple[st
     )
 
 
-def _reach(ctx: KernelContext, value: SSAValue) -> int:
+def _reach(ctx: KernelContext, value: SSAValue, written: bool) -> int:
     """Rows that are read from the last sample's first one on: whole tiles by attention and what a prefetch moves
-    besides, whole loads of a sample."""
+    besides, whole loads of a sample. Where rows are written, as if attention read them: in another program on the same
+    states it may."""
     target, rows = ctx.target, shape_of(value)[0]
     surplus = (target.m_prefetch_tiles - 1) * target.mlen
-    found = 0
+    found = round_up(rows, target.mlen) + surplus if written else 0
     for op in _readers(value):
         if isinstance(op, AttentionOp):
             length = op.key_rows

@@ -16,7 +16,8 @@ from plena.hf import PlenaForCausalLM
 from plena.hf.compiling import StepSizes
 from plena.hf.folder import MANIFEST
 from plena.hf.step_check import check_step
-from tests.hf.small_models import exact_machine, prompt, small
+from plena.hf.step_module import CachedStep
+from tests.hf.small_models import SIZES, exact_machine, prompt, small
 from tests.kernels.checking import machine
 
 transformers = pytest.importorskip("transformers")
@@ -220,24 +221,81 @@ def test_a_rotary_embedding_that_depends_on_the_length() -> None:
         check_step(model, 128)
 
 
+LATENT: dict[str, Any] = {
+    "kv_lora_rank": 16,
+    "q_lora_rank": 24,
+    "qk_rope_head_dim": 8,
+    "head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 16,
+    "num_key_value_heads": 4,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+    "moe_intermediate_size": 32,
+    "first_k_dense_replace": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Cohere", {}),
+        ("Granite", {"logits_scaling": 8.0}),
+        ("Gemma2", {"query_pre_attn_scalar": 16, "sliding_window": 5}),
+        ("GPTBigCode", {"n_embd": 64, "n_head": 4, "n_positions": 64}),
+        ("DeepseekV3", LATENT),
+    ],
+)
+def test_logits_that_are_scaled_or_capped_and_caches_of_other_sizes(
+    kind: str, settings: dict[str, Any]
+) -> None:
+    """What a model does behind its last layer belongs to the step, and a layer says itself what it keeps."""
+    check_step(small(kind, **settings), 23)
+
+
+def test_chunks_of_keys() -> None:
+    sizes = {**SIZES, "attention_chunk_size": 5, "intermediate_size_mlp": 96, "num_local_experts": 2}
+    config = transformers.Llama4TextConfig(**sizes, no_rope_layers=[1, 0])
+    assert set(config.layer_types) == {"chunked_attention", "full_attention"}
+    torch.manual_seed(0)
+    model = transformers.Llama4ForCausalLM(config).eval()
+    check_step(model, 23)
+    assert CachedStep(model, 23).spans == {"chunked_attention": 5}
+    assert not CachedStep(model, 23, bucket=5).spans, "a chunk holds all keys"
+
+
+@pytest.mark.parametrize("kind", ["Gemma2", "DeepseekV3", "Mpt"])
+def test_other_caches_on_the_machine(kind: str) -> None:
+    settings = {
+        "Gemma2": {"query_pre_attn_scalar": 16, "num_hidden_layers": 1},
+        "DeepseekV3": {**LATENT, "num_hidden_layers": 1},
+        "Mpt": {"d_model": 64, "n_heads": 4, "n_layers": 1, "max_seq_len": 64},
+    }
+    model = small(kind, **settings[kind])
+    lm = PlenaForCausalLM.from_pretrained(
+        model, max_length=16, target=exact_machine(), prefill=(4,), buckets=(16,)
+    )
+    for length in (1, 6, 16):
+        _check(lm, model, prompt(length))
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("Cohere", {}, r"does not give its logits: at position \d+ they differ by"),
-        ("Granite", {"logits_scaling": 8.0}, "does not give its logits"),
-        ("Gemma2", {}, r"final_logit_softcapping=30\.0: capped logits"),
+        (
+            "GPTNeo",
+            {"window_size": 5, "hidden_size": 64, "num_heads": 4, "attention_types": [[["local"], 2]]},
+            r"does not give its logits: at position \d+ they differ by",
+        ),
+        ("Bloom", {"n_head": 4}, "does not run in PyTorch on a text of 16 tokens"),
+        ("Lfm2", {"layer_types": ["conv", "full_attention"]}, "a cache for layers of type conv"),
     ],
 )
 def test_steps_that_leave_something_out(kind: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(PlenaError, match=message):
         PlenaForCausalLM.from_pretrained(small(kind, **settings), max_length=16, prefill=(4,))
-
-
-def test_masks_the_other_way_round() -> None:
-    torch.manual_seed(0)
-    config = transformers.MptConfig(d_model=64, n_heads=4, n_layers=2, vocab_size=97, max_seq_len=64)
-    with pytest.raises(PlenaError, match="the cached step of this model does not"):
-        PlenaForCausalLM.from_pretrained(transformers.MptForCausalLM(config), max_length=16, prefill=(4,))
 
 
 def test_a_full_cache_changes_nothing(lm: PlenaForCausalLM) -> None:
