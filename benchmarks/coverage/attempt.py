@@ -33,7 +33,6 @@ class Outcome:
         machine, quantized: relative RMS errors.
         formats: relative RMS difference of the quantised reference and PyTorch in float32: what the formats alone cost.
             None if it was not recorded.
-        roundings: relative RMS error that roundings to bf16 alone cost PyTorch, where `check` had to ask.
         commit: of the compiler, as git abbreviates it.
         why: what `check` says of an error that is larger than usual.
         seconds: of the processor, compiling alone; memory: peak of the process in MiB.
@@ -49,7 +48,6 @@ class Outcome:
     machine: float = 0.0
     quantized: float = 0.0
     formats: float | None = None
-    roundings: float | None = None
     why: str = ""
     seconds: float = 0.0
     memory: int = 0
@@ -109,20 +107,9 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
     status = "works" if report.passed else "wrong"
     message = "; ".join(report.failures)
     formats = None if report.formats is None else report.formats.relative_rms
-    roundings = None if report.magnified is None else report.magnified.cost
+    why = report.why_farther or ""
     return Outcome(
-        family,
-        size,
-        status,
-        message,
-        static=static,
-        cycles=cycles,
-        machine=machine,
-        quantized=quantized,
-        formats=formats,
-        roundings=roundings,
-        why=report.why_farther or "",
-        seconds=seconds,
+        family, size, status, message, "", static, cycles, machine, quantized, formats, why, seconds
     )
 
 

@@ -34,7 +34,7 @@ def build(family: str, size: Size, overrides: Mapping[str, Any], shapes: Mapping
     torch.manual_seed(0)
     config = configuration(**fields)
     module = transformers.AutoModel.from_config(config).eval()
-    _vary(module)
+    vary(module)
     generator = torch.Generator().manual_seed(1)
     if shapes:
         return Built(module, {name: _given(shape, size, generator) for name, shape in shapes.items()})
@@ -53,7 +53,7 @@ def merged(fields: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def _vary(module: torch.nn.Module) -> None:
+def vary(module: torch.nn.Module) -> None:
     """Gains, biases and statistics that a program could not leave out unnoticed."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

@@ -72,6 +72,11 @@ def _hypot(self: Tensor, other: Tensor) -> Tensor:
     return (self * self + other * other).sqrt()
 
 
+def _polar(abs: Tensor, angle: Tensor) -> Tensor:
+    """Rotary embeddings of Llama 4 and DeepSeek-V2 are of length 1; the angle is of positions, and so the host's."""
+    return torch.complex(abs * angle.cos(), abs * angle.sin())
+
+
 def _kl_div(self: Tensor, target: Tensor, reduction: int = 1, *, log_target: bool = False) -> Tensor:
     """target (log target - self), 0 where target is 0; `reduction`: 0 none, 1 mean, 2 sum."""
     entropy = target.exp() * target if log_target else target * (target + _LEAST).log()
@@ -182,6 +187,7 @@ DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.pow.Scalar: _power_of_number,
     torch.ops.aten.exp2.default: _exp2,
     torch.ops.aten.hypot.default: _hypot,
+    torch.ops.aten.polar.default: _polar,
     torch.ops.aten.kl_div.default: _kl_div,
     torch.ops.aten.logaddexp.default: _logaddexp,
     torch.ops.aten.avg_pool3d.default: _avg_pool3d,

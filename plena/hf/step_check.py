@@ -53,6 +53,7 @@ def check_step(model: nn.Module, length: int) -> None:
         TypeError,
         ValueError,
         AttributeError,
+        AssertionError,
         IndexError,
         KeyError,
         NotImplementedError,
@@ -77,7 +78,7 @@ def check_step(model: nn.Module, length: int) -> None:
             "depend on the length; a prefill and a cache cannot give both",
             "from_pretrained",
             "Use a max_length that does not exceed the original length of the rotary embedding (longrope's "
-            "original_max_position_embeddings).",
+            "original_max_position_embeddings). An encoder looks ahead: BERT writes text with config.is_decoder=True.",
         )
     difference, size = (found - wanted[ends]).norm(dim=-1), wanted[ends].norm(dim=-1)
     wrong = ~(difference <= TOLERANCE * size)

@@ -59,7 +59,8 @@ class CachedStep(nn.Module):
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
         self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-        for layer, shapes in self._kept().items():
+        self.body, kept = self._seen_in_a_run()
+        for layer, shapes in kept.items():
             for name, (heads, size) in zip(NAMES, shapes, strict=True):
                 self.register_buffer(f"{name}_{layer}", torch.zeros(batch * length, heads, size))
 
@@ -72,7 +73,8 @@ class CachedStep(nn.Module):
         rows = _Rows(self, positions, slot)
         if self.logits:
             return self._run(self.model, ids, positions, rows, **self.last_alone).logits[:, -1]
-        return self._run(_body(self.model), ids, positions, rows).last_hidden_state[:, -1]
+        body = self.model.get_submodule(self.body)
+        return self._run(body, ids, positions, rows).last_hidden_state[:, -1]
 
     def _run(self, module: Any, ids: Tensor, positions: Tensor, cache: Any, **more: Any) -> Any:
         """What the model or its body gives; queries see the keys of `bucket` positions up to their own."""
@@ -94,18 +96,28 @@ class CachedStep(nn.Module):
         return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min)
 
     @torch.no_grad()
-    def _kept(self) -> dict[int, list[tuple[int, int]]]:
-        """Heads and sizes of what each layer keeps of a token, as one run shows."""
-        seen, first = _Shapes(), torch.zeros(1, 1, dtype=torch.int64)
-        self._run(_body(self.model), first, first, seen)
-        return seen.of
+    def _seen_in_a_run(self) -> tuple[str, dict[int, list[tuple[int, int]]]]:
+        """The part that is the model without its head, and heads and sizes of what each layer keeps of a token.
 
+        `get_decoder` gives the head of ModernBERT's decoder (findings/get_decoder_is_the_head.sh) and all of Llama 4.
 
-def _body(model: Any) -> Any:
-    """The layers without the head. `get_decoder` takes what is called so, which in ModernBERT's decoder is the head
-    (findings/get_decoder_is_the_head.sh)."""
-    body = model.get_decoder()
-    return model.base_model if body is model.get_output_embeddings() else body
+        Raises:
+            CompileError: no part gives features.
+        """
+        seen, first, bodies = _Shapes(), torch.zeros(1, 1, dtype=torch.int64), list[str]()
+
+        def look(name: str) -> Any:
+            return lambda _, __, found: bodies.append(name) if hasattr(found, "last_hidden_state") else None
+
+        hooks = [part.register_forward_hook(look(name)) for name, part in self.model.named_modules() if name]
+        try:
+            self._run(self.model, first, first, seen)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not bodies:
+            raise CompileError("no part of the model gives `last_hidden_state`", "from_pretrained")
+        return bodies[-1], seen.of  # the outermost part ends last
 
 
 def _spans(config: Any) -> dict[str, int]:

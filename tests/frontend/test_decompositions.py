@@ -54,6 +54,25 @@ def test_pooling_of_three_axes(
         _same(overload, x, kernel, stride, padding, True, False)
 
 
+class _TurnedByPositions(nn.Module):
+    """Rotary embeddings as Llama 4 and DeepSeek-V2 write them."""
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        angles = positions[:, None].float() * torch.tensor([1.0, 0.3, 0.1, 0.01])
+        turned = torch.view_as_complex(x.unflatten(1, (4, 2))) * torch.polar(torch.ones_like(angles), angles)
+        return torch.view_as_real(turned).flatten(1)
+
+
+def test_polar_coordinates() -> None:
+    length, angle = torch.rand(3, 4), torch.randn(3, 4)
+    _same(ATEN.polar.default, length, angle)
+    x, positions = (
+        torch.randn(6, 8, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([5, 0, 3, 9, 1, 2]),
+    )
+    check(_TurnedByPositions(), x, positions, target=machine(16))
+
+
 def test_distances_and_divergences() -> None:
     x, y = torch.randn(2, 5, 8), torch.rand(2, 4, 8)
     for p in (1.0, 2.0, 3.0):
