@@ -20,7 +20,7 @@ from plena.errors import CompileError
 from plena.frontend.bands import mask_properties
 from plena.frontend.folding import FoldingPlan, plan_folding
 from plena.frontend.refusals import refusal_at
-from plena.frontend.routing.values import OfRouting, Routing
+from plena.frontend.routing.values import OfRouting, Routing, instead_of
 from plena.tensor.element_types import DTYPES, element_type, host_element_type, unsupported_dtype
 
 
@@ -168,7 +168,8 @@ class GraphBuilder:
                 raise refusal_at(
                     self.node,
                     "it needs the numbers of the chosen experts, or what is theirs, in the order of the slots",
-                    "Use them to weight and to sum up what the chosen experts compute: programs have no slots.",
+                    "Use them to weight and to sum up what the chosen experts compute: programs have no slots."
+                    + instead_of(value),
                 )
             case _:
                 raise refusal_at(

@@ -138,12 +138,12 @@ def test_inverse_functions(overload: Any) -> None:
 
 
 def _inverses(x: Tensor) -> tuple[Tensor, ...]:
-    return x.acos(), x.asin(), (30 * x).atan(), (x - 2).prod(-1), (1 + x).cumprod(0)
+    return x.acos(), x.asin(), (30 * x).atan()
 
 
 def test_programs_of_inverse_functions() -> None:
     """Errors are those of bf16; of x.acos() of a clamped product no NaN is feared where it is stored as a matrix."""
-    x = torch.linspace(-1, 1, 48).view(3, 16)
+    x = torch.linspace(-1, 1, 32).view(2, 16)
     check(_inverses, x, target=machine(16), error=0.012)
     check(lambda q: (q @ q.T).clamp(-1, 1).acos() @ q, x / 2, target=machine(16), error=0.02)
 

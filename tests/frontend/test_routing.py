@@ -381,6 +381,7 @@ def hard(logits: Tensor) -> Tensor:
 MARKS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     "truths": (hidden, (4, 4)),
     "along rows": (hard, (5, 4)),
+    "the least": (lambda x: F.one_hot(x.argmin(-1), 4) * x, (5, 4)),
     "columns": (lambda x: F.one_hot(x.argmax(0), 5) * x.sum(0)[:, None], (5, 4)),
     "integers": (lambda x: torch.zeros(5, 4, dtype=torch.long).scatter(-1, x.topk(2)[1], 1) * x, (5, 4)),
 }
@@ -414,6 +415,9 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     "too many experts": (lambda x: x.topk(2)[0].sum(-1), (5, 257), "from 2 to 256, not from 257"),
     "of two experts": (
         lambda x: torch.where(x.topk(2)[1] == 1, x.topk(2)[0] * (x.topk(2)[1] == 2), 0.0).sum(-1), (5, 4), "slots"
+    ),
+    "rows of a table": (
+        lambda x: torch.arange(8.0).view(4, 2)[x.argmin(-1)], (5, 4), "F.one_hot\\(scores.argmax\\(-1\\)"
     ),
     "compared": (lambda x: (x.topk(2)[0] > 0).float().sum(-1), (5, 4), "compares numbers .*scatter\\(-1, ids, 1.0"),
     "twice": (apart, (5, 4), "in the order of the slots"),

@@ -16,6 +16,7 @@ from plena.api.compile import compile
 from plena.checking.reference import as_tensors
 from plena.dialects.refusals import CompilerBug
 from plena.errors import PlenaError
+from tests.hunt import brought_modules
 
 
 class M(nn.Module):
@@ -602,8 +603,9 @@ nn.Module(); r(2, 4)
 
 def entries() -> list[tuple[str, str]]:
     """All modules with their inputs, as text."""
-    found = [tuple(line.split("; ")) for text in (LAYERS, INPUTS) for line in text.strip().splitlines()]
-    for line in OPERATORS.strip().splitlines():
+    layers = (LAYERS, INPUTS, brought_modules.LAYERS)
+    found = [tuple(line.split("; ")) for text in layers for line in text.strip().splitlines()]
+    for line in (OPERATORS.strip() + brought_modules.OPERATORS.rstrip()).splitlines():
         operator, inputs = line.split("; ")
         # What follows the last blank-separated `name=value` list are attributes: they start at ` w=`, ` b=`, ` m=`.
         head, attributes = operator, ""

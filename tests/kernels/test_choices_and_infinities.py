@@ -397,8 +397,9 @@ def test_choices_by_what_is_computed(name: str) -> None:
         lambda x: torch.where(x > 0, x, 0.25 * x),
         lambda x: relu(x).masked_fill(relu(x) <= 0.5, 0.5),
         lambda x: torch.where(~(relu(x) - 1 > 0), 0.0, (relu(x) - 1) * 2),
+        lambda x: torch.where(x.abs() < 1, 0.5 * x * x, x.abs() - 0.5),
     ],
-    ids=["an input", "computed", "an expression that is written twice"],
+    ids=["an input", "computed", "an expression that is written twice", "a magnitude"],
 )
 def test_choices_by_inputs_and_expressions(forward: Callable[[Tensor], Tensor]) -> None:
     against_torch(forward, (exact(3, 40),), (-exact(3, 40, seed=5),))
@@ -418,8 +419,9 @@ def test_choices_by_inputs_are_told_infinities() -> None:
         lambda z, y: torch.where(z > 0, z, y),
         lambda z, y: torch.where(z > 0, z - z.mean(-1, keepdim=True), 0.0),
         lambda z, y: torch.where(z > y, z, y),
+        lambda z, y: torch.where(z.abs() < 1, z, 1.0),
     ],
-    ids=["a jump", "another tensor", "a mean", "two tensors"],
+    ids=["a jump", "another tensor", "a mean", "two tensors", "of a magnitude"],
 )
 def test_choices_that_rounding_could_change_are_refused(function: Callable[..., Tensor]) -> None:
     with pytest.raises(CompileError, match=r"no kernel for aten\.where.* a computed number decides"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx import Node
+from xdsl.dialects.builtin import Float32Type
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
@@ -34,6 +35,7 @@ from plena.frontend.routing.values import (
     Rows,
     Slots,
     Tokens,
+    instead_of,
     number_of,
 )
 from plena.frontend.spellings.arithmetic import scaled
@@ -86,18 +88,19 @@ def import_routed(g: GraphBuilder, name: str, a: Mapping[str, Any], ordinary: Or
     if result is NotImplemented and all(_is_single(value) for value in given if isinstance(value, OfRouting)):
         result = import_marks(g, name, {key: _single(g, value) for key, value in a.items()}, ordinary)
     if result is NotImplemented:
-        raise _refusal(g, name, any(isinstance(value, Slots) for value in given))
+        raise _refusal(g, name, given)
     return result
 
 
-def _refusal(g: GraphBuilder, name: str, weighs: bool) -> CompileError:
+def _refusal(g: GraphBuilder, name: str, given: Sequence[Any]) -> CompileError:
     """Why there is no sum over experts for the current node, and what to write instead."""
     needs = "the numbers of the chosen experts, or what is theirs, in the order of the slots"
     if str(g.node.meta.get("torch_fn")).endswith("einsum')"):
         return CompileError(f"it is a step of an einsum that needs {needs}", None, _BY_EINSUM)
+    weighs = any(isinstance(value, Slots) for value in given)
     if weighs and name.split(".")[1] in ("gt", "ge", "lt", "le", "eq", "ne"):
         return CompileError("it compares numbers that belong to the chosen experts", None, ONES_OF_CHOSEN)
-    return CompileError(f"it needs {needs}", None, _NO_SLOTS + _INSTEAD.get(name, ""))
+    return CompileError(f"it needs {needs}", None, _NO_SLOTS + _INSTEAD.get(name, instead_of(*given)))
 
 
 def left(g: GraphBuilder, value: Any) -> Any:
@@ -147,13 +150,15 @@ def _choice(g: GraphBuilder, name: str, a: Mapping[str, Any]) -> Any:
         g.values[_index_node(g)] = ids
         return slots.gathered(g, value, ids)
     if (
-        name in ("aten.max.dim", "aten.argmax.default")
+        name in ("aten.max.dim", "aten.argmax.default", "aten.argmin.default")
         and a["dim"] is not None
         and (a["keepdim"] or rank > 1)
     ):
         dim = a["dim"] % rank
         if (name == "aten.max.dim" and reads_first_alone(g)) or shape_of(value)[dim] > MOST_EXPERTS:
             return NotImplemented
+        if name == "aten.argmin.default":
+            value = g.build(aten.NegOp, [value], shape=shape_of(value), element=Float32Type())
         best = _best(g, value, dim, a["keepdim"])
         return best if name == "aten.max.dim" else best[1]
     return NotImplemented

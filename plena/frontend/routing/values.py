@@ -273,6 +273,16 @@ OfRouting = Routed | Counts | Ranked | Marks | Across
 """Every kind of them."""
 
 
+def instead_of(*values: Any) -> str:
+    """What to write instead of values that nothing but experts can be computed with."""
+    if not any(isinstance(value, Picked) for value in values):
+        return ""
+    return (
+        " Rows of a table by the number of the largest are a product: "
+        "`F.one_hot(scores.argmax(-1), len(table)).float() @ table`."
+    )
+
+
 def number_of(value: Any) -> float | None:
     """The number that a value is, or that all elements of a constant are; None of others."""
     if isinstance(value, int | float):

@@ -49,14 +49,28 @@ def continuous(g: GraphBuilder, condition: Any, one: Any, other: Any) -> Any:
     if number is None or not isinstance(decides, Node) or not is_real(comparison.input.type):
         return value
     try:
-        sides = [_at(g, side, decides, number, {}) for side in (one, other)]
+        agree = all(_agree(g, one, other, node, at) for node, at in _where_equal(decides, number))
     except _UnknownError:
         return value
-    if not bool(((sides[0] - sides[1]).abs() <= LARGEST_JUMP).all()):
+    if not agree:
         return value
     properties = {"predicate": comparison.predicate, "continuous": UnitAttr()}
     operands = [comparison.input, comparison.other]
     return g.build(aten.CompareOp, operands, properties, shape=shape, element=element)
+
+
+def _where_equal(decides: Node, number: float) -> list[tuple[Node, float]]:
+    """Of which node the sides are functions, and where what decides is the number: of magnitudes at two places."""
+    inner = decides.args[0] if decides.target == torch.ops.aten.abs.default else None
+    if isinstance(inner, Node) and number >= 0:
+        return [(inner, number), (inner, -number)]
+    return [(decides, number)]
+
+
+def _agree(g: GraphBuilder, one: Any, other: Any, decides: Node, number: float) -> bool:
+    """Whether both sides are the same where what decides has a value."""
+    sides = [_at(g, side, decides, number, {}) for side in (one, other)]
+    return bool(((sides[0] - sides[1]).abs() <= LARGEST_JUMP).all())
 
 
 def _at(
