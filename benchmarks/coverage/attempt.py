@@ -33,6 +33,7 @@ class Outcome:
         machine, quantized: relative RMS errors.
         formats: relative RMS difference of the quantised reference and PyTorch in float32: what the formats alone cost.
             None if it was not recorded.
+        roundings: relative RMS error that roundings to bf16 alone cost PyTorch, where `check` had to ask.
         commit: of the compiler, as git abbreviates it.
         why: what `check` says of an error that is larger than usual.
         seconds: of the processor, compiling alone; memory: peak of the process in MiB.
@@ -48,6 +49,7 @@ class Outcome:
     machine: float = 0.0
     quantized: float = 0.0
     formats: float | None = None
+    roundings: float | None = None
     why: str = ""
     seconds: float = 0.0
     memory: int = 0
@@ -102,14 +104,28 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
         report = program.check(quiet=True)
     except plena.PlenaError as error:
         return Outcome(family, size, "wrong", _words(error), "", static, cycles, seconds=seconds)
+    except MemoryError:
+        what = "it compiles, but its check takes more memory than a configuration may have"
+        return Outcome(family, size, "slow", what, "", static, cycles, seconds=seconds)
     machine = 0.0 if report.machine is None else report.machine.relative_rms
     quantized = 0.0 if report.quantized is None else report.quantized.relative_rms
     status = "works" if report.passed else "wrong"
     message = "; ".join(report.failures)
     formats = None if report.formats is None else report.formats.relative_rms
-    why = report.why_farther or ""
+    roundings = None if report.magnified is None else report.magnified.cost
     return Outcome(
-        family, size, status, message, "", static, cycles, machine, quantized, formats, why, seconds
+        family,
+        size,
+        status,
+        message,
+        static=static,
+        cycles=cycles,
+        machine=machine,
+        quantized=quantized,
+        formats=formats,
+        roundings=roundings,
+        why=report.why_farther or "",
+        seconds=seconds,
     )
 
 

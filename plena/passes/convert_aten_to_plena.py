@@ -228,7 +228,8 @@ def _refuse_infinities(op: Operation) -> NoReturn:
         op,
         "it leaves out elements that may be infinite or NaN",
         "Choose the operands of what overflows before, as in y / torch.where(mask, x, 1.0); queries of attention that see "
-        "no key are NaN: hide keys by a finite number such as -1e9.",
+        "no key are NaN after a softmax: take F.scaled_dot_product_attention, which gives 0 there, or hide keys by a "
+        "finite number such as -1e9.",
     )
 
 

@@ -604,7 +604,9 @@ nn.Module(); r(2, 4)
 def entries() -> list[tuple[str, str]]:
     """All modules with their inputs, as text."""
     layers = (LAYERS, INPUTS, brought_modules.LAYERS)
-    found = [tuple(line.split("; ")) for text in layers for line in text.strip().splitlines()]
+    found: list[tuple[str, ...]] = [
+        tuple(line.split("; ")) for text in layers for line in text.strip().splitlines()
+    ]
     for line in (OPERATORS.strip() + brought_modules.OPERATORS.rstrip()).splitlines():
         operator, inputs = line.split("; ")
         # What follows the last blank-separated `name=value` list are attributes: they start at ` w=`, ` b=`, ` m=`.

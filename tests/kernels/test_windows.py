@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plena.api.compile import compile
 from plena.errors import CompileError
+from plena.frontend import import_module
 from tests.kernels.checking import MACHINES, Function, check
 from tests.poison import check_reads_what_is_defined
 
@@ -60,6 +61,21 @@ def test_moved(case: str) -> None:
     x, y = torch.randn(2, 6, 16), torch.randn(2, 3, 16)
     program = check(EXACT[case], x, y, target=MACHINES[16], error=0.003)
     check_reads_what_is_defined(program, x, y)
+
+
+@pytest.mark.parametrize("size", [20, 32, 35, 64, 67])
+def test_windows_far_apart_are_a_few_views(size: int) -> None:
+    """As many as a window has whole steps, and a slice for each of the elements behind them."""
+    x = torch.randn(2, 3, 133)
+    program = import_module(Function(lambda x: x.unfold(2, size, 32)), (x,))
+    assert torch.equal(program.evaluate(x)[0], x.unfold(2, size, 32))
+    slices = sum(op.name == "aten.slice" for op in program.module.walk())
+    assert slices <= size // 32 + size % 32
+
+
+def test_windows_far_apart() -> None:
+    program = check(lambda x: (x * 2).unfold(1, 66, 64), torch.randn(1, 140, 16), error=0.003)
+    assert program.stats().static < 400
 
 
 @pytest.mark.parametrize("axis", [1, 2])

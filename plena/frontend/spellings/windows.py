@@ -25,16 +25,31 @@ if TYPE_CHECKING:
 
 
 def _unfold(g: GraphBuilder, a: Arguments) -> SSAValue:
-    """Windows of `size` elements every `step` along an axis; their elements are a new last axis."""
+    """Windows of `size` elements every `step` along an axis; their elements are a new last axis.
+
+    As many whole steps of a window as there are is each a view of the axis cut into steps; other elements are slices.
+    """
     value, dim = g.ssa(a["self"]), a["dimension"] % max(1, len(shape_of(g.ssa(a["self"]))))
     size, step, count = a["size"], a["step"], g.shape[dim]
-    if size == step:
-        shape = shape_of(value)
-        whole = slice_along(g, value, dim, 0, count * size)
-        apart = view(g, whole, (*shape[:dim], count, size, *shape[dim + 1 :]))
-        rest = [axis for axis in range(len(shape) + 1) if axis != dim + 1]
-        return permute(g, apart, (*rest, dim + 1))
-    return _stacked(g, [tap(g, value, dim, n, count, step) for n in range(size)])
+    whole = size // step if size == step or step >= LEAST_STEP else 0
+    parts = [_steps(g, value, dim, n * step, count, step) for n in range(whole)]
+    places = range(whole * step, size)
+    if places:
+        parts.append(_stacked(g, [tap(g, value, dim, n, count, step) for n in places]))
+    return parts[0] if len(parts) == 1 else joined(g, parts, len(g.shape) - 1)
+
+
+LEAST_STEP = 32
+"""Windows that begin closer to each other are a slice for each of their elements: to cut the axis costs more then."""
+
+
+def _steps(g: GraphBuilder, value: SSAValue, dim: int, start: int, count: int, step: int) -> SSAValue:
+    """`count` times `step` elements of an axis, those of a step along a new last axis."""
+    shape = shape_of(value)
+    whole = slice_along(g, value, dim, start, start + count * step)
+    apart = view(g, whole, (*shape[:dim], count, step, *shape[dim + 1 :]))
+    rest = [axis for axis in range(len(shape) + 1) if axis != dim + 1]
+    return permute(g, apart, (*rest, dim + 1))
 
 
 def _im2col(g: GraphBuilder, a: Arguments) -> SSAValue:
