@@ -31,7 +31,7 @@ Cycles are the public emulator's without waits for HBM.
 
 
 ABOVE = """`check` passes these because roundings to bf16 alone, which no program avoids, take PyTorch as far:
-"roundings alone" is what PyTorch loses that rounds each result to bf16, with no other formats and no program. The last
+"roundings alone" is what PyTorch loses that rounds each result to bf16, with no other formats and no program.
 The last column says which operator makes most of it.
 """
 
