@@ -148,10 +148,10 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         found.extend(_parted(kernels, found, problems))
     running = [c for c in found if c.program.runs(target)]
     fitting = [c for c in running if goal.fits(c.static)]
-    if running and not fitting and schedule.objective == "cycles":
-        small = search(kernels, replace(schedule, objective="size"), None)
-        running.append(small)
-        fitting = [small] if goal.fits(small.static) else []
+    if not fitting and max_instructions is not None and schedule.objective == "cycles":
+        small = _smallest(kernels, schedule, bool(running))
+        running.extend(small)
+        fitting = [c for c in small if goal.fits(c.static)]
     if fitting:
         best = goal.best(fitting)
         if max_instructions is None:
@@ -183,6 +183,20 @@ def search(kernels: ModuleOp, schedule: Schedule, max_instructions: int | None) 
         "target",
         "Compile fewer rows at a time.",
     )
+
+
+def _smallest(kernels: ModuleOp, schedule: Schedule, one_runs: bool) -> list[Candidate]:
+    """The program with fewest instructions; where none in a budget runs there may be none at all.
+
+    Raises:
+        CompileError: none runs though `one_runs`.
+    """
+    try:
+        return [search(kernels, replace(schedule, objective="size"), None)]
+    except CompileError:
+        if one_runs:
+            raise
+        return []
 
 
 def _variants(kernels: ModuleOp, problems: Sequence[CompileError]) -> Iterator[ModuleOp]:

@@ -57,3 +57,13 @@ def test_long_programs_too_are_expanded_where_the_watchdog_demands_it(
     program = plena.compile(model, (image,), target=plena.Target(max_loop_instructions=1_500))
     assert program.stats().static > loose.stats().static > search.EXPANDABLE
     assert program.check(quiet=True).passed
+
+
+def test_a_budget_in_which_nothing_runs_is_told_the_smallest_that_does() -> None:
+    """Loops that are too long for the watchdog run expanded, for which there is no room in the budget."""
+    model = torch.nn.Sequential(torch.nn.Linear(128, 256), torch.nn.GELU(), torch.nn.Linear(256, 64))
+    inputs, target = (torch.zeros(64, 128),), plena.Target(max_loop_instructions=200)
+    with pytest.raises(plena.PlenaError, match=r"no program of at most 120 .*The smallest has \d+") as caught:
+        plena.compile(model, inputs, target=target, max_instructions=120)
+    smallest = int(str(caught.value).rstrip(".").rpartition(" ")[2])
+    assert plena.compile(model, inputs, target=target, max_instructions=smallest).stats().static == smallest
