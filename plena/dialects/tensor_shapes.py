@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import Float32Type, TensorType
 from xdsl.ir import Attribute, SSAValue
 
 
@@ -18,6 +18,11 @@ def element_type_of(value: SSAValue) -> Attribute:
     """The element type of a tensor value."""
     assert isinstance(value.type, TensorType)
     return value.type.get_element_type()
+
+
+def is_real(tensor_type: Attribute) -> bool:
+    """Whether the type is a tensor of floating-point numbers."""
+    return isinstance(tensor_type, TensorType) and isinstance(tensor_type.get_element_type(), Float32Type)
 
 
 def broadcast_shapes(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:

@@ -19,10 +19,9 @@ from plena.dialects.aten import full_value
 from plena.dialects.plena.elementwise import ActivationKind
 from plena.dialects.plena.sources import Extremes
 from plena.dialects.refusals import ONES_OF_CHOSEN, UNSUPPORTED, refusal
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import element_type_of, is_real, shape_of
 from plena.tensor.broadcast_operands import emit_binary, emit_expand, right_operand
 from plena.tensor.divisors import divides
-from plena.tensor.element_types import is_real
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import (
     exact_number,

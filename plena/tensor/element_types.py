@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerType, Signedness, TensorType
+from xdsl.dialects.builtin import Float32Type, Float64Type, IntegerType, Signedness
 from xdsl.ir import Attribute
 
 _ELEMENT_TYPES: dict[torch.dtype, Attribute] = {
@@ -42,11 +42,6 @@ def torch_dtype(element: Attribute) -> torch.dtype:
         return torch.float32
     known = ((dtype, own) for table in (_ELEMENT_TYPES, _HOST_TYPES) for dtype, own in table.items())
     return next((dtype for dtype, own in known if own == element), torch.int64)
-
-
-def is_real(tensor_type: Attribute) -> bool:
-    """Whether the type is a tensor of floating-point numbers."""
-    return isinstance(tensor_type, TensorType) and isinstance(tensor_type.get_element_type(), Float32Type)
 
 
 DTYPES = "Tensors are float32, float16 or bfloat16, ids int64 or int32, masks bool."

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.plena import RouteOp
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import is_real, shape_of
 from plena.errors import CompileError
 from plena.frontend.routing.thresholds import FAR_BELOW, allow_thresholds
 from plena.frontend.routing.values import Ids, Marks, OneHot, Ranked, Routed, Routing, Slots, number_of
@@ -21,7 +21,7 @@ from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import slice_along, view
-from plena.tensor.element_types import is_real, torch_dtype
+from plena.tensor.element_types import torch_dtype
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder

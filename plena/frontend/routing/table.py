@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from plena.dialects import aten
 from plena.dialects.plena.routing import MOST_EXPERTS
 from plena.dialects.refusals import ONES_OF_CHOSEN
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import is_real, shape_of
 from plena.errors import CompileError
 from plena.frontend.refusals import name_of
 from plena.frontend.routing import pairs, slots
@@ -43,7 +43,6 @@ from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN, reads_first_alone
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import permute, view
-from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder

@@ -14,10 +14,9 @@ from xdsl.dialects.builtin import UnitAttr
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import element_type_of, is_real, shape_of
 from plena.frontend.folding import evaluate_node
 from plena.frontend.spellings.handlers import BOOLEAN
-from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plena.dialects import aten
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import is_real, shape_of
 from plena.frontend.spellings.handlers import Arguments, Handler
 from plena.frontend.spellings.joining import pick
 from plena.frontend.spellings.shapes import permute, view
-from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder

@@ -10,11 +10,10 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import SSAValue
 
 from plena.dialects import aten
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import is_real, shape_of
 from plena.frontend.spellings.continuity import continuous
 from plena.frontend.spellings.conversions import convert
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
-from plena.tensor.element_types import is_real
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
