@@ -33,6 +33,7 @@ from plena.checking.staged_values import (
     is_bias,
     only,
     quantized_inputs,
+    read_by_host,
     rounded_expressions,
     staged_apart,
     staged_for_products,
@@ -275,6 +276,7 @@ class ModuleReferences:
         rounded = rounded_expressions(replace(program, placements=tuple(others)), data)
         replacement = self._replacement(target, data, rounded, "keys_values" in classes)
         given_apart = {source.index: axes for source, axes in apart.items() if source.kind == "input"}
+        exact = read_by_host(program)
         constants: dict[str, StagedApart] = {}
         for source, axes in apart.items():
             if source.kind != "input":
@@ -288,12 +290,15 @@ class ModuleReferences:
 
         def seeing(inputs: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], Replacement]:
             seen, operands = quantized_inputs(program, inputs), dict(replacement.operands)
-            if apart:
+            if apart or exact:
                 as_they_are, biases = quantized_inputs(plain, inputs), dict(constants)
                 seen = [as_they_are[n] if n in given_apart else x for n, x in enumerate(seen)]
                 for n, axes in given_apart.items():
                     rows = {axis: quantized_inputs(of_axis, inputs)[n] for axis, of_axis in axes.items()}
                     biases[self.graph.input_names[n]] = StagedApart(rows, as_they_are[n])
+                for n in exact:
+                    as_given = {-1: inputs[n].detach().float()}
+                    biases[self.graph.input_names[n]] = StagedApart(as_given, as_they_are[n])
                 for node, staged in staged_biases(self.graph, biases).items():
                     operands[node] = {**operands.get(node, {}), **staged}
             if twice:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from plena.checking.module_graph import ModuleGraph, Rounding
 
 _SOFTMAX = ("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
+_ATTENTION = "scaled_dot_product_attention"
 _FILLS = ("masked_fill", "where")
+_PRODUCTS = ("mul", "div")
 _LINES = ("add", "sub", "neg", "mul", "div")
 """What scores and biases go through; products and quotients by numbers."""
 
@@ -27,6 +29,11 @@ class StagedApart:
 
     shifted: Mapping[int, torch.Tensor]
     plain: torch.Tensor
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the host computes biases of it, without rounding it."""
+        return set(self.shifted) == {-1}
 
 
 def staged_biases(graph: ModuleGraph, seen: Mapping[str, StagedApart]) -> dict[str, dict[int, Rounding]]:
@@ -40,8 +47,13 @@ def staged_biases(graph: ModuleGraph, seen: Mapping[str, StagedApart]) -> dict[s
         operand = argument(node, position)
         assert operand is not None
         staged = _Read(graph, node, operand, leaf, seen[leaf.name])
+        if _is_direct(node):
+            shifted = staged.shifted(staged.own_axis())
+            found.setdefault(node.name, {})[position] = lambda _, shifted=shifted: shifted
+            continue
         readers = [user for user in node.users if _reaches_softmax_alone(user, node)]
-        axes = {reader: staged.axis(reader) for reader in readers} if packet(node) in ("add", "sub") else {}
+        own = packet(node) in (_ATTENTION, *_PRODUCTS)
+        axes = {} if own else {reader: staged.axis(reader) for reader in readers}
         if not axes or (len(readers) == len(node.users) and len(set(axes.values())) == 1):
             axis = next(iter(axes.values()), staged.last_axis)
             shifted = staged.shifted(axis)
@@ -81,11 +93,17 @@ class _Read:
         """That of the tensor which is the last of its view."""
         return self._axis(self._numbers(), -1)
 
+    def own_axis(self) -> int:
+        """That of the tensor along which the node itself is a softmax."""
+        dim = _softmax_dim(self.node)
+        assert dim is not None
+        return self._axis(self._numbers(), dim)
+
     def axis(self, reader: Node) -> int:
         """That of the tensor along which a softmax behind a reader of the node runs."""
         numbers = self._numbers().expand(self.node.meta["val"].shape)
         node, read = reader, self.node
-        while (dim := _softmax_dim(node)) is None:
+        while (dim := -1 if packet(node) == _ATTENTION else _softmax_dim(node)) is None:
             if packet(node) in LAYOUT:
                 numbers = self.graph.view(node, read, numbers)
             else:
@@ -94,8 +112,14 @@ class _Read:
         return self._axis(numbers, dim)
 
     def _numbers(self) -> torch.Tensor:
+        """The numbers of the elements that a line of the tensor, viewed in some way, is made of."""
         shape = self.seen.plain.shape
-        return self.graph.view(self.operand, self.leaf, torch.arange(shape.numel()).reshape(shape))
+        elements = torch.arange(shape.numel(), dtype=torch.float64).reshape(shape)
+        line, none, one = (
+            self.graph.view(self.operand, self.leaf, x)
+            for x in (elements, torch.zeros_like(elements), torch.ones_like(elements))
+        )
+        return ((line - none) / (one - none)).round().long()
 
     def _axis(self, numbers: torch.Tensor, dim: int) -> int:
         return axis_along(numbers.numpy(), dim, tuple(self.seen.plain.shape))
@@ -132,15 +156,48 @@ def _biases(graph: ModuleGraph, seen: Mapping[str, StagedApart]) -> Iterator[tup
         if node.op != "call_function":
             continue
         positions: tuple[int, ...] = ()
-        if packet(node) == "scaled_dot_product_attention":
+        if packet(node) == _ATTENTION:
             positions = (3,)
-        elif packet(node) in ("add", "sub") and any(_reaches_softmax_alone(u, node) for u in node.users):
-            positions = (0, 1)
+        elif _is_direct(node):
+            positions = (0,)
+        elif packet(node) in ("add", "sub", *_FILLS) and any(
+            _reaches_softmax_alone(u, node) for u in node.users
+        ):
+            positions = (0, 1, 2) if packet(node) in _FILLS else (0, 1)
+        products = packet(node) in _PRODUCTS and _is_made(node) and _makes_biases(node)
+        for position in (0, 1) if products else ():
+            operand = argument(node, position)
+            leaf = None if operand is None else _leaf(operand)
+            if leaf is not None and leaf.name in seen and seen[leaf.name].is_exact:
+                yield node, position, leaf
         for position in positions:
             operand = argument(node, position)
             leaf = None if operand is None else _leaf(operand)
             if leaf is not None and leaf.name in seen:
                 yield node, position, leaf
+
+
+def _is_made(node: Node) -> bool:
+    """Whether a node is computed of inputs and constants by a few operators, as the host makes biases."""
+    if node.op != "call_function":
+        return True
+    return packet(node) in (*_FILLS, *LAYOUT, *PARTS, *_LINES) and all(map(_is_made, node.all_input_nodes))
+
+
+def _makes_biases(node: Node) -> bool:
+    """Whether a node reaches nothing but softmaxes, by products and quotients too."""
+    return bool(node.users) and all(
+        _makes_biases(user) if packet(user) in _PRODUCTS else _reaches_softmax_alone(user, node)
+        for user in node.users
+    )
+
+
+def _is_direct(node: Node) -> bool:
+    """Whether a node is a softmax of its first argument, or part of one that is written out."""
+    kind = packet(node)
+    read = node.args[0] if node.args else None
+    written = kind == "amax" or (kind == "sub" and _softmax_dim(node) is not None)
+    return kind in _SOFTMAX or (written and isinstance(read, Node) and _reaches_softmax_alone(node, read))
 
 
 def _leaf(node: Node) -> Node | None:
@@ -158,6 +215,8 @@ def _reaches_softmax_alone(node: Node, read: Node) -> bool:
     kind = packet(node) if node.op == "call_function" else ""
     if kind in _SOFTMAX:
         return True
+    if kind == _ATTENTION:
+        return argument(node, 3) is read
     if kind == "sub" and isinstance(highest := node.args[1], Node) and highest.args[:1] == (node.args[0],):
         return packet(highest) == "amax" and node.args[0] is read
     if kind == "amax":

@@ -93,6 +93,17 @@ def staged_apart(
     }
 
 
+def read_by_host(program: ProgramData) -> set[int]:
+    """The real inputs of which the host computes biases, without rounding them, and which others read as well."""
+    read = {
+        int(str(node.named["index"]))
+        for value in program.host_values.values.values()
+        for node in value.nodes
+        if node.operation == "input" and node.dtype.startswith("float")
+    }
+    return read & {placement.source.index for placement in program.placements_of("input")}
+
+
 def quantized_inputs(
     program: ProgramData, inputs: Sequence[torch.Tensor], formats: Collection[str] | None = None
 ) -> list[torch.Tensor]:

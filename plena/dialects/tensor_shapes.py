@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import Float32Type, TensorType
+from xdsl.dialects.builtin import Float32Type, IntegerType, TensorType
 from xdsl.ir import Attribute, SSAValue
 
 
@@ -35,3 +35,9 @@ def broadcast_shapes(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
             return None
         result.append(sizes.pop() if sizes else 1)
     return tuple(result)
+
+
+def is_boolean(value: SSAValue) -> bool:
+    """Whether the elements are booleans."""
+    element = element_type_of(value)
+    return isinstance(element, IntegerType) and element.width.data == 1

@@ -13,6 +13,10 @@ _MASKED = -1e4
 """Additive entries from here down take a key out of a softmax that has others: e to the -1e4 is zero."""
 
 
+_EVEN = 32.0
+"""Numbers of a row that are no farther apart keep three bits of a score in bf16, whichever of them is taken off."""
+
+
 def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
     """What `aten.constant` says of a tensor: of integers `counts`, else what it says of masks and numbers."""
     if tensor.ndim == 0 or tensor.numel() == 0:
@@ -27,11 +31,13 @@ def mask_properties(tensor: torch.Tensor) -> dict[str, Attribute | None]:
         return {"band": band, "blind": None if bool(tensor.any(-1).all()) else UnitAttr()}
     highest, lowest = tensor.amax(-1), tensor.amin(-1)
     moderate = bool((highest.abs() < ABSORBING).all()) and bool((highest - lowest <= NEAR).all())
+    least = torch.where(tensor > _MASKED, tensor, highest.unsqueeze(-1)).amin(-1)
     return {
         "band": band,
         "fill": None if band is None else FloatAttr(float(tensor.min()), f64),
         "blind": None if bool((highest > -ABSORBING).all()) else UnitAttr(),
         "wide": None if moderate else UnitAttr(),
+        "uneven": None if bool((highest - least <= _EVEN).all()) else UnitAttr(),
         "infinite": None if bool(tensor.isfinite().all()) else UnitAttr(),
         "nonnegative": UnitAttr() if bool((tensor >= 0).all()) else None,
     }

@@ -243,7 +243,9 @@ def _stage_hbm(
 ) -> None:
     number_format = placement.number_format(target)
     if placement.residual:
-        rest = values - number_format.staged(values, placement.staging)
+        with np.errstate(invalid="ignore"):
+            rest = values - number_format.staged(values, placement.staging)
+        rest = np.where(np.isinf(values), np.float32(0), rest)
         values = np.where(values == 0, values, rest)  # Two zeros add up to minus zero if both are.
     elements, scales = number_format.stage(values, placement.staging)
     byte = placement.address + number_format.element_bytes(offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,11 @@ def require_finite(placement: TensorPlacement, values: Array, name: str) -> None
     Raises:
         PlenaError: which number it is, and where.
     """
-    if values.dtype.kind != "f" or not all(step.minds_infinity for step in placement.view):
+    if values.dtype.kind != "f":
         return
     numbers = values.astype(np.float32)
+    if not all(step.minds_infinity for step in placement.view):
+        numbers = np.where(np.isnan(numbers), numbers, np.float32(0))
     if not any(
         isinstance(step, Relative) for step in placement.view
     ):  # Which leaves the least float32 the least bf16.
@@ -49,18 +51,21 @@ def require_finite(placement: TensorPlacement, values: Array, name: str) -> None
 
 
 def require_known_infinities(
-    placements: Iterable[TensorPlacement], inputs: Sequence[Any], names: Sequence[str], target: Target
+    placements: Iterable[TensorPlacement], value: Callable[[TensorPlacement], tuple[Any, str]], target: Target
 ) -> None:
-    """Refuses NaN and infinity in inputs, but for minus infinity where the program computes with it as PyTorch does.
+    """Refuses NaN and infinity in inputs, and biases made of them, but for minus infinity where the program computes
+    with it as PyTorch does.
+
+    Args:
+        value: the tensor of a placement, and its name.
 
     Raises:
         PlenaError: which number it is, and where.
     """
     found: set[str] = set()
     for placement in placements:
-        index = placement.source.index
-        name = f"input {index} ({names[index]})"
-        if not _require_known(placement, inputs[index], target, name):
+        values, name = value(placement)
+        if not _require_known(placement, values, target, name):
             found.add(name)
     if len(found) > 1:
         raise PlenaError(
@@ -68,6 +73,11 @@ def require_known_infinities(
             f"minus infinity in {' and '.join(sorted(found))}",
             "Add the masks outside, or hide by finite numbers such as -1e4.",
         )
+
+
+def may_be_infinite(placement: TensorPlacement) -> bool:
+    """Whether minus infinity is staged."""
+    return any(isinstance(step, Infinite) for step in placement.view)
 
 
 def _require_known(placement: TensorPlacement, values: Any, target: Target, name: str) -> bool:
@@ -120,4 +130,4 @@ def _require_kept(placement: TensorPlacement, matrices: Float32, target: Target,
         )
 
 
-__all__ = ["require_finite", "require_known_infinities"]
+__all__ = ["may_be_infinite", "require_finite", "require_known_infinities"]

@@ -69,11 +69,16 @@ class _Rows:
     """The level of what lies behind the last key."""
 
 
-def _taken_apart(biases: Array, shifted: bool, hidden: int, alone: bool) -> _Rows:
+def _taken_apart(
+    biases: Array, shifted: bool, hidden: int, alone: bool, number: float | None = None
+) -> _Rows:
+    """With a ``number`` it is taken apart in their place, once in each row."""
     biases = biases.astype(np.float32)
     highest = biases.max(axis=-1, keepdims=True)
     nothing = np.isneginf(highest)
     base = np.where(np.isfinite(highest), highest, np.float32(0)) if shifted else np.zeros_like(highest)
+    if number is not None:
+        biases = np.full_like(highest, number)
     with np.errstate(over="ignore", invalid="ignore"):
         below = biases - base
         exponent = np.minimum(np.floor(np.log2(np.maximum(np.abs(base), 1.0))) - 16, DEEPEST)
@@ -148,9 +153,6 @@ class Biases(_Within):
         return ["biases", list(self.lower), list(self.upper), self.shifted, self.rest]
 
 
-LARGEST = np.finfo(np.float32).max
-"""Of finite numbers."""
-
 SWALLOWING = 2.0**24
 """Beside it float32 keeps nothing below 2."""
 
@@ -159,10 +161,11 @@ SWALLOWING = 2.0**24
 class Relative(Step):
     """``factor`` times numbers plus ``offset``, relative to the highest along axis ``dim``.
 
-    At most `SWALLOWING` is taken off: beside larger numbers float32 has no scores either.
+    As `Biases` and `Hidden` have them together, but for minus infinity, which stays.
     """
 
     reads_numbers: ClassVar[bool] = True
+    name: ClassVar[str] = "relative"
     dim: int
     factor: float = 1.0
     offset: float = 0.0
@@ -172,12 +175,20 @@ class Relative(Step):
         """They become none of its numbers."""
         return True
 
-    def _line(self, array: Array) -> Floats:
-        return array.astype(np.float32) * np.float32(self.factor) + np.float32(self.offset)
+    def _rows(self, array: Array, number: float | None = None) -> _Rows:
+        """Numbers taken apart, ``dim`` as the last axis."""
+        return _taken_apart(self._line(array), True, LOWEST, True, number)
 
-    def _base(self, line: Floats) -> Floats:
-        highest = line.max(axis=self.dim, keepdims=True)
-        return np.where(np.isfinite(highest), np.clip(highest, -SWALLOWING, SWALLOWING), np.float32(0))
+    def _line(self, array: Array) -> Floats:
+        """The numbers, ``dim`` as the last axis."""
+        with np.errstate(over="ignore"):
+            line = array.astype(np.float32) * np.float32(self.factor) + np.float32(self.offset)
+        return np.moveaxis(line, self.dim, -1)
+
+    def _is_lowest(self, array: Array) -> npt.NDArray[np.bool_]:
+        """Whether numbers are minus infinity, ``dim`` as the last axis: given so, or rows of nothing else."""
+        given = np.moveaxis(np.isinf(array) & ((array < 0) == (self.factor > 0)), self.dim, -1)
+        return given | np.isneginf(self._line(array)).all(axis=-1, keepdims=True)
 
     def apply(self, array: Array) -> Array:
         if np.isnan(array).any():
@@ -186,21 +197,24 @@ class Relative(Step):
                 "staging biases",
                 "Its row would be NaN, which the machine's formats do not hold: give numbers, or minus infinity.",
             )
-        with np.errstate(over="ignore"):
-            line = self._line(array)
-            return self._of(line) - self._base(line)
+        return np.moveaxis(self._staged(array), -1, self.dim)
 
-    def _of(self, line: Floats) -> Floats | np.float32:
-        return line
+    def _staged(self, array: Array) -> Floats:
+        rows = self._rows(array)
+        return np.where(self._is_lowest(array), np.float32(-np.inf), rows.near + rows.levels)
 
     def scatter(self, array: Array, into: Array) -> Array:
         """Numbers that staging left as they are keep all their bits."""
-        with np.errstate(over="ignore"):
-            before = (array + self._base(self._line(into)) - np.float32(self.offset)) / np.float32(
-                self.factor
-            )
-            before = np.where(np.isfinite(into), np.clip(before, -LARGEST, LARGEST), before)
-            return np.where(array != self.apply(into), before, into).astype(into.dtype)
+        rows = self._rows(into)
+        with np.errstate(over="ignore", invalid="ignore"):
+            line = np.moveaxis(array, self.dim, -1) - self._level(rows) + rows.highest
+            before = (line - np.float32(self.offset)) / np.float32(self.factor)
+        before = np.moveaxis(before, -1, self.dim)
+        changed = (array != self.apply(into)) & np.moveaxis(rows.is_near, -1, self.dim)
+        return np.where(changed & np.isfinite(before), before, into).astype(into.dtype)
+
+    def _level(self, rows: _Rows) -> Floats | np.float32:
+        return rows.levels
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if not 0 <= self.dim < len(shape):
@@ -208,17 +222,45 @@ class Relative(Step):
         return shape
 
     def to_json(self) -> Json:
-        return ["relative", self.dim, self.factor, self.offset]
+        return [self.name, self.dim, self.factor, self.offset]
+
+
+@dataclass(frozen=True)
+class RelativeNear(Relative):
+    """Those of `Relative` that are near the highest of their row, 0 elsewhere: they share no scale with the others."""
+
+    name: ClassVar[str] = "relative_near"
+
+    def _staged(self, array: Array) -> Floats:
+        return self._rows(array).near
+
+    def _level(self, rows: _Rows) -> Floats | np.float32:
+        return np.float32(0)
+
+
+@dataclass(frozen=True)
+class RelativeHidden(Relative):
+    """What is to be added to `RelativeNear`: what hides keys, or absorbs the scores of rows."""
+
+    name: ClassVar[str] = "relative_hidden"
+
+    def _staged(self, array: Array) -> Floats:
+        return np.where(self._is_lowest(array), np.float32(-np.inf), self._rows(array).levels)
+
+    def scatter(self, array: Array, into: Array) -> Array:
+        """Levels lose nothing."""
+        return into
 
 
 @dataclass(frozen=True)
 class RelativeNumber(Relative):
-    """A number relative to what `Relative` subtracts from each row."""
+    """A number relative to what `Relative` subtracts from each row, as if it were in it."""
 
     number: float = 0.0
 
-    def _of(self, line: Floats) -> Floats | np.float32:
-        return np.float32(self.number)
+    def _staged(self, array: Array) -> Floats:
+        rows = self._rows(array, self.number)
+        return rows.near + rows.levels
 
     def scatter(self, array: Array, into: Array) -> Array:
         """A number says nothing of the tensor."""
@@ -232,10 +274,12 @@ class RelativeNumber(Relative):
         return ["relative_number", self.dim, self.factor, self.offset, self.number]
 
 
-def relative(dim: int, factor: float, offset: float, number: float | None) -> Relative:
-    """What is relative to the highest of each row: the numbers themselves, or one number."""
+def relative(dim: int, factor: float, offset: float, number: float | None, part: str | None) -> Relative:
+    """What is relative to the highest of each row: numbers, a part of them, or one number in their place."""
     line = dim, factor, offset
-    return Relative(*line) if number is None else RelativeNumber(*line, number)
+    if number is not None:
+        return RelativeNumber(*line, number)
+    return {None: Relative, "near": RelativeNear, "hidden": RelativeHidden}[part](*line)
 
 
 @dataclass(frozen=True)

@@ -82,20 +82,18 @@ def source_of(attribute: SourceAttr) -> Source:
             return Source("data", symbol=symbol_of(value))
 
 
-def with_infinities(attribute: PlacementAttr, infinite: Mapping[int, bool]) -> PlacementAttr:
-    """The placement of an input among `infinite` says that minus infinity is staged, and whether in whole rows.
+def with_infinities(attribute: PlacementAttr, infinite: Mapping[int | str, bool]) -> PlacementAttr:
+    """The placement of an input among `infinite`, or of what the host computes, by its symbol, says that minus infinity
+    is staged, and whether in whole rows.
 
     Masks of attention have steps of their own for it.
     """
     source = source_of(attribute.source)
+    given = {"input": source.index, "host": source.symbol}.get(source.kind)
     steps = [_step(step, attribute.symbol.data) for step in attribute.view]
-    if (
-        source.kind != "input"
-        or source.index not in infinite
-        or not all(step.minds_infinity for step in steps)
-    ):
+    if given is None or given not in infinite or not all(step.minds_infinity for step in steps):
         return attribute
-    step = _step_attribute(views.Infinite(int(infinite[source.index])))
+    step = _step_attribute(views.Infinite(int(infinite[given])))
     parameters = [
         ArrayAttr([*attribute.view, step]) if p is attribute.view else p for p in attribute.parameters
     ]

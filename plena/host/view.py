@@ -16,7 +16,15 @@ from typing import TypeAlias, TypeGuard
 import numpy as np
 
 from plena.errors import PlenaError
-from plena.host.mask_steps import Biases, Hidden, Relative, RelativeNumber, Sighted
+from plena.host.mask_steps import (
+    Biases,
+    Hidden,
+    Relative,
+    RelativeHidden,
+    RelativeNear,
+    RelativeNumber,
+    Sighted,
+)
 from plena.host.step import Array, Json, Step
 
 
@@ -255,11 +263,14 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "hidden": Hidden,
     "sighted": Sighted,
     "relative": Relative,
+    "relative_near": RelativeNear,
+    "relative_hidden": RelativeHidden,
     "relative_number": RelativeNumber,
 }
 
 
-_WITH_NUMBERS = ("compare", "relative", "relative_number")
+_LINES = {step.name: step for step in (Relative, RelativeNear, RelativeHidden)}
+_WITH_NUMBERS = ("compare", *_LINES, "relative_number")
 
 
 def apply(view: Sequence[Step], array: Array) -> Array:
@@ -317,8 +328,10 @@ def _step_from_json(step: object, where: str) -> Step:
     match step:
         case ["compare", str(predicate), int() | float() as number] if predicate in _COMPARISONS:
             return Compare(predicate, float(number))
-        case ["relative", int() as dim, int() | float() as factor, int() | float() as offset]:
-            return Relative(dim, float(factor), float(offset))
+        case [str(name), int() as dim, int() | float() as factor, int() | float() as offset] if (
+            name in _LINES
+        ):
+            return _LINES[name](dim, float(factor), float(offset))
         case ["relative_number", int() as dim, *numbers] if _three_numbers(numbers):
             return RelativeNumber(dim, *map(float, numbers))
         case _:

@@ -495,7 +495,7 @@ class PlenaFunctions(InterpreterFunctions):
     def relative(self, interpreter: Interpreter, op: plena.RelativeOp, args: PythonValues) -> PythonValues:
         import torch
 
-        staged = relative(*op.numbers).apply(args[0].detach().float().numpy())
+        staged = relative(*op.step).apply(args[0].detach().float().numpy())
         return (torch.from_numpy(staged).to(args[0].dtype),)
 
     @impl(plena.EmbeddingOp)

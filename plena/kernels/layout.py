@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from xdsl.ir import Operation, SSAValue
 
 from plena.dialects.plena import (
@@ -39,7 +41,7 @@ def lower_parameter(op: Operation, ctx: KernelContext) -> None:
 @kernel_for(HostOp)
 def lower_host(op: Operation, ctx: KernelContext) -> None:
     assert isinstance(op, HostOp)
-    inputs = [ctx.host(operand) for operand in op.inputs]
+    inputs = [ctx.staged(operand) for operand in op.inputs]
     numbers = {n: tensor.source.index for n, tensor in enumerate(inputs) if tensor is not None}
     ctx.set(op.result, ctx.host_value(value_of(op.value).with_inputs(numbers)))
 
@@ -87,9 +89,14 @@ def lower_reshape(op: Operation, ctx: KernelContext) -> None:
 
 @kernel_for(RelativeOp)
 def lower_relative(op: Operation, ctx: KernelContext) -> None:
-    """Whatever else has read the tensor and had it loaded, the host stages it once more."""
+    """Whatever else has read the tensor and had it loaded, the host stages it once more.
+
+    What may lie far apart keeps bf16's precision: an error of a score is one of its exponential.
+    """
     assert isinstance(op, RelativeOp)
-    ctx.set(op.result, _staged(ctx, op.input).through(relative(*op.numbers)))
+    tensor = _staged(ctx, op.input).through(relative(*op.step))
+    is_near = op.part is not None and op.part.data == "near"
+    ctx.set(op.result, replace(tensor, precise=is_near or tensor.precise))
 
 
 def _staged(ctx: KernelContext, value: SSAValue) -> HostTensor:

@@ -211,9 +211,14 @@ def convert(module: ModuleOp, schedule: Schedule) -> None:
     )
     function.detach()
     function.erase(safe_erase=False)
+    by_name: dict[int | str, bool] = {}
+    for given, rows in infinite.items():
+        name = given if isinstance(given, int) else kernels.host_values.get(given)
+        if name is not None:
+            by_name[name] = rows
     for op in list(kernels.builder.finish().body.block.ops):
         if isinstance(op, BufferOp) and op.placements is not None:
-            op.placements = ArrayAttr([with_infinities(placed, infinite) for placed in op.placements])
+            op.placements = ArrayAttr([with_infinities(placed, by_name) for placed in op.placements])
         op.detach()
         module.body.block.add_op(op)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -36,7 +36,7 @@ from plena.tensor.attention_masks import (
 )
 from plena.tensor.attention_scores import Attention, Scores, match_attention
 from plena.tensor.emission import Emitter
-from plena.tensor.joined_masks import MaskJoiner
+from plena.tensor.joined_masks import MaskJoiner, absorbs, is_uneven
 from plena.tensor.layout_maps import Atom, LayoutMap
 from plena.tensor.rewriting import rewrite
 from plena.tensor.staged_tests import emit_test
@@ -208,14 +208,15 @@ class AttentionBuilder:
 
     def _join_masks(self) -> None:
         """Masks that the host computes are joined, where there are more than an attention takes."""
-        joiner = MaskJoiner(
-            self.scores.shape, _arguments(self.emitter.anchor), self.emitter.add, self._is_padding
-        )
-        terms = tuple(joiner.joined(self.scores.terms))
+        terms = self._joined(self.emitter.add)
         self.scores = replace(self.scores, terms=terms)
 
+    def _joined(self, emit: Callable[[plena.HostOp], SSAValue]) -> tuple[Term, ...]:
+        joiner = MaskJoiner(self.scores.shape, _arguments(self.emitter.anchor), emit, self._is_padding)
+        return tuple(joiner.joined(self.scores.terms))
+
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
-        band, biases, padding = self._sorted()
+        band, biases, padding = self._sorted(self.scores.terms)
         if len(biases) > 1:
             shapes = " and ".join(str(list(shape_of(term.base))) for term in biases)
             raise refusal(
@@ -227,12 +228,12 @@ class AttentionBuilder:
         bias = self._bias(biases[0]) if biases else None
         return band, bias, None if padding is None else self._padding(padding)
 
-    def _sorted(self) -> tuple[BandAttr | None, list[Allowed | Added], Allowed | None]:
+    def _sorted(self, terms: Sequence[Term]) -> tuple[BandAttr | None, list[Allowed | Added], Allowed | None]:
         """The band, the first mask that is one of keys, and what is neither."""
         band: BandAttr | None = None
         biases: list[Allowed | Added] = []
         padding: Allowed | None = None
-        for term in self.scores.terms:
+        for term in terms:
             match term.mask if isinstance(term, Hides) else term:
                 case BandAttr() as found:
                     band = found if band is None else band.intersect(found)
@@ -246,10 +247,22 @@ class AttentionBuilder:
     def has_kernel(self) -> bool:
         """Whether the masks are what kernels take: at most one bias, which the host stages; others are for a product
         of the scores, a sum and a softmax."""
-        _, biases, _ = self._sorted()
+        made: list[plena.HostOp] = []
+
+        def only_made(op: plena.HostOp) -> SSAValue:
+            made.append(op)
+            return op.result
+
+        _, biases, _ = self._sorted(self._joined(only_made))
+        computed = [is_computed(bias.base) for bias in biases]
+        for op in made:
+            op.drop_all_references()
         if all(isinstance(term, Allowed) for term in biases):
             return True
-        return len(biases) == 1 and not is_computed(biases[0].base)
+        beside = any(isinstance(term, Hides) and _is_beside(term.fill) for term in self.scores.terms)
+        if beside and any(isinstance(b, Added) and is_uneven(b) for b in biases):
+            return False  # Biases as large as the number would be seen beside it.
+        return computed == [False]
 
     def _hiding(self) -> Hiding:
         queries, keys = self.scores.shape[-2:]
@@ -313,6 +326,11 @@ class AttentionBuilder:
         for test in term.tests if isinstance(term, Allowed) else ():
             base = emit_test(self.emitter, base, test)
         return repeated_view(self.emitter, base, layout, shape)
+
+
+def _is_beside(fill: Fill) -> bool:
+    """Whether a number that takes the place of scores is one that biases may be as large as."""
+    return not fill.adds and not absorbs(fill)
 
 
 def _arguments(op: Operation) -> Sequence[SSAValue]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from plena.errors import PlenaError
 from plena.host import view as views
 from plena.host.image import Memories, Preload, stage, unstage
-from plena.host.infinities import require_finite, require_known_infinities
+from plena.host.infinities import may_be_infinite, require_finite, require_known_infinities
 from plena.host.layout import SourceKind, TensorPlacement
 from plena.host.lazy_tensor import LazyTensor
 from plena.host.mapped_image import new_image, private_copy
@@ -394,7 +394,8 @@ class ProgramData:
         def value(placement: TensorPlacement) -> tuple[Any, str]:
             """The tensor of a placement, and its name; whole numbers as integers, also those that became real ones."""
             if placement.source.kind == "input":
-                return inputs[placement.source.index], f"input {placement.source.index}"
+                index = placement.source.index
+                return inputs[index], f"input {index} ({names[index]})"
             symbol = placement.source.symbol
             array, whole = computed(symbol), self.host_values.values[symbol].is_whole
             return array.astype(np.int64) if whole else array, computed_of(symbol)
@@ -402,13 +403,15 @@ class ProgramData:
         warn_of_rounded_integers(
             (*self.placements_of("input"), *self.placements_of("host")), value, self.target
         )
-        require_known_infinities(self.placements_of("input"), inputs, names, self.target)
+        infinite = [placement for placement in self.placements_of("host") if may_be_infinite(placement)]
+        require_known_infinities((*self.placements_of("input"), *infinite), value, self.target)
         for placement in self.placements_of("input"):
-            index = placement.source.index
-            stage(placement, inputs[index], preload, self.target, f"input {index} ({names[index]})")
+            given, name = value(placement)
+            stage(placement, given, preload, self.target, name)
         for placement in self.placements_of("host"):
             array, name = computed(placement.source.symbol), computed_of(placement.source.symbol)
-            require_finite(placement, array, name)
+            if placement not in infinite:
+                require_finite(placement, array, name)
             stage(placement, array, preload, self.target, name)
 
     def input_tensors(

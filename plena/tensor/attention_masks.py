@@ -18,7 +18,7 @@ from plena.dialects import aten
 from plena.dialects.aten import full_value
 from plena.dialects.plena import BandAttr
 from plena.dialects.refusals import refusal
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects.tensor_shapes import is_boolean, shape_of
 from plena.tensor.host_values import HostValues
 from plena.tensor.layout_maps import LayoutMap
 from plena.tensor.staged_tests import (
@@ -28,7 +28,6 @@ from plena.tensor.staged_tests import (
     comparison_of,
     is_argument,
     is_bits,
-    is_boolean,
     is_only_tested,
     negation,
     on_bits,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from plena.dialects import plena
+from plena.dialects.tensor_shapes import is_boolean
 from plena.tensor.ranges import range_of
-from plena.tensor.staged_tests import is_boolean
 
 FAR = 2.0**7
 """Numbers of the model itself beyond this are far from what its tensors hold."""
@@ -161,7 +161,7 @@ def _behind(op: Operation, signs: Signs) -> list[tuple[SSAValue, Signs]]:
             | plena.ReshapeOp() | plena.RearrangeOp() | plena.ExpandOp() | plena.SliceOp() | plena.ConcatOp()
         ):  # fmt: skip
             return [(operand, signs) for operand in op.operands]
-        case plena.RelativeOp():
+        case plena.RelativeOp() if op.part is None or op.part.data == "hidden":
             return [(op.input, signs if op.factor.value.data > 0 else flipped)]
         case _:
             return []

@@ -65,9 +65,15 @@ _CHECKED = 1 << 22
 
 @dataclass
 class HostValues:
-    """The host values of a module, each found once."""
+    """The host values of a module, each found once.
+
+    Attributes:
+        real: whether those of real arguments and of parameters count, too: what is small beside what the machine
+            computes of them, as biases are.
+    """
 
     known: dict[SSAValue, HostValue | None] = field(default_factory=dict[SSAValue, "HostValue | None"])
+    real: bool = False
 
     def of(self, value: SSAValue) -> HostValue | None:
         """How the host computes a value, None if it cannot; constants alone are the host's, too."""
@@ -91,7 +97,8 @@ class HostValues:
         if dtype is None:
             return None
         if isinstance(value, BlockArgument):
-            is_input = isinstance(element_type_of(value), IntegerType) and _is_of_program(value.owner)
+            of_kind = self.real or isinstance(element_type_of(value), IntegerType)
+            is_input = of_kind and _is_of_program(value.owner)
             return build.host_input(value.index, dtype, shape_of(value)) if is_input else None
         assert isinstance(value, OpResult)
         op = value.owner
@@ -100,6 +107,8 @@ class HostValues:
                 n: operand.index for n, operand in enumerate(op.inputs) if isinstance(operand, BlockArgument)
             }
             return value_of(op.value).with_inputs(numbers)
+        if isinstance(op, aten.ParameterOp) and self.real:
+            return build.host_constant(op.symbol.string_value(), dtype, shape_of(value))
         operands = [self.known[operand] for operand in op.operands]
         whole = [operand for operand in operands if operand is not None]
         if len(whole) != len(operands):

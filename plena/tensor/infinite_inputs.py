@@ -16,6 +16,8 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from plena.dialects import plena
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.host.values.attributes import value_of
+from plena.host.values.graph import HostValue
 from plena.tensor.infinities import BOUNDED, holds_only, may_overflow
 
 Kind = Literal["low", "high", "empty", "nan", "joint"]
@@ -23,19 +25,24 @@ Kind = Literal["low", "high", "empty", "nan", "joint"]
 where all of a row was minus infinity; "joint": such rows may be of several infinities, not of this input's alone."""
 
 Kinds = frozenset[Kind]
-Reach = dict[int, Kinds]
-"""By input: what its minus infinity has become."""
+
+Given = int | HostValue
+"""An input by its number, or what the host computes of some."""
+
+Reach = dict[Given, Kinds]
+"""What its minus infinity has become."""
 
 _FLIPPED: dict[Kind, Kind] = {"low": "high", "high": "low", "empty": "nan", "nan": "nan"}
 _OF_ROWS: Kinds = frozenset({"empty", "nan", "joint"})
 _ELEMENTS: Kinds = frozenset({"low", "high"})
 
 
-def inputs_that_may_be_infinite(function: FuncOp) -> Mapping[int, bool]:
-    """By number, the float inputs whose minus infinity a program computes with as PyTorch does.
+def inputs_that_may_be_infinite(function: FuncOp) -> Mapping[Given, bool]:
+    """The float inputs, and biases that the host makes of some, whose minus infinity a program computes with as PyTorch
+    does.
 
     Returns:
-        Whether whole rows of them may be, too. Where they may not, one such input may hold infinities in a call.
+        Whether whole rows of them may be, too. Where they may not, one of them may hold infinities in a call.
     """
     walk = _Walk()
     for index, argument in enumerate(function.body.block.args):
@@ -56,7 +63,7 @@ class _Walk:
     """
 
     reached: dict[SSAValue, Reach] = field(default_factory=dict[SSAValue, Reach])
-    known: dict[int, bool] = field(default_factory=dict[int, bool])
+    known: dict[Given, bool] = field(default_factory=dict[Given, bool])
 
     def block(self, block: Block) -> None:
         """All operations of a block, those of bodies behind the ones that have them."""
@@ -84,6 +91,10 @@ class _Walk:
 
     def _step(self, op: Operation) -> None:
         found = [self.reached.get(operand, {}) for operand in op.operands]
+        if isinstance(op, plena.HostOp) and (made := _bias_of(op)) is not None:
+            self.known.setdefault(made, True)
+            self.reached[op.result] = {made: frozenset({"low"})}
+            return
         if not any(found):
             return
         result = self._result(op, found)
@@ -93,7 +104,7 @@ class _Walk:
         reach = {index: kinds for index, kinds in (result or {}).items() if index in self.known and kinds}
         self.reached.update((value, reach) for value in op.results)
 
-    def _give_up(self, index: int, kinds: Kinds) -> None:
+    def _give_up(self, index: Given, kinds: Kinds) -> None:
         """Whole rows of an input must hold a number if only those matter, all of it otherwise."""
         if not kinds <= _OF_ROWS or "joint" in kinds:
             self.known.pop(index, None)
@@ -103,10 +114,10 @@ class _Walk:
     def _result(self, op: Operation, found: list[Reach]) -> Reach | None:
         """What reaches the result; None if the operation must not be given infinity."""
         match op:
-            case ReturnOp() | plena.StagedTestOp():
-                return {}
+            case ReturnOp() | plena.StagedTestOp() | plena.HostOp():
+                return {}  # The host looks at what it computes when it stages that.
             case plena.ReshapeOp() | plena.RearrangeOp():
-                moved = _is_of_host(op.input) or _is_only_returned(op.result)
+                moved = _is_of_host(op.input) or _is_made(op.input) or _is_only_returned(op.result)
                 return found[0] if moved or (isinstance(op, plena.ReshapeOp) and _keeps_rows(op)) else None
             case plena.ExpandOp() | plena.SliceOp():
                 return found[0] if _keeps_rows(op) else None
@@ -114,7 +125,7 @@ class _Walk:
                 return self._sum(op, found, {})
             case plena.SubOp():
                 return self._sum(op, found, _FLIPPED)
-            case plena.RelativeOp() if op.number is not None:
+            case plena.RelativeOp() if op.number is not None or (op.part and op.part.data == "near"):
                 return {}
             case plena.RelativeOp() if op.factor.value.data < 0:
                 return _mapped(found[0], _FLIPPED)
@@ -193,9 +204,29 @@ def _mapped(reach: Reach, kinds: Mapping[Kind, Kind]) -> Reach:
 
 def _is_of_host(value: SSAValue) -> bool:
     """Whether the host moves the elements of an argument while it stages them."""
+    return isinstance(_source(value), BlockArgument)
+
+
+def _is_made(value: SSAValue) -> bool:
+    """Whether the host computes elements and moves them while it stages them."""
+    return isinstance(_source(value).owner, plena.HostOp)
+
+
+def _source(value: SSAValue) -> SSAValue:
     while isinstance(op := value.owner, plena.ReshapeOp | plena.RearrangeOp | plena.RelativeOp):
         value = op.input
-    return isinstance(value, BlockArgument)
+    return value
+
+
+def _bias_of(op: plena.HostOp) -> HostValue | None:
+    """What the host computes of real inputs and stages less the largest of each row."""
+    value, numbers = value_of(op.value), dict[int, int]()
+    for n, operand in enumerate(op.inputs):
+        if not isinstance(operand, BlockArgument):
+            return None
+        numbers[n] = operand.index
+    is_bias = any(isinstance(use.operation, plena.RelativeOp) for use in op.result.uses)
+    return value.with_inputs(numbers) if is_bias and value.reads_real_inputs else None
 
 
 def _keeps_rows(op: plena.ReshapeOp | plena.ExpandOp | plena.SliceOp) -> bool:

@@ -110,7 +110,7 @@ def makes_undefined_rows(op: Operation) -> bool:
 
 def vanishes(op: Operation) -> bool:
     """Whether an operation makes finite numbers of what it is given, infinity filled in or computed included."""
-    makes_finite = isinstance(op, plena.ActivationOp | plena.ClampOp | plena.RouteOp)
+    makes_finite = isinstance(op, plena.ActivationOp | plena.ClampOp | plena.RouteOp | plena.RelativeOp)
     return makes_finite and _makes_finite(op, _extent_of(op.input))
 
 
@@ -127,6 +127,8 @@ def _makes_finite(op: Operation, extent: _Extent) -> bool:
             return extent.holds_only(1 if op.min is None else -1)
         case plena.RouteOp():
             return True
+        case plena.RelativeOp():
+            return op.part is not None and op.part.data == "near"
         case _:
             return False
 

@@ -1,7 +1,8 @@
 """Several masks and biases of one attention that the host can compute become one that it does.
 
 An attention takes one mask that is neither a band nor one of keys. Masks that hide by one number are a conjunction;
-a mask beside biases is what they add up to where it is true, and its number elsewhere.
+a mask beside biases is what they add up to where it is true, and its number elsewhere. So is a mask of keys beside
+biases that may lie far apart: they are staged relative to the largest of each row, which has to be one that is seen.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isinf
 
-from xdsl.ir import SSAValue
+import numpy as np
+from xdsl.ir import BlockArgument, SSAValue
 
-from plena.dialects import plena
+from plena.dialects import aten, plena
+from plena.dialects.plena import BandAttr
 from plena.host.mask_steps import ABSORBING
 from plena.host.values import build
 from plena.host.values.graph import HostValue
-from plena.tensor.attention_masks import Added, Allowed, Hides, Term
+from plena.tensor.attention_masks import Added, Allowed, Fill, Hides, Term
 from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.layout_maps import LayoutMap
+from plena.tensor.relative_biases import is_bias
 from plena.tensor.staged_tests import BITS, Test
+from plena.tensor.written_attention import is_computed
 
 
 @dataclass
@@ -37,17 +42,46 @@ class MaskJoiner:
     arguments: Sequence[SSAValue]
     emit: Callable[[plena.HostOp], SSAValue]
     of_keys: Callable[[Allowed], bool]
-    values: HostValues = field(default_factory=HostValues)
+    values: HostValues = field(default_factory=lambda: HostValues(real=True))
 
     def joined(self, terms: Sequence[Term]) -> list[Term]:
         """The terms with at most one mask of keys and one other mask or bias, as far as the host can compute them."""
-        found = self._conjunctions(list(terms), keys=True)
+        found = self._conjunctions([self._hosted(term) for term in terms], keys=True)
         found = self._conjunctions(found, keys=False)
         biases = [term for term in found if isinstance(term, Added)]
         general = [term for term in found if isinstance(term, Hides) and self._is_general(term, keys=False)]
-        if len(biases) + len(general) < 2 or len(general) > 1:
-            return found
-        return self._sum(found, biases, general)
+        if len(biases) + len(general) >= 2 and len(general) <= 1:
+            found = self._sum(found, biases, general)
+            biases = [term for term in found if isinstance(term, Added)]
+        masks = [term for term in found if isinstance(term, Hides) and self._is_general(term, keys=True)]
+        bands = [term for term in found if isinstance(term, Hides) and isinstance(term.mask, BandAttr)]
+        hides = all(isinf(term.fill.number) for term in bands)
+        if (
+            len(biases) == 1
+            and masks
+            and hides
+            and (self._is_uneven(biases[0], masks) or any(map(_covers_biases, masks)))
+        ):
+            found = self._sum(found, biases, masks)
+        return found
+
+    def _hosted(self, term: Term) -> Term:
+        """A bias that the model makes of inputs by a few operators as one that the host makes."""
+        if not isinstance(term, Added) or not is_computed(term.base):
+            return term
+        value = self._viewed(self.values.of(term.base), term.layout) if is_bias(term.base) else None
+        return term if value is None else Added(self._emitted(value), self._layout(value))
+
+    def _is_uneven(self, bias: Added, masks: Sequence[Hides]) -> bool:
+        """Whether numbers of a bias may lie far apart; what the host computes of integers is asked for only where masks
+        make it no larger."""
+        if not isinstance(bias.base.owner, plena.HostOp):
+            return is_uneven(bias)
+        value = self._viewed(self.values.of(bias.base), bias.layout)
+        assert value is not None
+        truths = [self._truth(term.mask) for term in masks if isinstance(term.mask, Allowed)]
+        shapes = [truth.shape for truth in truths if truth is not None]
+        return value.reads_real_inputs or np.broadcast_shapes(value.shape, *shapes) == value.shape
 
     def _is_general(self, term: Term, *, keys: bool) -> bool:
         """Whether a term is a mask, of keys or not, that is no band."""
@@ -69,27 +103,31 @@ class MaskJoiner:
             whole = known[0]
             for truth in known[1:]:
                 whole = build.binary("and", whole, truth)
-            mask = self._emitted(whole)
+            mask, last = self._emitted(whole), terms.index(group[-1])
+            terms[last] = Hides(Allowed(mask, self._layout(whole)), group[0].fill)
             terms = [t for t in terms if t not in group]
-            terms.append(Hides(Allowed(mask, self._layout(whole)), group[0].fill))
         return terms
 
     def _sum(self, terms: list[Term], biases: list[Added], general: list[Hides]) -> list[Term]:
-        """Biases, and a mask that hides by a number that absorbs them, as one bias."""
-        parts = [self._viewed(self.values.of(bias.base), bias.layout) for bias in biases]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            return terms
-        total = known[0]
-        for part in known[1:]:
-            total = build.binary("add", total, part, "float32")
-        for term in general:
-            assert isinstance(term.mask, Allowed)
-            truth = self._truth(term.mask)
-            if truth is None or not (isinf(term.fill.number) or term.fill.number <= -(ABSORBING**4)):
-                return terms
-            total = build.where(truth, total, build.full(term.fill.number, "float32"), "float32")
-        if not total.inputs:
+        """Biases, and masks that hide by numbers that absorb them or are added to them, as one bias."""
+        total: HostValue | None = None
+        for term in terms:  # From the inside outwards.
+            if isinstance(term, Added):
+                cheap = is_bias(term.base)
+                bias = self._viewed(self.values.of(term.base), term.layout) if cheap else None
+                if bias is None:
+                    return terms
+                total = bias if total is None else build.binary("add", total, bias, "float32")
+            elif term in general:
+                truth = self._truth(term.mask) if isinstance(term.mask, Allowed) else None
+                if truth is None or not (term.fill.adds or absorbs(term.fill)):
+                    return terms
+                total = build.full(0.0, "float32") if total is None else total
+                number = build.full(term.fill.number, "float32")
+                if term.fill.adds and not term.fill.covers:
+                    number = build.binary("add", total, number)
+                total = build.where(truth, total, number, "float32")
+        if total is None or not total.inputs:
             return terms
         kept = [t for t in terms if t not in biases and t not in general]
         return [*kept, Added(self._emitted(total), self._layout(total))]
@@ -113,6 +151,26 @@ class MaskJoiner:
         layout = LayoutMap.of(value.shape).expanded(self.shape)
         assert layout is not None
         return layout
+
+
+def is_uneven(bias: Added) -> bool:
+    """Whether an input or a constant that is a bias may hold numbers far apart."""
+    owner = bias.base.owner
+    return (
+        owner.uneven is not None
+        if isinstance(owner, aten.ConstantOp)
+        else isinstance(bias.base, BlockArgument)
+    )
+
+
+def absorbs(fill: Fill) -> bool:
+    """Whether float32 has nothing left of a score beside a number."""
+    return isinf(fill.number) or fill.number <= -64 * ABSORBING
+
+
+def _covers_biases(term: Hides) -> bool:
+    """Whether a mask takes the place of biases by a number that they are seen beside, or could be."""
+    return term.fill.adds and term.fill.covers and term.fill.number > -(ABSORBING**2)
 
 
 def tested(value: HostValue, test: Test) -> HostValue:

@@ -1,4 +1,5 @@
-"""Between which numbers the elements of a tensor lie, whatever the inputs are: interval arithmetic in bf16.
+"""Between which numbers the elements of a tensor lie, whatever the inputs are, and whether they are whole: interval
+arithmetic in bf16. Numbers that are known to be 0 or 1 are masks.
 
 Every elementwise instruction of the machine rounds to bf16 and keeps the order of numbers, so the bounds of a result
 are the rounded results of the bounds. Where a kernel approximates a function there is room beside it.
@@ -6,19 +7,19 @@ are the rounded results of the bounds. Where a kernel approximates a function th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, isnan, log, prod, sqrt
 
+from xdsl.dialects.builtin import FloatAttr
 from xdsl.ir import Block, Operation, SSAValue
 
-from plena.dialects import plena
-from plena.dialects.tensor_shapes import shape_of
+from plena.dialects import aten, plena
+from plena.dialects.tensor_shapes import is_boolean, shape_of
 from plena.host.values.attributes import value_of
 from plena.host.values.bounds import bounds_of
 from plena.machine.scalar_codes import bf16_round
 from plena.tensor.remembering import remembered
 from plena.tensor.same_values import same_value
-from plena.tensor.staged_tests import is_boolean
 
 MARGIN = 2.0**-100
 """What lies above this has a reciprocal that finite numbers of moderate size can be multiplied by."""
@@ -53,10 +54,14 @@ _OF_OPERANDS = (
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`; infinite bounds mean that there is none, not that a number may be infinite."""
+    """Numbers from `low` to `high`; infinite bounds mean that there is none, not that a number may be infinite.
+
+    `whole` ones are integers that bf16 holds, and no NaN.
+    """
 
     low: float = -inf
     high: float = inf
+    whole: bool = False
 
     @staticmethod
     def of(*bounds: float) -> Range:
@@ -83,9 +88,33 @@ class Range:
         return self.low >= 0
 
     @property
+    def is_bits(self) -> bool:
+        """Whether each of the numbers is 0 or 1."""
+        return self.whole and self.low >= 0 and self.high <= 1
+
+    @property
     def is_away_from_zero(self) -> bool:
         """Whether dividing by each of the numbers gives a number."""
         return self.low >= MARGIN or self.high <= -MARGIN
+
+
+BITS = Range(0.0, 1.0, True)
+"""Zeros and ones."""
+
+_LARGEST_WHOLE = 256.0
+"""bf16 holds all integers up to here."""
+
+_LAYOUT = (
+    plena.ReshapeOp, plena.RearrangeOp, plena.ExpandOp, plena.SliceOp, plena.ConcatOp, aten.ViewOp, aten.PermuteOp,
+    aten.ExpandOp, aten.SliceOp, aten.CatOp,
+)  # fmt: skip
+
+_EXACT = (
+    plena.AddOp, plena.SubOp, plena.MulOp, plena.MaximumOp, plena.MinimumOp, plena.AddScalarOp, plena.MulScalarOp,
+    plena.ClampOp, plena.ReduceOp, aten.AddOp, aten.SubOp, aten.MulOp, aten.MaximumOp, aten.MinimumOp, aten.NegOp,
+    aten.AbsOp, aten.ClampOp, aten.SumOp, aten.AmaxOp, *_LAYOUT,
+)  # fmt: skip
+"""What makes integers of integers, where the numbers beside them are some."""
 
 
 def _rounded(bound: float) -> float:
@@ -105,6 +134,8 @@ class _Ranges:
 
     def of(self, value: SSAValue) -> Range:
         """Operands first, each operation once: chains are longer than calls nest."""
+        if is_boolean(value):
+            return BITS
         waiting = [value]
         while waiting:
             current = waiting[-1]
@@ -116,17 +147,18 @@ class _Ranges:
             if repeat is not None:
                 self._repeated(repeat)
                 continue
-            assert isinstance(op, plena.PlenaOp)
-            looks = isinstance(op, _OF_OPERANDS)
+            assert isinstance(op, plena.PlenaOp | aten.AtenOp)
+            looks = isinstance(op, (*_OF_OPERANDS, *_EXACT, aten.ToOp))
             missing = [operand for operand in op.operands if looks and self._is_open(operand)]
             waiting.extend(missing)
             if not missing:
-                self.found[current] = self._result(op)
+                self.found[current] = self._with_wholeness(op, self._result(op))
         return self.found.get(value, Range())
 
     def _is_open(self, value: SSAValue) -> bool:
         op = value.owner
-        return value not in self.found and (isinstance(op, plena.PlenaOp) or _repeat_around(op) is not None)
+        known = value in self.found or is_boolean(value)
+        return not known and (isinstance(op, plena.PlenaOp | aten.AtenOp) or _repeat_around(op) is not None)
 
     def _repeated(self, op: plena.RepeatOp) -> None:
         """What a repetition carries: what it begins with, and what an iteration makes of what it may carry."""
@@ -142,24 +174,39 @@ class _Ranges:
                 return
             carried = wider
 
+    def _with_wholeness(self, op: Operation, found: Range) -> Range:
+        """Integers, if all that they are computed of are some and bf16 holds them."""
+        if not isinstance(op, _EXACT) or max(-found.low, found.high) > _LARGEST_WHOLE:
+            return found
+        numbers = [a.value.data for a in op.properties.values() if isinstance(a, FloatAttr)]
+        kind = op.kind.data if isinstance(op, plena.ReduceOp) else ""
+        whole = (
+            kind != "mean"
+            and all(n.is_integer() for n in numbers)
+            and all(self.of(x).whole for x in op.operands)
+        )
+        return replace(found, whole=whole)
+
     def _result(self, op: Operation) -> Range:
         match op:
             case plena.ActivationOp():
                 return _activated(op, self.of(op.input))
-            case plena.AddOp():
-                a, b = self.of(op.lhs), self.of(op.rhs)
-                return self._put_back(op) or Range(_sum(a.low, b.low), _sum(a.high, b.high))
-            case plena.SubOp():
-                a, b = self.of(op.lhs), self.of(op.rhs)
+            case plena.AddOp() | aten.AddOp():
+                a, b = map(self.of, op.operands)
+                back = self._put_back(op) if isinstance(op, plena.AddOp) else None
+                return back or Range(_sum(a.low, b.low), _sum(a.high, b.high))
+            case plena.SubOp() | aten.SubOp():
+                a, b = map(self.of, op.operands)
                 return Range(_sum(a.low, -b.high), _sum(a.high, -b.low))
-            case plena.MulOp():
-                a = self.of(op.lhs)
-                return _square(a) if same_value(op.lhs, op.rhs) else _product(a, self.of(op.rhs))
+            case plena.MulOp() | aten.MulOp():
+                first, second = op.operands
+                a = self.of(first)
+                return _square(a) if same_value(first, second) else _product(a, self.of(second))
             case plena.DivOp():
                 return _product(_reciprocal(self.of(op.rhs)), self.of(op.lhs))
-            case plena.MaximumOp() | plena.MinimumOp():
-                a, b = self.of(op.lhs), self.of(op.rhs)
-                limit = max if isinstance(op, plena.MaximumOp) else min
+            case plena.MaximumOp() | plena.MinimumOp() | aten.MaximumOp() | aten.MinimumOp():
+                a, b = map(self.of, op.operands)
+                limit = max if isinstance(op, plena.MaximumOp | aten.MaximumOp) else min
                 return Range(limit(a.low, b.low), limit(a.high, b.high))
             case plena.GateOp():
                 return _product(_kind(op.kind.data, self.of(op.gate), None), self.of(op.up))
@@ -169,30 +216,38 @@ class _Ranges:
             case plena.MulScalarOp():
                 number = _rounded(op.value.value.data)
                 return _product(self.of(op.input), Range(number, number))
-            case plena.ClampOp():
+            case plena.ClampOp() | aten.ClampOp():
                 return _limited(self.of(op.input), op)
             case plena.ReduceOp():
                 return _reduced(op, self.of(op.input))
             case plena.SoftmaxOp():
                 return Range(0.0, 1.0 + _ROOM)
             case plena.RouteOp():
-                return Range(0.0, 1.0)
-            case plena.CastOp() if is_boolean(op.input):
-                return Range(0.0, 1.0)
-            case (
-                plena.ReshapeOp()
-                | plena.RearrangeOp()
-                | plena.ExpandOp()
-                | plena.SliceOp()
-                | plena.ConcatOp()
-            ):
+                return BITS
+            case plena.CastOp() | aten.ToOp() if is_boolean(op.input):
+                return BITS
+            case plena.HostOp() if value_of(op.value).is_zero_one:
+                return BITS
+            case aten.ToOp():
+                found = self.of(op.input)
+                return found if found.whole else Range()
+            case _ if isinstance(op, _LAYOUT):
                 ranges = [self.of(operand) for operand in op.operands]
                 return Range(min(r.low for r in ranges), max(r.high for r in ranges))
             case plena.HostOp() if bounds_of(value_of(op.value))[0] >= 0:
                 # The sign alone: where it is staged it may be rounded to few bits.
                 return Range(0.0)
             case plena.ParameterOp(value=plena.FullAttr() as full):
-                return Range.of(full.value.value.data)
+                return _number(float(full.value.value.data))
+            case aten.FullOp():
+                return _number(float(op.value.value.data))
+            case aten.NegOp():
+                a = self.of(op.input)
+                return Range(-a.high, -a.low)
+            case aten.AbsOp():
+                return _kind("abs", self.of(op.input), None)
+            case aten.SumOp() | aten.AmaxOp():
+                return _of_whole(op, self.of(op.input))
             case plena.ParameterOp() if op.nonnegative is not None:
                 return Range(0.0)
             case _:
@@ -212,6 +267,17 @@ def _repeat_around(owner: Operation | Block) -> plena.RepeatOp | None:
     """The repetition whose result or whose body's argument a value is, by its owner."""
     op = owner.parent_op() if isinstance(owner, Block) else owner
     return op if isinstance(op, plena.RepeatOp) else None
+
+
+def _number(number: float) -> Range:
+    found = Range.of(number)
+    return replace(found, whole=number.is_integer() and abs(number) <= _LARGEST_WHOLE)
+
+
+def _of_whole(op: aten.SumOp | aten.AmaxOp, a: Range) -> Range:
+    """Of integers: their sums are exact as long as they are small."""
+    count = 1 if isinstance(op, aten.AmaxOp) else prod(shape_of(op.input)) // prod(shape_of(op.result))
+    return Range(min(a.low * count, a.low), max(a.high * count, a.high)) if a.whole else Range()
 
 
 def _sum(a: float, b: float) -> float:
@@ -237,7 +303,7 @@ def _reciprocal(a: Range) -> Range:
     return Range.of(1.0 / a.low, 1.0 / a.high).wider()
 
 
-def _limited(a: Range, op: plena.ClampOp) -> Range:
+def _limited(a: Range, op: plena.ClampOp | aten.ClampOp) -> Range:
     low, high = a.low, a.high
     if op.min is not None:
         low, high = (max(bound, _rounded(op.min.value.data)) for bound in (low, high))
@@ -261,7 +327,8 @@ def _reduced(op: plena.ReduceOp, a: Range) -> Range:
         return Range(a.low * share * (1 - _ROOM), a.high * share * count * (1 + _ROOM))
     if a.high <= 0:
         return Range(a.low * share * count * (1 + _ROOM), a.high * share * (1 - _ROOM))
-    return Range(*(bound * share * count * (1 + _ROOM) for bound in (a.low, a.high)))
+    largest = share * count * (1 + _ROOM)
+    return Range(a.low * largest, a.high * largest)
 
 
 def _holds_one(op: plena.ReduceOp) -> bool:
@@ -326,7 +393,8 @@ def _kind(kind: str, a: Range, slope: float | None) -> Range:
         case "silu" | "gelu_erf" | "gelu_tanh" | "gelu_quick":
             return Range(_LEAST[kind] if a.low < 0 else 0.0, high).wider()
         case "leaky_relu" if slope is not None and slope >= 0:
-            return Range(*(_rounded(bound if bound > 0 else slope * bound) for bound in (a.low, a.high)))
+            bounds = [_rounded(bound if bound > 0 else slope * bound) for bound in (a.low, a.high)]
+            return Range(bounds[0], bounds[1])
         case "elu" if slope is not None and slope >= 0:
             return Range(-slope, high).wider()
         case "reciprocal":

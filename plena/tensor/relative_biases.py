@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, prod
+from math import inf, isfinite, prod
 
+import numpy as np
 from xdsl.dialects.builtin import (
     BoolAttr,
     DenseArrayBase,
@@ -16,13 +18,14 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
 from plena.dialects.tensor_shapes import broadcast_shapes, element_type_of, shape_of
-from plena.host.mask_steps import SWALLOWING
+from plena.host.mask_steps import NEAR, SWALLOWING
 from plena.host.values import build
+from plena.host.values.attributes import value_of
 from plena.host.values.graph import HostValue
 from plena.tensor.emission import Emitter
 from plena.tensor.host_values import HostValues, host_op
@@ -74,12 +77,20 @@ class Base:
 
 def is_bias(value: SSAValue) -> bool:
     """Whether a value is an input or a constant, or comes of some by a few operators that weigh nothing."""
-    return _comes_of_inputs(value, MOST) or _of_host(value) is not None
+    return _comes_of_inputs(value, MOST) or is_of_integers(value)
+
+
+def is_of_integers(value: SSAValue) -> bool:
+    """Whether the host computes a value of integer inputs."""
+    return _of_host(value) is not None
 
 
 def _comes_of_inputs(value: SSAValue, most: int) -> bool:
     if isinstance(value, BlockArgument) or isinstance(value.owner, _SOURCES):
         return True
+    if isinstance(op := value.owner, aten.WhereOp) and most and _is_real(value):
+        sides = all(_comes_of_inputs(side, most - 1) for side in (op.input, op.other))
+        return sides and HostValues(real=True).of(op.condition) is not None
     if not isinstance(value.owner, _OF_BIASES) or not most:
         return False
     if isinstance(value.owner, aten.DivOp) and full_value(value.owner.other) is None:
@@ -103,9 +114,8 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
     dim = len(shape_of(bias)) + axis
     staged = _staged(e, bias)
     if staged is not None:
-        staged = staged.times(factor)
-        below = e.add(plena.RelativeOp(staged.tensor, dim, staged.factor, staged.offset))
-        return below, Base(staged=staged, dim=dim)
+        base = Base(staged=staged.times(factor), dim=dim)
+        return _below(e, base), base
     op = bias.owner
     if isinstance(op, aten.AddOp | aten.SubOp):
         second = -factor if isinstance(op, aten.SubOp) else factor
@@ -120,6 +130,113 @@ def relative(e: Emitter, bias: SSAValue, axis: int, factor: float) -> tuple[SSAV
         whole, _ = relative(e, op.input, before, factor)
         return e.add(of_operands(op, [whole])), None
     return below_highest(e, scaled(e, bias, factor), axis), None
+
+
+def line_of(bias: SSAValue, factor: float) -> HostValue | None:
+    """`factor` times a bias as the host computes it; None if it does not."""
+    found = HostValues(real=True).of(bias)
+    if found is None:
+        return None
+    found = build.cast(found, "float32")
+    return found if factor == 1 else build.binary("mul", found, build.full(factor, "float32"))
+
+
+def seen(e: Emitter, line: HostValue, hidden: HostValue | None, axis: int) -> tuple[SSAValue, Base]:
+    """A bias less the largest of each row along `axis` (from the end) that is not hidden, and what was taken off.
+
+    Where it is hidden it is 0.
+    """
+    if hidden is None:
+        base = Base(staged=Staged(staged(e, line)), dim=len(line.shape) + axis)
+        return _below(e, base), base
+    shape = np.broadcast_shapes(line.shape, hidden.shape)
+    hidden, dim = build.expand(hidden, shape), len(shape) + axis
+    some = build.reduce("any", build.unary("not", hidden), [dim], keepdim=True)
+    left = build.where(hidden, build.full(-inf, "float32"), line, "float32")
+    highest = build.where(some, build.reduce("max", left, [dim], keepdim=True), build.full(0.0, "float32"))
+    base = Base(staged=Staged(staged(e, build.where(hidden, highest, line, "float32"))), dim=dim)
+    return _below(e, base), base
+
+
+def apart(line: HostValue, axis: int) -> HostValue:
+    """A bias without minus infinity in rows whose numbers lie far apart: such a number hides beside them as well, and
+    shares a scale with them. Along another `axis` (from the end) than the last it is exchanged, and stays."""
+    if axis != -1 or not (line.reads_real_inputs or list(line.constants)):
+        return line
+    dims, least = [len(line.shape) + axis], float(np.finfo(np.float32).min)
+    is_number = build.compared("gt", line, -inf)
+    highest = build.reduce("max", line, dims, keepdim=True)
+    lowest = build.reduce("min", build.where(is_number, line, highest), dims, keepdim=True)
+    far = build.binary("lt", build.binary("add", lowest, build.full(NEAR, "float32")), highest)
+    # Where the largest is about the least float32, halves are as far apart, and there is something below.
+    deep = build.binary("and", build.compared("le", highest, least / 2), build.compared("gt", highest, -inf))
+    numbers = build.where(deep, build.binary("mul", line, build.full(0.5, "float32")), line)
+    kept = build.binary("or", is_number, build.unary("not", build.binary("or", far, deep)))
+    return build.where(kept, numbers, build.full(least, "float32"))
+
+
+def staged(e: Emitter, value: HostValue) -> SSAValue:
+    """What the host computes."""
+    return e.insert(host_op(value, _arguments(e))).result
+
+
+def is_made(bias: SSAValue) -> bool:
+    """Whether a bias is made by choices, sums or products of tensors, which the host makes."""
+    op = bias.owner
+    if (
+        isinstance(op, aten.AddOp | aten.SubOp | aten.MulOp | aten.DivOp)
+        and full_value(op.input) is None
+        and full_value(op.other) is None
+    ):
+        return True
+    return isinstance(op, aten.WhereOp) or (isinstance(op, _OF_BIASES) and any(map(is_made, op.operands)))
+
+
+def is_wide(bias: SSAValue) -> bool:
+    """Whether a bias is made of a constant whose numbers lie far apart."""
+    op = bias.owner
+    if not isinstance(op, Operation):
+        return False
+    return any(map(is_wide, op.operands)) or (isinstance(op, aten.ConstantOp) and op.wide is not None)
+
+
+def may_be_lowest(bias: SSAValue, inputs: bool) -> bool:
+    """Whether a bias may hold minus infinity: of constants and numbers, and of `inputs`."""
+    if isinstance(bias, BlockArgument):
+        return inputs and _is_real(bias)
+    number = full_value(bias)
+    if number is not None:
+        return number == -inf
+    if isinstance(bias.owner, aten.ConstantOp):
+        return bias.owner.infinite is not None
+    assert isinstance(bias.owner, Operation)
+    return any(may_be_lowest(operand, inputs) for operand in bias.owner.operands)
+
+
+def _below(e: Emitter, base: Base) -> SSAValue:
+    """What a base was taken off, in two parts where its numbers may be far apart: none hides the bits of another."""
+    of = base.staged
+    assert of is not None
+    parts = (None,) if _is_moderate(of, base.dim) else ("near", "hidden")
+    below = [e.add(plena.RelativeOp(of.tensor, base.dim, of.factor, of.offset, part=part)) for part in parts]
+    return below[0] if len(below) == 1 else added(e, *below)
+
+
+def _is_moderate(of: Staged, dim: int) -> bool:
+    """Whether the numbers of a row are known to be near each other, as those of parameters are taken to be."""
+    value, axis = of.tensor, dim - len(shape_of(of.tensor))
+    if isinstance(value.owner, plena.HostOp):
+        return value_of(value.owner.value).is_zero_one and abs(of.factor) <= NEAR
+    while isinstance(op := value.owner, _LAYOUTS):
+        if not isinstance(op, aten.ExpandOp):
+            before = axis_before(op, axis)
+            if before is None:
+                break
+            axis = before
+        value = op.input
+    if isinstance(op, aten.ConstantOp):
+        return axis == -1 and op.wide is None and op.infinite is None and abs(of.factor) <= 1
+    return isinstance(op, aten.ParameterOp)
 
 
 def number_below(e: Emitter, number: float, base: Base) -> SSAValue:
@@ -204,12 +321,18 @@ def _of_host(value: SSAValue) -> HostValue | None:
 
 def _computed_by_host(e: Emitter, value: SSAValue) -> SSAValue | None:
     """What the host computes of integer inputs, as real numbers."""
-    found, function = _of_host(value), e.anchor
-    while function is not None and not isinstance(function, FuncOp):
-        function = function.parent_op()
-    if found is None or function is None:
-        return None
-    return e.insert(host_op(build.cast(found, "float32"), function.body.block.args)).result
+    found = _of_host(value)
+    return None if found is None else e.insert(host_op(build.cast(found, "float32"), _arguments(e))).result
+
+
+def _arguments(e: Emitter) -> Sequence[SSAValue]:
+    """Those of the function that is rewritten."""
+    function = e.anchor
+    while not isinstance(function, FuncOp):
+        parent = function.parent_op()
+        assert parent is not None
+        function = parent
+    return function.body.block.args
 
 
 def of_operands(op: Operation, operands: list[SSAValue]) -> Operation:
@@ -242,6 +365,11 @@ def added(e: Emitter, a: SSAValue, b: SSAValue) -> SSAValue:
     return e.add(aten.AddOp.build(operands=[a, b], result_types=[result]))
 
 
+def chosen(e: Emitter, condition: SSAValue, a: SSAValue, b: SSAValue, type: Attribute) -> SSAValue:
+    """One of two tensors, or numbers, for each element."""
+    return e.add(aten.WhereOp.build(operands=[condition, a, b], result_types=[type]))
+
+
 def below_highest(e: Emitter, bias: SSAValue, axis: int) -> SSAValue:
     """A bias less the largest of each row along `axis` (from the end), on the machine."""
     dim = len(shape_of(bias)) + axis
@@ -263,3 +391,20 @@ def axis_before(op: aten.PermuteOp | aten.ViewOp, axis: int) -> int | None:
     inner = prod(after[axis:][1:])
     found = (n for n in range(len(before)) if before[n] == after[axis] and prod(before[n + 1 :]) == inner)
     return next((n - len(before) for n in found), None)
+
+
+def moved_back(op: aten.PermuteOp | aten.ViewOp, value: HostValue) -> HostValue:
+    """What broadcasts to the result of a layout as it lies in the input."""
+    whole = build.expand(value, shape_of(op.result))
+    if isinstance(op, aten.ViewOp):
+        return build.reshape(whole, shape_of(op.input))
+    dims = op.dims.get_values()
+    return build.permute(whole, [dims.index(n) for n in range(len(dims))])
+
+
+def moved(op: aten.PermuteOp | aten.ViewOp, value: HostValue) -> HostValue:
+    """What broadcasts to the input of a layout as it lies in the result."""
+    whole = build.expand(value, shape_of(op.input))
+    if isinstance(op, aten.ViewOp):
+        return build.reshape(whole, shape_of(op.result))
+    return build.permute(whole, op.dims.get_values())

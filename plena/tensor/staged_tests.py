@@ -15,8 +15,9 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
-from plena.dialects.tensor_shapes import element_type_of
+from plena.dialects.tensor_shapes import element_type_of, is_boolean
 from plena.tensor.emission import Emitter
+from plena.tensor.ranges import range_of
 from plena.tensor.tracing import LAYOUT_OPS
 
 _PREDICATES: dict[str, Callable[[float, float], bool]] = {
@@ -49,12 +50,6 @@ IS_ZERO = Test("eq", 0.0)
 IS_TRUE = Test("ne", 0.0)
 
 
-def is_boolean(value: SSAValue) -> bool:
-    """Whether the elements are booleans."""
-    element = element_type_of(value)
-    return isinstance(element, IntegerType) and element.width.data == 1
-
-
 def comparison_of(op: aten.CompareOp | aten.ToOp) -> tuple[SSAValue, Test] | None:
     """What a boolean of one tensor and a number compares, None for other comparisons."""
     if isinstance(op, aten.ToOp):
@@ -85,25 +80,20 @@ def is_bits(value: SSAValue) -> bool:
     """Whether numbers are booleans, or 1 - m where m is a mask: there an argument m has to hold zeros and ones."""
     op = value.owner
     match op:
-        case _ if is_choice(value):
+        case _ if is_boolean(value) or range_of(value).is_bits:
             return True
-        case aten.ToOp() | aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp() if not is_boolean(value):
+        case aten.ToOp() | aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
             return is_bits(op.input)
         case aten.SubOp() if full_value(op.input) == 1.0:
             return is_bits(op.other) or isinstance(_source(op.other), BlockArgument)
         case _:
-            return is_boolean(value)
+            return False
 
 
 def is_choice(value: SSAValue) -> bool:
-    """Whether real numbers are the zeros and ones of a choice of experts, or some of them."""
-    if is_boolean(value) or not isinstance(element_type_of(value), Float32Type):
-        return False
-    while isinstance(op := value.owner, (*LAYOUT_OPS, aten.SliceOp, plena.SliceOp)):
-        value = op.input
-    expression = op.value if isinstance(op, plena.ParameterOp) else None
-    of_all = isinstance(expression, plena.FullAttr) and expression.value.value.data == 1
-    return isinstance(op, plena.RouteOp) or of_all or full_value(value) == 1
+    """Whether the machine has real numbers of which each is known to be 0 or 1."""
+    converted = not isinstance(value.owner, aten.AtenOp) or full_value(value) is not None
+    return converted and isinstance(element_type_of(value), Float32Type) and range_of(value).is_bits
 
 
 def _source(value: SSAValue) -> SSAValue:
@@ -128,8 +118,8 @@ def is_only_tested(value: SSAValue) -> bool:
 def _feeds_tests(value: SSAValue) -> bool:
     for use in value.uses:
         user = use.operation
-        if isinstance(user, aten.CompareOp | plena.StagedTestOp):
-            continue
+        if isinstance(user, aten.CompareOp | plena.StagedTestOp | plena.HostOp):
+            continue  # The host computes with the numbers as they are.
         moved = isinstance(user, _MOVES) and (is_boolean(user.result) or _feeds_tests(user.result))
         if not moved:
             return False

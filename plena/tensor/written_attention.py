@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import Float32Type, FloatAttr, IntegerAttr, TensorType, UnitAttr, f64, i64
 from xdsl.ir import Attribute, BlockArgument, SSAValue
 
-from plena.dialects import aten
+from plena.dialects import aten, plena
 from plena.dialects.plena.base import integers, real
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.emission import Emitter
@@ -21,7 +21,7 @@ def is_computed(value: SSAValue) -> bool:
     compute it of integers."""
     if isinstance(value.owner, _MOVES):
         return is_computed(value.owner.input)
-    if isinstance(value, BlockArgument):
+    if isinstance(value, BlockArgument) or isinstance(value.owner, plena.HostOp):
         return False
     inputs = _inputs(value)
     real = any(isinstance(element_type_of(argument), Float32Type) for argument in inputs)

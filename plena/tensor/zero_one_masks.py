@@ -11,7 +11,7 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.aten import full_value
-from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.dialects.tensor_shapes import element_type_of, is_boolean, shape_of
 from plena.tensor.computed_tests import emit_computed_test
 from plena.tensor.emission import Emitter
 from plena.tensor.infinities import may_overflow
@@ -21,7 +21,6 @@ from plena.tensor.staged_tests import (
     emit_test,
     is_argument,
     is_bits,
-    is_boolean,
     is_choice,
     is_only_tested,
     negation,

@@ -422,7 +422,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], str]] = {
     "compared": (lambda x: (x.topk(2)[0] > 0).float().sum(-1), (5, 4), "compares numbers .*scatter\\(-1, ids, 1.0"),
     "twice": (apart, (5, 4), "in the order of the slots"),
     "truths among others": (
-        lambda x: (x > 0).scatter(-1, x.topk(2)[1], True).float(), (5, 4), "Start with zeros and put ones"
+        lambda x: (x > 0).scatter(-1, x.topk(2)[1], True).float(), (5, 4), "Start with a tensor of one number"
     ),
 }  # fmt: skip
 

@@ -58,7 +58,7 @@ def test_numbers_relative_to_the_highest_keep_the_bits_that_staging_leaves() -> 
     view: views.View = (Relative(1),)
     staged = views.apply(view, biases)
     np.testing.assert_array_equal(staged[0], biases[0] - biases[0, 0])
-    assert staged[1].max() < -1e8, "float32 loses scores beside -1e9: it stays far below them"
+    assert (staged[1] <= -(2.0**13)).all(), "float32 loses scores beside -1e9: bf16 loses them beside this"
     np.testing.assert_array_equal(staged[2], [0, -0.25, -3.5])
     np.testing.assert_array_equal(views.scatter(view, staged, biases), biases)
     staged[0, 1] = -1.5
@@ -73,14 +73,14 @@ def test_multiples_relative_to_their_highest_and_a_number_relative_to_the_same()
     line, number = Relative(1, -2.0, 3.0), RelativeNumber(1, -2.0, 3.0, -4000.0)
     staged = views.apply((line,), biases)
     np.testing.assert_array_equal(staged, [[-3, -4, 0], [0, -10, -2]])
-    np.testing.assert_array_equal(views.apply((number,), biases), [[-5], [-4005]])
+    np.testing.assert_array_equal(views.apply((number,), biases), [[-5], [-4096]])
     np.testing.assert_array_equal(views.scatter((line,), staged, biases), biases)
     staged[1, 0] = -2
     assert views.scatter((line,), staged, biases)[1, 0] == 0
     np.testing.assert_array_equal(views.scatter((number,), np.zeros((2, 1)), biases), biases)
     assert views.result_shape((number,), (2, 3)) == (2, 1)
     assert views.from_json(json.loads(json.dumps(views.to_json((line, number)))), "here") == (line, number)
-    for wrong in (["relative", 1], ["relative_number", 1, 2.0, "3", 4.0]):
+    for wrong in (["relative", 1], ["relative_near", 1, "2", 3.0], ["relative_number", 1, 2.0, "3", 4.0]):
         with pytest.raises(PlenaError, match="unknown view step"):
             views.from_json([wrong], "here")
 

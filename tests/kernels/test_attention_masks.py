@@ -360,3 +360,49 @@ def test_any_mask(case: dict[str, Any]) -> None:
         agrees(lambda q, k, v: way(q, k, v, seen & band), q, k, v, **options)
     else:
         agrees(lambda q, k, v, seen: way(q, k, v, seen & band), q, k, v, seen, **options)
+
+
+Scores = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _filled(bias: Tensor, keep: Tensor, number: float) -> Tensor:
+    return bias.expand(2, 1, 9, 9).masked_fill(~keep[:, None, None], number)
+
+
+BIASED: dict[str, Scores] = {
+    "hidden": lambda s, b, keep: (s + b).masked_fill(~keep[:, None, None], -torch.inf),
+    "by a large number": lambda s, b, keep: (s + b).masked_fill(~keep[:, None, None], -1e9),
+    "by a number that biases are near": lambda s, b, keep: (s + b).masked_fill(~keep[:, None, None], -1e4),
+    "in the mask": lambda s, b, keep: s + _filled(b, keep, -1e4),
+    "in the mask, by a large number": lambda s, b, keep: s + _filled(b, keep, -1e9),
+    "before the bias": lambda s, b, keep: s + (_filled(torch.zeros(9, 9), keep, -1e4) + b),
+    "of two biases": lambda s, b, keep: s + (torch.where(keep[:, None, None], b, -torch.inf) + b.T / 64),
+}
+
+
+@pytest.mark.parametrize("kind", ["input", "constant", "sdpa"])
+@pytest.mark.parametrize("name", BIASED)
+def test_keys_hide_the_largest_bias_of_a_row(name: str, kind: str) -> None:
+    """The scores beside those that are seen keep their bits; rows without a key are what float32 makes of them."""
+    torch.manual_seed(0)
+    function = BIASED[name]
+    bias, keep = torch.randn(9, 9) * 3 - 190, torch.ones(2, 9, dtype=torch.bool)
+    bias[:, 6:], keep[1, 6:] = 30.0, False
+
+    class Attention(nn.Module):
+        def forward(self, q: Tensor, k: Tensor, v: Tensor, b: Tensor, keep: Tensor) -> Tensor:
+            b = bias if kind == "constant" else b
+            if kind == "sdpa":
+                mask = function(torch.zeros(2, 1, 9, 9), b, keep)
+                return nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=0.3)
+            return function(0.3 * (q @ k.mT), b, keep).softmax(-1) @ v
+
+    q, k, v = operands(2, 2, 9, 9)
+    program = plena.compile(Attention(), (q, k, v, bias, keep))
+    for rows in (slice(0), slice(0, 1)):
+        keep[rows] = "number" not in name
+        inputs = q, k, v, bias, keep
+        report = program.check(*inputs, quiet=True)
+        assert report.passed, report.failures
+        result, wanted = program.run(*inputs), Attention()(*inputs)
+        assert (result - wanted).norm() < ROUNDING * wanted.norm()

@@ -85,15 +85,24 @@ def test_minus_infinity_that_a_program_would_lose(name: str) -> None:
 
 
 def test_rows_of_nothing_but_minus_infinity_are_refused_where_their_nan_would_be_lost() -> None:
-    x = exact(2, 4, 4)
-    function = Function(lambda x, m, n: (x + m + n).softmax(-1)[0].T @ x[1])
-    program = compile(function, (x, torch.zeros(4, 4), torch.zeros(4, 4)))
-    zeros = torch.zeros(4, 4)
+    x, zeros = exact(2, 4, 4), torch.zeros(4, 4)
+    function = Function(lambda x, m, n: (x + m).softmax(-1)[0].T @ (x + n).softmax(-1)[1])
+    program = compile(function, (x, zeros, zeros))
     assert program.check(x, MASK, zeros, quiet=True).passed
     with pytest.raises(PlenaError, match=r"input 1 .*row \[1\] of \[4, 4\] is minus infinity throughout"):
         program.run(x, EMPTY, zeros)
     with pytest.raises(PlenaError, match=r"input 1 .* and input 2 .*: together they may leave no number"):
         program.run(x, MASK, MASK)
+
+
+def test_sums_of_masks_must_leave_a_number_in_a_row_whose_nan_would_be_lost() -> None:
+    x, zeros = exact(2, 4, 4), torch.zeros(4, 4)
+    program = compile(Function(lambda x, m, n: (x + m + n).softmax(-1)[0].T @ x[1]), (x, zeros, zeros))
+    assert program.check(x, MASK, MASK, quiet=True).passed
+    other = torch.where(MASK == 0, -INF, 0.0)
+    for masks in ((EMPTY, zeros), (MASK, other)):
+        with pytest.raises(PlenaError, match="minus infinity throughout"):
+            program.run(x, *masks)
 
 
 def test_a_row_of_shares_that_is_multiplied_must_have_a_number() -> None:
@@ -117,12 +126,13 @@ def test_what_no_format_holds_is_refused(number: float) -> None:
 
 def test_numbers_that_share_a_scale_with_infinity() -> None:
     """Either they survive or they are named; of other machines' blocks, too."""
-    x, mask = exact(2, 4, 4), MASK.clone()
-    mask[0, 0] = -1.5
+    x, mask, far = exact(2, 4, 4), MASK.clone(), MASK.clone()
+    mask[0, 0], far[0, 0] = -1.5, -1500.0
     for target in (None, MACHINES[16]):
         program = compile(Function(RIGHT["last axis"]), (x, mask.clamp(min=-4)), target=target)
-        with pytest.raises(PlenaError, match=r"-1.5 becomes -?0 beside minus infinity: 8 numbers in a row"):
-            program.run(x, mask)
+        assert (program.run(x, mask) - RIGHT["last axis"](x, mask)).abs().max() < 0.01
+        with pytest.raises(PlenaError, match=r"-1536 becomes -?0 beside minus infinity: 8 numbers in a row"):
+            program.run(x, far)
 
 
 def test_a_mask_that_is_right_is_no_warning() -> None:

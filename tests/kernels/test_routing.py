@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from plena.api.compile import compile
 from plena.api.program import Program
@@ -120,3 +121,36 @@ def test_refusals(routed: Route) -> None:
         routed(8, lambda x: x.softmax(-1), scores, target=wide)
     with pytest.raises(PlenaError, match="more than 128 numbers that may be NaN"):
         routed(8, lambda x: (x / x).softmax(-1), scores, target=MACHINES[64])
+
+
+def _whole(x: Tensor, before: int = 0, put: int = 1) -> Tensor:
+    return torch.full_like(x, before, dtype=torch.long).scatter(-1, x.topk(3)[1], put)
+
+
+def _truths(x: Tensor) -> Tensor:
+    return torch.zeros_like(x, dtype=torch.bool).scatter(-1, x.topk(3)[1], True)
+
+
+EXACT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "put": lambda x, m: _whole(x, 2, 7),
+    "truths": lambda x, m: ~_truths(x),
+    "the rest": lambda x, m: 1 - _whole(x) * _whole(-x),
+    "counted": lambda x, m: (_whole(x) + _whole(-x) * 3).sum(0),
+    "another number": lambda x, m: (3 * _whole(x) == 1) | (_whole(x) - 2 == -1),
+    "in order": lambda x, m: (_whole(x, 5, 2) > 2) & (_whole(x, 5, 2) <= 5),
+    "either": lambda x, m: _truths(x) ^ _truths(-x) ^ m,
+    "chosen": lambda x, m: torch.where(_whole(x, 4, -4) * 2 >= 8, x, 0.0),
+    "not put": lambda x, m: torch.where(torch.ones_like(m).scatter(-1, x.topk(3)[1], False) | m, x, 1.0),
+    "real": lambda x, m: torch.where((1 - torch.zeros_like(x).scatter(-1, x.topk(3)[1], 1.0)).bool() & ~m, x, 1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_integers_of_a_choice_are_exact(name: str) -> None:
+    torch.manual_seed(0)
+    function = EXACT[name]
+    x = torch.stack([torch.randperm(8) for _ in range(6)]) - 4.0  # Which every format holds.
+    mask = torch.rand(6, 8) > 0.5
+
+    result, wanted = compile(Function(function), (x, mask)).run(x, mask), function(x, mask)
+    assert result.dtype == wanted.dtype and torch.equal(result, wanted)

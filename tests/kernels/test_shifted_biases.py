@@ -102,6 +102,7 @@ class Filled(Scores):
     """The same where keys are hidden behind the biases."""
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        assert self.biases is not None
         return (x + self.biases).masked_fill(given > 5, -torch.inf).softmax(-1)
 
 
@@ -323,3 +324,167 @@ def test_an_input_may_be_a_bias_along_two_axes() -> None:
         assert (result - wanted).abs().max() < 0.12
     report = program.check(quiet=True)
     assert report.passed and report.quantized is not None and report.quantized.relative_rms < 0.02
+
+
+COVERED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "hidden": lambda x, b, m: (x + b).masked_fill(m, -torch.inf).softmax(-1),
+    "a number": lambda x, b, m: (b + x).masked_fill(m, -1e9).softmax(-1),
+    "a number that is near": lambda x, b, m: torch.where(~m, x.tanh() + b, -183.0).softmax(-1),
+    "two biases": lambda x, b, m: (x * x + b * 2 - b[0]).masked_fill(m, -1e4).softmax(-1),
+    "twice": lambda x, b, m: (x * x + b).masked_fill(m, -1e9).masked_fill(m.flip(0), -torch.inf).softmax(-1),
+    "another view": lambda x, b, m: (x + b).view(3, 3, 17).masked_fill(m.view(3, 3, 17), -torch.inf).softmax(-1),
+    "axes exchanged": lambda x, b, m: (x + b).view(3, 3, 17).transpose(0, 1)
+    .masked_fill(m.view(3, 3, 17).transpose(0, 1), -1e9).softmax(-1),
+    "log": lambda x, b, m: (x + b).masked_fill(m, -1e9).log_softmax(-1).clamp(-9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_a_mask_hides_the_largest_bias_of_a_row(name: str) -> None:
+    """What is left keeps its bits: the host takes the largest of what is seen off."""
+    torch.manual_seed(0)
+    x, biases = torch.randn(9, 17), torch.randn(9, 17) * 3 - 190
+    biases[:, 4], mask = 30.0, torch.zeros(9, 17, dtype=torch.bool)
+    mask[:, 4], mask[3:5, 2:9] = True, True
+    function = COVERED[name]
+
+    class Masked(nn.Module):
+        def forward(self, x: Tensor, biases: Tensor, mask: Tensor) -> Tensor:
+            return function(x, biases, mask)
+
+    program = plena.compile(Masked(), (x, biases, mask))
+    mask[7:] = name in ("a number", "two biases")
+    report = program.check(x, biases, mask, quiet=True)
+    assert report.passed, report.failures
+    torch.testing.assert_close(program.run(x, biases, mask), function(x, biases, mask), atol=0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_constant_masks_hide_the_largest_bias_of_a_row(trained: bool) -> None:
+    torch.manual_seed(0)
+    biases = torch.randn(9, 17) * 3 - 190
+    biases[:, 4] = 30.0
+    x, mask = torch.randn(9, 17), torch.arange(17) == 4
+
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.biases = nn.Parameter(biases) if trained else nn.Buffer(biases)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x + self.biases).masked_fill(mask, -torch.inf).softmax(-1)
+
+    program = plena.compile(Masked(), (x,))
+    torch.testing.assert_close(program.run(x), Masked()(x), atol=0.05, rtol=0.1)
+
+
+@pytest.mark.parametrize("number", [-300.0, -1e4, -1e9, torch.finfo(torch.float32).min])
+@pytest.mark.parametrize("kind", ["input", "constant", "of integers"])
+def test_large_biases_hide_no_bits_of_their_neighbours(number: float, kind: str) -> None:
+    """They share a scale in a block of numbers."""
+    torch.manual_seed(0)
+    x, ids = torch.randn(9, 17), torch.randint(0, 5, (9, 17))
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.biases = nn.Buffer(torch.where(ids == 0, number, ids * 0.7))
+
+        def forward(self, x: Tensor, biases: Tensor, ids: Tensor) -> Tensor:
+            made = {
+                "input": biases,
+                "constant": self.biases,
+                "of integers": torch.where(ids == 0, number, ids * 0.7),
+            }
+            return (x * 0 + made[kind]).softmax(-1)
+
+    inputs = x, Sum().biases, ids
+    program = plena.compile(Sum(), inputs)
+    torch.testing.assert_close(program.run(*inputs), Sum()(*inputs), atol=0.003, rtol=0.03)
+
+
+SUMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "two": lambda s, a, h, m: (s + a + h).softmax(-1),
+    "added before": lambda s, a, h, m: (s - (h * -1 - a)).softmax(-1),
+    "three": lambda s, a, h, m: (s + a * 2 + h - a).softmax(-1),
+    "a number between": lambda s, a, h, m: ((s + a).masked_fill(m, -1e9) + h).softmax(-1),
+    "infinity between": lambda s, a, h, m: ((s + a).masked_fill(m, -torch.inf) + h).softmax(-1),
+    "filled first": lambda s, a, h, m: (s.masked_fill(m, -1e9) + h + a).softmax(-1),
+    "a view between": lambda s, a, h, m: ((s + a).view(3, 3, 17) + h.view(3, 3, 17)).softmax(-1).view(9, 17),
+    "columns": lambda s, a, h, m: ((s + a).T + h.T).softmax(-2).T,
+    "over numbers": lambda s, a, h, m: ((s + a + h) / (a[:, :1] * 0 + 2.5)).softmax(-1),
+    "times a mask": lambda s, a, h, m: ((s + a + h) * (1 - m.float()) - 1e9 * m.float()).softmax(-1),
+    "log": lambda s, a, h, m: (s + a + h).log_softmax(-1).clamp(-9),
+}
+
+
+OF_NUMBERS = ("over numbers", "times a mask", "log")
+"""Those that are refused minus infinity."""
+
+
+@pytest.mark.parametrize(
+    ("name", "infinite"),
+    [
+        (name, infinite)
+        for name in SUMS
+        for infinite in (False, True)
+        if not infinite or name not in OF_NUMBERS
+    ],
+)
+def test_of_several_biases_the_largest_is_that_of_their_sum(name: str, infinite: bool) -> None:
+    """One may hide the largest of another, and a row may be hidden by all of them together."""
+    torch.manual_seed(0)
+    function, linear = SUMS[name], nn.Linear(8, 17)
+    x, biases, hiding = torch.randn(9, 8), torch.randn(9, 17) * 3 - 190, torch.zeros(9, 17)
+    mask = torch.zeros(9, 17, dtype=torch.bool)
+    biases[:, 4], hiding[:, 4], mask[5, 9:] = (
+        30.0,
+        -torch.inf if infinite else -1e9,
+        True,
+    )
+    if not infinite:
+        biases[3, :8], hiding[3, 8:] = -1e9, -1e9
+
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = linear
+
+        def forward(self, x: Tensor, biases: Tensor, hiding: Tensor, mask: Tensor) -> Tensor:
+            return function(self.linear(x), biases, hiding, mask)
+
+    inputs = x, biases, hiding, mask
+    program = plena.compile(Sums(), (x, biases, torch.zeros(9, 17), mask))
+    report = program.check(*inputs, quiet=True)
+    assert report.passed, report.failures
+    torch.testing.assert_close(program.run(*inputs), Sums()(*inputs), atol=0.05, rtol=0.1)
+
+
+def test_of_inputs_over_numbers_the_host_makes_the_biases() -> None:
+    torch.manual_seed(0)
+    x, numbers = torch.randn(9, 17) - 200, torch.rand(9, 1) / 2 + 0.1
+
+    class Quotient(nn.Module):
+        def forward(self, x: Tensor, numbers: Tensor) -> Tensor:
+            return (x / numbers).softmax(-1)
+
+    program = plena.compile(Quotient(), (x, numbers))
+    torch.testing.assert_close(program.run(x, numbers), Quotient()(x, numbers), atol=0.01, rtol=0.05)
+    assert program.check(quiet=True).passed
+
+
+def test_constants_that_hide_are_not_exchanged_with_columns_beside_other_biases() -> None:
+    """Their sum would lose what is small in the number format between."""
+    hiding = torch.zeros(9, 9)
+    hiding[:, 4] = -1e9
+
+    class Columns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(9, 9)
+
+        def forward(self, x: Tensor, biases: Tensor) -> Tensor:
+            return (self.linear(x) + hiding - biases).softmax(-2)
+
+    with pytest.raises(plena.PlenaError, match="rows and columns are exchanged"):
+        plena.compile(Columns(), (torch.randn(2, 9, 9), torch.randn(9, 9)))

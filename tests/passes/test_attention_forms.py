@@ -455,9 +455,18 @@ def test_two_masks_are_joined_by_the_host() -> None:
     assert "plena.attention" in found and "plena.softmax" not in found
 
 
+def test_sums_of_biases_are_made_by_the_host() -> None:
+    def function(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: Tensor) -> Tensor:
+        return sdpa(q, k, v, attn_mask=m + torch.where(n > 0, m / 2, -torch.inf))
+
+    inputs = *qkv(1, 2, 2, 9, 9, 16), torch.randn(9, 9), torch.randn(9, 9)
+    attention = only(lowered(Form(function), *inputs), plena.AttentionOp)
+    assert attention.bias is not None and isinstance(attention.bias.owner, plena.ReshapeOp | plena.HostOp)
+
+
 def test_biases_that_no_kernel_takes_leave_products_around_a_softmax() -> None:
     def function(q: Tensor, k: Tensor, v: Tensor, m: Tensor, n: Tensor) -> Tensor:
-        return sdpa(q, k, v, attn_mask=m + n)
+        return sdpa(q, k, v, attn_mask=m.sigmoid() + n)
 
     program = lowered(Form(function), *qkv(1, 2, 2, 9, 9, 16), torch.randn(9, 9), torch.randn(9, 9))
     assert [
@@ -476,5 +485,7 @@ def test_value_heads_may_have_another_size() -> None:
 
 
 def test_softmax_that_is_no_attention_stays_one() -> None:
-    program = lowered(Form(lambda x, w: torch.softmax(x * 0.5, -1) @ w), torch.randn(6, 5), torch.randn(5, 3))
-    assert names(program) == ["plena.mul_scalar", "plena.softmax", "plena.matmul"]
+    program = lowered(
+        Form(lambda x, w: torch.softmax(x.relu() * 0.5, -1) @ w), torch.randn(6, 5), torch.randn(5, 3)
+    )
+    assert names(program) == ["plena.activation", "plena.mul_scalar", "plena.softmax", "plena.matmul"]

@@ -690,7 +690,8 @@ def plena_expand(draw: Draw, scope: Scope) -> Operation:
 def plena_relative(draw: Draw, scope: Scope) -> Operation:
     shape = draw(shapes(1, 3))
     numbers = st.floats(-8, 8).filter(bool)
-    of = draw(numbers), draw(numbers), draw(st.none() | numbers)
+    what = draw(st.sampled_from([(None, None), (-4.0, None), (None, "near"), (None, "hidden")]))
+    of = draw(numbers), draw(numbers), *what
     return plena.RelativeOp(scope.tensor(*shape), draw(st.integers(0, len(shape) - 1)), *of)
 
 

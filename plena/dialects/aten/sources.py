@@ -44,9 +44,9 @@ class ConstantOp(AtenOp):
     `band` says that the tensor is a mask of that form over its last two axes (queries, keys), the same for
     all leading axes: true (boolean) or 0 (additive) inside, false or the number `fill` (at most -1e4) outside.
     `blind` says that some row (of the last axis) hides everything, by false or by a number that float32 absorbs
-    scores into; `wide` that it is real and the numbers of some row are more than 512 apart; `infinite` that it is real
-    and holds infinity or NaN; `nonnegative` that it is real and no number is below 0. `counts` says that integers are
-    0, 1, 2, ... along their one long axis.
+    scores into; `wide` that it is real and the numbers of some row are more than 512 apart, `uneven` that those that do
+    not hide are more than 32 apart; `infinite` that it is real and holds infinity or NaN; `nonnegative` that it is real
+    and no number is below 0. `counts` says that integers are 0, 1, 2, ... along their one long axis.
     """
 
     name = "aten.constant"
@@ -55,6 +55,7 @@ class ConstantOp(AtenOp):
     fill = opt_prop_def(FloatAttr)
     blind = opt_prop_def(UnitAttr)
     wide = opt_prop_def(UnitAttr)
+    uneven = opt_prop_def(UnitAttr)
     infinite = opt_prop_def(UnitAttr)
     nonnegative = opt_prop_def(UnitAttr)
     counts = opt_prop_def(UnitAttr)

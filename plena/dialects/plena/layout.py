@@ -189,8 +189,9 @@ class RelativeOp(PlenaOp):
     """`factor` times what the host stages plus `offset`, relative to the highest along axis `dim`, which a softmax does
     not see.
 
-    Of rows beyond 2^24 that much is taken off: float32 loses what is added to them. Minus infinity stays. With a
-    `number`: that number relative to the same highest of each row [.., 1, ..].
+    What is far below hides, and what float32 absorbs scores into absorbs them in bf16, too. Minus infinity stays. Part
+    "near" has 0 for what is far below, and part "hidden" what is to be added to it: numbers that share a scale with
+    large ones lose their bits. With a `number`: that number in the place of any of each row [.., 1, ..].
     """
 
     name = "plena.relative"
@@ -199,6 +200,7 @@ class RelativeOp(PlenaOp):
     factor = prop_def(FloatAttr, default_value=FloatAttr(1.0, f64))
     offset = prop_def(FloatAttr, default_value=FloatAttr(0.0, f64))
     number = opt_prop_def(FloatAttr)
+    part = opt_prop_def(StringAttr)
     result = result_def(TensorType)
     assembly_format = "$input `,` $dim attr-dict `:` functional-type(operands, results)"
 
@@ -209,6 +211,7 @@ class RelativeOp(PlenaOp):
         factor: float = 1.0,
         offset: float = 0.0,
         number: float | None = None,
+        part: str | None = None,
     ) -> None:
         properties: dict[str, Attribute] = {
             "dim": integer(dim),
@@ -217,14 +220,17 @@ class RelativeOp(PlenaOp):
         }
         if number is not None:
             properties["number"] = FloatAttr(number, f64)
+        if part is not None:
+            properties["part"] = StringAttr(part)
         shape = [1 if number is not None and n == dim else size for n, size in enumerate(shape_of(input))]
         super().__init__(operands=[input], properties=properties, result_types=[real(*shape)])
 
     @property
-    def numbers(self) -> tuple[int, float, float, float | None]:
-        """dim, factor, offset and number."""
+    def step(self) -> tuple[int, float, float, float | None, str | None]:
+        """dim, factor, offset, number and part."""
         number = None if self.number is None else self.number.value.data
-        return self.dim.value.data, self.factor.value.data, self.offset.value.data, number
+        part = None if self.part is None else self.part.data
+        return self.dim.value.data, self.factor.value.data, self.offset.value.data, number, part
 
     def verify_(self) -> None:
         shape = shape_of(self.input)
@@ -233,6 +239,8 @@ class RelativeOp(PlenaOp):
         self.require(isinstance(element_type_of(self.input), Float32Type), "the input must be real numbers")
         self.require(shape_of(self.result) == shape, "the result's shape is wrong")
         self.require(0 <= self.dim.value.data < len(shape), "there is no such axis")
+        whole = self.part is None or (self.part.data in ("near", "hidden") and self.number is None)
+        self.require(whole, "the part must be near or hidden, and not of a number")
 
 
 @irdl_op_definition

@@ -42,6 +42,8 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "hidden": ("list", "list", *("integer",) * 6),
     "sighted": ("list", "list", *("integer",) * 2),
     "relative": ("integer", "number", "number"),
+    "relative_near": ("integer", "number", "number"),
+    "relative_hidden": ("integer", "number", "number"),
     "relative_number": ("integer", *("number",) * 3),
 }
 """Step of a view -> what its arguments are, in order: `to_json` of the steps of plena.host.view."""

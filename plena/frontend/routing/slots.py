@@ -15,6 +15,7 @@ from plena.dialects import aten
 from plena.dialects.plena import RouteOp
 from plena.dialects.tensor_shapes import is_real, shape_of
 from plena.errors import CompileError
+from plena.frontend.routing.marks import complement, hidden
 from plena.frontend.routing.thresholds import FAR_BELOW, allow_thresholds
 from plena.frontend.routing.values import Ids, Marks, OneHot, Ranked, Routed, Routing, Slots, number_of
 from plena.frontend.spellings.conversions import convert
@@ -22,6 +23,7 @@ from plena.frontend.spellings.handlers import BOOLEAN
 from plena.frontend.spellings.reductions import reduce
 from plena.frontend.spellings.shapes import slice_along, view
 from plena.tensor.element_types import torch_dtype
+from plena.tensor.ranges import range_of
 
 if TYPE_CHECKING:
     from plena.frontend.graph_builder import GraphBuilder
@@ -123,13 +125,12 @@ def scattered(
             routing.require_distinct()
         put = masked(g, value)
     if uniform == float("-inf") and not added:
-        return view(g, g.build(aten.AddOp, [put, hidden(g, routing)], shape=size), shape)
+        return view(g, g.build(aten.AddOp, [put, hidden(g, routing.mask)], shape=size), shape)
     if uniform == 0:
         return view(g, put, shape)
     kept = view(g, g.ssa(table), size)
     if not added:
-        rest = g.build(aten.SubOp, [1.0, routing.mask], shape=size)
-        kept = g.build(aten.MulOp, [kept, rest], shape=size)
+        kept = g.build(aten.MulOp, [kept, complement(g, routing.mask)], shape=size)
     result = g.build(aten.AddOp, [kept, put], shape=size)
     if number is not None and number <= -FAR_BELOW:
         routing.without.add(result)
@@ -144,16 +145,26 @@ def _everywhere(g: GraphBuilder, number: float) -> torch.Tensor:
 
 
 def _marked(g: GraphBuilder, before: float | None, put: float | None, routing: Routing) -> Marks:
-    """Truths, or integers 0 and 1, that are `put` where experts are chosen and `before` elsewhere."""
-    if (before, put) not in ((0, 1), (1, 0)):
+    """Truths or integers that are `put` where experts are chosen and `before` elsewhere."""
+    if before is None or put is None or not (before.is_integer() and put.is_integer()):
         raise CompileError(
-            "it puts integers or truths by the numbers of the chosen experts into a tensor of neither zeros nor ones",
+            "it puts integers or truths by the numbers of the chosen experts into a tensor of several",
             None,
-            "Start with zeros and put ones, or with ones and put zeros; or scatter real numbers.",
+            "Start with a tensor of one number and put one number; or scatter real numbers.",
         )
     mask = routing.mask
-    if not put:
-        mask = g.build(aten.SubOp, [1.0, mask], shape=shape_of(mask), element=_REAL)
+    if (before, put) == (1, 0):
+        mask = complement(g, mask)
+    elif (before, put) != (0, 1):
+        steps = ((aten.MulOp, put - before), (aten.AddOp, before))
+        for operation, number in steps:
+            mask = g.build(operation, [mask, number], shape=shape_of(mask), element=_REAL)
+    if not range_of(mask).whole:
+        raise CompileError(
+            f"it puts {put:g} into integers by the numbers of the chosen experts, which bf16 does not hold",
+            None,
+            "Put integers up to 256, or scatter real numbers.",
+        )
     return Marks(view(g, mask, g.shape))
 
 
@@ -169,20 +180,13 @@ def masked(g: GraphBuilder, slots: Slots) -> SSAValue:
     return routing.alone[dense]
 
 
-def hidden(g: GraphBuilder, routing: Routing) -> SSAValue:
-    """0 [T, E] for the chosen experts, far below for the others."""
-    shape = (routing.tokens, routing.experts)
-    far = g.build(aten.MulOp, [routing.mask, FAR_BELOW], shape=shape)
-    return g.build(aten.SubOp, [far, FAR_BELOW], shape=shape)
-
-
 def alone(g: GraphBuilder, slots: Slots) -> SSAValue:
     """The numbers [T, E] of chosen experts, far below any for the others."""
     routing, dense = slots.routing, slots.dense
     assert dense is not None
     if routing.is_of_all:
         return dense
-    return g.build(aten.AddOp, [dense, hidden(g, routing)], shape=shape_of(dense))
+    return g.build(aten.AddOp, [dense, hidden(g, routing.mask)], shape=shape_of(dense))
 
 
 def summed(g: GraphBuilder, slots: Slots) -> SSAValue:

@@ -103,8 +103,12 @@ def _refusal(g: GraphBuilder, name: str, given: Sequence[Any]) -> CompileError:
 
 
 def left(g: GraphBuilder, value: Any) -> Any:
-    """A value where a model returns it: what there is for each token if it has one slot, else the value itself."""
-    return _single(g, value) if _is_single(value) else value
+    """A value where a model returns it: what there is for each token if it has one slot, else the value itself.
+
+    Integers and truths are real numbers until the host has them.
+    """
+    found = _single(g, value) if _is_single(value) else value
+    return found.value if isinstance(found, Marks) else found
 
 
 def _is_single(value: Any) -> bool:
@@ -218,6 +222,8 @@ def _is_cut(g: GraphBuilder) -> bool:
 
 
 _INSTEAD = {
+    "aten.where.self": " Weight what an expert computes: `w = torch.where(ids == e, weights, 0.0).sum(-1, "
+    "keepdim=True)`, then `w * y`.",
     "aten.select.int": _ALL_AT_ONCE,
     "aten.slice.Tensor": _ALL_AT_ONCE,
     "aten.gather.default": " Weight what all experts compute by "

@@ -250,14 +250,10 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Zeros and ones in the model's own axes: real numbers `value` where torch has integers or truths.
-
-    Attributes:
-        truth: the same as booleans, of those that are no marks themselves but made of some by logic.
-    """
+    """Integers in the model's own axes, mostly zeros and ones: whole real numbers `value` where torch has integers or
+    truths."""
 
     value: SSAValue
-    truth: SSAValue | None = None
 
 
 @dataclass(frozen=True, eq=False)

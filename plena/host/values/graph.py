@@ -53,6 +53,12 @@ class Node:
         return f"{self.operation} : {self.dtype}{list(self.shape)}"
 
 
+_OF_BITS = (
+    "cast", "reshape", "permute", "expand", "slice", "flip", "concat", "tril", "triu", "mul", "maximum", "minimum",
+)  # fmt: skip
+"""Operations that make zeros and ones of zeros and ones."""
+
+
 @dataclass(frozen=True)
 class HostValue:
     """A tensor that the host computes: the last of `nodes`."""
@@ -121,6 +127,11 @@ class HostValue:
         return frozenset(int(str(node.named["index"])) for node in self.nodes if node.operation == "input")
 
     @property
+    def reads_real_inputs(self) -> bool:
+        """Whether one of the inputs that it is computed of holds real numbers."""
+        return any(node.operation == "input" and node.dtype.startswith("float") for node in self.nodes)
+
+    @property
     def constants(self) -> Iterator[str]:
         """Symbols of the constants that it is computed of."""
         return (str(node.named["symbol"]) for node in self.nodes if node.operation == "constant")
@@ -166,14 +177,23 @@ class HostValue:
         numbers = (node.named["value"] for node in self.nodes if node.operation in ("full", "pad"))
         return any(isinstance(n, float) and not abs(n) <= limit for n in numbers)
 
-    @property
+    @cached_property
     def is_zero_one(self) -> bool:
-        """Whether the elements are booleans, or booleans as numbers, moved or not: every format holds them."""
-        node = self.root
-        if node.dtype == "bool":
-            return True
-        moves = ("cast", "reshape", "permute", "expand", "slice", "flip", "concat", "tril", "triu")
-        return node.operation in moves and all(self.operand(n).is_zero_one for n in range(len(node.operands)))
+        """Whether the elements are booleans, or booleans as numbers, moved, multiplied or taken off 1.
+
+        Every format holds them.
+        """
+        bits: list[bool] = []
+        for node in self.nodes:
+            first = self.nodes[node.operands[0]] if node.operands else node
+            if node.operation == "full":
+                found = node.named["value"] in (0, 1)
+            elif node.operation == "sub":
+                found = first.operation == "full" and first.named["value"] == 1 and bits[node.operands[1]]
+            else:
+                found = node.operation in _OF_BITS and all(bits[n] for n in node.operands)
+            bits.append(found or node.dtype == "bool")
+        return bits[-1]
 
     def with_inputs(self, numbers: Mapping[int, int]) -> HostValue:
         """The value with other numbers for its inputs."""
