@@ -283,7 +283,7 @@ class _Shifter:
             if inner is None and shape_of(other)[axis:][:1] in ((), (1,)):
                 inner = self.alone(scores, factor)
             inner = inner and inner.by_host()
-            if inner is None or inner.line is None or inner.lowest:
+            if inner is None or inner.line is None or (inner.lowest and kind == "mul"):
                 continue  # Minus infinity times 0 is NaN, which the machine makes and the host does not stage.
             times = inner.scores
             if times is not None:

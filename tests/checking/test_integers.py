@@ -47,7 +47,9 @@ def test_integers_up_to_256_are_exact(kind: str) -> None:
 
 def test_larger_integers_are_rounded_to_bf16_with_a_warning() -> None:
     i, x = torch.tensor([[500, 999, 1001, 300, 17, 19, 21, 23]]), torch.zeros(1, 8)
-    with pytest.warns(StagingWarning, match="input 1: 999 and other integers are rounded, this one to 1000"):
+    with pytest.warns(
+        StagingWarning, match=r"input 1 \(inputs_1\): 999 and other integers are rounded, this one to 1000"
+    ):
         result, report = compiled(COMPUTED["sum"], x, i)
     assert report.passed, str(report)
     assert torch.equal(result, i.bfloat16().float())
@@ -56,7 +58,7 @@ def test_larger_integers_are_rounded_to_bf16_with_a_warning() -> None:
 def test_integers_that_pass_through_hbm_are_rounded_with_a_warning() -> None:
     """Keys are stored in MX E4M3 whatever they come from."""
     q, i = torch.randn(1, 1, 8, 64), torch.randint(17, 256, (1, 1, 8, 64))
-    with pytest.warns(StagingWarning, match="input 1: .* are rounded"):
+    with pytest.warns(StagingWarning, match=r"input 1 \(inputs_1\): .* are rounded"):
         compiled(lambda q, i: sdpa(q, i.float() / 256, i.float()), q, i)
 
 
