@@ -54,7 +54,9 @@ def test_loaded_programs_need_their_module(module: nn.Module, program: plena.Pro
     loaded = plena.Program.load(tmp_path)
     with pytest.raises(PlenaError, match="nothing to compare with"):
         plena.evaluate(loaded, samples(1))
-    assert plena.evaluate(loaded, samples(2), module=module) == plena.evaluate(program, samples(2))
+    reports = plena.evaluate(loaded, samples(2), module=module), plena.evaluate(program, samples(2))
+    # Without labels a ratio is NaN, which makes dataclasses differ from Python 3.13 on.
+    assert repr(reports[0]) == repr(reports[1])
 
 
 @pytest.mark.parametrize(
