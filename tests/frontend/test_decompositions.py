@@ -239,3 +239,13 @@ def test_least_integers_are_the_hosts(least: Callable[[Tensor], Tensor]) -> None
         module = Function(lambda x, m, kind=kind: x * least(m.to(kind))[..., None])
         program = plena.compile(module, (x, mask))
         assert torch.equal(program.run(x, mask), module(x, mask))
+
+
+@pytest.mark.parametrize("indices", [([[0, 9]],), ([0, 4], [1, 2]), ([0, -7],)])
+def test_constant_numbers_outside_of_an_axis(indices: tuple[list[Any], ...]) -> None:
+    """torch.export does not notice them."""
+    numbers = tuple(torch.tensor(index) for index in indices)
+    with pytest.raises(plena.PlenaError, match=r"index -?\d is out of bounds for an axis of \d"):
+        plena.compile(
+            Function(lambda x: x[(slice(None),) * (2 - len(numbers)) + numbers]), (torch.zeros(4, 6),)
+        )

@@ -12,6 +12,7 @@ from xdsl.ir import SSAValue
 
 from plena.dialects import aten
 from plena.dialects.tensor_shapes import element_type_of, shape_of
+from plena.frontend.refusals import refusal_at
 from plena.frontend.spellings.handlers import BOOLEAN, Arguments, Handler
 from plena.frontend.spellings.shapes import expand, permute, slice_along, view
 from plena.tensor.element_types import torch_dtype
@@ -67,7 +68,7 @@ def _index(g: GraphBuilder, a: Arguments) -> Any:
         return _picked_together(g, value, dict(tensors))
     axis, index = tensors[0]
     if isinstance(index, torch.Tensor) and index.dtype != torch.bool:
-        index = index % shape_of(value)[axis]
+        index = _from_the_front(g, index, shape_of(value)[axis])
         numbers = index.flatten().tolist()
         if index.ndim == 1 or (g.node not in g.plan.host and len(_even_runs(numbers)) <= MOST_PIECES):
             return view(g, pick(g, value, axis, numbers), g.shape)
@@ -80,6 +81,22 @@ def _index(g: GraphBuilder, a: Arguments) -> Any:
     shape[axis] = shape_of(flat)[0]
     picked = g.build(aten.IndexSelectOp, [value, flat], {"dim": IntegerAttr(axis, i64)}, shape=shape)
     return view(g, picked, g.shape)
+
+
+def _from_the_front(g: GraphBuilder, index: torch.Tensor, size: int) -> torch.Tensor:
+    """Constant numbers of an axis, of which those below zero count from behind.
+
+    Raises:
+        OperatorError: one lies outside.
+    """
+    outside = index[(index < -size) | (index >= size)]
+    if outside.numel():
+        raise refusal_at(
+            g.node,
+            f"index {int(outside.flatten()[0])} is out of bounds for an axis of {size}",
+            f"Numbers go from {-size} to {size - 1}.",
+        )
+    return index % size
 
 
 MOST_PIECES = 64
@@ -95,7 +112,7 @@ def _picked_together(g: GraphBuilder, value: SSAValue, indices: dict[int, Any]) 
         isinstance(i, torch.Tensor) and i.dtype in (torch.int64, torch.int32) for i in indices.values()
     ):
         return NotImplemented
-    numbers = {axis: index % shape[axis] for axis, index in indices.items()}
+    numbers = {axis: _from_the_front(g, index, shape[axis]) for axis, index in indices.items()}
     axes, rank = list(numbers), max(index.ndim for index in numbers.values())
     together = axes == list(range(axes[0], axes[-1] + 1))
     wanted = g.shape
