@@ -1,6 +1,6 @@
 """Every family of causal language models of transformers, as text token by token, and docs/text_families.md.
 
-    python -m benchmarks.text_families [--limit SECONDS] [FAMILY ...]
+    python -m benchmarks.text_families [--jobs N] [--limit SECONDS] [FAMILY ...]
 
 Builds a small model with random weights, compiles it by `PlenaForCausalLM.from_pretrained` with all formats bf16, and
 checks two texts of 26 tokens, prefills and single tokens, as `plena check` does. Each family has a process of its own.
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from multiprocessing.connection import Connection
+from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -26,9 +25,12 @@ import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
 
 import plena
-from benchmarks.coverage.building import merged, vary
+from benchmarks.coverage.attempt import words
+from benchmarks.coverage.building import model_of
 from benchmarks.coverage.families import FAMILIES, OVERRIDES
-from benchmarks.coverage.sizes import USUAL, small_fields
+from benchmarks.coverage.page import cell, without_root
+from benchmarks.coverage.processes import current_commit, in_processes
+from benchmarks.coverage.sizes import USUAL
 from benchmarks.rows import DATA
 from plena.hf import PlenaForCausalLM
 
@@ -52,6 +54,9 @@ LARGER_HEADS = frozenset(
 )
 """Families whose heads of 16 features are refused: turned by pairs, or after a norm, they lie apart."""
 
+LONGEST = 320
+"""Characters of a message that the page shows."""
+
 BUG, FAILS = "BUG", "the check fails"
 """What messages begin with that no clear refusal has."""
 
@@ -61,10 +66,10 @@ Which causal language models of transformers become programs that read a prompt 
 ([language models](language_models.md)). `python -m benchmarks.text_families` writes this page: small models with random
 weights, all formats bf16, {length} positions of cache, a prefill of {prefill} tokens; two texts of {tokens} tokens.
 "first choices" are those that equal the quantised reference's where its first two logits are more than 0.25 apart, KL
-is that to PyTorch in float32. Families like BERT are made decoders (`is_decoder=True`); heads have 16
-features, those of {larger} 64. Nothing reads a model's name: a
-family that is not listed works if the cached step gives its logits, which is tried before anything is compiled.
-Measured with {commits}.
+is that to PyTorch in float32. Families like BERT are made decoders (`is_decoder=True`). Heads have 16 features, but
+64 in {larger}.
+Nothing reads a model's name: a family that is not listed works if the cached step gives its logits, which is tried
+before anything is compiled. Measured with {commits}.
 
 """
 
@@ -95,13 +100,11 @@ def build(family: str) -> Any:
     Raises:
         Exception: transformers cannot make it of these sizes.
     """
-    kind = transformers.CONFIG_MAPPING[family]
-    torch.manual_seed(0)
-    decoder = {"is_decoder": True} if getattr(kind(), "is_decoder", None) is False else {}
+    default = transformers.CONFIG_MAPPING[family]()
+    decoder = {"is_decoder": True} if getattr(default, "is_decoder", None) is False else {}
     size = LARGER if family in LARGER_HEADS else USUAL
-    config = kind(**merged(small_fields(kind, size), {**decoder, **OVERRIDES.get(family, {})}))
-    model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    vary(model)
+    overrides = {**decoder, **OVERRIDES.get(family, {})}
+    model, _ = model_of(family, size, overrides, transformers.AutoModelForCausalLM)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(SHARPER if weight.ndim > 1 else 1)
@@ -116,9 +119,8 @@ def attempt(family: str, commit: str) -> Row:
     try:
         model = build(family)
     except Exception as error:
-        return Row(
-            family, False, f"transformers does not make it so small: {_first_line(error)}", commit=commit
-        )
+        what = f"transformers does not make it so small: {words(error)}"
+        return Row(family, False, what, commit=commit)
     start = time.process_time()
     try:
         lm = PlenaForCausalLM.from_pretrained(model, max_length=LENGTH, prefill=(PREFILL,), formats="bf16")
@@ -127,9 +129,9 @@ def attempt(family: str, commit: str) -> Row:
         texts = [torch.randint(3, USUAL.vocabulary, (n,), generator=draw).tolist() for n in LENGTHS]
         report = lm.check(texts, model)
     except plena.PlenaError as error:
-        return Row(family, False, " ".join(str(error).split()), commit=commit)
+        return Row(family, False, words(error), commit=commit)
     except Exception as error:
-        return Row(family, False, f"{BUG} {type(error).__name__}: {_first_line(error)}", commit=commit)
+        return Row(family, False, f"{BUG} {type(error).__name__}: {words(error)}", commit=commit)
     static = {name: program.stats().static for name, program in lm.programs.items()}
     works = report.passed if report.sure.tokens else report.exact.kl < NEAR
     message = ""
@@ -151,30 +153,9 @@ def attempt(family: str, commit: str) -> Row:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _serve(family: str, commit: str, sender: Connection) -> None:
-    sys.setrecursionlimit(5000)
-    sender.send(attempt(family, commit))
-
-
-def _in_a_process(family: str, commit: str, limit: float) -> Row:
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(family, commit, sender))
-    process.start()
-    sender.close()
-    try:
-        if not receiver.poll(limit):
-            process.kill()
-            return Row(family, False, f"no result after {limit:.0f} s", commit=commit)
-        return receiver.recv()
-    except EOFError:
-        return Row(family, False, f"{BUG} the process ended", commit=commit)
-    finally:
-        process.join()
+def _without_result(family: str, why: TimeoutError | ChildProcessError, commit: str) -> Row:
+    message = str(why) if isinstance(why, TimeoutError) else f"{BUG} {why}"
+    return Row(family, False, message, commit=commit)
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -197,31 +178,30 @@ def page(rows: Sequence[Row]) -> str:
             f"| {row.family} | {prefill:,} | {decode:,} | {choices} | {row.kl:.1e} | {row.seconds:.0f} |"
         )
     lines += ["", "## Others", "", "| family | why |", "| --- | --- |"]
-    lines += [f"| {row.family} | {_cell(row.message)} |" for row in others]
+    for row in others:
+        message = shorten(without_root(row.message), LONGEST, placeholder="...")
+        lines.append(f"| {row.family} | {cell(message)} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    short = " ".join(word.split("/site-packages/")[-1] for word in text.split())
-    return (short if len(short) < 320 else short[:317] + "...").replace("|", "\\|")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 if a family ends in anything but text or a clear error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.text_families", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY")
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=240.0)
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.families) - set(causal()))
     if unknown:
         parser.error(f"the table has no causal family {', '.join(unknown)}")
-    named = ("git", "rev-parse", "--short", "HEAD")
-    commit = subprocess.run(named, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    plena.compile(torch.nn.Linear(8, 8), (torch.zeros(1, 8),)).check(quiet=True)  # imports, before forking
     known = {r["family"]: Row(**r) for r in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    bad = 0
-    for number, family in enumerate(options.families or causal(), 1):
-        row = known[family] = _in_a_process(family, commit, options.limit)
+    bad, commit = 0, current_commit()
+    tried = in_processes(
+        options.families or causal(), partial(attempt, commit=commit), options.jobs, options.limit
+    )
+    for number, (family, result) in enumerate(tried, 1):
+        row = result if isinstance(result, Row) else _without_result(family, result, commit)
+        known[family] = row
         bad += not row.works and row.message.startswith((BUG, FAILS))
         print(number, family, "works" if row.works else row.message[:200], flush=True)
         rows = [known[name] for name in causal() if name in known]

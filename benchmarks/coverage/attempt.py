@@ -79,18 +79,18 @@ def attempt(
         with torch.no_grad():
             built.module(**built.inputs)
     except Exception as error:
-        return Outcome(family, size, "unbuilt", _words(error))
+        return Outcome(family, size, "unbuilt", words(error))
     start = time.process_time()
     try:
         program = plena.compile(built.module, (), built.inputs)
     except plena.PlenaError as error:
         seconds = time.process_time() - start
         if not _exports(built):
-            return Outcome(family, size, "unexportable", _words(error))
-        operator, message = _operator(error), _words(error)
+            return Outcome(family, size, "unexportable", words(error))
+        operator, message = _operator(error), words(error)
         return Outcome(family, size, "refused", message, operator, seconds=seconds)
     except Exception as error:
-        return Outcome(family, size, "bug", f"{type(error).__name__}: {_words(error)}")
+        return Outcome(family, size, "bug", f"{type(error).__name__}: {words(error)}")
     seconds = time.process_time() - start
     if not check:
         return Outcome(family, size, "works", seconds=seconds)
@@ -103,7 +103,7 @@ def _checked(family: str, size: str, program: plena.Program, seconds: float) -> 
     try:
         report = program.check(quiet=True)
     except plena.PlenaError as error:
-        return Outcome(family, size, "wrong", _words(error), "", static, cycles, seconds=seconds)
+        return Outcome(family, size, "wrong", words(error), "", static, cycles, seconds=seconds)
     except MemoryError:
         what = "it compiles, but its check takes more memory than a configuration may have"
         return Outcome(family, size, "slow", what, "", static, cycles, seconds=seconds)
@@ -148,7 +148,7 @@ def _operator(error: plena.PlenaError) -> str:
     return f"{name}: {why}" if why else name
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """What an error says: all of it if it is ours, of others' the first line."""
     text = str(error).strip()
     lines = text.splitlines() or [type(error).__name__]

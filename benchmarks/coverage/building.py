@@ -29,16 +29,25 @@ def build(family: str, size: Size, overrides: Mapping[str, Any], shapes: Mapping
         overrides: fields of its configuration that differ from `small_fields`; a dictionary changes a part.
         shapes: of arguments that do not follow from the configuration, "ids" for token ids; empty if all follow.
     """
-    configuration = transformers.CONFIG_MAPPING[family]
-    fields = merged(small_fields(configuration, size), overrides)
-    torch.manual_seed(0)
-    config = configuration(**fields)
-    module = transformers.AutoModel.from_config(config).eval()
-    vary(module)
+    module, config = model_of(family, size, overrides)
     generator = torch.Generator().manual_seed(1)
     if shapes:
         return Built(module, {name: _given(shape, size, generator) for name, shape in shapes.items()})
     return Built(module, inputs_of(module, config, size, generator))
+
+
+def model_of(
+    family: str, size: Size, overrides: Mapping[str, Any], kind: Any = transformers.AutoModel
+) -> tuple[Any, Any]:
+    """A model with random weights in evaluation mode, made by an automatic class of transformers, and its
+    configuration."""
+    configuration = transformers.CONFIG_MAPPING[family]
+    fields = merged(small_fields(configuration, size), overrides)
+    torch.manual_seed(0)
+    config = configuration(**fields)
+    module = kind.from_config(config).eval()
+    _vary(module)
+    return module, config
 
 
 def merged(fields: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +62,7 @@ def merged(fields: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-def vary(module: torch.nn.Module) -> None:
+def _vary(module: torch.nn.Module) -> None:
     """Gains, biases and statistics that a program could not leave out unnoticed."""
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

@@ -68,9 +68,9 @@ def page(found: Sequence[Outcome]) -> str:
     others = [o for o in exported if o.status != "works"]
     if others:
         parts += ["\n## Refused\n", "\n| family | size | what is missing |\n", "| --- | --- | --- |\n"]
-        parts += [f"| {o.family} | {o.size} | {_cell(_said(o))} |\n" for o in others]
+        parts += [f"| {o.family} | {o.size} | {cell(_said(o))} |\n" for o in others]
         parts += ["\n## Missing operators by families\n", "\n| families | operator |\n", "| --: | --- |\n"]
-        parts += [f"| {len(names)} | {_cell(what)} |\n" for what, names in _missing(others)]
+        parts += [f"| {len(names)} | {cell(what)} |\n" for what, names in _missing(others)]
     rest = [o for o in found if o.status in ("unbuilt", "unexportable")]
     if rest:
         parts += [
@@ -78,7 +78,7 @@ def page(found: Sequence[Outcome]) -> str:
             "\n| family | size | why |\n",
             "| --- | --- | --- |\n",
         ]
-        parts += [f"| {o.family} | {o.size} | {_cell(_without_root(o.message)[:160])} |\n" for o in rest]
+        parts += [f"| {o.family} | {o.size} | {cell(without_root(o.message)[:160])} |\n" for o in rest]
     parts += ["\n## Elsewhere\n\n"]
     parts += [f"* {reason}: {', '.join(names.split())}\n" for reason, names in ELSEWHERE.items()]
     return "".join(parts)
@@ -103,7 +103,7 @@ def _above(works: Sequence[Outcome]) -> list[str]:
     parts.append("| --- | --- | --: | --: | --- |\n")
     for o in above:
         alone = "-" if o.roundings is None else f"{o.roundings:.2%}"
-        parts.append(f"| {o.family} | {o.size} | {o.quantized:.2%} | {alone} | {_cell(o.why)} |\n")
+        parts.append(f"| {o.family} | {o.size} | {o.quantized:.2%} | {alone} | {cell(o.why)} |\n")
     return parts
 
 
@@ -128,13 +128,14 @@ def _missing(found: Sequence[Outcome]) -> list[tuple[str, list[str]]]:
 
 def _said(o: Outcome) -> str:
     """All of a refusal: what, the operator, its shapes, its place, what to write instead."""
-    return _without_root(o.message) if o.status == "refused" else f"{o.status}: {o.message[:160]}"
+    return without_root(o.message) if o.status == "refused" else f"{o.status}: {o.message[:160]}"
 
 
-def _without_root(text: str) -> str:
+def without_root(text: str) -> str:
     """A text with places in transformers as it calls them, not as this machine does."""
     return re.sub(r"\S*/site-packages/", "", text)
 
 
-def _cell(text: str) -> str:
-    return _without_root(text).replace("|", "\\|").replace("\n", " ")
+def cell(text: str) -> str:
+    """A text in a cell of a table."""
+    return without_root(text).replace("|", "\\|").replace("\n", " ")
