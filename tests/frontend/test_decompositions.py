@@ -249,3 +249,10 @@ def test_constant_numbers_outside_of_an_axis(indices: tuple[list[Any], ...]) -> 
         plena.compile(
             Function(lambda x: x[(slice(None),) * (2 - len(numbers)) + numbers]), (torch.zeros(4, 6),)
         )
+
+
+@pytest.mark.parametrize("picked", [torch.index_select, torch.gather])
+def test_constant_numbers_outside_of_the_axis_that_they_pick_from(picked: Callable[..., Tensor]) -> None:
+    number = torch.tensor([1, 9]) if picked is torch.index_select else torch.tensor([[1, 9]] * 4)
+    with pytest.raises(plena.PlenaError, match="index 9 is out of bounds for an axis of 6"):
+        plena.compile(Function(lambda x: picked(x, 1, number)), (torch.zeros(4, 6),))

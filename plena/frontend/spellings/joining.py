@@ -83,22 +83,6 @@ def _index(g: GraphBuilder, a: Arguments) -> Any:
     return view(g, picked, g.shape)
 
 
-def _from_the_front(g: GraphBuilder, index: torch.Tensor, size: int) -> torch.Tensor:
-    """Constant numbers of an axis, of which those below zero count from behind.
-
-    Raises:
-        OperatorError: one lies outside.
-    """
-    outside = index[(index < -size) | (index >= size)]
-    if outside.numel():
-        raise refusal_at(
-            g.node,
-            f"index {int(outside.flatten()[0])} is out of bounds for an axis of {size}",
-            f"Numbers go from {-size} to {size - 1}.",
-        )
-    return index % size
-
-
 MOST_PIECES = 64
 """Slices that picking by constant numbers of several axes may take: more is a gather, not a rearrangement."""
 
@@ -157,11 +141,15 @@ def _index_select(g: GraphBuilder, a: Arguments) -> Any:
 
 
 def pick(g: GraphBuilder, value: SSAValue, axis: int, indices: Sequence[int]) -> SSAValue:
-    """The slices of value along axis with constant numbers: runs of evenly spaced ones are slices."""
-    size = shape_of(value)[axis]
+    """The slices of value along axis with constant numbers: runs of evenly spaced ones are slices.
+
+    Raises:
+        OperatorError: a number lies outside of the axis.
+    """
+    numbers = _from_the_front(g, torch.tensor(indices, dtype=torch.int64), shape_of(value)[axis]).tolist()
     parts = [
         slice_along(g, value, axis, run[0], run[-1] + 1, run[1] - run[0] if len(run) > 1 else 1)
-        for run in _even_runs([index % size for index in indices])
+        for run in _even_runs(numbers)
     ]
     if len(parts) == 1:
         return parts[0]
@@ -169,6 +157,22 @@ def pick(g: GraphBuilder, value: SSAValue, axis: int, indices: Sequence[int]) ->
     shape[axis] = len(indices)
     properties = {"dim": IntegerAttr(axis, i64)}
     return g.build(aten.CatOp, [parts], properties, shape=shape, element=element_type_of(value))
+
+
+def _from_the_front(g: GraphBuilder, index: torch.Tensor, size: int) -> torch.Tensor:
+    """Constant numbers of an axis, of which those below zero count from behind.
+
+    Raises:
+        OperatorError: one lies outside.
+    """
+    outside = index[(index < -size) | (index >= size)]
+    if outside.numel():
+        raise refusal_at(
+            g.node,
+            f"index {int(outside.flatten()[0])} is out of bounds for an axis of {size}",
+            f"Numbers go from {-size} to {size - 1}.",
+        )
+    return index % size
 
 
 def _even_runs(numbers: Sequence[int]) -> list[list[int]]:
