@@ -95,12 +95,7 @@ def staged_apart(
 
 def read_by_host(program: ProgramData) -> set[int]:
     """The real inputs of which the host computes biases, without rounding them, and which others read as well."""
-    read = {
-        int(str(node.named["index"]))
-        for value in program.host_values.values.values()
-        for node in value.nodes
-        if node.operation == "input" and node.dtype.startswith("float")
-    }
+    read = {index for value in program.host_values.values.values() for index in value.real_inputs}
     return read & {placement.source.index for placement in program.placements_of("input")}
 
 

@@ -143,34 +143,41 @@ def _near(kind: str, span: int, keys: Tensor, queries: Tensor) -> Tensor:
     return keys > queries - span if kind == "sliding_attention" else keys // span == queries // span
 
 
-class _Shapes:
-    """What layers take for a cache: of one token, to see what they keep."""
+class _Cache:
+    """What layers take for a cache that holds `length` keys: of nothing that was before, as masks say what is seen."""
 
     is_compileable = True
 
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        return 0
+
+    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
+        return self.length, 0
+
+    def get_max_cache_shape(self, layer: int = 0) -> int:
+        return self.length
+
+
+class _Shapes(_Cache):
+    """Sees what layers keep of one token."""
+
     def __init__(self) -> None:
+        super().__init__(1)
         self.of: dict[int, list[tuple[int, int]]] = {}
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         self.of[layer] = [(new.shape[1], new.shape[3]) for new in (keys, values)]
         return keys, values
 
-    def get_seq_length(self, layer: int = 0) -> int:
-        return 0
 
-    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
-        return 1, 0
-
-    def get_max_cache_shape(self, layer: int = 0) -> int:
-        return 1
-
-
-class _Rows:
-    """What layers take for a cache: new keys and values go to their rows, all rows come back."""
-
-    is_compileable = True
+class _Rows(_Cache):
+    """New keys and values go to their rows, all rows come back."""
 
     def __init__(self, step: CachedStep, positions: Tensor, slot: Tensor | None) -> None:
+        super().__init__(step.bucket)
         self.step, self.slot = step, slot
         slots = torch.arange(step.batch) if slot is None else slot
         self.rows = (positions + slots[:, None] * step.length).flatten()
@@ -185,12 +192,3 @@ class _Rows:
                 sequences = sequences[self.slot]
             kept.append(sequences[:, : self.step.bucket].transpose(1, 2))
         return kept[0], kept[1]
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        return 0
-
-    def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
-        return self.step.bucket, 0
-
-    def get_max_cache_shape(self, layer: int = 0) -> int:
-        return self.step.bucket

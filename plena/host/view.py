@@ -250,6 +250,7 @@ class Infinite(Step):
 
 View: TypeAlias = tuple[Step, ...]
 
+_LINES = {step.name: step for step in (Relative, RelativeNear, RelativeHidden)}
 _STEPS: dict[str, Callable[..., Step]] = {
     "reshape": Reshape,
     "permute": Permute,
@@ -262,14 +263,9 @@ _STEPS: dict[str, Callable[..., Step]] = {
     "biases": Biases,
     "hidden": Hidden,
     "sighted": Sighted,
-    "relative": Relative,
-    "relative_near": RelativeNear,
-    "relative_hidden": RelativeHidden,
     "relative_number": RelativeNumber,
+    **_LINES,
 }
-
-
-_LINES = {step.name: step for step in (Relative, RelativeNear, RelativeHidden)}
 _WITH_NUMBERS = ("compare", *_LINES, "relative_number")
 
 

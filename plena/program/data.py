@@ -410,7 +410,7 @@ class ProgramData:
             stage(placement, given, preload, self.target, name)
         for placement in self.placements_of("host"):
             array, name = computed(placement.source.symbol), computed_of(placement.source.symbol)
-            if placement not in infinite:
+            if not may_be_infinite(placement):
                 require_finite(placement, array, name)
             stage(placement, array, preload, self.target, name)
 

@@ -226,7 +226,7 @@ def _bias_of(op: plena.HostOp) -> HostValue | None:
             return None
         numbers[n] = operand.index
     is_bias = any(isinstance(use.operation, plena.RelativeOp) for use in op.result.uses)
-    return value.with_inputs(numbers) if is_bias and value.reads_real_inputs else None
+    return value.with_inputs(numbers) if is_bias and value.real_inputs else None
 
 
 def _keeps_rows(op: plena.ReshapeOp | plena.ExpandOp | plena.SliceOp) -> bool:

@@ -81,7 +81,7 @@ class MaskJoiner:
         assert value is not None
         truths = [self._truth(term.mask) for term in masks if isinstance(term.mask, Allowed)]
         shapes = [truth.shape for truth in truths if truth is not None]
-        return value.reads_real_inputs or np.broadcast_shapes(value.shape, *shapes) == value.shape
+        return bool(value.real_inputs) or np.broadcast_shapes(value.shape, *shapes) == value.shape
 
     def _is_general(self, term: Term, *, keys: bool) -> bool:
         """Whether a term is a mask, of keys or not, that is no band."""

@@ -161,7 +161,7 @@ def seen(e: Emitter, line: HostValue, hidden: HostValue | None, axis: int) -> tu
 def apart(line: HostValue, axis: int) -> HostValue:
     """A bias without minus infinity in rows whose numbers lie far apart: such a number hides beside them as well, and
     shares a scale with them. Along another `axis` (from the end) than the last it is exchanged, and stays."""
-    if axis != -1 or not (line.reads_real_inputs or list(line.constants)):
+    if axis != -1 or not (line.real_inputs or list(line.constants)):
         return line
     dims, least = [len(line.shape) + axis], float(np.finfo(np.float32).min)
     is_number = build.compared("gt", line, -inf)

@@ -127,9 +127,10 @@ class HostValue:
         return frozenset(int(str(node.named["index"])) for node in self.nodes if node.operation == "input")
 
     @property
-    def reads_real_inputs(self) -> bool:
-        """Whether one of the inputs that it is computed of holds real numbers."""
-        return any(node.operation == "input" and node.dtype.startswith("float") for node in self.nodes)
+    def real_inputs(self) -> frozenset[int]:
+        """Numbers of those that hold real numbers among the inputs that it is computed of."""
+        read = (node for node in self.nodes if node.operation == "input" and node.dtype.startswith("float"))
+        return frozenset(int(str(node.named["index"])) for node in read)
 
     @property
     def constants(self) -> Iterator[str]:
