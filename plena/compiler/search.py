@@ -778,12 +778,13 @@ def _surplus_of(candidate: Candidate) -> int:
 def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0) -> Iterator[Candidate]:
     """Loops as the objective wants them. Predicted sizes are near the real ones: tighter budgets make up for that.
 
-    `surplus`: by how much they are expected to exceed the prediction.
+    `surplus`: by how much they are expected to exceed the prediction: what would not fit then is not lowered.
     """
     affine, schedule = lowering.affine, lowering.schedule
     budget = None if schedule.objective == "size" else max_instructions
+    room = None if budget is None else budget - surplus
     points = candidates(
-        affine, timing=schedule.timing, max_instructions=budget, known=lowering.known, any_length=True
+        affine, timing=schedule.timing, max_instructions=room, known=lowering.known, any_length=True
     )
     exact = () if has_any_length(affine) else tuple(points)
 
@@ -791,9 +792,6 @@ def _expanded(lowering: Lowering, max_instructions: int | None, surplus: int = 0
         return replace(lowering.candidate(point.choices), points=exact, point=point)
 
     goal = Goal(schedule.objective, budget)
-    room = budget
-    if budget is not None and any(p.static <= budget - surplus for p in points):
-        room = budget - surplus
     for _ in range(TRIES if budget is not None else 1):
         fitting = [p for p in points if room is None or p.static <= room]
         if not fitting:
