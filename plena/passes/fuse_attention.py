@@ -36,7 +36,7 @@ from plena.tensor.attention_masks import (
 )
 from plena.tensor.attention_scores import Attention, Scores, match_attention
 from plena.tensor.emission import Emitter
-from plena.tensor.joined_masks import MaskJoiner, absorbs, is_uneven
+from plena.tensor.joined_masks import MaskJoiner, absorbs, is_uneven, rounds
 from plena.tensor.layout_maps import Atom, LayoutMap
 from plena.tensor.rewriting import rewrite
 from plena.tensor.staged_tests import emit_test
@@ -213,7 +213,18 @@ class AttentionBuilder:
 
     def _joined(self, emit: Callable[[plena.HostOp], SSAValue]) -> tuple[Term, ...]:
         joiner = MaskJoiner(self.scores.shape, _arguments(self.emitter.anchor), emit, self._is_padding)
-        return tuple(joiner.joined(self.scores.terms))
+        terms = joiner.joined(self.scores.terms)
+        return tuple(terms if self._is_clear(terms) else joiner.summed(terms))
+
+    def _is_clear(self, terms: Sequence[Term]) -> bool:
+        """Whether masks are no more than an attention takes, and say what becomes of queries that see no key."""
+        if len(self._sorted(terms)[1]) > 1:
+            return False
+        try:
+            self._masks_of(terms).hiding(self.scores.sinks is not None)
+        except Unclear:
+            return False
+        return True
 
     def _masks(self) -> tuple[BandAttr | None, SSAValue | None, SSAValue | None]:
         band, biases, padding = self._sorted(self.scores.terms)
@@ -253,10 +264,14 @@ class AttentionBuilder:
             made.append(op)
             return op.result
 
-        _, biases, _ = self._sorted(self._joined(only_made))
+        terms = self._joined(only_made)
+        _, biases, _ = self._sorted(terms)
+        is_clear = self._is_clear(terms)
         computed = [is_computed(bias.base) for bias in biases]
         for op in made:
             op.drop_all_references()
+        if not is_clear:  # Written out it is right, but where float32 would leave whole numbers of scores.
+            return any(isinstance(term, Hides) and rounds(term.fill) for term in terms)
         if all(isinstance(term, Allowed) for term in biases):
             return True
         beside = any(isinstance(term, Hides) and _is_beside(term.fill) for term in self.scores.terms)
@@ -265,10 +280,8 @@ class AttentionBuilder:
         return computed == [False]
 
     def _hiding(self) -> Hiding:
-        queries, keys = self.scores.shape[-2:]
-        masks = Masks(self.scores.terms, queries, keys, self.empty)
         try:
-            return masks.hiding(self.scores.sinks is not None)
+            return self._masks_of(self.scores.terms).hiding(self.scores.sinks is not None)
         except Unclear:
             numbers = sorted({term.fill.number for term in self.scores.terms if isinstance(term, Hides)})
             raise refusal(
@@ -277,6 +290,10 @@ class AttentionBuilder:
                 "queries without any other key would depend on how these add up",
                 "Hide keys by -inf, or combine the masks and hide once by torch.finfo(torch.float32).min.",
             ) from None
+
+    def _masks_of(self, terms: Sequence[Term]) -> Masks:
+        queries, keys = self.scores.shape[-2:]
+        return Masks(terms, queries, keys, self.empty)
 
     def _axes(self, term: Allowed | Added) -> LayoutMap:
         batch, heads = self.cut.batch, self.cut.heads

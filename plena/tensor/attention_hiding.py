@@ -48,7 +48,7 @@ class Masks:
         Raises:
             Unclear: see there.
         """
-        moderate = all(_is_moderate(term) for term in self.terms if isinstance(term, Added))
+        moderate = all(is_moderate(term) for term in self.terms if isinstance(term, Added))
         if sinks:
             return Hiding(moderate=moderate)
         if not self._may_be_blind():
@@ -66,6 +66,8 @@ class Masks:
                 raise Unclear
             blind = masked == "beyond_band" or not self._band_leaves_keys()
             return Hiding(number, masked, self.empty if blind or not moderate else None, moderate)
+        if together == "added" and len({h.fill.place for h in finite if isinstance(h.mask, BandAttr)}) > 1:
+            raise Unclear
         if together == "added" and 2 * number < _LOWEST and not self._band_leaves_keys():
             raise Unclear
         return Hiding(number, together, None if moderate else self.empty, moderate)
@@ -87,7 +89,7 @@ class Masks:
         """Whether some query may see no key, or only such as a bias hides."""
         unknown = [h.mask for h in self._hides if isinstance(h.mask, Allowed)]
         added = [term for term in self.terms if isinstance(term, Added)]
-        wide = [term for term in added if not _is_moderate(term)]
+        wide = [term for term in added if not is_moderate(term)]
         if not unknown and not wide:
             return not self._band_leaves_keys()
         alone = len(unknown) + len(wide) == 1 and self.band is None
@@ -120,7 +122,9 @@ class Masks:
         number = numbers.pop()
         if _VANISHES < number <= -ABSORBING:
             raise Unclear
-        if number > -ABSORBING and ((banded and self._bands_are_finite()) or len({f.at for f in fills}) > 1):
+        if number > -ABSORBING and (
+            (banded and self._bands_are_finite()) or len({f.place for f in fills}) > 1
+        ):
             raise Unclear
         return number
 
@@ -129,7 +133,7 @@ class Masks:
 
     def _together(self, fills: list[Fill]) -> str:
         """Whether keys that several masks hide are hidden once or several times."""
-        later = [fill for fill in fills if fill.at != fills[0].at]
+        later = [fill for fill in fills if fill.place != fills[0].place]
         if not later or all(fill.covers for fill in later):
             return "alike"
         if any(fill.covers for fill in later):
@@ -146,7 +150,7 @@ def _constant(term: Allowed | Added) -> aten.ConstantOp | None:
     return owner if term.layout.axes[-1] == start.axes[-1] else None
 
 
-def _is_moderate(term: Added) -> bool:
+def is_moderate(term: Added) -> bool:
     """Whether the numbers of a row are near each other, and finite. Those of parameters are."""
     if isinstance(term.base.owner, aten.ParameterOp):
         return True

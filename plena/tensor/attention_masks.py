@@ -60,15 +60,22 @@ class Fill:
 
     Attributes:
         number: minus infinity, or a number of at most -1e4.
-        at: what has it for elements; masks of one fill have the same.
+        at: what has it for elements; masks of one fill have the same, and `again` too.
         adds: whether it is added to the scores, which a small number does not make vanish.
         covers: whether it takes the place of what masks further inside have put.
+        again: how often it was added before.
     """
 
     number: float
     at: SSAValue
     adds: bool = True
     covers: bool = False
+    again: int = 0
+
+    @property
+    def place(self) -> tuple[SSAValue, int]:
+        """What masks that hide a key together, and once, have in common."""
+        return self.at, self.again
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,17 @@ def additive_terms(mask: SSAValue, sight: Sight) -> list[Term]:
 
 
 def together(inner: list[Term], outer: list[Term]) -> list[Term]:
-    """The terms of a sum: neither side covers what the other puts."""
-    if inner and len({term.fill.at for term in outer if isinstance(term, Hides)}) == 1:
+    """The terms of a sum: neither side covers what the other puts, and what both have is added twice."""
+    before = [term.fill for term in inner if isinstance(term, Hides)]
+
+    def times(fill: Fill) -> int:
+        return fill.again + 1 + max((f.again for f in before if f.at == fill.at), default=-1)
+
+    outer = [
+        replace(term, fill=replace(term.fill, again=times(term.fill))) if isinstance(term, Hides) else term
+        for term in outer
+    ]
+    if inner and len({term.fill.place for term in outer if isinstance(term, Hides)}) == 1:
         outer = [
             replace(term, fill=replace(term.fill, covers=False)) if isinstance(term, Hides) else term
             for term in outer

@@ -19,6 +19,7 @@ from plena.dialects.plena import BandAttr
 from plena.host.mask_steps import ABSORBING
 from plena.host.values import build
 from plena.host.values.graph import HostValue
+from plena.tensor.attention_hiding import is_moderate
 from plena.tensor.attention_masks import Added, Allowed, Fill, Hides, Term
 from plena.tensor.host_values import HostValues, host_op
 from plena.tensor.layout_maps import LayoutMap
@@ -49,13 +50,15 @@ class MaskJoiner:
         found = self._conjunctions([self._hosted(term) for term in terms], keys=True)
         found = self._conjunctions(found, keys=False)
         biases = [term for term in found if isinstance(term, Added)]
+        bands = [term for term in found if isinstance(term, Hides) and isinstance(term.mask, BandAttr)]
+        hides = all(isinf(term.fill.number) for term in bands)
         general = [term for term in found if isinstance(term, Hides) and self._is_general(term, keys=False)]
+        if not hides and biases and (general or not all(map(is_moderate, biases))):
+            return self.summed(found)  # Numbers as low as a band's are seen beside it.
         if len(biases) + len(general) >= 2 and len(general) <= 1:
             found = self._sum(found, biases, general)
             biases = [term for term in found if isinstance(term, Added)]
         masks = [term for term in found if isinstance(term, Hides) and self._is_general(term, keys=True)]
-        bands = [term for term in found if isinstance(term, Hides) and isinstance(term.mask, BandAttr)]
-        hides = all(isinf(term.fill.number) for term in bands)
         if (
             len(biases) == 1
             and masks
@@ -64,6 +67,14 @@ class MaskJoiner:
         ):
             found = self._sum(found, biases, masks)
         return found
+
+    def summed(self, terms: Sequence[Term]) -> list[Term]:
+        """All terms as one bias, if the host can compute it, and scores that float32 rounds beside it do not matter."""
+        biases = [term for term in terms if isinstance(term, Added)]
+        hides = [term for term in terms if isinstance(term, Hides)]
+        if any(rounds(term.fill) for term in hides):
+            return list(terms)
+        return self._sum(list(terms), biases, hides)
 
     def _hosted(self, term: Term) -> Term:
         """A bias that the model makes of inputs by a few operators as one that the host makes."""
@@ -91,10 +102,10 @@ class MaskJoiner:
 
     def _conjunctions(self, terms: list[Term], *, keys: bool) -> list[Term]:
         """Masks that one number puts are joined: a key is hidden if one of them hides it."""
-        groups: dict[SSAValue, list[Hides]] = {}
+        groups: dict[tuple[SSAValue, int], list[Hides]] = {}
         for term in terms:
             if isinstance(term, Hides) and self._is_general(term, keys=keys):
-                groups.setdefault(term.fill.at, []).append(term)
+                groups.setdefault(term.fill.place, []).append(term)
         for group in groups.values():
             truths = [self._truth(term.mask) for term in group if isinstance(term.mask, Allowed)]
             known = [truth for truth in truths if truth is not None]
@@ -119,7 +130,7 @@ class MaskJoiner:
                     return terms
                 total = bias if total is None else build.binary("add", total, bias, "float32")
             elif term in general:
-                truth = self._truth(term.mask) if isinstance(term.mask, Allowed) else None
+                truth = self._truth(term.mask)
                 if truth is None or not (term.fill.adds or absorbs(term.fill)):
                     return terms
                 total = build.full(0.0, "float32") if total is None else total
@@ -127,12 +138,14 @@ class MaskJoiner:
                 if term.fill.adds and not term.fill.covers:
                     number = build.binary("add", total, number)
                 total = build.where(truth, total, number, "float32")
-        if total is None or not total.inputs:
+        if total is None or not (total.inputs or any(isinstance(term.mask, BandAttr) for term in general)):
             return terms
         kept = [t for t in terms if t not in biases and t not in general]
         return [*kept, Added(self._emitted(total), self._layout(total))]
 
-    def _truth(self, mask: Allowed) -> HostValue | None:
+    def _truth(self, mask: BandAttr | Allowed) -> HostValue | None:
+        if isinstance(mask, BandAttr):
+            return inside(mask, *self.shape[-2:])
         value = self.values.of(mask.base)
         for test in mask.tests if value is not None else ():
             assert value is not None
@@ -163,9 +176,22 @@ def is_uneven(bias: Added) -> bool:
     )
 
 
+def inside(band: BandAttr, queries: int, keys: int) -> HostValue:
+    """[queries, keys]: whether a band allows a key."""
+    distance = build.binary("sub", build.iota(keys), build.reshape(build.iota(queries), (queries, 1)))
+    bounds = (("ge", band.lower), ("le", band.upper))
+    tests = [build.compared(kind, distance, bound) for kind, bound in bounds if bound is not None]
+    return tests[0] if len(tests) == 1 else build.binary("and", tests[0], tests[1])
+
+
 def absorbs(fill: Fill) -> bool:
     """Whether float32 has nothing left of a score beside a number."""
     return isinf(fill.number) or fill.number <= -64 * ABSORBING
+
+
+def rounds(fill: Fill) -> bool:
+    """Whether float32 keeps something of a score beside a number, but not its fraction."""
+    return -64 * ABSORBING < fill.number <= -ABSORBING
 
 
 def _covers_biases(term: Hides) -> bool:

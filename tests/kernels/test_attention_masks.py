@@ -180,6 +180,52 @@ def test_two_masks_that_each_add_the_lowest_number() -> None:
         agrees(attention, *operands(3, 1, T, T), kept(T, T - 9, 9, total=T, left=True), **options)
 
 
+def hides(seen: Tensor, number: float) -> Tensor:
+    return torch.zeros(seen.shape).masked_fill(~seen, number)
+
+
+RUN_TIME = kept(T, T - 9, 9, total=T, left=True)
+LEFT, CAUSAL, WINDOW = RUN_TIME[:, None, None, :], lower(T), lower(T) & ~lower(T, -5)
+BIAS = quarters(T, T)
+
+Masked = Callable[[Tensor, Tensor], Tensor]
+"""Scores, and a mask that is an input and false where keys are padding, masked."""
+
+SUMS: dict[str, Masked] = {
+    "a constant": lambda s, _: s + hides(CAUSAL, -1e9) + hides(LEFT, -1e9),
+    "one sum": lambda s, m: s + (hides(CAUSAL, -1e9) + torch.where(m, 0.0, -1e9)),
+    "three": lambda s, m: s + torch.where(m, 0.0, -1e9) + hides(CAUSAL, -1e9) + hides(WINDOW, -1e9),
+    "one twice": lambda s, m: s + torch.where(m, 0.0, -1e9) + hides(WINDOW, -1e9) + hides(WINDOW, -1e9),
+    "one put between": lambda s, m: (s + hides(CAUSAL, -1e9)).masked_fill(~m, -1e9) + hides(WINDOW, -1e9),
+    "other numbers": lambda s, m: s + hides(CAUSAL, -1e9) + torch.where(m, 0.0, -1e4),
+    "small ones": lambda s, m: s.masked_fill(~CAUSAL, -1e4) + torch.where(m, 0.0, -1e4),
+    "a bias between": lambda s, m: s + (torch.where(m, 0.0, -1e4) + BIAS) + hides(WINDOW, -1e9),
+}
+
+
+@pytest.mark.parametrize("form", USUAL)
+@pytest.mark.parametrize("name", SUMS)
+def test_of_masks_that_add_up_the_least_hidden_keys_win(name: str, form: str) -> None:
+    """-1e9 and -1e9 is -2e9: in rows of nothing else the keys that are hidden once share the row."""
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        return SUMS[name](scores(q, k), mask[:, None, None, :]).softmax(-1) @ v
+
+    agrees(attention, *operands(3, 1, T, T), RUN_TIME, **FORMS[form])
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_an_input_of_numbers_that_hide_is_added_to_a_constant(written: bool) -> None:
+    causal = hides(CAUSAL, -1e9)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        if written:
+            return (scores(q, k) + mask + causal).softmax(-1) @ v
+        return sdpa(q, k, v, attn_mask=mask + causal)
+
+    agrees(attention, *operands(3, 1, T, T), hides(LEFT, -1e9))
+
+
 def test_numbers_that_mean_neither_are_refused() -> None:
     def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         return (scores(q, k) + (1.0 - mask[:, None, None, :].float()) * -1e7).softmax(-1) @ v
