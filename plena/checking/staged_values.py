@@ -242,7 +242,7 @@ def distribute(
     from xdsl.dialects.builtin import SymbolRefAttr
 
     from plena.dialects.plena import staging
-    from plena.host.expressions import materialize
+    from plena.host.expressions import materialize, moved_back
 
     def value(operand: Attribute) -> torch.Tensor:
         return materialize(operand, {**tensors, **into})
@@ -253,28 +253,13 @@ def distribute(
     match expression:
         case SymbolRefAttr():
             into[expression.string_value()] = values
-        case staging.ReshapeAttr():
-            into_operand(expression.operand, values.reshape(value(expression.operand).shape))
-        case staging.RearrangeAttr():
-            factors, order = expression.factors.get_values(), expression.order.get_values()
-            permuted = values.reshape([factors[axis] for axis in order])
-            shape = value(expression.operand).shape
-            into_operand(expression.operand, permuted.permute(np.argsort(order).tolist()).reshape(shape))
-        case staging.SliceAttr():
-            whole = value(expression.operand).clone()
-            start, stop, step = (a.value.data for a in (expression.start, expression.stop, expression.step))
-            whole[(*[slice(None)] * expression.axis.value.data, slice(start, stop, step))] = values
-            into_operand(expression.operand, whole)
+        case staging.ViewAttr():
+            into_operand(expression.operand, moved_back(expression, values, value(expression.operand)))
         case staging.ConcatAttr():
             axis = expression.axis.value.data
             sizes = [value(operand).shape[axis] for operand in expression.operands]
             for operand, part in zip(expression.operands, values.split(sizes, axis), strict=True):
                 into_operand(operand, part)
-        case staging.ExpandAttr():
-            shape = value(expression.operand).shape
-            first = values[(0,) * (values.ndim - len(shape))]
-            kept = first[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)]
-            into_operand(expression.operand, kept)
         case staging.SumAttr():
             lhs, rhs = _chosen_first(expression, value)
             into_operand(lhs, values - value(rhs))

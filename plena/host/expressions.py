@@ -11,16 +11,15 @@ from xdsl.ir import Attribute
 from plena.dialects.plena.staging import (
     AdditiveMaskAttr,
     ConcatAttr,
-    ExpandAttr,
     FullAttr,
     MatvecAttr,
     ProductAttr,
-    RearrangeAttr,
-    ReshapeAttr,
-    SliceAttr,
     SumAttr,
+    ViewAttr,
 )
 from plena.errors import CompileError
+from plena.host import view as views
+from plena.host.view_attributes import steps_of
 
 
 def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -45,21 +44,14 @@ def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> t
             return _symbol(expression.string_value(), tensors)
         case FullAttr():
             return torch.full(expression.shape.get_values(), expression.value.value.data)
-        case ReshapeAttr():
-            return value(expression.operand).reshape(expression.shape.get_values())
-        case RearrangeAttr():
-            viewed = value(expression.operand).reshape(expression.factors.get_values())
-            return viewed.permute(expression.order.get_values()).reshape(expression.shape.get_values())
-        case SliceAttr():
-            axis, start, stop, step = (
-                a.value.data for a in (expression.axis, expression.start, expression.stop, expression.step)
-            )
-            index = [slice(None)] * axis + [slice(start, stop, step)]
-            return value(expression.operand)[tuple(index)]
+        case ViewAttr():
+            whole = value(expression.operand).numpy(force=True)
+            try:
+                return torch.from_numpy(views.apply(_view(expression), whole))
+            except ValueError as error:
+                raise CompileError(f"{expression} does not fit {list(whole.shape)}: {error}") from None
         case ConcatAttr():
             return torch.cat([value(operand) for operand in expression.operands], expression.axis.value.data)
-        case ExpandAttr():
-            return value(expression.operand).expand(expression.shape.get_values())
         case ProductAttr():
             return value(expression.lhs) * value(expression.rhs)
         case SumAttr():
@@ -71,6 +63,22 @@ def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> t
             return torch.zeros(allowed.shape).masked_fill(~allowed.bool(), float("-inf"))
         case _:
             raise CompileError(f"{expression} is not a staging expression")
+
+
+def moved_back(expression: Attribute, values: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """The tensor of which a view is `values`, that is, what a symbol or a view of one stands for.
+
+    Args:
+        whole: the tensor as it was: its shape, and what the view does not reach.
+    """
+    if not isinstance(expression, ViewAttr):
+        return values.reshape(whole.shape)
+    before = whole.detach().to(values.dtype).numpy(force=True)
+    return torch.from_numpy(views.scatter(_view(expression), values.numpy(force=True), before))
+
+
+def _view(expression: ViewAttr) -> views.View:
+    return steps_of(expression.steps, str(expression))
 
 
 def _symbol(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -8,11 +8,13 @@ from typing import cast
 from xdsl.dialects.builtin import ArrayAttr, BoolAttr, FloatAttr, IntAttr, NoneAttr, StringAttr, f64
 from xdsl.ir import Attribute
 
-from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr, integers
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr
+from plena.dialects.views import integers
 from plena.host import view as views
 from plena.host.layout import Layout, Memory, Order, Source, SourceKind, TensorPlacement
 from plena.host.staged_data import symbol_of
-from plena.host.view import Array, Step
+from plena.host.view import Array
+from plena.host.view_attributes import step_attribute, steps_of
 from plena.machine.number_formats import Staging
 
 
@@ -31,7 +33,7 @@ def placement_attribute(placement: TensorPlacement, data: Mapping[str, Attribute
         integers(placement.shape),
         StringAttr(placement.format),
         integers(placement.padded),
-        ArrayAttr([_step_attribute(step) for step in placement.view]),
+        ArrayAttr([step_attribute(step) for step in placement.view]),
         IntAttr(placement.address),
         StringAttr(placement.order),
         FloatAttr(placement.scale, f64),
@@ -58,7 +60,7 @@ def placement_of(attribute: PlacementAttr, memory: str) -> TensorPlacement:
         format=attribute.number_format.data,
         source=source_of(attribute.source),
         padded=attribute.padded.get_values(),
-        view=tuple(_step(step, where) for step in attribute.view),
+        view=steps_of(attribute.view, where),
         scale=attribute.scale.value.data,
         order=cast(Order, attribute.order.data),
         limit=attribute.limit.data,
@@ -90,10 +92,10 @@ def with_infinities(attribute: PlacementAttr, infinite: Mapping[int | str, bool]
     """
     source = source_of(attribute.source)
     given = {"input": source.index, "host": source.symbol}.get(source.kind)
-    steps = [_step(step, attribute.symbol.data) for step in attribute.view]
+    steps = steps_of(attribute.view, attribute.symbol.data)
     if given is None or given not in infinite or not all(step.minds_infinity for step in steps):
         return attribute
-    step = _step_attribute(views.Infinite(int(infinite[given])))
+    step = step_attribute(views.Infinite(int(infinite[given])))
     parameters = [
         ArrayAttr([*attribute.view, step]) if p is attribute.view else p for p in attribute.parameters
     ]
@@ -114,16 +116,6 @@ def _source_attribute(source: Source, data: Mapping[str, Attribute | Array]) -> 
             return SourceAttr.constant(source.symbol) if constant else SourceAttr.data(value)
         case _:
             return SourceAttr.port(source.kind, source.index)
-
-
-def _step_attribute(step: Step) -> StepAttr:
-    kind, *arguments = step.to_json()
-    return StepAttr.of(kind, arguments)
-
-
-def _step(step: StepAttr, where: str) -> Step:
-    (found,) = views.from_json([[step.kind.data, *step.values]], where)
-    return found
 
 
 __all__ = ["placement_attribute", "placement_of", "source_of", "with_infinities"]

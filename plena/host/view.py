@@ -91,7 +91,7 @@ class Slice(Step):
         return whole
 
     def result_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        inside = 0 <= self.dim < len(shape) and 0 <= self.start < self.stop <= shape[self.dim]
+        inside = 0 <= self.dim < len(shape) and 0 <= self.start <= self.stop <= shape[self.dim]
         if not inside or self.step < 1:
             raise ValueError(f"{self} does not fit {shape}")
         length = len(range(self.start, self.stop, self.step))
@@ -134,7 +134,10 @@ class Expand(Step):
     shape: tuple[int, ...]
 
     def apply(self, array: Array) -> Array:
-        return np.broadcast_to(array, self.shape)
+        strides = np.broadcast_to(array, self.shape).strides
+        return np.lib.stride_tricks.as_strided(
+            array, self.shape, strides
+        )  # As writable as `array`: torch asks for it.
 
     def scatter(self, array: Array, into: Array) -> Array:
         added = array.ndim - into.ndim

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xdsl.ir import Attribute
 
-from plena.dialects.plena.staging import RearrangeAttr, ReshapeAttr, symbols_of
+from plena.dialects.plena.staging import symbols_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,25 +43,13 @@ class States:
 
     def write(self, expression: Attribute, value: torch.Tensor) -> None:
         """The buffer that a symbol names, or a rearrangement of it, as the run leaves it."""
+        from plena.host.expressions import moved_back
+
         (name,) = set(symbols_of(expression))
-        self.after[name] = _undone(expression, value, tuple(self.before[name].shape)).clone()
+        self.after[name] = moved_back(expression, value, self.before[name]).clone()
 
     def replace(self, handle: torch.Tensor, value: torch.Tensor) -> None:
         """Writes the state that `handle` was read from, or is the last value of; `value` stands for it from now on."""
         expression = next(e for tensor, e in reversed(self._handles) if tensor is handle)
         self._handles.append((value, expression))
         self.write(expression, value)
-
-
-def _undone(expression: Attribute, value: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """The buffer of a rearrangement of it."""
-    match expression:
-        case ReshapeAttr():
-            return _undone(expression.operand, value, shape)
-        case RearrangeAttr():
-            factors, order = expression.factors.get_values(), expression.order.get_values()
-            moved = value.reshape([factors[i] for i in order])
-            back = [order.index(i) for i in range(len(order))]
-            return _undone(expression.operand, moved.permute(back), shape)
-        case _:
-            return value.reshape(shape)

@@ -14,12 +14,11 @@ from xdsl.ir import Attribute, Operation, SSAValue, Use
 from plena.dialects.plena import (
     AttentionOp,
     PickSampleOp,
-    RearrangeAttr,
     RearrangeOp,
-    ReshapeAttr,
     ReshapeOp,
     StateAttr,
     StateOp,
+    ViewAttr,
     WriteRowsOp,
     WriteStateOp,
 )
@@ -28,7 +27,8 @@ from plena.dialects.refusals import origin_of, refusal
 from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows, ScatterRowsOp, StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement, hbm_alignment
-from plena.host.view import Pad, Permute, Reshape, Step
+from plena.host.view import Pad, Reshape, Step
+from plena.host.view_attributes import steps_of
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
@@ -143,15 +143,7 @@ def _reach(ctx: KernelContext, value: SSAValue, written: bool) -> int:
 
 def _steps(expression: Attribute) -> tuple[Step, ...]:
     """The rearrangement of a buffer as steps of a view."""
-    match expression:
-        case ReshapeAttr():
-            return (*_steps(expression.operand), Reshape(expression.shape.get_values()))
-        case RearrangeAttr():
-            factors, order = expression.factors.get_values(), expression.order.get_values()
-            steps = (Reshape(factors), Permute(order), Reshape(expression.shape.get_values()))
-            return (*_steps(expression.operand), *steps)
-        case _:
-            return ()
+    return steps_of(expression.steps, str(expression)) if isinstance(expression, ViewAttr) else ()
 
 
 def _gaps(layout: HeadLayout, rows: int, columns: int) -> tuple[Step, ...]:

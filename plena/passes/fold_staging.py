@@ -15,7 +15,6 @@ from xdsl.pattern_rewriter import (
 )
 
 from plena.dialects import plena
-from plena.dialects.plena import StagingAttr
 from plena.dialects.plena.sources import Extremes
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.tensor.emission import Emitter, location_of
@@ -28,7 +27,7 @@ def expression_of(value: SSAValue) -> Attribute | None:
     return owner.value if isinstance(owner, plena.ParameterOp) else None
 
 
-def _replace(rewriter: PatternRewriter, op: plena.PlenaOp, expression: StagingAttr) -> None:
+def _replace(rewriter: PatternRewriter, op: plena.PlenaOp, expression: Attribute) -> None:
     emitter = Emitter(rewriter, op)
     result = op.results[0]
     extremes = extremes_of(*op.operands)
@@ -61,31 +60,16 @@ class FoldLayout(RewritePattern):
         operand = expression_of(op.input)
         if operand is None:
             return
-        shape = shape_of(op.result)
+        before, shape = shape_of(op.input), shape_of(op.result)
         match op:
             case plena.ReshapeOp():
-                expression = _reshaped(operand, shape)
+                expression = plena.reshaped(operand, shape, before)
             case plena.RearrangeOp():
-                expression = plena.RearrangeAttr(
-                    operand, op.factors.get_values(), op.order.get_values(), shape
-                )
+                factors, order = op.factors.get_values(), op.order.get_values()
+                expression = plena.rearranged(operand, factors, order, shape, before)
             case plena.ExpandOp():
-                expression = plena.ExpandAttr(operand, shape)
+                expression = plena.expanded(operand, shape)
         _replace(rewriter, op, expression)
-
-
-def _reshaped(operand: Attribute, shape: tuple[int, ...]) -> StagingAttr:
-    """`operand` under another shape; a rearranged or uniform one simply has that shape."""
-    match operand:
-        case plena.RearrangeAttr():
-            factors, order = operand.factors.get_values(), operand.order.get_values()
-            return plena.RearrangeAttr(operand.operand, factors, order, shape)
-        case plena.FullAttr():
-            return plena.FullAttr(operand.value.value.data, shape)
-        case plena.ReshapeAttr():
-            return plena.ReshapeAttr(operand.operand, shape)
-        case _:
-            return plena.ReshapeAttr(operand, shape)
 
 
 class FoldSlice(RewritePattern):
@@ -102,24 +86,12 @@ class FoldSlice(RewritePattern):
             viewed, axes = shape, (0, 1)
         else:
             viewed = (row_groups, shape[0] // row_groups, column_groups, shape[1] // column_groups)
-            expression, axes = _reshaped(expression, viewed), (1, 3)
+            expression, axes = plena.reshaped(expression, viewed, shape), (1, 3)
         for axis, (offset, size, stride) in zip(axes, zip(*settings, strict=True), strict=True):
             if (offset, size, stride) != (0, viewed[axis], 1):
-                expression = _sliced(expression, axis, offset, offset + stride * (size - 1) + 1, stride)
-        result = expression if viewed is shape else _reshaped(expression, shape_of(op.result))
-        if isinstance(result, StagingAttr):
-            _replace(rewriter, op, result)
-
-
-def _sliced(operand: Attribute, axis: int, start: int, stop: int, step: int) -> StagingAttr:
-    """A slice; one of a slice with step 1 along the same axis is a slice of its operand."""
-    if isinstance(operand, plena.SliceAttr) and (operand.axis.value.data, operand.step.value.data) == (
-        axis,
-        1,
-    ):
-        first = operand.start.value.data
-        return plena.SliceAttr(operand.operand, axis, first + start, first + stop, step)
-    return plena.SliceAttr(operand, axis, start, stop, step)
+                expression = plena.sliced(expression, axis, offset, offset + stride * (size - 1) + 1, stride)
+        result = expression if viewed is shape else plena.reshaped(expression, shape_of(op.result))
+        _replace(rewriter, op, result)
 
 
 class FoldConcat(RewritePattern):
@@ -183,7 +155,7 @@ class JoinBias(RewritePattern):
         if len(shape_of(total)) == 2:
             if shape_of(op.lhs)[0] != 1:
                 return
-            bias = _reshaped(bias, features)
+            bias = plena.reshaped(bias, features)
             total = emitter.add(plena.ParameterOp(bias, features, extremes=extremes_of(op.rhs)))
         if linear.bias is not None:
             own = expression_of(linear.bias)
@@ -212,7 +184,7 @@ class JoinScale(RewritePattern):
             return
         emitter = Emitter(rewriter, op)
         emitter.location = location_of(linear)
-        column = plena.ReshapeAttr(scale, (shape[0], 1))
+        column = plena.reshaped(scale, (shape[0], 1))
         scaled = emitter.add(plena.ParameterOp(plena.ProductAttr(weight, column), shape))
         shifted = (
             None
@@ -307,7 +279,7 @@ class FoldStaging(ModulePass):
 
         builtin.module {
           func.func @main(%x: tensor<4x8xf32>) -> tensor<4x6xf32> {
-            %0 = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 6, 8>> : tensor<6x8xf32>
+            %0 = plena.parameter #plena.view<@w, [permute [1, 0]]> : tensor<6x8xf32>
             %1 = plena.linear %x, %0 : (tensor<4x8xf32>, tensor<6x8xf32>) -> tensor<4x6xf32>
             func.return %1 : tensor<4x6xf32>
           }

@@ -18,11 +18,10 @@ from plena.dialects.plena import (
     ParameterOp,
     PlenaOp,
     RepeatOp,
-    SliceAttr,
     YieldOp,
     expert_symbol,
 )
-from plena.dialects.plena.staging import some_of, with_symbols
+from plena.dialects.plena.staging import sliced, some_of, with_symbols
 from plena.dialects.tensor_shapes import element_type_of, shape_of
 from plena.driver import run_pipeline
 from plena.integers import ceil_div
@@ -68,7 +67,7 @@ class LoopExperts(ModulePass):
             %a = aten.parameter @a : tensor<2x4096x4xf32>
             %b = aten.parameter @b : tensor<2x4x4096xf32>
             %0 = plena.parameter #plena.full<0.000000e+00 : f64, array<i64: 8, 4>> : tensor<8x4xf32>
-            %1 = plena.repeat %0 {times = 2 : i64, stacked = [[#plena.reshaped<#plena.sliced<#plena.reshaped<#plena.sliced<#plena.reshaped<#plena.expanded<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, array<i64: 2, 3>>, array<i64: 6>>, 0 : i64, 0 : i64, 4 : i64, 1 : i64>, array<i64: 2, 2>>, 1 : i64, 0 : i64, 1 : i64, 1 : i64>, array<i64: 1, 2>>, #plena.reshaped<#plena.sliced<#plena.reshaped<#plena.sliced<#plena.reshaped<#plena.expanded<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, array<i64: 2, 3>>, array<i64: 6>>, 0 : i64, 0 : i64, 4 : i64, 1 : i64>, array<i64: 2, 2>>, 1 : i64, 1 : i64, 2 : i64, 1 : i64>, array<i64: 1, 2>>], [#plena.reshaped<#plena.sliced<@a, 0 : i64, 0 : i64, 1 : i64, 1 : i64>, array<i64: 4096, 4>>, #plena.reshaped<#plena.sliced<@a, 0 : i64, 1 : i64, 2 : i64, 1 : i64>, array<i64: 4096, 4>>], [#plena.reshaped<#plena.sliced<@b, 0 : i64, 0 : i64, 1 : i64, 1 : i64>, array<i64: 4, 4096>>, #plena.reshaped<#plena.sliced<@b, 0 : i64, 1 : i64, 2 : i64, 1 : i64>, array<i64: 4, 4096>>]]} : (tensor<8x4xf32>) -> tensor<8x4xf32> {
+            %1 = plena.repeat %0 {times = 2 : i64, stacked = [[#plena.view<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, [expand [2, 3], reshape [6], slice 0 0 4 1, reshape [2, 2], slice 1 0 1 1, reshape [1, 2]]>, #plena.view<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, [expand [2, 3], reshape [6], slice 0 0 4 1, reshape [2, 2], slice 1 1 2 1, reshape [1, 2]]>], [#plena.view<@a, [slice 0 0 1 1, reshape [4096, 4]]>, #plena.view<@a, [slice 0 1 2 1, reshape [4096, 4]]>], [#plena.view<@b, [slice 0 0 1 1, reshape [4, 4096]]>, #plena.view<@b, [slice 0 1 2 1, reshape [4, 4096]]>]]} : (tensor<8x4xf32>) -> tensor<8x4xf32> {
             ^bb0(%2: tensor<8x4xf32>, %3: tensor<1x2xf32>, %4: tensor<4096x4xf32>, %5: tensor<4x4096xf32>):
               %6 = plena.linear %m, %3 : (tensor<8x2xf32>, tensor<1x2xf32>) -> tensor<8x1xf32>
               %7 = plena.linear %x, %4 : (tensor<8x4xf32>, tensor<4096x4xf32>) -> tensor<8x4096xf32>
@@ -139,7 +138,7 @@ def _replace(op: ExpertsOp, group: int, stacks: list[Attribute], module: ModuleO
     choices = spreading(op.experts, 1)
     tables = [
         {
-            GROUP: SliceAttr(choices, 1, first, first + group),
+            GROUP: sliced(choices, 1, first, first + group),
             **{
                 expert_symbol(n).string_value(): some_of(stack, first, first + group)
                 for n, stack in enumerate(stacks)

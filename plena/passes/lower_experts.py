@@ -58,7 +58,7 @@ class LowerExperts(ModulePass):
             %2 = aten.view %a : (tensor<2x8x4xf32>) -> tensor<16x4xf32>
             %3 = aten.linear %x, %2 : (tensor<3x4xf32>, tensor<16x4xf32>) -> tensor<3x16xf32>
             %4 = aten.relu %3 : (tensor<3x16xf32>) -> tensor<3x16xf32>
-            %5 = plena.parameter #plena.reshaped<#plena.expanded<#plena.reshaped<#plena.sliced<#plena.reshaped<#plena.expanded<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, array<i64: 2, 3>>, array<i64: 6>>, 0 : i64, 0 : i64, 4 : i64, 1 : i64>, array<i64: 2, 2, 1>>, array<i64: 2, 2, 8>>, array<i64: 2, 16>> : tensor<2x16xf32>
+            %5 = plena.parameter #plena.view<#plena.concatenated<[#plena.full<1.000000e+00 : f64, array<i64: 1>>, #plena.full<0.000000e+00 : f64, array<i64: 2>>], 0 : i64>, [expand [2, 3], reshape [6], slice 0 0 4 1, reshape [2, 2, 1], expand [2, 2, 8], reshape [2, 16]]> : tensor<2x16xf32>
             %6 = aten.matmul %0, %5 : (tensor<3x2xf32>, tensor<2x16xf32>) -> tensor<3x16xf32>
             %7 = aten.mul %4, %6 : (tensor<3x16xf32>, tensor<3x16xf32>) -> tensor<3x16xf32>
             %8 = aten.view %1 : (tensor<4x2x8xf32>) -> tensor<4x16xf32>

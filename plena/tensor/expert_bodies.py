@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from math import prod
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from plena.dialects import aten, plena
 from plena.dialects.tensor_shapes import shape_of
@@ -308,13 +308,13 @@ def _is_masked(numbers: SSAValue, mask: SSAValue) -> bool:
             return numbers is mask
 
 
-def spreading(experts: int, size: int) -> plena.StagingAttr:
+def spreading(experts: int, size: int) -> Attribute:
     """Zeros and ones [E, E * size]: 1 where column c belongs to expert c // size."""
     one, zeros = plena.FullAttr(1.0, (1,)), plena.FullAttr(0.0, (experts,))
-    line = plena.ExpandAttr(plena.ConcatAttr([one, zeros], 0), (experts, experts + 1))
-    flat = plena.ReshapeAttr(line, (experts * (experts + 1),))
-    first = plena.SliceAttr(flat, 0, 0, experts * experts)
+    line = plena.expanded(plena.ConcatAttr([one, zeros], 0), (experts, experts + 1))
+    flat = plena.reshaped(line, (experts * (experts + 1),))
+    first = plena.sliced(flat, 0, 0, experts * experts)
     if size == 1:
-        return plena.ReshapeAttr(first, (experts, experts))
-    unit = plena.ReshapeAttr(first, (experts, experts, 1))
-    return plena.ReshapeAttr(plena.ExpandAttr(unit, (experts, experts, size)), (experts, experts * size))
+        return plena.reshaped(first, (experts, experts))
+    unit = plena.reshaped(first, (experts, experts, 1))
+    return plena.reshaped(plena.expanded(unit, (experts, experts, size)), (experts, experts * size))

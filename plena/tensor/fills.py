@@ -96,7 +96,7 @@ def _names_far(value: Attribute) -> bool:
             return abs(value.value.value.data) > FAR
         case plena.ProductAttr() | plena.SumAttr():
             return _names_far(value.lhs) or _names_far(value.rhs)
-        case plena.ReshapeAttr() | plena.RearrangeAttr() | plena.SliceAttr() | plena.ExpandAttr():
+        case plena.ViewAttr():
             return _names_far(value.operand)
         case plena.ConcatAttr():
             return any(map(_names_far, value.operands.data))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdsl.ir import Attribute, SSAValue
 
 from plena.dialects import aten
-from plena.dialects.plena import ConcatAttr, RearrangeAttr, ReshapeAttr, SliceAttr
+from plena.dialects.plena import ConcatAttr, permuted, reshaped, sliced
 from plena.dialects.tensor_shapes import shape_of
 
 
@@ -25,10 +25,10 @@ def expression_of(value: SSAValue) -> Attribute | None:
         return None
     match op:
         case aten.PermuteOp():
-            return RearrangeAttr(known[0], shape_of(op.input), op.dims.get_values(), shape_of(op.result))
+            return permuted(known[0], op.dims.get_values())
         case aten.ViewOp():
-            return ReshapeAttr(known[0], shape_of(op.result))
+            return reshaped(known[0], shape_of(op.result), shape_of(op.input))
         case aten.SliceOp():
-            return SliceAttr(known[0], *(n.value.data for n in (op.dim, op.start, op.end, op.step)))
+            return sliced(known[0], *(n.value.data for n in (op.dim, op.start, op.end, op.step)))
         case aten.CatOp():
             return ConcatAttr(known, op.dim.value.data)

@@ -84,8 +84,8 @@ def _as_it_is(symbol: SymbolRefAttr, shape: tuple[int, ...]) -> plena.StateOp:
 def _expression(symbol: SymbolRefAttr, layout: LayoutMap, shape: tuple[int, int]) -> Attribute:
     simple = layout.simplified()
     if simple.is_reshape:
-        return plena.ReshapeAttr(symbol, shape)
-    return plena.RearrangeAttr(symbol, simple.factors, simple.order, shape)
+        return plena.reshaped(symbol, shape)
+    return plena.rearranged(symbol, simple.factors, simple.order, shape)
 
 
 def _read_by_attention(value: SSAValue) -> Iterator[LayoutMap]:
@@ -203,12 +203,11 @@ def _is_version(value: SSAValue, state: SSAValue) -> bool:
 
 def _layout_of(state: plena.StateOp, shape: tuple[int, ...]) -> LayoutMap:
     """How the buffer becomes the matrix of the state."""
-    match state.value.operand:
-        case plena.RearrangeAttr() as moved:
-            viewed = LayoutMap.of(shape).reshaped(moved.factors.get_values())
-            assert viewed is not None
-            found = viewed.permuted(moved.order.get_values()).reshaped(shape_of(state.result))
-        case _:
-            found = LayoutMap.of(shape).reshaped(shape_of(state.result))
-    assert found is not None
-    return found
+    found, moved = LayoutMap.of(shape), state.value.operand
+    for step in moved.steps if isinstance(moved, plena.ViewAttr) else ():
+        moved_on = found.permuted(step.shape) if step.kind.data == "permute" else found.reshaped(step.shape)
+        assert moved_on is not None
+        found = moved_on
+    whole = found.reshaped(shape_of(state.result))
+    assert whole is not None
+    return whole

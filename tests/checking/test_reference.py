@@ -51,7 +51,7 @@ def staged(expression: Attribute, tensors: dict[str, torch.Tensor]) -> StagedDat
     "expression",
     [
         W,
-        staging.RearrangeAttr(W, (4, 4, 4, 4), (2, 0, 1, 3), (8, 32)),
+        staging.rearranged(W, (4, 4, 4, 4), (2, 0, 1, 3), (8, 32)),
         staging.ConcatAttr([W, SymbolRefAttr("v")], 0),
         staging.ProductAttr(W, SymbolRefAttr("g")),
         staging.ProductAttr(SymbolRefAttr("g"), W),
@@ -59,8 +59,8 @@ def staged(expression: Attribute, tensors: dict[str, torch.Tensor]) -> StagedDat
             staging.ConcatAttr([SymbolRefAttr("v"), W], 0),
             staging.SumAttr(SymbolRefAttr("g"), staging.FullAttr(1.0, (16,))),
         ),
-        staging.SliceAttr(W, 0, 4, 12),
-        staging.ExpandAttr(W, (3, 16, 16)),
+        staging.sliced(W, 0, 4, 12),
+        staging.expanded(W, (3, 16, 16)),
     ],
 )
 def test_distributed_values_give_the_expression_its_rounded_value(expression: Attribute) -> None:
@@ -82,7 +82,7 @@ def test_zero_gains_do_not_spoil_the_weight() -> None:
 
 
 def test_parameters_staged_in_parts_are_put_together() -> None:
-    top, bottom = (staging.SliceAttr(W, 0, start, start + 8) for start in (0, 8))
+    top, bottom = (staging.sliced(W, 0, start, start + 8) for start in (0, 8))
     tensors = {"w": torch.randn(16, 16)}
     program = linear_program(None)
     data = StagedData({"top": top, "bottom": bottom}, tensors)

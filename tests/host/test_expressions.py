@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from xdsl.dialects.builtin import StringAttr, SymbolRefAttr
@@ -25,15 +26,15 @@ CASES = {
     "symbol": (W, w),
     "full": (plena.FullAttr(0.5, (2, 3)), torch.full((2, 3), 0.5)),
     "number": (plena.FullAttr(2.0, ()), torch.tensor(2.0)),
-    "reshaped": (plena.ReshapeAttr(W, (3, 8)), w.reshape(3, 8)),
-    "transposed": (plena.RearrangeAttr(W, (6, 4), (1, 0), (4, 6)), w.T),
+    "reshaped": (plena.reshaped(W, (3, 8)), w.reshape(3, 8)),
+    "transposed": (plena.rearranged(W, (6, 4), (1, 0), (4, 6)), w.T),
     "halves of rows to pairs": (
-        plena.RearrangeAttr(W, (2, 3, 4), (1, 0, 2), (6, 4)),
+        plena.rearranged(W, (2, 3, 4), (1, 0, 2), (6, 4)),
         torch.stack([w[:3], w[3:]], 1).reshape(6, 4),
     ),
-    "sliced": (plena.SliceAttr(W, 1, 1, 4, 2), w[:, 1:4:2]),
+    "sliced": (plena.sliced(W, 1, 1, 4, 2), w[:, 1:4:2]),
     "concatenated": (plena.ConcatAttr([W, W], 1), torch.cat([w, w], 1)),
-    "expanded": (plena.ExpandAttr(G, (3, 4)), g.expand(3, 4)),
+    "expanded": (plena.expanded(G, (3, 4)), g.expand(3, 4)),
     "scaled columns": (plena.ProductAttr(W, G), w * g),
     "gain with offset": (plena.SumAttr(G, plena.FullAttr(1.0, ())), g + 1),
     "bias of a norm": (plena.SumAttr(plena.MatvecAttr(W, G), plena.FullAttr(2.0, (6,))), w @ g + 2),
@@ -50,9 +51,7 @@ def test_expression(name: str) -> None:
 def test_moving_elements_copies_nothing() -> None:
     for name in ("symbol", "reshaped", "transposed", "sliced", "expanded"):
         value = materialize(CASES[name][0], TENSORS)
-        assert value.untyped_storage().data_ptr() in {
-            t.untyped_storage().data_ptr() for t in TENSORS.values()
-        }
+        assert any(np.shares_memory(value.numpy(), tensor.numpy()) for tensor in TENSORS.values())
 
 
 def test_other_dtypes_are_widened_and_gradients_left_behind() -> None:
@@ -70,5 +69,5 @@ def test_unknown_symbol_and_no_expression() -> None:
 
 
 def test_symbols_in_order() -> None:
-    expression = plena.ConcatAttr([plena.ProductAttr(W, G), plena.SliceAttr(W, 0, 0, 2)], 0)
+    expression = plena.ConcatAttr([plena.ProductAttr(W, G), plena.sliced(W, 0, 0, 2)], 0)
     assert list(symbols_of(expression)) == ["w", "g", "w"]

@@ -10,7 +10,7 @@ import torch
 from xdsl.dialects.builtin import SymbolRefAttr
 from xdsl.ir import Attribute
 
-from plena.dialects.plena.staging import FullAttr, ProductAttr, RearrangeAttr, SumAttr
+from plena.dialects.plena.staging import FullAttr, ProductAttr, SumAttr, permuted
 from plena.host.expressions import materialize
 from plena.host.image import Preload, stage
 from plena.host.layout import Source, TensorPlacement
@@ -90,7 +90,7 @@ def test_the_bytes_are_those_of_the_whole(
 def test_other_expressions_are_wholes() -> None:
     known = tensors(torch.float32)
     for expression in (
-        RearrangeAttr(WEIGHT, (ROWS, COLUMNS), (1, 0), (COLUMNS, ROWS)),
+        permuted(WEIGHT, (1, 0)),
         ProductAttr(WEIGHT, FullAttr(1.0, (COLUMNS,))),
         GAIN,
         SymbolRefAttr("nobody"),

@@ -355,9 +355,7 @@ def plena_state(draw: Draw, scope: Scope) -> Operation:
     order = draw(st.permutations(range(len(factors))))
     name = symbols(draw)
     moved = draw(
-        st.sampled_from(
-            [name, plena.ReshapeAttr(name, shape), plena.RearrangeAttr(name, factors, order, shape)]
-        )
+        st.sampled_from([name, plena.reshaped(name, shape), plena.rearranged(name, factors, order, shape)])
     )
     return plena.StateOp(moved, shape)
 
@@ -477,11 +475,11 @@ def expressions(draw: Draw, depth: int = 2) -> Any:
     order = draw(st.permutations(range(len(factors))))
     return draw(
         leaf
-        | st.builds(plena.ReshapeAttr, inner, some)
-        | st.builds(lambda x: plena.RearrangeAttr(x, factors, order, factors), inner)
-        | st.builds(plena.SliceAttr, inner, st.integers(0, 1), st.integers(0, 3), st.integers(4, 9), sizes)
+        | st.builds(plena.reshaped, inner, some)
+        | st.builds(lambda x: plena.rearranged(x, factors, order, factors), inner)
+        | st.builds(plena.sliced, inner, st.integers(0, 1), st.integers(0, 3), st.integers(4, 9), sizes)
         | st.builds(plena.ConcatAttr, st.lists(inner, min_size=1, max_size=2), st.integers(0, 1))
-        | st.builds(plena.ExpandAttr, inner, some)
+        | st.builds(plena.expanded, inner, some)
         | st.builds(plena.ProductAttr, inner, inner)
         | st.builds(plena.SumAttr, inner, inner)
         | st.builds(plena.MatvecAttr, inner, inner)

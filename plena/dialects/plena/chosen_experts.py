@@ -19,7 +19,7 @@ from xdsl.irdl import (
 
 from plena.dialects.plena.base import PlenaOp, integer, real
 from plena.dialects.plena.control import YieldOp, yielded_by
-from plena.dialects.plena.staging import ReshapeAttr, some_of, with_symbols
+from plena.dialects.plena.staging import reshaped, some_of, with_symbols
 from plena.dialects.tensor_shapes import shape_of
 
 
@@ -108,7 +108,7 @@ def expert_parameter(
 ) -> Attribute:
     """A parameter of the body for one expert, from the expressions and shapes [E, ...] of the stacks."""
     own: dict[str, Attribute] = {
-        expert_symbol(n).string_value(): ReshapeAttr(some_of(stack, expert, expert + 1), shape[1:])
+        expert_symbol(n).string_value(): reshaped(some_of(stack, expert, expert + 1), shape[1:])
         for n, (stack, shape) in enumerate(stacks)
     }
     return with_symbols(expression, own)

@@ -33,7 +33,7 @@ class ParameterOp(PlenaOp):
 
     def __init__(
         self,
-        value: SymbolRefAttr | StagingAttr,
+        value: Attribute,
         shape: Sequence[int],
         element: Attribute | None = None,
         attributes: dict[str, Attribute] | None = None,

@@ -34,7 +34,7 @@ from plena.dialects.tile.ops import (
     VectorMatmulOp,
     ZeroOp,
 )
-from plena.dialects.tile.placements import PlacementAttr, SourceAttr, StepAttr
+from plena.dialects.tile.placements import PlacementAttr, SourceAttr
 from plena.dialects.tile.routing import ClearIdsOp, LoadIdOp, LookUpIdsOp, MarkLanesOp, OffsetIdsOp, TopkOp
 from plena.dialects.tile.row_ops import (
     GatherRowsOp,
@@ -104,7 +104,7 @@ Tile = Dialect(
         LoadIdOp,
         *TILE_OPS,
     ],
-    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr, StepAttr],
+    [BufferType, ChoicesAttr, LanesType, MatrixAttr, PlacementAttr, SourceAttr],
 )
 
 __all__ = [
@@ -155,7 +155,6 @@ __all__ = [
     "SplatOp",
     "SpreadScalarsOp",
     "SqrtRowsOp",
-    "StepAttr",
     "StoreRowsOp",
     "SumRowsOp",
     "Tile",

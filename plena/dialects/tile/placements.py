@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
-from typing import cast
 
 from xdsl.dialects.builtin import (
     I64,
@@ -16,7 +14,6 @@ from xdsl.dialects.builtin import (
     NoneAttr,
     StringAttr,
     f64,
-    i64,
 )
 from xdsl.ir import Attribute, ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition, param_def
@@ -24,111 +21,12 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from plena.dialects.views import StepAttr, integers, parse_integers, parse_step, print_step
+
 LAYOUTS = ("rows", "tiled", "column_blocks", "words")
 ORDERS = ("rows", "columns")
 STAGINGS = ("public", "nearest", "calibrated")
 PORTS = ("input", "output")
-
-_STEPS: dict[str, tuple[str, ...]] = {
-    "reshape": ("list",),
-    "permute": ("list",),
-    "expand": ("list",),
-    "slice": ("integer",) * 4,
-    "pad": ("integer",) * 3,
-    "compare": ("word", "number"),
-    "bits": (),
-    "infinite": ("integer",),
-    "biases": ("list", "list", *("integer",) * 2),
-    "hidden": ("list", "list", *("integer",) * 6),
-    "sighted": ("list", "list", *("integer",) * 2),
-    "relative": ("integer", "number", "number"),
-    "relative_near": ("integer", "number", "number"),
-    "relative_hidden": ("integer", "number", "number"),
-    "relative_number": ("integer", *("number",) * 3),
-}
-"""Step of a view -> what its arguments are, in order: `to_json` of the steps of plena.host.view."""
-
-_KINDS: dict[str, type[Attribute]] = {
-    "list": DenseArrayBase,
-    "integer": IntAttr,
-    "word": StringAttr,
-    "number": FloatAttr,
-}
-
-
-def integers(values: Sequence[int]) -> DenseArrayBase[I64]:
-    """Whole numbers as one attribute."""
-    return DenseArrayBase.from_list(i64, list(values))
-
-
-@irdl_attr_definition
-class StepAttr(ParametrizedAttribute):
-    """A step of a view (plena.host.view) with its arguments, `#tile.step<permute [1, 0]>`, `#tile.step<pad 1 0 4>`."""
-
-    name = "tile.step"
-    kind: StringAttr = param_def()
-    arguments: ArrayAttr = param_def()
-
-    @staticmethod
-    def of(kind: str, arguments: Sequence[Sequence[int] | int | float | str]) -> StepAttr:
-        return StepAttr(StringAttr(kind), ArrayAttr([_argument(argument) for argument in arguments]))
-
-    @property
-    def values(self) -> list[list[int] | int | float | str]:
-        """The arguments as plain data."""
-        return [_plain(argument) for argument in self.arguments]
-
-    @classmethod
-    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
-        with parser.in_angle_brackets():
-            return list(_parse_step(parser).parameters)
-
-    def print_parameters(self, printer: Printer) -> None:
-        with printer.in_angle_brackets():
-            _print_step(printer, self)
-
-    def verify(self) -> None:
-        kind = self.kind.data
-        if kind not in _STEPS:
-            raise VerifyException(f"unknown view step {kind}; one of {', '.join(_STEPS)}")
-        wanted = _STEPS[kind]
-        given = self.arguments.data
-        fits = len(given) == len(wanted) and all(
-            isinstance(argument, _KINDS[name]) for argument, name in zip(given, wanted, strict=True)
-        )
-        if not fits:
-            raise VerifyException(f"{kind} takes {', '.join(wanted) or 'nothing'}, not {self.values}")
-        if kind == "permute" and sorted(numbers := self.shape) != list(range(len(numbers))):
-            raise VerifyException(f"{numbers} is no permutation")
-        if kind in ("reshape", "expand") and min(self.shape, default=1) < 1:
-            raise VerifyException(f"{kind} to an empty shape {self.shape}")
-
-    @property
-    def shape(self) -> list[int]:
-        """The list of a reshape, expand or permute."""
-        return list(cast("DenseArrayBase[I64]", self.arguments.data[0]).get_values())
-
-
-def _argument(value: Sequence[int] | int | float | str) -> Attribute:
-    match value:
-        case str():
-            return StringAttr(value)
-        case int():
-            return IntAttr(value)
-        case float():
-            return FloatAttr(value, f64)
-        case _:
-            return integers(value)
-
-
-def _plain(attribute: Attribute) -> list[int] | int | float | str:
-    match attribute:
-        case StringAttr() | IntAttr():
-            return attribute.data
-        case FloatAttr():
-            return attribute.value.data
-        case _:
-            return list(cast("DenseArrayBase[I64]", attribute).get_values())
 
 
 @irdl_attr_definition
@@ -239,14 +137,12 @@ class PlacementAttr(ParametrizedAttribute):
             source = _parse_source(parser)
             parser.parse_keyword("as")
             layout = StringAttr(parser.parse_identifier())
-            shape = integers(_parse_integers(parser))
+            shape = integers(parse_integers(parser))
             number_format = StringAttr(parser.parse_identifier())
-            padded = integers(_parse_integers(parser) if parser.parse_optional_keyword("padded") else ())
+            padded = integers(parse_integers(parser) if parser.parse_optional_keyword("padded") else ())
             steps: list[StepAttr] = []
             if parser.parse_optional_keyword("view"):
-                steps = parser.parse_comma_separated_list(
-                    parser.Delimiter.SQUARE, lambda: _parse_step(parser)
-                )
+                steps = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: parse_step(parser))
 
             def number(keyword: str) -> IntAttr:
                 return IntAttr(parser.parse_integer() if parser.parse_optional_keyword(keyword) else 0)
@@ -277,7 +173,7 @@ class PlacementAttr(ParametrizedAttribute):
                 printer.print_string(f" padded {list(self.padded.get_values())}")
             if self.view.data:
                 printer.print_string(" view [")
-                printer.print_list(self.view, lambda step: _print_step(printer, step))
+                printer.print_list(self.view, lambda step: print_step(printer, step))
                 printer.print_string("]")
             if self.offset.data:
                 printer.print_string(f" offset {self.offset.data}")
@@ -318,38 +214,6 @@ class PlacementAttr(ParametrizedAttribute):
         last = self.view.data[-1] if self.view.data else None
         if last is not None and last.kind.data in ("reshape", "expand") and last.shape != list(shape):
             raise VerifyException(f"{self.symbol.data}: the view gives {last.shape}, not {list(shape)}")
-
-
-def _parse_integers(parser: AttrParser) -> list[int]:
-    return parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
-
-
-def _parse_step(parser: AttrParser) -> StepAttr:
-    kind = parser.parse_identifier()
-    if kind not in _STEPS:
-        parser.raise_error(f"unknown view step {kind}; one of {', '.join(_STEPS)}")
-    arguments: list[Attribute] = []
-    for name in _STEPS[kind]:
-        match name:
-            case "list":
-                arguments.append(integers(_parse_integers(parser)))
-            case "integer":
-                arguments.append(IntAttr(parser.parse_integer()))
-            case "word":
-                arguments.append(StringAttr(parser.parse_str_literal()))
-            case _:
-                arguments.append(parser.parse_attribute())
-    return StepAttr(StringAttr(kind), ArrayAttr(arguments))
-
-
-def _print_step(printer: Printer, step: StepAttr) -> None:
-    printer.print_string(step.kind.data)
-    for argument in step.arguments:
-        printer.print_string(" ")
-        if isinstance(argument, StringAttr | FloatAttr):
-            printer.print_attribute(argument)
-        else:
-            printer.print_string(str(_plain(argument)))
 
 
 def _parse_source(parser: AttrParser) -> SourceAttr:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from plena.host.values.graph import HostValue, Setting
+from plena.host.view import Permute, Slice
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
@@ -107,7 +108,7 @@ def permute(value: HostValue, dims: Sequence[int]) -> HostValue:
     dims = tuple(dims)
     if dims == tuple(range(len(dims))):
         return value
-    shape = tuple(value.shape[d] for d in dims)
+    shape = Permute(dims).result_shape(value.shape)
     return HostValue.of("permute", (value,), value.dtype, shape, dims=dims)
 
 
@@ -120,8 +121,7 @@ def expand(value: HostValue, shape: Sequence[int]) -> HostValue:
 def sliced(value: HostValue, dim: int, start: int, stop: int, step: int = 1) -> HostValue:
     """Elements start, start + step, ... before stop along `dim`."""
     dim %= len(value.shape)
-    length = len(range(start, stop, step))
-    shape = (*value.shape[:dim], length, *value.shape[dim + 1 :])
+    shape = Slice(dim, start, stop, step).result_shape(value.shape)
     settings: dict[str, Setting] = {"dim": dim, "start": start, "stop": stop, "step": step}
     return HostValue.of("slice", (value,), value.dtype, shape, **settings)
 

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from plena.host.step import Array
+from plena.host.step import Array, Step
+from plena.host.view import Expand, Permute, Reshape, Slice
 
 Settings: TypeAlias = Mapping[str, Any]
 Function: TypeAlias = Callable[..., Array]
@@ -254,27 +255,28 @@ def _moving(name: str, operands: int | None = 1, **settings: str) -> Callable[[F
     return register
 
 
-@_moving("reshape")
-def _reshape(settings: Settings, x: Array) -> Array:
-    return x.reshape(settings["shape"])
+def _step(name: str, of: Callable[[Settings], Step], **settings: str) -> None:
+    """What a step of a view does (plena.host.view)."""
+
+    def move(given: Settings, x: Array) -> Array:
+        moved = of(given)
+        moved.result_shape(x.shape)
+        return moved.apply(x)
+
+    _moving(name, 1, **settings)(move)
 
 
-@_moving("permute", dims="integers")
-def _permute(settings: Settings, x: Array) -> Array:
-    return x.transpose(settings["dims"])
-
-
-@_moving("expand")
-def _expand(settings: Settings, x: Array) -> Array:
-    return np.broadcast_to(x, settings["shape"])
-
-
-@_moving("slice", dim="integer", start="integer", stop="integer", step="integer")
-def _slice(settings: Settings, x: Array) -> Array:
-    dim, start, stop, step = (settings[name] for name in ("dim", "start", "stop", "step"))
-    if not (0 <= dim < x.ndim and 0 <= start <= stop <= x.shape[dim] and step > 0):
-        raise StructureError(f"{start}:{stop}:{step} along {dim} does not lie in {list(x.shape)}")
-    return x[(*[slice(None)] * dim, slice(start, stop, step))]
+_step("reshape", lambda given: Reshape(given["shape"]))
+_step("permute", lambda given: Permute(given["dims"]), dims="integers")
+_step("expand", lambda given: Expand(given["shape"]))
+_step(
+    "slice",
+    lambda given: Slice(given["dim"], given["start"], given["stop"], given["step"]),
+    dim="integer",
+    start="integer",
+    stop="integer",
+    step="integer",
+)
 
 
 @_moving("pad", dim="integer", before="integer", after="integer", value="number")

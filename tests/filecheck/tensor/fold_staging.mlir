@@ -25,13 +25,13 @@ builtin.module {
 
 // CHECK:      builtin.module {
 // CHECK-NEXT:   func.func @weights(%x: tensor<4x8xf32>) -> tensor<4x3xf32> {
-// CHECK-NEXT:     %0 = plena.parameter #plena.sliced<#plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 6, 8>>, 0 : i64, 3 : i64, 6 : i64, 1 : i64> : tensor<3x8xf32>
+// CHECK-NEXT:     %0 = plena.parameter #plena.view<@w, [permute [1, 0], slice 0 3 6 1]> : tensor<3x8xf32>
 // CHECK-NEXT:     %1 = plena.parameter @b : tensor<3xf32>
 // CHECK-NEXT:     %2 = plena.linear %x, %0, bias = %1 : (tensor<4x8xf32>, tensor<3x8xf32>, tensor<3xf32>) -> tensor<4x3xf32>
 // CHECK-NEXT:     func.return %2 : tensor<4x3xf32>
 // CHECK-NEXT:   }
 // CHECK-NEXT:   func.func @embeddings(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
-// CHECK-NEXT:     %0 = plena.parameter #plena.sum<#plena.reshaped<#plena.expanded<@positions, array<i64: 2, 2, 8>>, array<i64: 4, 8>>, @kinds> : tensor<4x8xf32>
+// CHECK-NEXT:     %0 = plena.parameter #plena.sum<#plena.view<@positions, [expand [2, 2, 8], reshape [4, 8]]>, @kinds> : tensor<4x8xf32>
 // CHECK-NEXT:     %1 = plena.add %x, %0 : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
 // CHECK-NEXT:     func.return %1 : tensor<4x8xf32>
 // CHECK-NEXT:   }

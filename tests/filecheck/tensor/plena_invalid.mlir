@@ -212,9 +212,17 @@ func.func @main(%x: tensor<4x6xf32>) {
 
 // -----
 
-// CHECK: plena.rearranged: order is not a permutation of the factors
+// CHECK: [0, 2] is no permutation
 func.func @main(%x: tensor<4x6xf32>) {
-  %0 = plena.parameter #plena.rearranged<@w, array<i64: 4, 6>, array<i64: 0>, array<i64: 24>> : tensor<24xf32>
+  %0 = plena.parameter #plena.view<@w, [permute [0, 2]]> : tensor<24xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: plena.view: compare computes, it does not move
+func.func @main(%x: tensor<4x6xf32>) {
+  %0 = plena.parameter #plena.view<@w, [compare "gt" 0.0 : f64]> : tensor<4x6xf32>
   func.return
 }
 

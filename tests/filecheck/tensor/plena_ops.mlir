@@ -5,11 +5,11 @@
 builtin.module {
   func.func @main(%x: tensor<4x6xf32>, %k: tensor<6x3xf32>, %bias: tensor<1x2x1x3xf32>, %padding: tensor<2x3xi64>, %sinks: tensor<2xf32>, %image: tensor<1x2x4x6xf32>, %kernel: tensor<3x8xf32>, %g: tensor<6xf32>, %turns: tensor<2x2xf32>, %part2: tensor<2x6xf32>) {
     %w = plena.parameter @w {plena.module = "mlp"} : tensor<8x6xf32>
-    %reshaped = plena.parameter #plena.reshaped<@w, array<i64: 48>> : tensor<48xf32>
-    %rearranged = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 48>> : tensor<48xf32>
-    %sliced = plena.parameter #plena.sliced<@w, 0 : i64, 1 : i64, 7 : i64, 2 : i64> : tensor<3x6xf32>
+    %reshaped = plena.parameter #plena.view<@w, [reshape [48]]> : tensor<48xf32>
+    %rearranged = plena.parameter #plena.view<@w, [permute [1, 0], reshape [48]]> : tensor<48xf32>
+    %sliced = plena.parameter #plena.view<@w, [slice 0 1 7 2]> : tensor<3x6xf32>
     %concatenated = plena.parameter #plena.concatenated<[@w, @"a name"], 1 : i64> : tensor<8x12xf32>
-    %expanded = plena.parameter #plena.expanded<#plena.full<1.000000e+00 : f64, array<i64: 1>>, array<i64: 3>> : tensor<3xf32>
+    %expanded = plena.parameter #plena.view<#plena.full<1.000000e+00 : f64, array<i64: 1>>, [expand [3]]> : tensor<3xf32>
     %product = plena.parameter #plena.product<@w, #plena.sum<@g, #plena.full<1.000000e+00 : f64, array<i64>>>> : tensor<8x6xf32>
     %matvec = plena.parameter #plena.matvec<@w, @g> : tensor<8xf32>
     %mask = plena.parameter #plena.additive_mask<@m> : tensor<5x5xf32>
@@ -55,11 +55,11 @@ builtin.module {
 // CHECK:      builtin.module {
 // CHECK-NEXT:   func.func @main(%x: tensor<4x6xf32>, %k: tensor<6x3xf32>, %bias: tensor<1x2x1x3xf32>, %padding: tensor<2x3xi64>, %sinks: tensor<2xf32>, %image: tensor<1x2x4x6xf32>, %kernel: tensor<3x8xf32>, %g: tensor<6xf32>, %turns: tensor<2x2xf32>, %part2: tensor<2x6xf32>) {
 // CHECK-NEXT:     %w = plena.parameter @w {plena.module = "mlp"} : tensor<8x6xf32>
-// CHECK-NEXT:     %reshaped = plena.parameter #plena.reshaped<@w, array<i64: 48>> : tensor<48xf32>
-// CHECK-NEXT:     %rearranged = plena.parameter #plena.rearranged<@w, array<i64: 8, 6>, array<i64: 1, 0>, array<i64: 48>> : tensor<48xf32>
-// CHECK-NEXT:     %sliced = plena.parameter #plena.sliced<@w, 0 : i64, 1 : i64, 7 : i64, 2 : i64> : tensor<3x6xf32>
+// CHECK-NEXT:     %reshaped = plena.parameter #plena.view<@w, [reshape [48]]> : tensor<48xf32>
+// CHECK-NEXT:     %rearranged = plena.parameter #plena.view<@w, [permute [1, 0], reshape [48]]> : tensor<48xf32>
+// CHECK-NEXT:     %sliced = plena.parameter #plena.view<@w, [slice 0 1 7 2]> : tensor<3x6xf32>
 // CHECK-NEXT:     %concatenated = plena.parameter #plena.concatenated<[@w, @"a name"], 1 : i64> : tensor<8x12xf32>
-// CHECK-NEXT:     %expanded = plena.parameter #plena.expanded<#plena.full<1.000000e+00 : f64, array<i64: 1>>, array<i64: 3>> : tensor<3xf32>
+// CHECK-NEXT:     %expanded = plena.parameter #plena.view<#plena.full<1.000000e+00 : f64, array<i64: 1>>, [expand [3]]> : tensor<3xf32>
 // CHECK-NEXT:     %product = plena.parameter #plena.product<@w, #plena.sum<@g, #plena.full<1.000000e+00 : f64, array<i64>>>> : tensor<8x6xf32>
 // CHECK-NEXT:     %matvec = plena.parameter #plena.matvec<@w, @g> : tensor<8xf32>
 // CHECK-NEXT:     %mask = plena.parameter #plena.additive_mask<@m> : tensor<5x5xf32>
