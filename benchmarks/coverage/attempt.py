@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -36,7 +37,10 @@ class Outcome:
         roundings: relative RMS error that roundings to bf16 alone cost PyTorch, where `check` had to ask.
         commit: of the compiler, as git abbreviates it.
         why: what `check` says of an error that is larger than usual.
-        seconds: of the processor, compiling alone; memory: peak of the process in MiB.
+        seconds: of the processor, compiling alone.
+        compiling: peak of the process in MiB when the program was compiled, PyTorch and the model included; 0 if it was
+            not recorded.
+        memory: the same when it was checked too.
     """
 
     family: str
@@ -52,6 +56,7 @@ class Outcome:
     roundings: float | None = None
     why: str = ""
     seconds: float = 0.0
+    compiling: int = 0
     memory: int = 0
     commit: str = ""
 
@@ -91,10 +96,16 @@ def attempt(
         return Outcome(family, size, "refused", message, operator, seconds=seconds)
     except Exception as error:
         return Outcome(family, size, "bug", f"{type(error).__name__}: {words(error)}")
-    seconds = time.process_time() - start
-    if not check:
-        return Outcome(family, size, "works", seconds=seconds)
-    return _checked(family, size, program, seconds)
+    seconds, peak = time.process_time() - start, peak_memory()
+    outcome = (
+        _checked(family, size, program, seconds) if check else Outcome(family, size, "works", seconds=seconds)
+    )
+    return replace(outcome, compiling=peak)
+
+
+def peak_memory() -> int:
+    """The most that this process has had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _checked(family: str, size: str, program: plena.Program, seconds: float) -> Outcome:

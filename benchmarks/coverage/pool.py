@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.coverage.attempt import Outcome, attempt
+from benchmarks.coverage.attempt import Outcome, attempt, peak_memory
 from benchmarks.coverage.processes import current_commit, in_processes
 
 
@@ -33,8 +32,7 @@ def outcomes(tasks: Sequence[Task], jobs: int, limit: float, check: bool) -> Ite
 
     def tried(task: Task) -> Outcome:
         outcome = attempt(task.family, task.size, task.overrides, task.shapes, check)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        return replace(outcome, memory=peak, commit=commit)
+        return replace(outcome, memory=peak_memory(), commit=commit)
 
     for task, result in in_processes(tasks, tried, jobs, limit):
         match result:
