@@ -22,8 +22,10 @@ _ARC_SINE = (1.0, 0.16855077, 0.05464707, 0.10181371)
 _ARC_TANGENT = (1.0, -0.33213072, 0.18681416, -0.09409792, 0.02484027)
 """atan(x) / x by x^2 for x in 0..1."""
 
-_LARGEST_ROOT = 2.0**60
-"""Its square is a number of bf16."""
+_LARGE = 2.0**16
+"""The root of its square and 1 more or less is that number to float32."""
+
+_MOST = torch.finfo(torch.bfloat16).max
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
@@ -55,20 +57,25 @@ def _atan(self: Tensor) -> Tensor:
     return 2 * whole - part
 
 
+def _log_of_twice(x: Tensor, twice: Tensor) -> Tensor:
+    """log(1 + twice), also where twice x is no number any more, which is its logarithm to 0.8 %."""
+    return torch.log1p(twice.clamp(max=_MOST)) + (x - x.clamp(max=_MOST))
+
+
 def _asinh(self: Tensor) -> Tensor:
     """log(x + sqrt(x^2 + 1)) of both signs."""
 
     def of_positive(x: Tensor) -> Tensor:
-        cut = x.clamp(max=_LARGEST_ROOT)
-        return torch.log1p(x + x * (cut / (1 + (1 + cut * cut).sqrt())))
+        cut = x.clamp(max=_LARGE)
+        return _log_of_twice(x, x + x * (cut / (1 + (1 + cut * cut).sqrt())))
 
     return of_positive(self.relu()) - of_positive((-self).relu())
 
 
 def _acosh(self: Tensor) -> Tensor:
-    """log(x + sqrt(x^2 - 1))."""
-    beyond = self - 1
-    return torch.log1p(beyond + (beyond * (self + 1)).sqrt())
+    """log(x + sqrt(x^2 - 1)), whose root is x where that is large; that of a number below 1 is NaN, all of it."""
+    cut = self.clamp(0.0, _LARGE)
+    return _log_of_twice(self, self - 1 + (((cut - 1) * (cut + 1)).sqrt() + (self - cut)))
 
 
 def _atanh(self: Tensor) -> Tensor:
@@ -77,9 +84,11 @@ def _atanh(self: Tensor) -> Tensor:
 
 
 def _logit(self: Tensor, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)), x between eps and 1 - eps if that is given."""
-    x = self if eps is None else self.clamp(eps, 1 - eps)
-    return x.log() - torch.log1p(-x)
+    """log(x / (1 - x)), x between eps and 1 - eps if that is given: bf16 has 1 for it, so the logarithm is bounded."""
+    if eps is None:
+        return self.log() - torch.log1p(-self)
+    x, least = self.clamp(eps, 1.0), math.log(eps) if eps > 0 else -math.inf
+    return x.log().clamp(max=math.log1p(-eps)) - torch.log1p(-x).clamp(min=least)
 
 
 INVERSE_FUNCTIONS: dict[Any, Callable[..., Tensor]] = {

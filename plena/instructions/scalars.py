@@ -127,11 +127,13 @@ def lower_shift(op: ShiftOp, ctx: Lowering) -> None:
 def lower_sqrt_rows(op: SqrtRowsOp, ctx: Lowering) -> None:
     builder, vlen = ctx.builder, ctx.target.vlen
     out, x, quotient = ctx.at(op.out), ctx.at(op.x), ctx.at(op.scratch)
-    half, one = ctx.load(op.half), ctx.load(op.one)
+    half, most = ctx.load(op.half), ctx.load(op.most)
+    least = None if op.least is None else ctx.load(op.least)
     with builder.loop(op.blocks) as b, builder.loop(op.rows) as r:
         root, source = out + b * op.out_block + r * vlen, x + b * op.x_block + r * vlen
-        builder.emit("V_ADD_VF", dst=root, a=source, b=one)
-        builder.emit("V_MUL_VF", dst=root, a=root, b=half)
+        builder.emit("V_MIN_VF", dst=root, a=source, b=most)
+        if least is not None:
+            builder.emit("V_MAX_VF", dst=root, a=root, b=least)
         with builder.loop(op.steps):
             builder.emit("V_RECI_V", dst=quotient, a=root)
             builder.emit("V_MUL_VV", dst=quotient, a=quotient, b=source)

@@ -197,10 +197,12 @@ class RowFunctions(InterpreterFunctions):
     @impl(SqrtRowsOp)
     def run_sqrt_rows(self, interpreter: Interpreter, op: SqrtRowsOp, args: PythonValues) -> PythonValues:
         panels = panels_of(op, args)
-        half, one = (_number(panels[name]) for name in ("half", "one"))
+        half, most = (_number(panels[name]) for name in ("half", "most"))
+        least = None if op.least is None else _number(panels["least"])
         outs = self._blocks(panels["out"], (op.rows, op.blocks), op.out_block)
         for out, x in zip(outs, self._blocks(panels["x"], (op.rows, op.blocks), op.x_block), strict=True):
-            root = bf16_round(bf16_round(x + one) * half)
+            root = np.minimum(x, most)
+            root = root if least is None else np.maximum(root, least)
             for _ in range(op.steps):
                 quotient = bf16_round(bf16_round(np.float32(1) / root) * x)
                 root = bf16_round(bf16_round(root + quotient) * half)

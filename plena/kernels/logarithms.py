@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from plena.kernels.choosing import chosen, limited, split_at_zero
 from plena.kernels.lanes import Lanes
+from plena.machine.scalar_codes import BF16_MAX
 
 _SMALLEST_EXPONENT = 126
 """2 to the -126 is the smallest normal number."""
@@ -29,7 +30,7 @@ _LN2_HIGH, _LN2_LOW = 0.69140625, 0.00173950195
 _SERIES = (0.33203125, -0.25, 0.2294921875, -0.1787109375)
 """log(1 + d) is close to d - d^2/2 + d^3 times a polynomial with these coefficients for d from -0.29 to 0.415."""
 
-_LARGEST = 2.0**127
+_LARGEST = BF16_MAX
 
 
 def _reduced(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue]:
@@ -79,7 +80,7 @@ def _edges(lanes: Lanes, y: SSAValue, x: SSAValue) -> SSAValue:
 
 
 def _bounded(lanes: Lanes, x: SSAValue) -> tuple[SSAValue, SSAValue | None]:
-    """x without plus infinity, and what is infinite there and 0 where x is below 2^127."""
+    """x without plus infinity, and what is infinite there and 0 elsewhere."""
     if not lanes.infinite:
         return x, None
     positive = lanes.apply("max", x, 0.0)

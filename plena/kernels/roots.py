@@ -13,14 +13,17 @@ from plena.kernels.lanes import Expression, Lanes, emit_elementwise, rows_of
 from plena.kernels.operands import as_scalars, guarded, like, reciprocal_of
 from plena.kernels.scalars import lower_activation
 from plena.kernels.tensors import Panel
+from plena.machine.scalar_codes import BF16_MAX
 from plena.tensor.ranges import MARGIN, range_of
 
 STEPS = 24
-"""Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits.
-Roots of numbers from 2^-40 to 2^40 come out to a bf16 ulp, smaller ones below 2^-20."""
+"""Iterations of the vector unit's square root: each halves what is far too large, the last few double the digits."""
 
+_FARTHEST = 2.0**43
+"""The iteration starts with the number itself, cut here and at one over this: no root is farther from that than 2^22,
+and all come out to a bf16 ulp."""
 
-_HUGE = 2.0**127
+_HUGE = BF16_MAX
 """Its square times any number other than 0 is infinite."""
 
 
@@ -35,7 +38,7 @@ def lower_root(op: ActivationOp, ctx: KernelContext) -> None:
         lower_activation(op, as_scalars(ctx, op, op.input), ctx)
         return
     bounded = panel if not ctx.undefined.of(op.input) else _bounded(ctx, panel)
-    roots = _roots(ctx, bounded)
+    roots = _roots(ctx, bounded, small=range_of(op.input).low < 1 / _FARTHEST)
     guards = guarded(ctx, roots) if kind == "rsqrt" else []
     if range_of(op.input).low >= MARGIN and finite:
         inputs = [rows_of(ctx, roots), *guards]
@@ -70,7 +73,7 @@ def _edges(lanes: Lanes, kind: str, infinite: bool) -> SSAValue:
     return reciprocal_of(lanes, root, tuple(guards)) if kind == "rsqrt" else root
 
 
-def _roots(ctx: KernelContext, source: Panel) -> Panel:
+def _roots(ctx: KernelContext, source: Panel, *, small: bool) -> Panel:
     roots = like(ctx, "roots", source)
     ctx.builder.insert(
         SqrtRowsOp(
@@ -78,7 +81,8 @@ def _roots(ctx: KernelContext, source: Panel) -> Panel:
             scratch=ctx.builder.buffer("row", "vector", ctx.target.vlen),
             x=source.buffer,
             half=number(ctx, 0.5),
-            one=number(ctx, 1.0),
+            least=number(ctx, 1 / _FARTHEST) if small else None,
+            most=number(ctx, _FARTHEST),
             rows=source.rows,
             blocks=source.blocks(ctx.target.vlen),
             x_block=source.block,

@@ -148,6 +148,41 @@ def test_programs_of_inverse_functions() -> None:
     check(lambda q: (q @ q.T).clamp(-1, 1).acos() @ q, x / 2, target=machine(16), error=0.02)
 
 
+def _far_from_one(x: Tensor) -> tuple[Tensor, ...]:
+    roots = x.sqrt(), x.rsqrt(), x.pow(1.5), x.log(), x.log1p()
+    return (
+        *roots,
+        x.asinh(),
+        (-x).asinh(),
+        x.acosh(),
+        (-x).acosh(),
+        x.logit(1e-6),
+        x.logit(1e-3),
+        x.logit(0.01),
+    )
+
+
+def test_functions_of_very_large_and_very_small_numbers() -> None:
+    """bf16 has 1 for 1 - eps, the root of 1e18 is far from where its iteration starts, squares overflow."""
+    x = (
+        torch.tensor([m * 10.0**n for n in range(-36, 38) for m in (1, 3)] + [2e38, 0.5, 0.75, 1.0, 1.5])
+        .bfloat16()
+        .float()
+    )
+    found = plena.compile(Function(_far_from_one), (x[None],), formats="bf16").run(x[None], progress=False)
+    for n, (got, wanted) in enumerate(zip(found, _far_from_one(x), strict=True)):
+        message = f"{n}: {{}}".format
+        normal = (wanted.abs() > 2.0**-126) | (wanted == 0)
+        torch.testing.assert_close(
+            got[0, normal | wanted.isnan()],
+            wanted[normal | wanted.isnan()],
+            rtol=0.01,
+            atol=1e-38,
+            equal_nan=True,
+            msg=message,
+        )
+
+
 def _distances(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     likeness = x @ y.T
     return (

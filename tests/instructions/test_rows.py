@@ -247,17 +247,20 @@ def test_maxima_over_rows(rows: int, target: Target) -> None:
 
 
 @targets
-def test_square_roots(target: Target) -> None:
+@pytest.mark.parametrize("least", ["", "least(%least : fp)"])
+def test_square_roots(least: str, target: Target) -> None:
+    """Of numbers far above `most`, and below `least` if there is one."""
     vlen, rows = target.vlen, 3
     text = f"""
     %half = tile.constant [0.5]
-    %one = tile.constant [1.0]
+    %most = tile.constant [1024.0]
+    %least = tile.constant [0.0009765625]
     %x = tile.buffer @x [{2 * rows * vlen}] : !tile.buffer<vector>
     %out = tile.buffer @out [{2 * rows * vlen}] : !tile.buffer<vector>
     %scratch = tile.buffer @scratch [{vlen}] : !tile.buffer<vector>
-    tile.sqrt_rows out(%out : vector) scratch(%scratch : vector) x(%x : vector) half(%half : fp) one(%one : fp)
-        rows = {rows} blocks = 2 x_block = {rows * vlen} out_block = {rows * vlen} steps = 8"""
-    numbers = np.random.default_rng(0).random(2 * rows * vlen) * 50 + 0.1
+    tile.sqrt_rows out(%out : vector) scratch(%scratch : vector) x(%x : vector) half(%half : fp) most(%most : fp)
+        {least} rows = {rows} blocks = 2 x_block = {rows * vlen} out_block = {rows * vlen} steps = 12"""
+    numbers = np.exp2(np.random.default_rng(0).uniform(-28 if least else -8, 28, 2 * rows * vlen))
     both = run_both(text, target, {"x": numbers})
     both.assert_equal(skip=["scratch"])
     assert np.allclose(both.emulated["out"], np.sqrt(numbers), rtol=0.01)

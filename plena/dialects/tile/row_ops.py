@@ -160,7 +160,8 @@ class MaxRowsOp(DeclaredOp):
 
 @tile_op("sqrt_rows")
 class SqrtRowsOp(DeclaredOp):
-    """out = square roots of the panel x: y = (x + 1) / 2, then `steps` times y = (y + x / y) / 2.
+    """out = square roots of the panel x: y = x, but at least `least` and at most `most`, then `steps` times
+    y = (y + x / y) / 2.
 
     The vector unit has no square root. `scratch` has 1 row; `out` must not overlap `x`.
     """
@@ -169,7 +170,8 @@ class SqrtRowsOp(DeclaredOp):
     scratch: SSAValue = written("vector")
     x: SSAValue = read("vector")
     half: SSAValue = read("fp")
-    one: SSAValue = read("fp")
+    most: SSAValue = read("fp")
+    least: SSAValue | None = read("fp", default=None)
     rows: int = number()
     blocks: int = number()
     x_block: int = number()

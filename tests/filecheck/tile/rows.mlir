@@ -38,8 +38,8 @@ builtin.module {
   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 attributes {plena.step = "s"}
   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp)
-  tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
-  tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
+  tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) most(%f : fp) least(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
+  tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) most(%f : fp)
   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
   tile.shift out(%v : vector) x(%v : vector)
   tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
@@ -101,8 +101,8 @@ builtin.module {
 // CHECK-NEXT:   tile.sum_rows out(%v : vector) scratch(%v : vector) x(%v : vector)
 // CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.max_rows out(%v : vector) scratch(%v : vector) x(%v : vector) scale(%f : fp) one(%f : fp)
-// CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
-// CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) one(%f : fp)
+// CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) most(%f : fp) least(%f : fp) rows = 64 blocks = 2 x_block = 3 out_block = 4 steps = 5 attributes {plena.step = "s"}
+// CHECK-NEXT:   tile.sqrt_rows out(%v : vector) scratch(%v : vector) x(%v : vector) half(%f : fp) most(%f : fp)
 // CHECK-NEXT:   tile.shift out(%v : vector) x(%v : vector) rows = 64 blocks = 2 x_block = 3 out_block = 4 lanes = 5 attributes {plena.step = "s"}
 // CHECK-NEXT:   tile.shift out(%v : vector) x(%v : vector)
 // CHECK-NEXT:   tile.map_scalars kind = "add" out(%f : fp) a(%f : fp) b(%f : fp) count = 1 out_step = 2 a_step = 3 b_step = 4 attributes {plena.step = "s"}
