@@ -118,7 +118,7 @@ def compile_steps(
         PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
     """
     longest = sizes.length
-    check_step(model, longest)
+    check_step(model, longest, sizes.buckets)
     last = CachedStep(model, longest, batch, logits=False, alone=batch > 1)
     steps = {f"{PREFILL}-{n}": (last, n) for n in sizes.prefill}
     steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes.buckets}

@@ -1,8 +1,9 @@
-"""Whether a cached step gives the logits of its model: both run in PyTorch on one random text."""
+"""Whether the cached steps give the logits of their model: all run in PyTorch on one random text."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plena.errors import CompileError, PositionsWarning
+from plena.hf.key_choices import Ordered, orders_of_keys
 from plena.hf.step_module import CachedStep
 
 TOLERANCE = 1e-3
@@ -17,7 +19,9 @@ TOLERANCE = 1e-3
 CHUNK = 64
 """Tokens of a prefill at most."""
 SINGLE = 4
-"""Tokens at the end that come one by one, as in decoding."""
+"""Tokens at the end that come one by one, as in decoding, and parts of the text at whose ends one does."""
+REPEATS = 4
+"""How often a token comes in the text, on average: what tells keys of the same token apart shows."""
 SHORT = 16
 """Tokens of a text whose logits may not change when more follow: a prefill program is padded."""
 HINT = (
@@ -28,26 +32,28 @@ HINT = (
 
 
 @torch.no_grad()
-def check_step(model: nn.Module, length: int) -> None:
-    """Run a step over a text as long as the cache, so that every window and every position counts.
+def check_step(model: nn.Module, length: int, buckets: Sequence[int] = ()) -> None:
+    """Run the steps over a text as long as the cache, so that every window and every position counts.
 
     Args:
         model: a causal model of transformers.
         length: positions that the cache has.
+        buckets: keys that shorter steps attend to.
 
     Raises:
-        CompileError: the logits are not the model's, depend on what follows, one of both does not run, or the model has
-            a table of fewer positions.
+        CompileError: the logits are not the model's, depend on what follows or on a choice of keys, one of both does
+            not run, or the model has a table of fewer positions.
     """
     config: Any = model.config
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     known: int | None = getattr(text, "max_position_embeddings", None)
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
-    ids = torch.randint(0, len(embeddings.weight), (1, length), generator=torch.Generator().manual_seed(0))
+    ids = _text(len(embeddings.weight), length)
+    shorter = sorted({n for n in (SHORT, length // 2, *buckets) if 0 < n < length})
     try:
         wanted: Tensor = model(ids, use_cache=False).logits[0]
-        alone: Tensor = model(ids[:, :SHORT], use_cache=False).logits[0]
-        ends, found = _by_step(CachedStep(model, length).eval(), ids)
+        alone = [model(ids[:, :n], use_cache=False).logits[0] for n in shorter]
+        ends, found, choices = _by_step(model, ids, buckets)
     except (
         RuntimeError,
         TypeError,
@@ -72,21 +78,30 @@ def check_step(model: nn.Module, length: int) -> None:
             "from_pretrained",
             HINT,
         ) from None
-    if ((alone - wanted[:SHORT]).norm(dim=-1) > TOLERANCE * alone.norm(dim=-1)).any():
+    if choices:
         raise CompileError(
-            f"the logits of the first {SHORT} tokens are others in a text of {length}, as with rotary embeddings that "
-            "depend on the length; a prefill and a cache cannot give both",
+            f"{choices[0]} by the order of numbers: those of one token tie, where PyTorch picks others in a longer "
+            "text, and rounding changes the order",
             "from_pretrained",
-            "Use a max_length that does not exceed the original length of the rotary embedding (longrope's "
-            "original_max_position_embeddings). An encoder looks ahead: BERT writes text with config.is_decoder=True.",
+            f"Use a max_length of at most {choices[0].most}, of which it picks all.",
         )
-    difference, size = (found - wanted[ends]).norm(dim=-1), wanted[ends].norm(dim=-1)
-    wrong = ~(difference <= TOLERANCE * size)
+    for short, logits in zip(shorter, alone, strict=True):
+        if not _alike(logits, wanted[:short]).all():
+            raise CompileError(
+                f"the logits of the first {short} tokens are others in a text of {length}, as with rotary embeddings "
+                "that depend on the length; a prefill and a cache cannot give both",
+                "from_pretrained",
+                "Use a max_length that does not exceed the original length of the rotary embedding (longrope's "
+                "original_max_position_embeddings). An encoder looks ahead: BERT writes text with "
+                "config.is_decoder=True.",
+            )
+    wrong = ~_alike(found, wanted[ends])
     if wrong.any():
         first = int(wrong.nonzero()[0])
+        difference = (found[first] - wanted[ends[first]]).norm() / wanted[ends[first]].norm()
         raise CompileError(
             f"the cached step of this model does not give its logits: at position {ends[first]} they differ by "
-            f"{float(difference[first] / size[first]):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
+            f"{float(difference):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
             "from_pretrained",
             HINT,
         )
@@ -99,12 +114,43 @@ def check_step(model: nn.Module, length: int) -> None:
         )
 
 
-def _by_step(step: CachedStep, ids: Tensor) -> tuple[list[int], Tensor]:
-    """Positions and the step's logits there: chunks first, of which the last token counts, then token by token."""
+def _text(words: int, length: int) -> Tensor:
+    """Tokens [1, length]: random ones, of few kinds."""
+    draw = torch.Generator().manual_seed(0)
+    kinds = torch.randint(0, words, (max(2, length // REPEATS),), generator=draw)
+    return kinds[torch.randint(0, len(kinds), (1, length), generator=draw)]
+
+
+def _alike(found: Tensor, wanted: Tensor) -> Tensor:
+    """Whether logits [n, vocabulary] are the same; no NaN is."""
+    return (found - wanted).norm(dim=-1) <= TOLERANCE * wanted.norm(dim=-1)
+
+
+def _by_step(
+    model: nn.Module, ids: Tensor, buckets: Sequence[int]
+) -> tuple[list[int], Tensor, list[Ordered]]:
+    """Positions, the steps' logits there, and the choices of keys.
+
+    Chunks come first, between them and at the end single tokens; the last tokens that fit shorter steps follow, on the
+    same cache.
+    """
     length = ids.shape[1]
-    single = max(0, length - SINGLE)
-    starts = [*range(0, single, CHUNK), *range(single, length), length]
+    step = CachedStep(model, length).eval()
+    single = {
+        *(length * part // SINGLE for part in range(1, SINGLE)),
+        *range(max(0, length - SINGLE), length),
+    }
+    starts = sorted({*range(0, length, CHUNK), *single, *(n + 1 for n in single), length})
     found: list[Tensor] = []
     for start, stop in pairwise(starts):
-        found.append(step(ids[:, start:stop], torch.arange(start, stop)[None])[0])
-    return [stop - 1 for stop in starts[1:]], torch.stack(found)
+        new, positions = ids[:, start:stop], torch.arange(start, stop)[None]
+        found.append(step(new, positions) if start in single else step.every_logits(new, positions)[0])
+    ends = [*range(length)]
+    for bucket in sorted(n for n in buckets if n < length):
+        short = CachedStep(model, length, bucket=bucket).eval()
+        for name, buffer in step.named_buffers(recurse=False):
+            short.get_buffer(name).copy_(buffer)
+        last = torch.tensor([[bucket - 1]])
+        found.append(short(ids[:, last[0]], last))
+        ends.append(bucket - 1)
+    return ends, torch.cat(found), orders_of_keys(step, CachedStep(model, max(1, length // 2)).eval())

@@ -76,6 +76,10 @@ class CachedStep(nn.Module):
         body = self.model.get_submodule(self.body)
         return self._run(body, ids, positions, rows).last_hidden_state[:, -1]
 
+    def every_logits(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Logits [batch, n, vocabulary] behind every token, which checks ask for and programs do not give."""
+        return self._run(self.model, ids, positions, _Rows(self, positions, None)).logits
+
     def _run(self, module: Any, ids: Tensor, positions: Tensor, cache: Any, **more: Any) -> Any:
         """What the model or its body gives; queries see the keys of `bucket` positions up to their own."""
         keys, queries = torch.arange(cache.get_max_cache_shape()), positions[:, None, :, None]
