@@ -102,14 +102,38 @@ def _tokens(name: str) -> int:
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a folder or GGUF file, None if it has none."""
+    """The tokenizer of a folder or GGUF file, None if it has none.
+
+    Where there are no files of one transformers makes an empty one of the model's type, which is none.
+
+    Raises:
+        PlenaError: it needs a package that is not installed.
+    """
     from transformers import AutoTokenizer
 
     folder, options = _place(path)
     try:
-        return AutoTokenizer.from_pretrained(folder, **options)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
+    except ImportError as error:
+        if not options and not any(folder.glob("*token*")) and not any(folder.glob("*vocab*")):
+            return None
+        raise PlenaError(
+            f"its tokenizer cannot be loaded: {_told_by(error)}", str(path), "Install the package."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return None if _is_empty(tokenizer) else tokenizer
+
+
+def _is_empty(tokenizer: Any) -> bool:
+    """Whether it knows no words but those that are added to any tokenizer of its type, which reads them from a file."""
+    if not tokenizer.vocab_files_names:
+        return False  # as of bytes
+    try:
+        none: Any = type(tokenizer)()
+    except Exception:  # a type that is nothing without a file says so as it likes
+        return False
+    return set(tokenizer.get_vocab()) <= {*none.get_vocab(), *tokenizer.get_added_vocab()}
 
 
 def load_model(path: Path) -> Any:

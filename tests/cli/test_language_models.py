@@ -118,3 +118,14 @@ def test_what_is_no_language_model(model: Path, tmp_path: Path, capsys: pytest.C
     assert "no such folder or file" in capsys.readouterr().err
     assert main(["compile-lm", str(model), "-o", str(tmp_path / "out"), "--prefill", "0"]) == 1
     assert "prefill must be whole numbers above 0" in capsys.readouterr().err
+
+
+def test_a_model_without_a_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 1, "num_key_value_heads": 1}
+    small("Qwen2", num_hidden_layers=1, **tiny).save_pretrained(tmp_path / "model")
+    out, sizes = tmp_path / "lm", ["--max-length", "8", "--prefill", "4"]
+    assert main(["compile-lm", str(tmp_path / "model"), "-o", str(out), *sizes, *MACHINE]) == 0
+    assert "has no tokenizer: plena chat needs one" in capsys.readouterr().out
+    assert not any("token" in file.name for file in out.iterdir())
+    assert main(["check", str(out), "--module", str(tmp_path / "model")]) == 1
+    assert "lm.check take token ids" in capsys.readouterr().err

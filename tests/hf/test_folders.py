@@ -14,8 +14,9 @@ import torch
 import plena
 from plena import PlenaError
 from plena.hf import PlenaForCausalLM
-from plena.hf.folder import MANIFEST
-from tests.hf.small_models import exact_machine, prompt, small
+from plena.hf.folder import MANIFEST, load_tokenizer
+from tests.hf.small_models import exact_machine, prompt, small, words
+from tests.poison import check_reads_what_is_defined
 
 transformers = pytest.importorskip("transformers")
 
@@ -133,3 +134,50 @@ def test_layers_that_keep_something_else() -> None:
     model.config.layer_types = ["full_attention", "linear_attention"]
     with pytest.raises(PlenaError, match="a cache for layers of type linear_attention is not supported"):
         PlenaForCausalLM.from_pretrained(model, max_length=16, prefill=(4,))
+
+
+def test_rows_that_nothing_has_written_do_not_matter() -> None:
+    """A decode multiplies whole tiles, of which a token has a row: `plena verify` warns of the others."""
+    model = small(num_hidden_layers=1)
+    sizes: dict[str, Any] = {"max_length": 16, "prefill": (), "buckets": (16,)}
+    (program,) = PlenaForCausalLM.from_pretrained(model, target=exact_machine(), **sizes).programs.values()
+    machine = program.target.with_settings({"HBM_SIZE": program.hbm_bytes})
+    found = plena.verify(program.words, machine, program.preloaded_spans())
+    assert {(f.code, f.is_error) for f in found} == {("unwritten-vector", False)}
+    check_reads_what_is_defined(program, torch.tensor([[5]]), torch.tensor([[0]]))
+
+
+@pytest.mark.parametrize("kind", ["Gemma2", "GPT2", "Qwen2", "Bert"])
+def test_a_tokenizer_that_transformers_makes_up_is_none(kind: str, tmp_path: Path) -> None:
+    getattr(transformers, f"{kind}Config")().save_pretrained(tmp_path)
+    made_up = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path) is None
+    made_up.add_tokens(["<more>"])
+    made_up.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path) is None, "nor is one that was saved"
+
+
+def _of_merges() -> Any:
+    known = {"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3}
+    return transformers.GPT2Tokenizer(vocab=known, merges=[("a", "b")])
+
+
+def _of_bytes() -> Any:
+    return transformers.ByT5Tokenizer()
+
+
+@pytest.mark.parametrize("make", [words, _of_merges, _of_bytes])
+def test_a_tokenizer_of_the_model_is_kept(make: Callable[[], Any], tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).get_vocab() == make().get_vocab()
+
+
+def test_a_tokenizer_whose_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("BioGptTokenizer needs sacremoses")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", missing)
+    assert load_tokenizer(tmp_path) is None, "there are no files of one"
+    (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(PlenaError, match=r"cannot be loaded: BioGptTokenizer needs sacremoses"):
+        load_tokenizer(tmp_path)

@@ -49,8 +49,9 @@ def _compile(args: Namespace) -> int:
     from plena.hf.folder import load_model, load_tokenizer
 
     started = time.perf_counter()
+    model, tokenizer = load_model(args.model), load_tokenizer(args.model)
     lm = hf.PlenaForCausalLM.from_pretrained(
-        load_model(args.model),
+        model,
         max_length=args.max_length,
         batch=args.batch,
         target=target_of(args),
@@ -58,7 +59,6 @@ def _compile(args: Namespace) -> int:
         buckets=args.bucket,
         **compile_options(args),
     )
-    tokenizer = load_tokenizer(args.model)
     lm.save_pretrained(args.output, tokenizer)
     for name, program in lm.programs.items():
         print(f"{name}: {program.stats().static:,} static instructions")
@@ -161,7 +161,9 @@ def _tokenizer(folder: Path) -> Any:
     tokenizer = load_tokenizer(folder)
     if tokenizer is None:
         raise PlenaError(
-            "it has no tokenizer", str(folder), "Save one: lm.save_pretrained(folder, tokenizer)."
+            "it has no tokenizer",
+            str(folder),
+            "Save one: lm.save_pretrained(folder, tokenizer). In Python lm.generate and lm.check take token ids.",
         )
     return tokenizer
 
@@ -195,7 +197,8 @@ def check_language(folder: Path, model: str | None, prompts: Path | None) -> int
         raise PlenaError(f"the prompts cannot be read: {error}", str(source), "Save them as UTF-8.") from None
     if not lines:
         raise PlenaError("there is no text in it", str(source), "Write one a line.")
-    tokenizer = load_tokenizer(folder) or _tokenizer(Path(model))
+    own = load_tokenizer(folder)
+    tokenizer = _tokenizer(Path(model)) if own is None else own
     texts = [tokenizer(line.replace("\\n", "\n"))["input_ids"] for line in lines]
     lm = hf.PlenaForCausalLM.from_pretrained(folder)
     report = lm.check(texts, load_model(Path(model)))
