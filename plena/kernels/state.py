@@ -32,6 +32,7 @@ from plena.host.view_attributes import steps_of
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
+from plena.kernels.lane_moves import relaid
 from plena.kernels.packing import define_rows
 from plena.kernels.tensors import Panel, StateRows
 from plena.machine.number_formats import Mx
@@ -198,15 +199,9 @@ def _rows_panel(op: WriteRowsOp, ctx: KernelContext, state: StateRows) -> Panel:
     if tensor is not None:
         return ctx.load("rows", tensor, groups=state.groups, pitch=state.group_pitch)
     panel = ctx.panel(op.rows)
-    flat = panel.is_packed and state.is_packed
-    if not flat and (panel.groups, panel.group_pitch) != (state.groups, state.group_pitch):
-        raise refusal(
-            op,
-            f"the heads of the new rows lie {panel.group_pitch} lanes apart, those of the state {state.group_pitch}",
-            "Let a linear layer, a norm of each head or a rotary embedding be what computes the rows, or use a head "
-            f"size of {ctx.target.vlen}.",
-        )
-    return panel
+    if panel.is_packed and state.is_packed:
+        return panel
+    return relaid(ctx, op, panel, state.groups, state.group_pitch)
 
 
 @kernel_for(PickSampleOp)

@@ -267,9 +267,11 @@ def test_chunks_of_keys() -> None:
     assert not CachedStep(model, 23, bucket=5).spans, "a chunk holds all keys"
 
 
-@pytest.mark.parametrize("kind", ["Gemma2", "DeepseekV3"])
+@pytest.mark.parametrize("kind", ["Gemma2", "DeepseekV3", "Glm"])
 def test_other_caches_on_the_machine(kind: str) -> None:
+    """Glm's pairs of lanes turn before the heads of 8 features lie as the cache has them, each in rows of its own."""
     settings = {
+        "Glm": {"head_dim": 8, "num_hidden_layers": 1},
         "Gemma2": {"query_pre_attn_scalar": 16, "num_hidden_layers": 1},
         "DeepseekV3": {**LATENT, "num_hidden_layers": 1},
     }
