@@ -43,7 +43,8 @@ class CachedTexts:
             texts: ids by slot, None where nothing is asked.
 
         Raises:
-            PlenaError: no tokens, or more than a cache has positions; the caches are as they were.
+            PlenaError: no tokens, padding that the model does not count, or more than a cache has positions; the
+                caches are as they were.
         """
         asked = {slot: list(ids) for slot, ids in enumerate(texts) if ids is not None}
         for ids in asked.values():
@@ -89,6 +90,12 @@ class CachedTexts:
     def _require_fit(self, ids: Sequence[int]) -> None:
         if not ids:
             raise PlenaError("there is no token", "generate", "Give a prompt of at least one token.")
+        if self.programs.skipped in ids:
+            raise PlenaError(
+                f"token {self.programs.skipped} is padding, behind which this model counts positions otherwise",
+                "generate",
+                "Leave it out, or hide it by 0 in attention_mask.",
+            )
         if len(ids) > self.programs.length:
             raise PlenaError(
                 f"{len(ids)} tokens do not fit the cache of {self.programs.length} positions",

@@ -43,13 +43,18 @@ class PlenaForCausalLM(GenerationMixin):
     _supports_default_dynamic_cache = classmethod(lambda cls: False)  # type: ignore[assignment]
 
     def __init__(
-        self, config: Any, generation_config: Any, programs: Mapping[str, Program], batch: int = 1
+        self,
+        config: Any,
+        generation_config: Any,
+        programs: Mapping[str, Program],
+        batch: int = 1,
+        skipped: int | None = None,
     ) -> None:
         self.config, self.generation_config = config, generation_config
         self.programs = dict(programs)
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.batch = batch
-        self._programs = LanguagePrograms(self.programs)
+        self._programs = LanguagePrograms(self.programs, skipped)
         self._texts = CachedTexts(self._programs)
         self._new_tokens = 0
         self._ends = NOWHERE
@@ -106,14 +111,14 @@ class PlenaForCausalLM(GenerationMixin):
                     "Open it with batch alone, or compile the model again.",
                 )
             check_batch(batch)
-            config, generation, programs, saved = load_folder(Path(model))
+            config, generation, programs, saved, skipped = load_folder(Path(model))
             if batch is not None and batch > saved:
                 raise PlenaError(
                     f"its programs take {saved} sequences at a time, not {batch}",
                     str(model),
                     f"Compile the model with batch={batch}.",
                 )
-            return PlenaForCausalLM(config, generation, programs, batch or saved)
+            return PlenaForCausalLM(config, generation, programs, batch or saved, skipped)
         check_batch(batch)
         sizes = StepSizes.of(max_length, prefill, buckets)
         if isinstance(model, str | Path):
@@ -124,9 +129,9 @@ class PlenaForCausalLM(GenerationMixin):
                 "from_pretrained",
                 "Give an AutoModelForCausalLM, its folder, a GGUF file, or a folder of save_pretrained.",
             )
-        programs = compile_steps(model, sizes, batch or 1, target, options)
+        programs, skipped = compile_steps(model, sizes, batch or 1, target, options)
         generation = getattr(model, "generation_config", None) or GenerationConfig()
-        return PlenaForCausalLM(model.config, generation, programs, batch or 1)
+        return PlenaForCausalLM(model.config, generation, programs, batch or 1, skipped)
 
     def save_pretrained(self, directory: str | Path, tokenizer: Any = None) -> None:
         """Write the programs with one weight image, the configurations, and the tokenizer if there is one.
@@ -136,8 +141,16 @@ class PlenaForCausalLM(GenerationMixin):
         """
         for program in self.programs.values():
             program.reset()  # a folder holds no text
-        sizes = self._programs.batch
-        save_folder(Path(directory), self.config, self.generation_config, self.programs, sizes, tokenizer)
+        ours = self._programs
+        save_folder(
+            Path(directory),
+            self.config,
+            self.generation_config,
+            self.programs,
+            ours.batch,
+            ours.skipped,
+            tokenizer,
+        )
 
     def generate(self, inputs: Any = None, generation_config: Any = None, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As transformers' `generate`: greedy, sampling, stopping, streamers.

@@ -109,8 +109,10 @@ def compile_steps(
     batch: int,
     target: Target | None,
     options: Mapping[str, Any],
-) -> dict[str, Program]:
-    """The programs by name; arguments as of `PlenaForCausalLM.from_pretrained`.
+) -> tuple[dict[str, Program], int | None]:
+    """The programs by name, and the id of padding that the model does not count in positions.
+
+    Arguments are those of `PlenaForCausalLM.from_pretrained`.
 
     All of them have a cache of the largest bucket, of which each attends to the first keys.
 
@@ -118,7 +120,7 @@ def compile_steps(
         PlenaError: a layer that cannot be compiled, logits that the cached step does not give.
     """
     longest = sizes.length
-    check_step(model, longest, sizes.buckets)
+    check_step(model, longest, sizes.buckets, batch)
     last = CachedStep(model, longest, batch, logits=False, alone=batch > 1)
     steps = {f"{PREFILL}-{n}": (last, n) for n in sizes.prefill}
     steps |= {f"{DECODE}-{b}": (CachedStep(model, longest, batch, bucket=b), 1) for b in sizes.buckets}
@@ -126,7 +128,7 @@ def compile_steps(
     # The one with most in HBM comes first: logits, which a prefill does not give, and the longest bucket.
     for name in reversed(steps):
         made[name] = _compiled(*steps[name], target, options, list(made.values()))
-    return {name: made[name] for name in steps}
+    return {name: made[name] for name in steps}, last.tables.skipped
 
 
 def _compiled(

@@ -14,7 +14,7 @@ from plena.hf.gguf_files import check_file
 from plena.hf.language_programs import DECODE, PREFILL
 
 MANIFEST = "language_model.json"
-FORMAT = 4
+FORMAT = 5
 NAME = re.compile(rf"({DECODE}|{PREFILL})-[0-9]+")
 """Names of programs, which are those of their folders too."""
 
@@ -25,6 +25,7 @@ def save_folder(
     generation_config: Any,
     programs: Mapping[str, Program],
     batch: int,
+    skipped: int | None,
     tokenizer: Any,
 ) -> None:
     """Write a folder; the manifest comes last, so that one with it is whole.
@@ -44,7 +45,7 @@ def save_folder(
         for name, program in list(programs.items())[::-1]:
             program.save(directory / name, share=first)
             first = first or directory / name
-        document = {"format": FORMAT, "batch": batch, "programs": list(programs)}
+        document = {"format": FORMAT, "batch": batch, "skipped": skipped, "programs": list(programs)}
         (directory / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise PlenaError(
@@ -52,8 +53,8 @@ def save_folder(
         ) from None
 
 
-def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
-    """Configuration, generation configuration, programs and batch of a folder.
+def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int, int | None]:
+    """Configuration, generation configuration, programs, batch and skipped padding of a folder.
 
     Raises:
         PlenaError: something is missing, or belongs to another compilation.
@@ -66,9 +67,12 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PlenaError(f"cannot be read: {error}", str(path), "Compile the model again.") from None
     match document:
-        case {"format": int(version), "batch": int(batch), "programs": [*names]} if (
-            version == FORMAT and batch > 0 and names
-        ):
+        case {
+            "format": int(version),
+            "batch": int(batch),
+            "skipped": int() | None as skipped,
+            "programs": [*names],
+        } if version == FORMAT and batch > 0 and names:
             pass
         case _:
             raise PlenaError("not a manifest of this version", str(path), "Compile the model again.")
@@ -89,7 +93,7 @@ def load_folder(directory: Path) -> tuple[Any, Any, dict[str, Program], int]:
             )
     try:
         config = AutoConfig.from_pretrained(directory), GenerationConfig.from_pretrained(directory)
-        return *config, programs, batch
+        return *config, programs, batch, skipped
     except (OSError, ValueError) as error:
         raise PlenaError(
             f"its configuration cannot be read: {error}", str(directory), "Compile the model again."

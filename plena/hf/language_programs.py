@@ -27,11 +27,13 @@ class LanguagePrograms:
     Attributes:
         programs: "decode-128" takes one token of each sequence at positions below 128, "prefill-64" takes 64 tokens of
             one sequence and, where there are several, which one that is. All have the same states.
+        skipped: the padding's id if the model does not count it in positions, which the programs do.
         runs: how often each program ran since `forget_runs`.
         read, written: bytes of HBM that these runs moved, 64 for each word.
     """
 
     programs: Mapping[str, Program]
+    skipped: int | None = None
     runs: Counter[str] = field(default_factory=Counter[str])
     read: int = 0
     written: int = 0

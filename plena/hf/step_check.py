@@ -24,6 +24,17 @@ REPEATS = 4
 """How often a token comes in the text, on average: what tells keys of the same token apart shows."""
 SHORT = 16
 """Tokens of a text whose logits may not change when more follow: a prefill program is padded."""
+FAILURES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+)
+"""What a model raises that is given what it does not take."""
 HINT = (
     "Compile a step of your own by plena.compile. The cached step gives a model its positions and a mask of four "
     "dimensions, and keeps what layers give a cache's `update`; a model that takes positions or masks from the length "
@@ -32,13 +43,14 @@ HINT = (
 
 
 @torch.no_grad()
-def check_step(model: nn.Module, length: int, buckets: Sequence[int] = ()) -> None:
+def check_step(model: nn.Module, length: int, buckets: Sequence[int] = (), batch: int = 1) -> None:
     """Run the steps over a text as long as the cache, so that every window and every position counts.
 
     Args:
         model: a causal model of transformers.
         length: positions that the cache has.
         buckets: keys that shorter steps attend to.
+        batch: sequences at a time; with several, two of them take a token at different positions, too.
 
     Raises:
         CompileError: the logits are not the model's, depend on what follows or on a choice of keys, one of both does
@@ -50,31 +62,26 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = ()) -> No
     embeddings: Any = model.get_input_embeddings()  # type: ignore[operator]
     ids = _text(len(embeddings.weight), length)
     shorter = sorted({n for n in (SHORT, length // 2, *buckets) if 0 < n < length})
+    ends_there = False
     try:
+        tables = CachedStep(model, length).tables
+        if tables.length is not None:
+            known, ends_there = tables.length, length > tables.length
+        if tables.skipped is not None:
+            ids[ids == tables.skipped] = 0 if tables.skipped else 1
         wanted: Tensor = model(ids, use_cache=False).logits[0]
         alone = [model(ids[:, :n], use_cache=False).logits[0] for n in shorter]
         ends, found, choices = _by_step(model, ids, buckets)
-    except (
-        RuntimeError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        AssertionError,
-        IndexError,
-        KeyError,
-        NotImplementedError,
-    ) as error:
-        if isinstance(error, IndexError) and known is not None and length > known:
+    except FAILURES as error:
+        if known is not None and length > known and (ends_there or isinstance(error, IndexError)):
             raise CompileError(
                 f"a cache of {length} positions, and the model's table of positions ends after {known} "
                 "(max_position_embeddings)",
                 "from_pretrained",
                 f"Use a max_length of at most {known}.",
             ) from None
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise CompileError(
-            f"the cached step of this model does not run in PyTorch on a text of {length} tokens: "
-            f"{type(error).__name__}: {reason}",
+            f"the cached step of this model does not run in PyTorch on a text of {length} tokens: {_told(error)}",
             "from_pretrained",
             HINT,
         ) from None
@@ -105,6 +112,8 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = ()) -> No
             "from_pretrained",
             HINT,
         )
+    if batch > 1 and length > 1:
+        _check_side_by_side(model, ids, wanted)
     if known is not None and length > known:
         warnings.warn(
             f"a cache of {length} positions, and the model was made for {known} (max_position_embeddings): what it "
@@ -154,3 +163,36 @@ def _by_step(
         found.append(short(ids[:, last[0]], last))
         ends.append(bucket - 1)
     return ends, torch.cat(found), orders_of_keys(step, CachedStep(model, max(1, length // 2)).eval())
+
+
+def _check_side_by_side(model: nn.Module, ids: Tensor, wanted: Tensor) -> None:
+    """Two sequences of a step, one at the last position of the text and one in the middle.
+
+    Raises:
+        CompileError: they do not run, or give other logits than `wanted` [length, vocabulary].
+    """
+    length = ids.shape[1]
+    last = torch.tensor([[length - 1], [length // 2 - 1]])
+    both = ids.expand(2, length)
+    try:
+        step = CachedStep(model, length, 2).eval()
+        for start in range(0, length - 1, CHUNK):
+            stop = min(start + CHUNK, length - 1)
+            step(both[:, start:stop], torch.arange(start, stop).expand(2, stop - start))
+        difference = (step(both.gather(1, last), last) - wanted[last[:, 0]]).norm(dim=-1)
+    except FAILURES as error:
+        why = f"does not run in PyTorch on two sequences: {_told(error)}"
+    else:
+        part = difference / wanted[last[:, 0]].norm(dim=-1)
+        if (part <= TOLERANCE).all():
+            return
+        why = (
+            "does not give its logits for two sequences at different positions, though it does for one: they differ "
+            f"by {float(part.max()):.2g} of their size (relative RMS; {TOLERANCE} is allowed)"
+        )
+    raise CompileError(f"the cached step of this model {why}", "from_pretrained", "Use batch=1.")
+
+
+def _told(error: Exception) -> str:
+    """The type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from plena.errors import CompileError
+from plena.hf.position_tables import PositionTables
 
 NAMES = ("keys", "values")
 """What the buffers of a layer are called."""
@@ -58,6 +59,7 @@ class CachedStep(nn.Module):
         self.mixed = bool(self.spans) and bool(getattr(text, "layer_types", None))
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
+        self.tables = PositionTables(model)
         self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         self.body, kept = self._seen_in_a_run()
         for layer, shapes in kept.items():
@@ -91,7 +93,8 @@ class CachedStep(nn.Module):
         # Models whose layers differ take a mask for each kind, all others one mask for all layers.
         mask: Any = masks if self.mixed else masks["sliding_attention"]
         given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
-        return module(**given, **{self.cache_name: cache}, **more)
+        with self.tables.read_at(positions):
+            return module(**given, **{self.cache_name: cache}, **more)
 
     def _mask(self, seen: Tensor) -> Tensor:
         """What attention takes for a mask of the keys that are seen: written out it adds it to the scores."""
@@ -194,5 +197,6 @@ class _Rows(_Cache):
             sequences = buffer.view(self.step.batch, self.step.length, *buffer.shape[1:])
             if self.slot is not None:
                 sequences = sequences[self.slot]
-            kept.append(sequences[:, : self.step.bucket].transpose(1, 2))
+            # Contiguous as transformers' caches give them: some layers take views of several sequences.
+            kept.append(sequences[:, : self.step.bucket].transpose(1, 2).contiguous())
         return kept[0], kept[1]

@@ -40,7 +40,7 @@ def small(kind: str = "Llama", **settings: Any) -> Any:
 
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**{**SIZES, **settings})
-    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():
         parameter.data *= 2
     return model

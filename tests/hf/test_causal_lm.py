@@ -175,7 +175,9 @@ def test_a_folder(lm: PlenaForCausalLM, tmp_path: Path) -> None:
     with pytest.raises(PlenaError, match="truncated"):
         PlenaForCausalLM.from_pretrained(tmp_path / "lm")
     for other in ("../x", "decode-/../prefill-8"):
-        (tmp_path / "lm" / MANIFEST).write_text(f'{{"format": 4, "batch": 1, "programs": ["{other}"]}}')
+        (tmp_path / "lm" / MANIFEST).write_text(
+            f'{{"format": 5, "batch": 1, "skipped": null, "programs": ["{other}"]}}'
+        )
         with pytest.raises(PlenaError, match="something else than programs"):
             PlenaForCausalLM.from_pretrained(tmp_path / "lm")
 
@@ -389,6 +391,66 @@ def test_a_cache_beyond_a_table_of_positions() -> None:
     check_step(model, 32)
     with pytest.raises(PlenaError, match=r"33 positions.* ends after 32 .*Use a max_length of at most 32"):
         check_step(model, 33)
+
+
+LEARNED: dict[str, Any] = {"num_hidden_layers": 1, "is_decoder": True, "max_position_embeddings": 34}
+"""RoBERTa reads its table from the padding's id + 1 on, so that it has positions for two tokens less."""
+
+
+def test_positions_that_are_counted_by_tokens(tmp_path: Path) -> None:
+    """RoBERTa's are those of a table further on, and padding is not counted: a text with it is refused."""
+    model = small("Roberta", **LEARNED, pad_token_id=1)
+    lm = PlenaForCausalLM.from_pretrained(
+        model, max_length=16, batch=2, target=exact_machine(), prefill=(4,), buckets=(16,)
+    )
+    _check(lm, model, prompt(9))
+    _check(lm, model, torch.tensor([[7]]))
+    lm.save_pretrained(tmp_path)
+    padded, mask = torch.tensor([[5, 1, 7]]), torch.tensor([[1, 0, 1]])
+    for one in (lm, PlenaForCausalLM.from_pretrained(tmp_path)):
+        with pytest.raises(
+            PlenaError, match="token 1 is padding, behind which this model counts positions other"
+        ):
+            one(padded)
+        assert torch.equal(one(padded, mask).logits, lm(torch.tensor([[5, 7]])).logits)
+    with pytest.raises(PlenaError, match=r"33 positions.* ends after 32 "):
+        check_step(model, 33)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "offset"),
+    [
+        ("XLMRoberta", {**LEARNED, "pad_token_id": 1}, 2),
+        (
+            "Bart",
+            {"d_model": 64, "decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
+            2,
+        ),
+        (
+            "Marian",
+            {"d_model": 64, "decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
+            0,
+        ),
+    ],
+)
+def test_positions_that_are_counted_by_the_cache(kind: str, settings: dict[str, Any], offset: int) -> None:
+    """Of one sequence, and of two at different positions."""
+    model = small(kind, **settings)
+    check_step(model, 23, batch=2)
+    assert set(CachedStep(model, 23).tables.offsets.values()) == {offset}
+
+
+def test_a_model_whose_layers_take_one_sequence() -> None:
+    """RoFormer turns heads by a table of positions that has no axis of sequences."""
+    model = small("RoFormer", num_hidden_layers=1, is_decoder=True, embedding_size=64)
+    check_step(model, 23)
+    with pytest.raises(PlenaError, match=r"on two sequences: RuntimeError: .*Use batch=1"):
+        check_step(model, 23, batch=2)
+
+
+def test_views_of_several_sequences() -> None:
+    """GPT-NeoX-Japanese takes keys as [batch * heads, keys, size]."""
+    check_step(small("GPTNeoXJapanese", num_hidden_layers=1), 23, batch=2)
 
 
 def test_a_cache_beyond_what_a_model_was_made_for() -> None:
