@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from textwrap import shorten
 from typing import Any
@@ -48,12 +48,6 @@ SHARPER = 4.0
 NEAR = 0.01
 """KL per token up to which a model that is nowhere sure is still taken for right."""
 
-LARGER = replace(USUAL, hidden=256, head_dim=64)
-LARGER_HEADS = frozenset(
-    ["ernie4_5", "ernie4_5_moe", "gemma3n_text", "gemma4_unified_text", "glm", "glm4", "helium"]
-)
-"""Families whose heads of 16 features are refused: turned by pairs, or after a norm, they lie apart."""
-
 LONGEST = 320
 """Characters of a message that the page shows."""
 
@@ -66,8 +60,7 @@ Which causal language models of transformers become programs that read a prompt 
 ([language models](language_models.md)). `python -m benchmarks.text_families` writes this page: small models with random
 weights, all formats bf16, {length} positions of cache, a prefill of {prefill} tokens; two texts of {tokens} tokens.
 "first choices" are those that equal the quantised reference's where its first two logits are more than 0.25 apart, KL
-is that to PyTorch in float32. Families like BERT are made decoders (`is_decoder=True`). Heads have 16 features, but
-64 in {larger}.
+is that to PyTorch in float32. Families like BERT are made decoders (`is_decoder=True`). Heads have 16 features.
 Nothing reads a model's name: a family that is not listed works if the cached step gives its logits, which is tried
 before anything is compiled. Measured with {commits}.
 
@@ -102,9 +95,8 @@ def build(family: str) -> Any:
     """
     default = transformers.CONFIG_MAPPING[family]()
     decoder = {"is_decoder": True} if getattr(default, "is_decoder", None) is False else {}
-    size = LARGER if family in LARGER_HEADS else USUAL
     overrides = {**decoder, **OVERRIDES.get(family, {})}
-    model, _ = model_of(family, size, overrides, transformers.AutoModelForCausalLM)
+    model, _ = model_of(family, USUAL, overrides, transformers.AutoModelForCausalLM)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(SHARPER if weight.ndim > 1 else 1)
@@ -165,7 +157,6 @@ def page(rows: Sequence[Row]) -> str:
         length=LENGTH,
         prefill=PREFILL,
         tokens=sum(LENGTHS),
-        larger=", ".join(sorted(LARGER_HEADS)),
         commits=", ".join(sorted({row.commit for row in rows})),
     )
     lines = [head + f"{len(works)} of {len(rows)} families work.\n"]

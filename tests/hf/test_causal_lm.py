@@ -412,7 +412,7 @@ def test_positions_that_are_counted_by_tokens(tmp_path: Path) -> None:
             PlenaError, match="token 1 is padding, behind which this model counts positions other"
         ):
             one(padded)
-        assert torch.equal(one(padded, mask).logits, lm(torch.tensor([[5, 7]])).logits)
+        assert one(padded, mask).logits.equal(lm(torch.tensor([[5, 7]])).logits)
     with pytest.raises(PlenaError, match=r"33 positions.* ends after 32 "):
         check_step(model, 33)
 
