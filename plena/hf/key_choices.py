@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plena.hf.step_module import CachedStep
 
-ORDERS = frozenset(["topk", "kthvalue", "sort"])
-"""Operators that put an axis in order; all others of torch are made of these."""
+ORDERS = frozenset(["topk", "kthvalue", "sort", "argmax", "argmin"])
+"""Operators that put an axis in order, or say where one of it lies."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Orders(TorchDispatchMode):
             given = dict(zip((one.name for one in func._schema.arguments), args, strict=False)) | (
                 kwargs or {}
             )
-            size = args[0].shape[given.get("dim", -1)]
+            size = args[0].shape[given["dim"] if given.get("dim") is not None else -1]
             most = given["k"] if name == "topk" else 1
             if most < size:
                 self.found.append(Ordered(name, most, size))

@@ -70,8 +70,8 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = (), batch
         if tables.skipped is not None:
             ids[ids == tables.skipped] = 0 if tables.skipped else 1
         wanted: Tensor = model(ids, use_cache=False).logits[0]
-        alone = [model(ids[:, :n], use_cache=False).logits[0] for n in shorter]
-        ends, found, choices = _by_step(model, ids, buckets)
+        alone = [_apart(model(ids[:, :n], use_cache=False).logits[0], wanted[:n]) for n in shorter]
+        ends, apart, choices = _by_step(model, ids, buckets, wanted)
     except FAILURES as error:
         if known is not None and length > known and (ends_there or isinstance(error, IndexError)):
             raise CompileError(
@@ -92,8 +92,8 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = (), batch
             "from_pretrained",
             f"Use a max_length of at most {choices[0].most}, of which it picks all.",
         )
-    for short, logits in zip(shorter, alone, strict=True):
-        if not _alike(logits, wanted[:short]).all():
+    for short, parts in zip(shorter, alone, strict=True):
+        if not (parts <= TOLERANCE).all():
             raise CompileError(
                 f"the logits of the first {short} tokens are others in a text of {length}, as with rotary embeddings "
                 "that depend on the length; a prefill and a cache cannot give both",
@@ -102,13 +102,12 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = (), batch
                 "original_max_position_embeddings). An encoder looks ahead: BERT writes text with "
                 "config.is_decoder=True.",
             )
-    wrong = ~_alike(found, wanted[ends])
+    wrong = ~(apart <= TOLERANCE)
     if wrong.any():
         first = int(wrong.nonzero()[0])
-        difference = (found[first] - wanted[ends[first]]).norm() / wanted[ends[first]].norm()
         raise CompileError(
             f"the cached step of this model does not give its logits: at position {ends[first]} they differ by "
-            f"{float(difference):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
+            f"{float(apart[first]):.2g} of their size (relative RMS; {TOLERANCE} is allowed)",
             "from_pretrained",
             HINT,
         )
@@ -130,15 +129,15 @@ def _text(words: int, length: int) -> Tensor:
     return kinds[torch.randint(0, len(kinds), (1, length), generator=draw)]
 
 
-def _alike(found: Tensor, wanted: Tensor) -> Tensor:
-    """Whether logits [n, vocabulary] are the same; no NaN is."""
-    return (found - wanted).norm(dim=-1) <= TOLERANCE * wanted.norm(dim=-1)
+def _apart(found: Tensor, wanted: Tensor) -> Tensor:
+    """How far logits [n, vocabulary] are from others, by the size of those [n]: relative RMS, NaN where one is."""
+    return (found - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def _by_step(
-    model: nn.Module, ids: Tensor, buckets: Sequence[int]
+    model: nn.Module, ids: Tensor, buckets: Sequence[int], wanted: Tensor
 ) -> tuple[list[int], Tensor, list[Ordered]]:
-    """Positions, the steps' logits there, and the choices of keys.
+    """Positions, how far the steps' logits there are from `wanted` [length, vocabulary], and the choices of keys.
 
     Chunks come first, between them and at the end single tokens; the last tokens that fit shorter steps follow, on the
     same cache.
@@ -150,19 +149,20 @@ def _by_step(
         *range(max(0, length - SINGLE), length),
     }
     starts = sorted({*range(0, length, CHUNK), *single, *(n + 1 for n in single), length})
-    found: list[Tensor] = []
+    apart: list[Tensor] = []
     for start, stop in pairwise(starts):
         new, positions = ids[:, start:stop], torch.arange(start, stop)[None]
-        found.append(step(new, positions) if start in single else step.every_logits(new, positions)[0])
+        logits = step(new, positions) if start in single else step.every_logits(new, positions)[0]
+        apart.append(_apart(logits, wanted[start:stop]))
     ends = [*range(length)]
     for bucket in sorted(n for n in buckets if n < length):
         short = CachedStep(model, length, bucket=bucket).eval()
         for name, buffer in step.named_buffers(recurse=False):
             short.get_buffer(name).copy_(buffer)
         last = torch.tensor([[bucket - 1]])
-        found.append(short(ids[:, last[0]], last))
+        apart.append(_apart(short(ids[:, last[0]], last), wanted[last[0]]))
         ends.append(bucket - 1)
-    return ends, torch.cat(found), orders_of_keys(step, CachedStep(model, max(1, length // 2)).eval())
+    return ends, torch.cat(apart), orders_of_keys(step, CachedStep(model, max(1, length // 2)).eval())
 
 
 def _check_side_by_side(model: nn.Module, ids: Tensor, wanted: Tensor) -> None:
@@ -179,11 +179,10 @@ def _check_side_by_side(model: nn.Module, ids: Tensor, wanted: Tensor) -> None:
         for start in range(0, length - 1, CHUNK):
             stop = min(start + CHUNK, length - 1)
             step(both[:, start:stop], torch.arange(start, stop).expand(2, stop - start))
-        difference = (step(both.gather(1, last), last) - wanted[last[:, 0]]).norm(dim=-1)
+        part = _apart(step(both.gather(1, last), last), wanted[last[:, 0]])
     except FAILURES as error:
         why = f"does not run in PyTorch on two sequences: {_told(error)}"
     else:
-        part = difference / wanted[last[:, 0]].norm(dim=-1)
         if (part <= TOLERANCE).all():
             return
         why = (

@@ -69,6 +69,34 @@ def test_keys_picked_by_the_order_of_numbers() -> None:
         check_step(model, 9)
 
 
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("topk", lambda scores: scores >= scores.topk(4).values[..., -1:]),
+        ("sort", lambda scores: scores >= scores.sort(descending=True).values[..., 3:4]),
+        ("kthvalue", lambda scores: scores >= scores.kthvalue(5, keepdim=True).values),
+        ("argmax", lambda scores: torch.arange(scores.shape[-1]) <= scores.argmax(-1, keepdim=True)),
+    ],
+)
+def test_scores_picked_by_their_order(
+    name: str, seen: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds that come of the order of scores, as in sparse attention."""
+    from transformers.models.llama import modeling_llama as llama
+
+    plain = llama.eager_attention_forward
+
+    def picked(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, **given: Any) -> Any:
+        scores = query @ llama.repeat_kv(key, module.num_key_value_groups).mT + mask
+        hidden = _hidden(seen(scores)) if key.shape[2] > 4 else 0.0
+        return plain(module, query, key, value, mask + hidden, **given)
+
+    model = small("Llama", num_hidden_layers=1, attn_implementation="eager")
+    monkeypatch.setattr(llama, "eager_attention_forward", picked)
+    with pytest.raises(PlenaError, match=rf"aten\.{name} picks from 32 keys"):
+        check_step(model, LENGTH)
+
+
 def test_experts_are_no_keys() -> None:
     """A router picks as well, from as many experts as there are positions here."""
     check_step(small("Mixtral", num_hidden_layers=1, num_local_experts=8, num_experts_per_tok=2), 8)
