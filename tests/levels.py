@@ -12,7 +12,7 @@ from plena.api.compile import program_of
 from plena.api.program import Program
 from plena.assembly import encode
 from plena.assembly.stream import stream_from_module
-from plena.compiler.search import lower
+from plena.compiler.loop_choice import lower
 from plena.driver import run_pipeline
 from plena.emulator import EmulationResult, emulate
 from plena.frontend import import_module

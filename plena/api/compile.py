@@ -14,9 +14,9 @@ from plena.api.program import Program
 from plena.api.rotate import compile_best_rotated, compile_rotated
 from plena.buffers.common_image import CommonImage
 from plena.compiler.cache import Cache
+from plena.compiler.candidate import Candidate
 from plena.compiler.emitted import emitted
 from plena.compiler.known_search import known_search
-from plena.compiler.search import Candidate
 from plena.compiler.tuning.database import TuningDatabase
 from plena.compiler.tuning.reuse import Reuse, reused
 from plena.driver import run_pipeline, verified_passes

@@ -13,8 +13,8 @@ from typing import Any
 from plena.api.compile import check_options, emitted_call, require_no_rotation
 from plena.api.imported_call import ImportedCall
 from plena.compiler.cache import Cache
+from plena.compiler.candidate import Candidate
 from plena.compiler.known_search import known_search
-from plena.compiler.search import Candidate
 from plena.compiler.tuning.database import Entry, TuningDatabase
 from plena.compiler.tuning.kernel_shape import Question
 from plena.compiler.tuning.recipe import Recipe

@@ -196,8 +196,8 @@ class _Observer:
         return program, dict(zip(places, outputs[own:], strict=True)), []
 
     def _compiled(self, places: Sequence[Place]) -> ProgramData:
+        from plena.compiler.candidate import lower_plainly
         from plena.compiler.emitted import emitted
-        from plena.compiler.search import lower_plainly
 
         kernels = self.imported.module.clone()
         values = [_operations(kernels)[index].results[number] for index, number in places]

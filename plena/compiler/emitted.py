@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 
+from plena.compiler.candidate import Candidate
 from plena.compiler.lowered import (
     constant_words,
     host_values_of,
@@ -17,7 +18,6 @@ from plena.compiler.lowered import (
     staged_data_of,
     useful_macs_of,
 )
-from plena.compiler.search import Candidate
 from plena.dialects.plena import AttentionOp, LinearOp, MatmulOp, ProjectionsOp
 from plena.driver import pipeline_text
 from plena.errors import CompileError, VerificationError

@@ -10,7 +10,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from plena.compiler.cache import Cache
-from plena.compiler.search import Candidate, search
+from plena.compiler.candidate import Candidate
+from plena.compiler.search import search
 from plena.driver import parsed_pipeline, pipeline_text, run_pipeline
 from plena.errors import PlenaError
 from plena.kernels.schedule import Schedule

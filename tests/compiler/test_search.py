@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import plena
-from plena.compiler import search
+from plena.compiler import candidate, loop_choice
 
 
 class Layers(torch.nn.Module):
@@ -38,7 +38,7 @@ def test_layers_that_no_choice_makes_short_enough_are_not_lowered_as_a_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = compiled(100_000)
-    monkeypatch.setattr(search, "EXPANDABLE", 10)
+    monkeypatch.setattr(candidate, "EXPANDABLE", 10)
     short = compiled(1_500)
     assert short.rationale is not None and all(attempt.runs for attempt in short.rationale.attempts)
     assert len(short.words) > len(whole.words)
@@ -49,13 +49,13 @@ def test_long_programs_too_are_expanded_where_the_watchdog_demands_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Expanding the loops of a long program is left out for time's sake only."""
-    monkeypatch.setattr(search, "EXPANDABLE", 10)
+    monkeypatch.setattr(loop_choice, "EXPANDABLE", 10)
     torch.manual_seed(0)
     convolutions = (torch.nn.Conv2d(16, 16, 3, padding=1, groups=n) for n in (8, 2))
     model, image = torch.nn.Sequential(*convolutions), torch.randn(1, 16, 8, 8)
     loose = plena.compile(model, (image,))
     program = plena.compile(model, (image,), target=plena.Target(max_loop_instructions=1_500))
-    assert program.stats().static > loose.stats().static > search.EXPANDABLE
+    assert program.stats().static > loose.stats().static > loop_choice.EXPANDABLE
     assert program.check(quiet=True).passed
 
 

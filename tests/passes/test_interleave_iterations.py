@@ -236,14 +236,14 @@ def test_assembly_of_an_interleaved_loop_uses_no_more_than_the_registers() -> No
 
 @pytest.mark.slow
 def test_a_layer_comes_near_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plena.compiler import search
+    from plena.compiler import beside_work
     from tests.models.builders import layer, public
 
     built = layer(public("clm-60m", 1), 256)
     program = plena.compile(built.module, built.inputs, timing="rtl-v1")
     timeline = program.timeline()
     assert timeline.cycles <= 1.15 * max(timeline.bounds.values())
-    monkeypatch.setattr(search, "_side_by_side", lambda *_: [])
-    monkeypatch.setattr(search, "_loading_ahead", lambda *_: [])
+    monkeypatch.setattr(beside_work, "_side_by_side", lambda *_: [])
+    monkeypatch.setattr(beside_work, "_loading_ahead", lambda *_: [])
     plain = plena.compile(built.module, built.inputs, timing="rtl-v1")
     assert program.stats().static <= 1.3 * plain.stats().static

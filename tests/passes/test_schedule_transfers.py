@@ -416,12 +416,12 @@ def test_transfers_count_where_addresses_hang_on_data(timing: str) -> None:
 def test_a_layer_waits_less_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the whole pipeline: what the loops before the pass look like decides, and no pass behind undoes it."""
     pytest.importorskip("transformers")
-    from plena.compiler import search
+    from plena.compiler import beside_work
     from tests.models.builders import layer, public
 
     built = layer(public("clm-60m", 1), 256)
     ahead = plena.compile(built.module, built.inputs, timing="serialized").stats()
-    monkeypatch.setattr(search, "_loading_ahead", lambda *_: [])
+    monkeypatch.setattr(beside_work, "_loading_ahead", lambda *_: [])
     plain = plena.compile(built.module, built.inputs, timing="serialized").stats()
     before, after = (s.latency["serialized"] or 0 for s in (plain, ahead))
     assert 0 < after < before

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias, get_args
 
 from xdsl.dialects.builtin import ModuleOp
 
-from plena.compiler.search import LARGEST_BLOCK, Candidate, Lowering
+from plena.compiler.candidate import Candidate, Lowering
+from plena.compiler.search import LARGEST_BLOCK
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.kernels.schedule import LoopOrder, Schedule

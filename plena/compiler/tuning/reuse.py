@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
-from plena.compiler.search import Candidate, updates_count
+from plena.compiler.candidate import Candidate
+from plena.compiler.other_schedules import updates_count
 from plena.compiler.tuning.database import Entry, TuningDatabase
 from plena.compiler.tuning.kernel_shape import Question
 from plena.compiler.tuning.recipe import Recipe
