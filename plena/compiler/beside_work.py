@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from plena.compiler.candidate import CERTAIN, EXPANDABLE, Candidate, Lowering, length
+from plena.compiler.candidate import CERTAIN, Candidate, Lowering, length
 from plena.compiler.loop_choice import surplus_of
 from plena.driver import run_pipeline
 from plena.loops.selection.goal import Goal
@@ -28,12 +28,14 @@ ESTIMATES = 6
 SHARE_OF_WANTED = 0.8
 """How much less is tried where a program did not need all of its room."""
 
-WITH_ADDRESSES = 1.5
-"""Instructions in the text for each one that rows side by side add, at least: addresses come with every other one."""
+SHARE_FOR_TURNS = 0.9
+"""How much of what is left rows side by side may take, addresses apart, before it is estimated what those take."""
+
+LONG = 5000
+"""Instructions of a program that takes seconds to lower: that is done only where it is expected to fit."""
 
 SURELY_TOO_LONG = 1.15
-"""A short program is lowered unless so many times the instructions are expected; a long one, which takes seconds, only
-where it is expected to fit."""
+"""A shorter one is lowered unless so many times the instructions are expected, or what they may grow by."""
 
 LEAST_GAIN = 0.01
 """How much faster a program must be expected to be for its loops to be expanded further."""
@@ -92,7 +94,8 @@ def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]
     choices = () if best.point is None else best.point.choices
     affine = lowering.with_choices(choices)
     before, length_before = predicted(affine, best.schedule.timing), length(affine)
-    allowed, lowered, surplus = int(room / WITH_ADDRESSES), 0, 1.0
+    likely = room if best.static > LONG else SURELY_TOO_LONG * room
+    allowed, lowered, surplus = int(SHARE_FOR_TURNS * room), 0, 1.0
     for _ in range(ESTIMATES):
         interleave = InterleaveIterations(best.schedule.timing, room=allowed)
         turned = affine.clone()
@@ -100,7 +103,7 @@ def _side_by_side(best: Candidate, target: Target, most: int) -> list[Candidate]
         added = length(turned) - length_before
         after = predicted(turned, best.schedule.timing)
         grown = 0 if before is None or after is None else int(surplus * (after[0] - before[0]))
-        if grown <= room:
+        if grown <= likely:
             program = lowering.candidate(choices, (interleave,), turned)
             found = replace(program, points=best.points, point=best.point)
             if found.static <= most and found.program.runs(target):
@@ -145,7 +148,7 @@ def _ahead_within(
     assert best.lowering is not None
     left = max(0, most - best.static)
     room, surplus, before, lowered = int(share * left), _surplus_share(best), len(known), 0
-    likely = SURELY_TOO_LONG * most if best.static <= EXPANDABLE else most
+    likely = most if best.static > LONG else SURELY_TOO_LONG * most
     for _ in range(ESTIMATES):
         lowering = best.lowering.loading_ahead(room)
         while _is_one_of(lowering, known[before:]) and room > 0:
