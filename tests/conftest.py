@@ -39,7 +39,7 @@ forget_own_constants()
 _SLOW = [HealthCheck.too_slow]
 
 settings.register_profile("dev", max_examples=40, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_check=_SLOW, derandomize=True)
+settings.register_profile("ci", max_examples=40, deadline=None, suppress_health_check=_SLOW, derandomize=True)
 settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -19,6 +19,7 @@ from plena.errors import CompileError
 from plena.frontend import ImportedProgram, import_module
 from plena.passes.loop_experts import LoopExperts
 from plena.passes.lower_experts import LowerExperts
+from tests.covering import in_turn
 from tests.passes.tensor_pipeline import close, references
 
 TOKENS, EXPERTS, CHOSEN, HIDDEN, INNER = 5, 4, 2, 8, 6
@@ -239,8 +240,12 @@ ROUTERS: list[Router] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", [(TOKENS,), (2, 3), (1, TOKENS), (1, 1), (2, 2, 2)])
-@pytest.mark.parametrize("router", ROUTERS, ids=lambda router: router.__name__)
+ROUTED = [(TOKENS,), (2, 3), (1, TOKENS), (1, 1), (2, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("router", "shape"), in_turn(ROUTERS, ROUTED, 3), ids=lambda v: getattr(v, "__name__", str(v))
+)
 def test_the_best_expert_alone(router: Router, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     function = lambda logits: router(logits.softmax(-1))  # noqa: E731

@@ -44,7 +44,7 @@ def test_products(case: Case) -> None:
 
 
 @seed(1)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(blocks)
 def test_transformer_blocks(case: BlockCase) -> None:
     require_compiled(case)
@@ -53,7 +53,7 @@ def test_transformer_blocks(case: BlockCase) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @seed(1)
 @settings(
-    max_examples=6,
+    max_examples=4,
     # The smallest module of some kinds takes many draws for its inputs and its machine: that is no failure.
     suppress_health_check=[*settings().suppress_health_check, HealthCheck.large_base_example],
 )

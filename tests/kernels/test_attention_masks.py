@@ -401,7 +401,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=25)
+@settings(max_examples=16)
 @given(cases())
 def test_any_mask(case: dict[str, Any]) -> None:
     queries, keys, way = case["queries"], case["keys"], case["way"]

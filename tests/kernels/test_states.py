@@ -116,7 +116,7 @@ def test_layers_are_one_loop_and_have_states_of_their_own() -> None:
     _steps(module, program, [_positions(32, at) for at in (0, 7, 8)], FORMATS)
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_random_caches(data: st.DataObject) -> None:
     """Lengths, heads, batches and machines of every kind, positions in any order."""

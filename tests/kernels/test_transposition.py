@@ -109,7 +109,7 @@ def test_numbers_that_are_near_the_others(case: str) -> None:
 ORDERS = list(itertools.permutations(range(4)))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     st.tuples(*[st.sampled_from([2, 4, 8])] * 4), st.sampled_from(ORDERS), st.integers(1, 3),
     st.integers(1, 3), st.sampled_from([16, 32]),

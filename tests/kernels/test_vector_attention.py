@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 import plena
 from plena.checking.reference import as_tensors
 from plena.machine.target import Target
-from tests.covering import pairwise
+from tests.covering import in_turn
 from tests.kernels.checking import check
 from tests.kernels.stateful_modules import CachedAttention, seen_up_to
 from tests.kernels.test_vector_products import MACHINES, NO_UNIT, machine
@@ -51,16 +52,17 @@ def is_vector(program: plena.Program) -> bool:
 HEADS = [(9, 3, 70, 16, 1), (5, 1, 40, 24, 2), (2, 2, 16, 40, 1), (11, 1, 5, 8, 1)]
 
 
-@pytest.mark.parametrize(("sizes", "computed", "name"), pairwise(HEADS, [False, True], MACHINES), ids=str)
-def test_any_heads(sizes: tuple[int, int, int, int, int], computed: bool, name: str) -> None:
+@pytest.mark.parametrize(("case", "name"), in_turn(product(HEADS, [False, True]), MACHINES, 2), ids=str)
+def test_any_heads(case: tuple[tuple[int, int, int, int, int], bool], name: str) -> None:
     """Sizes are those of `operands`."""
+    sizes, computed = case
     inputs = operands(*sizes)
     error = PROJECTED if computed else ROUNDING
     program = check(Attending(computed), *inputs, target=MACHINES[name], error=error, matmul="vector")
     check_reads_what_is_defined(program, *inputs)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from(sorted(MACHINES)),
     st.integers(1, 2),

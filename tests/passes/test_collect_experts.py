@@ -16,6 +16,7 @@ from plena.frontend import ImportedProgram, import_module
 from plena.passes.collect_experts import CollectExperts
 from plena.passes.lower_experts import LowerExperts
 from plena.passes.merge_duplicates import MergeDuplicates
+from tests.covering import in_turn
 from tests.passes.tensor_pipeline import close, references
 
 EXPERTS, HIDDEN, INNER = 4, 8, 6
@@ -116,8 +117,12 @@ def batched(m: Mixture, x: Tensor, weights: Tensor) -> Tensor:
 LAYERS: list[Layer] = [modules, on_the_input_side, beside_others, stacked, contracted, einsum, batched]
 
 
-@pytest.mark.parametrize("shape", [(5,), (2, 3), (1, 1), (EXPERTS,), (HIDDEN,), (INNER,)], ids=str)
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.__name__)
+SHAPES = [(5,), (2, 3), (1, 1), (EXPERTS,), (HIDDEN,), (INNER,)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), in_turn(LAYERS, SHAPES, 3), ids=lambda v: getattr(v, "__name__", str(v))
+)
 def test_experts_that_compute_alike_become_one_body(layer: Layer, shape: tuple[int, ...]) -> None:
     """Axes of tokens that are as long as others are not mistaken for them."""
     (found,) = sums(collected(Mixture(layer), torch.randn(*shape, HIDDEN)))

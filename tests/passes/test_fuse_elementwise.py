@@ -70,7 +70,7 @@ def programs(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(programs(), st.integers(0, 9))
 def test_results_stay(program: str, seed: int) -> None:
     before = Parser(context(), f"builtin.module {{\n{program}\n}}").parse_module()

@@ -11,6 +11,7 @@ from plena.dialects.plena import RepeatOp
 from plena.driver import run_pipeline
 from plena.errors import CompileError
 from plena.frontend import ImportedProgram
+from tests.covering import in_turn
 from tests.levels import SMALL
 from tests.passes.tensor_pipeline import close, lowered, operations, references
 
@@ -176,8 +177,10 @@ class Crossed(nn.Module):
         return a + b
 
 
-@pytest.mark.parametrize("module", [Reread, SharedWeight, SharedRow, Cubed, Residual, Crossed])
-@pytest.mark.parametrize("layers", [2, 3, 5])
+CARRIED = [Reread, SharedWeight, SharedRow, Cubed, Residual, Crossed]
+
+
+@pytest.mark.parametrize(("module", "layers"), in_turn(CARRIED, [2, 3, 5], 2))
 def test_what_the_first_layer_starts_from_is_not_what_is_carried(
     module: type[nn.Module], layers: int
 ) -> None:

@@ -35,7 +35,7 @@ def check(case: Case) -> None:
     check_reads_what_is_defined(program, *inputs)
 
 
-@settings(max_examples=20)
+@settings(max_examples=14)
 @given(cases())
 def test_any_attention(case: Case) -> None:
     check(case)

@@ -69,7 +69,7 @@ def test_every_operation_has_a_strategy() -> None:
 
 
 @pytest.mark.parametrize("mnemonic", INSTRUCTIONS)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_every_instruction_round_trips(mnemonic: str, data: st.DataObject) -> None:
     op = OP_OF_MNEMONIC[mnemonic]

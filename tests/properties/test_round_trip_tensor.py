@@ -49,7 +49,7 @@ def test_every_operation_has_a_strategy() -> None:
 
 
 @pytest.mark.parametrize("op", TENSOR_OPS, ids=lambda op: op.name)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_every_operation_round_trips(op: type[Any], data: st.DataObject) -> None:
     module = data.draw(tensor_modules(last=op)).module

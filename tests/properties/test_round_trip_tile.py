@@ -40,7 +40,7 @@ def test_every_operation_has_a_strategy() -> None:
 
 
 @pytest.mark.parametrize("op", DRAWN, ids=lambda op: op.name)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_every_operation_round_trips(op: type[Operation], data: st.DataObject) -> None:
     module = data.draw(tile_modules(op, 2)).module

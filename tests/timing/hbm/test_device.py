@@ -107,7 +107,7 @@ transfers = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(transfers, st.sampled_from([1, 2, 8, 32]), st.sampled_from(["HBM2", "HBM3"]))
 def test_equals_the_rules(
     program: Sequence[tuple[str, list[int], int]], channels: int, generation: str
@@ -131,7 +131,7 @@ def test_equals_the_rules(
         now = expected
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(transfers, st.sampled_from([1, 4, 8]))
 def test_equals_the_rules_each_word_once(
     program: Sequence[tuple[str, list[int], int]], channels: int
