@@ -32,6 +32,7 @@ from benchmarks.coverage.page import cell, without_root
 from benchmarks.coverage.processes import current_commit, in_processes
 from benchmarks.coverage.sizes import USUAL
 from benchmarks.rows import DATA
+from plena.errors import CompileError
 from plena.hf import PlenaForCausalLM
 
 ROOT = DATA.parents[1]
@@ -61,8 +62,9 @@ Which causal language models of transformers become programs that read a prompt 
 weights, all formats bf16, {length} positions of cache, a prefill of {prefill} tokens; two texts of {tokens} tokens.
 "first choices" are those that equal the quantised reference's where its first two logits are more than 0.25 apart, KL
 is that to PyTorch in float32. Families like BERT are made decoders (`is_decoder=True`). Heads have 16 features.
-Nothing reads a model's name: a family that is not listed works if the cached step gives its logits, which is tried
-before anything is compiled. Measured with {commits}.
+Without a prefill program (`prefill=()`) prompts
+are read token by token. Nothing reads a model's name: a family that is not listed works if the cached step gives its
+logits, which is tried before anything is compiled. Measured with {commits}.
 
 """
 
@@ -115,7 +117,7 @@ def attempt(family: str, commit: str) -> Row:
         return Row(family, False, what, commit=commit)
     start = time.process_time()
     try:
-        lm = PlenaForCausalLM.from_pretrained(model, max_length=LENGTH, prefill=(PREFILL,), formats="bf16")
+        lm = _compiled(model)
         seconds = time.process_time() - start
         draw = torch.Generator().manual_seed(3)
         texts = [torch.randint(3, USUAL.vocabulary, (n,), generator=draw).tolist() for n in LENGTHS]
@@ -145,6 +147,17 @@ def attempt(family: str, commit: str) -> Row:
     )
 
 
+def _compiled(model: Any) -> PlenaForCausalLM:
+    """With a prefill program, without one where that is the advice."""
+    sizes: dict[str, Any] = {"max_length": LENGTH, "formats": "bf16"}
+    try:
+        return PlenaForCausalLM.from_pretrained(model, prefill=(PREFILL,), **sizes)
+    except CompileError as error:
+        if not (error.hint or "").endswith("prefill=()."):
+            raise
+        return PlenaForCausalLM.from_pretrained(model, prefill=(), **sizes)
+
+
 def _without_result(family: str, why: TimeoutError | ChildProcessError, commit: str) -> Row:
     message = str(why) if isinstance(why, TimeoutError) else f"{BUG} {why}"
     return Row(family, False, message, commit=commit)
@@ -163,10 +176,11 @@ def page(rows: Sequence[Row]) -> str:
     lines += ["| family | static, prefill | static, decode | first choices | KL | compile, s |"]
     lines += ["| --- | --: | --: | --: | --: | --: |"]
     for row in works:
-        prefill, decode = (row.static or {}).values()
+        *prefill, decode = (row.static or {}).values()
+        first = f"{prefill[0]:,}" if prefill else "none"
         choices = f"{row.alike} of {row.sure}" if row.sure else "none is sure"
         lines.append(
-            f"| {row.family} | {prefill:,} | {decode:,} | {choices} | {row.kl:.1e} | {row.seconds:.0f} |"
+            f"| {row.family} | {first} | {decode:,} | {choices} | {row.kl:.1e} | {row.seconds:.0f} |"
         )
     lines += ["", "## Others", "", "| family | why |", "| --- | --- |"]
     for row in others:

@@ -127,7 +127,12 @@ def compile_steps(
     made: dict[str, Program] = {}
     # The one with most in HBM comes first: logits, which a prefill does not give, and the longest bucket.
     for name in reversed(steps):
-        made[name] = _compiled(*steps[name], target, options, list(made.values()))
+        try:
+            made[name] = _compiled(*steps[name], target, options, list(made.values()))
+        except CompileError as error:
+            if name.startswith(PREFILL):
+                error.hint = f"{error.hint or ''} Or read prompts token by token: prefill=().".strip()
+            raise
     return {name: made[name] for name in steps}, last.tables.skipped
 
 

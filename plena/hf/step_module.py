@@ -26,8 +26,11 @@ class CachedStep(nn.Module):
 
     Keys and values are written at these positions into buffers `keys_<layer>` and `values_<layer>`
     [batch * length, heads, size], sequence b from row b * length on; a query sees the keys of its sequence up to its
-    own position, which are among the first `bucket` (all of them unless it is given). The result is what the last
-    tokens give: logits [batch, vocabulary], or with `logits` False their features [batch, hidden].
+    own position, which are among the first `bucket` (all of them unless it is given). A model that does not take such a
+    mask makes its own from what its cache says: the position of the first token, for all sequences.
+
+    The result is what the last tokens give: logits [batch, vocabulary], or with `logits` False their features
+    [batch, hidden].
 
     With `alone` it takes one sequence, ids and positions [1, n], and behind them `slot` [1], which says whose rows it
     reads and writes; the buffers are those of all `batch`.
@@ -60,6 +63,7 @@ class CachedStep(nn.Module):
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = "cache" if "cache" in parameters else "past_key_values"
         self.tables = PositionTables(model)
+        self.masks_itself = False
         self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         self.body, kept = self._seen_in_a_run()
         for layer, shapes in kept.items():
@@ -92,6 +96,8 @@ class CachedStep(nn.Module):
         }
         # Models whose layers differ take a mask for each kind, all others one mask for all layers.
         mask: Any = masks if self.mixed else masks["sliding_attention"]
+        if self.masks_itself:
+            mask = None
         given = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "use_cache": True}
         with self.tables.read_at(positions):
             return module(**given, **{self.cache_name: cache}, **more)
@@ -118,7 +124,12 @@ class CachedStep(nn.Module):
 
         hooks = [part.register_forward_hook(look(name)) for name, part in self.model.named_modules() if name]
         try:
-            self._run(self.model, first, first, seen)
+            try:
+                self._run(self.model, first, first, seen)
+            except ValueError:
+                # BLOOM makes biases of a mask, of two axes; without one it makes both from what its cache says.
+                self.masks_itself = True
+                self._run(self.model, first, first, seen)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -158,11 +169,14 @@ class _Cache:
     def __init__(self, length: int) -> None:
         self.length = length
 
-    def get_seq_length(self, layer: int = 0) -> int:
+    def get_seq_length(self, layer: int = 0) -> int | Tensor:
         return 0
 
     def get_mask_sizes(self, *_: Any) -> tuple[int, int]:
         return self.length, 0
+
+    def get_query_offset(self, layer: int = 0) -> int | Tensor:
+        return self.get_seq_length(layer)
 
     def get_max_cache_shape(self, layer: int = 0) -> int:
         return self.length
@@ -186,8 +200,12 @@ class _Rows(_Cache):
     def __init__(self, step: CachedStep, positions: Tensor, slot: Tensor | None) -> None:
         super().__init__(step.bucket)
         self.step, self.slot = step, slot
+        self.first = positions[0, 0] if step.masks_itself else 0
         slots = torch.arange(step.batch) if slot is None else slot
         self.rows = (positions + slots[:, None] * step.length).flatten()
+
+    def get_seq_length(self, layer: int = 0) -> int | Tensor:
+        return self.first
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []

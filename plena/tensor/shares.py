@@ -20,14 +20,24 @@ def is_share(op: plena.DivOp) -> bool:
 
 def is_share_of_sigmoids(op: plena.DivOp) -> bool:
     """Whether they are sigmoids. Those are never 0: exponentials end at e^88, whose reciprocal is a number, as is that
-    of their sum. What is not chosen may be far above it, so it must meet the mask next.
+    of their sum. What is not chosen may be far above it, so it must meet the mask next, or experts that the mask
+    chooses.
     """
     mask = _mask(op)
     if mask is None or not _is_sigmoid(op.lhs):
         return False
-    return mask is op.lhs or all(
-        isinstance(use.operation, plena.MulOp) and mask in use.operation.operands for use in op.result.uses
-    )
+    return mask is op.lhs or all(_picks(use.operation, mask, op.result) for use in op.result.uses)
+
+
+def _picks(reader: Operation, mask: SSAValue, share: SSAValue) -> bool:
+    """Whether it leaves what the mask chooses."""
+    match reader:
+        case plena.MulOp():
+            return mask in reader.operands
+        case plena.ChosenExpertsOp():
+            return same_value(reader.mask, mask) and share in reader.columns
+        case _:
+            return False
 
 
 def hangs_on_readers(op: Operation) -> bool:

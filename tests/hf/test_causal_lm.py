@@ -285,6 +285,27 @@ def test_other_caches_on_the_machine(kind: str) -> None:
         _check(lm, model, prompt(length))
 
 
+def test_a_model_that_makes_its_masks_itself() -> None:
+    """BLOOM's biases and masks are of what its cache says, one position for all sequences; it has no prefill."""
+    model = small("Bloom", n_head=4, n_layer=1)
+    step = CachedStep(model, 16)
+    assert step.masks_itself and not CachedStep(small(num_hidden_layers=1), 16).masks_itself
+    with pytest.raises(PlenaError, match=r"two sequences at different positions.*Use batch=1"):
+        check_step(model, 16, batch=2)
+    with pytest.raises(PlenaError, match=r"token by token: prefill=\(\)\."):
+        PlenaForCausalLM.from_pretrained(small("Bloom", n_head=4), max_length=16, prefill=(4,))
+    lm = PlenaForCausalLM.from_pretrained(model, max_length=16, target=exact_machine(), prefill=())
+    _check(lm, model, prompt(9))
+
+
+def test_shares_of_chosen_experts_that_sigmoids_weigh() -> None:
+    """MiniMax-M2's are not divided by a sum that anything is added to, and only the chosen ones are read."""
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "rotary_dim": 8}
+    model = small("MiniMaxM2", **experts, num_hidden_layers=1)
+    lm = PlenaForCausalLM.from_pretrained(model, max_length=16, target=exact_machine(), prefill=())
+    _check(lm, model, prompt(5))
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
@@ -293,7 +314,6 @@ def test_other_caches_on_the_machine(kind: str) -> None:
             {"window_size": 5, "hidden_size": 64, "num_heads": 4, "attention_types": [[["local"], 2]]},
             r"does not give its logits: at position \d+ they differ by",
         ),
-        ("Bloom", {"n_head": 4}, "does not run in PyTorch on a text of 16 tokens"),
         ("Lfm2", {"layer_types": ["conv", "full_attention"]}, "a cache for layers of type conv"),
     ],
 )
