@@ -250,24 +250,23 @@ def _tested_terms(op: aten.ToOp | aten.CompareOp, sight: Sight, *, negated: bool
             return bit_terms(value, sight, negated=not negated)
         case (True, True) if not negated:
             return []
-        case None if negated:
-            opposite = negation(test, value)  # None of numbers that may be NaN: the truth is turned then.
-            return _compared_terms(value, (test, IS_ZERO) if opposite is None else (opposite,), sight)
         case None:
-            return _compared_terms(value, (test,), sight)
+            return _compared_terms(value, negation(test, value) if negated else test, sight)
         case _:
             return None
 
 
-def _compared_terms(value: SSAValue, tests: tuple[Test, ...], sight: Sight) -> list[Condition] | None:
+def _compared_terms(value: SSAValue, test: Test | None, sight: Sight) -> list[Condition] | None:
     op = value.owner
     match op:
+        case _ if test is None:
+            return None
         case aten.ViewOp() | aten.ExpandOp() | aten.PermuteOp():
-            return _compared_terms(op.input, tests, sight.through(op))
+            return _compared_terms(op.input, test, sight.through(op))
         case aten.ToOp():
-            return _compared_terms(op.input, tests, sight)
+            return _compared_terms(op.input, test, sight)
         case _ if isinstance(value, BlockArgument):
-            return [Allowed(value, sight.layout(value), tests)]
+            return [Allowed(value, sight.layout(value), (test,))]
         case _:
             return None
 

@@ -145,8 +145,6 @@ class _Walk:
                 return {n: kinds - {"low", "empty"} for n, kinds in found[0].items() if "nan" in kinds}
             case plena.ActivationOp() if op.kind.data in BOUNDED:
                 return self._made(found[0], "low", None)
-            case plena.ClampOp() if op.min is not None and _hold(found[0], "low", "nan"):
-                return {n: kinds - {"low"} for n, kinds in found[0].items()}
             case plena.ClampOp() if op.min is not None:
                 return self._made(found[0], "low", None)
             case plena.AttentionOp() if not any(found[:3]) and all(map(_is_of_host, op.operands[3:])):

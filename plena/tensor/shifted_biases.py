@@ -148,7 +148,6 @@ class _Shifter:
         either: whether of two inputs both are biases, where no scores are known to be hidden: a number that is filled
             in has to be as far above what was taken off as before it is rounded, and only one tensor can be taken off
             it then.
-        sums: in how many sums of two computed tensors more biases are looked for.
     """
 
     e: Emitter
@@ -156,7 +155,6 @@ class _Shifter:
     beside: bool = False
     shares: bool = True
     either: bool = True
-    sums: int = 4
 
     def scores(self, value: SSAValue, axis: int, factor: float) -> _Shifted | None:
         """`factor` times scores as a softmax along an axis (from the end) makes the same of, biases shifted and numbers
@@ -178,9 +176,7 @@ class _Shifter:
             case _:
                 return None
         found = (self._sum(shape_of(value), axis, *term) for term in terms)
-        return next((shifted for shifted in found if shifted is not None), None) or self._both(
-            op, axis, terms[0]
-        )
+        return next((shifted for shifted in found if shifted is not None), None)
 
     def _sum(
         self,
@@ -206,34 +202,6 @@ class _Shifter:
         found = _bias(bias, of_bias)
         inner = inner or self._other(scores, of_scores, found)
         return replace(inner, biases=(*inner.biases, found))
-
-    def _both(
-        self, op: aten.AddOp | aten.SubOp, axis: int, term: tuple[SSAValue, SSAValue, float, float]
-    ) -> _Shifted | None:
-        """The sum of two scores, one of which has biases, or both."""
-        first, second, *factors = term
-        if not self.sums or any(shape_of(side) != shape_of(op.result) for side in (first, second)):
-            return None
-        shifter = replace(self, beside=True, sums=self.sums - 1)
-        sides = [shifter.scores(side, axis, by) for side, by in zip((first, second), factors, strict=True)]
-        if sides == [None, None]:
-            return None
-        a, b = (
-            side or _Shifted(scaled(self.e, value, by))
-            for side, value, by in zip(sides, (first, second), factors, strict=True)
-        )
-        scores = [side.scores for side in (a, b) if side.scores is not None]
-        line = a.line or b.line
-        if a.line is not None and b.line is not None:
-            line = build.binary("add", a.line, b.line)
-        return _Shifted(
-            scores=added(self.e, *scores) if len(scores) == 2 else next(iter(scores), None),
-            base=a.base and b.base and a.base.joined(b.base),
-            biases=(*a.biases, *b.biases),
-            line=line,
-            terms=(*a.terms, *b.terms),
-            lowest=a.lowest or b.lowest,
-        )
 
     def _other(self, scores: SSAValue, factor: float, bias: _Bias) -> _Shifted:
         """What a bias is added to. Of two inputs either may be it; a constant that hides by infinity is."""
@@ -315,13 +283,13 @@ class _Shifter:
             if inner is None and shape_of(other)[axis:][:1] in ((), (1,)):
                 inner = self.alone(scores, factor)
             inner = inner and inner.by_host()
-            if inner is None or inner.line is None:
-                continue
+            if inner is None or inner.line is None or (inner.lowest and kind == "mul"):
+                continue  # Minus infinity times 0 is NaN, which the machine makes and the host does not stage.
             times = inner.scores
             if times is not None:
                 precise = staged(self.e, build.cast(by, "float32"))
                 times = self.e.add(type(op).build(operands=[times, precise], result_types=[op.result.type]))
-            line = _times(kind, inner.line, build.cast(by, "float32"), inner)
+            line = build.binary(kind, inner.line, build.cast(by, "float32"))
             return replace(inner, scores=times, line=line, terms=(*inner.terms, other))
         return None
 
@@ -394,16 +362,6 @@ class _Shifter:
             return self.hidden
         here = condition if scores else build.unary("not", condition)
         return here if self.hidden is None else build.binary("or", here, self.hidden)
-
-
-def _times(kind: str, line: HostValue, by: HostValue, of: _Shifted) -> HostValue:
-    """Biases times or over numbers; minus infinity stays, or is NaN where PyTorch's row is: the host refuses to stage
-    it."""
-    found = build.binary(kind, line, by)
-    if not of.lowest and not any(may_be_lowest(term, True) for term in of.terms):
-        return found
-    lowest = build.binary(kind, build.full(-inf, "float32"), build.unary("sqrt", by))
-    return build.where(build.binary("eq", line, build.full(-inf, "float32")), lowest, found, "float32")
 
 
 def _bias(value: SSAValue, factor: float) -> _Bias:

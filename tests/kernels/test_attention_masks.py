@@ -214,18 +214,6 @@ def test_of_masks_that_add_up_the_least_hidden_keys_win(name: str, form: str) ->
     agrees(attention, *operands(3, 1, T, T), RUN_TIME, **FORMS[form])
 
 
-@pytest.mark.parametrize(
-    "test", [lambda m: ~(m > -1), lambda m: m < -1, lambda m: m != 0], ids=[">", "<", "!="]
-)
-def test_a_threshold_of_real_numbers_beside_a_constant_bias(test: Callable[[Tensor], Tensor]) -> None:
-    """The opposite of an order is none of numbers that may be NaN: the host turns the truth."""
-
-    def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        return (scores(q, k) + BIAS).masked_fill(test(mask), LOWEST).softmax(-1) @ v
-
-    agrees(attention, *operands(3, 1, T, T), hides(LEFT, -1e9))
-
-
 @pytest.mark.parametrize("written", [False, True])
 def test_an_input_of_numbers_that_hide_is_added_to_a_constant(written: bool) -> None:
     causal = hides(CAUSAL, -1e9)

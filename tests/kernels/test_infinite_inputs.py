@@ -35,7 +35,6 @@ RIGHT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "computed scores": lambda x, m: (x @ x.mT / 2 + m).softmax(-2),
     "two before": lambda x, m: (x @ x.mT / 2 + m + m.T).softmax(-2),
     "log": lambda x, m: (x + m).log_softmax(-1),
-    "log, bounded": lambda x, m: (x + m).log_softmax(-1).clamp(-9),
     "logsumexp": lambda x, m: (x + m).logsumexp(-1),
     "less logsumexp": lambda x, m: x - (x + m).logsumexp(-1, keepdim=True),
     "logsumexp less": lambda x, m: (x + m).logsumexp(-1, keepdim=True) - x,
