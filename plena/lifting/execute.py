@@ -245,35 +245,62 @@ class SymbolicRun:
         return (pc, address, number)
 
     def _loop(self, loop: FlatLoop) -> LoopRun:
-        """Runs a body on symbols for the state it changes, again while that makes more of it known."""
+        """Runs a body on symbols for the state it changes, again while that makes more of it known.
+
+        Where an address of the body hangs on a register that has no formula, the register is taken for unchanged, as
+        one is that a program computes anew from itself in every iteration; the run has to show it.
+        """
         before = list(self.state)
         known: dict[Hashable, Progression] = {}
         dynamic: set[Value] = set()
-        for attempt in range(_MOST_RUNS):
-            is_last = attempt == _MOST_RUNS - 1
+        assumed: set[int] = set()
+        changed: set[int] = set()
+        attempt = 0
+        while True:
+            is_last = attempt >= _MOST_RUNS - 1
+            attempt += 1
             self.state[:] = before
             mark = len(self.nonlinear)
-            run, frame, pieces = self._attempt(loop, known, dynamic)
+            unchanged = {slot: Progression(before[slot]) for slot in assumed}
+            run, frame, pieces = self._attempt(loop, known | unchanged, dynamic)
+            refuted = {slot for slot in assumed if self.state[slot] != before[slot]}
+            if refuted:
+                changed |= assumed if is_last else refuted
+                assumed -= changed
+                self._forget(mark)
+                continue
             causes = {s for symbols in self.nonlinear[mark:] for s in symbols}
             found: dict[Hashable, Progression] = {}
+            guesses: set[int] = set()
             for number in causes & pieces.keys():
-                solved = run.solutions[number]
+                solved, piece = run.solutions[number], pieces[number]
                 if isinstance(solved, Progression) and not solved.settle:
-                    found[pieces[number]] = solved
+                    found[piece] = solved
+                elif isinstance(solved, Unsolved) and isinstance(piece, int):
+                    guesses.add(piece)
+            guesses -= changed
             unknown = {a for a, n in frame.entries.items() if isinstance(run.solutions[n], Unsolved)}
-            self.memory.frames.pop()
-            self.symbols.depth -= 1
-            if is_last or not (found or unknown):
+            if is_last or not (found or unknown or guesses):
+                self.memory.frames.pop()
+                self.symbols.depth -= 1
                 self._leave(run, frame)
                 self.nonlinear[mark:] = [
                     tuple(self._outer_symbols(run, set(c))) for c in self.nonlinear[mark:]
                 ]
                 return run
-            del self.nonlinear[mark:]
+            self._forget(mark)
             known |= found
-            if not found:
+            if found:
+                continue
+            assumed |= guesses
+            if not guesses:
                 dynamic |= unknown
-        raise AssertionError("the last run is final")
+
+    def _forget(self, mark: int) -> None:
+        """Leaves a run of a body that counts for nothing."""
+        self.memory.frames.pop()
+        self.symbols.depth -= 1
+        del self.nonlinear[mark:]
 
     def _attempt(
         self, loop: FlatLoop, known: Mapping[Hashable, Progression], dynamic: set[Value]

@@ -67,6 +67,32 @@ def test_a_pointer_that_nobody_resets_runs_on() -> None:
     assert "loop.affine 1152" in result
 
 
+def of_a_step_that_comes_from_its_pointer(behind: int) -> str:
+    """A step of 64 that each iteration computes anew, of where the pointer is then and what is `behind`."""
+    return f"""
+    S_ADDI_INT gp3, gp0, 64
+    S_ADDI_INT gp5, gp0, {behind}
+    C_LOOP_START gp1, 3
+    S_ADDI_INT gp2, gp0, 0
+    C_LOOP_START gp4, 4
+    V_EXP_V gp2, gp2, 0
+    S_ADDI_INT gp2, gp2, 128
+    S_SUB_INT gp2, gp2, gp3
+    C_LOOP_END gp4
+    S_SUB_INT gp3, gp2, gp5
+    C_LOOP_END gp1
+    """
+
+
+def test_a_step_that_comes_out_unchanged_is_a_constant() -> None:
+    text = lifted(of_a_step_that_comes_from_its_pointer(256 - 64))
+    assert "loop.for %0 = 0 to 3 {\nloop.for %1 = 0 to 4 {\n%2 = loop.affine 0 + 64 * %1\n" in text
+
+
+def test_a_step_that_comes_out_as_another_one_is_refused() -> None:
+    assert "a step that is not a constant" in refused(of_a_step_that_comes_from_its_pointer(256 - 128))
+
+
 def test_counters_count_down_and_end_at_zero() -> None:
     text = """
     C_LOOP_START gp1, 8
