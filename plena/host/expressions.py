@@ -47,7 +47,9 @@ def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> t
         case ViewAttr():
             whole = value(expression.operand).numpy(force=True)
             try:
-                return torch.from_numpy(views.apply(_view(expression), whole))
+                view = _view(expression)
+                views.result_shape(view, whole.shape)
+                return torch.from_numpy(views.apply(view, whole))
             except ValueError as error:
                 raise CompileError(f"{expression} does not fit {list(whole.shape)}: {error}") from None
         case ConcatAttr():

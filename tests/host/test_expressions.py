@@ -68,6 +68,12 @@ def test_unknown_symbol_and_no_expression() -> None:
         materialize(StringAttr("w"), TENSORS)
 
 
+@pytest.mark.parametrize("axis", [7, -1])
+def test_a_view_that_does_not_fit(axis: int) -> None:
+    with pytest.raises(CompileError, match=r"does not fit \[6, 4\]"):
+        materialize(plena.sliced(W, axis, 0, 2), TENSORS)
+
+
 def test_symbols_in_order() -> None:
     expression = plena.ConcatAttr([plena.ProductAttr(W, G), plena.sliced(W, 0, 0, 2)], 0)
     assert list(symbols_of(expression)) == ["w", "g", "w"]

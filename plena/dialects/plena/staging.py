@@ -75,6 +75,8 @@ class ViewAttr(StagingAttr):
             printer.print_string("]")
 
     def verify(self) -> None:
+        if not self.steps.data:
+            raise VerifyException("plena.view: needs a step")
         for step in self.steps:
             if step.kind.data not in MOVES:
                 raise VerifyException(f"plena.view: {step.kind.data} computes, it does not move")

@@ -220,6 +220,14 @@ func.func @main(%x: tensor<4x6xf32>) {
 
 // -----
 
+// CHECK: plena.view: needs a step
+func.func @main(%x: tensor<4x6xf32>) {
+  %0 = plena.parameter #plena.view<@w, []> : tensor<4x6xf32>
+  func.return
+}
+
+// -----
+
 // CHECK: plena.view: compare computes, it does not move
 func.func @main(%x: tensor<4x6xf32>) {
   %0 = plena.parameter #plena.view<@w, [compare "gt" 0.0 : f64]> : tensor<4x6xf32>
