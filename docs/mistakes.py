@@ -99,7 +99,7 @@ ERRORS = """\
 Everything that a user can get wrong ends in a `plena.PlenaError`, one text in the form *where: what. What to do.* with
 those parts in `error.where`, `error.what` and `error.hint`. The command line prints it and exits with 1; set
 `PLENA_DEBUG` to see the traceback too. Anything else that is raised is a bug of ours.
-The classes below are in `plena.errors`; the `OperatorError` that an operator without a kernel raises is a `CompileError`.
+The classes below are in `plena.errors`; `OperatorError`, of an operator without a kernel, is a `CompileError`.
 
 | class | raised when |
 | --- | --- |

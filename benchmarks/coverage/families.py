@@ -248,7 +248,7 @@ ELSEWHERE: dict[str, str] = {
     conditional_detr dab-detr deformable_detr detr dinat edgetam fast_vlm gemma3n gemma3n_vision
     higgs_audio_v2_tokenizer layoutlmv2 omdet-turbo perception_lm table-transformer timm_backbone
     timm_wrapper""",
-    "An image or sound placed among the tokens of a language model; parts that are models of their own are listed above": """
+    "An image or sound placed among the tokens of a language model; parts that are models are listed above": """
     audioflamingo3 aya_vision cohere2_vision deepseek_vl florence2 fuyu gemma3 glm4v got_ocr2 granite_speech
     idefics2 idefics3 internvl janus kosmos-2 llava llava_next llava_onevision mistral3 ovis2 paligemma
     phi4_multimodal pixtral_llava qwen2_5_vl qwen2_audio qwen2_vl qwen3_vl smolvlm video_llava vipllava
