@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from torch.fx import Node
-from xdsl.dialects.builtin import ArrayAttr, ModuleOp, SymbolRefAttr
+from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
 from xdsl.ir import Attribute, SSAValue
 
 from plena.checking.module_graph import ModuleGraph
 from plena.checking.staged_values import choose
 from plena.dialects import aten
 from plena.dialects.plena import ParameterOp
-from plena.dialects.plena.staging import StagingAttr
+from plena.dialects.plena.staging import with_symbols
 from plena.frontend import operators
 from plena.frontend.graph_builder import Parameter
 from plena.frontend.importer import GraphImporter
@@ -134,9 +134,10 @@ def values_by_reader(
     target.attach(again.module)
     run_pipeline(again.module, TENSOR_PIPELINE)
     original = {symbol: use.symbol for symbol, use in importer.uses.items()}
+    renamed = {symbol: SymbolRefAttr(name) for symbol, name in original.items()}
     expressions, values = dict[str, Attribute](), dict[str, torch.Tensor]()
     for expression in _expressions(again.module):
-        symbol = symbol_of(_renamed(expression, original))
+        symbol = symbol_of(with_symbols(expression, renamed))
         if symbol in rounded:
             expressions[str(expression)] = expression
             values[str(expression)] = rounded[symbol]
@@ -155,17 +156,3 @@ def values_by_reader(
 
 def _expressions(module: ModuleOp) -> list[Attribute]:
     return [op.value for op in module.walk() if isinstance(op, ParameterOp)]
-
-
-def _renamed(expression: Attribute, names: Mapping[str, str]) -> Attribute:
-    """The expression with other symbols."""
-    match expression:
-        case SymbolRefAttr():
-            name = expression.string_value()
-            return SymbolRefAttr(names.get(name, name))
-        case ArrayAttr():
-            return ArrayAttr([_renamed(element, names) for element in expression.data])
-        case StagingAttr():
-            return type(expression).new([_renamed(parameter, names) for parameter in expression.parameters])
-        case _:
-            return expression

@@ -64,14 +64,15 @@ def check_step(model: nn.Module, length: int, buckets: Sequence[int] = (), batch
     shorter = sorted({n for n in (SHORT, length // 2, *buckets) if 0 < n < length})
     ends_there = False
     try:
-        tables = CachedStep(model, length).tables
+        step = CachedStep(model, length).eval()
+        tables = step.tables
         if tables.length is not None:
             known, ends_there = tables.length, length > tables.length
         if tables.skipped is not None:
             ids[ids == tables.skipped] = 0 if tables.skipped else 1
         wanted: Tensor = model(ids, use_cache=False).logits[0]
         alone = [_apart(model(ids[:, :n], use_cache=False).logits[0], wanted[:n]) for n in shorter]
-        ends, apart, choices = _by_step(model, ids, buckets, wanted)
+        ends, apart, choices = _by_step(step, ids, buckets, wanted)
     except FAILURES as error:
         if known is not None and length > known and (ends_there or isinstance(error, IndexError)):
             raise CompileError(
@@ -135,15 +136,14 @@ def _apart(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _by_step(
-    model: nn.Module, ids: Tensor, buckets: Sequence[int], wanted: Tensor
+    step: CachedStep, ids: Tensor, buckets: Sequence[int], wanted: Tensor
 ) -> tuple[list[int], Tensor, list[Ordered]]:
     """Positions, how far the steps' logits there are from `wanted` [length, vocabulary], and the choices of keys.
 
     Chunks come first, between them and at the end single tokens; the last tokens that fit shorter steps follow, on the
     same cache.
     """
-    length = ids.shape[1]
-    step = CachedStep(model, length).eval()
+    model, length = step.model, ids.shape[1]
     single = {
         *(length * part // SINGLE for part in range(1, SINGLE)),
         *range(max(0, length - SINGLE), length),

@@ -19,7 +19,7 @@ from plena.dialects.plena.staging import (
 )
 from plena.errors import CompileError
 from plena.host import view as views
-from plena.host.view_attributes import steps_of
+from plena.host.view_attributes import view_of
 
 
 def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -47,7 +47,7 @@ def materialize(expression: Attribute, tensors: Mapping[str, torch.Tensor]) -> t
         case ViewAttr():
             whole = value(expression.operand).numpy(force=True)
             try:
-                view = _view(expression)
+                view = view_of(expression)
                 views.result_shape(view, whole.shape)
                 return torch.from_numpy(views.apply(view, whole))
             except ValueError as error:
@@ -73,14 +73,8 @@ def moved_back(expression: Attribute, values: torch.Tensor, whole: torch.Tensor)
     Args:
         whole: the tensor as it was: its shape, and what the view does not reach.
     """
-    if not isinstance(expression, ViewAttr):
-        return values.reshape(whole.shape)
-    before = whole.detach().to(values.dtype).numpy(force=True)
-    return torch.from_numpy(views.scatter(_view(expression), values.numpy(force=True), before))
-
-
-def _view(expression: ViewAttr) -> views.View:
-    return steps_of(expression.steps, str(expression))
+    before = whole.to(values.dtype).numpy(force=True)
+    return torch.from_numpy(views.scatter(view_of(expression), values.numpy(force=True), before))
 
 
 def _symbol(name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from xdsl.ir import Attribute, Operation, SSAValue, Use
+from xdsl.ir import Operation, SSAValue, Use
 
 from plena.dialects.plena import (
     AttentionOp,
@@ -18,7 +18,6 @@ from plena.dialects.plena import (
     ReshapeOp,
     StateAttr,
     StateOp,
-    ViewAttr,
     WriteRowsOp,
     WriteStateOp,
 )
@@ -28,7 +27,7 @@ from plena.dialects.tensor_shapes import shape_of
 from plena.dialects.tile import PanelRows, ScatterRowsOp, StoreRowsOp, ZeroOp
 from plena.host.layout import Source, TensorPlacement, hbm_alignment
 from plena.host.view import Pad, Reshape, Step
-from plena.host.view_attributes import steps_of
+from plena.host.view_attributes import view_of
 from plena.integers import ceil_div, round_up
 from plena.kernels.context import KernelContext, kernel_for
 from plena.kernels.head_layout import HeadLayout, wanted_layout
@@ -68,7 +67,7 @@ def place_states(ctx: KernelContext, value: SSAValue, states: Sequence[StateAttr
             key,
             Source("state", symbol=state.symbol),
             padded,
-            (*_steps(state.operand), *_gaps(layout, rows, columns)),
+            (*view_of(state.operand), *_gaps(layout, rows, columns)),
         )
         for state in states
     ]
@@ -140,11 +139,6 @@ def _reach(ctx: KernelContext, value: SSAValue, written: bool) -> int:
             length = shape_of(op.result)[0]
             found = max(found, rows - length + ctx.physical_rows(length))
     return found
-
-
-def _steps(expression: Attribute) -> tuple[Step, ...]:
-    """The rearrangement of a buffer as steps of a view."""
-    return steps_of(expression.steps, str(expression)) if isinstance(expression, ViewAttr) else ()
 
 
 def _gaps(layout: HeadLayout, rows: int, columns: int) -> tuple[Step, ...]:

@@ -263,11 +263,13 @@ class SymbolicRun:
             mark = len(self.nonlinear)
             unchanged = {slot: Progression(before[slot]) for slot in assumed}
             run, frame, pieces = self._attempt(loop, known | unchanged, dynamic)
+            self.memory.frames.pop()
+            self.symbols.depth -= 1
             refuted = {slot for slot in assumed if self.state[slot] != before[slot]}
             if refuted:
                 changed |= assumed if is_last else refuted
                 assumed -= changed
-                self._forget(mark)
+                del self.nonlinear[mark:]
                 continue
             causes = {s for symbols in self.nonlinear[mark:] for s in symbols}
             found: dict[Hashable, Progression] = {}
@@ -281,26 +283,18 @@ class SymbolicRun:
             guesses -= changed
             unknown = {a for a, n in frame.entries.items() if isinstance(run.solutions[n], Unsolved)}
             if is_last or not (found or unknown or guesses):
-                self.memory.frames.pop()
-                self.symbols.depth -= 1
                 self._leave(run, frame)
                 self.nonlinear[mark:] = [
                     tuple(self._outer_symbols(run, set(c))) for c in self.nonlinear[mark:]
                 ]
                 return run
-            self._forget(mark)
+            del self.nonlinear[mark:]
             known |= found
             if found:
                 continue
             assumed |= guesses
             if not guesses:
                 dynamic |= unknown
-
-    def _forget(self, mark: int) -> None:
-        """Leaves a run of a body that counts for nothing."""
-        self.memory.frames.pop()
-        self.symbols.depth -= 1
-        del self.nonlinear[mark:]
 
     def _attempt(
         self, loop: FlatLoop, known: Mapping[Hashable, Progression], dynamic: set[Value]
